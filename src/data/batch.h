@@ -15,6 +15,7 @@
 enum arrival { ARRIVAL_LIVE = 0, ARRIVAL_LATE, ARRIVAL_BACKFILL, ARRIVAL_REPLAY };
 enum {
     BATCH_ROWS_MAX = 65536, /* one log record */
+    BATCH_CELLS_MAX = 4 * 1024 * 1024, /* rows × columns: bounds what a small record may blow up to */
     BATCH_BYTES_MAX = 16 * 1024 * 1024,
 };
 
@@ -46,8 +47,11 @@ struct batch {
     size_t device_capacity;
     struct batch_device *devices;
     uint32_t column_count;
+    size_t column_capacity;
     struct batch_column *columns; /* those present in any row; sorted by id once sealed */
+    uint16_t *column_at; /* while growing: column id → position + 1 */
     bool sealed;
+    bool arena_columns; /* the columns' arrays live in the arena (a decoded batch) */
     size_t size_bytes; /* estimate of the memory held, counted in `budget` until release */
     struct budget *budget;
     struct arena arena;

@@ -1,0 +1,58 @@
+/* vector.c - see vector.h. */
+#include "data/vector.h"
+#include <math.h>
+#include <string.h>
+
+size_t vector_element_bytes(enum type type)
+{
+    unsigned bytes = type_bytes(type);
+    return bytes ? bytes : sizeof(struct str);
+}
+
+enum err vector_make(struct vector *v, struct arena *arena, enum type type, uint32_t capacity,
+                     bool with_null, bool with_quality)
+{
+    *v = (struct vector){.type = type};
+    v->data = arena_zero(arena, capacity, vector_element_bytes(type));
+    if (with_null) v->null = arena_zero(arena, capacity, 1);
+    if (with_quality) v->quality = arena_zero(arena, capacity, sizeof *v->quality);
+    if (!v->data || (with_null && !v->null) || (with_quality && !v->quality)) return ERR_NO_MEMORY;
+    return ERR_OK;
+}
+
+struct value vector_get(const struct vector *v, uint32_t row)
+{
+    uint32_t at = vector_at(v, row);
+    MUST(v->is_constant || at < v->count);
+    struct value value = {.type = v->type};
+    value.quality = v->quality ? v->quality[at] : QUALITY_GOOD;
+    value.is_null = v->type == TYPE_NONE || (v->null && v->null[at]);
+    if (value.is_null) return value;
+    switch (vector_element_bytes(v->type)) {
+    case 1: value.b = v->b[at] != 0; break;
+    case 8: value.u = v->u[at]; break;
+    default: value.s = v->s[at]; break;
+    }
+    if (v->type == TYPE_DOUBLE) value.d = v->d[at];
+    return value;
+}
+
+void vector_set(struct vector *v, uint32_t row, const struct value *value)
+{
+    MUST(v->null && !v->is_constant);
+    bool is_null = value->is_null;
+    uint32_t quality = value->quality;
+    if (!is_null && v->type == TYPE_DOUBLE && !isfinite(value->d)) {
+        is_null = true;
+        quality = (uint32_t)QualityBadDecodingError;
+    }
+    MUST(is_null || value->type == v->type);
+    v->null[row] = is_null;
+    if (v->quality) v->quality[row] = quality;
+    if (v->type == TYPE_BOOL)
+        v->b[row] = is_null ? 0 : value->b;
+    else if (type_bytes(v->type) == 8)
+        v->u[row] = is_null ? 0 : value->u;
+    else
+        v->s[row] = is_null ? (struct str){0} : value->s;
+}
