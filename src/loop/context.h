@@ -1,0 +1,72 @@
+/* context.h - what belongs to one node: its world, memory budget, loops, diagnostics and metrics.
+ *
+ * There are no global variables: three nodes can live in one process. Every module is given the context of the
+ * node it works for. Thread: any, for what is declared here. */
+#ifndef LOOP_CONTEXT_H
+#define LOOP_CONTEXT_H
+
+#include "loop/loop.h"
+#include "loop/metric_table.h"
+
+enum metric {
+#define X(symbol, name, kind, unit, help) METRIC_##symbol,
+    METRIC_TABLE(X)
+#undef X
+        METRIC_COUNT
+};
+
+enum metric_kind { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE };
+
+struct metric_info {
+    const char *name, *unit, *help;
+    enum metric_kind kind;
+};
+const struct metric_info *metric_info(enum metric metric);
+
+enum diag_level { DIAG_DEBUG, DIAG_INFO, DIAG_WARNING, DIAG_ERROR };
+
+/* Where diagnostic lines go; stderr in the program, a buffer in tests. Thread: any. */
+struct diag_writer {
+    void (*write)(void *arg, const char *line, size_t size);
+    void *arg;
+};
+
+enum { IO_LOOPS_MAX = 4 };
+
+struct context {
+    struct os *os;
+    struct budget memory;        /* root: node.yaml `memory:` */
+    struct loop *main;           /* I/O loop 0 */
+    struct pool *workers;
+    enum diag_level diag_level;  /* lines below it are not written */
+    bool diag_json;
+    struct diag_writer diag;
+    _Atomic uint64_t metrics[METRIC_COUNT];
+};
+
+static inline void metric_add(struct context *context, enum metric metric, uint64_t n)
+{
+    atomic_fetch_add_explicit(&context->metrics[metric], n, memory_order_relaxed);
+}
+static inline void metric_set(struct context *context, enum metric metric, uint64_t n)
+{
+    atomic_store_explicit(&context->metrics[metric], n, memory_order_relaxed);
+}
+static inline uint64_t metric_get(const struct context *context, enum metric metric)
+{
+    return atomic_load_explicit(&((struct context *)(uintptr_t)context)->metrics[metric],
+                                memory_order_relaxed);
+}
+
+static inline int64_t context_wall_ns(const struct context *c) { return c->os->ops->wall_ns(c->os); }
+static inline int64_t context_mono_ns(const struct context *c) { return c->os->ops->mono_ns(c->os); }
+
+/* Writes one diagnostic line: time, level, component, text (or one JSON object). Newlines in the text are made
+ * spaces. `component` is the module or object, such as "collect". */
+void diag(struct context *context, enum diag_level level, const char *component, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Writes to stderr, whole lines. */
+extern const struct diag_writer diag_to_stderr;
+
+#endif

@@ -1,0 +1,41 @@
+/* metric_table.h - the one list of metrics. X(symbol, name, kind, unit, help). From it come the enum, GET
+ * /metrics and sys.metrics. Metrics with a label per object (a connection's errors…) live with their objects and
+ * are shown by the system tables. */
+#ifndef LOOP_METRIC_TABLE_H
+#define LOOP_METRIC_TABLE_H
+
+/* clang-format off */
+#define METRIC_TABLE(X)                                                                                        \
+    X(LOG_ROWS,            "millrace_log_rows_total",            COUNTER, "rows",    "rows appended to the log") \
+    X(LOG_BATCHES,         "millrace_log_batches_total",         COUNTER, "batches", "batches appended to the log") \
+    X(LOG_BYTES,           "millrace_log_bytes_total",           COUNTER, "bytes",   "bytes appended to the log") \
+    X(LOG_SYNCS,           "millrace_log_syncs_total",           COUNTER, "calls",   "syncs of the log") \
+    X(LOG_SYNC_NS,         "millrace_log_sync_nanoseconds_total", COUNTER, "ns",     "time spent in syncs of the log") \
+    X(LOG_DAMAGED,         "millrace_log_damaged_records_total", COUNTER, "records", "damaged log records skipped at start") \
+    X(LOG_ERRORS,          "millrace_log_errors_total",          COUNTER, "calls",   "failed writes or syncs of the log") \
+    X(ROWS_REFUSED,        "millrace_rows_refused_total",        COUNTER, "rows",    "rows refused with an error") \
+    X(HEAD_ROWS,           "millrace_head_rows",                 GAUGE,   "rows",    "rows in the head") \
+    X(HEAD_BYTES,          "millrace_head_bytes",                GAUGE,   "bytes",   "memory of the head") \
+    X(SERIES,              "millrace_series",                    GAUGE,   "series",  "series known") \
+    X(PARTS,               "millrace_parts",                     GAUGE,   "files",   "parts of the store") \
+    X(PARTS_BYTES,         "millrace_parts_bytes",               GAUGE,   "bytes",   "bytes in parts") \
+    X(STATEMENTS,          "millrace_sql_statements_total",      COUNTER, "statements", "SQL statements run") \
+    X(STATEMENT_ERRORS,    "millrace_sql_errors_total",          COUNTER, "statements", "SQL statements that failed") \
+    X(STATEMENT_NS,        "millrace_sql_nanoseconds_total",     COUNTER, "ns",      "time spent running SQL statements") \
+    X(HTTP_REQUESTS,       "millrace_http_requests_total",       COUNTER, "requests", "HTTP requests answered") \
+    X(HTTP_ERRORS,         "millrace_http_errors_total",         COUNTER, "requests", "HTTP requests answered with 4xx or 5xx") \
+    X(HTTP_CONNECTIONS,    "millrace_http_connections",          GAUGE,   "connections", "open HTTP connections") \
+    X(HTTP_REFUSED,        "millrace_http_connections_refused_total", COUNTER, "connections", "HTTP connections refused at the limit") \
+    X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
+    X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \
+    X(COLLECT_BAD,         "millrace_collect_bad_values_total",  COUNTER, "values",  "values that could not be read") \
+    X(COLLECT_REQUESTS,    "millrace_collect_requests_total",    COUNTER, "requests", "requests sent to equipment") \
+    X(COLLECT_TIMEOUTS,    "millrace_collect_timeouts_total",    COUNTER, "requests", "requests without an answer in time") \
+    X(COLLECT_CYCLES,      "millrace_collect_cycles_total",      COUNTER, "cycles",  "poll cycles started") \
+    X(COLLECT_MISSED,      "millrace_collect_missed_cycles_total", COUNTER, "cycles", "poll cycles left out because the one before had not ended") \
+    X(COLLECT_WRITES,      "millrace_collect_writes_total",      COUNTER, "writes",  "values written to equipment") \
+    X(COLLECT_WRITE_ERRORS, "millrace_collect_write_errors_total", COUNTER, "writes", "writes to equipment that failed or were refused") \
+    X(LIVE_DROPPED,        "millrace_live_rows_dropped_total",   COUNTER, "rows",    "rows not shown to a live viewer that was too slow")
+/* clang-format on */
+
+#endif

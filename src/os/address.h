@@ -1,0 +1,29 @@
+/* address.h - where a stream leads: parsed from text such as "tcp://10.0.0.7:502". */
+#ifndef OS_ADDRESS_H
+#define OS_ADDRESS_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include <stdint.h>
+
+enum os_address_kind { OS_ADDRESS_TCP = 1, OS_ADDRESS_UNIX, OS_ADDRESS_SERIAL };
+
+enum { OS_HOST_BYTES = 256 };
+
+struct os_address {
+    enum os_address_kind kind;
+    char host[OS_HOST_BYTES]; /* TCP: name, IPv4, or IPv6 without brackets; UNIX, SERIAL: the path */
+    uint16_t port;            /* TCP; 0 only when listening: any free one */
+    uint32_t baud;            /* SERIAL */
+    uint8_t data_bits, stop_bits;
+    char parity; /* 'N', 'E', 'O' */
+};
+
+/* Reads "HOST:PORT", "[::1]:PORT" (IPv6 in brackets). Errors: INVALID says what is missing. */
+enum err os_address_tcp(struct str text, struct os_address *address, struct why *why);
+/* True for 127.0.0.0/8, ::1, "localhost" and Unix sockets. */
+bool os_address_is_loopback(const struct os_address *address);
+/* "127.0.0.1:502", "[::1]:502", a path. */
+void os_address_print(const struct os_address *address, char *out, size_t out_bytes);
+
+#endif

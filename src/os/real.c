@@ -1,0 +1,283 @@
+/* real.c - the real world: clocks, random, tasks and timers over libuv.
+ *
+ * Every task is a thread with its own libuv loop, also those that only work through a queue: so all of them can
+ * have timers, and waking one is the same call everywhere (uv_async_send, which folds repeated wakes into one
+ * write). Invariant: a task's loop is touched only by its own thread, uv_async_send excepted. */
+#include "base/mem.h"
+#include "os/real_priv.h"
+#include <openssl/rand.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Thread_local const struct os_task *current;
+
+enum err real_error(struct why *why, int uv_code, const char *what, const char *name)
+{
+    enum err err = err_from_errno(-uv_code);
+    if (uv_code <= UV_EAI_ADDRFAMILY && uv_code >= UV_EAI_SOCKTYPE) err = ERR_CONNECT;
+    return why_set(why, err, "%s %s: %s", what, name, uv_strerror(uv_code));
+}
+
+/* ---- clocks and random ---- */
+
+static int64_t clock_ns(clockid_t id)
+{
+    struct timespec t;
+    int failed = clock_gettime(id, &t);
+    MUST(!failed);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t real_wall_ns(struct os *os)
+{
+    (void)os;
+    return clock_ns(CLOCK_REALTIME);
+}
+
+static int64_t real_mono_ns(struct os *os)
+{
+    (void)os;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static void real_random(struct os *os, void *bytes, size_t size)
+{
+    (void)os;
+    MUST(size <= INT32_MAX);
+    MUST(RAND_bytes(bytes, (int)size) == 1); /* without randomness nothing secure can go on */
+}
+
+static unsigned real_processor_count(struct os *os)
+{
+    (void)os;
+    return uv_available_parallelism();
+}
+
+/* ---- tasks ---- */
+
+static void on_wake(uv_async_t *wake)
+{
+    struct os_task *task = wake->data;
+    MUST(task->magic == REAL_TASK_MAGIC);
+    task->run(task->arg);
+    if (atomic_load(&task->stopping)) uv_stop(&task->loop);
+}
+
+static void lower_priority(void)
+{
+    /* On Linux a nice value belongs to the thread. Failure only costs precedence. */
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+}
+
+/* Closes what is still open (the wake handle), so that the loop can be closed. */
+static void finish_loop(struct os_task *task)
+{
+    uv_close((uv_handle_t *)&task->wake, NULL);
+    uv_run(&task->loop, UV_RUN_DEFAULT);
+    int busy = uv_loop_close(&task->loop);
+    MUST(busy == 0); /* a timer or stream was left open */
+}
+
+static void thread_body(void *arg)
+{
+    struct os_task *task = arg;
+    current = task;
+    (void)pthread_setname_np(pthread_self(), task->name);
+    if (task->flags & OS_TASK_LOW) lower_priority();
+    uv_run(&task->loop, UV_RUN_DEFAULT);
+    finish_loop(task);
+}
+
+static struct os_task *task_new(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
+                                void *arg)
+{
+    struct os_task *task = mem_alloc_zero(1, sizeof *task);
+    if (!task) return NULL;
+    task->magic = REAL_TASK_MAGIC;
+    task->os = os;
+    task->flags = flags;
+    task->run = run;
+    task->arg = arg;
+    (void)str_copy(task->name, sizeof task->name, str_of(name));
+    if (uv_loop_init(&task->loop)) {
+        mem_free(task);
+        return NULL;
+    }
+    task->wake.data = task;
+    int failed = uv_async_init(&task->loop, &task->wake, on_wake);
+    MUST(!failed);
+    return task;
+}
+
+static enum err real_task_start(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
+                                void *arg, struct os_task **out, struct why *why)
+{
+    struct os_task *task = task_new(os, name, flags, run, arg);
+    if (!task) return why_set(why, ERR_NO_MEMORY, "task %s: out of memory or file descriptors", name);
+    task->has_thread = true;
+    uv_async_send(&task->wake);
+    *out = task; /* before the thread runs: it may use it at once */
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = 512 * 1024};
+    int failed = uv_thread_create_ex(&task->thread, &options, thread_body, task);
+    if (!failed) return ERR_OK;
+    finish_loop(task);
+    mem_free(task);
+    *out = NULL;
+    return real_error(why, failed, "task", name);
+}
+
+static void real_task_wake(struct os_task *task)
+{
+    MUST(task->magic == REAL_TASK_MAGIC);
+    uv_async_send(&task->wake);
+}
+
+static void real_task_stop(struct os_task *task)
+{
+    MUST(task->magic == REAL_TASK_MAGIC && task->has_thread && current != task);
+    atomic_store(&task->stopping, true);
+    uv_async_send(&task->wake);
+    uv_thread_join(&task->thread);
+    task->magic = 0;
+    mem_free(task);
+}
+
+static bool real_task_is_current(const struct os_task *task) { return current == task; }
+
+/* ---- timers ---- */
+
+struct os_timer {
+    uv_timer_t handle;
+    void (*fire)(void *arg);
+    void *arg;
+};
+
+static void on_timer(uv_timer_t *handle)
+{
+    struct os_timer *timer = handle->data;
+    timer->fire(timer->arg);
+}
+
+static enum err real_timer_make(struct os_task *task, void (*fire)(void *arg), void *arg,
+                                struct os_timer **out)
+{
+    MUST(current == task || !task->has_thread);
+    struct os_timer *timer = mem_alloc_zero(1, sizeof *timer);
+    if (!timer) return ERR_NO_MEMORY;
+    timer->handle.data = timer;
+    timer->fire = fire;
+    timer->arg = arg;
+    int failed = uv_timer_init(&task->loop, &timer->handle);
+    MUST(!failed);
+    *out = timer;
+    return ERR_OK;
+}
+
+static void real_timer_set(struct os_timer *timer, int64_t delay_ns)
+{
+    if (delay_ns < 0) {
+        uv_timer_stop(&timer->handle);
+        return;
+    }
+    /* The loop's idea of now is from the start of its turn; rounding up never fires early. */
+    uv_update_time(timer->handle.loop);
+    uv_timer_start(&timer->handle, on_timer, (uint64_t)((delay_ns + 999999) / 1000000), 0);
+}
+
+static void timer_closed(uv_handle_t *handle) { mem_free(handle->data); }
+
+static void real_timer_close(struct os_timer *timer)
+{
+    uv_close((uv_handle_t *)&timer->handle, timer_closed);
+}
+
+/* ---- the main task ---- */
+
+struct main_task {
+    const struct os_main *main;
+    uv_signal_t signals[3];
+};
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    const struct os_main *main = handle->data;
+    main->on_signal(main->arg, signum);
+}
+
+enum err os_real_main(struct os *os, const struct os_main *main, struct why *why)
+{
+    static const int watched[3] = {SIGINT, SIGTERM, SIGHUP};
+    struct main_task state = {.main = main};
+    signal(SIGPIPE, SIG_IGN);
+    struct os_task *task = task_new(os, "main", 0, main->wake, main->arg);
+    if (!task) return why_set(why, ERR_NO_MEMORY, "out of memory or file descriptors");
+    current = task;
+    for (size_t i = 0; i < 3; i++) {
+        state.signals[i].data = (void *)(uintptr_t)main;
+        int failed = uv_signal_init(&task->loop, &state.signals[i]);
+        if (!failed) failed = uv_signal_start(&state.signals[i], on_signal, watched[i]);
+        MUST(!failed);
+    }
+    main->start(main->arg, task);
+    if (!atomic_load(&task->stopping)) uv_run(&task->loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < 3; i++) uv_close((uv_handle_t *)&state.signals[i], NULL);
+    finish_loop(task);
+    current = NULL;
+    mem_free(task);
+    return ERR_OK;
+}
+
+void os_real_main_stop(struct os_task *task)
+{
+    MUST(task->magic == REAL_TASK_MAGIC && !task->has_thread);
+    atomic_store(&task->stopping, true);
+    uv_async_send(&task->wake);
+}
+
+static const struct os_ops real_ops = {
+    .name = "real",
+    .wall_ns = real_wall_ns,
+    .mono_ns = real_mono_ns,
+    .random = real_random,
+    .file_open = real_file_open,
+    .file_close = real_file_close,
+    .file_read = real_file_read,
+    .file_write = real_file_write,
+    .file_sync = real_file_sync,
+    .file_size = real_file_size,
+    .file_truncate = real_file_truncate,
+    .file_lock = real_file_lock,
+    .path_info = real_path_info,
+    .path_rename = real_path_rename,
+    .path_remove = real_path_remove,
+    .path_make = real_path_make,
+    .path_sync = real_path_sync,
+    .path_list = real_path_list,
+    .disk_free = real_disk_free,
+    .task_start = real_task_start,
+    .task_wake = real_task_wake,
+    .task_stop = real_task_stop,
+    .task_is_current = real_task_is_current,
+    .processor_count = real_processor_count,
+    .timer_make = real_timer_make,
+    .timer_set = real_timer_set,
+    .timer_close = real_timer_close,
+    .stream_connect = real_stream_connect,
+    .listen = real_listen,
+    .listener_close = real_listener_close,
+};
+
+struct os *os_real_new(void)
+{
+    struct os *os = mem_alloc_zero(1, sizeof *os);
+    if (os) os->ops = &real_ops;
+    return os;
+}
+
+void os_real_free(struct os *os) { mem_free(os); }

@@ -1,0 +1,174 @@
+/* real_file.c - files of the real world: plain system calls, restarted on EINTR, short writes completed. */
+#include "base/mem.h"
+#include "os/real_priv.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+struct os_file {
+    int fd;
+    char path[]; /* for error texts */
+};
+
+static enum err failed(struct why *why, const char *what, const char *path)
+{
+    int errnum = errno;
+    return why_set(why, err_from_errno(errnum), "%s %s: %s", what, path, strerror(errnum));
+}
+
+enum err real_file_open(struct os *os, const char *path, unsigned flags, struct os_file **out,
+                        struct why *why)
+{
+    (void)os;
+    int mode = (flags & OS_FILE_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+    if (flags & OS_FILE_CREATE) mode |= O_CREAT;
+    if (flags & OS_FILE_EXCLUSIVE) mode |= O_EXCL;
+    struct os_file *file = mem_alloc(sizeof *file + strlen(path) + 1);
+    if (!file) return ERR_NO_MEMORY;
+    memcpy(file->path, path, strlen(path) + 1);
+    do file->fd = open(path, mode, 0600);
+    while (file->fd < 0 && errno == EINTR);
+    if (file->fd < 0) {
+        mem_free(file);
+        return failed(why, "open", path);
+    }
+    *out = file;
+    return ERR_OK;
+}
+
+void real_file_close(struct os_file *file)
+{
+    if (!file) return;
+    (void)close(file->fd); /* durable data was synced before; nothing to learn here */
+    mem_free(file);
+}
+
+enum err real_file_read(struct os_file *file, uint64_t offset, void *bytes, size_t size, size_t *got,
+                        struct why *why)
+{
+    char *to = bytes;
+    *got = 0;
+    while (*got < size) {
+        ssize_t n = pread(file->fd, to + *got, size - *got, (off_t)(offset + *got));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return failed(why, "read", file->path);
+        if (n == 0) break;
+        *got += (size_t)n;
+    }
+    return ERR_OK;
+}
+
+enum err real_file_write(struct os_file *file, uint64_t offset, const void *bytes, size_t size,
+                         struct why *why)
+{
+    const char *from = bytes;
+    for (size_t done = 0; done < size;) {
+        ssize_t n = pwrite(file->fd, from + done, size - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return failed(why, "write", file->path);
+        done += (size_t)n;
+    }
+    return ERR_OK;
+}
+
+enum err real_file_sync(struct os_file *file, struct why *why)
+{
+    return fdatasync(file->fd) ? failed(why, "sync", file->path) : ERR_OK;
+}
+
+enum err real_file_size(struct os_file *file, uint64_t *size, struct why *why)
+{
+    struct stat st;
+    if (fstat(file->fd, &st)) return failed(why, "stat", file->path);
+    *size = (uint64_t)st.st_size;
+    return ERR_OK;
+}
+
+enum err real_file_truncate(struct os_file *file, uint64_t size, struct why *why)
+{
+    int result;
+    do result = ftruncate(file->fd, (off_t)size);
+    while (result && errno == EINTR);
+    return result ? failed(why, "truncate", file->path) : ERR_OK;
+}
+
+enum err real_file_lock(struct os_file *file, struct why *why)
+{
+    if (flock(file->fd, LOCK_EX | LOCK_NB) == 0) return ERR_OK;
+    if (errno != EWOULDBLOCK) return failed(why, "lock", file->path);
+    return why_set(why, ERR_BUSY, "%s is in use by another process", file->path);
+}
+
+enum err real_path_info(struct os *os, const char *path, struct os_path_info *info, struct why *why)
+{
+    (void)os;
+    struct stat st;
+    if (stat(path, &st)) return failed(why, "look at", path);
+    *info = (struct os_path_info){S_ISDIR(st.st_mode), (uint64_t)st.st_size};
+    return ERR_OK;
+}
+
+enum err real_path_rename(struct os *os, const char *from, const char *to, struct why *why)
+{
+    (void)os;
+    return rename(from, to) ? failed(why, "rename", from) : ERR_OK;
+}
+
+enum err real_path_remove(struct os *os, const char *path, struct why *why)
+{
+    (void)os;
+    return remove(path) ? failed(why, "remove", path) : ERR_OK;
+}
+
+enum err real_path_make(struct os *os, const char *path, struct why *why)
+{
+    (void)os;
+    char part[4096];
+    if (!str_copy(part, sizeof part, str_of(path)))
+        return why_set(why, ERR_LIMIT, "path is longer than %zu bytes", sizeof part);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdir(part, 0755) && errno != EEXIST) return failed(why, "make folder", part);
+        *slash = '/';
+    }
+    if (mkdir(part, 0700) && errno != EEXIST) return failed(why, "make folder", part);
+    return ERR_OK;
+}
+
+enum err real_path_sync(struct os *os, const char *path, struct why *why)
+{
+    (void)os;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return failed(why, "open", path);
+    int result = fsync(fd);
+    enum err err = result ? failed(why, "sync", path) : ERR_OK;
+    (void)close(fd);
+    return err;
+}
+
+enum err real_path_list(struct os *os, const char *path, enum err (*entry)(void *arg, const char *name),
+                        void *arg, struct why *why)
+{
+    (void)os;
+    DIR *folder = opendir(path);
+    if (!folder) return failed(why, "open", path);
+    enum err err = ERR_OK;
+    for (struct dirent *e; !err && (e = readdir(folder));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) err = entry(arg, e->d_name);
+    (void)closedir(folder);
+    return err;
+}
+
+enum err real_disk_free(struct os *os, const char *path, uint64_t *bytes, struct why *why)
+{
+    (void)os;
+    struct statvfs vfs;
+    if (statvfs(path, &vfs)) return failed(why, "look at", path);
+    *bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    return ERR_OK;
+}

@@ -1,0 +1,385 @@
+/* real_stream.c - byte streams of the real world: TCP and Unix sockets over libuv.
+ *
+ * A write goes to the kernel at once as far as it takes it; the rest is copied into one pending buffer that is
+ * sent by a single uv_write at a time, so that order is plain and memory is the bytes themselves. A stream's
+ * memory is freed in libuv's close callback; no event reaches the owner after close. */
+#include "base/mem.h"
+#include "os/real_priv.h"
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct real_stream {
+    struct os_stream base; /* first */
+    struct os_task *task;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    uv_connect_t connecting;
+    uv_getaddrinfo_t resolving;
+    uv_write_t writing;
+    struct buf sending, pending; /* sending: with libuv; pending: waits for it */
+    struct os_address address;
+    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused;
+    char peer[OS_HOST_BYTES + 8];
+};
+
+static const struct os_stream_ops stream_ops;
+
+static struct real_stream *real_of(struct os_stream *s) { return (struct real_stream *)s; }
+
+static void release(struct real_stream *s)
+{
+    if (s->is_resolving || !uv_is_closing(&s->handle)) return;
+    buf_free(&s->sending);
+    buf_free(&s->pending);
+    mem_free(s);
+}
+
+static void tell_closed(struct real_stream *s, enum err err, const char *text)
+{
+    if (s->closing || s->closed_told) return;
+    s->closed_told = true;
+    if (s->is_reading) uv_read_stop(&s->stream);
+    if (s->base.events && s->base.events->on_closed) s->base.events->on_closed(s->base.owner, err, text);
+}
+
+/* ---- reading ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    struct os_task *task = ((struct real_stream *)handle->data)->task;
+    *buf = uv_buf_init((char *)task->read_bytes, sizeof task->read_bytes);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct real_stream *s = stream->data;
+    if (n == 0 || s->closing) return;
+    if (n == UV_EOF) {
+        tell_closed(s, ERR_CLOSED, "the peer closed the connection");
+    } else if (n < 0) {
+        tell_closed(s, err_from_errno((int)-n), uv_strerror((int)n));
+    } else if (s->base.events && s->base.events->on_read) {
+        s->base.events->on_read(s->base.owner, (const uint8_t *)buf->base, (size_t)n);
+    }
+}
+
+static void start_reading(struct real_stream *s)
+{
+    int failed = uv_read_start(&s->stream, on_alloc, on_read);
+    s->is_reading = failed == 0;
+    if (failed) tell_closed(s, err_from_errno(-failed), uv_strerror(failed));
+}
+
+static void stream_pause(struct os_stream *base, bool paused)
+{
+    struct real_stream *s = real_of(base);
+    s->is_paused = paused;
+    if (!s->is_open || s->closing || s->closed_told) return;
+    if (paused) {
+        uv_read_stop(&s->stream);
+        s->is_reading = false;
+    } else if (!s->is_reading) {
+        start_reading(s);
+    }
+}
+
+/* ---- writing ---- */
+
+static void on_written(uv_write_t *request, int status);
+
+static void send_pending(struct real_stream *s)
+{
+    buf_clear(&s->sending);
+    struct buf swap = s->sending;
+    s->sending = s->pending;
+    s->pending = swap;
+    uv_buf_t out = uv_buf_init(s->sending.at, (unsigned)s->sending.size);
+    s->is_writing = true;
+    s->writing.data = s;
+    int failed = uv_write(&s->writing, &s->stream, &out, 1, on_written);
+    if (!failed) return;
+    s->is_writing = false;
+    tell_closed(s, err_from_errno(-failed), uv_strerror(failed));
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct real_stream *s = request->data;
+    s->is_writing = false;
+    buf_free(&s->sending);
+    if (s->closing) return;
+    if (status < 0) {
+        tell_closed(s, err_from_errno(-status), uv_strerror(status));
+    } else if (s->pending.size) {
+        send_pending(s);
+    } else if (s->base.events && s->base.events->on_drained) {
+        s->base.events->on_drained(s->base.owner);
+    }
+}
+
+static enum err stream_write(struct os_stream *base, const void *bytes, size_t size)
+{
+    struct real_stream *s = real_of(base);
+    if (!s->is_open || s->closing || s->closed_told) return ERR_CLOSED;
+    size_t done = 0;
+    if (!s->is_writing && s->pending.size == 0) {
+        uv_buf_t out = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)size);
+        int n = uv_try_write(&s->stream, &out, 1);
+        if (n > 0) done = (size_t)n;
+        if (n < 0 && n != UV_EAGAIN) return ERR_CLOSED; /* the reader will tell on_closed */
+    }
+    if (done == size) return ERR_OK;
+    buf_add(&s->pending, (const char *)bytes + done, size - done);
+    if (buf_failed(&s->pending)) return ERR_NO_MEMORY;
+    if (!s->is_writing) send_pending(s);
+    return ERR_OK;
+}
+
+static size_t stream_queued(const struct os_stream *base)
+{
+    const struct real_stream *s = (const struct real_stream *)base;
+    return s->pending.size + (s->is_writing ? s->sending.size : 0);
+}
+
+/* ---- closing ---- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct real_stream *s = handle->data;
+    if (s->is_resolving) {
+        s->handle.data = NULL; /* on_resolved frees */
+        return;
+    }
+    release(s);
+}
+
+static void stream_close(struct os_stream *base)
+{
+    struct real_stream *s = real_of(base);
+    MUST(!s->closing);
+    s->closing = true;
+    if (s->is_resolving) uv_cancel((uv_req_t *)&s->resolving);
+    uv_close(&s->handle, on_handle_closed);
+}
+
+static const char *stream_peer(const struct os_stream *base)
+{
+    return ((const struct real_stream *)base)->peer;
+}
+
+static const struct os_stream_ops stream_ops = {
+    .write = stream_write,
+    .queued = stream_queued,
+    .pause = stream_pause,
+    .close = stream_close,
+    .peer = stream_peer,
+};
+
+/* ---- opening ---- */
+
+static struct real_stream *stream_new(struct os_task *task, enum os_address_kind kind)
+{
+    struct real_stream *s = mem_alloc_zero(1, sizeof *s);
+    if (!s) return NULL;
+    s->base.ops = &stream_ops;
+    s->task = task;
+    int failed = kind == OS_ADDRESS_UNIX ? uv_pipe_init(&task->loop, &s->pipe, 0)
+                                         : uv_tcp_init(&task->loop, &s->tcp);
+    MUST(!failed);
+    s->handle.data = s;
+    return s;
+}
+
+static void on_connected(uv_connect_t *request, int status)
+{
+    struct real_stream *s = request->data;
+    if (s->closing) return;
+    if (status < 0) {
+        tell_closed(s, status == UV_ECANCELED ? ERR_CANCELLED : ERR_CONNECT, uv_strerror(status));
+        return;
+    }
+    s->is_open = true;
+    if (s->address.kind == OS_ADDRESS_TCP) (void)uv_tcp_nodelay(&s->tcp, 1);
+    if (!s->is_paused) start_reading(s);
+    if (!s->closed_told && s->base.events && s->base.events->on_open)
+        s->base.events->on_open(s->base.owner);
+}
+
+static int connect_to(struct real_stream *s, const struct sockaddr *address)
+{
+    s->connecting.data = s;
+    return uv_tcp_connect(&s->connecting, &s->tcp, address, on_connected);
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    struct real_stream *s = request->data;
+    s->is_resolving = false;
+    if (s->closing) {
+        if (found) uv_freeaddrinfo(found);
+        if (!s->handle.data) { /* the handle is gone already */
+            buf_free(&s->pending);
+            mem_free(s);
+        }
+        return;
+    }
+    int failed = status ? status : connect_to(s, found->ai_addr);
+    if (found) uv_freeaddrinfo(found);
+    if (failed) tell_closed(s, ERR_CONNECT, uv_strerror(failed));
+}
+
+static int resolve(struct real_stream *s)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    char port[8];
+    snprintf(port, sizeof port, "%u", s->address.port);
+    s->resolving.data = s;
+    int failed =
+        uv_getaddrinfo(&s->task->loop, &s->resolving, on_resolved, s->address.host, port, &hints);
+    s->is_resolving = failed == 0;
+    return failed;
+}
+
+/* 0 when `host` is a numeric address. */
+static int numeric(const struct os_address *address, struct sockaddr_storage *out)
+{
+    if (uv_ip4_addr(address->host, address->port, (struct sockaddr_in *)out) == 0) return 0;
+    return uv_ip6_addr(address->host, address->port, (struct sockaddr_in6 *)out);
+}
+
+enum err real_stream_connect(struct os_task *task, const struct os_address *address,
+                             const struct os_stream_events *events, void *owner,
+                             struct os_stream **stream, struct why *why)
+{
+    if (address->kind == OS_ADDRESS_SERIAL)
+        return why_set(why, ERR_UNSUPPORTED, "%s: serial lines are not in this version", address->host);
+    struct real_stream *s = stream_new(task, address->kind);
+    if (!s) return ERR_NO_MEMORY;
+    s->address = *address;
+    os_address_print(address, s->peer, sizeof s->peer);
+    os_stream_own(&s->base, events, owner);
+    struct sockaddr_storage to;
+    int failed = 0;
+    if (address->kind == OS_ADDRESS_UNIX) {
+        s->connecting.data = s;
+        uv_pipe_connect(&s->connecting, &s->pipe, address->host, on_connected);
+    } else if (numeric(address, &to) == 0) {
+        failed = connect_to(s, (const struct sockaddr *)&to);
+    } else {
+        failed = resolve(s);
+    }
+    if (failed) {
+        stream_close(&s->base);
+        return real_error(why, failed, "connect to", s->peer);
+    }
+    *stream = &s->base;
+    return ERR_OK;
+}
+
+/* ---- listening ---- */
+
+struct os_listener {
+    struct os_task *task;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    enum os_address_kind kind;
+    void (*on_accept)(void *owner, struct os_stream *stream);
+    void *owner;
+};
+
+static void name_peer(struct real_stream *s)
+{
+    struct sockaddr_storage from;
+    int size = sizeof from;
+    struct os_address address = {.kind = OS_ADDRESS_TCP};
+    if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&from, &size)) return;
+    uv_ip_name((const struct sockaddr *)&from, address.host, sizeof address.host);
+    address.port = ntohs(from.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&from)->sin6_port
+                                                    : ((struct sockaddr_in *)&from)->sin_port);
+    os_address_print(&address, s->peer, sizeof s->peer);
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct os_listener *listener = server->data;
+    if (status < 0) return; /* out of descriptors: the connection stays in the backlog */
+    struct real_stream *s = stream_new(listener->task, listener->kind);
+    if (!s) return;
+    s->address.kind = listener->kind;
+    if (uv_accept(server, &s->stream)) {
+        stream_close(&s->base);
+        return;
+    }
+    s->is_open = true;
+    if (listener->kind == OS_ADDRESS_TCP) {
+        (void)uv_tcp_nodelay(&s->tcp, 1);
+        name_peer(s);
+    } else {
+        (void)str_copy(s->peer, sizeof s->peer, STR("unix"));
+    }
+    listener->on_accept(listener->owner, &s->base);
+    if (!s->closing && !s->is_paused) start_reading(s);
+}
+
+static void listener_closed(uv_handle_t *handle) { mem_free(handle->data); }
+
+void real_listener_close(struct os_listener *listener) { uv_close(&listener->handle, listener_closed); }
+
+static int bind_tcp(struct os_listener *l, const struct os_address *address, struct os_address *bound)
+{
+    struct sockaddr_storage at;
+    struct os_address numeric_address = *address;
+    if (strcmp(address->host, "localhost") == 0)
+        (void)str_copy(numeric_address.host, sizeof numeric_address.host, STR("127.0.0.1"));
+    int failed = numeric(&numeric_address, &at);
+    if (!failed) failed = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&at, 0);
+    if (!failed) failed = uv_listen(&l->stream, 1024, on_connection);
+    if (failed || !bound) return failed;
+    int size = sizeof at;
+    *bound = *address;
+    failed = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&at, &size);
+    bound->port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                                 : ((struct sockaddr_in *)&at)->sin_port);
+    return failed;
+}
+
+enum err real_listen(struct os_task *task, const struct os_address *address,
+                     void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
+                     struct os_listener **out, struct os_address *bound, struct why *why)
+{
+    MUST(address->kind == OS_ADDRESS_TCP || address->kind == OS_ADDRESS_UNIX);
+    struct os_listener *l = mem_alloc_zero(1, sizeof *l);
+    if (!l) return ERR_NO_MEMORY;
+    *l = (struct os_listener){
+        .task = task, .kind = address->kind, .on_accept = on_accept, .owner = owner};
+    bool is_unix = address->kind == OS_ADDRESS_UNIX;
+    int failed = is_unix ? uv_pipe_init(&task->loop, &l->pipe, 0) : uv_tcp_init(&task->loop, &l->tcp);
+    MUST(!failed);
+    l->handle.data = l;
+    if (is_unix) {
+        failed = uv_pipe_bind(&l->pipe, address->host);
+        if (!failed) failed = uv_listen(&l->stream, 1024, on_connection);
+        if (bound) *bound = *address;
+    } else {
+        failed = bind_tcp(l, address, bound);
+    }
+    if (failed) {
+        char text[OS_HOST_BYTES + 8];
+        os_address_print(address, text, sizeof text);
+        real_listener_close(l);
+        return real_error(why, failed, "listen on", text);
+    }
+    *out = l;
+    return ERR_OK;
+}
