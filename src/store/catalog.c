@@ -1,0 +1,416 @@
+/* catalog.c - see catalog.h. */
+#include "store/catalog.h"
+#include <string.h>
+
+/* ---- the list of tables ---- */
+
+static void *list_share(void *object)
+{
+    struct table_list *list = object;
+    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    return list;
+}
+
+void table_list_release(struct table_list *list)
+{
+    if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1) return;
+    for (uint32_t i = 0; i < list->count; i++) schema_release(list->items[i].schema);
+    mem_free(list);
+}
+
+static void list_release(void *object) { table_list_release(object); }
+
+static struct table_list *list_new(uint32_t capacity)
+{
+    struct table_list *list = mem_alloc_zero(1, sizeof *list + capacity * sizeof list->items[0]);
+    if (list) atomic_init(&list->refs, 1);
+    return list;
+}
+
+enum err catalog_init(struct catalog *catalog)
+{
+    *catalog = (struct catalog){.next_table_id = 1};
+    arena_init(&catalog->arena, NULL);
+    map_init(&catalog->series_by_key);
+    struct table_list *empty = list_new(0);
+    if (!empty) return ERR_NO_MEMORY;
+    enum err err = cell_init(&catalog->tables, empty, list_share, list_release);
+    if (err) list_release(empty);
+    return err;
+}
+
+void catalog_free(struct catalog *catalog)
+{
+    cell_free(&catalog->tables);
+    map_free(&catalog->series_by_key);
+    for (uint32_t i = 0; i + 1 < catalog->next_table_id; i++) mem_free(catalog->states[i]);
+    mem_free(catalog->states);
+    for (size_t i = 0; i < SERIES_BLOCKS_MAX; i++) mem_free(atomic_load(&catalog->blocks[i]));
+    arena_free(&catalog->arena);
+}
+
+struct table_list *catalog_tables(struct catalog *catalog) { return cell_get(&catalog->tables); }
+
+static int compare_name(const struct schema *schema, struct str ns, struct str name)
+{
+    int order = str_compare(str_of(schema->ns), ns);
+    return order ? order : str_compare(str_of(schema->name), name);
+}
+
+int table_list_find(const struct table_list *list, struct str ns, struct str name)
+{
+    uint32_t low = 0, high = list->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        int order = compare_name(list->items[middle].schema, ns, name);
+        if (order == 0) return (int)middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -1;
+}
+
+struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id)
+{
+    /* The writer's own view needs no share: only it replaces the list. */
+    struct table_list *list = catalog->tables.object;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].schema->table_id == table_id) return list->items[i].schema;
+    return NULL;
+}
+
+static enum err state_of(struct catalog *catalog, uint32_t table_id, struct table_state **state)
+{
+    enum err err = mem_grow(&catalog->states, &catalog->state_capacity, table_id, sizeof *catalog->states);
+    if (err) return err;
+    for (; catalog->next_table_id <= table_id; catalog->next_table_id++)
+        catalog->states[catalog->next_table_id - 1] = NULL;
+    struct table_state **slot = &catalog->states[table_id - 1];
+    if (!*slot) {
+        *slot = mem_alloc_zero(1, sizeof **slot);
+        if (!*slot) return ERR_NO_MEMORY;
+        (*slot)->table_id = table_id;
+    }
+    *state = *slot;
+    return ERR_OK;
+}
+
+enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
+{
+    MUST(schema->table_id != 0);
+    struct table_list *old = catalog->tables.object, *list = list_new(old->count + 1);
+    struct table_state *state = NULL;
+    enum err err = list ? state_of(catalog, schema->table_id, &state) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(list);
+        schema_release(schema);
+        return err;
+    }
+    bool placed = false;
+    for (uint32_t i = 0; i <= old->count; i++) {
+        struct schema *next = i < old->count ? old->items[i].schema : NULL;
+        if (!placed && (!next || compare_name(next, str_of(schema->ns), str_of(schema->name)) > 0)) {
+            list->items[list->count].schema = schema;
+            list->items[list->count++].state = state;
+            placed = true;
+        }
+        if (!next || next->table_id == schema->table_id) continue;
+        list->items[list->count].schema = schema_share(next);
+        list->items[list->count++].state = old->items[i].state;
+    }
+    cell_set(&catalog->tables, list);
+    return ERR_OK;
+}
+
+enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id)
+{
+    struct table_list *old = catalog->tables.object, *list = list_new(old->count);
+    if (!list) return ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < old->count; i++) {
+        if (old->items[i].schema->table_id == table_id) continue;
+        list->items[list->count].schema = schema_share(old->items[i].schema);
+        list->items[list->count++].state = old->items[i].state;
+    }
+    cell_set(&catalog->tables, list);
+    return ERR_OK;
+}
+
+/* ---- series ---- */
+
+struct series *catalog_series(const struct catalog *catalog, uint32_t id)
+{
+    struct catalog *c = (struct catalog *)(uintptr_t)catalog;
+    if (id == 0 || id > atomic_load_explicit(&c->series_count, memory_order_acquire)) return NULL;
+    struct series *block = atomic_load_explicit(&c->blocks[(id - 1) / SERIES_BLOCK], memory_order_relaxed);
+    struct series *series = &block[(id - 1) % SERIES_BLOCK];
+    return series->id ? series : NULL; /* an id may be missing after damage */
+}
+
+struct series_key {
+    char bytes[4 + 1024];
+    size_t size;
+};
+
+static bool make_key(struct series_key *key, uint32_t table_id, struct str path)
+{
+    if (path.size > sizeof key->bytes - 4) return false;
+    memcpy(key->bytes, &table_id, 4);
+    memcpy(key->bytes + 4, path.at, path.size);
+    key->size = path.size + 4;
+    return true;
+}
+
+uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path)
+{
+    struct series_key key;
+    if (!make_key(&key, table_id, path)) return 0;
+    return (uint32_t)(uintptr_t)map_get(&catalog->series_by_key, (struct str){key.bytes, key.size});
+}
+
+bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count)
+{
+    const struct series_labels *now = atomic_load_explicit(&((struct series *)(uintptr_t)series)->labels,
+                                                           memory_order_relaxed);
+    if (!now || now->count != count) return !now && count == 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!str_equal(now->items[i].key, labels[i].key) || !str_equal(now->items[i].value, labels[i].value))
+            return false;
+    return true;
+}
+
+static enum err note_label_name(struct catalog *catalog, struct table_state *state, struct str name)
+{
+    uint32_t count = atomic_load_explicit(&state->label_count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++)
+        if (str_is(name, state->labels[i])) return ERR_OK;
+    if (count == TABLE_LABELS_MAX) return ERR_LIMIT;
+    state->labels[count] = arena_strdup(&catalog->arena, name.at, name.size);
+    if (!state->labels[count]) return ERR_NO_MEMORY;
+    atomic_store_explicit(&state->label_count, count + 1, memory_order_release);
+    return ERR_OK;
+}
+
+static enum err set_labels(struct catalog *catalog, struct table_state *state, struct series *series,
+                           const struct label *labels, uint32_t count)
+{
+    struct series_labels *copy =
+        arena_alloc(&catalog->arena, sizeof *copy + count * sizeof copy->items[0]);
+    if (!copy) return ERR_NO_MEMORY;
+    copy->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct str key = labels[i].key, value = labels[i].value;
+        copy->items[i].key = (struct str){arena_strdup(&catalog->arena, key.at, key.size), key.size};
+        copy->items[i].value = (struct str){arena_strdup(&catalog->arena, value.at, value.size), value.size};
+        if (!copy->items[i].key.at || !copy->items[i].value.at) return ERR_NO_MEMORY;
+        enum err err = note_label_name(catalog, state, key);
+        if (err) return err;
+    }
+    atomic_store_explicit(&series->labels, copy, memory_order_release);
+    return ERR_OK;
+}
+
+static enum err make_block(struct catalog *catalog, uint32_t index)
+{
+    if (index >= SERIES_BLOCKS_MAX) return ERR_LIMIT;
+    if (atomic_load(&catalog->blocks[index])) return ERR_OK;
+    struct series *block = mem_alloc_zero(SERIES_BLOCK, sizeof *block);
+    if (!block) return ERR_NO_MEMORY;
+    atomic_store(&catalog->blocks[index], block);
+    return ERR_OK;
+}
+
+static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id, struct str path,
+                           const struct label *labels, uint32_t label_count)
+{
+    struct series_key key;
+    if (!make_key(&key, state->table_id, path)) return ERR_LIMIT;
+    enum err err = make_block(catalog, (id - 1) / SERIES_BLOCK);
+    if (err) return err;
+    struct series *series = &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
+    char *own = arena_strdup(&catalog->arena, path.at, path.size);
+    if (!own) return ERR_NO_MEMORY;
+    if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;
+    err = map_put(&catalog->series_by_key, (struct str){key.bytes, key.size}, (void *)(uintptr_t)id, NULL);
+    if (err) return err;
+    series->id = id;
+    series->table_id = state->table_id;
+    series->path = (struct str){own, path.size};
+    if (state->last)
+        atomic_store_explicit(&state->last->next_of_table, series, memory_order_release);
+    else
+        atomic_store_explicit(&state->first, series, memory_order_release);
+    state->last = series;
+    if (id > atomic_load(&catalog->series_count))
+        atomic_store_explicit(&catalog->series_count, id, memory_order_release);
+    return ERR_OK;
+}
+
+enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id, struct str path,
+                            const struct label *labels, uint32_t label_count, uint32_t *given)
+{
+    struct table_state *state = NULL;
+    enum err err = state_of(catalog, table_id, &state);
+    if (err) return err;
+    uint32_t known = catalog_find_series(catalog, table_id, path);
+    if (id && known && known != id) return ERR_CORRUPT;
+    if (known) {
+        *given = known;
+        return set_labels(catalog, state, catalog_series(catalog, known), labels, label_count);
+    }
+    *given = id ? id : atomic_load(&catalog->series_count) + 1;
+    if (catalog_series(catalog, *given)) return ERR_CORRUPT;
+    return add_series(catalog, state, *given, path, labels, label_count);
+}
+
+/* ---- records ---- */
+
+enum { SCHEMA_VERSION = 1, SERIES_VERSION = 1, FLAG_DROPPED = 1, FLAG_OPEN = 2 };
+
+static void write_text(struct buf *out, struct str text)
+{
+    buf_add_varint(out, text.size);
+    buf_add_str(out, text);
+}
+
+static struct str read_text(struct reader *in)
+{
+    uint64_t size = reader_varint(in);
+    if (size > reader_left(in)) {
+        in->failed = true;
+        return (struct str){"", 0};
+    }
+    return reader_str(in, (size_t)size);
+}
+
+void catalog_write_schema(struct buf *out, const struct schema *s, bool dropped)
+{
+    buf_add_char(out, SCHEMA_VERSION);
+    buf_add_le32(out, s->table_id);
+    buf_add_char(out, (char)((dropped ? FLAG_DROPPED : 0) | (s->open ? FLAG_OPEN : 0)));
+    buf_add_varint(out, s->revision);
+    write_text(out, str_of(s->ns));
+    write_text(out, str_of(s->name));
+    write_text(out, str_of(s->description));
+    write_text(out, str_of(s->device_tags));
+    buf_add_le64(out, (uint64_t)s->retention_ns);
+    buf_add_char(out, (char)s->durability);
+    buf_add_le64(out, (uint64_t)s->durability_interval_ns);
+    buf_add_le16(out, s->next_column_id);
+    buf_add_varint(out, s->column_count);
+    for (uint32_t i = 0; i < s->column_count; i++) {
+        const struct column *c = &s->columns[i];
+        buf_add_le16(out, c->id);
+        buf_add_char(out, (char)c->type);
+        buf_add_char(out, (char)c->owner);
+        write_text(out, str_of(c->name));
+        write_text(out, str_of(c->unit));
+        write_text(out, str_of(c->description));
+    }
+}
+
+static const char *own_text(struct arena *arena, struct str text)
+{
+    return arena_strdup(arena, text.at, text.size);
+}
+
+static enum err read_columns(struct reader *in, struct schema *s, uint64_t count, struct why *why)
+{
+    struct arena scratch;
+    arena_init(&scratch, NULL);
+    enum err err = ERR_OK;
+    for (uint64_t i = 0; i < count && !err; i++) {
+        uint16_t id = reader_le16(in);
+        uint8_t type = reader_u8(in), owner = reader_u8(in);
+        const char *name = own_text(&scratch, read_text(in)), *unit = own_text(&scratch, read_text(in)),
+                   *description = own_text(&scratch, read_text(in));
+        if (!name || !unit || !description)
+            err = ERR_NO_MEMORY;
+        else if (!reader_ok(in) || id == 0 || id == UINT16_MAX || type == 0 || type >= TYPE_COUNT || owner > 1 ||
+                 schema_column(s, id))
+            err = why_set(why, ERR_CORRUPT, "schema record: column %d is malformed", (int)i + 1);
+        else
+            err = schema_add_column(s, id, name, (enum type)type, (enum column_owner)owner, unit, description,
+                                    why);
+    }
+    arena_free(&scratch);
+    return err;
+}
+
+static enum err read_head(struct reader *in, struct schema *s)
+{
+    s->description = own_text(&s->arena, read_text(in));
+    s->device_tags = own_text(&s->arena, read_text(in));
+    s->retention_ns = (int64_t)reader_le64(in);
+    s->durability = reader_u8(in) ? DURABILITY_INTERVAL : DURABILITY_COMMIT;
+    s->durability_interval_ns = (int64_t)reader_le64(in);
+    return s->description && s->device_tags ? ERR_OK : ERR_NO_MEMORY;
+}
+
+enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped, struct why *why)
+{
+    uint8_t version = reader_u8(in);
+    uint32_t table_id = reader_le32(in);
+    uint8_t flags = reader_u8(in);
+    uint64_t revision = reader_varint(in);
+    struct str ns = read_text(in), name = read_text(in);
+    if (!reader_ok(in) || version != SCHEMA_VERSION || table_id == 0 || table_id > 1000000 ||
+        revision > UINT32_MAX)
+        return why_set(why, ERR_CORRUPT, "schema record is malformed");
+    char ns_text[SCHEMA_NAME_BYTES_MAX + 1], name_text[SCHEMA_NAME_BYTES_MAX + 1];
+    if (!str_copy(ns_text, sizeof ns_text, ns) || !str_copy(name_text, sizeof name_text, name))
+        return why_set(why, ERR_CORRUPT, "schema record: a name is too long");
+    struct schema *s = schema_new(ns_text, name_text, table_id);
+    if (!s) return ERR_NO_MEMORY;
+    s->revision = (uint32_t)revision;
+    s->open = flags & FLAG_OPEN;
+    *dropped = flags & FLAG_DROPPED;
+    enum err err = read_head(in, s);
+    uint16_t next_column_id = reader_le16(in);
+    uint64_t count = reader_varint(in);
+    if (!err && (!reader_ok(in) || count > SCHEMA_COLUMNS_MAX))
+        err = why_set(why, ERR_CORRUPT, "schema record is malformed");
+    if (!err) err = read_columns(in, s, count, why);
+    if (err) {
+        schema_release(s);
+        return err;
+    }
+    if (next_column_id > s->next_column_id) s->next_column_id = next_column_id;
+    *schema = s;
+    return ERR_OK;
+}
+
+void catalog_write_series(struct buf *out, const struct series *series)
+{
+    const struct series_labels *labels =
+        atomic_load_explicit(&((struct series *)(uintptr_t)series)->labels, memory_order_relaxed);
+    buf_add_char(out, SERIES_VERSION);
+    buf_add_le32(out, series->id);
+    buf_add_le32(out, series->table_id);
+    write_text(out, series->path);
+    buf_add_varint(out, labels ? labels->count : 0);
+    for (uint32_t i = 0; labels && i < labels->count; i++) {
+        write_text(out, labels->items[i].key);
+        write_text(out, labels->items[i].value);
+    }
+}
+
+enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why)
+{
+    struct label labels[TABLE_LABELS_MAX];
+    uint8_t version = reader_u8(in);
+    uint32_t id = reader_le32(in), table_id = reader_le32(in), given;
+    struct str path = read_text(in);
+    uint64_t count = reader_varint(in);
+    if (!reader_ok(in) || version != SERIES_VERSION || id == 0 || table_id == 0 ||
+        table_id >= catalog->next_table_id || id > SERIES_BLOCK * SERIES_BLOCKS_MAX ||
+        count > TABLE_LABELS_MAX)
+        return why_set(why, ERR_CORRUPT, "series record is malformed");
+    for (uint64_t i = 0; i < count; i++) {
+        labels[i].key = read_text(in);
+        labels[i].value = read_text(in);
+    }
+    if (!reader_ok(in)) return why_set(why, ERR_CORRUPT, "series record ends early");
+    return catalog_put_series(catalog, id, table_id, path, labels, (uint32_t)count, &given);
+}

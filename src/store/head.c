@@ -1,0 +1,301 @@
+/* head.c - see head.h.
+ *
+ * A row is published only when all its cells are in place. A batch that fails half way (out of memory) leaves its
+ * first rows behind: its writer gets an error and no promise, as after a lost acknowledgement. */
+#include "store/head.h"
+#include <string.h>
+
+struct head *head_new(struct budget *budget)
+{
+    struct head *head = mem_alloc_zero(1, sizeof *head);
+    if (!head) return NULL;
+    atomic_init(&head->refs, 1);
+    head->budget = budget;
+    arena_init(&head->texts, budget);
+    return head;
+}
+
+struct head *head_share(struct head *head)
+{
+    atomic_fetch_add_explicit(&head->refs, 1, memory_order_relaxed);
+    return head;
+}
+
+static void free_chunk(struct head *head, struct head_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->column_count; i++) {
+        mem_free(atomic_load(&chunk->columns[i].null));
+        mem_free(atomic_load(&chunk->columns[i].quality));
+    }
+    budget_give(head->budget, chunk->size_bytes);
+    mem_free(chunk);
+}
+
+static void free_chain(struct head *head, struct head_chain *chain)
+{
+    struct head_chunk *chunk = atomic_load(&chain->first);
+    while (chunk) {
+        struct head_chunk *next = atomic_load(&chunk->next);
+        free_chunk(head, chunk);
+        chunk = next;
+    }
+}
+
+void head_release(struct head *head)
+{
+    if (!head || atomic_fetch_sub_explicit(&head->refs, 1, memory_order_acq_rel) != 1) return;
+    for (size_t b = 0; b < HEAD_BLOCKS_MAX; b++) {
+        struct head_series *_Atomic *block = atomic_load(&head->blocks[b]);
+        for (size_t i = 0; block && i < HEAD_SERIES_BLOCK; i++) {
+            struct head_series *series = atomic_load(&block[i]);
+            if (!series) continue;
+            free_chain(head, &series->main);
+            free_chain(head, &series->late);
+            mem_free(series);
+        }
+        mem_free(block);
+    }
+    arena_free(&head->texts);
+    mem_free(head);
+}
+
+struct head_series *head_find(struct head *head, uint32_t id)
+{
+    if (id / HEAD_SERIES_BLOCK >= HEAD_BLOCKS_MAX) return NULL;
+    struct head_series *_Atomic *block =
+        atomic_load_explicit(&head->blocks[id / HEAD_SERIES_BLOCK], memory_order_acquire);
+    return block ? atomic_load_explicit(&block[id % HEAD_SERIES_BLOCK], memory_order_acquire) : NULL;
+}
+
+static enum err make_series(struct head *head, uint32_t id, struct head_series **out)
+{
+    if (id / HEAD_SERIES_BLOCK >= HEAD_BLOCKS_MAX) return ERR_LIMIT;
+    struct head_series *_Atomic *block = atomic_load(&head->blocks[id / HEAD_SERIES_BLOCK]);
+    if (!block) {
+        block = mem_alloc_zero(HEAD_SERIES_BLOCK, sizeof *block);
+        if (!block) return ERR_NO_MEMORY;
+        atomic_store_explicit(&head->blocks[id / HEAD_SERIES_BLOCK], block, memory_order_release);
+    }
+    *out = atomic_load(&block[id % HEAD_SERIES_BLOCK]);
+    if (*out) return ERR_OK;
+    *out = mem_alloc_zero(1, sizeof **out);
+    if (!*out) return ERR_NO_MEMORY;
+    atomic_store_explicit(&block[id % HEAD_SERIES_BLOCK], *out, memory_order_release);
+    return ERR_OK;
+}
+
+/* ---- chunks ---- */
+
+static struct head_column *find_column(struct head_chunk *chunk, uint16_t id)
+{
+    uint32_t low = 0, high = chunk->column_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (chunk->columns[middle].id == id) return &chunk->columns[middle];
+        if (chunk->columns[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static bool has_columns_of(struct head_chunk *chunk, const struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->column_count; i++)
+        if (!find_column(chunk, batch->columns[i].id)) return false;
+    return true;
+}
+
+static size_t aligned(size_t size) { return (size + 15) & ~(size_t)15; }
+
+/* The union of the columns of the chunk before and of the batch, ids ascending: their number, the bytes of their
+ * data for `rows` rows, and (unless NULL) themselves. */
+static uint32_t merge_columns(const struct head_chunk *before, const struct batch *batch,
+                              struct head_column *out, uint32_t rows, size_t *data_bytes)
+{
+    uint32_t count = 0, a = 0, b = 0, a_count = before ? before->column_count : 0;
+    *data_bytes = 0;
+    while (a < a_count || b < batch->column_count) {
+        uint32_t id_a = a < a_count ? before->columns[a].id : UINT32_MAX;
+        uint32_t id_b = b < batch->column_count ? batch->columns[b].id : UINT32_MAX;
+        uint32_t id = id_a < id_b ? id_a : id_b;
+        enum type type = id_a <= id_b ? before->columns[a].type : batch->columns[b].data.type;
+        if (out) out[count] = (struct head_column){.id = (uint16_t)id, .type = type};
+        count++;
+        *data_bytes += aligned(rows * vector_element_bytes(type));
+        a += id_a == id;
+        b += id_b == id;
+    }
+    return count;
+}
+
+static struct head_chunk *make_chunk(const struct head_chunk *before, const struct batch *batch,
+                                     uint32_t rows)
+{
+    uint32_t capacity = before ? before->capacity * 2 : HEAD_CHUNK_ROWS_MIN;
+    while (capacity < rows && capacity < HEAD_CHUNK_ROWS_MAX) capacity *= 2;
+    if (capacity > HEAD_CHUNK_ROWS_MAX) capacity = HEAD_CHUNK_ROWS_MAX;
+    size_t data_bytes;
+    uint32_t column_count = merge_columns(before, batch, NULL, capacity, &data_bytes);
+    size_t fixed = aligned(sizeof(struct head_chunk) + column_count * sizeof(struct head_column));
+    struct head_chunk *chunk = mem_alloc_zero(1, fixed + capacity * 16u + data_bytes);
+    if (!chunk) return NULL;
+    merge_columns(before, batch, chunk->columns, capacity, &data_bytes);
+    char *at = (char *)chunk + fixed;
+    chunk->time = (int64_t *)(void *)at;
+    chunk->seq = (uint64_t *)(void *)(at + capacity * 8u);
+    at += capacity * 16u;
+    for (uint32_t i = 0; i < column_count; i++) {
+        chunk->columns[i].data = at;
+        at += aligned(capacity * vector_element_bytes(chunk->columns[i].type));
+    }
+    chunk->capacity = capacity;
+    chunk->column_count = column_count;
+    chunk->size_bytes = (size_t)(at - (char *)chunk);
+    return chunk;
+}
+
+static enum err need_null(struct head *head, struct head_chunk *chunk, struct head_column *column)
+{
+    if (atomic_load_explicit(&column->null, memory_order_relaxed)) return ERR_OK;
+    enum err err = budget_take(head->budget, chunk->capacity);
+    if (err) return err;
+    uint8_t *null = mem_alloc_zero(chunk->capacity, 1);
+    if (!null) {
+        budget_give(head->budget, chunk->capacity);
+        return ERR_NO_MEMORY;
+    }
+    chunk->size_bytes += chunk->capacity;
+    atomic_store_explicit(&column->null, null, memory_order_release);
+    return ERR_OK;
+}
+
+static enum err need_quality(struct head *head, struct head_chunk *chunk, struct head_column *column)
+{
+    if (atomic_load_explicit(&column->quality, memory_order_relaxed)) return ERR_OK;
+    size_t size = chunk->capacity * sizeof(uint32_t);
+    enum err err = budget_take(head->budget, size);
+    if (err) return err;
+    uint32_t *quality = mem_alloc_zero(chunk->capacity, sizeof *quality);
+    if (!quality) {
+        budget_give(head->budget, size);
+        return ERR_NO_MEMORY;
+    }
+    chunk->size_bytes += size;
+    atomic_store_explicit(&column->quality, quality, memory_order_release);
+    return ERR_OK;
+}
+
+/* The arrays that rows of `batch` may need in this chunk. A column the batch lacks is absent: NULL with a quality. */
+static enum err prepare_arrays(struct head *head, struct head_chunk *chunk, const struct batch *batch)
+{
+    uint32_t b = 0;
+    for (uint32_t i = 0; i < chunk->column_count; i++) {
+        struct head_column *column = &chunk->columns[i];
+        while (b < batch->column_count && batch->columns[b].id < column->id) b++;
+        bool here = b < batch->column_count && batch->columns[b].id == column->id;
+        const struct vector *v = here ? &batch->columns[b].data : NULL;
+        enum err err = !v || v->null ? need_null(head, chunk, column) : ERR_OK;
+        if (!err && (!v || v->quality)) err = need_quality(head, chunk, column);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* Makes the last chunk of `chain` fit for the batch's columns with at least one free row. A chunk added here stays
+ * empty if a later step fails: harmless, readers skip it. */
+static enum err prepare_chain(struct head *head, struct head_chain *chain, const struct batch *batch,
+                              uint32_t rows)
+{
+    struct head_chunk *last = chain->last;
+    if (last && atomic_load_explicit(&last->count, memory_order_relaxed) < last->capacity &&
+        has_columns_of(last, batch))
+        return prepare_arrays(head, last, batch);
+    struct head_chunk *chunk = make_chunk(last, batch, rows);
+    if (!chunk) return ERR_NO_MEMORY;
+    enum err err = budget_take(head->budget, chunk->size_bytes);
+    if (err) {
+        mem_free(chunk);
+        return err;
+    }
+    if ((err = prepare_arrays(head, chunk, batch))) {
+        free_chunk(head, chunk);
+        return err;
+    }
+    if (last)
+        atomic_store_explicit(&last->next, chunk, memory_order_release);
+    else
+        atomic_store_explicit(&chain->first, chunk, memory_order_release);
+    chain->last = chunk;
+    return ERR_OK;
+}
+
+/* ---- filling ---- */
+
+static enum err copy_slice(struct head *head, struct str from, struct str *to)
+{
+    char *own = arena_alloc(&head->texts, from.size);
+    if (!own) return ERR_NO_MEMORY;
+    if (from.size) memcpy(own, from.at, from.size);
+    *to = (struct str){own, from.size};
+    return ERR_OK;
+}
+
+static enum err fill_cell(struct head *head, struct head_column *column, uint32_t at,
+                          const struct vector *v, uint32_t row)
+{
+    uint8_t *null = atomic_load_explicit(&column->null, memory_order_relaxed);
+    uint32_t *quality = atomic_load_explicit(&column->quality, memory_order_relaxed);
+    bool is_null = !v || vector_is_null(v, row);
+    if (null) null[at] = is_null;
+    if (quality) quality[at] = v ? vector_quality(v, row) : QUALITY_NO_DATA;
+    if (is_null) return ERR_OK;
+    switch (vector_element_bytes(column->type)) {
+    case 1: ((uint8_t *)column->data)[at] = v->b[row]; return ERR_OK;
+    case 8: ((uint64_t *)column->data)[at] = v->u[row]; return ERR_OK;
+    default: return copy_slice(head, v->s[row], &((struct str *)column->data)[at]);
+    }
+}
+
+/* Appends row `row` of the batch to the chain's last chunk; its room was prepared. */
+static enum err fill_row(struct head *head, struct head_chain *chain, const struct batch *batch, uint32_t row)
+{
+    struct head_chunk *chunk = chain->last;
+    uint32_t at = atomic_load_explicit(&chunk->count, memory_order_relaxed);
+    MUST(at < chunk->capacity);
+    chunk->time[at] = batch->time[row];
+    chunk->seq[at] = batch->seq;
+    uint32_t b = 0;
+    for (uint32_t i = 0; i < chunk->column_count; i++) {
+        struct head_column *column = &chunk->columns[i];
+        while (b < batch->column_count && batch->columns[b].id < column->id) b++;
+        bool here = b < batch->column_count && batch->columns[b].id == column->id;
+        enum err err = fill_cell(head, column, at, here ? &batch->columns[b].data : NULL, row);
+        if (err) return err;
+    }
+    atomic_store_explicit(&chunk->count, at + 1, memory_order_release);
+    return ERR_OK;
+}
+
+enum err head_apply(struct head *head, const struct batch *batch)
+{
+    MUST(batch->sealed && batch->seq > head->last_seq);
+    for (uint32_t row = 0; row < batch->row_count; row++) {
+        struct head_series *series = NULL;
+        enum err err = make_series(head, batch->devices[batch->device[row]].series, &series);
+        if (err) return err;
+        bool late = series->any && batch->time[row] <= series->last_time;
+        struct head_chain *chain = late ? &series->late : &series->main;
+        if ((err = prepare_chain(head, chain, batch, batch->row_count - row))) return err;
+        if ((err = fill_row(head, chain, batch, row))) return err;
+        if (!late) {
+            series->last_time = batch->time[row];
+            series->any = true;
+        }
+    }
+    head->last_seq = batch->seq;
+    if (!head->first_seq) head->first_seq = batch->seq;
+    atomic_fetch_add_explicit(&head->row_count, batch->row_count, memory_order_relaxed);
+    return ERR_OK;
+}

@@ -1,0 +1,71 @@
+/* head.h - the rows not yet in parts, in memory, by series.
+ *
+ * One writer (the log task), many readers without locks. A head is one *generation*: it only grows; when it is to
+ * be written to parts a new one takes over and this one stays as it is until the last reader lets go.
+ *
+ * A series has two chains of chunks. `main`: times strictly ascend through the whole chain. `late`: rows whose time
+ * was not above the main chain's last, in order of arrival. A chunk holds up to its capacity of rows in plain
+ * arrays; its set of columns is fixed when it is made (a batch with another column begins a new chunk). The writer
+ * fills arrays first and publishes `count` with a release store; null and quality arrays appear when first needed,
+ * published before the count that needs them.
+ *
+ * Every row carries its seq (its version): readers skip rows above their snapshot and resolve equal times by it. */
+#ifndef STORE_HEAD_H
+#define STORE_HEAD_H
+
+#include "data/batch.h"
+#include <stdatomic.h>
+
+enum { HEAD_CHUNK_ROWS_MIN = 8, HEAD_CHUNK_ROWS_MAX = 128, HEAD_SERIES_BLOCK = 1024, HEAD_BLOCKS_MAX = 4096 };
+
+struct head_column {
+    uint16_t id;
+    enum type type;
+    _Atomic(uint8_t *) null;     /* NULL: none is NULL */
+    _Atomic(uint32_t *) quality; /* NULL: all Good */
+    void *data;
+};
+
+struct head_chunk {
+    struct head_chunk *_Atomic next;
+    _Atomic uint32_t count;
+    uint32_t capacity;
+    uint32_t column_count;
+    size_t size_bytes;
+    int64_t *time;
+    uint64_t *seq;
+    struct head_column columns[]; /* ids ascending */
+};
+
+struct head_chain {
+    struct head_chunk *_Atomic first;
+    struct head_chunk *last; /* writer only */
+};
+
+struct head_series {
+    struct head_chain main, late;
+    int64_t last_time; /* writer only: of the main chain */
+    bool any;
+};
+
+struct head {
+    _Atomic uint32_t refs;
+    struct budget *budget;  /* what chunks take */
+    _Atomic uint64_t row_count;
+    struct head_series *_Atomic *_Atomic blocks[HEAD_BLOCKS_MAX]; /* by series id */
+    struct arena texts; /* writer only: slices of TEXT, BYTES, DOUBLES */
+    uint64_t first_seq, last_seq;
+};
+
+struct head *head_new(struct budget *budget); /* refs = 1; NULL: no memory */
+struct head *head_share(struct head *head);
+void head_release(struct head *head);
+
+/* Adds all rows of a sealed batch whose devices carry their series and whose seq is set. On an
+ * error (BUDGET, NO_MEMORY, LIMIT) some of its first rows may stay. Writer only. */
+enum err head_apply(struct head *head, const struct batch *batch);
+
+/* Readers: the series' chains, or NULL when it has no row here. */
+struct head_series *head_find(struct head *head, uint32_t series);
+
+#endif

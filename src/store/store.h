@@ -1,0 +1,98 @@
+/* store.h - the node's memory: one log, the head, and the ways to read them.
+ *
+ * Life of a batch: store_append (any task) → log task: gives it a seq, resolves its devices to series, writes
+ * the ROWS record, applies it to the head → sync task makes it durable → the acknowledgement asked for is sent.
+ * Three positions: appended ≥ applied, appended ≥ durable. A statement sees exactly the rows applied at its
+ * start. Acknowledgements that promise durability never pass `durable`.
+ *
+ * Tasks: "log" owns the log, the catalogue's changes and the head's growth; "sync" only calls fdatasync. Readers
+ * (workers) touch only what is append-only or reference-counted. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "data/batch.h"
+#include "loop/context.h"
+#include "sql/source.h"
+
+struct store;
+
+struct store_config {
+    const char *folder;        /* the node's data folder; made if missing */
+    size_t head_limit_bytes;   /* memory for rows not yet in parts */
+};
+
+/* Opens (or makes) the store: takes the folder's lock, checks its format, replays the log. Blocking. Errors:
+ * BUSY in use by another process; FORMAT made by another version (says how to start afresh); IO. Damage never
+ * refuses: it is reported and counted. */
+enum err store_open(struct context *context, const struct store_config *config, struct store **store,
+                    struct why *why);
+/* Carries out what was posted, syncs, stops the tasks. Blocking. */
+void store_close(struct store *store);
+
+/* ---- writing ---- */
+
+enum store_ack {
+    STORE_ACK_APPLIED, /* visible to statements; durable within a second */
+    STORE_ACK_DURABLE, /* survives kill -9 and power loss */
+};
+
+/* One batch on its way. The caller sets completion, batch (takes: sealed) and ack; the structure must stay until
+ * the completion is done. On success `seq` is the batch's position. Errors: BUDGET (head full: try later),
+ * DISK_FULL, IO, CORRUPT; then nothing of the batch is stored. */
+struct store_append {
+    struct completion completion; /* first */
+    struct batch *batch;
+    enum store_ack ack;
+    uint64_t seq;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+    struct store_append *next;
+};
+void store_append(struct store *store, struct store_append *append);
+
+/* A change of a table's definition; durable when done. `schema` (takes): table_id 0 makes a new table (EXISTS if
+ * the name is taken), else replaces the definition with that id (CONFLICT unless revision is the current one +
+ * 1). `drop`: the table and its rows go away. On success `result` is a share of the published schema. */
+struct store_define {
+    struct completion completion; /* first */
+    struct schema *schema;
+    bool drop;
+    struct schema *result;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+    struct store_define *next;
+};
+void store_define(struct store *store, struct store_define *define);
+
+/* ---- reading: any task ---- */
+
+/* A share of the table's current schema (schema_release), or NULL. */
+struct schema *store_find_table(struct store *store, struct str ns, struct str name);
+
+/* Positions, for tests and sys.metrics. */
+struct store_positions {
+    uint64_t appended, applied, durable;
+};
+struct store_positions store_positions(const struct store *store);
+uint64_t store_origin(const struct store *store);
+
+/* The tables as a source of statements; its context is the store. */
+extern const struct sql_source store_sql_source;
+
+/* Calls `on_applied` on the log task for every batch after it was applied (live view, rules). `batch` is borrowed
+ * (batch_share to keep it). Set before the first append; at most STORE_LISTENERS_MAX. The devices of the batch
+ * carry their paths. */
+enum { STORE_LISTENERS_MAX = 4 };
+void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch), void *arg);
+
+/* Every series of the catalogue, for sys.devices. The texts are borrowed until the store closes. */
+struct store_series_info {
+    uint32_t id, table_id;
+    struct str path;
+    uint32_t label_count;
+    const struct label *labels;
+};
+uint32_t store_series_count(const struct store *store);
+bool store_series(const struct store *store, uint32_t id, struct store_series_info *info); /* ids from 1 */
+
+#endif
