@@ -69,9 +69,9 @@ class Program:
         self.command, self.log_path, self.env = command, log_path, env
         self.process = None
 
-    def spawn(self):
+    def spawn(self, cwd=ROOT):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log,
+            self.process = subprocess.Popen(self.command, cwd=cwd, env=self.env, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, preexec_fn=die_with_parent)
 
     def log(self):
