@@ -1,0 +1,60 @@
+"""Claims about how tools/run_tests.py counts, so that a test that was not seen to pass is never counted as passed."""
+import importlib.util
+import os
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    spec = importlib.util.spec_from_file_location("run_tests", os.path.join(ROOT, "tools", "run_tests.py"))
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "run_tests", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("status,output,counted", [
+    (0, "1..2\nok 1 - a\nok 2 - b\n", (2, 0, [])),
+    (1, "1..2\nok 1 - a\nnot ok 2 - b\n", (1, 1, [])),
+    (0, "1..2\nok 1 - a\n# skip: no device\nnot ok 2 # SKIP b\n", (1, 0, ["no device"])),
+    (0, "1..1\nnot ok 1 # SKIP b\n", (0, 0, ["b gave no reason"])),
+    (-11, "1..3\nok 1 - a\n", (1, 2, [])),                    # crashed: what did not report has failed
+    (None, "1..1\n", (0, 1, [])),                             # out of time
+    (1, "1..1\nok 1 - a\nLeakSanitizer: detected\n", (1, 1, [])),
+    (127, "", (0, 1, [])),                                    # did not even start
+    (0, "1..1\nok 1 - a\n1..1\nok 1 - b\n", (2, 0, [])),      # two groups in one program
+])
+def test_unit_programs_are_counted_by_case(runner, status, output, counted):
+    assert runner.count_tap(status, output) == counted
+
+
+def junit(tmp_path, cases, failures=0, errors=0):
+    path = tmp_path / "report.xml"
+    path.write_text(f'<testsuites><testsuite failures="{failures}" errors="{errors}">{cases}</testsuite></testsuites>')
+    return str(path)
+
+
+def test_pytest_is_counted_by_its_report(runner, tmp_path):
+    tally = runner.Tally(10)
+    report = junit(tmp_path, '<testcase/><testcase><failure/></testcase>'
+                   '<testcase><skipped type="pytest.skip" message="no device"/></testcase>', failures=1)
+    runner.count_pytest(tally, 1, report)
+    assert (tally.passed, tally.failed, tally.skipped) == (1, 1, ["no device"])
+
+
+@pytest.mark.parametrize("status", [2, 3, 4, -9, None])
+def test_a_pytest_that_broke_off_has_failed(runner, tmp_path, status):
+    tally = runner.Tally(10)
+    runner.count_pytest(tally, status, junit(tmp_path, "<testcase/>"))
+    assert tally.failed == 1
+
+
+def test_a_skip_for_an_unknown_reason_has_failed(runner):
+    tally = runner.Tally(10)
+    tally.skipped = ["no device", "no privilege to make a network namespace", "it rains", "it rains"]
+    runner.judge_skips(tally)
+    assert (tally.failed, len(tally.skipped)) == (2, 2)
