@@ -1,0 +1,164 @@
+/* kind.c - see kind.h: a document becomes a resource. */
+#include "resource/kind.h"
+#include <stdio.h>
+#include <string.h>
+
+int resource_kind_of(struct str name)
+{
+    for (int k = 0; k < KIND_COUNT; k++) {
+        const struct kind_info *info = &resource_kinds[k];
+        if (str_is(name, info->name) || str_is(name, info->plural)) return k;
+    }
+    return -1;
+}
+
+/* RFC 1123 subdomain: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit. */
+static bool is_rfc1123(struct str name)
+{
+    if (name.size == 0 || name.size > 253) return false;
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.at[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        bool edge = i == 0 || i + 1 == name.size;
+        if (!alnum && (edge || (c != '-' && c != '.'))) return false;
+    }
+    return true;
+}
+
+static void check_metadata(struct resource *r, struct problems *problems)
+{
+    struct doc *name = doc_get(r->metadata, "name"), *ns = doc_get(r->metadata, "namespace");
+    r->name = doc_text(name);
+    if (!is_rfc1123(r->name))
+        problem_add(problems, "metadata.name", name,
+                    "'%.*s' must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit",
+                    (int)(r->name.size > 80 ? 80 : r->name.size), r->name.at);
+    if (resource_kinds[r->kind].namespaced) {
+        r->ns = ns ? doc_text(ns) : STR("default");
+        if (!is_rfc1123(r->ns)) problem_add(problems, "metadata.namespace", ns, "is not a valid name");
+    }
+    r->labels = doc_get(r->metadata, "labels");
+    for (size_t i = 0; r->labels && i < r->labels->count; i++)
+        if (r->labels->kind != DOC_MAP || r->labels->items[i].value->kind > DOC_STRING)
+            problem_add(problems, "metadata.labels", r->labels, "must be a map of texts");
+}
+
+static void check_top(const struct doc *doc, struct problems *problems)
+{
+    static const char *const keys[] = {"apiVersion", "kind", "metadata", "spec", "status"};
+    for (size_t i = 0; i < doc->count; i++) {
+        size_t k = 0;
+        while (k < 5 && !str_is(doc->items[i].key, keys[k])) k++;
+        if (k < 5) continue;
+        int nearest = str_nearest(doc->items[i].key, keys, 5);
+        problem_add(problems, "", doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)doc->items[i].key.size,
+                    doc->items[i].key.at, nearest >= 0 ? "; did you mean '" : "",
+                    nearest >= 0 ? keys[nearest] : "", nearest >= 0 ? "'?" : "");
+    }
+    struct str version = doc_text(doc_get(doc, "apiVersion"));
+    if (!str_is(version, RESOURCE_API_VERSION))
+        problem_add(problems, "apiVersion", doc_get(doc, "apiVersion"), "must be " RESOURCE_API_VERSION);
+}
+
+static void unknown_kind(const struct doc *doc, struct problems *problems)
+{
+    const char *names[KIND_COUNT];
+    for (int k = 0; k < KIND_COUNT; k++) names[k] = resource_kinds[k].name;
+    struct str given = doc_text(doc_get(doc, "kind"));
+    int nearest = str_nearest(given, names, KIND_COUNT);
+    problem_add(problems, "kind", doc_get(doc, "kind") ? doc_get(doc, "kind") : doc, "'%.*s' is not a kind%s%s%s",
+                (int)(given.size > 80 ? 80 : given.size), given.at, nearest >= 0 ? "; did you mean " : "",
+                nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
+}
+
+/* Reads everything into `r`, whose arena takes the copy of the tree. */
+static enum err fill(struct resource *r, const struct doc *doc, struct problems *problems)
+{
+    const struct kind_info *info = &resource_kinds[r->kind];
+    struct doc *own = doc_copy(&r->arena, doc);
+    r->spec = arena_zero(&r->arena, 1, info->spec_bytes);
+    if (!own || !r->spec) return ERR_NO_MEMORY;
+    check_top(own, problems);
+    r->metadata = doc_get(own, "metadata");
+    if (!r->metadata || r->metadata->kind != DOC_MAP) {
+        problem_add(problems, "metadata", own, "is required: a map with at least a name");
+        return ERR_OK;
+    }
+    check_metadata(r, problems);
+    r->spec_doc = doc_get(own, "spec");
+    if (!r->spec_doc && !(r->spec_doc = doc_new(&r->arena, DOC_MAP))) return ERR_NO_MEMORY;
+    struct problems here; /* bound lists live in the resource's arena, so its problems do too */
+    problems_init(&here, &r->arena);
+    field_bind(info->fields, r->spec_doc, "spec", r->spec, &here);
+    if (!here.count && info->check) info->check(r->spec, r->spec_doc, &here);
+    if (here.no_memory) return ERR_NO_MEMORY;
+    for (struct problem *p = here.first; p; p = p->next) {
+        struct doc at = {.line = p->line, .column = p->column};
+        problem_add(problems, p->path, &at, "%s", p->text);
+    }
+    return ERR_OK;
+}
+
+static enum err first_problem(const struct resource *r, const char *file, const struct problems *problems,
+                              struct why *why)
+{
+    const struct problem *p = problems->first;
+    char place[300] = "", object[300] = "";
+    if (!p) return why_set(why, ERR_NO_MEMORY, "out of memory");
+    if (file[0] && p->line) snprintf(place, sizeof place, "%s:%u:%u: ", file, p->line, p->column);
+    if (r && r->name.size)
+        snprintf(object, sizeof object, "%s %.*s: ", resource_kinds[r->kind].name, (int)r->name.size, r->name.at);
+    return why_set(why, ERR_INVALID, "%s%s%s%s%s", place, object, p->path, p->path[0] ? ": " : "", p->text);
+}
+
+enum err resource_read(const struct doc *doc, const char *file, struct resource **out, struct problems *problems,
+                       struct why *why)
+{
+    *out = NULL;
+    int kind = doc->kind == DOC_MAP ? resource_kind_of(doc_text(doc_get(doc, "kind"))) : -1;
+    if (doc->kind != DOC_MAP)
+        problem_add(problems, "", doc, "a resource must be a map with apiVersion, kind, metadata and spec");
+    else if (kind < 0)
+        unknown_kind(doc, problems);
+    if (kind < 0) return first_problem(NULL, file, problems, why);
+    struct resource *r = mem_alloc_zero(1, sizeof *r);
+    if (!r) return ERR_NO_MEMORY;
+    atomic_init(&r->refs, 1);
+    arena_init(&r->arena, NULL);
+    r->kind = (enum resource_kind)kind;
+    r->owner = file[0] ? OWNER_FILE : OWNER_API;
+    r->line = doc->line;
+    r->file = arena_strdup(&r->arena, file, strlen(file));
+    enum err err = r->file ? fill(r, doc, problems) : ERR_NO_MEMORY;
+    if (!err && problems->count) err = first_problem(r, file, problems, why);
+    if (err) {
+        resource_release(r);
+        return err;
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+struct resource *resource_share(const struct resource *resource)
+{
+    struct resource *r = (struct resource *)(uintptr_t)resource;
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    return r;
+}
+
+void resource_release(struct resource *r)
+{
+    if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
+    arena_free(&r->arena);
+    mem_free(r);
+}
+
+void table_sql_name(const struct resource *table, char out[SCHEMA_NAME_BYTES_MAX + 1])
+{
+    MUST(table->kind == KIND_TABLE);
+    const struct table_spec *spec = table->spec;
+    struct str name = spec->name.size ? spec->name : table->name;
+    (void)str_copy(out, SCHEMA_NAME_BYTES_MAX + 1, name);
+    for (char *p = out; *p && !spec->name.size; p++)
+        if (*p == '-' || *p == '.') *p = '_';
+}

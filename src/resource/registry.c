@@ -1,0 +1,134 @@
+/* registry.c - see registry.h. */
+#include "resource/registry.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { WATCHERS_MAX = 8 };
+
+struct registry {
+    struct map kinds[KIND_COUNT]; /* "ns/name" -> struct resource * */
+    size_t watcher_count;
+    struct {
+        registry_watch *watch;
+        void *arg;
+    } watchers[WATCHERS_MAX];
+};
+
+struct registry *registry_new(void)
+{
+    struct registry *registry = mem_alloc_zero(1, sizeof *registry);
+    for (int k = 0; registry && k < KIND_COUNT; k++) map_init(&registry->kinds[k]);
+    return registry;
+}
+
+void registry_free(struct registry *registry)
+{
+    if (!registry) return;
+    for (int k = 0; k < KIND_COUNT; k++) {
+        size_t at = 0;
+        void *value;
+        while (map_next(&registry->kinds[k], &at, NULL, &value)) resource_release(value);
+        map_free(&registry->kinds[k]);
+    }
+    mem_free(registry);
+}
+
+void registry_watch_all(struct registry *registry, registry_watch *watch, void *arg)
+{
+    MUST(registry->watcher_count < WATCHERS_MAX);
+    registry->watchers[registry->watcher_count].watch = watch;
+    registry->watchers[registry->watcher_count++].arg = arg;
+}
+
+enum { KEY_BYTES = 520 };
+
+static struct str make_key(char out[KEY_BYTES], struct str ns, struct str name)
+{
+    int n = snprintf(out, KEY_BYTES, "%.*s/%.*s", (int)ns.size, ns.at, (int)name.size, name.at);
+    return (struct str){out, n < KEY_BYTES ? (size_t)n : KEY_BYTES - 1};
+}
+
+struct resource *registry_get(const struct registry *registry, enum resource_kind kind, struct str ns,
+                              struct str name)
+{
+    char key[KEY_BYTES];
+    return map_get(&registry->kinds[kind], make_key(key, ns, name));
+}
+
+struct resource *registry_next(const struct registry *registry, enum resource_kind kind, size_t *at)
+{
+    void *value;
+    return map_next(&registry->kinds[kind], at, NULL, &value) ? value : NULL;
+}
+
+static void tell(struct registry *registry, const struct resource *old, const struct resource *now)
+{
+    for (size_t i = 0; i < registry->watcher_count; i++)
+        registry->watchers[i].watch(registry->watchers[i].arg, old, now);
+}
+
+enum err registry_put(struct registry *registry, struct resource *resource)
+{
+    char key[KEY_BYTES];
+    void *old = NULL;
+    enum err err = map_put(&registry->kinds[resource->kind], make_key(key, resource->ns, resource->name),
+                           resource, &old);
+    if (err) {
+        resource_release(resource);
+        return err;
+    }
+    tell(registry, old, resource);
+    resource_release(old);
+    return ERR_OK;
+}
+
+bool registry_remove(struct registry *registry, enum resource_kind kind, struct str ns, struct str name)
+{
+    char key[KEY_BYTES];
+    struct resource *old = map_remove(&registry->kinds[kind], make_key(key, ns, name));
+    if (!old) return false;
+    tell(registry, old, NULL);
+    resource_release(old);
+    return true;
+}
+
+static enum err check_twice(const struct registry *registry, const struct resource *r, struct resource **batch,
+                            size_t count, struct why *why)
+{
+    const struct resource *other = registry_get(registry, r->kind, r->ns, r->name);
+    for (size_t i = 0; i < count && !other; i++)
+        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) && str_equal(batch[i]->name, r->name))
+            other = batch[i];
+    if (!other || other->owner != OWNER_FILE) return ERR_OK;
+    return why_set(why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file, r->line,
+                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file, other->line);
+}
+
+enum err registry_load_yaml(struct registry *registry, struct str text, const char *file, struct why *why)
+{
+    struct arena arena;
+    arena_init(&arena, NULL);
+    struct doc **docs = NULL;
+    size_t count = 0, read = 0;
+    struct resource **resources = NULL;
+    enum err err = doc_read_yaml(text, file, &arena, &docs, &count, why);
+    if (!err && !(resources = arena_zero(&arena, count, sizeof *resources))) err = ERR_NO_MEMORY;
+    for (; !err && read < count; read++) {
+        struct problems problems;
+        problems_init(&problems, &arena);
+        err = resource_read(docs[read], file, &resources[read], &problems, why);
+        if (err) break;
+        if ((err = check_twice(registry, resources[read], resources, read, why))) {
+            resource_release(resources[read]);
+            break;
+        }
+    }
+    for (size_t i = 0; i < read; i++) {
+        if (err)
+            resource_release(resources[i]);
+        else
+            err = registry_put(registry, resources[i]);
+    }
+    arena_free(&arena);
+    return err;
+}
