@@ -1,0 +1,97 @@
+/* collect.h - values from equipment into batches, and values to equipment.
+ *
+ * Watches the registry's Connections and Devices; for each enabled connection it opens the driver's line, polls the
+ * devices in aligned cycles, and emits one batch per cycle and table. Lives on the main loop: every call is made
+ * there, except where noted. A change of a resource takes effect at the next cycle and leaves other connections
+ * alone. */
+#ifndef COLLECT_COLLECT_H
+#define COLLECT_COLLECT_H
+
+#include "data/batch.h"
+#include "loop/context.h"
+#include "resource/registry.h"
+
+struct collect;
+
+/* What the collector needs of the rest of the node; bound in `node`. */
+struct collect_host {
+    /* The table's current schema as a share, or NULL (no such table yet). */
+    struct schema *(*find_table)(void *arg, struct str ns, struct str name);
+    /* Takes a sealed batch on its way to the log. Returns BUSY when too much is under way: the collector then keeps
+     * polling, drops nothing silently: it counts the rows it could not hand over (ROWS_REFUSED, sys.connections). */
+    enum err (*emit)(void *arg, struct batch *batch);
+    /* Records a write to equipment in the audit log before it is sent. */
+    void (*audit)(void *arg, const char *user, const char *device, const char *point, const char *value,
+                  const char *reason, const char *outcome);
+    void *arg;
+    struct str node_path; /* prefix of device paths, "" or "acme/sz/plant1"; borrowed */
+};
+
+/* Opens connections of what is in the registry now and watches it from then on. */
+enum err collect_start(struct context *context, struct registry *registry, const struct collect_host *host,
+                       struct collect **collect, struct why *why);
+/* Closes all lines. Writes under way finish with CLOSED. */
+void collect_stop(struct collect *collect);
+
+/* Checks a Connection or Device against its driver (options, endpoint, addresses, types): used by the registry
+ * before a document is accepted. Adds problems with paths. Any task. */
+void collect_check(const struct resource *resource, struct problems *problems);
+
+/* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets the answer. Errors:
+ * NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the exception), CLOSED, CONNECT, FORBIDDEN. */
+struct collect_write {
+    struct completion completion; /* first */
+    struct str ns, device, point; /* device: metadata.name or path */
+    struct str value;             /* as text; "true"/"1" for bits, numbers in the point's unit */
+    const char *user, *reason;    /* for the audit log */
+    struct value written, read_back; /* in the point's unit; text lives in `text` */
+    bool has_read_back;
+    int64_t time_ns;              /* when the equipment confirmed */
+    char text[256];
+};
+void collect_write(struct collect *collect, struct collect_write *write);
+
+/* Reads points of a device now, past the polling cycle. `points` empty = all. The answer is a sealed batch of one row
+ * (takes: the caller releases it). */
+struct collect_read {
+    struct completion completion; /* first */
+    struct str ns, device;
+    struct str point;             /* "" = all */
+    struct batch *batch;
+};
+void collect_read(struct collect *collect, struct collect_read *read);
+
+/* ---- what system tables show; taken on the main loop, readable and freed on any task ---- */
+
+struct collect_point_row {
+    struct str ns, device, name, table, point, unit, address, access, connection, description;
+    enum type type;
+    struct value value; /* last; text borrowed from the snapshot */
+    int64_t time_ns;    /* of the last reading; 0 = none yet (quality BadWaitingForInitialData) */
+    double min, max;    /* NAN = open */
+};
+
+enum collect_state { COLLECT_DISABLED, COLLECT_CONNECTING, COLLECT_CONNECTED, COLLECT_DOWN };
+
+struct collect_connection_row {
+    struct str ns, name, driver, endpoint;
+    enum collect_state state;
+    int64_t rtt_ns; /* moving average; 0 = none yet */
+    uint64_t requests, errors, timeouts, bytes_in, bytes_out, cycles, missed_cycles, rows_refused;
+    char last_error[240];
+    uint8_t last_error_frame[64];
+    size_t last_error_frame_size;
+    int64_t last_error_time_ns;
+};
+
+struct collect_snapshot {
+    size_t point_count, connection_count;
+    struct collect_point_row *points;
+    struct collect_connection_row *connections;
+    struct arena arena;
+};
+/* NULL: no memory. Free with collect_snapshot_free. */
+struct collect_snapshot *collect_snapshot(struct collect *collect);
+void collect_snapshot_free(struct collect_snapshot *snapshot);
+
+#endif
