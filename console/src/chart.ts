@@ -3,7 +3,7 @@
  * It draws what it is given over the range it is given and reports what a person does (`onView`, `onCursor`); which
  * data to load is trend.tsx's affair. uPlot's own drag zoom is off: a drag pans, as on every map. */
 import uPlot from "uplot";
-import { formatNumber } from "./format";
+import { decimalsNeeded, formatNumber } from "./format";
 import type { Aligned } from "./trenddata";
 
 export interface Curve { label: string; unit: string; steps: boolean; color: string }
@@ -70,7 +70,7 @@ function axes(curves: readonly Curve[], style: ChartStyle, narrow: boolean): uPl
       grid: { show: i === 0, stroke: style.grid, width: 1 },
       values: states
         ? (_u, splits) => splits.map((v) => (v === 0 || v === 1 ? String(v) : null))
-        : (_u, splits, _ai, _space, step) => splits.map((v) => formatNumber(v, Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9))))),
+        : (_u, splits, _ai, _space, step) => splits.map((v) => formatNumber(v, decimalsNeeded(step))),
       ...(states ? { splits: () => [0, 1] } : {}),
       label: mine[0].unit || undefined, labelSize: mine[0].unit ? 16 : 0, labelGap: 0, labelFont: style.font,
     };

@@ -45,7 +45,6 @@ export const STRINGS = {
   "head.add": { en: "Add device", zh: "添加设备" },
 
   "conn.title": { en: "Connections", zh: "连接" },
-  "conn.none": { en: "No connection yet", zh: "尚无连接" },
   "conn.connected": { en: "Connected", zh: "已连接" },
   "conn.connecting": { en: "Connecting", zh: "连接中" },
   "conn.down": { en: "Down", zh: "断开" },
@@ -167,9 +166,6 @@ export const STRINGS = {
   "trend.remove": { en: "Remove {point}", zh: "移除 {point}" },
   "trend.noCurve": { en: "text, no curve", zh: "文本，无曲线" },
   "trend.noRows": { en: "no values here", zh: "此区间无数据" },
-  "trend.min": { en: "min", zh: "最小" },
-  "trend.max": { en: "max", zh: "最大" },
-  "trend.avg": { en: "avg", zh: "平均" },
   "trend.raw": { en: "every value", zh: "原始值" },
   "trend.window": { en: "min / avg / max per {width}", zh: "每 {width} 的最小/平均/最大" },
   "trend.help": {

@@ -14,7 +14,7 @@ import { dialog, notice, openTrend, toggleTrend, trend, TREND_POINTS_MAX } from 
 import { offsetsOf, rowAt, scrollTo, visibleRows } from "./virtual";
 import { Icon, Quality, sayOr } from "./widgets";
 
-const GROUP_PX = 34, POINT_PX = 32, OVERSCAN = 6, SPARK_W = 92, SPARK_H = 20, SPARK_SLOTS = 60;
+const HEAD_PX = 28, GROUP_PX = 34, POINT_PX = 32, OVERSCAN = 6, SPARK_W = 92, SPARK_H = 20, SPARK_SLOTS = 60;
 
 const filter = signal("");
 const mode = signal<Mode>("all");
@@ -39,12 +39,15 @@ function flip(p: Point): void {
 
 const startWrite = (p: Point): void => { if (p.access === "rw") dialog.value = { kind: "write", key: p.key }; };
 
+/* Point objects stay the same while their contents move: what shows them subscribes to `tick`, or it is not drawn again. */
 export function Spark({ p }: { p: Point }) {
+  void tick.value;
   const path = sparkPath(p.recent, SPARK_W, SPARK_H, SPARK_SLOTS);
   return <svg class="spark" width={SPARK_W} height={SPARK_H} viewBox={`0 0 ${SPARK_W} ${SPARK_H}`} aria-hidden="true">{path && <path d={path} />}</svg>;
 }
 
 export function Value({ p }: { p: Point }) {
+  void tick.value;
   const value = formatValue(p.type, p.value, p.number, p.decimals);
   const state = p.value === null ? " missing" : isBool(p.type) ? ((value as Message).key === "value.on" ? " lamp on" : " lamp") : "";
   return (
@@ -62,6 +65,7 @@ export function Path({ path }: { path: string }) {
 }
 
 function PointCells({ p }: { p: Point }) {
+  void tick.value;
   const shown = trend.value.indexOf(p.key);
   const label = t(shown >= 0 ? "table.removeTrend" : "table.addTrend", { point: p.point });
   return (
@@ -147,7 +151,7 @@ function useViewport() {
   const [view, setView] = useState({ top: 0, height: 600 });
   useLayoutEffect(() => {
     const el = box.current!;
-    const read = (): void => setView({ top: el.scrollTop, height: el.clientHeight });
+    const read = (): void => setView({ top: el.scrollTop, height: el.clientHeight - HEAD_PX });
     const watch = new ResizeObserver(read);
     watch.observe(el);
     el.addEventListener("scroll", read, { passive: true });
@@ -178,7 +182,7 @@ export function LiveTable() {
     const next = Math.min(list.length - 1, Math.max(0, index));
     if (!list[next] || !box.current) return;
     current.value = list[next].key;
-    box.current.scrollTop = scrollTo(offsets, next, box.current.scrollTop, box.current.clientHeight, list[next].kind === "group" ? 0 : GROUP_PX);
+    box.current.scrollTop = scrollTo(offsets, next, box.current.scrollTop, view.height, list[next].kind === "group" ? 0 : GROUP_PX);
     wantFocus.current = true;
     // Rendering again even when the key stays, so that focus returns to the row.
     tick.value++;
@@ -220,8 +224,8 @@ export function LiveTable() {
     <section class="points">
       <FilterBar />
       <div class="grid" role="grid" aria-label={t("table.label")} aria-rowcount={list.length + 1} onKeyDown={onKey}>
-        <HeadRow />
         <div class="scroll" ref={box} role="rowgroup" tabIndex={-1}>
+          <HeadRow />
           {sticky?.kind === "group" && view.top > 0 && (
             <div class="row group sticky" aria-hidden="true" onClick={() => onPick(sticky)}><GroupCells row={sticky} /></div>
           )}

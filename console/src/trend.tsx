@@ -75,7 +75,7 @@ function sampleAt(s: Series, timeMs: number): number { return indexBefore(s.time
 function numberText(p: Point, n: number | null): string | Message {
   if (n === null) return { key: "value.none" };
   if (isBool(p.type)) return { key: n !== 0 ? "value.on" : "value.off" };
-  return formatNumber(n, Math.max(p.decimals, Number.isInteger(n) ? 0 : Math.min(decimalsNeeded(n), p.decimals + 2)));
+  return formatNumber(n, Math.max(p.decimals, Number.isInteger(n) ? 0 : Math.min(decimalsNeeded(n), p.decimals + 1)));
 }
 
 function Reading({ p }: { p: Point }) {

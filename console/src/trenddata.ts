@@ -87,7 +87,7 @@ export function spacingOf(times: readonly number[]): number | null {
 export function breakAfter(times: readonly number[]): number {
   if (times.length < 8) return Infinity;
   const gaps = times.slice(1).map((t, i) => t - times[i]).sort((a, b) => a - b);
-  const median = gaps[gaps.length >> 1], p90 = gaps[Math.floor(gaps.length * 0.9)];
+  const median = gaps[gaps.length >> 1], p90 = gaps[Math.floor((gaps.length - 1) * 0.9)];
   return p90 <= median * 1.5 ? median * 5 : Infinity;
 }
 

@@ -50,7 +50,7 @@ const PLANT = [
     ["power", "double", "kW", "3!400005", "r", (t) => round(7.4 + 0.6 * Math.sin(t / 130) + 0.1 * noise("pw", t), 2), "Electrical power"],
     ["vibration", "double", "mm/s", "3!400007", "r", (t) => round(1.9 + 0.3 * Math.abs(noise("vi", t)) + (noise("vx", t / 2) > 0.97 ? 2.6 : 0), 2), "RMS velocity, bearing 1"]]],
   ["furnace/zone1", "furnace", "furnace-rtu", [
-    ["temperature", "double", "°C", "11!400001", "r", (t) => (outage(t) ? null : round(862 + 6 * Math.sin(t / 400) + 1.5 * noise("fz", t), 1)), "Thermocouple S"],
+    ["temperature", "double", "°C", "11!400001", "r", (t) => (outage(t) ? null : round(862 + 6 * Math.sin(t / 400) + 0.3 * noise("fz", t), 1)), "Thermocouple S"],
     ["setpoint", "double", "°C", "11!400002", "rw", () => written.get("zone1") ?? 865, "Zone set point", 0, 1100],
     ["heater", "double", "%", "11!400003", "r", (t) => (outage(t) ? null : round(58 - 9 * Math.sin(t / 400) + 2 * noise("fh", t), 1)), "Heater output"]]],
   ["utilities/meter", "energy", "meter-tcp", [
