@@ -169,13 +169,16 @@ export function LiveTable() {
   const slice = visibleRows(offsets, view.top, view.height, OVERSCAN);
   const found = list.findIndex((r) => r.key === current.value);
   const at = found < 0 ? 0 : found;
+  // The tab stop is always a row that exists, also after the wheel has moved the current one off the screen.
+  const stop = at >= slice.first && at < slice.end ? at : rowAt(offsets, view.top);
   const wantFocus = useRef(false);
 
   /* After a key moved the tab stop, its row may have just come into being: focus it once it is there. */
   useEffect(() => {
-    if (!wantFocus.current) return;
+    const row = wantFocus.current ? box.current?.querySelector<HTMLElement>(`[aria-rowindex="${at + 2}"]`) : null;
+    if (!row) return; // not there yet: the scroll event's render brings it
     wantFocus.current = false;
-    box.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
+    row.focus({ preventScroll: true });
   });
 
   function moveTo(index: number): void {
@@ -234,7 +237,7 @@ export function LiveTable() {
             {list.slice(slice.first, slice.end).map((row, i) => {
               const index = slice.first + i;
               return (
-                <div key={row.key} role="row" aria-rowindex={index + 2} tabIndex={index === at ? 0 : -1}
+                <div key={row.key} role="row" aria-rowindex={index + 2} tabIndex={index === stop ? 0 : -1}
                   aria-expanded={row.kind === "group" ? !row.folded : undefined}
                   class={row.kind === "group" ? "row group" : `row point ${row.point.grade}${trend.value.includes(row.key) ? " shown" : ""}`}
                   style={{ transform: `translateY(${offsets[index]}px)` }}
