@@ -25,6 +25,8 @@ struct sort {
     struct op op;
     struct store store;
     uint64_t keep;  /* rows needed; UINT64_MAX: all */
+    bool has_best;  /* rows 0 … keep - 1 of the store are sorted: a new row must beat the last of
+                       them */
     uint32_t *rows; /* sorted row numbers, in store.arena */
 };
 
@@ -86,6 +88,14 @@ static const struct vector *cell(const struct sort *sort, uint32_t row, size_t c
     return &sort->store.blocks[row / SQL_CHUNK_ROWS].columns[column];
 }
 
+static int compare_values(const struct sort_key *key, const struct value *x, const struct value *y)
+{
+    if (x->is_null && y->is_null) return 0;
+    if (x->is_null || y->is_null) return x->is_null == key->nulls_first ? -1 : 1;
+    int order = value_compare(x, y);
+    return key->descending ? -order : order;
+}
+
 static int compare(const struct sort *sort, uint32_t a, uint32_t b)
 {
     const struct plan *plan = sort->op.run->plan;
@@ -93,12 +103,26 @@ static int compare(const struct sort *sort, uint32_t a, uint32_t b)
         const struct sort_key *key = &plan->order[i];
         struct value x = vector_get(cell(sort, a, key->output), a % SQL_CHUNK_ROWS);
         struct value y = vector_get(cell(sort, b, key->output), b % SQL_CHUNK_ROWS);
-        if (x.is_null && y.is_null) continue;
-        if (x.is_null || y.is_null) return x.is_null == key->nulls_first ? -1 : 1;
-        int order = value_compare(&x, &y);
-        if (order) return key->descending ? -order : order;
+        int order = compare_values(key, &x, &y);
+        if (order) return order;
     }
     return 0;
+}
+
+/* Whether a new row comes before the worst of the best; equal rows do not: earlier ones stay first.
+ */
+static bool beats_worst(const struct sort *sort, const struct vector *columns, uint32_t row)
+{
+    const struct plan *plan = sort->op.run->plan;
+    uint32_t worst = (uint32_t)sort->keep - 1;
+    for (size_t i = 0; i < plan->order_count; i++) {
+        const struct sort_key *key = &plan->order[i];
+        struct value x = vector_get(&columns[key->output], row);
+        struct value y = vector_get(cell(sort, worst, key->output), worst % SQL_CHUNK_ROWS);
+        int order = compare_values(key, &x, &y);
+        if (order) return order < 0;
+    }
+    return false;
 }
 
 static void merge(const struct sort *sort, const uint32_t *from, uint32_t *to, size_t left,
@@ -153,6 +177,7 @@ static enum err keep_best(struct sort *sort)
     }
     arena_free(&sort->store.arena);
     sort->store = next.store;
+    sort->has_best = sort->keep > 0 && sort->store.row_count >= sort->keep;
     return ERR_OK;
 }
 
@@ -161,8 +186,11 @@ static enum err keep_best(struct sort *sort)
 static enum err sort_push(struct op *op, const struct rows *rows)
 {
     struct sort *sort = (struct sort *)op;
-    for (uint32_t k = 0; k < rows->view.selected; k++)
-        if (!append(sort, rows->columns, view_row(&rows->view, k))) return run_no_memory(op->run);
+    for (uint32_t k = 0; k < rows->view.selected; k++) {
+        uint32_t row = view_row(&rows->view, k);
+        if (sort->has_best && !beats_worst(sort, rows->columns, row)) continue;
+        if (!append(sort, rows->columns, row)) return run_no_memory(op->run);
+    }
     bool is_full =
         sort->store.row_count >= SORT_KEEP_MIN && sort->store.row_count / 2 >= sort->keep;
     return is_full ? keep_best(sort) : ERR_OK;

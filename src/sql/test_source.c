@@ -318,7 +318,8 @@ static void fill_chunk(struct sql_scan *scan, struct test_series *series, uint32
         const struct column *column = schema_column(scan->table->schema, request->columns[c]);
         scan->columns[c] = v->data ? slice(v, from, count) : *absent(column->type);
         scan->columns[c].count = count;
-        if (v->data && request->newest_first)
+        if (series->all_good) scan->columns[c].null = NULL, scan->columns[c].quality = NULL;
+        if (v->data && !series->all_good && request->newest_first)
             turn_around(&scan->columns[c], (char *)scan->turned + c * TURNED_BYTES);
     }
     for (size_t l = 0; l < request->label_count; l++) {
@@ -332,6 +333,19 @@ static void fill_chunk(struct sql_scan *scan, struct test_series *series, uint32
     scan->rows_read += count;
 }
 
+static uint32_t first_at_or_after(const struct test_series *series, int64_t time_ns)
+{
+    uint32_t low = 0, high = series->row_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (series->time[middle] < time_ns)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
 {
     const struct sql_scan_request *request = scan->request;
@@ -339,8 +353,9 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
     for (; scan->series < scan->table->series_count; scan->series++, scan->row = 0) {
         struct test_series *series = &scan->table->series[scan->series];
         uint32_t low = 0, high = series->row_count;
-        while (low < high && series->time[low] < request->time_from_ns) low++;
-        while (high > low && series->time[high - 1] >= request->time_to_ns) high--;
+        low = first_at_or_after(series, request->time_from_ns);
+        if (request->time_to_ns != INT64_MAX) high = first_at_or_after(series, request->time_to_ns);
+        if (high < low) high = low;
         uint32_t rows = high - low;
         if (request->row_limit && request->row_limit < rows) rows = (uint32_t)request->row_limit;
         if (scan->row >= rows) continue;

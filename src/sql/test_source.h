@@ -15,6 +15,7 @@ struct test_series {
     struct str path;
     struct label labels[TEST_LABELS_MAX];
     uint32_t label_count, row_count, row_capacity;
+    bool all_good; /* no cell is NULL: scans say so, as a store does */
     int64_t *time;
     struct vector columns[TEST_COLUMNS_MAX]; /* by column id; arrays hold row_capacity */
 };
