@@ -316,7 +316,7 @@ static enum err add_streaming(struct group *group, const struct rows *rows)
 {
     enum err err = ERR_OK;
     for (uint32_t from = 0, end; from < rows->view.selected && !err; from = end) {
-        void *state;
+        void *state = NULL;
         end = cut_run(group, rows, from);
         err =
             buf_failed(&group->key) ? run_no_memory(group->op.run) : find_streaming(group, &state);

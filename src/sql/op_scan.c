@@ -30,21 +30,23 @@ struct scan {
     struct str
         *names;      /* [input_count][SQL_CHUNK_ROWS] quality names of the inputs that want them */
     uint32_t *worst; /* [SQL_CHUNK_ROWS] */
+    bool failed;     /* memory was refused while filling a chunk */
 };
 
 /* A quality's name that lives as long as the chunk. */
-static struct str name_of(struct run *run, uint32_t quality)
+static struct str name_of(struct scan *scan, uint32_t quality)
 {
     char scratch[12];
     const char *name = quality_name(quality, scratch);
     if (name != scratch) return str_of(name);
     size_t size = strlen(scratch);
-    const char *copy = arena_strdup(&run->eval.scratch, scratch, size);
+    const char *copy = arena_strdup(&scan->run->eval.scratch, scratch, size);
+    scan->failed = scan->failed || !copy;
     return copy ? (struct str){copy, size} : STR("");
 }
 
 /* Qualities as texts: one constant "Good" when there is nothing to tell. */
-static struct vector name_qualities(struct run *run, const uint32_t *quality, uint32_t count,
+static struct vector name_qualities(struct scan *scan, const uint32_t *quality, uint32_t count,
                                     struct str *names)
 {
     struct vector v = {.type = TYPE_TEXT, .count = count, .s = names};
@@ -52,7 +54,7 @@ static struct vector name_qualities(struct run *run, const uint32_t *quality, ui
     if (!quality) names[0] = STR("Good");
     for (uint32_t r = 0; quality && r < count; r++) {
         bool again = r > 0 && quality[r] == quality[r - 1];
-        names[r] = again ? names[r - 1] : name_of(run, quality[r]);
+        names[r] = again ? names[r - 1] : name_of(scan, quality[r]);
     }
     return v;
 }
@@ -95,12 +97,12 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
         case INPUT_COLUMN: *to = chunk->columns[input->slot]; break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
         case INPUT_QUALITY:
-            *to = name_qualities(scan->run, worst_qualities(scan, chunk), chunk->row_count, names);
+            *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
             break;
         case INPUT_COLUMN_QUALITY: {
             const uint32_t *qualities =
                 column_qualities(scan, &chunk->columns[input->slot], chunk->row_count);
-            *to = name_qualities(scan->run, qualities, chunk->row_count, names);
+            *to = name_qualities(scan, qualities, chunk->row_count, names);
             break;
         }
         }
@@ -120,6 +122,7 @@ static enum err push_chunks(struct scan *scan, struct op *first)
         MUST(chunk.row_count <= SQL_CHUNK_ROWS);
         arena_reset(&run->eval.scratch);
         fill_inputs(scan, &chunk);
+        if (scan->failed) return ERR_NO_MEMORY; /* scan_table finds the words */
         struct rows rows = {.view = {chunk.row_count, NULL, chunk.row_count},
                             .columns = scan->columns,
                             .column_count = plan->input_count,

@@ -4,9 +4,9 @@
  *
  * Statements may change the world, so it is made anew for each input; the input may hold several
  * statements separated by a zero byte. */
-/* covers: src/sql/lex.c src/sql/parse.c src/sql/parse_expr.c src/sql/parse_select.c
- * src/sql/parse_stmt.c src/sql/bind_expr.c src/sql/bind_call.c src/sql/bind_group.c
- * src/sql/bind_select.c src/sql/bind_where.c */
+/* covers: src/sql/lex.c src/sql/parse.c src/sql/parse_expr.c src/sql/parse_select.c */
+/* covers: src/sql/parse_stmt.c src/sql/bind_expr.c src/sql/bind_call.c src/sql/bind_group.c */
+/* covers: src/sql/bind_select.c src/sql/bind_where.c */
 #include "sql/test_source.h"
 #include <stdlib.h>
 #include <string.h>
