@@ -396,6 +396,7 @@ void test_world_init(struct test_world *world)
 {
     *world = (struct test_world){.budget_bytes = 64 << 20};
     arena_init(&world->arena, NULL);
+    budget_init(&world->budget, "statement", NULL, world->budget_bytes);
     world->catalog.count = 1;
     world->catalog.source[0].ops = &source;
     world->catalog.source[0].context = world;
