@@ -18,7 +18,7 @@
 #include <sqlite3.h>
 #include <cmocka.h>
 
-enum { ROWS = 3000, STATEMENT_BYTES = 4096, RUN_SECONDS = 3 };
+enum { ROWS = 6000, STATEMENT_BYTES = 4096, RUN_SECONDS = 3 };
 
 static uint64_t random_state;
 

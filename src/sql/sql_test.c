@@ -156,6 +156,9 @@ static const struct sql_case cases[] = {
      "1970-01-01T00:00:00Z|31\n1970-01-01T00:00:10Z|72\n1970-01-01T00:00:20Z|NULL\n"},
     {"SELECT date_trunc('minute', time), count(*) FROM press GROUP BY device, date_trunc('minute', time)",
      "1970-01-01T00:00:00Z|1\n1970-01-01T00:00:00Z|4\n1970-01-01T00:00:00Z|2\n"},
+    {"SELECT window_start, count(*) FROM press WHERE device = 'sz/p1' PARTITION BY device WINDOW TUMBLE(15s)",
+     "1970-01-01T00:00:00Z|3\n1970-01-01T00:00:15Z|1\n"}, /* a row on the edge begins the next
+                                                             window */
     /* lists */
     {"SHOW TABLES", "public|press|\npublic|empty|\npublic|Mixed|\n"},
     {"DESCRIBE empty",
