@@ -183,6 +183,8 @@ static void set_context(struct query *q)
         .catalog = &q->catalog,
         .ns = q->ns,
         .budget = &q->budget,
+        .device_prefix = s->node_path,
+        .batch_budget = s->in_flight,
         .now_ns = context_wall_ns(s->context),
         .mono_ns = mono_of,
         .clock = s->context->os,

@@ -27,6 +27,7 @@ struct service {
     struct collect *collect;
     struct access *access;
     struct budget *statements;    /* parent of every statement's budget */
+    struct budget *in_flight;     /* batches on their way to the log */
     size_t statement_limit_bytes; /* of one */
     int64_t statement_limit_ns;   /* its time */
     struct str node_name, node_path;

@@ -15,6 +15,7 @@ static const char component[] = "node";
 enum {
     HEAD_SHARE_PERCENT = 45,      /* of the memory budget */
     STATEMENTS_SHARE_PERCENT = 35,
+    IN_FLIGHT_SHARE_PERCENT = 20,
     EMIT_BATCHES_MAX = 1024,      /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
 };
@@ -310,6 +311,25 @@ enum { PART_COUNT = sizeof parts / sizeof parts[0] };
 
 /* ---- the whole ---- */
 
+/* server.txt: how the command line on this machine finds the node. */
+static void write_server_file(struct node *node)
+{
+    struct os *os = node->context.os;
+    char path[4096], text[OS_HOST_BYTES + 32], address[OS_HOST_BYTES + 8];
+    struct os_file *file;
+    snprintf(path, sizeof path, "%s/server.txt", node->folder);
+    os_address_print(node->http ? &node->http_address : &node->https_address, address, sizeof address);
+    snprintf(text, sizeof text, "%s://%s\n", node->http ? "http" : "https", address);
+    if (!node->http && !node->https) text[0] = 0;
+    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &file, NULL);
+    if (!err) {
+        err = os->ops->file_truncate(file, 0, NULL);
+        if (!err) err = os->ops->file_write(file, 0, text, strlen(text), NULL);
+        os->ops->file_close(file);
+    }
+    if (err) diag(&node->context, DIAG_WARNING, component, "%s cannot be written: the command line needs --server", path);
+}
+
 static void announce(struct node *node)
 {
     char text[OS_HOST_BYTES + 8];
@@ -336,12 +356,27 @@ static enum err set_up(struct node *node, struct why *why)
     budget_init(&node->context.memory, "node", NULL, memory);
     budget_init(&node->statements, "statements", &node->context.memory, memory / 100 * STATEMENTS_SHARE_PERCENT);
     node->service.context = &node->context;
+    budget_init(&node->in_flight, "in flight", &node->context.memory, memory / 100 * IN_FLIGHT_SHARE_PERCENT);
     node->service.statements = &node->statements;
+    node->service.in_flight = &node->in_flight;
     node->service.statement_limit_bytes = node->statements.limit_bytes / 2;
     node->service.statement_limit_ns = STATEMENT_SECONDS * TIME_NS_PER_S;
     node->service.node_name = config->node.name;
     node->service.node_path = config->node.path;
     return ERR_OK;
+}
+
+enum err node_check(struct os *os, const struct node_options *options, struct why *why)
+{
+    struct node *node = mem_alloc_zero(1, sizeof *node);
+    if (!node) return ERR_NO_MEMORY;
+    node->options = options;
+    node->context.os = os;
+    enum err err = set_up(node, why);
+    if (!err) err = start_registry(node, why);
+    stop_registry(node);
+    mem_free(node);
+    return err;
 }
 
 enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options, struct node **out,
@@ -367,6 +402,7 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
         return err;
     }
     node->service.ready = true;
+    write_server_file(node);
     announce(node);
     return ERR_OK;
 }

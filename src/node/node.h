@@ -20,6 +20,8 @@ struct node_options {
  * part that failed. On success the addresses and a new admin password were printed on stderr. */
 enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options, struct node **node,
                     struct why *why);
+/* Reads the manifests and checks them as a start would, without touching the data folder. Blocking. */
+enum err node_check(struct os *os, const struct node_options *options, struct why *why);
 void node_wake(struct node *node); /* NULL allowed */
 /* Stops everything; blocking, ≤ 5 s. */
 void node_stop(struct node *node);
