@@ -2,10 +2,11 @@
 #include "listeners/api.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
+#include "listeners/resources.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { BODY_SMALL = 64 * 1024, BODY_SQL = 1024 * 1024, SESSION_HOURS = 24 };
+enum { BODY_SMALL = 64 * 1024, BODY_SQL = 1024 * 1024, BODY_DOCUMENT = 4 * 1024 * 1024, SESSION_HOURS = 24 };
 
 /* ---- login ---- */
 
@@ -281,6 +282,17 @@ const struct http_route api_routes[] = {
      "writes one point of a device"},
     {"GET", "/apis/millrace.io/v1/namespaces/{}/devices/{}/read", api_device_read, 0, 0,
      "reads a device's points now"},
+    {"*", "/apis/millrace.io/v1/namespaces/{}/{}", resources_collection, BODY_DOCUMENT, 0,
+     "lists, watches or creates resources of a namespace"},
+    {"*", "/apis/millrace.io/v1/namespaces/{}/{}/{}", resources_object, BODY_DOCUMENT, 0,
+     "gets, replaces, patches or deletes a resource"},
+    {"GET", "/apis/millrace.io/v1/{}", resources_all, 0, 0, "lists or watches resources of all namespaces"},
+    {"GET", "/apis/millrace.io/v1", resources_group_version, 0, 0, "the resource types"},
+    {"GET", "/apis/millrace.io", resources_group, 0, 0, "the API group"},
+    {"GET", "/apis", resources_apis, 0, 0, "the API groups"},
+    {"GET", "/api", resources_api, 0, 0, "the core API's versions: none"},
+    {"GET", "/version", resources_version, 0, 0, "the version as Kubernetes clients expect it"},
+    {"GET", "/openapi/v2", resources_openapi, 0, 0, "the resource types' schema"},
     {"GET", "/", handle_asset, 0, API_NO_LOGIN, "the console"},
     {"GET", "/{}", handle_asset, 0, API_NO_LOGIN, "the console's files"},
     {0},

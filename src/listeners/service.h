@@ -11,6 +11,9 @@
 #include "sql/sql.h"
 #include "store/store.h"
 
+struct persist;
+struct resources;
+
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
     struct completion completion; /* first */
@@ -24,6 +27,8 @@ struct service {
     struct context *context;
     struct store *store;
     struct registry *registry;
+    struct persist *persist;
+    struct resources *resources;
     struct collect *collect;
     struct access *access;
     struct budget *statements;    /* parent of every statement's budget */

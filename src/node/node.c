@@ -7,6 +7,8 @@
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/resources.h"
+#include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -164,7 +166,7 @@ static enum err check_resources(struct node *node, struct why *why)
 
 static enum err start_registry(struct node *node, struct why *why)
 {
-    node->service.registry = registry_new();
+    node->service.registry = registry_new(node->context.os);
     if (!node->service.registry) return ERR_NO_MEMORY;
     for (size_t i = 0; i < node->options->manifest_count; i++) {
         enum err err = load_manifest(node, node->options->manifests[i], why);
@@ -174,6 +176,21 @@ static enum err start_registry(struct node *node, struct why *why)
 }
 
 static void stop_registry(struct node *node) { registry_free(node->service.registry); }
+
+/* After the manifests: a document of the API with the name of a file's gives way to the file's. */
+static enum err start_persist(struct node *node, struct why *why)
+{
+    return persist_open(&node->context, node->folder, node->service.registry, &node->service.persist, why);
+}
+
+static void stop_persist(struct node *node) { persist_close(node->service.persist); }
+
+static enum err start_resources(struct node *node, struct why *why)
+{
+    return resources_start(&node->service, &node->service.resources, why);
+}
+
+static void stop_resources(struct node *node) { resources_stop(node->service.resources); }
 
 static enum err start_tables(struct node *node, struct why *why)
 {
@@ -301,6 +318,8 @@ static const struct {
     {"store", start_store, stop_store},
     {"access", start_access, stop_access},
     {"resources", start_registry, stop_registry},
+    {"resource database", start_persist, stop_persist},
+    {"resource API", start_resources, stop_resources},
     {"tables", start_tables, stop_tables},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
