@@ -49,8 +49,10 @@ struct str http_header(const struct http_request *request, const char *name);
 /* A percent-decoded query parameter in the exchange's arena; false when absent. */
 bool http_query(struct http_exchange *exchange, const char *name, struct str *value);
 
-/* One way in. Method "*" = any. Path segments: literal, "{}" (one segment, becomes a param), or a last "{*}" (the rest,
- * with slashes). Literal segments win over {} in the order of the table. */
+/* One way in. Method "*" = any; GET serves HEAD too. Path segments: literal, "{}" (one segment, not empty, becomes a
+ * param), or a last "{*}" (the rest, with slashes, may be empty). From the left, a literal segment wins over {}, and {}
+ * over {*}; among equals the first of the table. The path decides before the method: when the best pattern has no route
+ * for the method, the answer is 405 with Allow (204 to OPTIONS). A "%2F" never separates segments. */
 struct http_route {
     const char *method, *path;
     void (*handle)(struct http_exchange *exchange, void *arg);
@@ -59,7 +61,9 @@ struct http_route {
     const char *help;    /* for the generated reference */
 };
 
-/* Called before each handler; returns false when it has answered itself (401, 403…). May be NULL. */
+/* Called when the head is whole and before any of the body is read, so that strangers cost no memory: true = go on;
+ * false = it has answered itself (401, 403…), or will later either answer or call http_resume (a password is checked on
+ * a worker). request->body is empty here. May be NULL. */
 typedef bool http_guard(struct http_exchange *exchange, const struct http_route *route, void *arg);
 
 struct http_server_config {
@@ -79,17 +83,23 @@ size_t http_server_connections(const struct http_server *server);
 
 /* ---- inside a handler, and later on the same loop ---- */
 
+/* A guard that returned false and did not answer lets the exchange go on. */
+void http_resume(struct http_exchange *exchange);
+
 const struct http_request *http_request_of(const struct http_exchange *exchange);
 struct arena *http_arena(struct http_exchange *exchange); /* freed with the exchange */
 void *http_user(const struct http_exchange *exchange);    /* what the guard left: the identity */
 void http_set_user(struct http_exchange *exchange, void *user, void (*release)(void *user));
 /* The peer went away: the exchange is kept until the handler answers (the answer is dropped). `on_gone` may be used to
- * cancel work. */
+ * cancel work; it may come inside http_begin or http_send, never inside or after the call that ends the exchange.
+ * http_server_stop makes every exchange gone; a handler may answer after it all the same. */
 bool http_is_gone(const struct http_exchange *exchange);
 void http_on_gone(struct http_exchange *exchange, void (*on_gone)(void *arg), void *arg);
 
 /* Adds a header to the answer; before reply/begin. Name and value are copied; CR and LF in a value are refused. */
 void http_add_header(struct http_exchange *exchange, const char *name, const char *value);
+/* As http_reply_error for what has no enum err: the message is the whole text. */
+void http_reply_status(struct http_exchange *exchange, int status, const char *code, const char *message);
 /* The whole answer; ends the exchange (do not use it after). `body` copied. */
 void http_reply(struct http_exchange *exchange, int status, const char *content_type, struct str body);
 /* {"error":{"code":"NO_TABLE","message":…,"position":…}} with the error's status. */
@@ -110,11 +120,15 @@ struct websocket_events {
     void (*on_drained)(void *owner);
     void (*on_closed)(void *owner); /* no further event; the owner must not use the socket any more */
 };
-/* Turns a GET exchange with the right headers into a WebSocket (NULL and a 400 answer otherwise). Pings every 30 s; a
- * peer silent for 90 s is closed. */
+/* Turns a GET exchange with the right headers into a WebSocket (NULL and a 400 answer otherwise); either way the
+ * exchange is over. Headers added before (Sec-WebSocket-Protocol, Set-Cookie) go out with the 101. Events never come
+ * before it returns. Pings every 30 s; a peer silent for 90 s is closed. What the guard set with http_set_user is
+ * released here: the owner takes its own share. */
 struct websocket *websocket_accept(struct http_exchange *exchange, const struct websocket_events *events, void *owner);
-/* False when more than `limit` bytes are queued: the caller drops or waits. */
+/* False when more than `limit` bytes are queued (the caller drops or waits for on_drained) or when the socket closes;
+ * on_closed may come inside the call. */
 bool websocket_send(struct websocket *socket, bool is_text, struct str message, size_t limit);
-void websocket_close(struct websocket *socket, int code, const char *reason); /* on_closed follows */
+void websocket_close(struct websocket *socket, int code, const char *reason); /* on_closed follows, or
+                                                                                      came inside the call */
 
 #endif
