@@ -2,6 +2,7 @@
 #include "listeners/api.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
+#include "listeners/ingest.h"
 #include "listeners/resources.h"
 #include <stdio.h>
 #include <string.h>
@@ -222,6 +223,13 @@ static void handle_healthz(struct http_exchange *exchange, void *arg)
     http_reply(exchange, 200, "text/plain", STR("ok\n"));
 }
 
+static void handle_ping(struct http_exchange *exchange, void *arg)
+{
+    (void)arg;
+    http_add_header(exchange, "X-Influxdb-Version", "1.8-millrace-" MILLRACE_VERSION);
+    http_reply(exchange, 204, NULL, STR(""));
+}
+
 static void handle_readyz(struct http_exchange *exchange, void *arg)
 {
     struct service *service = arg;
@@ -277,6 +285,8 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/logout", handle_logout, BODY_SMALL, API_NO_LOGIN, "drops the cookie's session"},
     {"GET", "/v1/about", handle_about, 0, 0, "version, node, who is logged in"},
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
+    {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0, "stores rows in InfluxDB's line protocol"},
+    {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},
