@@ -244,7 +244,6 @@ static void append_all(struct ingest *in)
     for (size_t i = 0; i < in->append_count; i++) {
         completion_init(&in->appends[i].append.completion, in->service->context->main, on_appended);
         store_append(in->service->store, &in->appends[i].append);
-        in->appends[i].append.batch = NULL;
     }
 }
 
