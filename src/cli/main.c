@@ -40,6 +40,8 @@ const struct cli_command cli_commands[] = {
     {"sql", "['SELECT …']", "runs one statement, or a shell", sql_options, 0, 1, cli_sql},
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
     {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1, 2, cli_read},
+    {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands", no_options, 1, 1,
+     cli_reference},
     {"version", "", "prints the version", no_options, 0, 0, cli_version},
     {0},
 };
