@@ -3,6 +3,7 @@
 #include "base/timetext.h"
 #include "listeners/assets.h"
 #include "listeners/ingest.h"
+#include "listeners/live.h"
 #include "listeners/resources.h"
 #include <stdio.h>
 #include <string.h>
@@ -287,6 +288,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
     {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0, "stores rows in InfluxDB's line protocol"},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
+    {"GET", "/v1/live", api_live, 0, 0, "WebSocket: rows as they come, of chosen devices and columns"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},

@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 struct persist;
+struct live;
 struct resources;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
@@ -29,6 +30,7 @@ struct service {
     struct registry *registry;
     struct persist *persist;
     struct resources *resources;
+    struct live *live;
     struct collect *collect;
     struct access *access;
     struct budget *statements;    /* parent of every statement's budget */

@@ -7,6 +7,7 @@
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/live.h"
 #include "listeners/resources.h"
 #include "resource/persist.h"
 #include <stdio.h>
@@ -121,7 +122,20 @@ static enum err start_store(struct node *node, struct why *why)
     return store_open(&node->context, &config, &node->service.store, why);
 }
 
-static void stop_store(struct node *node) { store_close(node->service.store); }
+/* The live view ends with the store: the log task tells it of batches until then. */
+static void stop_store(struct node *node)
+{
+    store_close(node->service.store);
+    loop_run_jobs(&node->main);
+    live_stop(node->service.live);
+}
+
+static enum err start_live(struct node *node, struct why *why)
+{
+    return live_start(&node->service, &node->service.live, why);
+}
+
+static void stop_live(struct node *node) { (void)node; /* stop_store does */ }
 
 static enum err start_access(struct node *node, struct why *why)
 {
@@ -316,6 +330,7 @@ static const struct {
     stop_part *stop;
 } parts[] = {
     {"store", start_store, stop_store},
+    {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
     {"resources", start_registry, stop_registry},
     {"resource database", start_persist, stop_persist},
