@@ -41,8 +41,8 @@ void http_wait_set(struct http_connection *c, enum http_wait wait)
 {
     MUST(wait < HTTP_WAIT_COUNT);
     wait_unlink(c);
+    if (wait == HTTP_WAIT_NONE) return; /* progress stays: expire looks at it */
     c->progress = 0;
-    if (wait == HTTP_WAIT_NONE) return;
     struct http_wait_list *list = &c->server->waits[wait];
     c->wait = wait;
     c->deadline_ns = loop_mono_ns(c->server->loop) + wait_seconds[wait] * TIME_NS_PER_S;
