@@ -338,6 +338,11 @@ void http_connection_accept(struct http_server *server, struct os_stream *stream
         os_stream_close(&stream);
         return;
     }
+    struct os *os = server->context->os;
+    if (is_tls && tls_wrap_server(server->tls, os, server->loop->task, stream, &stream)) {
+        mem_free(c); /* the stream was closed */
+        return;
+    }
     c->magic = HTTP_CONNECTION_MAGIC;
     c->stream = stream;
     c->is_tls = is_tls;

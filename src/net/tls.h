@@ -9,7 +9,7 @@
 
 struct tls_config;
 
-/* A server's configuration from PEM texts; `ca` NULL = clients need no certificate, else they must show one signed by
+/* A server's configuration from PEM texts; `ca` empty = clients need no certificate, else they must show one signed by
  * it. Errors: TLS says which of the files and why. */
 enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem, struct tls_config **config,
                            struct why *why);
@@ -27,8 +27,10 @@ enum err tls_make_self_signed(const char *common_name, const char *const *names,
 /* "SHA256:AB:CD:…" of the first certificate in the PEM text. */
 bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes);
 
-/* Wraps a stream (takes it). Server side: after accept. The new stream's on_open comes when the handshake is done. The
- * handshake must finish within 10 s. */
+/* Wraps a stream (takes it; on failure, which is NO_MEMORY only, it is closed). Server side: after accept. The new
+ * stream's on_open comes when the handshake is done; until then write answers CLOSED. A handshake that fails or lasts
+ * longer than 10 s ends in on_closed with TLS or TIMEOUT and a text that says why. The configuration may be released
+ * before the stream is closed. The owner must be set before the loop turns. */
 enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task, struct os_stream *below,
                          struct os_stream **stream);
 /* Client side: `below` may still be connecting. */
