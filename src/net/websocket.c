@@ -66,8 +66,9 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
                           (struct str){(const char *)m->msg, m->msg_length});
 }
 
-static const struct wslay_event_callbacks callbacks = {
-    .recv_callback = give_input, .send_callback = take_output, .on_msg_recv_callback = on_message};
+static const struct wslay_event_callbacks callbacks = {.recv_callback = give_input,
+                                                       .send_callback = take_output,
+                                                       .on_msg_recv_callback = on_message};
 
 /* ---- life ---- */
 
@@ -125,8 +126,9 @@ void websocket_input(struct websocket *s, const char *bytes, size_t size)
         release(s);
         return;
     }
+    /* Most faults make wslay queue a close frame itself; a malformed frame header or no memory makes it fail. */
     if (result != 0)
-        http_connection_cut(s->connection); /* no memory; protocol faults are answered by a close frame */
+        http_connection_cut(s->connection);
     else
         (void)flush(s);
 }
