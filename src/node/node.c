@@ -66,9 +66,22 @@ static void on_emitted(struct completion *c)
     mem_free(op);
 }
 
+/* Was the batch made for the table as it is now? */
+static bool is_current(struct node *node, const struct batch *batch)
+{
+    struct schema *now = store_find_table(node->service.store, str_of(batch->schema->ns), str_of(batch->schema->name));
+    bool same = now && now->table_id == batch->schema->table_id && now->revision == batch->schema->revision;
+    schema_release(now);
+    return same;
+}
+
 static enum err host_emit(void *arg, struct batch *batch)
 {
     struct node *node = arg;
+    if (!is_current(node, batch)) {
+        batch_release(batch);
+        return ERR_CONFLICT;
+    }
     struct emit_op *op = node->emitting < EMIT_BATCHES_MAX ? mem_alloc_zero(1, sizeof *op) : NULL;
     if (!op) {
         batch_release(batch);
@@ -167,7 +180,7 @@ static enum err check_resources(struct node *node, struct why *why)
         for (struct resource *r; !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
             struct problems problems;
             problems_init(&problems, &arena);
-            collect_check(r, &problems);
+            collect_check(node->service.registry, r, &problems);
             const struct problem *p = problems.first;
             if (!p) continue;
             err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
