@@ -4,14 +4,15 @@
 # The tar runs on any Linux with this or a newer glibc and nothing else installed: it holds the stripped program, what it
 # loads on demand, every shared library of both but glibc's own (those must match the kernel's loader), and the libraries'
 # licences. The program finds them by the rpath $ORIGIN/lib that the build gave it, which as DT_RPATH also serves libraries
-# of libraries. Called by `./dev build --release`. Same input, same bytes: times and owners are fixed.
+# of libraries; $ORIGIN needs /proc mounted, in a chroot too. Same input, same bytes: times and owners are fixed.
+# Called by `./dev build --release`.
 set -euo pipefail
 from=$1
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" meson.build | head -n 1)
 name=millrace-$version-$(uname -m)
-# What the glibc packages bring, by the names of their files' beginnings.
-glibc='^(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libutil|libnsl|libanl|libmvec|libBrokenLocale|libthread_db|libnss_[a-z]+)\.?-?.*$'
+# What glibc brings, by soname.
+glibc='^(ld-linux[a-z0-9_-]*|lib(c|m|dl|rt|pthread|resolv|util|nsl|anl|mvec|BrokenLocale|thread_db|nss_[a-z]+))\.so(\.[0-9]+)*$'
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
@@ -26,7 +27,7 @@ install -m 644 LICENSE "$top/LICENSE"
 # ldd lists libraries of libraries too; it complains when there is no driver.
 { ldd "$from/millrace" "$from"/lib/*.so 2>/dev/null || true; } | sed -n 's/^.* => \(\/.*\) (0x.*$/\1/p' | sort -u | while read -r library; do
     soname=$(basename "$library")
-    grep -qE "$glibc" <<<"${soname%%.so*}." && continue
+    grep -qE "$glibc" <<<"$soname" && continue
     install -m 644 "$(readlink -f "$library")" "$top/lib/$soname"
     package=$(dpkg -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1 | head -n 1)
     [ -z "$package" ] || cp -L "/usr/share/doc/$package/copyright" "$top/licenses/$package" 2>/dev/null || true
