@@ -43,6 +43,15 @@ void registry_watch_all(struct registry *registry, registry_watch *watch, void *
     registry->watchers[registry->watcher_count++].arg = arg;
 }
 
+void registry_unwatch(struct registry *registry, const void *arg)
+{
+    for (size_t i = 0; i < registry->watcher_count; i++) {
+        if (registry->watchers[i].arg != arg) continue;
+        registry->watchers[i] = registry->watchers[--registry->watcher_count];
+        return;
+    }
+}
+
 enum { KEY_BYTES = 520 };
 
 static struct str make_key(char out[KEY_BYTES], struct str ns, struct str name)

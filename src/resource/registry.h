@@ -19,6 +19,8 @@ struct registry *registry_new(struct os *os);
 void registry_free(struct registry *registry);
 /* At most 8 watchers; each is told of everything, in order. */
 void registry_watch_all(struct registry *registry, registry_watch *watch, void *arg);
+/* Ends the watch that was begun with `arg`. Not inside a watch. */
+void registry_unwatch(struct registry *registry, const void *arg);
 
 struct resource *registry_get(const struct registry *registry, enum resource_kind kind, struct str ns,
                               struct str name);
