@@ -24,7 +24,7 @@ void line_note_error(struct line *line, const char *text, const uint8_t *frame, 
 {
     struct collect_connection_row *stats = &line->stats;
     stats->errors++;
-    snprintf(stats->last_error, sizeof stats->last_error, "%s", text);
+    (void)str_copy(stats->last_error, sizeof stats->last_error, str_of(text));
     stats->last_error_time_ns = context_wall_ns(line->collect->context);
     if (frame_size > sizeof stats->last_error_frame) frame_size = sizeof stats->last_error_frame;
     if (frame_size) memcpy(stats->last_error_frame, frame, frame_size);
