@@ -281,7 +281,7 @@ static struct world *world_new(void)
     w->plc.os = w->context.os;
     budget_init(&w->context.memory, "node", NULL, 64 << 20);
     assert_int_equal(loop_start(&w->main, w->context.os, "main", 0, NULL), ERR_OK);
-    w->registry = registry_new();
+    w->registry = registry_new(w->context.os);
     return w;
 }
 
