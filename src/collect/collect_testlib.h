@@ -1,4 +1,4 @@
-/* collect_fake.h - for the collector's tests: a node's surroundings in small, and equipment that misbehaves on demand.
+/* collect_testlib.h - for the collector's tests: a node's surroundings in small, and equipment that misbehaves on demand.
  *
  * The world is one real loop with a registry and a host that keeps the rows it is given. The equipment is a Modbus
  * server of our own on a loopback port: real peers are the business of the scenario tests; this one exists because no
