@@ -1,5 +1,5 @@
 /* collect_test.c - claims about the collector, with equipment that behaves and misbehaves over a real socket. */
-#include "collect/collect_fake.h"
+#include "collect/collect_testlib.h"
 
 #define CONNECTION(scheme, extra)                                                                                      \
     "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"                                            \

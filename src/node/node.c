@@ -62,6 +62,7 @@ static void on_emitted(struct completion *c)
     struct emit_op *op = (struct emit_op *)c;
     struct node *node = op->node;
     node->emitting--;
+    if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
     if (c->err) diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s", why_text(&c->why, c->err));
     mem_free(op);
 }
@@ -167,7 +168,7 @@ static enum err check_resources(struct node *node, struct why *why)
         for (struct resource *r; !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
             struct problems problems;
             problems_init(&problems, &arena);
-            collect_check(r, &problems);
+            collect_check(node->service.registry, r, &problems);
             const struct problem *p = problems.first;
             if (!p) continue;
             err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,

@@ -1,11 +1,11 @@
-/* collect_fake.h - for the collector's tests: a node's surroundings in small, and equipment that misbehaves on demand.
+/* collect_testlib.h - for the collector's tests: a node's surroundings in small, and equipment that misbehaves on demand.
  *
  * The world is one real loop with a registry and a host that keeps the rows it is given. The equipment is a Modbus
  * server of our own on a loopback port: real peers are the business of the scenario tests; this one exists because no
  * real peer splits its answers, sends them late, or keeps quiet when told. All on the loop; the test calls through
  * world_call. */
-#ifndef COLLECT_FAKE_H
-#define COLLECT_FAKE_H
+#ifndef COLLECT_TESTLIB_H
+#define COLLECT_TESTLIB_H
 
 #include "collect/collect.h"
 #include "collect/drivers/modbus/frame.h"
@@ -281,7 +281,7 @@ static struct world *world_new(void)
     w->plc.os = w->context.os;
     budget_init(&w->context.memory, "node", NULL, 64 << 20);
     assert_int_equal(loop_start(&w->main, w->context.os, "main", 0, NULL), ERR_OK);
-    w->registry = registry_new();
+    w->registry = registry_new(w->context.os);
     return w;
 }
 
