@@ -24,7 +24,7 @@ void line_note_error(struct line *line, const char *text, const uint8_t *frame, 
 {
     struct collect_connection_row *stats = &line->stats;
     stats->errors++;
-    snprintf(stats->last_error, sizeof stats->last_error, "%s", text);
+    (void)str_copy(stats->last_error, sizeof stats->last_error, str_of(text));
     stats->last_error_time_ns = context_wall_ns(line->collect->context);
     if (frame_size > sizeof stats->last_error_frame) frame_size = sizeof stats->last_error_frame;
     if (frame_size) memcpy(stats->last_error_frame, frame, frame_size);
@@ -207,7 +207,7 @@ static void out_fail(struct millrace_out *out, const char *text)
 {
     struct line *line = line_of(out);
     line->wants_fail = true;
-    snprintf(line->fail_text, sizeof line->fail_text, "%s", text);
+    (void)str_copy(line->fail_text, sizeof line->fail_text, str_of(text));
 }
 
 static struct line_out make_out(struct line *line)
