@@ -38,6 +38,13 @@ void collect_stop(struct collect *collect)
     mem_free(collect);
 }
 
+void collect_look_up_tables(struct collect *collect)
+{
+    if (!collect) return;
+    for (size_t i = 0; i < collect->line_count; i++) collect->lines[i]->has_stale_tables = true;
+    schedule_wake_at(collect, 0);
+}
+
 /* ---- checking documents ---- */
 
 static enum type column_type(const struct resource *table, struct str column)

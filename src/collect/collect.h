@@ -15,7 +15,7 @@ struct collect;
 
 /* What the collector needs of the rest of the node; bound in `node`. */
 struct collect_host {
-    /* The table's current schema as a share, or NULL (no such table yet). */
+    /* The current schema, as a share, of the table that a Device names; NULL = no such table yet. */
     struct schema *(*find_table)(void *arg, struct str ns, struct str name);
     /* Takes a sealed batch on its way to the log, in every case. BUSY: too much is under way; the rows are lost, and
      * counted (ROWS_REFUSED, sys.connections), while polling goes on. CONFLICT: the table's schema is another by now;
@@ -33,6 +33,9 @@ enum err collect_start(struct context *context, struct registry *registry, const
                        struct collect **collect, struct why *why);
 /* Closes all lines. Writes under way finish with CLOSED. */
 void collect_stop(struct collect *collect);
+
+/* Schemas may have changed in a way that the registry does not tell (emit can say so too, with CONFLICT). NULL allowed. */
+void collect_look_up_tables(struct collect *collect);
 
 /* Checks a Connection or Device against its driver (options, endpoint, addresses, types), before a document is
  * accepted. Adds problems with paths. A Device needs `registry`, in which its Connection (and, for the columns' types,

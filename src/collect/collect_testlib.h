@@ -4,8 +4,8 @@
  * server of our own on a loopback port: real peers are the business of the scenario tests; this one exists because no
  * real peer splits its answers, sends them late, or keeps quiet when told. All on the loop; the test calls through
  * world_call. */
-#ifndef COLLECT_FAKE_H
-#define COLLECT_FAKE_H
+#ifndef COLLECT_TESTLIB_H
+#define COLLECT_TESTLIB_H
 
 #include "collect/collect.h"
 #include "collect/drivers/modbus/frame.h"

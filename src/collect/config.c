@@ -38,9 +38,7 @@ void config_watch(void *arg, const struct resource *old, const struct resource *
         mark_device(collect, old);
         mark_device(collect, now);
         break;
-    case KIND_TABLE:
-        for (size_t i = 0; i < collect->line_count; i++) collect->lines[i]->has_stale_tables = true;
-        break;
+    case KIND_TABLE: collect_look_up_tables(collect); break;
     case KIND_COUNT: break;
     }
     collect->is_dirty = true;
@@ -260,15 +258,8 @@ void config_build(struct line *line)
 
 static struct schema *find_schema(const struct line *line, const struct device *device)
 {
-    const struct collect *collect = line->collect;
-    const struct resource *table = registry_get(collect->registry, KIND_TABLE, device->resource->ns, device->spec->table);
-    char name[SCHEMA_NAME_BYTES_MAX + 1];
-    struct str sql_name = device->spec->table;
-    if (table) {
-        table_sql_name(table, name);
-        sql_name = str_of(name);
-    }
-    return collect->host.find_table(collect->host.arg, device->resource->ns, sql_name);
+    const struct collect_host *host = &line->collect->host;
+    return host->find_table(host->arg, device->resource->ns, device->spec->table);
 }
 
 static void say_problems(struct line *line, const struct device *device)

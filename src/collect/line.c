@@ -207,7 +207,7 @@ static void out_fail(struct millrace_out *out, const char *text)
 {
     struct line *line = line_of(out);
     line->wants_fail = true;
-    snprintf(line->fail_text, sizeof line->fail_text, "%s", text);
+    (void)str_copy(line->fail_text, sizeof line->fail_text, str_of(text));
 }
 
 static struct line_out make_out(struct line *line)

@@ -62,6 +62,7 @@ static void on_emitted(struct completion *c)
     struct emit_op *op = (struct emit_op *)c;
     struct node *node = op->node;
     node->emitting--;
+    if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
     if (c->err) diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s", why_text(&c->why, c->err));
     mem_free(op);
 }

@@ -18,11 +18,14 @@ SECONDS = int(os.environ.get("MILLRACE_SECONDS", "60"))
 POINTS = 1000
 
 
-def manifest(port, connections, interval):
+def manifests(port, connections, interval):
+    """One text for the table and one for each connection: a manifest is read whole, so that large ones cost memory."""
     out = ["apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: bulk}\nspec:\n  columns:\n"]
     out += [f"    - {{name: r{i}, type: double}}\n" for i in range(POINTS)]
     for c in range(connections):
-        out.append(f"---\napiVersion: millrace.io/v1\nkind: Connection\nmetadata: {{name: line{c}}}\n"
+        yield "".join(out)
+        out = []
+        out.append(f"apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {{name: line{c}}}\n"
                    f"spec: {{driver: modbus, endpoint: \"tcp://{HOST}:{port}\", timeout: 500ms, retries: 2}}\n")
         for d in range(10):
             unit = 100 + d
@@ -31,7 +34,7 @@ def manifest(port, connections, interval):
             writable = ", access: rw"
             out += [f"    - {{column: r{i}, address: \"{unit}!{400001 + i}\", type: int16{writable if i == 0 else ''}}}\n"
                     for i in range(POINTS)]
-    return "".join(out)
+    yield "".join(out)
 
 
 def offset_ns():
@@ -63,10 +66,12 @@ def run(name, connections, interval, period_s, with_writes):
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "arrivals")
         plant = Plantsim("--units", "10", "--registers", str(POINTS), "--log", log, core=1)
-        path = os.path.join(folder, "plant.yaml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(manifest(plant.port, connections, interval))
-        node = Node(folder, [path], core=0).start()
+        paths = []
+        for text in manifests(plant.port, connections, interval):
+            paths.append(os.path.join(folder, f"plant{len(paths)}.yaml"))
+            with open(paths[-1], "w", encoding="utf-8") as out:
+                out.write(text)
+        node = Node(folder, paths, core=0).start()
         time.sleep(5)
         since, cpu, begun = time.monotonic_ns(), node.cpu(), time.monotonic()
         first = time.time()
