@@ -284,6 +284,10 @@ enum http_fault http_head_parse(const char *bytes, size_t size, struct http_head
     head->method = (struct str){bytes, (size_t)(space - bytes)};
     head->minor_version = line_end[-1] == '1';
     fault = run_library(bytes, size, head);
+    if (fault == HTTP_FAULT_SYNTAX) { /* the library also refuses some of what is judged here, with less to say */
+        enum http_fault clearer = check_framing(head);
+        return clearer && clearer != HTTP_FAULT_NO_HOST ? clearer : fault;
+    }
     if (fault) return fault;
     /* What the library calls the target must be what stands between the spaces. */
     if (head->target.at != space + 1 || head->target.at[head->target.size] != ' ') return HTTP_FAULT_SYNTAX;

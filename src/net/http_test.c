@@ -285,6 +285,25 @@ static void ambiguous_requests_are_refused_and_end_the_connection(void **state)
     assert_int_equal(http_server_connections(w->server), 0);
 }
 
+static void refusals_say_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } texts[] = {
+        {POST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "Content-Length and Transfer-Encoding in one request"},
+        {POST "Content-Length: 3\r\nContent-Length: 3\r\n\r\n", "more than one Content-Length header"},
+        {POST "Content-Length: x\r\n\r\n", "Content-Length is not a decimal number"},
+        {GET "\r\n", "the Host header is missing"},
+        {GET "Host: h\r\nX : y\r\n\r\n", "a header has no valid name before its colon"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct test_client c = {0};
+        const char *answer = ask(*state, &c, texts[i].text);
+        if (!strstr(answer, texts[i].says)) fail_msg("%s: %s", texts[i].says, answer);
+        test_client_close(&c);
+    }
+}
+
 static void accepted_oddities(void **state)
 {
     static const struct {
@@ -654,6 +673,7 @@ int main(void)
         T(pipelined_requests_are_answered_in_order),
         T(bytes_may_come_one_by_one),
         T(ambiguous_requests_are_refused_and_end_the_connection),
+        T(refusals_say_what_is_wrong),
         T(accepted_oddities),
         T(unknown_paths_and_methods),
         T(a_streamed_answer_waits_for_a_slow_peer),
