@@ -1,8 +1,9 @@
 /* audit.c - the audit log's writer.
  *
- * Appending makes the line's text on the caller's task and posts it; the writer's own blocking task numbers, chains and
- * writes what has come together, then syncs once for all of it. After a failed write nothing is known about the file's
- * end, so it is closed, and the next lines begin by looking at it anew, as after a crash. */
+ * Appending makes the line's text on the caller's task and posts it; the writer's own blocking task
+ * numbers, chains and writes what has come together, then syncs once for all of it. After a failed
+ * write nothing is known about the file's end, so it is closed, and the next lines begin by looking
+ * at it anew, as after a crash. */
 #include "access/audit_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -43,13 +44,15 @@ static enum err find_end(struct audit *a, struct why *why)
     char prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
     enum err err = ops->file_size(a->file, &size, why);
     size_t want = size < AUDIT_LINE_BYTES_MAX ? (size_t)size : AUDIT_LINE_BYTES_MAX;
-    if (!err && !buf_reserve(&tail, 2 * want + 1)) err = why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
+    if (!err && !buf_reserve(&tail, 2 * want + 1))
+        err = why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
     if (!err) err = ops->file_read(a->file, size - want, tail.at, want, &got, why);
     size_t end = got;
     while (!err && end > 0 && tail.at[end - 1] != '\n') end--;
     a->size = size - (got - end);
     if (!err && a->size < size) {
-        diag(a->context, DIAG_WARNING, "audit", "a line cut by a crash was dropped from the audit log");
+        diag(a->context, DIAG_WARNING, "audit",
+             "a line cut by a crash was dropped from the audit log");
         err = ops->file_truncate(a->file, a->size, why);
     }
     size_t start = end ? end - 1 : 0;
@@ -59,8 +62,11 @@ static enum err find_end(struct audit *a, struct why *why)
             a->seq = seq;
             memcpy(a->hash, hash, sizeof hash);
         } else {
-            err = why_set(why, ERR_CORRUPT, "the last line of audit-%06u.jsonl is damaged; move the folder %s away to begin "
-                          "a new audit log", a->number, a->folder);
+            err = why_set(
+                why, ERR_CORRUPT,
+                "the last line of audit-%06u.jsonl is damaged; move the folder %s away to begin "
+                "a new audit log",
+                a->number, a->folder);
         }
     }
     buf_free(&tail);
@@ -72,7 +78,8 @@ static enum err open_file(struct audit *a, unsigned number, struct why *why)
     const struct os_ops *ops = a->context->os->ops;
     char path[AUDIT_PATH_BYTES];
     enum err err = audit_path(path, a->folder, number, why);
-    if (!err) err = ops->file_open(a->context->os, path, OS_FILE_WRITE | OS_FILE_CREATE, &a->file, why);
+    if (!err)
+        err = ops->file_open(a->context->os, path, OS_FILE_WRITE | OS_FILE_CREATE, &a->file, why);
     if (err) return err;
     a->number = number;
     return ops->path_sync(a->context->os, a->folder, why);
@@ -195,8 +202,9 @@ enum err audit_append(struct audit *a, const struct audit_entry *e)
         const char *name;
         struct str value;
         size_t limit;
-    } fields[] = {{"user", e->user, 128}, {"verb", e->verb, 128}, {"kind", e->kind, 128}, {"ns", e->ns, 128},
-                  {"path", e->path, 1024}, {"detail", e->detail, 4096}, {"outcome", e->outcome, 128}};
+    } fields[] = {{"user", e->user, 128},      {"verb", e->verb, 128},  {"kind", e->kind, 128},
+                  {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
+                  {"outcome", e->outcome, 128}};
     if (atomic_fetch_add(&a->queued, 1) >= AUDIT_QUEUE_MAX) {
         atomic_fetch_sub(&a->queued, 1);
         return ERR_BUSY;
@@ -222,14 +230,16 @@ enum err audit_append(struct audit *a, const struct audit_entry *e)
     return failing ? ERR_IO : ERR_OK;
 }
 
-enum err audit_open(struct context *context, const char *folder, size_t file_bytes, struct audit **out, struct why *why)
+enum err audit_open(struct context *context, const char *folder, size_t file_bytes,
+                    struct audit **out, struct why *why)
 {
     struct audit *a = mem_alloc_zero(1, sizeof *a);
     if (!a) return why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
     a->context = context;
     a->file_bytes = file_bytes ? file_bytes : AUDIT_FILE_BYTES;
     a->folder = mem_strdup(folder);
-    enum err err = a->folder ? context->os->ops->path_make(context->os, folder, why) : ERR_NO_MEMORY;
+    enum err err =
+        a->folder ? context->os->ops->path_make(context->os, folder, why) : ERR_NO_MEMORY;
     if (!err) err = open_last(a, why);
     if (!err) err = loop_start(&a->loop, context->os, "audit", OS_TASK_BLOCKING, why);
     if (err) {

@@ -42,8 +42,12 @@ static void append(struct world *w, unsigned count, size_t file_bytes)
     for (unsigned i = 0; i < count; i++) {
         char detail[64];
         snprintf(detail, sizeof detail, "setpoint=%u \"quoted\"\n", i);
-        struct audit_entry entry = {.user = STR("admin"), .verb = STR("write-point"), .kind = STR("Device"),
-                                    .ns = STR("default"), .path = STR("line3/press07"), .detail = str_of(detail),
+        struct audit_entry entry = {.user = STR("admin"),
+                                    .verb = STR("write-point"),
+                                    .kind = STR("Device"),
+                                    .ns = STR("default"),
+                                    .path = STR("line3/press07"),
+                                    .detail = str_of(detail),
                                     .outcome = STR("ok")};
         assert_int_equal(audit_append(audit, &entry), ERR_OK);
     }
@@ -132,8 +136,10 @@ static void removed_moved_and_inserted_lines_are_found(void **state)
     assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
     assert_int_equal(report.broken_line, 2);
     assert_string_equal(report.broken_file, "audit-000001.jsonl");
-    assert_string_equal(why.text, "audit-000001.jsonl line 2: it does not follow the line before: a line was removed, "
-                                  "inserted or moved");
+    assert_string_equal(
+        why.text,
+        "audit-000001.jsonl line 2: it does not follow the line before: a line was removed, "
+        "inserted or moved");
     memcpy(other + one, second, two);
     memcpy(other + one + two, second, two + three);
     write_all(w, 1, other, size + two); /* the second twice */

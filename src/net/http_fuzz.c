@@ -1,9 +1,11 @@
-/* http_fuzz.c - property: whatever arrives in whatever pieces, the server answers well-formed messages and nothing else, and
- * when the peer is silent long enough nothing of it is left.
+/* http_fuzz.c - property: whatever arrives in whatever pieces, the server answers well-formed
+ * messages and nothing else, and when the peer is silent long enough nothing of it is left.
  *
- * The first byte decides how the rest is cut into pieces. All of the server is exercised: head and body parsing, routes,
- * gzip, streamed answers, WebSocket. */
-/* covers: src/net/http_message.c src/net/http_connection.c src/net/http_exchange.c src/net/http_route.c src/net/http_body.c src/net/websocket.c */
+ * The first byte decides how the rest is cut into pieces. All of the server is exercised: head and
+ * body parsing, routes, gzip, streamed answers, WebSocket. */
+/* covers: src/net/http_message.c src/net/http_connection.c */
+/* covers: src/net/http_exchange.c src/net/http_route.c */
+/* covers: src/net/http_body.c src/net/websocket.c */
 #include "base/reader.h"
 #include "base/timetext.h"
 #include "net/http.h"
@@ -17,10 +19,17 @@ struct world {
     struct websocket *socket;
 };
 
-static void drop_user(void *user) { ((struct world *)user)->user_count--; }
-static void on_gone(void *arg) { ((struct world *)arg)->gone_count++; }
+static void drop_user(void *user)
+{
+    ((struct world *)user)->user_count--;
+}
+static void on_gone(void *arg)
+{
+    ((struct world *)arg)->gone_count++;
+}
 
-/* Requests with credentials wait here; those with a cookie are refused before their body is read. */
+/* Requests with credentials wait here; those with a cookie are refused before their body is read.
+ */
 static bool guard(struct http_exchange *x, const struct http_route *route, void *arg)
 {
     struct world *w = arg;
@@ -86,7 +95,10 @@ static void on_message(void *owner, bool is_text, struct str message)
     (void)websocket_send(w->socket, is_text, message, 1 << 20);
 }
 
-static void on_closed(void *owner) { ((struct world *)owner)->socket = NULL; }
+static void on_closed(void *owner)
+{
+    ((struct world *)owner)->socket = NULL;
+}
 static const struct websocket_events events = {.on_message = on_message, .on_closed = on_closed};
 
 static void live(struct http_exchange *x, void *arg)
@@ -96,10 +108,14 @@ static void live(struct http_exchange *x, void *arg)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/", echo, 0, 0, ""},           {"POST", "/write", echo, 70000, 0, ""},
-    {"GET", "/later", later, 0, 0, ""},     {"GET", "/stream", stream, 0, 0, ""},
-    {"GET", "/live", live, 0, 0, ""},       {"*", "/v1/{}/x/{}", echo, 100, 0, ""},
-    {"POST", "/v1/sql", echo, 1000, 0, ""}, {"*", "/files/{*}", echo, 100, 0, ""},
+    {"GET", "/", echo, 0, 0, ""},
+    {"POST", "/write", echo, 70000, 0, ""},
+    {"GET", "/later", later, 0, 0, ""},
+    {"GET", "/stream", stream, 0, 0, ""},
+    {"GET", "/live", live, 0, 0, ""},
+    {"*", "/v1/{}/x/{}", echo, 100, 0, ""},
+    {"POST", "/v1/sql", echo, 1000, 0, ""},
+    {"*", "/files/{*}", echo, 100, 0, ""},
     {0},
 };
 
@@ -110,7 +126,8 @@ static void check_frames(struct reader r)
     while (reader_left(&r) && reader_ok(&r)) {
         unsigned first = reader_u8(&r), second = reader_u8(&r);
         uint64_t size = second;
-        MUST((first & 0x80) && !(first & 0x70) && !(second & 0x80)); /* whole, no extension, not masked */
+        MUST((first & 0x80) && !(first & 0x70) &&
+             !(second & 0x80)); /* whole, no extension, not masked */
         if (second == 126) size = reader_be16(&r);
         if (second == 127) size = reader_be64(&r);
         reader_skip(&r, (size_t)size);
@@ -137,7 +154,8 @@ static void skip_chunks(struct reader *r)
     }
 }
 
-/* One answer; false when the rest is WebSocket. After a HEAD request the announced body is missing. */
+/* One answer; false when the rest is WebSocket. After a HEAD request the announced body is missing.
+ */
 static bool check_answer(struct reader *r, bool may_be_head)
 {
     const char *start = (const char *)r->at, *end = find(r, "\r\n\r\n");
@@ -153,7 +171,8 @@ static bool check_answer(struct reader *r, bool may_be_head)
     if (status == 101) return false;
     if (status == 100 || status == 204) return true;
     bool no_body = may_be_head && (!reader_left(r) || memcmp(r->at, "HTTP/", 5) == 0);
-    const char *length = strstr(head, "\r\nContent-Length: "), *chunked = strstr(head, "\r\nTransfer-Encoding: chunked\r\n");
+    const char *length = strstr(head, "\r\nContent-Length: "),
+               *chunked = strstr(head, "\r\nTransfer-Encoding: chunked\r\n");
     MUST(!length || !chunked);
     if (no_body) return true;
     if (length) reader_skip(r, strtoul(length + 18, NULL, 10));
@@ -186,7 +205,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     struct os_address address = {.kind = OS_ADDRESS_TCP};
     struct http_server_config config = {.routes = routes, .guard = guard, .arg = &w};
     struct context *context = test_net_context(net);
-    MUST(http_server_start(context, context->main, &address, NULL, &config, &server, NULL, NULL) == ERR_OK);
+    MUST(http_server_start(context, context->main, &address, NULL, &config, &server, NULL, NULL) ==
+         ERR_OK);
     MUST(test_client_open(net, &client, 0, 0));
     unsigned cut = bytes[0];
     for (size_t at = 1, n; at < size; at += n) {
