@@ -1,5 +1,5 @@
 /* audit_test.c - claims about the audit log, on real files. */
-#include "access/audit.h"
+#include "access/audit_priv.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -147,6 +147,28 @@ static void removed_moved_and_inserted_lines_are_found(void **state)
     assert_int_equal(report.broken_line, 3);
 }
 
+static void a_forged_line_is_found_by_the_one_behind_it(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    struct why why = WHY_NONE;
+    char text[4096], prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
+    uint64_t seq;
+    append(w, 3, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    struct str rest = {text, size}, first, second;
+    assert_true(str_split(&rest, '\n', &first) && str_split(&rest, '\n', &second));
+    assert_true(audit_read_line(second, &seq, prev, hash));
+    struct buf forged = BUF_EMPTY; /* whole in itself, with its right place in the chain */
+    buf_add(&forged, text, first.size + 1);
+    audit_print_line(&forged, 2, STR("\"user\":\"nobody\""), prev);
+    buf_add_str(&forged, rest);
+    write_all(w, 1, forged.at, forged.size);
+    buf_free(&forged);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
+    assert_int_equal(report.broken_line, 3);
+}
+
 static void a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on(void **state)
 {
     struct world *w = *state;
@@ -186,6 +208,7 @@ int main(void)
         T(old_files_are_removed_and_the_rest_still_verifies),
         T(every_changed_byte_is_found),
         T(removed_moved_and_inserted_lines_are_found),
+        T(a_forged_line_is_found_by_the_one_behind_it),
         T(a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on),
         T(a_missing_file_is_found),
     };
