@@ -51,6 +51,7 @@ int cli_run(const struct cli_args *args);
 int cli_sql(const struct cli_args *args);
 int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
+int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);
 

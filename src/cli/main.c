@@ -33,6 +33,7 @@ static const struct cli_option write_options[] = {
     {0},
 };
 static const struct cli_option read_options[] = {NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option audit_options[] = {{"--data", "DIR", "data folder of a node on this machine"}, {0}};
 static const struct cli_option no_options[] = {{0}};
 
 const struct cli_command cli_commands[] = {
@@ -40,6 +41,8 @@ const struct cli_command cli_commands[] = {
     {"sql", "['SELECT …']", "runs one statement, or a shell", sql_options, 0, 1, cli_sql},
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
     {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1, 2, cli_read},
+    {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole", audit_options, 1, 1,
+     cli_audit},
     {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands", no_options, 1, 1,
      cli_reference},
     {"version", "", "prints the version", no_options, 0, 0, cli_version},

@@ -112,9 +112,22 @@ void resources_write_document(struct buf *out, const struct resource *resource)
 
 /* ---- the change queue ---- */
 
+/* Who changed what, also when it was refused. */
+static void note(struct change *change, enum err err, const struct why *why)
+{
+    const struct identity *who = api_identity(change->exchange);
+    struct audit_entry entry = {.user = str_of(who->user), .verb = str_of(access_verb_name(change->verb)),
+                                .kind = str_of(resource_kinds[change->target.kind].name), .ns = change->target.ns,
+                                .path = change->target.name, .outcome = err ? str_of(why_text(why, err)) : STR("ok")};
+    struct service *service = change->resources->service;
+    if (!change->dry_run && audit_append(service->audit, &entry))
+        diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
+}
+
 static void finish(struct change *change, enum err err, const struct why *why)
 {
     struct http_exchange *exchange = change->exchange;
+    note(change, err, why);
     struct buf out = BUF_EMPTY;
     if (err) {
         resources_fail(exchange, &change->target, err, why, &change->problems);

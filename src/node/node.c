@@ -101,8 +101,12 @@ static void host_audit(void *arg, const char *user, const char *device, const ch
                        const char *reason, const char *outcome)
 {
     struct node *node = arg;
-    diag(&node->context, DIAG_INFO, "audit", "user %s: write %s %s = %s (%s): %s", user, device, point, value, reason,
-         outcome);
+    char detail[1024];
+    snprintf(detail, sizeof detail, "%s = %s: %s", point, value, reason);
+    struct audit_entry entry = {.user = str_of(user), .verb = STR("write-point"), .kind = STR("Device"),
+                                .path = str_of(device), .detail = str_of(detail), .outcome = str_of(outcome)};
+    enum err err = audit_append(node->service.audit, &entry);
+    if (err) diag(&node->context, DIAG_ERROR, component, "audit log: %s", err_text(err));
 }
 
 /* ---- parts ---- */
@@ -158,6 +162,15 @@ static enum err start_access(struct node *node, struct why *why)
 }
 
 static void stop_access(struct node *node) { access_close(node->service.access); }
+
+static enum err start_audit(struct node *node, struct why *why)
+{
+    char folder[4000];
+    snprintf(folder, sizeof folder, "%s/audit", node->folder);
+    return audit_open(&node->context, folder, 0, &node->service.audit, why);
+}
+
+static void stop_audit(struct node *node) { audit_close(node->service.audit); }
 
 static enum err load_manifest(struct node *node, const char *path, struct why *why)
 {
@@ -346,6 +359,7 @@ static const struct {
     {"store", start_store, stop_store},
     {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
+    {"audit log", start_audit, stop_audit},
     {"resources", start_registry, stop_registry},
     {"resource database", start_persist, stop_persist},
     {"resource API", start_resources, stop_resources},
