@@ -156,7 +156,7 @@ static void a_forged_line_is_found_by_the_one_behind_it(void **state)
     uint64_t seq;
     append(w, 3, 0);
     size_t size = read_all(w, 1, text, sizeof text);
-    struct str rest = {text, size}, first, second;
+    struct str rest = {text, size}, first = {0}, second = {0};
     assert_true(str_split(&rest, '\n', &first) && str_split(&rest, '\n', &second));
     assert_true(audit_read_line(second, &seq, prev, hash));
     struct buf forged = BUF_EMPTY; /* whole in itself, with its right place in the chain */
