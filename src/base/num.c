@@ -1,7 +1,8 @@
 /* num.c - see num.h.
  *
- * Doubles go through libc behind this header: correct by definition. LC_NUMERIC is never set by the
- * program (it stays "C"), so strtod and printf use the point. */
+ * Both directions compute with one table of 128-bit powers of ten, made at build time. The few inputs for which that is
+ * not provably exact (more than 19 digits, near-ties, subnormal results) go through libc: LC_NUMERIC is never set by the
+ * program (it stays "C"), so strtod uses the point. `./dev soak numbers` compares both directions with libc. */
 #include "base/num.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "powers_of_ten.h" /* generated */
 
 bool num_parse_u64(struct str text, uint64_t *value)
 {
@@ -115,10 +117,57 @@ bool num_parse_decimal(struct str text, struct num_decimal *value)
     return true;
 }
 
-bool num_parse_double(struct str text, double *value)
+/* ---- decimal to double ---- */
+
+/* The nearest double to mantissa × 10^exponent, where 19 digits suffice: the product with the upper 128 bits of the
+ * power is precise enough unless it lies too close to the middle of two doubles; then false, and libc decides.
+ * After D. Lemire, "Number parsing at a gigabyte per second" (2021), section 5. */
+static bool nearest_double(uint64_t mantissa, int32_t exponent, double *value)
 {
-    struct parts parts;
-    if (!take_parts(text, &parts)) return false;
+    if (mantissa == 0 || exponent < POWER_FIRST || exponent > POWER_LAST) return false;
+    unsigned shift = (unsigned)__builtin_clzll(mantissa);
+    uint64_t w = mantissa << shift;
+    uint64_t power_high = powers_of_ten[exponent - POWER_FIRST].high;
+    uint64_t power_low = powers_of_ten[exponent - POWER_FIRST].low;
+    int64_t binary_exponent = ((217706 * (int64_t)exponent) >> 16) + 64 + 1023 - (int64_t)shift;
+    unsigned __int128 product = (unsigned __int128)w * power_high;
+    uint64_t high = (uint64_t)(product >> 64), low = (uint64_t)product;
+    if ((high & 0x1ff) == 0x1ff && low + w < w) {
+        unsigned __int128 tail = (unsigned __int128)w * power_low;
+        uint64_t merged = low + (uint64_t)(tail >> 64);
+        if (merged < low) high++;
+        low = merged;
+        if ((high & 0x1ff) == 0x1ff && low + 1 == 0 && (uint64_t)tail + w < w) return false;
+    }
+    unsigned top = (unsigned)(high >> 63);
+    uint64_t bits = high >> (top + 9);
+    binary_exponent -= 1 ^ top;
+    if (low == 0 && (high & 0x1ff) == 0 && (bits & 3) == 1) return false; /* may be a tie */
+    bits = (bits + (bits & 1)) >> 1;
+    if (bits >> 53) {
+        bits >>= 1;
+        binary_exponent++;
+    }
+    if (binary_exponent < 1 || binary_exponent > 2046) return false; /* subnormal or too large */
+    bits = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)binary_exponent << 52;
+    memcpy(value, &bits, sizeof bits);
+    return true;
+}
+
+static const double exact_powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+enum { EXACT_POWER_MAX = 22 };
+
+/* Both factors are exact doubles, so one rounding gives the nearest (W. D. Clinger, 1990). */
+static bool exact_double(uint64_t mantissa, int32_t exponent, double *value)
+{
+    if (mantissa >> 53 || exponent < -EXACT_POWER_MAX || exponent > EXACT_POWER_MAX) return false;
+    *value = exponent < 0 ? (double)mantissa / exact_powers[-exponent] : (double)mantissa * exact_powers[exponent];
+    return true;
+}
+
+static bool libc_double(struct str text, double *value)
+{
     char small[64], *copy = small, *large = NULL;
     if (text.size >= sizeof small) {
         copy = large = mem_alloc(text.size + 1);
@@ -126,25 +175,131 @@ bool num_parse_double(struct str text, double *value)
     }
     memcpy(copy, text.at, text.size);
     copy[text.size] = 0;
-    double v = strtod(copy, NULL);
+    *value = strtod(copy, NULL);
     mem_free(large);
-    if (isinf(v)) return false;
-    *value = v;
+    return !isinf(*value);
+}
+
+/* The form nearly every sensor sends: [-]digits[.digits], at most 19 digits. Reads it in one pass; false = look again. */
+static bool plain_decimal(struct str text, struct num_decimal *d)
+{
+    const char *p = text.at, *end = text.at + text.size, *point = NULL;
+    uint64_t mantissa = 0;
+    d->negative = p < end && *p == '-';
+    p += d->negative;
+    if (p == end || end - p > 20) return false;
+    const char *first = p;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+        if (digit <= 9) {
+            mantissa = mantissa * 10 + digit;
+        } else if (*p == '.' && !point) {
+            point = p;
+        } else {
+            return false;
+        }
+    }
+    size_t digits = (size_t)(end - first) - (point != NULL);
+    if (digits == 0 || digits > 19) return false;
+    d->mantissa = mantissa;
+    d->exponent = point ? -(int32_t)(end - point - 1) : 0;
     return true;
+}
+
+bool num_parse_double(struct str text, double *value)
+{
+    struct num_decimal d;
+    struct parts parts;
+    if (!plain_decimal(text, &d)) {
+        if (!take_parts(text, &parts)) return false;
+        if (!num_parse_decimal(text, &d)) return libc_double(text, value);
+    }
+    if (d.mantissa == 0) {
+        *value = d.negative ? -0.0 : 0.0;
+        return true;
+    }
+    double v;
+    if (!exact_double(d.mantissa, d.exponent, &v) && !nearest_double(d.mantissa, d.exponent, &v))
+        return libc_double(text, value);
+    *value = d.negative ? -v : v;
+    return true;
+}
+
+/* ---- double to shortest decimal ---- */
+
+static int32_t floor_log2_pow10(int32_t e) { return (int32_t)(((int64_t)e * 1741647) >> 19); }
+
+/* floor(g × c / 2^64) with the lowest bit set when anything was cut off: rounding to odd keeps later comparisons right. */
+static uint64_t round_to_odd(uint64_t high, uint64_t low, uint64_t c)
+{
+    unsigned __int128 x = (unsigned __int128)low * c;
+    unsigned __int128 y = (unsigned __int128)high * c + (uint64_t)(x >> 64);
+    return (uint64_t)(y >> 64) | ((uint64_t)y > 1);
+}
+
+/* The shortest decimal in the rounding interval of a finite positive double, the nearest of these.
+ * After R. Giulietti, "The Schubfach way to render doubles" (2021), section 9. */
+static void shortest_decimal(uint64_t bits, uint64_t *digits, int32_t *exponent)
+{
+    uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1);
+    int32_t field = (int32_t)(bits >> 52 & 0x7ff);
+    uint64_t c = field ? fraction | UINT64_C(1) << 52 : fraction;
+    int32_t q = (field ? field : 1) - 1075;
+    bool even = (c & 1) == 0, closer = fraction == 0 && field > 1;
+    /* floor(log10(2^q)), or of 3/4 of it when the lower neighbour is at half the distance. */
+    int32_t k = (int32_t)(((int64_t)q * 1262611 - (closer ? 524031 : 0)) >> 22);
+    int32_t h = q + floor_log2_pow10(-k) + 1;
+    uint64_t high = powers_of_ten[-k - POWER_FIRST].high, low = powers_of_ten[-k - POWER_FIRST].low + 1;
+    if (low == 0) high++;
+    uint64_t left = round_to_odd(high, low, (4 * c - 2 + closer) << h);
+    uint64_t middle = round_to_odd(high, low, (4 * c) << h);
+    uint64_t right = round_to_odd(high, low, (4 * c + 2) << h);
+    uint64_t lower = left + !even, upper = right - !even, s = middle / 4;
+    if (s >= 10) {
+        uint64_t tens = s / 10;
+        bool down = lower <= 40 * tens, up = 40 * tens + 40 <= upper;
+        if (down != up) {
+            *digits = tens + up;
+            *exponent = k + 1;
+            return;
+        }
+    }
+    bool down = lower <= 4 * s, up = 4 * s + 4 <= upper;
+    bool round_up = middle > 4 * s + 2 || (middle == 4 * s + 2 && (s & 1));
+    *digits = s + (down != up ? up : round_up);
+    *exponent = k;
 }
 
 /* Lays out `count` digits with the point after digit `point` (ECMA-262 Number::toString). */
 static size_t lay_out(const char *digits, int count, int point, char *out)
 {
+    char *p = out;
     if (point > 21 || point < -5) {
-        int n = count == 1 ? sprintf(out, "%c", digits[0])
-                           : sprintf(out, "%c.%.*s", digits[0], count - 1, digits + 1);
-        return (size_t)(n + sprintf(out + n, "e%+d", point - 1));
+        *p++ = digits[0];
+        if (count > 1) {
+            *p++ = '.';
+            memcpy(p, digits + 1, (size_t)count - 1);
+            p += count - 1;
+        }
+        return (size_t)(p - out + sprintf(p, "e%+d", point - 1));
     }
-    if (point <= 0) return (size_t)sprintf(out, "0.%.*s%.*s", -point, "00000", count, digits);
-    if (point >= count)
-        return (size_t)sprintf(out, "%.*s%.*s", count, digits, point - count, "000000000000000000000");
-    return (size_t)sprintf(out, "%.*s.%.*s", point, digits, count - point, digits + point);
+    if (point <= 0) {
+        memcpy(p, "0.00000", (size_t)(2 - point));
+        p += 2 - point;
+        memcpy(p, digits, (size_t)count);
+        p += count;
+    } else if (point >= count) {
+        memcpy(p, digits, (size_t)count);
+        memset(p + count, '0', (size_t)(point - count));
+        p += point;
+    } else {
+        memcpy(p, digits, (size_t)point);
+        p[point] = '.';
+        memcpy(p + point + 1, digits + point, (size_t)(count - point));
+        p += count + 1;
+    }
+    *p = 0;
+    return (size_t)(p - out);
 }
 
 size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES])
@@ -152,19 +307,22 @@ size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES])
     if (isnan(value)) return (size_t)sprintf(out, "NaN");
     if (isinf(value)) return (size_t)sprintf(out, value < 0 ? "-Infinity" : "Infinity");
     if (value == 0) return (size_t)sprintf(out, "0");
-    char text[NUM_DOUBLE_BYTES], digits[20];
-    int precision = 0;
-    do snprintf(text, sizeof text, "%.*e", precision, fabs(value));
-    while (strtod(text, NULL) != fabs(value) && ++precision < 17);
-    int count = 0;
-    char *p = text;
-    for (; *p && *p != 'e'; p++)
-        if (*p != '.') digits[count++] = *p;
-    int point = atoi(p + 1) + 1;
-    while (count > 1 && digits[count - 1] == '0') count--;
+    uint64_t bits, number;
+    int32_t exponent;
+    double magnitude = fabs(value);
+    memcpy(&bits, &magnitude, sizeof bits);
+    shortest_decimal(bits, &number, &exponent);
+    while (number % 10 == 0) {
+        number /= 10;
+        exponent++;
+    }
+    char digits[20];
+    size_t at = sizeof digits;
+    for (; number; number /= 10) digits[--at] = (char)('0' + number % 10);
+    int count = (int)(sizeof digits - at);
     size_t sign = value < 0;
     if (sign) out[0] = '-';
-    return sign + lay_out(digits, count, point, out + sign);
+    return sign + lay_out(digits + at, count, count + exponent, out + sign);
 }
 
 void buf_add_double(struct buf *buf, double value)

@@ -1,5 +1,198 @@
-/* main.c - the program's entry: picks the command from the table in cli.c and runs it. */
-int main(void)
+/* main.c - the program's entry: reads the arguments by the command's table and runs it. */
+#include "cli/cli.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NODE_OPTIONS                                                                               \
+    {"--server", "URL", "the node's address, http://HOST:PORT or https://HOST:PORT"},              \
+        {"--token", "T", "token to log in with"},                                                  \
+        {"--data", "DIR", "data folder of a node on this machine (finds address and token)"}
+
+static const struct cli_option run_options[] = {
+    {"-c", "FILE", "node configuration (node.yaml)"},
+    {"--data", "DIR", "data folder"},
+    {"--set", "KEY=VALUE…", "sets one key of the configuration, such as listen.http=127.0.0.1:8420"},
+    {"--check", NULL, "reads configuration and manifests, says what is wrong, and ends"},
+    {"--log-format", "FORMAT", "text or json"},
+    {"--log-level", "LEVEL", "debug, info, warning or error"},
+    {0},
+};
+static const struct cli_option sql_options[] = {
+    NODE_OPTIONS,
+    {"--format", "FORMAT", "table, csv, tsv, json or ndjson; default: table on a terminal, tsv into a pipe"},
+    {0},
+};
+static const struct cli_option write_options[] = {
+    NODE_OPTIONS,
+    {"--reason", "TEXT", "why; goes into the audit log"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option read_options[] = {NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option audit_options[] = {{"--data", "DIR", "data folder of a node on this machine"}, {0}};
+static const struct cli_option no_options[] = {{0}};
+
+const struct cli_command cli_commands[] = {
+    {"run", "[MANIFEST.yaml…]", "runs a node; manifests are applied at start", run_options, 0, CLI_VALUES_MAX, cli_run},
+    {"sql", "['SELECT …']", "runs one statement, or a shell", sql_options, 0, 1, cli_sql},
+    {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
+    {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1, 2, cli_read},
+    {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole", audit_options, 1, 1,
+     cli_audit},
+    {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands", no_options, 1, 1,
+     cli_reference},
+    {"version", "", "prints the version", no_options, 0, 0, cli_version},
+    {0},
+};
+
+int cli_version(const struct cli_args *args)
 {
-    return 0;
+    (void)args;
+    puts("millrace " MILLRACE_VERSION);
+    return CLI_OK;
+}
+
+static void print_commands(FILE *to)
+{
+    fprintf(to, "usage: millrace COMMAND [OPTION…]\n\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++) fprintf(to, "  %-8s %s\n", c->name, c->help);
+    fprintf(to, "\n'millrace COMMAND --help' tells more.\n");
+}
+
+static void print_help(const struct cli_command *c, FILE *to)
+{
+    fprintf(to, "usage: millrace %s [OPTION…] %s\n\n%s\n\n", c->name, c->synopsis, c->help);
+    for (const struct cli_option *o = c->options; o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", o->name, o->value ? o->value : "");
+        fprintf(to, "  %-22s %s\n", left, o->help);
+    }
+}
+
+static int find_option(const struct cli_command *command, const char *name)
+{
+    for (int i = 0; command->options[i].name; i++)
+        if (strcmp(command->options[i].name, name) == 0) return i;
+    return -1;
+}
+
+const char *cli_value(const struct cli_args *args, const char *name)
+{
+    int i = find_option(args->command, name);
+    return i < 0 ? NULL : args->values[i];
+}
+
+int cli_fail(const struct cli_args *args, int code, const char *format, ...)
+{
+    va_list list;
+    fprintf(stderr, "millrace %s: ", args->command->name);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputc('\n', stderr);
+    return code;
+}
+
+void cli_data_folder(const struct cli_args *args, char *out, size_t out_bytes)
+{
+    const char *given = cli_value(args, "--data"), *home = getenv("HOME"), *state = getenv("XDG_STATE_HOME");
+    if (!given) given = getenv("MILLRACE_DATA");
+    if (given)
+        snprintf(out, out_bytes, "%s", given);
+    else if (access("/var/lib/millrace", W_OK) == 0 || access("/var/lib", W_OK) == 0)
+        snprintf(out, out_bytes, "/var/lib/millrace");
+    else if (state && state[0])
+        snprintf(out, out_bytes, "%s/millrace", state);
+    else
+        snprintf(out, out_bytes, "%s/.local/state/millrace", home ? home : ".");
+}
+
+bool cli_read_file(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    size_t n;
+    do {
+        if (!buf_reserve(out, 65536)) break;
+        n = fread(out->at + out->size, 1, 65536, file);
+        out->size += n;
+    } while (n > 0);
+    bool ok = !ferror(file) && !buf_failed(out);
+    (void)fclose(file);
+    return ok;
+}
+
+/* One argument; `*at` moves on. False after printing what is wrong. */
+static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
+{
+    const char *arg = argv[*at];
+    if (arg[0] != '-' || !arg[1]) {
+        if (args->word_count == args->command->words_max || args->word_count == CLI_VALUES_MAX) {
+            cli_fail(args, CLI_USAGE, "too many arguments: '%s'; usage: millrace %s %s", arg, args->command->name,
+                     args->command->synopsis);
+            return false;
+        }
+        args->words[args->word_count++] = arg;
+        return true;
+    }
+    char name[64];
+    const char *equals = strchr(arg, '=');
+    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - arg) : (int)strlen(arg), arg);
+    int i = find_option(args->command, name);
+    if (i < 0) {
+        const char *names[16];
+        size_t count = 0;
+        for (; args->command->options[count].name; count++) names[count] = args->command->options[count].name;
+        int nearest = str_nearest(str_of(name), names, count);
+        cli_fail(args, CLI_USAGE, "unknown option %s%s%s%s", name, nearest >= 0 ? "; did you mean " : "",
+                 nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
+        return false;
+    }
+    const struct cli_option *option = &args->command->options[i];
+    const char *value = option->value ? (equals ? equals + 1 : *at + 1 < argc ? argv[++*at] : NULL) : "";
+    if (!value || (!option->value && equals)) {
+        cli_fail(args, CLI_USAGE, "%s %s", name, option->value ? "needs a value" : "takes no value");
+        return false;
+    }
+    args->values[i] = value;
+    if (option->value && strstr(option->value, "…") && args->repeated_count < CLI_VALUES_MAX)
+        args->repeated[args->repeated_count++] = value;
+    return true;
+}
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_commands(name ? stdout : stderr);
+        return name ? CLI_OK : CLI_USAGE;
+    }
+    const struct cli_command *command = find_command(strcmp(name, "--version") == 0 ? "version" : name);
+    if (!command) {
+        fprintf(stderr, "millrace: unknown command '%s'\n\n", name);
+        print_commands(stderr);
+        return CLI_USAGE;
+    }
+    struct cli_args args = {.command = command};
+    for (int at = 2; at < argc; at++) {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+            print_help(command, stdout);
+            return CLI_OK;
+        }
+        if (!take_argument(&args, argc, argv, &at)) return CLI_USAGE;
+    }
+    if (args.word_count < command->words_min)
+        return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name, command->synopsis);
+    return command->run(&args);
 }

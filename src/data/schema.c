@@ -62,6 +62,21 @@ static struct column *make_room(struct schema *schema)
     return schema->columns = columns;
 }
 
+static enum err append_column(struct schema *schema, uint16_t id, const char *name, enum type type,
+                              enum column_owner owner, const char *unit, const char *description)
+{
+    struct column *columns = make_room(schema);
+    char *own_name = arena_strdup(&schema->arena, name, strlen(name));
+    char *own_unit = arena_strdup(&schema->arena, unit ? unit : "", strlen(unit ? unit : ""));
+    char *own_text =
+        arena_strdup(&schema->arena, description ? description : "", strlen(description ? description : ""));
+    if (!columns || !own_name || !own_unit || !own_text) return ERR_NO_MEMORY;
+    if (id == 0) id = schema->next_column_id;
+    if (id >= schema->next_column_id) schema->next_column_id = (uint16_t)(id + 1);
+    columns[schema->column_count++] = (struct column){id, type, owner, own_name, own_unit, own_text};
+    return ERR_OK;
+}
+
 enum err schema_add_column(struct schema *schema, uint16_t id, const char *name, enum type type,
                            enum column_owner owner, const char *unit, const char *description,
                            struct why *why)
@@ -76,16 +91,13 @@ enum err schema_add_column(struct schema *schema, uint16_t id, const char *name,
                        SCHEMA_COLUMNS_MAX);
     if (id == 0 && schema->next_column_id == UINT16_MAX)
         return why_set(why, ERR_LIMIT, "table %s has used up its column numbers", schema->name);
-    struct column *columns = make_room(schema);
-    char *own_name = arena_strdup(&schema->arena, name, strlen(name));
-    char *own_unit = arena_strdup(&schema->arena, unit ? unit : "", strlen(unit ? unit : ""));
-    char *own_text =
-        arena_strdup(&schema->arena, description ? description : "", strlen(description ? description : ""));
-    if (!columns || !own_name || !own_unit || !own_text) return ERR_NO_MEMORY;
-    if (id == 0) id = schema->next_column_id;
-    if (id >= schema->next_column_id) schema->next_column_id = (uint16_t)(id + 1);
-    columns[schema->column_count++] = (struct column){id, type, owner, own_name, own_unit, own_text};
-    return ERR_OK;
+    return append_column(schema, id, name, type, owner, unit, description);
+}
+
+enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type, const char *unit)
+{
+    MUST(schema->column_count < SCHEMA_COLUMNS_MAX);
+    return append_column(schema, 0, name, type, COLUMN_OWNER_DOCUMENT, unit, "");
 }
 
 struct schema *schema_share(const struct schema *schema)

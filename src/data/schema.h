@@ -50,6 +50,8 @@ struct schema *schema_copy(const struct schema *from);
 enum err schema_add_column(struct schema *schema, uint16_t id, const char *name, enum type type,
                            enum column_owner owner, const char *unit, const char *description,
                            struct why *why);
+/* As above for a system table: no reserved names, no text beside the name and unit. Names are static and trusted. */
+enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type, const char *unit);
 struct schema *schema_share(const struct schema *schema); /* one more reference */
 void schema_release(struct schema *schema);               /* NULL allowed */
 const struct column *schema_find(const struct schema *schema, struct str name);

@@ -261,7 +261,9 @@ static void check_unknown(const struct field *fields, const struct doc *doc, con
         while (at < count && !str_is(key, names[at])) at++;
         if (at < count) continue;
         int nearest = str_nearest(key, names, count);
-        problem_add(problems, path, doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)key.size, key.at,
+        char where[512];
+        snprintf(where, sizeof where, "%s%s%.*s", path, path[0] ? "." : "", (int)(key.size > 200 ? 200 : key.size), key.at);
+        problem_add(problems, where, doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)key.size, key.at,
                     nearest >= 0 ? "; did you mean '" : "", nearest >= 0 ? names[nearest] : "",
                     nearest >= 0 ? "'?" : "");
     }

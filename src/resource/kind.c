@@ -1,5 +1,6 @@
 /* kind.c - see kind.h: a document becomes a resource. */
 #include "resource/kind.h"
+#include "base/timetext.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -137,6 +138,34 @@ enum err resource_read(const struct doc *doc, const char *file, struct resource 
     }
     *out = r;
     return ERR_OK;
+}
+
+static bool copy_key(struct arena *arena, struct doc *to, const struct doc *from, const char *key)
+{
+    const struct doc *value = doc_get(from, key);
+    return !value || doc_set(arena, to, key, doc_copy(arena, value));
+}
+
+struct doc *resource_document(const struct resource *r, struct arena *arena)
+{
+    static const char *const owners[] = {[OWNER_API] = "api", [OWNER_FILE] = "file", [OWNER_PARENT] = "parent"};
+    const struct kind_info *info = &resource_kinds[r->kind];
+    struct doc *top = doc_new(arena, DOC_MAP), *m = doc_new(arena, DOC_MAP);
+    char created[TIME_TEXT_BYTES], version[24];
+    time_format(r->created_ns - r->created_ns % TIME_NS_PER_S, created);
+    snprintf(version, sizeof version, "%llu", (unsigned long long)r->version);
+    bool ok = top && m && doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
+              doc_set(arena, top, "kind", doc_new_string(arena, str_of(info->name))) &&
+              doc_set(arena, top, "metadata", m) && doc_set(arena, m, "name", doc_new_string(arena, r->name)) &&
+              (!r->ns.size || doc_set(arena, m, "namespace", doc_new_string(arena, r->ns))) &&
+              doc_set(arena, m, "uid", doc_new_string(arena, str_of(r->uid))) &&
+              doc_set(arena, m, "resourceVersion", doc_new_string(arena, str_of(version))) &&
+              doc_set(arena, m, "generation", doc_new_int(arena, (int64_t)r->generation)) &&
+              doc_set(arena, m, "creationTimestamp", doc_new_string(arena, str_of(created))) &&
+              doc_set(arena, m, "owner", doc_new_string(arena, str_of(owners[r->owner]))) &&
+              copy_key(arena, m, r->metadata, "labels") && copy_key(arena, m, r->metadata, "annotations") &&
+              doc_set(arena, top, "spec", doc_copy(arena, r->spec_doc));
+    return ok ? top : NULL;
 }
 
 struct resource *resource_share(const struct resource *resource)

@@ -88,6 +88,10 @@ struct resource {
     enum resource_kind kind;
     struct str ns, name;      /* ns "" for cluster-wide kinds */
     enum resource_owner owner;
+    uint64_t version;         /* metadata.resourceVersion; set by the registry at every change */
+    uint64_t generation;      /* counts changes of the spec */
+    int64_t created_ns;
+    char uid[37];             /* RFC 9562 version 4; "" before the registry took it */
     struct doc *metadata;     /* labels, annotations… as given; never NULL */
     struct doc *labels;       /* map or NULL */
     struct doc *spec_doc;     /* as given */
@@ -104,6 +108,8 @@ int resource_kind_of(struct str name);
  * place. `file` "" for API documents. Errors: INVALID, NO_MEMORY. */
 enum err resource_read(const struct doc *doc, const char *file, struct resource **resource,
                        struct problems *problems, struct why *why);
+/* The whole document as REST shows it, with the registry's metadata, in `arena`. NULL: no memory. */
+struct doc *resource_document(const struct resource *resource, struct arena *arena);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
 

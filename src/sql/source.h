@@ -1,8 +1,10 @@
-/* source.h - what a statement reads from: the interface between the query engine and whoever holds rows.
+/* source.h - what a statement reads from: the interface between the query engine and whoever holds
+ * rows.
  *
  * The engine never includes the store. The store's tables and the node's system tables (sys.points,
- * sys.connections…) implement this interface and are bound together in `node`. All calls happen on the task
- * that runs the statement (a worker); they may block on the disk, never on another thread. */
+ * sys.connections…) implement this interface and are bound together in `node`. All calls happen on
+ * the task that runs the statement (a worker); they may block on the disk, never on another thread.
+ */
 #ifndef SQL_SOURCE_H
 #define SQL_SOURCE_H
 
@@ -14,17 +16,18 @@
 struct sql_table {
     const struct sql_source *source; /* who made it */
     struct schema *schema;           /* name, columns, types, units; shared */
-    bool has_series;   /* rows have time, device, quality, received and labels; false: a plain list of
-                          columns (system tables) */
+    bool has_series; /* rows have time, device, quality, received and labels; false: a plain list of
+                        columns (system tables) */
     bool quality_per_value; /* cells carry quality */
     size_t label_count;
     const char *const *labels; /* names of the labels that any of its devices has */
     void *handle;              /* the source's own */
 };
 
-/* One device filter that the planner could push down; all must hold. Equality of a label or of the path
- * (`label` == "device") with one of `value_count` texts. The engine filters again itself, so a source may
- * ignore it. */
+/* One device filter that the planner could push down; all must hold. Equality of a label or of the
+ * path
+ * (`label` == "device") with one of `value_count` texts. The engine filters again itself, so a
+ * source may ignore it. */
 struct sql_series_filter {
     struct str label;
     size_t value_count;
@@ -41,25 +44,28 @@ struct sql_scan_request {
     size_t filter_count;
     const struct sql_series_filter *filters;
     bool want_device, want_received;
-    bool want_time;       /* false: the time vector may be left out (count(*)) */
-    bool newest_first;    /* chunks of a series from the newest time down (rows inside descend too) */
-    uint64_t row_limit;   /* per series: no more rows are needed; 0 = all. A hint with newest_first for last() */
+    bool want_time;     /* false: the time vector may be left out (count(*)) */
+    bool newest_first;  /* chunks of a series from the newest time down (rows inside descend too) */
+    uint64_t row_limit; /* per series: no more rows are needed; 0 = all. A hint with newest_first
+                           for last() */
 };
 
 enum { SQL_CHUNK_ROWS = 1024 };
 
-/* Up to SQL_CHUNK_ROWS rows. With series: all rows are of ONE series (table, device); a series' chunks come
- * one after the other in time order (ascending unless newest_first), every row key once (upserts resolved);
- * series come in ascending order of path or id, the same in every scan of one statement.
- * Vectors are valid until the next call of next or close; those of labels and device are constants. */
+/* Up to SQL_CHUNK_ROWS rows. With series: all rows are of ONE series (table, device); a series'
+ * chunks come one after the other in time order (ascending unless newest_first), every row key once
+ * (upserts resolved); series come in ascending order of path or id, the same in every scan of one
+ * statement. Vectors are valid until the next call of next or close; those of labels and device are
+ * constants. */
 struct sql_chunk {
     uint32_t row_count;
-    uint32_t series;           /* 0 without series */
-    struct vector time;        /* TIMESTAMP; count 0 when not wanted */
-    struct vector device;      /* TEXT, constant */
-    struct vector received;    /* TIMESTAMP */
-    struct vector *columns;    /* [request.column_count] */
-    struct vector *labels;     /* [request.label_count], TEXT, constants; NULL where a device lacks it */
+    uint32_t series;        /* 0 without series */
+    struct vector time;     /* TIMESTAMP; count 0 when not wanted */
+    struct vector device;   /* TEXT, constant */
+    struct vector received; /* TIMESTAMP */
+    struct vector *columns; /* [request.column_count] */
+    struct vector
+        *labels; /* [request.label_count], TEXT, constants; NULL where a device lacks it */
 };
 
 struct sql_scan; /* the source's own, beginning */
@@ -77,16 +83,16 @@ struct sql_table_name {
 
 struct sql_source {
     const char *name; /* "store", "sys" */
-    /* Finds a relation. `schema` is "" (bare name), "public" or "sys". NOT an error when unknown: OK with
-     * table->schema NULL. */
+    /* Finds a relation. `schema` is "" (bare name), "public" or "sys". NOT an error when unknown:
+     * OK with table->schema NULL. */
     enum err (*find_table)(void *context, struct str ns, struct str schema, struct str name,
                            struct arena *arena, struct sql_table *table, struct why *why);
     void (*close_table)(void *context, struct sql_table *table);
     /* Names of relations of a namespace, for SHOW TABLES and "did you mean". Sorted; in `arena`. */
     enum err (*list_tables)(void *context, struct str ns, struct arena *arena,
                             struct sql_table_name **names, size_t *count);
-    /* Opens a scan over the rows applied at this moment (the statement's snapshot: `snapshot` was made once by
-     * snapshot_open and is the same for every scan of the statement). */
+    /* Opens a scan over the rows applied at this moment (the statement's snapshot: `snapshot` was
+     * made once by snapshot_open and is the same for every scan of the statement). */
     enum err (*scan_open)(void *context, void *snapshot, struct sql_table *table,
                           const struct sql_scan_request *request, struct budget *budget,
                           struct sql_scan **scan, struct why *why);
@@ -97,7 +103,8 @@ struct sql_source {
     void (*snapshot_close)(void *context, void *snapshot);
 };
 
-/* Several sources asked in order (the user's tables before sys: a bare name finds the user's first). */
+/* Several sources asked in order (the user's tables before sys: a bare name finds the user's
+ * first). */
 enum { SQL_SOURCES_MAX = 4 };
 struct sql_catalog {
     size_t count;

@@ -1,14 +1,15 @@
 /* sql.h - statements: text in, typed rows or an effect out.
  *
- * Life of a statement: sql_parse (text → tree, positions kept) → sql_bind (names → columns, types checked,
- * plan made) → sql_run (operators pushed over the sources' chunks, rows handed to the sink). Reading
- * statements finish inside sql_run. Statements that change something (INSERT, CREATE TABLE…) do not change
- * it themselves: they produce an *effect*, which the caller carries out (a batch for the log, a document for
- * the registry), because only the caller may wait for another task.
+ * Life of a statement: sql_parse (text → tree, positions kept) → sql_bind (names → columns, types
+ * checked, plan made) → sql_run (operators pushed over the sources' chunks, rows handed to the
+ * sink). Reading statements finish inside sql_run. Statements that change something (INSERT, CREATE
+ * TABLE…) do not change it themselves: they produce an *effect*, which the caller carries out (a
+ * batch for the log, a document for the registry), because only the caller may wait for another
+ * task.
  *
- * Thread: one statement belongs to one task; different statements run in parallel. Memory: everything lives
- * in the statement's arena, which counts against its budget. Time: deadline and cancel are looked at at every
- * chunk. */
+ * Thread: one statement belongs to one task; different statements run in parallel. Memory:
+ * everything lives in the statement's arena, which counts against its budget. Time: deadline and
+ * cancel are looked at at every chunk. */
 #ifndef SQL_SQL_H
 #define SQL_SQL_H
 
@@ -21,15 +22,19 @@ struct sql_statement; /* opaque */
 /* What the engine needs of the world around a statement. All borrowed, valid until sql_close. */
 struct sql_context {
     const struct sql_catalog *catalog;
-    struct str ns;             /* namespace; "default" */
-    struct budget *budget;     /* memory of this statement */
-    int64_t now_ns;            /* wall clock at the statement's start: now() */
+    struct str ns;                   /* namespace; "default" */
+    struct budget *budget;           /* memory of this statement */
+    int64_t now_ns;                  /* wall clock at the statement's start: now() */
     int64_t (*mono_ns)(void *clock); /* monotonic, for the time limit */
     void *clock;
-    int64_t deadline_mono_ns;  /* INT64_MAX = none */
-    _Atomic bool *cancelled;   /* may be NULL */
+    int64_t deadline_mono_ns; /* INT64_MAX = none */
+    _Atomic bool *cancelled;  /* may be NULL */
     size_t param_count;
     const struct value *params; /* $1… */
+    struct str device_prefix;   /* the node's path: INSERT puts it before relative device paths; may
+                                   be empty */
+    struct budget
+        *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
 };
 
 enum sql_verb {
@@ -40,10 +45,10 @@ enum sql_verb {
     SQL_DROP_TABLE,
 };
 
-/* Parses and binds one statement (an optional `;` at the end). On error *statement is NULL and `why` has text
- * and position. The context must stay until sql_close. */
-enum err sql_prepare(const struct sql_context *context, struct str text, struct sql_statement **statement,
-                     struct why *why);
+/* Parses and binds one statement (an optional `;` at the end). On error *statement is NULL and
+ * `why` has text and position. The context must stay until sql_close. */
+enum err sql_prepare(const struct sql_context *context, struct str text,
+                     struct sql_statement **statement, struct why *why);
 void sql_close(struct sql_statement *statement); /* NULL allowed */
 
 enum sql_verb sql_verb_of(const struct sql_statement *statement);
@@ -62,8 +67,9 @@ struct sql_result_column {
 };
 size_t sql_columns(const struct sql_statement *statement, const struct sql_result_column **columns);
 
-/* Where rows go: called with vectors of up to SQL_CHUNK_ROWS rows; `selection` lists the rows of the vectors
- * that count (NULL = 0…count-1). An error stops the statement and is returned by sql_run. */
+/* Where rows go: called with vectors of up to SQL_CHUNK_ROWS rows; `selection` lists the rows of
+ * the vectors that count (NULL = 0…count-1). An error stops the statement and is returned by
+ * sql_run. */
 struct sql_sink {
     enum err (*rows)(void *context, const struct vector *columns, size_t column_count,
                      const uint16_t *selection, uint32_t row_count, struct why *why);
@@ -76,24 +82,25 @@ struct sql_stats {
 };
 
 /* Runs a statement of verb SQL_SELECT to its end. */
-enum err sql_run(struct sql_statement *statement, const struct sql_sink *sink, struct sql_stats *stats,
-                 struct why *why);
+enum err sql_run(struct sql_statement *statement, const struct sql_sink *sink,
+                 struct sql_stats *stats, struct why *why);
 
-/* The effect of INSERT: a sealed batch (gives; the caller releases it). Device "" rows are refused with an
- * error that says a device is needed. Columns absent from the column list stay absent; explicit NULL is NULL.
- * `time` absent = now. Devices are absolute paths, or relative to `device_prefix` (see INTERFACES "Names"). */
+/* The effect of INSERT: a sealed batch (gives; the caller releases it). Device "" rows are refused
+ * with an error that says a device is needed. Columns absent from the column list stay absent;
+ * explicit NULL is NULL. `time` absent = now. Devices are absolute paths, or relative to
+ * `device_prefix` (see INTERFACES "Names"). */
 enum err sql_insert_batch(struct sql_statement *statement, struct batch **batch, struct why *why);
 
 /* The effect of DDL: what the registry's Table document shall become. */
 struct sql_ddl {
     enum { DDL_CREATE, DDL_ADD_COLUMN, DDL_RENAME_COLUMN, DDL_SET_TYPE, DDL_DROP } action;
-    const char *table;      /* SQL name */
+    const char *table; /* SQL name */
     bool if_not_exists, if_exists;
-    size_t column_count;    /* CREATE: all; ADD: one or more; RENAME, SET_TYPE: one */
+    size_t column_count; /* CREATE: all; ADD: one or more; RENAME, SET_TYPE: one */
     const struct sql_ddl_column {
         const char *name, *new_name, *unit, *description;
         enum type type;
-    } *columns;
+    } * columns;
     int64_t retention_ns; /* CREATE … WITH (retention = '90d'); 0 = not given */
 };
 enum err sql_ddl_of(const struct sql_statement *statement, const struct sql_ddl **ddl);

@@ -404,6 +404,25 @@ struct schema *store_find_table(struct store *store, struct str ns, struct str n
     return schema;
 }
 
+/* The catalogue's list under its public name. */
+struct store_table_list *store_tables(struct store *store)
+{
+    return (struct store_table_list *)catalog_tables(&store->catalog);
+}
+
+uint32_t store_table_count(const struct store_table_list *list)
+{
+    return ((const struct table_list *)list)->count;
+}
+
+const struct schema *store_table_at(const struct store_table_list *list, uint32_t index)
+{
+    MUST(index < store_table_count(list));
+    return ((const struct table_list *)list)->items[index].schema;
+}
+
+void store_tables_release(struct store_table_list *list) { table_list_release((struct table_list *)list); }
+
 uint32_t store_series_count(const struct store *store)
 {
     return atomic_load_explicit(&((struct store *)(uintptr_t)store)->catalog.series_count,

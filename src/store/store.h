@@ -69,6 +69,13 @@ void store_define(struct store *store, struct store_define *define);
 /* A share of the table's current schema (schema_release), or NULL. */
 struct schema *store_find_table(struct store *store, struct str ns, struct str name);
 
+/* A shared list of all tables as they are now; sorted by namespace and name. Any task. */
+struct store_table_list;
+struct store_table_list *store_tables(struct store *store);
+uint32_t store_table_count(const struct store_table_list *list);
+const struct schema *store_table_at(const struct store_table_list *list, uint32_t index);
+void store_tables_release(struct store_table_list *list); /* NULL allowed */
+
 /* Positions, for tests and sys.metrics. */
 struct store_positions {
     uint64_t appended, applied, durable;

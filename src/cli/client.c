@@ -1,0 +1,271 @@
+/* client.c - see client.h. Blocking on purpose: the command line does one thing at a time. OpenSSL's BIO serves plain
+ * and TLS connections through one interface. */
+#include "cli/client.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct client {
+    bool tls;
+    char host[256], port[8], token[256], server[300];
+    BIO *bio;
+    SSL_CTX *ssl;
+};
+
+const char *client_server(const struct client *client) { return client->server; }
+
+/* "http://host:port" or "https://host:port" (a path is refused). */
+static bool read_server(struct client *c, const char *text)
+{
+    const char *rest = NULL;
+    if (strncmp(text, "http://", 7) == 0) rest = text + 7;
+    if (strncmp(text, "https://", 8) == 0) rest = text + 8;
+    if (!rest) return false;
+    c->tls = text[4] == 's';
+    size_t size = strcspn(rest, "/");
+    if (rest[size] == '/' && rest[size + 1]) return false;
+    struct str place = {rest, size};
+    const char *colon = NULL;
+    for (size_t i = 0; i < size; i++)
+        if (rest[i] == ':') colon = rest + i;
+    struct str host = colon ? (struct str){rest, (size_t)(colon - rest)} : place;
+    struct str port = colon ? (struct str){colon + 1, size - host.size - 1} : c->tls ? STR("443") : STR("80");
+    return str_copy(c->host, sizeof c->host, host) && str_copy(c->port, sizeof c->port, port) && host.size && port.size &&
+           str_copy(c->server, sizeof c->server, str_of(text));
+}
+
+/* A small text file of the data folder, without its line end. */
+static bool read_line_file(const char *folder, const char *name, char *out, size_t out_bytes)
+{
+    char path[4096];
+    struct buf text = BUF_EMPTY;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    bool ok = cli_read_file(path, &text) && str_copy(out, out_bytes, str_trim(buf_str(&text))) && out[0];
+    buf_free(&text);
+    return ok;
+}
+
+struct client *client_open(const struct cli_args *args)
+{
+    char folder[3900], server[300];
+    struct client *c = mem_alloc_zero(1, sizeof *c);
+    if (!c) return NULL;
+    cli_data_folder(args, folder, sizeof folder);
+    const char *given = cli_value(args, "--server"), *token = cli_value(args, "--token");
+    if (!given) given = getenv("MILLRACE_SERVER");
+    if (!token) token = getenv("MILLRACE_TOKEN");
+    if (!given && read_line_file(folder, "server.txt", server, sizeof server)) given = server;
+    if (!given) {
+        cli_fail(args, CLI_FAILED, "no node found: %s/server.txt is missing; start one with 'millrace run', or name it "
+                                   "with --data or --server", folder);
+        mem_free(c);
+        return NULL;
+    }
+    if (!read_server(c, given)) {
+        cli_fail(args, CLI_USAGE, "%s: the server must be http://HOST:PORT or https://HOST:PORT", given);
+        mem_free(c);
+        return NULL;
+    }
+    if (token)
+        (void)str_copy(c->token, sizeof c->token, str_of(token));
+    else
+        (void)read_line_file(folder, "admin.token", c->token, sizeof c->token); /* without: the node says what is missing */
+    return c;
+}
+
+static void disconnect(struct client *c)
+{
+    BIO_free_all(c->bio);
+    c->bio = NULL;
+}
+
+void client_close(struct client *c)
+{
+    if (!c) return;
+    disconnect(c);
+    SSL_CTX_free(c->ssl);
+    mem_free(c);
+}
+
+static enum err connect_tls(struct client *c, struct why *why)
+{
+    if (!c->ssl) c->ssl = SSL_CTX_new(TLS_client_method());
+    if (!c->ssl) return ERR_NO_MEMORY;
+    (void)SSL_CTX_set_default_verify_paths(c->ssl);
+    const char *pinned = getenv("MILLRACE_CA");
+    if (pinned && SSL_CTX_load_verify_locations(c->ssl, pinned, NULL) != 1)
+        return why_set(why, ERR_TLS, "MILLRACE_CA: %s cannot be read", pinned);
+    SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+    c->bio = BIO_new_ssl_connect(c->ssl);
+    SSL *ssl = NULL;
+    if (!c->bio || !BIO_get_ssl(c->bio, &ssl) || !ssl) return ERR_NO_MEMORY;
+    (void)SSL_set_tlsext_host_name(ssl, c->host);
+    (void)SSL_set1_host(ssl, c->host);
+    return ERR_OK;
+}
+
+static enum err connect_to(struct client *c, struct why *why)
+{
+    if (c->bio) return ERR_OK;
+    enum err err = ERR_OK;
+    if (c->tls)
+        err = connect_tls(c, why);
+    else if (!(c->bio = BIO_new(BIO_s_connect())))
+        err = ERR_NO_MEMORY;
+    if (err) return err;
+    (void)BIO_set_conn_hostname(c->bio, c->host);
+    (void)BIO_set_conn_port(c->bio, c->port);
+    errno = 0;
+    if (BIO_do_connect(c->bio) == 1) return ERR_OK;
+    char text[200];
+    int errnum = errno;
+    unsigned long code = ERR_peek_last_error();
+    ERR_error_string_n(code, text, sizeof text);
+    ERR_clear_error();
+    disconnect(c);
+    if (c->tls && ERR_GET_LIB(code) == ERR_LIB_SSL)
+        return why_set(why, ERR_TLS, "%s: TLS failed: %s (a self-signed certificate: MILLRACE_CA=…/tls-cert.pem trusts it)",
+                       c->server, text);
+    return why_set(why, ERR_CONNECT, "cannot reach %s: %s", c->server, errnum ? strerror(errnum) : text);
+}
+
+static bool write_all(struct client *c, struct str bytes)
+{
+    while (bytes.size) {
+        int n = BIO_write(c->bio, bytes.at, bytes.size > INT32_MAX ? INT32_MAX : (int)bytes.size);
+        if (n <= 0) return false;
+        bytes.at += n;
+        bytes.size -= (size_t)n;
+    }
+    return true;
+}
+
+/* One more piece of the answer into `in`. */
+static bool read_more(struct client *c, struct buf *in)
+{
+    if (!buf_reserve(in, 65536)) return false;
+    int n = BIO_read(c->bio, in->at + in->size, 65536);
+    if (n > 0) in->size += (size_t)n;
+    return n > 0;
+}
+
+struct head {
+    int status;
+    bool chunked, close, has_length;
+    uint64_t length;
+};
+
+static void read_header_line(struct str line, struct head *head, struct client_answer *answer)
+{
+    struct str value = line, name;
+    if (!str_split(&value, ':', &name)) return;
+    value = str_trim(value);
+    if (str_is_nocase(name, "content-length")) head->has_length = num_parse_u64(value, &head->length);
+    if (str_is_nocase(name, "transfer-encoding")) head->chunked = str_is_nocase(value, "chunked");
+    if (str_is_nocase(name, "connection")) head->close = str_is_nocase(value, "close");
+    if (str_is_nocase(name, "content-type")) (void)str_copy(answer->content_type, sizeof answer->content_type, value);
+}
+
+/* Reads up to the empty line; what follows it stays in `in`. */
+static bool read_head(struct client *c, struct buf *in, struct head *head, struct client_answer *answer)
+{
+    const char *end = NULL;
+    while (!(end = in->size ? memmem(in->at, in->size, "\r\n\r\n", 4) : NULL))
+        if (in->size > 65536 || !read_more(c, in)) return false;
+    struct str rest = {in->at, (size_t)(end - in->at)}, line;
+    uint64_t status = 0;
+    if (!str_split(&rest, '\n', &line) || line.size < 12 || !num_parse_u64((struct str){line.at + 9, 3}, &status))
+        return false;
+    head->status = (int)status;
+    while (rest.size && str_split(&rest, '\n', &line)) read_header_line(str_trim(line), head, answer);
+    buf_drop_front(in, (size_t)(end - in->at) + 4);
+    return true;
+}
+
+static bool read_chunks(struct client *c, struct buf *in, struct buf *body)
+{
+    for (;;) {
+        const char *end = NULL;
+        while (!(end = in->size ? memmem(in->at, in->size, "\r\n", 2) : NULL))
+            if (!read_more(c, in)) return false;
+        char size_text[20];
+        if (!str_copy(size_text, sizeof size_text, (struct str){in->at, (size_t)(end - in->at)})) return false;
+        unsigned long long size = strtoull(size_text, NULL, 16);
+        if (size > CLIENT_ANSWER_BYTES_MAX) return false;
+        buf_drop_front(in, (size_t)(end - in->at) + 2);
+        while (in->size < size + 2)
+            if (!read_more(c, in)) return false;
+        buf_add(body, in->at, (size_t)size);
+        buf_drop_front(in, (size_t)size + 2);
+        if (size == 0) return !buf_failed(body);
+    }
+}
+
+static bool read_body(struct client *c, struct buf *in, const struct head *head, struct client_answer *answer)
+{
+    if (head->status == 204 || head->status == 304) return true;
+    if (head->chunked) return read_chunks(c, in, &answer->body);
+    if (head->has_length && head->length > CLIENT_ANSWER_BYTES_MAX) return false;
+    while (!head->has_length || in->size < head->length)
+        if (!read_more(c, in)) break;
+    if (head->has_length && in->size < head->length) return false;
+    buf_add_str(&answer->body, buf_str(in));
+    return !buf_failed(&answer->body);
+}
+
+static bool exchange(struct client *c, struct str request, struct str body, struct client_answer *answer)
+{
+    struct buf in = BUF_EMPTY;
+    struct head head = {0};
+    bool ok = write_all(c, request) && write_all(c, body) && read_head(c, &in, &head, answer) &&
+              read_body(c, &in, &head, answer);
+    answer->status = head.status;
+    buf_free(&in);
+    if (!ok || head.close || !(head.has_length || head.chunked)) disconnect(c);
+    return ok;
+}
+
+enum err client_request(struct client *c, const char *method, const char *target, const char *accept,
+                        const char *content_type, struct str body, struct client_answer *answer, struct why *why)
+{
+    *answer = (struct client_answer){0};
+    struct buf request = BUF_EMPTY;
+    buf_printf(&request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n", method, target, c->host,
+               c->port, accept, body.size);
+    if (content_type) buf_printf(&request, "Content-Type: %s\r\n", content_type);
+    if (c->token[0]) buf_printf(&request, "Authorization: Bearer %s\r\n", c->token);
+    buf_add_text(&request, "\r\n");
+    bool again = c->bio != NULL; /* a kept connection may have been closed meanwhile */
+    enum err err = buf_failed(&request) ? ERR_NO_MEMORY : connect_to(c, why);
+    bool ok = !err && exchange(c, buf_str(&request), body, answer);
+    if (!err && !ok && again && answer->status == 0 && !(err = connect_to(c, why)))
+        ok = exchange(c, buf_str(&request), body, answer);
+    buf_free(&request);
+    if (err) return err;
+    return ok ? ERR_OK : why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
+}
+
+void client_answer_free(struct client_answer *answer) { buf_free(&answer->body); }
+
+void client_error_text(const struct client_answer *answer, char *out, size_t out_bytes)
+{
+    struct arena arena;
+    struct doc *doc = NULL;
+    arena_init(&arena, NULL);
+    struct str text = {0};
+    if (!doc_read_json(buf_str(&answer->body), &arena, &doc, NULL)) {
+        text = doc_text(doc_find(doc, "error.message"));
+        if (!text.size) text = doc_text(doc_get(doc, "message"));
+    }
+    if (text.size)
+        (void)str_copy(out, out_bytes, text);
+    else
+        snprintf(out, out_bytes, "the node answered with status %d", answer->status);
+    arena_free(&arena);
+}

@@ -1,0 +1,87 @@
+/* cmd_point.c - `millrace write` and `millrace read`: equipment, now. */
+#include "cli/client.h"
+#include <stdio.h>
+#include <string.h>
+
+/* Everything but unreserved characters (RFC 3986 section 2.3) is percent-encoded. */
+static void add_segment(struct buf *out, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        if (plain)
+            buf_add_char(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+static void add_device_path(struct buf *out, const struct cli_args *args)
+{
+    const char *ns = cli_value(args, "-n");
+    buf_add_text(out, "/apis/millrace.io/v1/namespaces/");
+    add_segment(out, ns ? ns : "default");
+    buf_add_text(out, "/devices/");
+    add_segment(out, args->words[0]);
+}
+
+/* Sends the request and prints the answer's JSON line. */
+static int call(const struct cli_args *args, const char *method, struct buf *target, struct str body)
+{
+    struct client *client = client_open(args);
+    if (!client) return CLI_FAILED;
+    struct client_answer answer = {0};
+    struct why why = WHY_NONE;
+    const char *text = buf_cstr(target);
+    enum err err = text ? client_request(client, method, text, "application/json", body.size ? "application/json" : NULL,
+                                         body, &answer, &why)
+                        : ERR_NO_MEMORY;
+    int code = CLI_OK;
+    if (err) {
+        code = cli_fail(args, CLI_FAILED, "%s", why_text(&why, err));
+    } else if (answer.status != 200) {
+        char message[1024];
+        client_error_text(&answer, message, sizeof message);
+        code = cli_fail(args, CLI_FAILED, "%s", message);
+    } else {
+        printf("%.*s\n", (int)answer.body.size, answer.body.at);
+    }
+    client_answer_free(&answer);
+    client_close(client);
+    return code;
+}
+
+int cli_write(const struct cli_args *args)
+{
+    const char *reason = cli_value(args, "--reason");
+    if (!reason || !reason[0])
+        return cli_fail(args, CLI_USAGE, "a reason is required: --reason TEXT (it goes into the audit log)");
+    struct buf target = BUF_EMPTY, body = BUF_EMPTY;
+    add_device_path(&target, args);
+    buf_add_text(&target, "/write");
+    buf_add_text(&body, "{\"point\":");
+    buf_add_json(&body, str_of(args->words[1]));
+    buf_add_text(&body, ",\"value\":");
+    buf_add_json(&body, str_of(args->words[2]));
+    buf_add_text(&body, ",\"reason\":");
+    buf_add_json(&body, str_of(reason));
+    buf_add_char(&body, '}');
+    int code = call(args, "POST", &target, buf_str(&body));
+    buf_free(&target);
+    buf_free(&body);
+    return code;
+}
+
+int cli_read(const struct cli_args *args)
+{
+    struct buf target = BUF_EMPTY;
+    add_device_path(&target, args);
+    buf_add_text(&target, "/read");
+    if (args->word_count > 1) {
+        buf_add_text(&target, "?point=");
+        add_segment(&target, args->words[1]);
+    }
+    int code = call(args, "GET", &target, (struct str){0});
+    buf_free(&target);
+    return code;
+}

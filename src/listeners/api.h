@@ -1,0 +1,20 @@
+/* api.h - the HTTP interface: one route table, the login guard, and small answers. */
+#ifndef LISTENERS_API_H
+#define LISTENERS_API_H
+
+#include "listeners/service.h"
+
+enum api_route_flag { API_NO_LOGIN = 1 };
+
+extern const struct http_route api_routes[]; /* ended by a NULL path */
+/* The guard of every route: finds out who asks. `arg` = the service. */
+bool api_guard(struct http_exchange *exchange, const struct http_route *route, void *arg);
+/* Who asks, behind a route with login. Borrowed from the exchange. */
+struct identity *api_identity(const struct http_exchange *exchange);
+
+/* Handlers in their own files; `arg` = the service. */
+void api_sql(struct http_exchange *exchange, void *arg);           /* sql_http.c */
+void api_device_write(struct http_exchange *exchange, void *arg);  /* point_http.c */
+void api_device_read(struct http_exchange *exchange, void *arg);
+
+#endif

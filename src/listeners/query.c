@@ -1,0 +1,310 @@
+/* query.c - see query.h. */
+#include "listeners/query.h"
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- formats ---- */
+
+static void add_time(struct query *q, struct buf *out, int64_t ns, bool quoted)
+{
+    static const int64_t units[] = {[QUERY_TIME_NS] = 1, [QUERY_TIME_US] = 1000, [QUERY_TIME_MS] = 1000000,
+                                    [QUERY_TIME_S] = 1000000000};
+    struct value v = {.type = TYPE_TIMESTAMP, .i = ns};
+    if (q->time_format != QUERY_TIME_RFC3339)
+        buf_add_i64(out, ns / units[q->time_format] - (ns % units[q->time_format] < 0));
+    else if (quoted)
+        value_add_json(out, &v);
+    else
+        value_add_text(out, &v);
+}
+
+static void add_json_value(struct query *q, struct buf *out, const struct value *v)
+{
+    if (v->type == TYPE_TIMESTAMP && !v->is_null)
+        add_time(q, out, v->i, true);
+    else
+        value_add_json(out, v);
+}
+
+static void json_begin(struct query *q, struct buf *out)
+{
+    buf_add_text(out, "{\"columns\":[");
+    for (size_t i = 0; i < q->column_count; i++) {
+        buf_add_text(out, i ? ",{\"name\":" : "{\"name\":");
+        buf_add_json(out, str_of(q->columns[i].name));
+        buf_printf(out, ",\"type\":\"%s\"", type_name(q->columns[i].type));
+        if (q->columns[i].unit && q->columns[i].unit[0]) {
+            buf_add_text(out, ",\"unit\":");
+            buf_add_json(out, str_of(q->columns[i].unit));
+        }
+        buf_add_char(out, '}');
+    }
+    buf_add_text(out, "],\"rows\":[");
+}
+
+static void json_row(struct query *q, struct buf *out, const struct value *values, size_t count)
+{
+    if (q->rows) buf_add_char(out, ',');
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i) buf_add_char(out, ',');
+        add_json_value(q, out, &values[i]);
+    }
+    buf_add_char(out, ']');
+}
+
+static void json_end(struct query *q, struct buf *out)
+{
+    buf_printf(out, "],\"stats\":{\"rows\":%llu,\"rowsRead\":%llu,\"runMs\":%.3f}}", (unsigned long long)q->rows,
+               (unsigned long long)q->stats.scan.rows, (double)q->run_ns / 1e6);
+}
+
+static void ndjson_row(struct query *q, struct buf *out, const struct value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_add_char(out, i ? ',' : '{');
+        buf_add_json(out, str_of(q->columns[i].name));
+        buf_add_char(out, ':');
+        add_json_value(q, out, &values[i]);
+    }
+    buf_add_text(out, "}\n");
+}
+
+/* RFC 4180: quoted when it holds a comma, a quote or a line break. */
+static void add_csv(struct buf *out, struct str text)
+{
+    bool quote = false;
+    for (size_t i = 0; i < text.size && !quote; i++) quote = strchr(",\"\r\n", text.at[i]) && text.at[i];
+    if (quote) buf_add_char(out, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] == '"') buf_add_char(out, '"');
+        buf_add_char(out, text.at[i]);
+    }
+    if (quote) buf_add_char(out, '"');
+}
+
+static void csv_begin(struct query *q, struct buf *out)
+{
+    for (size_t i = 0; i < q->column_count; i++) {
+        if (i) buf_add_char(out, ',');
+        add_csv(out, str_of(q->columns[i].name));
+    }
+    buf_add_text(out, "\r\n");
+}
+
+static void csv_row(struct query *q, struct buf *out, const struct value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i) buf_add_char(out, ',');
+        if (values[i].is_null) continue;
+        if (values[i].type == TYPE_TIMESTAMP)
+            add_time(q, out, values[i].i, false);
+        else if (values[i].type == TYPE_TEXT)
+            add_csv(out, values[i].s);
+        else
+            value_add_text(out, &values[i]);
+    }
+    buf_add_text(out, "\r\n");
+}
+
+const struct query_format query_formats[] = {
+    {"json", "application/json", json_begin, json_row, json_end},
+    {"csv", "text/csv; charset=utf-8", csv_begin, csv_row, NULL},
+    {"ndjson", "application/x-ndjson", NULL, ndjson_row, NULL},
+    {0},
+};
+
+const struct query_format *query_format_of(struct str accept)
+{
+    struct str rest = accept, piece;
+    while (accept.size && str_split(&rest, ',', &piece)) {
+        struct str kind = str_trim(piece);
+        for (size_t i = 0; i < kind.size; i++)
+            if (kind.at[i] == ';') kind.size = i;
+        if (str_is(kind, "csv") || str_is(kind, "text/csv")) return &query_formats[1];
+        if (str_is(kind, "ndjson") || str_is(kind, "application/x-ndjson")) return &query_formats[2];
+    }
+    return &query_formats[0];
+}
+
+/* ---- on the worker ---- */
+
+static enum err write_rows(void *context, const struct vector *columns, size_t column_count,
+                           const uint16_t *selection, uint32_t row_count, struct why *why)
+{
+    struct query *q = context;
+    struct value values[SCHEMA_COLUMNS_MAX / 4];
+    MUST(column_count <= sizeof values / sizeof values[0]);
+    for (uint32_t i = 0; i < row_count; i++) {
+        for (size_t c = 0; c < column_count; c++)
+            values[c] = vector_get(&columns[c], selection ? selection[i] : i);
+        q->format->row(q, &q->answer, values, column_count);
+        q->rows++;
+    }
+    if (!buf_failed(&q->answer)) return ERR_OK;
+    return why_set(why, ERR_LIMIT, "the answer is larger than %d MiB: use LIMIT, or a narrower WHERE",
+                   QUERY_ANSWER_BYTES_MAX >> 20);
+}
+
+static enum err check_rights(struct query *q, struct why *why)
+{
+    const struct sql_access *accesses;
+    size_t count = sql_accesses(q->statement, &accesses);
+    enum sql_verb verb = sql_verb_of(q->statement);
+    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
+    for (size_t i = 0; i < count; i++) {
+        enum access_verb need = !accesses[i].writes ? VERB_QUERY
+                                : !ddl              ? VERB_INGEST
+                                : verb == SQL_CREATE_TABLE ? VERB_CREATE
+                                : verb == SQL_DROP_TABLE   ? VERB_DELETE
+                                                           : VERB_UPDATE;
+        enum err err = access_check(q->identity, need, "Table", q->ns, str_of(accesses[i].table), why);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+static int64_t mono_of(void *clock)
+{
+    struct os *os = clock;
+    return os->ops->mono_ns(os);
+}
+
+static void set_context(struct query *q)
+{
+    struct service *s = q->service;
+    q->catalog = (struct sql_catalog){.count = 2};
+    q->catalog.source[0].ops = &store_sql_source;
+    q->catalog.source[0].context = s->store;
+    q->catalog.source[1].ops = &sys_source;
+    q->catalog.source[1].context = q->sys;
+    q->context = (struct sql_context){
+        .catalog = &q->catalog,
+        .ns = q->ns,
+        .budget = &q->budget,
+        .device_prefix = s->node_path,
+        .batch_budget = s->in_flight,
+        .now_ns = context_wall_ns(s->context),
+        .mono_ns = mono_of,
+        .clock = s->context->os,
+        .deadline_mono_ns = context_mono_ns(s->context) + s->statement_limit_ns,
+        .cancelled = &q->completion.cancelled,
+        .param_count = q->param_count,
+        .params = q->params,
+    };
+}
+
+static enum err run_statement(struct query *q, struct why *why)
+{
+    enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
+    if (!err) err = check_rights(q, why);
+    if (err) return err;
+    q->verb = sql_verb_of(q->statement);
+    q->column_count = sql_columns(q->statement, &q->columns);
+    if (q->verb == SQL_INSERT) return sql_insert_batch(q->statement, &q->append.batch, why);
+    if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
+    if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
+        return why_set(why, ERR_LIMIT, "the statement has %zu result columns; %d are allowed: name those needed",
+                       q->column_count, SCHEMA_COLUMNS_MAX / 4);
+    if (q->format->begin) q->format->begin(q, &q->answer);
+    struct sql_sink sink = {write_rows, q};
+    return sql_run(q->statement, &sink, &q->stats, why);
+}
+
+static void back_on_main(struct completion *c);
+
+static void run_on_worker(struct job *job)
+{
+    struct query *q = (struct query *)(void *)((char *)job - offsetof(struct query, job));
+    struct why why = WHY_NONE;
+    int64_t start = context_mono_ns(q->service->context);
+    set_context(q);
+    enum err err = run_statement(q, &why);
+    q->run_ns = context_mono_ns(q->service->context) - start;
+    metric_add(q->service->context, METRIC_STATEMENTS, 1);
+    metric_add(q->service->context, METRIC_STATEMENT_NS, (uint64_t)q->run_ns);
+    if (!err && q->verb == SQL_SELECT && q->format->end) q->format->end(q, &q->answer);
+    if (err) metric_add(q->service->context, METRIC_STATEMENT_ERRORS, 1);
+    completion_finish(&q->append.completion, err, &why); /* borrowed for the way back */
+}
+
+/* ---- on the main loop ---- */
+
+static void finish(struct query *q, enum err err, const struct why *why)
+{
+    sys_snapshot_free(q->sys);
+    q->sys = NULL;
+    completion_finish(&q->completion, err, why);
+}
+
+/* INSERT and DDL answer like a SELECT with one row. */
+static void answer_count(struct query *q)
+{
+    static const struct sql_result_column column = {"rows", TYPE_BIGINT, ""};
+    uint64_t rows = q->rows;
+    struct value value = {.type = TYPE_BIGINT, .i = (int64_t)rows};
+    q->columns = &column;
+    q->column_count = 1;
+    q->rows = 0;
+    if (q->format->begin) q->format->begin(q, &q->answer);
+    q->format->row(q, &q->answer, &value, 1);
+    q->rows = 1;
+    if (q->format->end) q->format->end(q, &q->answer);
+    q->rows = rows;
+}
+
+static void on_appended(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
+    if (!c->err) answer_count(q);
+    finish(q, c->err, &c->why);
+}
+
+static void on_changed(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
+    if (!c->err) answer_count(q);
+    finish(q, c->err, &c->why);
+}
+
+static void back_on_main(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
+    struct loop *main = q->service->context->main;
+    if (c->err || q->verb == SQL_SELECT) {
+        finish(q, c->err, &c->why);
+    } else if (q->verb == SQL_INSERT) {
+        q->rows = q->append.batch->row_count;
+        q->append.ack = STORE_ACK_DURABLE;
+        completion_init(&q->append.completion, main, on_appended);
+        store_append(q->service->store, &q->append);
+    } else {
+        completion_init(&q->change.completion, main, on_changed);
+        q->change.ns = q->ns;
+        q->service->change_table(q->service->node, &q->change);
+    }
+}
+
+void query_start(struct query *q)
+{
+    struct service *s = q->service;
+    MUST(q->completion.done && q->format && q->identity);
+    budget_init(&q->budget, "statement", s->statements, s->statement_limit_bytes);
+    q->answer.limit = QUERY_ANSWER_BYTES_MAX;
+    q->sys = sys_snapshot_take(s, q->text);
+    completion_init(&q->append.completion, s->context->main, back_on_main);
+    if (!q->sys) {
+        finish(q, ERR_NO_MEMORY, NULL);
+        return;
+    }
+    q->job.run = run_on_worker;
+    pool_post(s->context->workers, &q->job);
+}
+
+void query_free(struct query *q)
+{
+    sql_close(q->statement);
+    q->statement = NULL;
+    buf_free(&q->answer);
+}

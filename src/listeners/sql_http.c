@@ -1,0 +1,107 @@
+/* sql_http.c - POST /v1/sql. */
+#include "base/num.h"
+#include "listeners/api.h"
+#include "listeners/query.h"
+#include <math.h>
+#include <string.h>
+
+struct sql_request {
+    struct query query; /* first */
+    struct http_exchange *exchange;
+};
+
+static void on_done(struct completion *c)
+{
+    struct sql_request *r = (struct sql_request *)c;
+    if (c->err)
+        http_reply_error(r->exchange, c->err, &c->why);
+    else
+        http_reply(r->exchange, 200, r->query.format->content_type, buf_str(&r->query.answer));
+    query_free(&r->query);
+    mem_free(r);
+}
+
+static void cancel(void *arg)
+{
+    struct sql_request *r = arg;
+    atomic_store(&r->query.completion.cancelled, true);
+}
+
+/* A JSON value as a parameter; numbers without fraction are bigint. */
+static enum err read_param(const struct doc *doc, struct value *value, struct why *why)
+{
+    *value = (struct value){.type = TYPE_NONE, .is_null = true};
+    switch (doc->kind) {
+    case DOC_NULL: return ERR_OK;
+    case DOC_BOOL: *value = (struct value){.type = TYPE_BOOL, .b = doc->b}; return ERR_OK;
+    case DOC_STRING: *value = (struct value){.type = TYPE_TEXT, .s = doc->text}; return ERR_OK;
+    case DOC_NUMBER: break;
+    case DOC_LIST:
+    case DOC_MAP: return why_set(why, ERR_INVALID, "params: only null, true, false, numbers and texts");
+    }
+    *value = (struct value){.type = TYPE_BIGINT};
+    if (num_parse_i64(doc->text, &value->i)) return ERR_OK;
+    value->type = TYPE_DOUBLE;
+    return num_parse_double(doc->text, &value->d) ? ERR_OK : why_set(why, ERR_INVALID, "params: not a number");
+}
+
+static enum err read_json(struct query *q, struct str body, struct arena *arena, struct why *why)
+{
+    struct doc *doc = NULL;
+    enum err err = doc_read_json(body, arena, &doc, why);
+    if (err) return err;
+    q->text = doc_text(doc_get(doc, "query"));
+    const struct doc *params = doc_get(doc, "params");
+    if (params && params->kind != DOC_LIST) return why_set(why, ERR_INVALID, "params must be a list");
+    if (params && params->count > QUERY_PARAMS_MAX)
+        return why_set(why, ERR_LIMIT, "more than %d params", QUERY_PARAMS_MAX);
+    for (size_t i = 0; params && i < params->count; i++)
+        if ((err = read_param(params->items[i].value, &q->params[q->param_count++], why))) return err;
+    return ERR_OK;
+}
+
+static enum err read_options(struct http_exchange *exchange, struct query *q, struct why *why)
+{
+    static const char *const formats[] = {[QUERY_TIME_RFC3339] = "rfc3339", [QUERY_TIME_NS] = "ns",
+                                          [QUERY_TIME_US] = "us", [QUERY_TIME_MS] = "ms", [QUERY_TIME_S] = "s"};
+    struct str text;
+    q->ns = STR("default");
+    if (http_query(exchange, "ns", &text)) q->ns = text;
+    q->format = query_format_of(http_header(http_request_of(exchange), "accept"));
+    if (http_query(exchange, "format", &text)) q->format = query_format_of(text);
+    if (!http_query(exchange, "time", &text)) return ERR_OK;
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (!str_is(text, formats[i])) continue;
+        q->time_format = (enum query_time_format)i;
+        return ERR_OK;
+    }
+    return why_set(why, ERR_INVALID, "time=%.*s: must be rfc3339, ns, us, ms or s", (int)text.size, text.at);
+}
+
+void api_sql(struct http_exchange *exchange, void *arg)
+{
+    const struct http_request *request = http_request_of(exchange);
+    struct sql_request *r = mem_alloc_zero(1, sizeof *r);
+    struct why why = WHY_NONE;
+    enum err err = r ? ERR_OK : ERR_NO_MEMORY;
+    if (!err) {
+        struct str body = str_trim(request->body);
+        r->exchange = exchange;
+        r->query.service = arg;
+        r->query.identity = api_identity(exchange);
+        r->query.text = body;
+        err = read_options(exchange, &r->query, &why);
+        bool json = body.size && body.at[0] == '{';
+        if (!err && json) err = read_json(&r->query, body, http_arena(exchange), &why);
+        if (!err && !r->query.text.size)
+            err = why_set(&why, ERR_INVALID, "send a statement: as text, or as {\"query\":…,\"params\":[…]}");
+    }
+    if (err) {
+        http_reply_error(exchange, err, &why);
+        mem_free(r);
+        return;
+    }
+    completion_init(&r->query.completion, r->query.service->context->main, on_done);
+    http_on_gone(exchange, cancel, r);
+    query_start(&r->query);
+}

@@ -1,0 +1,451 @@
+/* sys_source.c - see sys_source.h.
+ *
+ * One table lists the system tables: their columns and the function that writes row n. Rows are made in chunks on
+ * demand, so a large system table costs no more memory than a chunk. */
+#include "listeners/sys_source.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct sys_snapshot {
+    struct service *service; /* only for what any task may read: context, store */
+    struct collect_snapshot *collect;
+    int64_t now_ns;
+};
+
+/* ---- writing cells ---- */
+
+struct row_out {
+    struct vector *columns; /* all columns of the table */
+    uint32_t row;
+    size_t at;              /* next column */
+    struct arena *arena;
+    bool no_memory;
+};
+
+static void put(struct row_out *out, struct value value)
+{
+    vector_set(&out->columns[out->at], out->row, &value);
+    out->columns[out->at++].count = out->row + 1;
+}
+
+static void put_null(struct row_out *out) { put(out, (struct value){.is_null = true}); }
+
+static void put_text(struct row_out *out, struct str text)
+{
+    put(out, (struct value){.type = TYPE_TEXT, .s = text.at ? text : (struct str){"", 0}});
+}
+
+static void put_int(struct row_out *out, int64_t v) { put(out, (struct value){.type = TYPE_BIGINT, .i = v}); }
+
+static void put_count(struct row_out *out, uint64_t v)
+{
+    put_int(out, v > INT64_MAX ? INT64_MAX : (int64_t)v);
+}
+
+static void put_double(struct row_out *out, double v)
+{
+    if (isnan(v))
+        put_null(out);
+    else
+        put(out, (struct value){.type = TYPE_DOUBLE, .d = v});
+}
+
+static void put_time(struct row_out *out, int64_t ns)
+{
+    if (ns == 0)
+        put_null(out);
+    else
+        put(out, (struct value){.type = TYPE_TIMESTAMP, .i = ns});
+}
+
+static void put_copy(struct row_out *out, const char *text)
+{
+    char *copy = arena_strdup(out->arena, text, strlen(text));
+    if (!copy) out->no_memory = true;
+    put_text(out, str_of(copy));
+}
+
+/* ---- sys.points ---- */
+
+static size_t count_points(const struct sys_snapshot *s) { return s->collect ? s->collect->point_count : 0; }
+
+static double number_of(const struct value *v)
+{
+    if (v->is_null) return NAN;
+    switch (v->type) {
+    case TYPE_BOOL: return v->b;
+    case TYPE_BIGINT: return (double)v->i;
+    case TYPE_UBIGINT: return (double)v->u;
+    case TYPE_DOUBLE: return v->d;
+    default: return NAN;
+    }
+}
+
+static void put_value_text(struct row_out *out, const struct value *v)
+{
+    struct buf text = BUF_EMPTY;
+    value_add_text(&text, v);
+    if (v->is_null)
+        put_null(out);
+    else if (buf_cstr(&text))
+        put_copy(out, text.at);
+    else
+        out->no_memory = true;
+    buf_free(&text);
+}
+
+static void write_point(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    const struct collect_point_row *p = &s->collect->points[n];
+    char scratch[12];
+    put_text(out, p->ns);
+    put_text(out, p->device);
+    put_text(out, p->name);
+    put_text(out, p->table);
+    put_text(out, p->point);
+    put_text(out, str_of(type_name(p->type)));
+    put_text(out, p->unit);
+    put_text(out, p->address);
+    put_text(out, p->access);
+    put_text(out, p->connection);
+    put_value_text(out, &p->value);
+    put_double(out, number_of(&p->value));
+    put_copy(out, quality_name(p->time_ns ? p->value.quality : (uint32_t)QualityBadWaitingForInitialData, scratch));
+    put_time(out, p->time_ns);
+    put_double(out, p->min);
+    put_double(out, p->max);
+    put_text(out, p->description);
+}
+
+/* ---- sys.connections ---- */
+
+static size_t count_connections(const struct sys_snapshot *s)
+{
+    return s->collect ? s->collect->connection_count : 0;
+}
+
+static void put_frame(struct row_out *out, const uint8_t *bytes, size_t size)
+{
+    char hex[2 * 64 + 1] = "";
+    for (size_t i = 0; i < size && i < 64; i++) snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    put_copy(out, hex);
+}
+
+static void write_connection(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    static const char *const states[] = {"disabled", "connecting", "connected", "down"};
+    const struct collect_connection_row *c = &s->collect->connections[n];
+    put_text(out, c->ns);
+    put_text(out, c->name);
+    put_text(out, c->driver);
+    put_text(out, c->endpoint);
+    put_text(out, str_of(states[c->state]));
+    put_double(out, c->rtt_ns ? (double)c->rtt_ns / 1e6 : NAN);
+    put_count(out, c->requests);
+    put_count(out, c->errors);
+    put_count(out, c->timeouts);
+    put_count(out, c->bytes_in);
+    put_count(out, c->bytes_out);
+    put_count(out, c->cycles);
+    put_count(out, c->missed_cycles);
+    put_count(out, c->rows_refused);
+    put_text(out, str_of(c->last_error));
+    put_frame(out, c->last_error_frame, c->last_error_frame_size);
+    put_time(out, c->last_error_time_ns);
+}
+
+/* ---- sys.devices: the series catalogue ---- */
+
+static size_t count_devices(const struct sys_snapshot *s) { return store_series_count(s->service->store); }
+
+static void write_device(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    struct store_series_info info;
+    if (!store_series(s->service->store, (uint32_t)n + 1, &info)) {
+        for (int i = 0; i < 4; i++) put_null(out);
+        return;
+    }
+    put_int(out, info.id);
+    put_text(out, info.path);
+    put_int(out, info.table_id);
+    struct buf labels = BUF_EMPTY;
+    buf_add_char(&labels, '{');
+    for (uint32_t i = 0; i < info.label_count; i++) {
+        if (i) buf_add_char(&labels, ',');
+        buf_add_json(&labels, info.labels[i].key);
+        buf_add_char(&labels, ':');
+        buf_add_json(&labels, info.labels[i].value);
+    }
+    buf_add_char(&labels, '}');
+    const char *text = buf_cstr(&labels);
+    if (text)
+        put_copy(out, text);
+    else
+        out->no_memory = true;
+    buf_free(&labels);
+}
+
+/* ---- sys.metrics ---- */
+
+static size_t count_metrics(const struct sys_snapshot *s)
+{
+    (void)s;
+    return METRIC_COUNT;
+}
+
+static void write_metric(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    const struct metric_info *info = metric_info((enum metric)n);
+    put_text(out, str_of(info->name));
+    put_count(out, metric_get(s->service->context, (enum metric)n));
+    put_text(out, str_of(info->unit));
+    put_text(out, str_of(info->kind == METRIC_KIND_COUNTER ? "counter" : "gauge"));
+    put_text(out, str_of(info->help));
+}
+
+/* ---- sys.errors: the list of error codes ---- */
+
+static size_t count_errors(const struct sys_snapshot *s)
+{
+    (void)s;
+    return ERR_COUNT - 1;
+}
+
+static void write_error(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    (void)s;
+    enum err err = (enum err)(n + 1);
+    put_text(out, str_of(err_name(err)));
+    put_text(out, str_of(err_text(err)));
+    put_int(out, err_http_status(err));
+    put_text(out, str_of(err_sqlstate(err)));
+}
+
+/* ---- the list ---- */
+
+struct sys_column {
+    const char *name;
+    enum type type;
+    const char *unit;
+};
+
+struct sys_table {
+    const char *name, *description;
+    size_t (*count)(const struct sys_snapshot *s);
+    void (*write)(const struct sys_snapshot *s, size_t n, struct row_out *out);
+    const struct sys_column *columns; /* ended by a NULL name */
+};
+
+static const struct sys_column point_columns[] = {
+    {"namespace", TYPE_TEXT, ""}, {"device", TYPE_TEXT, ""},     {"name", TYPE_TEXT, ""},
+    {"table", TYPE_TEXT, ""},     {"point", TYPE_TEXT, ""},      {"type", TYPE_TEXT, ""},
+    {"unit", TYPE_TEXT, ""},      {"address", TYPE_TEXT, ""},    {"access", TYPE_TEXT, ""},
+    {"connection", TYPE_TEXT, ""}, {"value", TYPE_TEXT, ""},     {"number", TYPE_DOUBLE, ""},
+    {"quality", TYPE_TEXT, ""},   {"time", TYPE_TIMESTAMP, ""},  {"min", TYPE_DOUBLE, ""},
+    {"max", TYPE_DOUBLE, ""},     {"description", TYPE_TEXT, ""}, {0},
+};
+static const struct sys_column connection_columns[] = {
+    {"namespace", TYPE_TEXT, ""},       {"name", TYPE_TEXT, ""},
+    {"driver", TYPE_TEXT, ""},          {"endpoint", TYPE_TEXT, ""},
+    {"state", TYPE_TEXT, ""},           {"rtt_ms", TYPE_DOUBLE, "ms"},
+    {"requests", TYPE_BIGINT, ""},      {"errors", TYPE_BIGINT, ""},
+    {"timeouts", TYPE_BIGINT, ""},      {"bytes_in", TYPE_BIGINT, "B"},
+    {"bytes_out", TYPE_BIGINT, "B"},    {"cycles", TYPE_BIGINT, ""},
+    {"missed_cycles", TYPE_BIGINT, ""}, {"rows_refused", TYPE_BIGINT, ""},
+    {"last_error", TYPE_TEXT, ""},      {"last_error_frame", TYPE_TEXT, ""},
+    {"last_error_time", TYPE_TIMESTAMP, ""}, {0},
+};
+static const struct sys_column device_columns[] = {
+    {"id", TYPE_BIGINT, ""}, {"device", TYPE_TEXT, ""}, {"table_id", TYPE_BIGINT, ""}, {"labels", TYPE_TEXT, ""}, {0},
+};
+static const struct sys_column metric_columns[] = {
+    {"name", TYPE_TEXT, ""}, {"value", TYPE_BIGINT, ""}, {"unit", TYPE_TEXT, ""}, {"kind", TYPE_TEXT, ""},
+    {"help", TYPE_TEXT, ""}, {0},
+};
+static const struct sys_column error_columns[] = {
+    {"code", TYPE_TEXT, ""}, {"text", TYPE_TEXT, ""}, {"http_status", TYPE_BIGINT, ""}, {"sqlstate", TYPE_TEXT, ""},
+    {0},
+};
+
+static const struct sys_table tables[] = {
+    {"connections", "lines to equipment: state, errors, bytes", count_connections, write_connection,
+     connection_columns},
+    {"devices", "devices that have rows, by table", count_devices, write_device, device_columns},
+    {"errors", "the error codes", count_errors, write_error, error_columns},
+    {"metrics", "the node's counters and gauges", count_metrics, write_metric, metric_columns},
+    {"points", "all points with their last value", count_points, write_point, point_columns},
+};
+enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
+
+/* ---- snapshots ---- */
+
+static bool mentions(struct str text, const char *word)
+{
+    size_t size = strlen(word);
+    for (size_t i = 0; i + size <= text.size; i++)
+        if (str_is_nocase((struct str){text.at + i, size}, word)) return true;
+    return false;
+}
+
+struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text)
+{
+    struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
+    if (!s) return NULL;
+    s->service = service;
+    s->now_ns = context_wall_ns(service->context);
+    if (service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
+        s->collect = collect_snapshot(service->collect);
+        if (!s->collect) {
+            mem_free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+void sys_snapshot_free(struct sys_snapshot *s)
+{
+    if (!s) return;
+    collect_snapshot_free(s->collect);
+    mem_free(s);
+}
+
+/* ---- the source ---- */
+
+static const struct sys_table *find(struct str name)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (str_is(name, tables[i].name)) return &tables[i];
+    return NULL;
+}
+
+static enum err make_schema(const struct sys_table *table, struct schema **out)
+{
+    struct schema *schema = schema_new("", table->name, 1);
+    enum err err = schema ? ERR_OK : ERR_NO_MEMORY;
+    for (const struct sys_column *c = table->columns; c->name && !err; c++)
+        err = schema_add_plain_column(schema, c->name, c->type, c->unit);
+    if (err) schema_release(schema);
+    *out = err ? NULL : schema;
+    return err;
+}
+
+static enum err find_table(void *context, struct str ns, struct str schema, struct str name, struct arena *arena,
+                           struct sql_table *out, struct why *why)
+{
+    (void)context;
+    (void)ns;
+    (void)arena;
+    (void)why;
+    *out = (struct sql_table){.source = &sys_source};
+    if (schema.size && !str_is(schema, "sys")) return ERR_OK;
+    const struct sys_table *table = find(name);
+    if (!table) return ERR_OK;
+    out->handle = (void *)(uintptr_t)table;
+    return make_schema(table, &out->schema);
+}
+
+static void close_table(void *context, struct sql_table *table)
+{
+    (void)context;
+    schema_release(table->schema);
+    table->schema = NULL;
+}
+
+static enum err list_tables(void *context, struct str ns, struct arena *arena, struct sql_table_name **names,
+                            size_t *count)
+{
+    (void)context;
+    (void)ns;
+    *names = arena_alloc(arena, TABLE_COUNT * sizeof **names);
+    if (!*names) return ERR_NO_MEMORY;
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        (*names)[i] = (struct sql_table_name){"sys", tables[i].name, tables[i].description};
+    *count = TABLE_COUNT;
+    return ERR_OK;
+}
+
+struct sql_scan {
+    const struct sys_snapshot *snapshot;
+    const struct sys_table *table;
+    struct sql_scan_request request;
+    size_t column_count; /* of the table */
+    size_t at, count;
+    struct arena arena;
+    struct sql_scan_stats stats;
+};
+
+static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
+                          const struct sql_scan_request *request, struct budget *budget, struct sql_scan **out,
+                          struct why *why)
+{
+    (void)snapshot;
+    (void)why;
+    struct sql_scan *scan = mem_alloc_zero(1, sizeof *scan);
+    if (!scan) return ERR_NO_MEMORY;
+    scan->snapshot = context;
+    scan->table = table->handle;
+    scan->request = *request;
+    scan->column_count = table->schema->column_count;
+    scan->count = scan->table->count(scan->snapshot);
+    arena_init(&scan->arena, budget);
+    *out = scan;
+    return ERR_OK;
+}
+
+static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
+{
+    if (!scan) return;
+    if (stats) *stats = scan->stats;
+    arena_free(&scan->arena);
+    mem_free(scan);
+}
+
+static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
+{
+    *chunk = (struct sql_chunk){0};
+    arena_reset(&scan->arena);
+    struct vector *all = arena_zero(&scan->arena, scan->column_count, sizeof *all);
+    struct vector *wanted = arena_zero(&scan->arena, scan->request.column_count, sizeof *wanted);
+    if (!all || !wanted) return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
+    for (size_t i = 0; i < scan->column_count; i++)
+        if (vector_make(&all[i], &scan->arena, scan->table->columns[i].type, SQL_CHUNK_ROWS, true, false))
+            return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
+    struct row_out out = {.columns = all, .arena = &scan->arena};
+    for (; out.row < SQL_CHUNK_ROWS && scan->at < scan->count; scan->at++, out.row++) {
+        out.at = 0;
+        scan->table->write(scan->snapshot, scan->at, &out);
+        MUST(out.at == scan->column_count);
+    }
+    if (out.no_memory) return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
+    for (size_t i = 0; i < scan->request.column_count; i++) wanted[i] = all[scan->request.columns[i] - 1];
+    chunk->columns = wanted;
+    chunk->row_count = out.row;
+    scan->stats.rows += out.row;
+    return ERR_OK;
+}
+
+static enum err snapshot_open(void *context, void **snapshot)
+{
+    *snapshot = context;
+    return ERR_OK;
+}
+
+static void snapshot_close(void *context, void *snapshot)
+{
+    (void)context;
+    (void)snapshot;
+}
+
+const struct sql_source sys_source = {
+    .name = "sys",
+    .find_table = find_table,
+    .close_table = close_table,
+    .list_tables = list_tables,
+    .scan_open = scan_open,
+    .scan_next = scan_next,
+    .scan_close = scan_close,
+    .snapshot_open = snapshot_open,
+    .snapshot_close = snapshot_close,
+};

@@ -1,0 +1,492 @@
+/* node.c - see node.h.
+ *
+ * Parts are started in the order of the list below and stopped in reverse; a part that fails to start stops those
+ * before it. The order is: what can refuse (data folder, passwords) first, equipment before the listeners, so that
+ * whoever connects finds everything there. The workers come after all that their jobs touch, because stopping them
+ * waits for their jobs. */
+#include "node/node.h"
+#include "base/timetext.h"
+#include "listeners/api.h"
+#include "listeners/live.h"
+#include "listeners/resources.h"
+#include "resource/persist.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char component[] = "node";
+
+enum {
+    HEAD_SHARE_PERCENT = 45,      /* of the memory budget */
+    STATEMENTS_SHARE_PERCENT = 35,
+    IN_FLIGHT_SHARE_PERCENT = 20,
+    EMIT_BATCHES_MAX = 1024,      /* polled batches on their way to the log */
+    STATEMENT_SECONDS = 60,
+};
+
+struct node {
+    struct context context;
+    struct loop main;
+    const struct node_options *options;
+    struct service service;
+    struct budget statements, in_flight;
+    struct node_tables *tables;
+    struct http_server *http, *https;
+    struct tls_config *tls;
+    uint32_t emitting; /* batches on their way */
+    size_t started;    /* parts of the list that run */
+    char folder[3900];
+    struct os_address http_address, https_address;
+    char new_password[64];
+};
+
+/* ---- what the collector needs ---- */
+
+struct emit_op {
+    struct store_append append; /* first */
+    struct node *node;
+};
+
+static struct schema *host_find_table(void *arg, struct str ns, struct str name)
+{
+    struct node *node = arg;
+    /* A Device names the Table's document; the log knows it by its SQL name. */
+    struct resource *table = registry_get(node->service.registry, KIND_TABLE, ns, name);
+    char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
+    if (!table) return store_find_table(node->service.store, ns, name);
+    table_sql_name(table, sql_name);
+    return store_find_table(node->service.store, ns, str_of(sql_name));
+}
+
+static void on_emitted(struct completion *c)
+{
+    struct emit_op *op = (struct emit_op *)c;
+    struct node *node = op->node;
+    node->emitting--;
+    if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
+    if (c->err) diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s", why_text(&c->why, c->err));
+    mem_free(op);
+}
+
+/* Was the batch made for the table as it is now? */
+static bool is_current(struct node *node, const struct batch *batch)
+{
+    struct schema *now = store_find_table(node->service.store, str_of(batch->schema->ns), str_of(batch->schema->name));
+    bool same = now && now->table_id == batch->schema->table_id && now->revision == batch->schema->revision;
+    schema_release(now);
+    return same;
+}
+
+static enum err host_emit(void *arg, struct batch *batch)
+{
+    struct node *node = arg;
+    if (!is_current(node, batch)) {
+        batch_release(batch);
+        return ERR_CONFLICT;
+    }
+    struct emit_op *op = node->emitting < EMIT_BATCHES_MAX ? mem_alloc_zero(1, sizeof *op) : NULL;
+    if (!op) {
+        batch_release(batch);
+        return ERR_BUSY;
+    }
+    op->node = node;
+    op->append.batch = batch;
+    op->append.ack = STORE_ACK_APPLIED;
+    completion_init(&op->append.completion, &node->main, on_emitted);
+    node->emitting++;
+    store_append(node->service.store, &op->append);
+    return ERR_OK;
+}
+
+static void host_audit(void *arg, const char *user, const char *device, const char *point, const char *value,
+                       const char *reason, const char *outcome)
+{
+    struct node *node = arg;
+    char detail[1024];
+    snprintf(detail, sizeof detail, "%s = %s: %s", point, value, reason);
+    struct audit_entry entry = {.user = str_of(user), .verb = STR("write-point"), .kind = STR("Device"),
+                                .path = str_of(device), .detail = str_of(detail), .outcome = str_of(outcome)};
+    enum err err = audit_append(node->service.audit, &entry);
+    if (err) diag(&node->context, DIAG_ERROR, component, "audit log: %s", err_text(err));
+}
+
+/* ---- parts ---- */
+
+typedef enum err start_part(struct node *node, struct why *why);
+typedef void stop_part(struct node *node);
+
+static unsigned worker_count(struct os *os)
+{
+    unsigned cores = os->ops->processor_count(os);
+    return cores > 1 ? cores - 1 : 1;
+}
+
+static enum err start_workers(struct node *node, struct why *why)
+{
+    return pool_start(&node->context.workers, node->context.os, worker_count(node->context.os), why);
+}
+
+static void stop_workers(struct node *node)
+{
+    pool_stop(node->context.workers);
+    node->context.workers = NULL;
+}
+
+static enum err start_store(struct node *node, struct why *why)
+{
+    struct store_config config = {
+        .folder = node->folder,
+        .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
+    };
+    return store_open(&node->context, &config, &node->service.store, why);
+}
+
+/* The live view ends with the store: the log task tells it of batches until then. */
+static void stop_store(struct node *node)
+{
+    store_close(node->service.store);
+    loop_run_jobs(&node->main);
+    live_stop(node->service.live);
+}
+
+static enum err start_live(struct node *node, struct why *why)
+{
+    return live_start(&node->service, &node->service.live, why);
+}
+
+static void stop_live(struct node *node) { (void)node; /* stop_store does */ }
+
+static enum err start_access(struct node *node, struct why *why)
+{
+    return access_open(&node->context, node->folder, node->options->admin_password, node->new_password,
+                       &node->service.access, why);
+}
+
+static void stop_access(struct node *node) { access_close(node->service.access); }
+
+static enum err start_audit(struct node *node, struct why *why)
+{
+    char folder[4000];
+    snprintf(folder, sizeof folder, "%s/audit", node->folder);
+    return audit_open(&node->context, folder, 0, &node->service.audit, why);
+}
+
+static void stop_audit(struct node *node) { audit_close(node->service.audit); }
+
+static enum err load_manifest(struct node *node, const char *path, struct why *why)
+{
+    struct arena arena;
+    struct str text;
+    arena_init(&arena, NULL);
+    enum err err = node_read_file(node->context.os, path, &arena, &text, why);
+    if (!err) err = registry_load_yaml(node->service.registry, text, path, why);
+    arena_free(&arena);
+    return err;
+}
+
+static enum err check_resources(struct node *node, struct why *why)
+{
+    static const enum resource_kind kinds[] = {KIND_CONNECTION, KIND_DEVICE};
+    struct arena arena;
+    arena_init(&arena, NULL);
+    enum err err = ERR_OK;
+    for (size_t k = 0; k < 2 && !err; k++) {
+        size_t at = 0;
+        for (struct resource *r; !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
+            struct problems problems;
+            problems_init(&problems, &arena);
+            collect_check(node->service.registry, r, &problems);
+            const struct problem *p = problems.first;
+            if (!p) continue;
+            err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
+                          resource_kinds[r->kind].name, (int)r->name.size, r->name.at, p->path, p->text);
+        }
+    }
+    arena_free(&arena);
+    return err;
+}
+
+static enum err start_registry(struct node *node, struct why *why)
+{
+    node->service.registry = registry_new(node->context.os);
+    if (!node->service.registry) return ERR_NO_MEMORY;
+    for (size_t i = 0; i < node->options->manifest_count; i++) {
+        enum err err = load_manifest(node, node->options->manifests[i], why);
+        if (err) return err;
+    }
+    return check_resources(node, why);
+}
+
+static void stop_registry(struct node *node) { registry_free(node->service.registry); }
+
+/* After the manifests: a document of the API with the name of a file's gives way to the file's. */
+static enum err start_persist(struct node *node, struct why *why)
+{
+    return persist_open(&node->context, node->folder, node->service.registry, &node->service.persist, why);
+}
+
+static void stop_persist(struct node *node) { persist_close(node->service.persist); }
+
+static enum err start_resources(struct node *node, struct why *why)
+{
+    return resources_start(&node->service, &node->service.resources, why);
+}
+
+static void stop_resources(struct node *node) { resources_stop(node->service.resources); }
+
+static enum err start_tables(struct node *node, struct why *why)
+{
+    enum err err = node_tables_start(&node->service, &node->tables, why);
+    node->service.node = node->tables;
+    node->service.change_table = node_tables_change;
+    return err;
+}
+
+static void stop_tables(struct node *node) { node_tables_stop(node->tables); }
+
+static enum err start_collect(struct node *node, struct why *why)
+{
+    struct collect_host host = {host_find_table, host_emit, host_audit, node, node->service.node_path};
+    return collect_start(&node->context, node->service.registry, &host, &node->service.collect, why);
+}
+
+static void stop_collect(struct node *node)
+{
+    collect_stop(node->service.collect);
+    node->service.collect = NULL;
+}
+
+static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls, struct http_server **server,
+                              struct os_address *bound, struct why *why)
+{
+    struct http_server_config config = {api_routes, api_guard, &node->service};
+    struct os_address address;
+    enum err err = os_address_tcp(where, &address, why);
+    if (err) return err;
+    return http_server_start(&node->context, &node->main, &address, tls, &config, server, bound, why);
+}
+
+static enum err start_http(struct node *node, struct why *why)
+{
+    struct str where = node->options->config->listen.http;
+    return where.size ? start_http_on(node, where, NULL, &node->http, &node->http_address, why) : ERR_OK;
+}
+
+static void stop_http(struct node *node)
+{
+    if (node->http) http_server_stop(node->http);
+}
+
+/* The self-signed certificate of the first start stays in the data folder. */
+static enum err write_secret(struct node *node, const char *path, struct str text, struct why *why)
+{
+    struct os *os = node->context.os;
+    struct os_file *file;
+    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE, &file, why);
+    if (err) return err;
+    err = os->ops->file_write(file, 0, text.at, text.size, why);
+    if (!err) err = os->ops->file_sync(file, why);
+    os->ops->file_close(file);
+    return err;
+}
+
+static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path, struct why *why)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
+    struct buf cert = BUF_EMPTY, key = BUF_EMPTY;
+    struct os *os = node->context.os;
+    int64_t day_ago_s = context_wall_ns(&node->context) / TIME_NS_PER_S - 86400;
+    enum err err = tls_make_self_signed("millrace", names, 3, day_ago_s, 3650, &cert, &key, why);
+    (void)os->ops->path_remove(os, key_path, NULL); /* a half-made pair of an earlier start */
+    if (!err) err = write_secret(node, key_path, buf_str(&key), why);
+    if (!err) err = write_secret(node, cert_path, buf_str(&cert), why);
+    if (!err) err = os->ops->path_sync(os, node->folder, why);
+    buf_free(&cert);
+    buf_free(&key);
+    return err;
+}
+
+static enum err read_certificates(struct node *node, struct arena *arena, struct why *why)
+{
+    const struct node_config *c = node->options->config;
+    struct os *os = node->context.os;
+    char cert_path[4096], key_path[4096], ca_path[4096];
+    struct str cert = {0}, key = {0}, ca = {0};
+    struct os_path_info info;
+    enum err err = ERR_OK;
+    snprintf(cert_path, sizeof cert_path, "%s/tls-cert.pem", node->folder);
+    snprintf(key_path, sizeof key_path, "%s/tls-key.pem", node->folder);
+    if (c->tls.cert.size) {
+        (void)str_copy(cert_path, sizeof cert_path, c->tls.cert);
+        (void)str_copy(key_path, sizeof key_path, c->tls.key);
+    } else if (os->ops->path_info(os, cert_path, &info, NULL) == ERR_NOT_FOUND) {
+        err = make_certificate(node, cert_path, key_path, why);
+    }
+    if (!err) err = node_read_file(os, cert_path, arena, &cert, why);
+    if (!err) err = node_read_file(os, key_path, arena, &key, why);
+    if (!err && c->tls.ca.size) {
+        (void)str_copy(ca_path, sizeof ca_path, c->tls.ca);
+        err = node_read_file(os, ca_path, arena, &ca, why);
+    }
+    if (!err) err = tls_server_config(cert, key, ca, &node->tls, why);
+    char fingerprint[128];
+    if (!err && tls_fingerprint(cert, fingerprint, sizeof fingerprint))
+        diag(&node->context, DIAG_INFO, component, "https certificate %s", fingerprint);
+    return err;
+}
+
+static enum err start_https(struct node *node, struct why *why)
+{
+    struct str where = node->options->config->listen.https;
+    if (!where.size) return ERR_OK;
+    struct arena arena;
+    arena_init(&arena, NULL);
+    enum err err = read_certificates(node, &arena, why);
+    arena_free(&arena);
+    return err ? err : start_http_on(node, where, node->tls, &node->https, &node->https_address, why);
+}
+
+static void stop_https(struct node *node)
+{
+    if (node->https) http_server_stop(node->https);
+    if (node->tls) tls_config_release(node->tls);
+}
+
+static const struct {
+    const char *name;
+    start_part *start;
+    stop_part *stop;
+} parts[] = {
+    {"store", start_store, stop_store},
+    {"live view", start_live, stop_live},
+    {"access", start_access, stop_access},
+    {"audit log", start_audit, stop_audit},
+    {"resources", start_registry, stop_registry},
+    {"resource database", start_persist, stop_persist},
+    {"resource API", start_resources, stop_resources},
+    {"tables", start_tables, stop_tables},
+    {"collect", start_collect, stop_collect},
+    {"workers", start_workers, stop_workers},
+    {"http", start_http, stop_http},
+    {"https", start_https, stop_https},
+};
+enum { PART_COUNT = sizeof parts / sizeof parts[0] };
+
+/* ---- the whole ---- */
+
+/* server.txt: how the command line on this machine finds the node. */
+static void write_server_file(struct node *node)
+{
+    struct os *os = node->context.os;
+    char path[4096], text[OS_HOST_BYTES + 32], address[OS_HOST_BYTES + 8];
+    struct os_file *file;
+    snprintf(path, sizeof path, "%s/server.txt", node->folder);
+    os_address_print(node->http ? &node->http_address : &node->https_address, address, sizeof address);
+    snprintf(text, sizeof text, "%s://%s\n", node->http ? "http" : "https", address);
+    if (!node->http && !node->https) text[0] = 0;
+    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &file, NULL);
+    if (!err) {
+        err = os->ops->file_truncate(file, 0, NULL);
+        if (!err) err = os->ops->file_write(file, 0, text, strlen(text), NULL);
+        os->ops->file_close(file);
+    }
+    if (err) diag(&node->context, DIAG_WARNING, component, "%s cannot be written: the command line needs --server", path);
+}
+
+static void announce(struct node *node)
+{
+    char text[OS_HOST_BYTES + 8];
+    if (node->http) {
+        os_address_print(&node->http_address, text, sizeof text);
+        diag(&node->context, DIAG_INFO, component, "listening on http://%s", text);
+    }
+    if (node->https) {
+        os_address_print(&node->https_address, text, sizeof text);
+        diag(&node->context, DIAG_INFO, component, "listening on https://%s", text);
+    }
+    if (node->new_password[0])
+        diag(&node->context, DIAG_INFO, component, "first start: user admin, password %s (shown once)",
+             node->new_password);
+    memset(node->new_password, 0, sizeof node->new_password);
+}
+
+static enum err set_up(struct node *node, struct why *why)
+{
+    const struct node_config *config = node->options->config;
+    if (!str_copy(node->folder, sizeof node->folder, config->data) || !node->folder[0])
+        return why_set(why, ERR_INVALID, "data: the path of the data folder is missing or too long");
+    size_t memory = (size_t)config->memory_bytes;
+    budget_init(&node->context.memory, "node", NULL, memory);
+    budget_init(&node->statements, "statements", &node->context.memory, memory / 100 * STATEMENTS_SHARE_PERCENT);
+    node->service.context = &node->context;
+    budget_init(&node->in_flight, "in flight", &node->context.memory, memory / 100 * IN_FLIGHT_SHARE_PERCENT);
+    node->service.statements = &node->statements;
+    node->service.in_flight = &node->in_flight;
+    node->service.statement_limit_bytes = node->statements.limit_bytes / 2;
+    node->service.statement_limit_ns = STATEMENT_SECONDS * TIME_NS_PER_S;
+    node->service.node_name = config->node.name;
+    node->service.node_path = config->node.path;
+    return ERR_OK;
+}
+
+enum err node_check(struct os *os, const struct node_options *options, struct why *why)
+{
+    struct node *node = mem_alloc_zero(1, sizeof *node);
+    if (!node) return ERR_NO_MEMORY;
+    node->options = options;
+    node->context.os = os;
+    enum err err = set_up(node, why);
+    if (!err) err = start_registry(node, why);
+    stop_registry(node);
+    mem_free(node);
+    return err;
+}
+
+enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options, struct node **out,
+                    struct why *why)
+{
+    struct node *node = mem_alloc_zero(1, sizeof *node);
+    if (!node) return ERR_NO_MEMORY;
+    *out = node; /* the task's wake finds it from here on */
+    node->options = options;
+    loop_adopt(&node->main, os, "main", main_task);
+    node->context.os = os;
+    node->context.main = &node->main;
+    node->context.diag = diag_to_stderr;
+    node->context.diag_json = options->diag_json;
+    node->context.diag_level = options->diag_level;
+    enum err err = set_up(node, why);
+    for (; !err && node->started < PART_COUNT; node->started++)
+        if ((err = parts[node->started].start(node, why))) break;
+    if (err) {
+        if (node->started < PART_COUNT) why_wrap(why, err, "%s", parts[node->started].name);
+        node_stop(node);
+        *out = NULL;
+        return err;
+    }
+    node->service.ready = true;
+    write_server_file(node);
+    announce(node);
+    return ERR_OK;
+}
+
+void node_wake(struct node *node)
+{
+    if (node) loop_run_jobs(&node->main);
+}
+
+void node_stop(struct node *node)
+{
+    if (!node) return;
+    node->service.ready = false;
+    if (node->started < PART_COUNT && parts[node->started].start == start_registry) stop_registry(node);
+    while (node->started > 0) {
+        node->started--;
+        /* Answers on their way to a part must arrive before it goes. */
+        loop_run_jobs(&node->main);
+        parts[node->started].stop(node);
+        loop_run_jobs(&node->main);
+    }
+    mem_free(node);
+}
+
+struct service *node_service(struct node *node) { return &node->service; }

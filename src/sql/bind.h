@@ -1,0 +1,28 @@
+/* bind.h - from tree to plan: names become columns, operators become rows of the function table,
+ * types are checked, WHERE is taken apart for the scan.
+ *
+ * Errors are sticky as in the parser (parse_priv.h): the first is kept, functions then return NULL.
+ */
+#ifndef SQL_BIND_H
+#define SQL_BIND_H
+
+#include "sql/plan.h"
+
+/* Binds a SELECT. The plan's table stays open: plan_close. */
+enum err bind_select(const struct sql_context *context, struct arena *arena,
+                     const struct ast_select *select, struct plan *plan, struct why *why);
+void plan_close(const struct sql_context *context, struct plan *plan);
+
+/* Finds the relation in the catalogue. Errors: NO_TABLE with the nearest name. */
+enum err bind_table(const struct sql_context *context, struct arena *arena,
+                    const struct ast_relation *relation, struct sql_table *table, struct why *why);
+void bind_close_table(const struct sql_context *context, struct sql_table *table);
+
+/* A value for INSERT: an expression without columns, computed and converted to `type`. */
+enum err bind_value(const struct sql_context *context, struct arena *arena, const struct ast *tree,
+                    enum type type, struct value *value, struct why *why);
+
+/* A duration as its place in a plan shows it ("10s"); in `arena`. */
+const char *bind_duration_text(struct arena *arena, int64_t ns);
+
+#endif

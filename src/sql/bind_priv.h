@@ -1,0 +1,70 @@
+/* bind_priv.h - what the files of the binder share. */
+#ifndef SQL_BIND_PRIV_H
+#define SQL_BIND_PRIV_H
+
+#include "sql/bind.h"
+#include "sql/func.h"
+
+/* Where an expression stands decides what its names mean. */
+enum bind_place {
+    PLACE_ROW,       /* inputs of the scan: WHERE, GROUP BY, arguments of aggregates, SELECT without
+                        groups */
+    PLACE_GROUP,     /* keys and aggregates: SELECT, HAVING, ORDER BY with groups */
+    PLACE_AGGREGATE, /* inside an aggregate: as ROW, but no other aggregate */
+    PLACE_NOTHING,   /* no table: LIMIT, VALUES */
+};
+
+struct binder {
+    const struct sql_context *context;
+    struct arena *arena;
+    struct why *why;
+    enum err err;
+    struct eval eval; /* for folding constants */
+    struct plan *plan;
+    const struct ast_select *select;
+    enum bind_place place;
+    bool in_where;   /* no aggregates, for a better message */
+    int alias_depth; /* an alias may stand in another item; bounded */
+};
+
+/* ---- errors and memory ---- */
+void *bind_fail(struct binder *b, enum err err, int32_t position, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void *bind_memory(struct binder *b, void *memory); /* passes it on; NULL fails */
+bool bind_grow(struct binder *b, void *items_pointer, size_t count, size_t *capacity,
+               size_t item_bytes);
+
+/* ---- expressions ---- */
+struct expr *bind_expr(struct binder *b, const struct ast *tree);
+struct expr *bind_name(struct binder *b, const struct ast *tree);
+struct expr *bind_input(struct binder *b, enum input_kind kind, const struct column *column,
+                        const char *label, int32_t position);
+struct expr *bind_quality_call(struct binder *b, const struct ast *tree);
+/* Picks the overload, converts the arguments, folds. `args` may be changed. */
+struct expr *bind_call(struct binder *b, const char *name, struct expr **args, size_t arg_count,
+                       int32_t position);
+struct expr *bind_cast(struct binder *b, struct expr *from, enum type type, int32_t position);
+/* Cost of the implicit conversion, -1: there is none. */
+int bind_convert_cost(const struct expr *from, char letter);
+/* Carries it out. NULL after an error. */
+struct expr *bind_convert(struct binder *b, struct expr *from, char letter);
+char bind_letter(const struct expr *e); /* of its type */
+/* The type all can be converted to, as a letter; 0: none. */
+char bind_unify(struct expr **args, size_t count);
+struct expr *bind_condition(struct binder *b, const struct ast *tree, const char *where); /* BOOL */
+const char *bind_type_text(const struct expr *e);
+
+/* ---- groups (bind_group.c) ---- */
+bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y);
+bool ast_has_aggregate(const struct ast *tree);
+struct expr *bind_aggregate(struct binder *b, const struct ast *tree);
+struct expr *bind_group_name(struct binder *b,
+                             const struct ast *tree); /* a key, a window's bound, an alias */
+int bind_find_key(const struct binder *b, const struct ast *tree); /* index or -1 */
+void bind_groups(struct binder *b);
+bool bind_is_window_name(struct str name, bool *is_end);
+
+/* ---- WHERE (bind_where.c) ---- */
+void bind_where(struct binder *b);
+
+#endif

@@ -1,0 +1,350 @@
+/* bind_select.c - the clauses of a SELECT in the order in which they act: FROM, WHERE, GROUP BY,
+ * select list, HAVING, ORDER BY, LIMIT; then what the plan as a whole allows (states' layout, hints
+ * for the scan). */
+#include "sql/bind_priv.h"
+#include "base/timetext.h"
+#include <string.h>
+
+/* ---- tables ---- */
+
+static enum err no_table(const struct sql_context *context, struct arena *arena,
+                         const struct ast_relation *relation, struct why *why)
+{
+    const char *names[256];
+    size_t count = 0;
+    for (size_t s = 0; s < context->catalog->count; s++) {
+        struct sql_table_name *list = NULL;
+        size_t found = 0;
+        enum err err = context->catalog->source[s].ops->list_tables(
+            context->catalog->source[s].context, context->ns, arena, &list, &found);
+        for (size_t i = 0; !err && i < found && count < 256; i++) names[count++] = list[i].name;
+    }
+    int near = str_nearest(relation->name, names, count);
+    return why_at(why, ERR_NO_TABLE, relation->position,
+                  "table \"%.*s%s%.*s\" does not exist%s%s%s", (int)relation->schema.size,
+                  relation->schema.at, relation->schema.size ? "." : "",
+                  relation->name.size > 80 ? 80 : (int)relation->name.size, relation->name.at,
+                  near < 0 ? "; SHOW TABLES lists them" : "; did you mean \"",
+                  near < 0 ? "" : names[near], near < 0 ? "" : "\"?");
+}
+
+enum err bind_table(const struct sql_context *context, struct arena *arena,
+                    const struct ast_relation *relation, struct sql_table *table, struct why *why)
+{
+    for (size_t i = 0; i < context->catalog->count; i++) {
+        *table = (struct sql_table){0};
+        enum err err = context->catalog->source[i].ops->find_table(
+            context->catalog->source[i].context, context->ns, relation->schema, relation->name,
+            arena, table, why);
+        if (err == ERR_NO_MEMORY || err == ERR_BUDGET) return expr_no_memory(context->budget, why);
+        if (err) return err;
+        if (!table->schema) continue;
+        table->source = context->catalog->source[i].ops;
+        return ERR_OK;
+    }
+    return no_table(context, arena, relation, why);
+}
+
+static void *source_context(const struct sql_context *context, const struct sql_source *source)
+{
+    for (size_t i = 0; i < context->catalog->count; i++)
+        if (context->catalog->source[i].ops == source) return context->catalog->source[i].context;
+    return NULL;
+}
+
+void bind_close_table(const struct sql_context *context, struct sql_table *table)
+{
+    if (table->schema && table->source)
+        table->source->close_table(source_context(context, table->source), table);
+    *table = (struct sql_table){0};
+}
+
+void plan_close(const struct sql_context *context, struct plan *plan)
+{
+    if (plan->has_table) bind_close_table(context, &plan->table);
+    plan->has_table = false;
+}
+
+/* ---- the select list ---- */
+
+static void add_output(struct binder *b, struct expr *e, const char *name)
+{
+    struct plan *plan = b->plan;
+    if (e && e->type == TYPE_NONE) e = bind_cast(b, e, TYPE_TEXT, e->position);
+    if (!e) return;
+    size_t capacity = plan->output_capacity;
+    if (!bind_grow(b, &plan->outputs, plan->output_count, &plan->output_capacity,
+                   sizeof *plan->outputs))
+        return;
+    if (!bind_grow(b, &plan->output_names, plan->output_count, &capacity,
+                   sizeof *plan->output_names))
+        return;
+    plan->outputs[plan->output_count] = e;
+    plan->output_names[plan->output_count++] = name;
+}
+
+/* "*": time, device, the columns, the labels that no column hides. */
+static void add_star(struct binder *b, const struct ast *tree)
+{
+    const struct sql_table *table = &b->plan->table;
+    if (!b->plan->has_table) {
+        bind_fail(b, ERR_SYNTAX, tree->position, "SELECT * needs a table: FROM is missing");
+        return;
+    }
+    if (b->plan->grouped) {
+        bind_fail(b, ERR_GROUPING, tree->position, "SELECT * cannot be grouped; name the columns");
+        return;
+    }
+    if (table->has_series) {
+        add_output(b, bind_input(b, INPUT_TIME, NULL, NULL, tree->position), "time");
+        add_output(b, bind_input(b, INPUT_DEVICE, NULL, NULL, tree->position), "device");
+    }
+    for (uint32_t i = 0; i < table->schema->column_count && !b->err; i++) {
+        const struct column *column = &table->schema->columns[i];
+        add_output(b, bind_input(b, INPUT_COLUMN, column, NULL, tree->position), column->name);
+    }
+    for (size_t i = 0; table->has_series && i < table->label_count && !b->err; i++)
+        if (!schema_find(table->schema, str_of(table->labels[i])))
+            add_output(b, bind_input(b, INPUT_LABEL, NULL, table->labels[i], tree->position),
+                       table->labels[i]);
+}
+
+static const char *item_name(struct binder *b, const struct ast_item *item)
+{
+    const struct ast *tree = item->tree;
+    struct str name = item->alias;
+    while (name.size == 0 && tree->kind == AST_CAST) tree = tree->args[0];
+    if (name.size == 0 && tree->kind == AST_NAME) name = tree->text;
+    size_t count;
+    const struct function *table = function_table(&count);
+    if (name.size == 0 && tree->kind == AST_CALL) {
+        name = tree->text;
+        for (size_t i = 0; i < count; i++)
+            if (str_is(name, table[i].name) && (table[i].flags & FN_OPERATOR))
+                name = STR("?column?");
+        if (str_is(tree->text, "case")) name = STR("case");
+    }
+    if (name.size == 0) name = STR("?column?");
+    return bind_memory(b, arena_strdup(b->arena, name.at, name.size));
+}
+
+static void bind_items(struct binder *b)
+{
+    b->place = b->plan->grouped ? PLACE_GROUP : b->plan->has_table ? PLACE_ROW : PLACE_NOTHING;
+    b->alias_depth = 1;
+    for (size_t i = 0; i < b->select->item_count && !b->err; i++) {
+        const struct ast_item *item = &b->select->items[i];
+        if (item->tree->kind == AST_STAR)
+            add_star(b, item->tree);
+        else
+            add_output(b, bind_expr(b, item->tree), item_name(b, item));
+    }
+    b->alias_depth = 0;
+    b->plan->visible_count = b->plan->output_count;
+}
+
+/* ---- ORDER BY ---- */
+
+/* The output that an ordinal or an alias names: its index; -1 none, -2 after an error. */
+static int named_output(struct binder *b, const struct ast *tree)
+{
+    if (tree->kind == AST_LITERAL && tree->value.type == TYPE_BIGINT && !tree->is_duration) {
+        if (tree->value.i >= 1 && (uint64_t)tree->value.i <= b->plan->visible_count)
+            return (int)tree->value.i - 1;
+        bind_fail(b, ERR_INVALID, tree->position, "ORDER BY %lld: the select list has %zu columns",
+                  (long long)tree->value.i, b->plan->visible_count);
+        return -2;
+    }
+    if (tree->kind != AST_NAME || tree->qualifier.size > 0) return -1;
+    for (size_t i = 0; i < b->plan->visible_count; i++)
+        if (str_is(tree->text, b->plan->output_names[i])) return (int)i;
+    return -1;
+}
+
+static int find_output(const struct plan *plan, const struct expr *e)
+{
+    for (size_t i = 0; i < plan->output_count; i++)
+        if (expr_same(plan->outputs[i], e)) return (int)i;
+    return -1;
+}
+
+static void bind_order(struct binder *b)
+{
+    const struct ast_select *select = b->select;
+    struct plan *plan = b->plan;
+    plan->order = bind_memory(b, arena_zero(b->arena, select->order_count, sizeof *plan->order));
+    for (size_t i = 0; plan->order && i < select->order_count && !b->err; i++) {
+        const struct ast_order *order = &select->order[i];
+        int output = named_output(b, order->tree);
+        if (output == -1) {
+            struct expr *e = bind_expr(b, order->tree);
+            if (!e) return;
+            output = find_output(plan, e);
+            if (output < 0 && plan->distinct) {
+                bind_fail(b, ERR_GROUPING, order->tree->position,
+                          "with DISTINCT, ORDER BY can only use what is selected");
+                return;
+            }
+            if (output < 0) {
+                add_output(b, e, "");
+                output = (int)plan->output_count - 1;
+            }
+        }
+        if (output < 0 || b->err) return;
+        plan->order[plan->order_count++] =
+            (struct sort_key){(size_t)output, order->descending, order->nulls_first};
+    }
+}
+
+/* ---- LIMIT ---- */
+
+static uint64_t bind_count(struct binder *b, const struct ast *tree, const char *clause)
+{
+    b->place = PLACE_NOTHING;
+    struct expr *e = bind_expr(b, tree);
+    if (e)
+        e = bind_convert_cost(e, 'i') < 0
+                ? bind_fail(b, ERR_TYPE, tree->position, "%s wants a whole number", clause)
+                : bind_convert(b, e, 'i');
+    if (!e) return 0;
+    if (e->kind != EXPR_CONST || expr_value(e).is_null || expr_value(e).i < 0) {
+        bind_fail(b, ERR_INVALID, tree->position, "%s wants a whole number that is not negative",
+                  clause);
+        return 0;
+    }
+    return (uint64_t)expr_value(e).i;
+}
+
+/* ---- the plan as a whole ---- */
+
+/* `quality` without any column named speaks about all of them. */
+static void complete_quality(struct binder *b)
+{
+    struct plan *plan = b->plan;
+    bool asked = false;
+    for (size_t i = 0; i < plan->input_count; i++)
+        asked = asked || plan->inputs[i].kind == INPUT_QUALITY;
+    if (!asked || plan->request.column_count > 0) return;
+    uint16_t *ids =
+        bind_memory(b, arena_zero(b->arena, plan->table.schema->column_count, sizeof *ids));
+    if (!ids) return;
+    for (uint32_t i = 0; i < plan->table.schema->column_count; i++)
+        ids[i] = plan->table.schema->columns[i].id;
+    plan->request.columns = ids;
+    plan->request.column_count = plan->table.schema->column_count;
+}
+
+static void lay_out_states(struct plan *plan)
+{
+    plan->state_bytes = 0;
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        plan->aggs[i].state_offset = plan->state_bytes;
+        size_t bytes = plan->aggs[i].aggregate->state_bytes + (plan->aggs[i].distinct ? 16 : 0);
+        plan->state_bytes += (bytes + 15) & ~(size_t)15;
+    }
+}
+
+/* How many rows of a series are enough, and from which end: LIMIT without or with ORDER BY time. */
+static void hint_scan(struct plan *plan)
+{
+    uint64_t enough;
+    if (!plan->has_limit || plan->grouped || plan->distinct || !plan->has_table ||
+        !plan->table.has_series)
+        return;
+    if (__builtin_add_overflow(plan->limit, plan->offset, &enough) || enough == 0) return;
+    for (size_t i = 0; i < plan->filter_count; i++)
+        if (!plan->filters[i]->series_constant) return;
+    if (plan->order_count > 0) {
+        const struct expr *e = plan->outputs[plan->order[0].output];
+        if (e->kind != EXPR_INPUT || plan->inputs[e->input].kind != INPUT_TIME) return;
+        plan->request.newest_first = plan->order[0].descending;
+    }
+    plan->request.row_limit = enough;
+}
+
+static void bind_clauses(struct binder *b)
+{
+    const struct ast_select *select = b->select;
+    struct plan *plan = b->plan;
+    plan->distinct = select->distinct;
+    b->place = plan->has_table ? PLACE_ROW : PLACE_NOTHING;
+    bind_where(b);
+    if (!b->err) bind_groups(b);
+    if (!b->err) bind_items(b);
+    if (!b->err && select->having) plan->having = bind_condition(b, select->having, "HAVING");
+    if (!b->err) bind_order(b);
+    if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
+    plan->has_limit = select->limit != NULL;
+    if (!b->err && select->offset) plan->offset = bind_count(b, select->offset, "OFFSET");
+    if (!b->err) complete_quality(b);
+    if (b->err) return;
+    lay_out_states(plan);
+    hint_scan(plan);
+}
+
+static struct binder new_binder(const struct sql_context *context, struct arena *arena,
+                                struct why *why)
+{
+    struct binder b = {.context = context, .arena = arena, .why = why, .place = PLACE_NOTHING};
+    b.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
+    arena_init(&b.eval.scratch, context->budget);
+    return b;
+}
+
+enum err bind_select(const struct sql_context *context, struct arena *arena,
+                     const struct ast_select *select, struct plan *plan, struct why *why)
+{
+    struct binder b = new_binder(context, arena, why);
+    *plan = (struct plan){.request = {.time_from_ns = INT64_MIN, .time_to_ns = INT64_MAX}};
+    b.select = select;
+    b.plan = plan;
+    if (select->has_from) {
+        b.err = bind_table(context, arena, &select->from, &plan->table, why);
+        plan->has_table = !b.err;
+    }
+    if (!b.err) bind_clauses(&b);
+    if (b.err) plan_close(context, plan);
+    arena_free(&b.eval.scratch);
+    return b.err;
+}
+
+enum err bind_value(const struct sql_context *context, struct arena *arena, const struct ast *tree,
+                    enum type type, struct value *value, struct why *why)
+{
+    struct binder b = new_binder(context, arena, why);
+    struct expr wanted = {.type = type};
+    struct expr *e = bind_expr(&b, tree);
+    char letter = bind_letter(&wanted);
+    if (e && bind_convert_cost(e, letter) < 0) {
+        bool casts =
+            cast_find(e->type, type) != NULL && type_is_number(e->type) && type_is_number(type);
+        if (casts)
+            e = bind_cast(&b, e, type, tree->position);
+        else
+            e = bind_fail(&b, ERR_TYPE, tree->position, "a %s is wanted here, this is %s",
+                          type_name(type), bind_type_text(e));
+    } else if (e) {
+        e = bind_convert(&b, e, letter);
+    }
+    if (e && e->kind != EXPR_CONST) { /* it failed to fold: compute it once more, for the message */
+        struct view view = {1, NULL, 1};
+        struct rows rows = {.view = view};
+        struct vector v;
+        b.err = expr_eval(&b.eval, e, &rows, &view, &v);
+        MUST(b.err != ERR_OK);
+    } else if (e) {
+        *value = expr_value(e);
+        value->type = type;
+    }
+    arena_free(&b.eval.scratch);
+    return b.err;
+}
+
+const char *bind_duration_text(struct arena *arena, int64_t ns)
+{
+    struct buf buf = BUF_EMPTY;
+    buf_add_duration(&buf, ns);
+    const char *text = buf_failed(&buf) ? NULL : arena_strdup(arena, buf.at, buf.size);
+    buf_free(&buf);
+    return text;
+}

@@ -1,0 +1,71 @@
+/* func.h - the table of functions and operators, and that of casts.
+ *
+ * One row is one overload. The binder picks the row with the right name whose argument types cost
+ * the fewest conversions; SHOW FUNCTIONS and the reference manual print the same rows. Adding a
+ * function is a kernel and a row.
+ *
+ * Types in `args` and `result`, one letter each:
+ *   b bool, i bigint, u ubigint, d double, t text, y bytes, T timestamp, v double[], D a duration
+ * (bigint of ns), . anything, A any type but the same everywhere it stands; `*` behind a letter:
+ * any number more. */
+#ifndef SQL_FUNC_H
+#define SQL_FUNC_H
+
+#include "sql/expr.h"
+
+enum function_flags {
+    FN_OPERATOR = 1, /* written with a symbol or keyword: not in SHOW FUNCTIONS */
+    FN_NULLS = 2,    /* sees NULL arguments itself; without: any NULL argument gives NULL */
+    FN_FINITE = 4,   /* a result that is no finite number becomes NULL */
+    FN_VOLATILE = 8, /* depends on the statement's time */
+};
+
+/* Computes rows of `view` into out->data. out->null is set up with the arguments' NULLs (FN_NULLS:
+ * points to zeroed memory). Arguments may be constants (vector.is_constant). */
+typedef enum err function_kernel(struct eval *eval, const struct expr *e, const struct vector *args,
+                                 const struct view *view, struct vector *out);
+/* For lazy forms: evaluates the arguments itself. */
+typedef enum err function_special(struct eval *eval, const struct expr *e, const struct rows *rows,
+                                  const struct view *view, struct vector *out);
+
+struct function {
+    const char *name, *args;
+    char result;
+    unsigned flags;
+    function_kernel *kernel; /* or … */
+    function_special *special;
+    const char *help, *help_zh, *example;
+};
+
+/* All rows; those of one name stand together. */
+const struct function *function_table(size_t *count);
+enum type function_letter_type(char letter); /* NONE for '.' and 'A' */
+
+/* The conversion kernel from one type to another; NULL: there is none. */
+const struct function *cast_find(enum type from, enum type to);
+
+/* ---- kernels by file, listed in func_table.c ---- */
+function_special special_and, special_or, special_case, special_coalesce;
+function_kernel kernel_not, kernel_is_null, kernel_is_true, kernel_is_false, kernel_in,
+    kernel_nullif, kernel_greatest, kernel_least;
+function_kernel compare_eq_i, compare_ne_i, compare_lt_i, compare_le_i, compare_gt_i, compare_ge_i;
+function_kernel compare_eq_u, compare_ne_u, compare_lt_u, compare_le_u, compare_gt_u, compare_ge_u;
+function_kernel compare_eq_d, compare_ne_d, compare_lt_d, compare_le_d, compare_gt_d, compare_ge_d;
+function_kernel compare_eq_b, compare_ne_b, compare_lt_b, compare_le_b, compare_gt_b, compare_ge_b;
+function_kernel compare_eq_s, compare_ne_s, compare_lt_s, compare_le_s, compare_gt_s, compare_ge_s;
+function_kernel compare_eq_iu, compare_ne_iu, compare_lt_iu, compare_le_iu, compare_gt_iu,
+    compare_ge_iu;
+function_kernel compare_eq_ui, compare_ne_ui, compare_lt_ui, compare_le_ui, compare_gt_ui,
+    compare_ge_ui;
+function_kernel add_i, subtract_i, multiply_i, add_u, subtract_u, multiply_u, add_d, subtract_d,
+    multiply_d, divide_d, multiply_id, multiply_di, divide_id, mod_i, mod_u, mod_d, negate_i,
+    negate_d, abs_i, abs_d, round_d, round_di, floor_d, ceil_d, sqrt_d, power_d, ln_d, log_d, exp_d,
+    sign_d, same_i, same_u, quality_good;
+function_kernel lower_t, upper_t, length_t, substr_ti, substr_tii, concat_any, concat_tt, trim_t,
+    like_tt, ilike_tt, replace_ttt, starts_with_tt, split_part_tti;
+function_kernel time_bucket_DT, date_trunc_tT, date_part_tT, now_;
+
+/* Compares two cells of equal type: <0, 0, >0; NULLs are the caller's business. */
+int value_compare(const struct value *a, const struct value *b);
+
+#endif

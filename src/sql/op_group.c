@@ -1,0 +1,430 @@
+/* op_group.c - GROUP BY, PARTITION BY and windows.
+ *
+ * A chunk is cut into *runs* of neighbouring rows with equal keys. Chunks are of one series in time
+ * order, so runs are long: a key made of device or labels is constant in the chunk, and the end of
+ * a time window is found by binary search in the times, without dividing once per row. Per run the
+ * group is looked up once and every aggregate gets all its rows in one call. When runs are short
+ * after all (grouping by a measured value) the chunk's rows are first sorted by group.
+ *
+ * When the plan says that a group's rows come one behind the other (`streaming`: the device is a
+ * key, the others follow from device and time) there is one state; a new key closes it. Memory is
+ * then constant, whatever the number of groups. */
+#include "sql/op.h"
+#include "sql/func_time.h"
+#include "sql/keys.h"
+#include <string.h>
+
+enum { SCATTERED_RUNS = 64 }; /* more runs than this in a chunk: sort its rows by group */
+
+struct group_run {
+    uint32_t from, count; /* positions in the view */
+    size_t entry;
+};
+
+struct group {
+    struct op op;
+    struct arena memory; /* states, keys */
+    struct keys keys;
+    struct vector *key_vectors; /* [key_count] of the chunk */
+    struct vector *arg_vectors; /* [agg_count] */
+    void **spread;              /* [agg_count] room to spread constants; made when first needed */
+    struct buf key;
+    struct buf open_key; /* streaming: that of the open group */
+    bool is_open;
+    void *open_state;
+    struct group_run runs[SQL_CHUNK_ROWS];
+    uint16_t order[SQL_CHUNK_ROWS], picked[SQL_CHUNK_ROWS];
+    /* what comes out */
+    struct arena out_memory;
+    struct vector *out; /* [GROUP_KEYS_MAX + agg_count] */
+    uint32_t out_count;
+    uint16_t out_selection[SQL_CHUNK_ROWS];
+};
+
+/* ---- what comes out ---- */
+
+static enum err flush_groups(struct group *group)
+{
+    struct run *run = group->op.run;
+    const struct plan *plan = run->plan;
+    size_t columns = GROUP_KEYS_MAX + plan->agg_count;
+    struct rows rows = {.view = {group->out_count, NULL, group->out_count},
+                        .columns = group->out,
+                        .column_count = columns};
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < columns; i++) group->out[i].count = group->out_count;
+    if (group->out_count == 0) return ERR_OK;
+    if (plan->having) {
+        uint32_t selected;
+        err = expr_filter(&run->eval, plan->having, &rows, &rows.view, group->out_selection,
+                          &selected);
+        rows.view.selection = group->out_selection;
+        rows.view.selected = err ? 0 : selected;
+    }
+    if (!err && rows.view.selected > 0) err = group->op.next->push(group->op.next, &rows);
+    group->out_count = 0;
+    arena_reset(&group->out_memory);
+    return err;
+}
+
+static enum err put_value(struct group *group, struct vector *to, struct value *value,
+                          enum type type)
+{
+    value->type = type;
+    if (!value->is_null && type_bytes(type) == 0) {
+        value->s.at = arena_dup(&group->out_memory, value->s.at, value->s.size);
+        if (!value->s.at) return run_no_memory(group->op.run);
+    }
+    vector_set(to, group->out_count, value);
+    return ERR_OK;
+}
+
+/* Finals of one group, with its key, as one more row. */
+static enum err emit_group(struct group *group, struct str key, const void *state)
+{
+    struct run *run = group->op.run;
+    const struct plan *plan = run->plan;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < plan->key_count && !err; i++) {
+        struct value value = keys_decode(&key, plan->keys[i].expr->type);
+        err = put_value(group, &group->out[i], &value, plan->keys[i].expr->type);
+    }
+    for (size_t i = 0; i < plan->agg_count && !err; i++) {
+        const struct agg_call *call = &plan->aggs[i];
+        const char *at = (const char *)state + call->state_offset + (call->distinct ? 16 : 0);
+        struct value value;
+        err = call->aggregate->final(at, &value);
+        if (err == ERR_RANGE)
+            return why_at(run->why, err, call->position,
+                          "%s: the result is out of the range of %s; cast the argument to double",
+                          call->aggregate->name, type_name(call->type));
+        if (!err) err = put_value(group, &group->out[GROUP_KEYS_MAX + i], &value, call->type);
+    }
+    if (err) return err;
+    return ++group->out_count == SQL_CHUNK_ROWS ? flush_groups(group) : ERR_OK;
+}
+
+/* ---- finding the group of a run ---- */
+
+static enum err close_open_group(struct group *group)
+{
+    enum err err = emit_group(group, buf_str(&group->open_key), group->open_state);
+    group->is_open = false;
+    arena_reset(&group->memory);
+    return err;
+}
+
+static enum err find_streaming(struct group *group, void **state)
+{
+    size_t bytes = group->op.run->plan->state_bytes;
+    if (group->is_open && str_equal(buf_str(&group->key), buf_str(&group->open_key))) {
+        *state = group->open_state;
+        return ERR_OK;
+    }
+    enum err err = group->is_open ? close_open_group(group) : ERR_OK;
+    if (err) return err;
+    buf_clear(&group->open_key);
+    buf_add_str(&group->open_key, buf_str(&group->key));
+    if (buf_failed(&group->open_key)) return run_no_memory(group->op.run);
+    memset(group->open_state, 0, bytes);
+    group->is_open = true;
+    *state = group->open_state;
+    return ERR_OK;
+}
+
+static enum err find_hashed(struct group *group, size_t *entry)
+{
+    bool added;
+    if (!keys_find_or_add(&group->keys, buf_str(&group->key), entry, &added))
+        return run_no_memory(group->op.run);
+    if (!added) return ERR_OK;
+    void *state = arena_zero(&group->memory, 1, group->op.run->plan->state_bytes);
+    if (!state) return run_no_memory(group->op.run);
+    group->keys.entries[*entry].state = state;
+    return ERR_OK;
+}
+
+/* ---- cutting runs ---- */
+
+/* The first position in [from, to) whose time is not below `limit`; times ascend along the view.
+ * Doubling steps first: a window mostly ends within the chunk's next few hundred rows or not at
+ * all. */
+static uint32_t first_not_below(const struct rows *rows, uint32_t from, uint32_t to, int64_t limit)
+{
+    const struct view *view = &rows->view;
+    if (rows->time[view_row(view, to - 1)] < limit) return to;
+    uint32_t low = from, high = to - 1; /* time[low - 1] < limit ≤ time[high] */
+    for (uint32_t step = 1; low + step < high; step *= 2) {
+        if (rows->time[view_row(view, low + step)] >= limit) {
+            high = low + step;
+            break;
+        }
+        low += step;
+    }
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (rows->time[view_row(view, middle)] < limit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool same_cell(const struct vector *v, uint32_t a, uint32_t b)
+{
+    bool a_null = v->null && v->null[a], b_null = v->null && v->null[b];
+    if (a_null || b_null) return a_null && b_null;
+    switch (v->type) {
+    case TYPE_BOOL: return v->b[a] == v->b[b];
+    case TYPE_DOUBLE: return v->d[a] == v->d[b];
+    case TYPE_BIGINT:
+    case TYPE_UBIGINT:
+    case TYPE_TIMESTAMP: return v->u[a] == v->u[b];
+    default: return str_equal(v->s[a], v->s[b]);
+    }
+}
+
+/* Where the run that begins at `from` ends; also writes the key of its rows. */
+static uint32_t cut_run(struct group *group, const struct rows *rows, uint32_t from)
+{
+    const struct plan *plan = group->op.run->plan;
+    const struct view *view = &rows->view;
+    uint32_t end = view->selected, first = view_row(view, from);
+    buf_clear(&group->key);
+    for (size_t i = 0; i < plan->key_count; i++) {
+        const struct vector *v = &group->key_vectors[i];
+        int64_t width = plan->keys[i].bucket_ns;
+        if (width > 0 && rows->time) {
+            int64_t start = time_bucket_start(rows->time[first], width), limit;
+            struct vector bucket = {
+                .type = TYPE_TIMESTAMP, .count = 1, .is_constant = true, .i = &start};
+            keys_encode(&group->key, &bucket, 0);
+            if (!__builtin_add_overflow(start, width, &limit))
+                end = first_not_below(rows, from, end, limit);
+            continue;
+        }
+        keys_encode(&group->key, v, first);
+        if (v->is_constant) continue;
+        uint32_t k = from + 1;
+        while (k < end && same_cell(v, first, view_row(view, k))) k++;
+        end = k;
+    }
+    MUST(end > from);
+    return end;
+}
+
+/* ---- handing rows to aggregates ---- */
+
+/* DISTINCT: the rows of the run whose value this group has not seen, in group->picked. */
+static enum err pick_distinct(struct group *group, void *state, struct agg_run *run)
+{
+    struct keys *seen;
+    uint32_t n = 0;
+    memcpy(&seen, state, sizeof seen);
+    if (!seen) {
+        seen = arena_zero(&group->memory, 1, sizeof *seen);
+        if (!seen) return run_no_memory(group->op.run);
+        seen->arena = &group->memory;
+        memcpy(state, &seen, sizeof seen);
+    }
+    struct buf *key = &group->key; /* the run's own key is in use no more */
+    for (uint32_t k = 0; k < run->count; k++) {
+        uint32_t row = run->rows ? run->rows[run->from + k] : run->from + k;
+        size_t index;
+        bool added;
+        if (vector_is_null(run->value, row)) continue;
+        buf_clear(key);
+        keys_encode(key, run->value, row);
+        if (buf_failed(key) || !keys_find_or_add(seen, buf_str(key), &index, &added))
+            return run_no_memory(group->op.run);
+        group->picked[n] = (uint16_t)row;
+        n += added;
+    }
+    run->rows = group->picked;
+    run->from = 0;
+    run->count = n;
+    return ERR_OK;
+}
+
+static enum err add_run(struct group *group, void *state, const struct rows *rows,
+                        const uint16_t *selection, uint32_t from, uint32_t count)
+{
+    const struct plan *plan = group->op.run->plan;
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        const struct agg_call *call = &plan->aggs[i];
+        struct agg_run run = {.value = call->arg ? &group->arg_vectors[i] : NULL,
+                              .time = rows->time,
+                              .rows = selection,
+                              .from = from,
+                              .count = count,
+                              .keeps_null = call->keeps_null};
+        char *at = (char *)state + call->state_offset;
+        enum err err = call->distinct ? pick_distinct(group, at, &run) : ERR_OK;
+        if (!err) err = call->aggregate->add(at + (call->distinct ? 16 : 0), &run, &group->memory);
+        if (err) return run_no_memory(group->op.run);
+    }
+    return ERR_OK;
+}
+
+/* Many short runs: sorts the rows by group (counting sort over the groups met in this chunk). */
+static enum err add_scattered(struct group *group, const struct rows *rows, uint32_t run_count)
+{
+    size_t met[SQL_CHUNK_ROWS]; /* entries, in order of appearance; entry.mark = place in it + 1 */
+    uint32_t start[SQL_CHUNK_ROWS + 1] = {0}, met_count = 0;
+    for (uint32_t r = 0; r < run_count; r++) {
+        struct key_entry *entry = &group->keys.entries[group->runs[r].entry];
+        if (entry->mark == 0) met[met_count] = group->runs[r].entry, entry->mark = ++met_count;
+        start[entry->mark] += group->runs[r].count;
+    }
+    for (uint32_t i = 1; i <= met_count; i++) start[i] += start[i - 1];
+    for (uint32_t r = 0; r < run_count; r++) {
+        const struct group_run *run = &group->runs[r];
+        uint32_t *at = &start[group->keys.entries[run->entry].mark - 1];
+        for (uint32_t k = 0; k < run->count; k++)
+            group->order[(*at)++] = (uint16_t)view_row(&rows->view, run->from + k);
+    }
+    enum err err = ERR_OK;
+    for (uint32_t i = 0, from = 0; i < met_count; from = start[i++]) {
+        struct key_entry *entry = &group->keys.entries[met[i]];
+        entry->mark = 0;
+        if (!err) err = add_run(group, entry->state, rows, group->order, from, start[i] - from);
+    }
+    return err;
+}
+
+static enum err add_hashed(struct group *group, const struct rows *rows)
+{
+    uint32_t run_count = 0;
+    enum err err = ERR_OK;
+    for (uint32_t from = 0, end; from < rows->view.selected; from = end) {
+        end = cut_run(group, rows, from);
+        struct group_run *run = &group->runs[run_count++];
+        *run = (struct group_run){from, end - from, 0};
+        err = buf_failed(&group->key) ? run_no_memory(group->op.run)
+                                      : find_hashed(group, &run->entry);
+        if (err) return err;
+    }
+    if (run_count > SCATTERED_RUNS) return add_scattered(group, rows, run_count);
+    for (uint32_t r = 0; r < run_count && !err; r++)
+        err = add_run(group, group->keys.entries[group->runs[r].entry].state, rows,
+                      rows->view.selection, group->runs[r].from, group->runs[r].count);
+    return err;
+}
+
+static enum err add_streaming(struct group *group, const struct rows *rows)
+{
+    enum err err = ERR_OK;
+    for (uint32_t from = 0, end; from < rows->view.selected && !err; from = end) {
+        void *state = NULL;
+        end = cut_run(group, rows, from);
+        err =
+            buf_failed(&group->key) ? run_no_memory(group->op.run) : find_streaming(group, &state);
+        if (!err) err = add_run(group, state, rows, rows->view.selection, from, end - from);
+    }
+    return err;
+}
+
+/* ---- push, finish ---- */
+
+/* Aggregates read plain arrays: a constant argument is written out once per chunk. */
+static enum err spread_constant(struct group *group, size_t i, uint32_t count)
+{
+    struct vector *v = &group->arg_vectors[i];
+    size_t bytes = vector_element_bytes(v->type);
+    if (!v->is_constant) return ERR_OK;
+    struct vector to;
+    if (!group->spread[i])
+        group->spread[i] = arena_alloc(group->op.run->arena, (bytes + 1) * SQL_CHUNK_ROWS);
+    if (!group->spread[i]) return run_no_memory(group->op.run);
+    bool null = vector_is_null(v, 0);
+    to = (struct vector){.type = v->type, .count = count, .data = group->spread[i]};
+    uint8_t *nulls = (uint8_t *)group->spread[i] + bytes * SQL_CHUNK_ROWS;
+    if (null) to.null = memset(nulls, 1, count);
+    for (uint32_t r = 0; r < count; r++) memcpy((char *)to.data + r * bytes, v->data, bytes);
+    *v = to;
+    return ERR_OK;
+}
+
+static enum err group_push(struct op *op, const struct rows *rows)
+{
+    struct group *group = (struct group *)op;
+    const struct plan *plan = op->run->plan;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < plan->key_count && !err; i++)
+        if (plan->keys[i].bucket_ns == 0 || !rows->time)
+            err = expr_eval(&op->run->eval, plan->keys[i].expr, rows, &rows->view,
+                            &group->key_vectors[i]);
+    for (size_t i = 0; i < plan->agg_count && !err; i++) {
+        if (!plan->aggs[i].arg) continue;
+        err =
+            expr_eval(&op->run->eval, plan->aggs[i].arg, rows, &rows->view, &group->arg_vectors[i]);
+        if (!err) err = spread_constant(group, i, rows->view.count);
+    }
+    if (err) return err;
+    return plan->streaming ? add_streaming(group, rows) : add_hashed(group, rows);
+}
+
+static enum err group_finish(struct op *op)
+{
+    struct group *group = (struct group *)op;
+    const struct plan *plan = op->run->plan;
+    enum err err = ERR_OK;
+    size_t entry;
+    if (plan->streaming) {
+        if (group->is_open) err = close_open_group(group);
+    } else if (plan->key_count == 0) { /* one group, also over no rows at all */
+        buf_clear(&group->key);
+        err = find_hashed(group, &entry);
+    }
+    for (size_t i = 0; i < group->keys.count && !err && !op->run->enough; i++) {
+        const struct key_entry *e = &group->keys.entries[i];
+        if (i % SQL_CHUNK_ROWS == 0) err = run_check(op->run);
+        if (i % SQL_CHUNK_ROWS == 0) arena_reset(&op->run->eval.scratch);
+        if (!err) err = emit_group(group, (struct str){(const char *)e->bytes, e->size}, e->state);
+    }
+    if (!err) err = flush_groups(group);
+    return err ? err : op_finish(op->next);
+}
+
+static void group_close(struct op *op)
+{
+    struct group *group = (struct group *)op;
+    buf_free(&group->key);
+    buf_free(&group->open_key);
+    arena_free(&group->memory);
+    arena_free(&group->out_memory);
+}
+
+static bool make_vectors(struct group *group, struct arena *arena)
+{
+    const struct plan *plan = group->op.run->plan;
+    for (size_t i = 0; i < plan->key_count; i++)
+        if (vector_make(&group->out[i], arena, plan->keys[i].expr->type, SQL_CHUNK_ROWS, true,
+                        false))
+            return false;
+    for (size_t i = 0; i < plan->agg_count; i++)
+        if (vector_make(&group->out[GROUP_KEYS_MAX + i], arena, plan->aggs[i].type, SQL_CHUNK_ROWS,
+                        true, plan->aggs[i].keeps_null))
+            return false;
+    return true;
+}
+
+struct op *op_group_new(struct run *run, struct op *next)
+{
+    const struct plan *plan = run->plan;
+    struct group *group = arena_zero(run->arena, 1, sizeof *group);
+    if (!group) return NULL;
+    group->op = (struct op){group_push, group_finish, group_close, next, run};
+    arena_init(&group->memory, run->context->budget);
+    arena_init(&group->out_memory, run->context->budget);
+    group->keys.arena = &group->memory;
+    group->key_vectors = arena_zero(run->arena, plan->key_count, sizeof *group->key_vectors);
+    group->arg_vectors = arena_zero(run->arena, plan->agg_count, sizeof *group->arg_vectors);
+    group->spread = arena_zero(run->arena, plan->agg_count, sizeof *group->spread);
+    group->out = arena_zero(run->arena, GROUP_KEYS_MAX + plan->agg_count, sizeof *group->out);
+    group->open_state = arena_zero(run->arena, 1, plan->state_bytes);
+    bool made = group->key_vectors && group->arg_vectors && group->spread && group->out &&
+                group->open_state;
+    return made && make_vectors(group, run->arena) ? &group->op : NULL;
+}

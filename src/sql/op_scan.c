@@ -1,0 +1,227 @@
+/* op_scan.c - drives a run: chunks of the source become rows of inputs and are pushed down the
+ * chain. */
+#include "sql/op.h"
+#include <string.h>
+
+enum err run_no_memory(struct run *run)
+{
+    return expr_no_memory(run->context->budget, run->why);
+}
+
+enum err run_check(struct run *run)
+{
+    const struct sql_context *context = run->context;
+    if (context->cancelled && atomic_load_explicit(context->cancelled, memory_order_relaxed))
+        return why_set(run->why, ERR_CANCELLED, "the statement was cancelled");
+    if (context->mono_ns && context->deadline_mono_ns != INT64_MAX &&
+        context->mono_ns(context->clock) >= context->deadline_mono_ns)
+        return why_set(
+            run->why, ERR_TIMEOUT,
+            "the statement's time limit is over; narrow the time range, filter by device or raise the limit");
+    return ERR_OK;
+}
+
+/* The source's side of a scan, and the vectors that inputs read. */
+struct scan {
+    struct run *run;
+    void *source_context;
+    struct sql_scan *scan;
+    struct vector *columns; /* [input_count] */
+    struct str
+        *names;      /* [input_count][SQL_CHUNK_ROWS] quality names of the inputs that want them */
+    uint32_t *worst; /* [SQL_CHUNK_ROWS] */
+    bool failed;     /* memory was refused while filling a chunk */
+};
+
+/* A quality's name that lives as long as the chunk. */
+static struct str name_of(struct scan *scan, uint32_t quality)
+{
+    char scratch[12];
+    const char *name = quality_name(quality, scratch);
+    if (name != scratch) return str_of(name);
+    size_t size = strlen(scratch);
+    const char *copy = arena_strdup(&scan->run->eval.scratch, scratch, size);
+    scan->failed = scan->failed || !copy;
+    return copy ? (struct str){copy, size} : STR("");
+}
+
+/* Qualities as texts: one constant "Good" when there is nothing to tell. */
+static struct vector name_qualities(struct scan *scan, const uint32_t *quality, uint32_t count,
+                                    struct str *names)
+{
+    struct vector v = {.type = TYPE_TEXT, .count = count, .s = names};
+    v.is_constant = quality == NULL;
+    if (!quality) names[0] = STR("Good");
+    for (uint32_t r = 0; quality && r < count; r++) {
+        bool again = r > 0 && quality[r] == quality[r - 1];
+        names[r] = again ? names[r - 1] : name_of(scan, quality[r]);
+    }
+    return v;
+}
+
+/* The worst quality of each row among all columns read; NULL: all are good. */
+static const uint32_t *worst_qualities(struct scan *scan, const struct sql_chunk *chunk)
+{
+    bool any = false;
+    for (size_t c = 0; c < scan->run->plan->request.column_count; c++) {
+        const struct vector *column = &chunk->columns[c];
+        if (!column->quality) continue;
+        if (!any) memset(scan->worst, 0, sizeof *scan->worst * chunk->row_count);
+        any = true;
+        for (uint32_t r = 0; r < chunk->row_count; r++)
+            scan->worst[r] = quality_worst(scan->worst[r], vector_quality(column, r));
+    }
+    return any ? scan->worst : NULL;
+}
+
+/* Qualities of a column; constants are spread into `worst` so that one loop serves. */
+static const uint32_t *column_qualities(struct scan *scan, const struct vector *column,
+                                        uint32_t count)
+{
+    if (!column->quality || !column->is_constant) return column->quality;
+    for (uint32_t r = 0; r < count; r++) scan->worst[r] = column->quality[0];
+    return scan->worst;
+}
+
+static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
+{
+    const struct plan *plan = scan->run->plan;
+    for (size_t i = 0; i < plan->input_count; i++) {
+        const struct input *input = &plan->inputs[i];
+        struct vector *to = &scan->columns[i];
+        struct str *names = scan->names + i * SQL_CHUNK_ROWS;
+        switch (input->kind) {
+        case INPUT_TIME: *to = chunk->time; break;
+        case INPUT_DEVICE: *to = chunk->device; break;
+        case INPUT_RECEIVED: *to = chunk->received; break;
+        case INPUT_COLUMN: *to = chunk->columns[input->slot]; break;
+        case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
+        case INPUT_QUALITY:
+            *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
+            break;
+        case INPUT_COLUMN_QUALITY: {
+            const uint32_t *qualities =
+                column_qualities(scan, &chunk->columns[input->slot], chunk->row_count);
+            *to = name_qualities(scan, qualities, chunk->row_count, names);
+            break;
+        }
+        }
+    }
+}
+
+static enum err push_chunks(struct scan *scan, struct op *first)
+{
+    struct run *run = scan->run;
+    const struct plan *plan = run->plan;
+    const struct sql_source *source = plan->table.source;
+    while (!run->enough) {
+        struct sql_chunk chunk = {0};
+        enum err err = run_check(run);
+        if (!err) err = source->scan_next(scan->scan, &chunk, run->why);
+        if (err || chunk.row_count == 0) return err;
+        MUST(chunk.row_count <= SQL_CHUNK_ROWS);
+        arena_reset(&run->eval.scratch);
+        fill_inputs(scan, &chunk);
+        if (scan->failed) return ERR_NO_MEMORY; /* scan_table finds the words */
+        struct rows rows = {.view = {chunk.row_count, NULL, chunk.row_count},
+                            .columns = scan->columns,
+                            .column_count = plan->input_count,
+                            .series = chunk.series};
+        if (plan->table.has_series && plan->request.want_time && !plan->request.newest_first)
+            rows.time = chunk.time.i;
+        err = first->push(first, &rows);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+static enum err scan_table(struct run *run, struct op *first)
+{
+    const struct plan *plan = run->plan;
+    const struct sql_source *source = plan->table.source;
+    struct scan scan = {.run = run};
+    void *snapshot = NULL;
+    bool names_wanted = false;
+    for (size_t i = 0; i < run->context->catalog->count; i++)
+        if (run->context->catalog->source[i].ops == source)
+            scan.source_context = run->context->catalog->source[i].context;
+    for (size_t i = 0; i < plan->input_count; i++)
+        names_wanted |= plan->inputs[i].kind >= INPUT_QUALITY;
+    scan.columns = arena_zero(run->arena, plan->input_count, sizeof *scan.columns);
+    scan.worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan.worst);
+    scan.names = arena_zero(run->arena, names_wanted ? plan->input_count * SQL_CHUNK_ROWS : 1,
+                            sizeof *scan.names);
+    if (!scan.columns || !scan.worst || !scan.names) return run_no_memory(run);
+    enum err err = source->snapshot_open(scan.source_context, &snapshot);
+    if (err) return why_wrap(run->why, err, "table %s", plan->table.schema->name);
+    struct sql_table table = plan->table;
+    err = source->scan_open(scan.source_context, snapshot, &table, &plan->request,
+                            run->context->budget, &scan.scan, run->why);
+    if (!err) {
+        err = push_chunks(&scan, first);
+        source->scan_close(scan.scan, &run->stats->scan);
+    }
+    source->snapshot_close(scan.source_context, snapshot);
+    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) return run_no_memory(run);
+    return err;
+}
+
+static enum err push_one_row(struct op *first)
+{
+    struct rows rows = {.view = {1, NULL, 1}};
+    return first->push(first, &rows);
+}
+
+enum err op_finish(struct op *op)
+{
+    for (; op; op = op->next)
+        if (op->finish) return op->finish(op);
+    return ERR_OK;
+}
+
+enum err run_scan(struct run *run, struct op *first)
+{
+    enum err err = run_check(run);
+    if (err) return err;
+    if (!run->plan->nothing)
+        err = run->plan->has_table ? scan_table(run, first) : push_one_row(first);
+    return err ? err : op_finish(first);
+}
+
+/* ---- the chain ---- */
+
+static struct op *build_chain(struct run *run)
+{
+    const struct plan *plan = run->plan;
+    struct op *op = op_output_new(run);
+    if (op && (plan->has_limit || plan->offset > 0)) op = op_limit_new(run, op);
+    if (op && plan->order_count > 0) op = op_sort_new(run, op);
+    if (op && plan->distinct) op = op_distinct_new(run, op);
+    if (op) op = op_project_new(run, op);
+    if (op && plan->grouped) op = op_group_new(run, op);
+    if (op && plan->filter_count > 0) op = op_filter_new(run, op);
+    return op;
+}
+
+enum err run_plan(const struct sql_context *context, const struct plan *plan,
+                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why)
+{
+    struct arena arena;
+    arena_init(&arena, context->budget);
+    struct run run = {.context = context,
+                      .plan = plan,
+                      .sink = sink,
+                      .stats = stats,
+                      .arena = &arena,
+                      .why = why};
+    run.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
+    arena_init(&run.eval.scratch, context->budget);
+    struct op *first = build_chain(&run);
+    run.enough = plan->has_limit && plan->limit == 0;
+    enum err err = first ? run_scan(&run, first) : run_no_memory(&run);
+    for (struct op *op = first; op; op = op->next)
+        if (op->close) op->close(op);
+    arena_free(&run.eval.scratch);
+    arena_free(&arena);
+    return err;
+}

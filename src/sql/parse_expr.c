@@ -1,0 +1,483 @@
+/* parse_expr.c - expressions, by Pratt's method (V. Pratt, "Top down operator precedence", 1973).
+ *
+ * Why: precedence is data. `infix` below is the whole grammar of operators, in PostgreSQL's order
+ * (manual, section 4.1.6); an operator is one row. The loop in parse_level binds a left side to
+ * whatever binds tighter than the level asked for. */
+#include "sql/parse_priv.h"
+#include "base/num.h"
+#include "base/timetext.h"
+
+enum {
+    LEVEL_OR = 10,
+    LEVEL_AND = 20,
+    LEVEL_NOT = 30,
+    LEVEL_IS = 40,
+    LEVEL_COMPARE = 50,
+    LEVEL_RANGE = 60, /* BETWEEN, IN, LIKE */
+    LEVEL_CONCAT = 70,
+    LEVEL_ADD = 80,
+    LEVEL_MULTIPLY = 90,
+    LEVEL_POWER = 100,
+    LEVEL_SIGN = 110,
+    LEVEL_CAST = 120,
+};
+
+static struct ast *parse_level(struct parser *p, int level);
+
+/* ---- making nodes ---- */
+
+static struct ast *new_node(struct parser *p, enum ast_kind kind, int32_t position)
+{
+    struct ast *node = parse_zero(p, 1, sizeof *node);
+    if (!node) return NULL;
+    node->kind = kind;
+    node->position = position;
+    node->depth = 1;
+    return node;
+}
+
+/* A call that takes over the list; NULL after an error. */
+static struct ast *new_call(struct parser *p, const char *name, int32_t position,
+                            struct ast_list list)
+{
+    if (p->err) return NULL;
+    struct ast *node = new_node(p, AST_CALL, position);
+    if (!node) return NULL;
+    node->text = str_of(name);
+    node->args = list.items;
+    node->arg_count = list.count;
+    for (size_t i = 0; i < list.count; i++)
+        if (list.items[i]->depth >= node->depth) node->depth = list.items[i]->depth + 1;
+    if (node->depth > AST_DEPTH_MAX)
+        parse_fail(p, ERR_LIMIT, position,
+                   "this expression is more than %d levels deep; use IN (…) or split it",
+                   AST_DEPTH_MAX);
+    return node;
+}
+
+static struct ast *new_call2(struct parser *p, const char *name, int32_t position, struct ast *a,
+                             struct ast *b)
+{
+    struct ast_list list = {0};
+    if (p->err || !parse_list_add(p, &list, a) || (b && !parse_list_add(p, &list, b))) return NULL;
+    return new_call(p, name, position, list);
+}
+
+bool parse_list_add(struct parser *p, struct ast_list *list, struct ast *item)
+{
+    if (p->err || !item) return false;
+    if (!parse_grow(p, &list->items, list->count, &list->capacity, sizeof *list->items))
+        return false;
+    list->items[list->count++] = item;
+    return true;
+}
+
+void parse_expressions(struct parser *p, struct ast_list *list)
+{
+    do {
+        if (!parse_list_add(p, list, parse_expression(p))) return;
+    } while (parse_accept(p, ","));
+}
+
+/* ---- literals ---- */
+
+static struct ast *parse_number(struct parser *p)
+{
+    struct ast *node = new_node(p, AST_LITERAL, p->token.position);
+    struct str text = p->token.text;
+    if (!node) return NULL;
+    if (text.size > 0 && text.at[text.size - 1] == '.') text.size--; /* "1." */
+    char scratch[64] = "0";
+    if (text.size > 0 && text.at[0] == '.' && text.size < 60) { /* ".5" */
+        (void)str_copy(scratch + 1, sizeof scratch - 1, text);
+        text = (struct str){scratch, text.size + 1};
+    }
+    node->value.type = TYPE_BIGINT;
+    if (p->token.kind == TOKEN_DURATION) {
+        node->is_duration = true;
+        (void)duration_parse(text, &node->value.i); /* the lexer tried it */
+    } else if (p->token.kind == TOKEN_INTEGER && num_parse_i64(text, &node->value.i)) {
+        node->value.type = TYPE_BIGINT;
+    } else if (p->token.kind == TOKEN_INTEGER && num_parse_u64(text, &node->value.u)) {
+        node->value.type = TYPE_UBIGINT;
+    } else {
+        node->value.type = TYPE_DOUBLE;
+        if (!num_parse_double(text, &node->value.d))
+            parse_fail(p, ERR_SYNTAX, p->token.position, "the number \"%.*s\" is out of range",
+                       text.size > 40 ? 40 : (int)text.size, text.at);
+    }
+    parse_advance(p);
+    return node;
+}
+
+static struct ast *parse_text_literal(struct parser *p)
+{
+    struct ast *node = new_node(p, AST_LITERAL, p->token.position);
+    struct str text = parse_string(p, "a string");
+    if (!node || p->err) return NULL;
+    node->value = (struct value){.type = TYPE_TEXT, .s = text};
+    return node;
+}
+
+static struct ast *parse_param(struct parser *p)
+{
+    struct ast *node = new_node(p, AST_PARAM, p->token.position);
+    struct str digits = {p->token.text.at + 1, p->token.text.size - 1};
+    if (!node) return NULL;
+    if (!num_parse_i64(digits, &node->value.i) || node->value.i < 1)
+        parse_fail(p, ERR_SYNTAX, p->token.position, "parameters are numbered from $1");
+    parse_advance(p);
+    return node;
+}
+
+/* NULL, TRUE, FALSE. */
+static struct ast *parse_word_literal(struct parser *p)
+{
+    struct ast *node = new_node(p, AST_LITERAL, p->token.position);
+    if (!node) return NULL;
+    if (parse_is(p, "null"))
+        node->value = (struct value){.type = TYPE_NONE, .is_null = true};
+    else
+        node->value = (struct value){.type = TYPE_BOOL, .b = parse_is(p, "true")};
+    parse_advance(p);
+    return node;
+}
+
+/* INTERVAL '1 hour' and TIMESTAMP '2026-11-21'. */
+static struct ast *parse_prefixed_literal(struct parser *p)
+{
+    bool is_interval = parse_is(p, "interval");
+    struct ast *node = new_node(p, AST_LITERAL, p->token.position);
+    parse_advance(p);
+    int32_t position = p->token.position;
+    struct str text = parse_string(p, "a string");
+    if (!node || p->err) return NULL;
+    node->value.type = is_interval ? TYPE_BIGINT : TYPE_TIMESTAMP;
+    node->is_duration = is_interval;
+    if (is_interval && !sql_parse_interval(text, &node->value.i))
+        parse_fail(p, ERR_SYNTAX, position,
+                   "'%.*s' is not a duration; write it like '10 s', '5 minutes', '1 day'",
+                   text.size > 60 ? 60 : (int)text.size, text.at);
+    if (!is_interval && !time_parse(text, &node->value.i))
+        parse_fail(
+            p, ERR_SYNTAX, position,
+            "'%.*s' is not a time; write it like '2026-11-21 03:04:05' or '2026-11-21T03:04:05Z'",
+            text.size > 60 ? 60 : (int)text.size, text.at);
+    return node;
+}
+
+/* ---- names, calls, special forms ---- */
+
+static struct ast *parse_case(struct parser *p)
+{
+    int32_t position = p->token.position;
+    struct ast_list list = {0};
+    struct ast *operand = NULL;
+    parse_expect(p, "case");
+    if (!parse_is(p, "when")) operand = parse_expression(p);
+    if (!parse_is(p, "when")) parse_fail_expected(p, "\"WHEN\"");
+    while (parse_accept(p, "when")) {
+        int32_t at = p->token.position;
+        struct ast *when = parse_expression(p);
+        if (operand) when = new_call2(p, "=", at, operand, when);
+        parse_expect(p, "then");
+        if (!parse_list_add(p, &list, when) || !parse_list_add(p, &list, parse_expression(p)))
+            return NULL;
+    }
+    if (parse_accept(p, "else") && !parse_list_add(p, &list, parse_expression(p))) return NULL;
+    parse_expect(p, "end");
+    return new_call(p, "case", position, list);
+}
+
+static struct ast *new_cast(struct parser *p, struct ast *from, enum type type, int32_t position)
+{
+    struct ast_list list = {0};
+    if (!parse_list_add(p, &list, from)) return NULL;
+    struct ast *node = new_call(p, "cast", position, list);
+    if (!node) return NULL;
+    node->kind = AST_CAST;
+    node->type = type;
+    return node;
+}
+
+static struct ast *parse_cast(struct parser *p)
+{
+    int32_t position = p->token.position;
+    parse_advance(p);
+    parse_expect(p, "(");
+    struct ast *from = parse_expression(p);
+    parse_expect(p, "as");
+    enum type type = parse_type(p);
+    parse_expect(p, ")");
+    return new_cast(p, from, type, position);
+}
+
+/* name(arguments): the name is taken, the current token is "(". */
+static struct ast *parse_call(struct parser *p, struct str name, int32_t position)
+{
+    struct ast_list list = {0};
+    bool distinct = false;
+    parse_expect(p, "(");
+    if (parse_is(p, "*")) {
+        if (!parse_list_add(p, &list, new_node(p, AST_STAR, p->token.position))) return NULL;
+        parse_advance(p);
+    } else if (!parse_is(p, ")")) {
+        distinct = parse_accept(p, "distinct");
+        parse_expressions(p, &list);
+    }
+    if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
+    parse_advance(p);
+    if (parse_is(p, "over") || parse_is(p, "filter"))
+        parse_fail(p, ERR_UNSUPPORTED, p->token.position,
+                   "OVER and FILTER are not in this version");
+    struct ast *node = new_call(p, name.at, position, list);
+    if (node) node->distinct = distinct;
+    return node;
+}
+
+static struct ast *parse_name_or_call(struct parser *p)
+{
+    int32_t position = p->token.position;
+    bool quoted = p->token.kind == TOKEN_QUOTED;
+    struct str name = parse_name(p, "an expression"), qualifier = {"", 0};
+    if (!quoted && parse_is(p, "(")) return parse_call(p, name, position);
+    if (parse_is(p, ".") && !parse_next_is(p, "*")) {
+        parse_advance(p);
+        qualifier = name;
+        quoted = p->token.kind == TOKEN_QUOTED;
+        name = parse_name(p, "a column's name");
+    }
+    struct ast *node = p->err ? NULL : new_node(p, AST_NAME, position);
+    if (!node) return NULL;
+    node->qualifier = qualifier;
+    node->text = name;
+    node->quoted = quoted;
+    return node;
+}
+
+static struct ast *parse_bracket(struct parser *p)
+{
+    parse_advance(p);
+    if (parse_is(p, "select"))
+        parse_fail(p, ERR_UNSUPPORTED, p->token.position, "subqueries are not in this version");
+    struct ast *inner = parse_expression(p);
+    parse_expect(p, ")");
+    return inner;
+}
+
+/* -x and +x; a minus before a number belongs to the number, so that -9223372036854775808 can be
+ * written. */
+static struct ast *parse_sign(struct parser *p)
+{
+    bool minus = parse_is(p, "-");
+    int32_t position = p->token.position;
+    parse_advance(p);
+    struct ast *operand = parse_level(p, LEVEL_SIGN);
+    if (!minus || !operand) return operand;
+    if (operand->kind == AST_LITERAL && operand->value.type == TYPE_UBIGINT &&
+        operand->value.u == (uint64_t)INT64_MAX + 1) {
+        operand->value = (struct value){.type = TYPE_BIGINT, .i = INT64_MIN};
+        return operand;
+    }
+    return new_call2(p, "negate", position, operand, NULL);
+}
+
+static struct ast *parse_not(struct parser *p)
+{
+    int32_t position = p->token.position;
+    parse_advance(p);
+    struct ast *operand = parse_level(p, LEVEL_NOT);
+    return new_call2(p, "not", position, operand, NULL);
+}
+
+/* What an expression can begin with when it begins with a certain word or symbol. */
+static const struct {
+    const char *word;
+    bool before_string; /* only when a string follows */
+    struct ast *(*parse)(struct parser *p);
+} prefixes[] = {
+    {"(", false, parse_bracket},
+    {"-", false, parse_sign},
+    {"+", false, parse_sign},
+    {"not", false, parse_not},
+    {"case", false, parse_case},
+    {"null", false, parse_word_literal},
+    {"true", false, parse_word_literal},
+    {"false", false, parse_word_literal},
+    {"interval", true, parse_prefixed_literal},
+    {"timestamp", true, parse_prefixed_literal},
+    {"timestamptz", true, parse_prefixed_literal},
+};
+
+static struct ast *parse_primary(struct parser *p)
+{
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (parse_is(p, prefixes[i].word) &&
+            (!prefixes[i].before_string || p->next.kind == TOKEN_STRING))
+            return prefixes[i].parse(p);
+    if (parse_is(p, "cast") && parse_next_is(p, "(")) return parse_cast(p);
+    switch (p->token.kind) {
+    case TOKEN_INTEGER:
+    case TOKEN_DECIMAL:
+    case TOKEN_DURATION: return parse_number(p);
+    case TOKEN_STRING: return parse_text_literal(p);
+    case TOKEN_PARAM: return parse_param(p);
+    case TOKEN_NAME:
+    case TOKEN_QUOTED: return parse_name_or_call(p);
+    default: parse_fail_expected(p, "an expression"); return NULL;
+    }
+}
+
+/* ---- infix operators ---- */
+
+struct infix {
+    const char *symbol;
+    int level;        /* how tightly it binds */
+    int right_level;  /* the right side takes what binds tighter than this */
+    const char *name; /* of the function it calls */
+    struct ast *(*parse)(struct parser *p, const struct infix *infix,
+                         struct ast *left); /* NULL: a plain one */
+};
+
+static struct ast *negate_if(struct parser *p, bool negated, int32_t position, struct ast *node)
+{
+    return negated ? new_call2(p, "not", position, node, NULL) : node;
+}
+
+static struct ast *infix_is(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    (void)infix;
+    int32_t position = p->token.position;
+    parse_advance(p);
+    bool negated = parse_accept(p, "not");
+    const char *name = parse_is(p, "true")    ? "is true"
+                       : parse_is(p, "false") ? "is false"
+                                              : "is null";
+    if (!parse_is(p, "null") && !parse_is(p, "true") && !parse_is(p, "false"))
+        parse_fail_expected(p, "\"NULL\", \"NOT NULL\", \"TRUE\" or \"FALSE\"");
+    parse_advance(p);
+    return negate_if(p, negated, position, new_call2(p, name, position, left, NULL));
+}
+
+static struct ast *infix_between(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    bool negated = parse_accept(p, "not");
+    parse_expect(p, "between");
+    struct ast *low = parse_level(p, infix->right_level);
+    parse_expect(p, "and");
+    struct ast *high = parse_level(p, infix->right_level);
+    struct ast *from = new_call2(p, ">=", position, left, low),
+               *to = new_call2(p, "<=", position, left, high);
+    return negate_if(p, negated, position, new_call2(p, "and", position, from, to));
+}
+
+static struct ast *infix_in(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    (void)infix;
+    int32_t position = p->token.position;
+    struct ast_list list = {0};
+    bool negated = parse_accept(p, "not");
+    parse_expect(p, "in");
+    parse_expect(p, "(");
+    if (parse_is(p, "select"))
+        parse_fail(p, ERR_UNSUPPORTED, p->token.position, "subqueries are not in this version");
+    if (!parse_list_add(p, &list, left)) return NULL;
+    parse_expressions(p, &list);
+    parse_expect(p, ")");
+    return negate_if(p, negated, position, new_call(p, "in", position, list));
+}
+
+static struct ast *infix_like(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    bool negated = parse_accept(p, "not"), folded = parse_is(p, "ilike");
+    parse_advance(p);
+    struct ast *pattern = parse_level(p, infix->right_level);
+    return negate_if(p, negated, position,
+                     new_call2(p, folded ? "ilike" : "like", position, left, pattern));
+}
+
+static struct ast *infix_cast(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    (void)infix;
+    int32_t position = p->token.position;
+    parse_advance(p);
+    enum type type = parse_type(p);
+    return p->err ? NULL : new_cast(p, left, type, position);
+}
+
+/* "a AND b AND c" is one call with three arguments: long chains stay shallow. */
+static struct ast *infix_chain(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    struct ast_list list = {0};
+    if (!parse_list_add(p, &list, left)) return NULL;
+    while (parse_accept(p, infix->symbol))
+        if (!parse_list_add(p, &list, parse_level(p, infix->right_level))) return NULL;
+    return new_call(p, infix->name, position, list);
+}
+
+static const struct infix infixes[] = {
+    {"or", LEVEL_OR, LEVEL_OR, "or", infix_chain},
+    {"and", LEVEL_AND, LEVEL_AND, "and", infix_chain},
+    {"is", LEVEL_IS, LEVEL_IS, "", infix_is},
+    {"=", LEVEL_COMPARE, LEVEL_COMPARE, "=", NULL},
+    {"<>", LEVEL_COMPARE, LEVEL_COMPARE, "<>", NULL},
+    {"!=", LEVEL_COMPARE, LEVEL_COMPARE, "<>", NULL},
+    {"<", LEVEL_COMPARE, LEVEL_COMPARE, "<", NULL},
+    {"<=", LEVEL_COMPARE, LEVEL_COMPARE, "<=", NULL},
+    {">", LEVEL_COMPARE, LEVEL_COMPARE, ">", NULL},
+    {">=", LEVEL_COMPARE, LEVEL_COMPARE, ">=", NULL},
+    {"between", LEVEL_RANGE, LEVEL_RANGE, "", infix_between},
+    {"in", LEVEL_RANGE, LEVEL_RANGE, "in", infix_in},
+    {"like", LEVEL_RANGE, LEVEL_RANGE, "like", infix_like},
+    {"ilike", LEVEL_RANGE, LEVEL_RANGE, "ilike", infix_like},
+    {"||", LEVEL_CONCAT, LEVEL_CONCAT, "||", NULL},
+    {"+", LEVEL_ADD, LEVEL_ADD, "+", NULL},
+    {"-", LEVEL_ADD, LEVEL_ADD, "-", NULL},
+    {"*", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "*", NULL},
+    {"/", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "/", NULL},
+    {"%", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "mod", NULL},
+    {"^", LEVEL_POWER, LEVEL_POWER, "power", NULL},
+    {"::", LEVEL_CAST, LEVEL_CAST, "", infix_cast},
+};
+
+/* The operator at the current token; "NOT IN", "NOT LIKE", "NOT BETWEEN" count as theirs. */
+static const struct infix *find_infix(const struct parser *p)
+{
+    const struct token *token = parse_is(p, "not") ? &p->next : &p->token;
+    for (size_t i = 0; i < sizeof infixes / sizeof infixes[0]; i++) {
+        if (!token_is(token, infixes[i].symbol)) continue;
+        return token == &p->token || infixes[i].level == LEVEL_RANGE ? &infixes[i] : NULL;
+    }
+    return NULL;
+}
+
+static struct ast *parse_level(struct parser *p, int level)
+{
+    if (p->err) return NULL;
+    if (++p->nesting > AST_NESTING_MAX)
+        parse_fail(p, ERR_LIMIT, p->token.position,
+                   "more than %d levels of brackets or operators inside each other",
+                   AST_NESTING_MAX);
+    struct ast *left = parse_primary(p);
+    const struct infix *infix;
+    while (!p->err && (infix = find_infix(p)) && infix->level > level) {
+        int32_t position = p->token.position;
+        if (infix->parse) {
+            left = infix->parse(p, infix, left);
+            continue;
+        }
+        parse_advance(p);
+        struct ast *right = parse_level(p, infix->right_level);
+        left = new_call2(p, infix->name, position, left, right);
+    }
+    p->nesting--;
+    return p->err ? NULL : left;
+}
+
+struct ast *parse_expression(struct parser *p)
+{
+    return parse_level(p, 0);
+}

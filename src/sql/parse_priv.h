@@ -1,0 +1,58 @@
+/* parse_priv.h - what the files of the parser share.
+ *
+ * Errors are sticky: the first one is kept, after it every token reads as the end, so loops stop by
+ * themselves and only sql_parse looks at the result. A function that fails returns NULL or an empty
+ * value that its caller may pass on. */
+#ifndef SQL_PARSE_PRIV_H
+#define SQL_PARSE_PRIV_H
+
+#include "sql/lex.h"
+#include "sql/parse.h"
+
+struct parser {
+    struct lexer lexer;
+    struct token token, next; /* the current one and the one behind it */
+    struct arena *arena;
+    struct why *why;
+    enum err err;
+    int32_t nesting;
+};
+
+/* ---- tokens ---- */
+void parse_advance(struct parser *p);
+bool parse_is(const struct parser *p, const char *word);      /* the current token */
+bool parse_next_is(const struct parser *p, const char *word); /* the one behind */
+bool parse_accept(struct parser *p, const char *word);        /* takes it when it is there */
+bool parse_accept2(struct parser *p, const char *first, const char *second);
+void parse_expect(struct parser *p, const char *word);
+/* Fails with 'expected <what>, found "<token>"' at the current token. */
+void parse_fail_expected(struct parser *p, const char *what);
+void parse_fail(struct parser *p, enum err err, int32_t position, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool parse_is_reserved(
+    const struct parser *p); /* the current token is a word that cannot be a bare name */
+struct str parse_name(struct parser *p, const char *what);
+struct str parse_string(struct parser *p, const char *what);
+void *parse_zero(struct parser *p, size_t count,
+                 size_t size_bytes); /* arena_zero; fails with NO_MEMORY */
+/* Makes room for one more item; false: no memory. */
+bool parse_grow(struct parser *p, void *items_pointer, size_t count, size_t *capacity,
+                size_t item_bytes);
+int64_t parse_duration(struct parser *p,
+                       const char *what); /* > 0: 10s, '10 s' or INTERVAL '10 s' */
+enum type parse_type(struct parser *p);
+
+/* ---- expressions (parse_expr.c) ---- */
+struct ast *parse_expression(struct parser *p);
+bool parse_list_add(struct parser *p, struct ast_list *list, struct ast *item);
+void parse_expressions(struct parser *p, struct ast_list *list); /* a, b, c */
+
+/* ---- statements ---- */
+void parse_select(struct parser *p, struct ast_select *select);
+struct ast_relation parse_relation(struct parser *p);
+void parse_insert(struct parser *p, struct ast_insert *insert);
+void parse_create(struct parser *p, struct ast_ddl *ddl);
+void parse_alter(struct parser *p, struct ast_ddl *ddl);
+void parse_drop(struct parser *p, struct ast_ddl *ddl);
+
+#endif

@@ -1,0 +1,287 @@
+/* parse_stmt.c - the list of statements, and all of them but SELECT. */
+#include "sql/parse_priv.h"
+#include "base/timetext.h"
+
+/* ---- INSERT ---- */
+
+static struct ast_column *add_column(struct parser *p, struct ast_column **columns, size_t *count,
+                                     size_t *capacity)
+{
+    if (p->err || !parse_grow(p, columns, *count, capacity, sizeof **columns)) return NULL;
+    struct ast_column *column = &(*columns)[(*count)++];
+    column->position = p->token.position;
+    column->qualifier = column->new_name = column->unit = column->comment = STR("");
+    return column;
+}
+
+static void parse_insert_columns(struct parser *p, struct ast_insert *insert)
+{
+    size_t capacity = 0;
+    parse_expect(p, "(");
+    do {
+        struct ast_column *column =
+            add_column(p, &insert->columns, &insert->column_count, &capacity);
+        if (!column) return;
+        column->name = parse_name(p, "a column's name");
+        if (parse_accept(p, ".")) {
+            column->qualifier = column->name;
+            column->name = parse_name(p, "a label's name");
+        }
+    } while (parse_accept(p, ","));
+    parse_expect(p, ")");
+}
+
+void parse_insert(struct parser *p, struct ast_insert *insert)
+{
+    size_t capacity = 0;
+    parse_expect(p, "into");
+    insert->into = parse_relation(p);
+    if (!parse_is(p, "(")) parse_fail_expected(p, "\"(\" and the list of columns");
+    parse_insert_columns(p, insert);
+    parse_expect(p, "values");
+    do {
+        if (p->err ||
+            !parse_grow(p, &insert->rows, insert->row_count, &capacity, sizeof *insert->rows))
+            return;
+        struct ast_list *row = &insert->rows[insert->row_count++];
+        int32_t position = p->token.position;
+        parse_expect(p, "(");
+        parse_expressions(p, row);
+        parse_expect(p, ")");
+        if (row->count != insert->column_count)
+            parse_fail(p, ERR_SYNTAX, position,
+                       "this row has %zu values, but the list of columns has %zu", row->count,
+                       insert->column_count);
+    } while (parse_accept(p, ","));
+    if (parse_is(p, "on") || parse_is(p, "returning"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "ON CONFLICT and RETURNING are not in this version; a row with the same device and time is updated");
+}
+
+/* ---- CREATE, ALTER, DROP ---- */
+
+/* name type [UNIT 'x'] [COMMENT 'y'] [NULL] */
+static void parse_column_definition(struct parser *p, struct ast_column *column)
+{
+    column->position = p->token.position;
+    column->name = parse_name(p, "a column's name");
+    column->type = parse_type(p);
+    for (;;) {
+        if (parse_accept(p, "unit"))
+            column->unit = parse_string(p, "the unit as a string");
+        else if (parse_accept(p, "comment"))
+            column->comment = parse_string(p, "the comment as a string");
+        else if (!parse_accept(p, "null"))
+            break;
+    }
+    if (parse_is(p, "primary") || parse_is(p, "not") || parse_is(p, "default") ||
+        parse_is(p, "unique"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "constraints and defaults do not exist here: a row's key is always (device, time)");
+}
+
+static void parse_options(struct parser *p, struct ast_ddl *ddl)
+{
+    parse_expect(p, "(");
+    do {
+        if (!parse_is(p, "retention")) parse_fail_expected(p, "\"RETENTION\", the only option");
+        parse_advance(p);
+        parse_expect(p, "=");
+        ddl->retention_ns = parse_duration(p, "a duration");
+    } while (parse_accept(p, ","));
+    parse_expect(p, ")");
+}
+
+void parse_create(struct parser *p, struct ast_ddl *ddl)
+{
+    size_t capacity = 0;
+    parse_expect(p, "table");
+    if (parse_accept2(p, "if", "not")) {
+        parse_expect(p, "exists");
+        ddl->if_exists = true;
+    }
+    ddl->table = parse_relation(p);
+    parse_expect(p, "(");
+    do {
+        struct ast_column *column = add_column(p, &ddl->columns, &ddl->column_count, &capacity);
+        if (!column) return;
+        parse_column_definition(p, column);
+    } while (parse_accept(p, ","));
+    if (!parse_is(p, ")")) parse_fail_expected(p, "\",\", \")\", UNIT or COMMENT");
+    parse_advance(p);
+    if (parse_accept(p, "with")) parse_options(p, ddl);
+}
+
+static void parse_alter_add(struct parser *p, struct ast_ddl *ddl)
+{
+    size_t capacity = 0;
+    do {
+        parse_accept(p, "column");
+        struct ast_column *column = add_column(p, &ddl->columns, &ddl->column_count, &capacity);
+        if (!column) return;
+        parse_column_definition(p, column);
+        if (!parse_accept(p, ",")) return;
+    } while (parse_accept(p, "add"));
+    parse_fail_expected(p, "\"ADD\"");
+}
+
+void parse_alter(struct parser *p, struct ast_ddl *ddl)
+{
+    size_t capacity = 0;
+    parse_expect(p, "table");
+    ddl->if_exists = parse_accept2(p, "if", "exists");
+    ddl->table = parse_relation(p);
+    if (parse_accept(p, "add")) {
+        ddl->alter = ALTER_ADD;
+        parse_alter_add(p, ddl);
+        return;
+    }
+    bool rename = parse_accept(p, "rename");
+    if (!rename && !parse_accept(p, "alter")) {
+        parse_fail_expected(p, "\"ADD\", \"RENAME\" or \"ALTER\"");
+        return;
+    }
+    parse_accept(p, "column");
+    struct ast_column *column = add_column(p, &ddl->columns, &ddl->column_count, &capacity);
+    if (!column) return;
+    column->name = parse_name(p, "a column's name");
+    ddl->alter = rename ? ALTER_RENAME : ALTER_TYPE;
+    if (rename) {
+        parse_expect(p, "to");
+        column->new_name = parse_name(p, "the new name");
+    } else {
+        if (parse_accept(p, "set")) parse_expect(p, "data");
+        parse_expect(p, "type");
+        column->type = parse_type(p);
+    }
+}
+
+void parse_drop(struct parser *p, struct ast_ddl *ddl)
+{
+    parse_expect(p, "table");
+    ddl->if_exists = parse_accept2(p, "if", "exists");
+    ddl->table = parse_relation(p);
+}
+
+/* ---- the list of statements: the first word decides ---- */
+
+static void statement_select(struct parser *p, struct ast_statement *s)
+{
+    parse_select(p, &s->select);
+}
+
+static void statement_explain(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    s->analyze = parse_accept(p, "analyze");
+    parse_select(p, &s->select);
+}
+
+static void statement_show(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    if (parse_accept(p, "functions")) {
+        s->verb = AST_SHOW_FUNCTIONS;
+    } else if (parse_is(p, "health")) { /* SELECT * FROM sys.health */
+        s->verb = AST_SELECT;
+        s->select.items = parse_zero(p, 1, sizeof *s->select.items);
+        if (!s->select.items) return;
+        s->select.item_count = 1;
+        s->select.items[0].tree = parse_zero(p, 1, sizeof(struct ast));
+        if (!s->select.items[0].tree) return;
+        *s->select.items[0].tree =
+            (struct ast){.kind = AST_STAR, .position = p->token.position, .depth = 1};
+        s->select.has_from = true;
+        s->select.from =
+            (struct ast_relation){STR("sys"), STR("health"), STR("health"), p->token.position};
+        parse_advance(p);
+    } else if (!parse_accept(p, "tables")) {
+        parse_fail_expected(p, "\"TABLES\", \"FUNCTIONS\" or \"HEALTH\"");
+    }
+}
+
+static void statement_describe(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_accept(p, "table");
+    s->relation = parse_relation(p);
+}
+
+static void statement_insert(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_insert(p, &s->insert);
+}
+
+static void statement_create(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_create(p, &s->ddl);
+}
+
+static void statement_alter(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_alter(p, &s->ddl);
+}
+
+static void statement_drop(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_drop(p, &s->ddl);
+}
+
+static const struct {
+    const char *word;
+    enum ast_verb verb;
+    void (*parse)(struct parser *p, struct ast_statement *s);
+} statements[] = {
+    {"select", AST_SELECT, statement_select},   {"explain", AST_EXPLAIN, statement_explain},
+    {"show", AST_SHOW_TABLES, statement_show},  {"describe", AST_DESCRIBE, statement_describe},
+    {"desc", AST_DESCRIBE, statement_describe}, {"insert", AST_INSERT, statement_insert},
+    {"create", AST_CREATE, statement_create},   {"alter", AST_ALTER, statement_alter},
+    {"drop", AST_DROP, statement_drop},
+};
+enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
+
+static void fail_statement(struct parser *p)
+{
+    const char *names[STATEMENT_COUNT];
+    for (size_t i = 0; i < STATEMENT_COUNT; i++) names[i] = statements[i].word;
+    int near =
+        p->token.kind == TOKEN_NAME ? str_nearest(p->token.text, names, STATEMENT_COUNT) : -1;
+    if (near < 0)
+        parse_fail_expected(p, "SELECT, INSERT, CREATE, ALTER, DROP, SHOW, DESCRIBE or EXPLAIN");
+    else
+        parse_fail(p, ERR_SYNTAX, p->token.position,
+                   "\"%.*s\" is not a statement; did you mean \"%s\"?", (int)p->token.text.size,
+                   p->token.text.at, names[near]);
+}
+
+enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *statement,
+                   struct why *why)
+{
+    struct parser p = {.lexer = {text, 0}, .arena = arena, .why = why};
+    *statement = (struct ast_statement){0};
+    if (text.size > AST_TEXT_BYTES_MAX)
+        return why_at(why, ERR_LIMIT, 0, "the statement has %zu bytes, the limit is %d", text.size,
+                      AST_TEXT_BYTES_MAX);
+    if (!str_is_utf8(text)) return why_at(why, ERR_SYNTAX, 0, "the statement is not UTF-8 text");
+    p.next.kind = TOKEN_SYMBOL; /* anything but the end, so that the two tokens get filled */
+    p.err = lex_next(&p.lexer, &p.next, why);
+    if (p.err) return p.err;
+    parse_advance(&p);
+    size_t i = 0;
+    while (i < STATEMENT_COUNT && !parse_is(&p, statements[i].word)) i++;
+    if (i < STATEMENT_COUNT) {
+        statement->verb = statements[i].verb;
+        statements[i].parse(&p, statement);
+    } else {
+        fail_statement(&p);
+    }
+    parse_accept(&p, ";");
+    if (!p.err && p.token.kind != TOKEN_END) parse_fail_expected(&p, "the end of the statement");
+    return p.err;
+}

@@ -1,0 +1,207 @@
+/* sql_fault_test.c - what statements do when memory, time or patience runs out: a clean error that
+ * says what to do, and nothing left behind (test_world_sql checks open tables, scans and the
+ * budget). */
+#include "sql/test_source.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const char *const statements[] = {
+    "SELECT *, quality, quality(v), received FROM t WHERE v > 1 AND (s LIKE 'a%' OR n IN (1, 2, 3)) ORDER BY s DESC, v LIMIT 3",
+    "SELECT device, window_start, avg(v), last(s), count(DISTINCT s), stddev(n) FROM t PARTITION BY device WINDOW TUMBLE(10s) HAVING count(*) > 0",
+    "SELECT lower(s) || 'x', max(s), sum(n) FROM t GROUP BY lower(s) || 'x' ORDER BY 1",
+    "SELECT DISTINCT CASE WHEN v > 2 THEN concat(s, n) ELSE coalesce(s, 'none') END FROM t",
+    "EXPLAIN ANALYZE SELECT avg(v) FROM t WHERE time > '1970-01-01' AND device = 'd1'",
+    "SHOW FUNCTIONS",
+    "SHOW TABLES",
+    "DESCRIBE t",
+    "SELECT nope FROM t",
+    "SELECT 1 FROM tt",
+};
+
+static void set_up(struct test_world *world, int rows)
+{
+    char text[256];
+    test_world_init(world);
+    test_world_must(world, "CREATE TABLE t (v double, n bigint, s text)");
+    for (int i = 0; i < rows; i++) {
+        snprintf(
+            text, sizeof text,
+            "INSERT INTO t (time, device, label.l, v, n, s) VALUES (%d::bigint::timestamp, 'd%d', 'x', %d.5, %d, 'a%d')",
+            i * 1000, i % 3, i, i % 7, i % 50);
+        test_world_must(world, text);
+    }
+}
+
+static void every_failing_allocation_gives_a_clean_error(void **state)
+{
+    struct test_world world;
+    (void)state;
+    set_up(&world, 40);
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        bool failed_once = false;
+        for (uint64_t n = 1;; n++) {
+            struct buf out = BUF_EMPTY;
+            struct why why = WHY_NONE;
+            mem_test_fail(n);
+            enum err err = test_world_sql(&world, statements[i], strlen(statements[i]), &out, &why);
+            bool reached = mem_test_count() >= n;
+            mem_test_fail(0);
+            buf_free(&out);
+            if (!reached) break;
+            failed_once = failed_once || err == ERR_NO_MEMORY;
+            if (err) assert_true(why.text[0] != 0);
+        }
+        assert_true(failed_once);
+    }
+    test_world_free(&world);
+}
+
+static void failing_allocations_in_insert_and_ddl_leave_nothing(void **state)
+{
+    static const char *const effects[] = {
+        "INSERT INTO t (time, device, label.l, v, s) VALUES ('1970-01-01', 'd1', 'x', 1, 'abc'), (now(), 'd2', 'y', NULL, 'z')",
+        "CREATE TABLE u (a bigint UNIT 'x' COMMENT 'y', b text) WITH (retention = '90d')",
+        "ALTER TABLE t RENAME COLUMN v TO w",
+    };
+    struct test_world world;
+    (void)state;
+    set_up(&world, 1);
+    for (size_t i = 0; i < sizeof effects / sizeof effects[0]; i++) {
+        for (uint64_t n = 1;; n++) {
+            struct sql_statement *statement = NULL;
+            struct batch *batch = NULL;
+            struct why why = WHY_NONE;
+            budget_init(&world.budget, "statement", NULL, world.budget_bytes);
+            mem_test_fail(n);
+            enum err err = sql_prepare(&world.context, str_of(effects[i]), &statement, &why);
+            if (!err && sql_verb_of(statement) == SQL_INSERT)
+                err = sql_insert_batch(statement, &batch, &why);
+            bool reached = mem_test_count() >= n;
+            mem_test_fail(0);
+            batch_release(batch);
+            sql_close(statement);
+            assert_int_equal(world.open_tables, 0);
+            if (!reached) break;
+            assert_true(err == ERR_OK || err == ERR_NO_MEMORY);
+        }
+    }
+    test_world_free(&world);
+}
+
+static enum err run(struct test_world *world, const char *text, struct why *why)
+{
+    struct buf out = BUF_EMPTY;
+    *why = WHY_NONE;
+    enum err err = test_world_sql(world, text, strlen(text), &out, why);
+    buf_free(&out);
+    return err;
+}
+
+static void a_statement_beyond_its_memory_says_how_to_need_less(void **state)
+{
+    static const char *const greedy[] = {
+        "SELECT * FROM t ORDER BY s", "SELECT n, v, count(*) FROM t GROUP BY n, v",
+        "SELECT DISTINCT v FROM t", "SELECT count(DISTINCT v) FROM t"};
+    struct test_world world;
+    struct why why;
+    (void)state;
+    set_up(&world, 3000);
+    world.budget_bytes = 250 * 1024;
+    for (size_t i = 0; i < sizeof greedy / sizeof greedy[0]; i++) {
+        enum err err = run(&world, greedy[i], &why);
+        if (err != ERR_BUDGET) print_error("%s: %s\n", greedy[i], why_text(&why, err));
+        assert_int_equal(err, ERR_BUDGET);
+        assert_non_null(strstr(why.text, "memory limit of 250 KiB; narrow the time range"));
+    }
+    test_world_free(&world);
+}
+
+static void the_best_rows_and_windows_need_no_more_memory_than_a_few(void **state)
+{
+    struct test_world world;
+    struct why why;
+    (void)state;
+    set_up(&world, 12000);
+    world.budget_bytes = 1300 * 1024;
+    assert_int_equal(run(&world, "SELECT v, n, s FROM t ORDER BY s, v LIMIT 10", &why), ERR_OK);
+    world.budget_bytes = 250 * 1024; /* one window at a time */
+    assert_int_equal(
+        run(&world,
+            "SELECT device, window_start, avg(v) FROM t PARTITION BY device WINDOW TUMBLE(1us)",
+            &why),
+        ERR_OK);
+    test_world_free(&world);
+}
+
+static void time_limit_and_cancel_stop_a_statement(void **state)
+{
+    struct test_world world;
+    struct why why;
+    _Atomic bool cancelled = true;
+    (void)state;
+    set_up(&world, 10);
+    world.mono_step_ns = 1000;
+    world.context.deadline_mono_ns = world.mono_ns + 2500;
+    assert_int_equal(run(&world, "SELECT * FROM t", &why), ERR_TIMEOUT);
+    assert_non_null(strstr(why.text, "narrow the time range"));
+    world.context.deadline_mono_ns = INT64_MAX;
+    world.context.cancelled = &cancelled;
+    assert_int_equal(run(&world, "SELECT * FROM t", &why), ERR_CANCELLED);
+    test_world_free(&world);
+}
+
+static void deep_or_long_texts_are_refused_not_crashed_on(void **state)
+{
+    static char text[(1 << 20) + 100];
+    struct test_world world;
+    struct why why;
+    (void)state;
+    test_world_init(&world);
+    size_t at = (size_t)snprintf(text, sizeof text, "SELECT ");
+    memset(text + at, '(', 100000);
+    assert_int_equal(run(&world, text, &why), ERR_LIMIT);
+    assert_non_null(strstr(why.text, "more than 200 levels"));
+    for (size_t i = 0; i < 100000; i++) memcpy(text + at + 2 * i, i ? "+1" : " 1", 2);
+    assert_int_equal(run(&world, text, &why), ERR_LIMIT);
+    assert_non_null(strstr(why.text, "more than 1000 levels deep"));
+    memset(text + at, '1', sizeof text - at - 1);
+    assert_int_equal(run(&world, text, &why), ERR_LIMIT);
+    test_world_free(&world);
+}
+
+static void parameters_take_the_type_they_are_needed_as(void **state)
+{
+    struct test_world world;
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    struct value params[] = {{.type = TYPE_TEXT, .s = STR("1970-01-01T00:00:00.000002Z")},
+                             {.type = TYPE_BIGINT, .i = 3},
+                             {.type = TYPE_NONE, .is_null = true}};
+    const char *text = "SELECT $2 + 1, $3, count(*) FROM t WHERE time >= $1 AND n < $2";
+    (void)state;
+    set_up(&world, 5);
+    world.context.params = params;
+    world.context.param_count = 3;
+    assert_int_equal(test_world_sql(&world, text, strlen(text), &out, &why), ERR_OK);
+    assert_string_equal(buf_cstr(&out), "4|NULL|1\n");
+    buf_free(&out);
+    test_world_free(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_failing_allocation_gives_a_clean_error),
+        cmocka_unit_test(failing_allocations_in_insert_and_ddl_leave_nothing),
+        cmocka_unit_test(a_statement_beyond_its_memory_says_how_to_need_less),
+        cmocka_unit_test(the_best_rows_and_windows_need_no_more_memory_than_a_few),
+        cmocka_unit_test(time_limit_and_cancel_stop_a_statement),
+        cmocka_unit_test(deep_or_long_texts_are_refused_not_crashed_on),
+        cmocka_unit_test(parameters_take_the_type_they_are_needed_as),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,51 @@
+/* sql_priv.h - a prepared statement, and the kinds of statements behind the functions of sql.h. */
+#ifndef SQL_SQL_PRIV_H
+#define SQL_SQL_PRIV_H
+
+#include "sql/bind.h"
+
+#define SQL_STATEMENT_MAGIC 0x4d53514cu /* checked on entry */
+
+struct sql_statement {
+    uint32_t magic;
+    const struct sql_context *context;
+    struct arena arena; /* the statement itself lives in it too, but for this struct */
+    struct ast_statement tree;
+    enum sql_verb verb;
+    struct sql_access access;
+    size_t access_count;
+    struct sql_result_column *columns;
+    size_t column_count;
+    struct plan plan;       /* SELECT, EXPLAIN */
+    struct sql_table table; /* DESCRIBE, INSERT, ALTER, DROP: open until sql_close */
+    struct sql_ddl ddl;
+};
+
+/* ---- statements that print a list (show.c, explain.c): columns at prepare, rows at run ---- */
+enum err sql_list_columns(struct sql_statement *s, const char *const *names, size_t count,
+                          struct why *why);
+
+/* Collects rows of texts and hands them to the sink in chunks. NULL text: SQL NULL. */
+struct text_rows {
+    struct sql_statement *statement;
+    const struct sql_sink *sink;
+    struct sql_stats *stats;
+    struct why *why;
+    struct vector columns[8];
+    uint32_t count;
+};
+enum err text_rows_begin(struct text_rows *rows);
+enum err text_rows_add(struct text_rows *rows,
+                       const char *const *texts); /* borrowed until the end */
+enum err text_rows_end(struct text_rows *rows);
+
+enum err show_prepare(struct sql_statement *s, struct why *why);
+enum err show_run(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
+                  struct why *why);
+enum err explain_prepare(struct sql_statement *s, struct why *why);
+enum err explain_run(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
+                     struct why *why);
+enum err ddl_prepare(struct sql_statement *s, struct why *why);
+enum err insert_prepare(struct sql_statement *s, struct why *why);
+
+#endif
