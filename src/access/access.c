@@ -289,8 +289,11 @@ static enum err make_token_file(struct access *a, struct why *why)
     enum err err = access_add_token(a, hash, identity, 0, true);
     identity_release(identity);
     if (!err) err = save_now(a, why);
-    strcat(token, "\n");
-    if (!err) err = access_file_write(a->context->os, a->folder, token_name, str_of(token), why);
+    size_t size = strlen(token);
+    token[size] = '\n'; /* there is room: one byte more than a token's text and its NUL */
+    if (!err)
+        err = access_file_write(a->context->os, a->folder, token_name,
+                                (struct str){token, size + 1}, why);
     OPENSSL_cleanse(token, sizeof token);
     return err;
 }

@@ -15,6 +15,8 @@
 
 static const char first_line[] = "millrace-access 1\n";
 
+enum { ACCESS_HASH_TEXT = 2 * ACCESS_HASH_BYTES };
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') return c - '0';
@@ -23,7 +25,7 @@ static int hex_digit(char c)
 
 static bool parse_hash(struct str text, uint8_t out[ACCESS_HASH_BYTES])
 {
-    if (text.size != 2 * ACCESS_HASH_BYTES) return false;
+    if (text.size != ACCESS_HASH_TEXT) return false;
     for (size_t i = 0; i < ACCESS_HASH_BYTES; i++) {
         int high = hex_digit(text.at[2 * i]), low = hex_digit(text.at[2 * i + 1]);
         if (high < 0 || low < 0) return false;
@@ -86,7 +88,7 @@ static enum err parse_line(struct access *a, struct str line)
 
 enum err access_file_parse(struct access *a, struct str text, struct why *why)
 {
-    enum { SUM_LINE_BYTES = 4 + 2 * ACCESS_HASH_BYTES + 1 };
+    enum { SUM_LINE_BYTES = 4 + ACCESS_HASH_TEXT + 1 };
     uint8_t told[ACCESS_HASH_BYTES], real[ACCESS_HASH_BYTES];
     if (text.size < sizeof first_line - 1 + SUM_LINE_BYTES || !str_starts(text, first_line))
         return why_set(why, ERR_CORRUPT, "it does not begin and end as it should");
@@ -94,7 +96,7 @@ enum err access_file_parse(struct access *a, struct str text, struct why *why)
     struct str rest = {text.at, text.size - SUM_LINE_BYTES};
     access_sha256(rest.at, rest.size, real);
     if (!str_starts(sum, "sum\t") || sum.at[sum.size - 1] != '\n' ||
-        !parse_hash((struct str){sum.at + 4, 2 * ACCESS_HASH_BYTES}, told) ||
+        !parse_hash((struct str){sum.at + 4, ACCESS_HASH_TEXT}, told) ||
         memcmp(told, real, sizeof real) != 0)
         return why_set(why, ERR_CORRUPT, "its checksum is wrong");
     struct str line;

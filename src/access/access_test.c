@@ -236,6 +236,35 @@ static void tokens_expire_and_the_admin_token_survives(void **state)
     run(tokens);
 }
 
+static char kept_token[ACCESS_TOKEN_BYTES];
+
+/* The one worker has written the file before it came to this login. */
+static void kept_is_there_after_restart(struct world *w)
+{
+    assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
+    reopen(w);
+    struct identity *found = access_token_find(w->access, str_of(kept_token));
+    assert_non_null(found);
+    assert_string_equal(found->user, "robot");
+    assert_string_equal(found->role, "engineer");
+    identity_release(found);
+    end(w);
+}
+
+static void keep_token(struct world *w)
+{
+    struct identity *robot = identity_new("robot", "engineer");
+    assert_int_equal(access_token_make(w->access, robot, 0, kept_token), ERR_OK);
+    identity_release(robot);
+    log_in(w, "nobody", "x", kept_is_there_after_restart);
+}
+
+static void tokens_without_end_survive_restarts(void **state)
+{
+    (void)state;
+    run(keep_token);
+}
+
 static void damage(struct world *w)
 {
     char good[8192], bad[8192], again[64], path[128];
@@ -376,6 +405,7 @@ int main(void)
         cmocka_unit_test(the_printed_password_logs_in),
         cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
         cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
+        cmocka_unit_test(tokens_without_end_survive_restarts),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
     };

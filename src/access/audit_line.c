@@ -74,11 +74,15 @@ struct range {
 static enum err see_name(void *arg, const char *name)
 {
     struct range *r = arg;
-    unsigned number = 0;
-    int end = 0;
-    if (sscanf(name, "audit-%6u.jsonl%n", &number, &end) != 1 || end == 0 || name[end] ||
-        number == 0)
+    struct str text = str_of(name);
+    uint64_t number64;
+    enum { PREFIX = 6, DIGITS = 6, WHOLE = 18 }; /* audit- 000001 .jsonl */
+    if (text.size != WHOLE || !str_starts(text, "audit-") ||
+        strcmp(name + PREFIX + DIGITS, ".jsonl") != 0)
         return ERR_OK;
+    if (!num_parse_u64((struct str){name + PREFIX, DIGITS}, &number64) || number64 == 0)
+        return ERR_OK;
+    unsigned number = (unsigned)number64;
     if (!r->first || number < r->first) r->first = number;
     if (number > r->last) r->last = number;
     return ERR_OK;
@@ -135,7 +139,7 @@ static enum err read_file(struct os *os, const char *folder, unsigned number, st
     if (!err) err = os->ops->file_open(os, path, 0, &file, why);
     if (err) return err;
     err = os->ops->file_size(file, &size, why);
-    if (!err && size > 2u * AUDIT_FILE_BYTES)
+    if (!err && size > 2 * (uint64_t)AUDIT_FILE_BYTES)
         err = why_set(why, ERR_CORRUPT, "%s is larger than it ever was", path);
     if (!err && !buf_reserve(text, (size_t)size + 1)) err = ERR_NO_MEMORY;
     if (!err) err = os->ops->file_read(file, 0, text->at, (size_t)size, &got, why);

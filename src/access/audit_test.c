@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct world {
@@ -156,7 +157,7 @@ static void a_forged_line_is_found_by_the_one_behind_it(void **state)
     uint64_t seq;
     append(w, 3, 0);
     size_t size = read_all(w, 1, text, sizeof text);
-    struct str rest = {text, size}, first, second;
+    struct str rest = {text, size}, first = {0}, second = {0};
     assert_true(str_split(&rest, '\n', &first) && str_split(&rest, '\n', &second));
     assert_true(audit_read_line(second, &seq, prev, hash));
     struct buf forged = BUF_EMPTY; /* whole in itself, with its right place in the chain */
@@ -188,6 +189,54 @@ static void a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on(void **state)
     assert_non_null(strstr(why.text, "move the folder"));
 }
 
+/* The real world with a disk that fails when told to. */
+static _Atomic unsigned fail_sync, fail_write;
+static const struct os_ops *real_ops;
+
+static enum err flaky_sync(struct os_file *file, struct why *why)
+{
+    if (fail_sync) {
+        fail_sync--;
+        return why_set(why, ERR_IO, "planted");
+    }
+    return real_ops->file_sync(file, why);
+}
+
+static enum err flaky_write(struct os_file *file, uint64_t offset, const void *bytes, size_t size,
+                            struct why *why)
+{
+    if (!fail_write) return real_ops->file_write(file, offset, bytes, size, why);
+    fail_write--;
+    (void)real_ops->file_write(file, offset, bytes, size / 2, why); /* torn */
+    return why_set(why, ERR_DISK_FULL, "planted");
+}
+
+static void after_a_failing_disk_the_chain_is_whole(void **state)
+{
+    struct world *w = *state;
+    struct audit *audit;
+    struct audit_report report;
+    real_ops = w->os->ops;
+    struct os_ops flaky = *real_ops;
+    flaky.file_sync = flaky_sync;
+    flaky.file_write = flaky_write;
+    w->os->ops = &flaky;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        if (i == 3) fail_sync = 1;
+        if (i == 7) fail_write = 1;
+        struct audit_entry entry = {.user = STR("admin"), .outcome = STR("ok")};
+        refused += audit_append(audit, &entry) == ERR_IO;
+        usleep(20000);
+    }
+    audit_close(audit);
+    w->os->ops = real_ops;
+    assert_int_equal(refused, 2); /* the appends that came while it was known to fail */
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_true(report.line_count >= 10);
+}
+
 static void a_missing_file_is_found(void **state)
 {
     struct world *w = *state;
@@ -210,6 +259,7 @@ int main(void)
         T(removed_moved_and_inserted_lines_are_found),
         T(a_forged_line_is_found_by_the_one_behind_it),
         T(a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on),
+        T(after_a_failing_disk_the_chain_is_whole),
         T(a_missing_file_is_found),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);

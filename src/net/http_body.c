@@ -5,6 +5,7 @@
  * at the limit, and the compressed form is never kept. */
 #include "net/http_priv.h"
 #include <string.h>
+#define ZLIB_CONST /* its input is const, as it should be */
 #include <zlib.h>
 
 enum { BODY_BYTES_MIN = 4096, GZIP_STEP_BYTES = 16 * 1024 };
@@ -68,7 +69,7 @@ static enum http_fault add_gzip(struct http_exchange *x, struct str data)
     }
     struct http_gzip *g = x->gzip;
     Bytef out[GZIP_STEP_BYTES];
-    g->z.next_in = (Bytef *)(uintptr_t)data.at;
+    g->z.next_in = (const Bytef *)data.at;
     g->z.avail_in = (uInt)data.size;
     do {
         if (g->is_done) { /* a further member (RFC 1952 section 2.2) */

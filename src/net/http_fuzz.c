@@ -92,7 +92,10 @@ static void on_message(void *owner, bool is_text, struct str message)
 {
     struct world *w = owner;
     MUST(!is_text || str_is_utf8(message));
-    (void)websocket_send(w->socket, is_text, message, 1 << 20);
+    if (str_starts(message, "bye"))
+        websocket_close(w->socket, 1000, "bye");
+    else
+        (void)websocket_send(w->socket, is_text, message, 1 << 20);
 }
 
 static void on_closed(void *owner)
@@ -160,7 +163,7 @@ static bool check_answer(struct reader *r, bool may_be_head)
 {
     const char *start = (const char *)r->at, *end = find(r, "\r\n\r\n");
     MUST(reader_left(r) > 13 && memcmp(start, "HTTP/1.1 ", 9) == 0 && end);
-    int status = atoi(start + 9);
+    int status = (int)strtol(start + 9, NULL, 10);
     MUST(status >= 100 && status <= 599);
     char head[2048];
     size_t size = (size_t)(end + 4 - start);

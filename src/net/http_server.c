@@ -208,16 +208,16 @@ void http_server_stop(struct http_server *server)
 
 const char *http_server_date(struct http_server *server)
 {
-    static const char days[] = "ThuFriSatSunMonTueWed",
-                      months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char *const days[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     int64_t now_s = context_wall_ns(server->context) / TIME_NS_PER_S;
     if (now_s == server->date_s || now_s < 0) return server->date;
     int year;
     unsigned month, day, s = (unsigned)(now_s % 86400);
     time_civil(now_s / 86400, &year, &month, &day);
-    snprintf(server->date, sizeof server->date, "%.3s, %02u %.3s %04d %02u:%02u:%02u GMT",
-             days + 3 * (now_s / 86400 % 7), day, months + 3 * (month - 1), year, s / 3600,
-             s / 60 % 60, s % 60);
+    snprintf(server->date, sizeof server->date, "%s, %02u %s %04d %02u:%02u:%02u GMT",
+             days[now_s / 86400 % 7], day, months[month - 1], year, s / 3600, s / 60 % 60, s % 60);
     server->date_s = now_s;
     return server->date;
 }

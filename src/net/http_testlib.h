@@ -96,8 +96,8 @@ static const struct http_route routes[] = {
     {"GET", "/", echo, 0, 0, ""},
     {"GET", "/echo", echo, 0, 0, ""},
     {"POST", "/echo", echo, 1000, 0, ""},
-    {"POST", "/big", echo, 20 * 1024 * 1024, 0, ""},
-    {"POST", "/secret", echo, 20 * 1024 * 1024, 1, ""},
+    {"POST", "/big", echo, (size_t)20 << 20, 0, ""},
+    {"POST", "/secret", echo, (size_t)20 << 20, 1, ""},
     {"GET", "/later", later, 0, 0, ""},
     {"GET", "/stream", stream, 0, 0, ""},
     {"GET", "/fail", answer_error, 0, 0, ""},
@@ -148,7 +148,7 @@ static inline void say(struct test_client *client, const char *text)
 
 static inline int status_of(const char *answer)
 {
-    return strncmp(answer, "HTTP/1.1 ", 9) ? 0 : atoi(answer + 9);
+    return strncmp(answer, "HTTP/1.1 ", 9) ? 0 : (int)strtol(answer + 9, NULL, 10);
 }
 
 static inline unsigned count_of(const char *text, const char *part)

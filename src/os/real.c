@@ -65,8 +65,11 @@ static void on_wake(uv_async_t *wake)
 {
     struct os_task *task = wake->data;
     MUST(task->magic == REAL_TASK_MAGIC);
+    /* Read before the run: what was posted before task_stop must still be seen by a run, and a stop that comes during
+     * this one brings its own wake. */
+    bool stop = atomic_load(&task->stopping);
     task->run(task->arg);
-    if (atomic_load(&task->stopping)) uv_stop(&task->loop);
+    if (stop) uv_stop(&task->loop);
 }
 
 static void lower_priority(void)
