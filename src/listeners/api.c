@@ -54,7 +54,6 @@ struct login {
     struct access_login op; /* first */
     struct http_exchange *exchange;
     struct service *service;
-    const struct http_route *route; /* NULL: the login call itself */
 };
 
 static void refuse(struct http_exchange *exchange, const char *text)
@@ -65,7 +64,7 @@ static void refuse(struct http_exchange *exchange, const char *text)
     http_reply_error(exchange, ERR_UNAUTHENTICATED, &why);
 }
 
-/* A password in the request (Basic): checked on a worker, then the handler goes on. */
+/* A password in the request (Basic): checked on a worker, then the exchange goes on. */
 static void on_basic(struct completion *c)
 {
     struct login *login = (struct login *)c;
@@ -74,13 +73,13 @@ static void on_basic(struct completion *c)
         refuse(exchange, "user or password is wrong");
     } else {
         http_set_user(exchange, login->op.identity, release_identity);
-        login->route->handle(exchange, login->service);
+        http_resume(exchange);
     }
     mem_free(login);
 }
 
 static bool start_login(struct http_exchange *exchange, struct service *service, struct str user, struct str password,
-                        void (*done)(struct completion *), const struct http_route *route)
+                        void (*done)(struct completion *))
 {
     struct login *login = mem_alloc_zero(1, sizeof *login);
     if (!login || !str_copy(login->op.user, sizeof login->op.user, user) ||
@@ -90,14 +89,12 @@ static bool start_login(struct http_exchange *exchange, struct service *service,
     }
     login->exchange = exchange;
     login->service = service;
-    login->route = route;
     completion_init(&login->op.completion, service->context->main, done);
     access_login(service->access, &login->op);
     return true;
 }
 
-static bool guard_basic(struct http_exchange *exchange, const struct http_route *route, struct service *service,
-                        struct str encoded)
+static bool guard_basic(struct http_exchange *exchange, struct service *service, struct str encoded)
 {
     char plain[384];
     size_t size;
@@ -113,7 +110,7 @@ static bool guard_basic(struct http_exchange *exchange, const struct http_route 
         http_set_user(exchange, by_token, release_identity);
         return true;
     }
-    if (!start_login(exchange, service, user, password, on_basic, route)) refuse(exchange, "user or password is wrong");
+    if (!start_login(exchange, service, user, password, on_basic)) refuse(exchange, "user or password is wrong");
     return false;
 }
 
@@ -126,7 +123,7 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
     if (route->flags & API_NO_LOGIN) return true;
     struct str authorization = http_header(request, "authorization"), token = {0};
     if (authorization.size > 6 && str_is_nocase((struct str){authorization.at, 6}, "basic "))
-        return guard_basic(exchange, route, service, str_trim((struct str){authorization.at + 6, authorization.size - 6}));
+        return guard_basic(exchange, service, str_trim((struct str){authorization.at + 6, authorization.size - 6}));
     if (authorization.size > 7 && str_is_nocase((struct str){authorization.at, 7}, "bearer "))
         token = str_trim((struct str){authorization.at + 7, authorization.size - 7});
     else if (authorization.size > 6 && str_is_nocase((struct str){authorization.at, 6}, "token "))
@@ -189,7 +186,7 @@ static void handle_login(struct http_exchange *exchange, void *arg)
         err = why_set(&why, ERR_INVALID, "send {\"user\":…,\"password\":…}");
     if (err)
         http_reply_error(exchange, err, &why);
-    else if (!start_login(exchange, service, user, password, on_login, NULL))
+    else if (!start_login(exchange, service, user, password, on_login))
         refuse(exchange, "user or password is wrong");
 }
 
