@@ -130,7 +130,8 @@ bool cli_read_file(const char *path, struct buf *out)
 static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
 {
     const char *arg = argv[*at];
-    if (arg[0] != '-' || !arg[1]) {
+    bool is_number = arg[0] == '-' && (arg[1] == '.' || (arg[1] >= '0' && arg[1] <= '9')); /* a value to write */
+    if (arg[0] != '-' || !arg[1] || is_number) {
         if (args->word_count == args->command->words_max || args->word_count == CLI_VALUES_MAX) {
             cli_fail(args, CLI_USAGE, "too many arguments: '%s'; usage: millrace %s %s", arg, args->command->name,
                      args->command->synopsis);

@@ -158,7 +158,8 @@ struct in_flight {
 struct reading {
     struct point *point;
     uint32_t device; /* of cycle->devices */
-    bool is_set, is_wanted; /* has a value; is to be stored */
+    uint32_t run;    /* cycle->run_number when it has a value */
+    bool is_wanted;  /* is to be stored */
     struct value value; /* slices in the run arena */
 };
 
@@ -176,6 +177,7 @@ struct cycle {
     uint64_t version, used; /* line->plan_version it was made for; for least recently used */
     bool is_running;
     bool has_halved;  /* in this run */
+    uint32_t run_number; /* spares a start the walk over all readings: it must be quick, for the jitter */
     struct arena arena, run; /* the plan; one run's texts and halves */
     size_t reading_count, device_count, ask_count, open_count;
     struct reading *readings;

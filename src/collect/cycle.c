@@ -143,12 +143,12 @@ static void fill_missing(struct cycle *cycle)
 {
     for (size_t i = 0; i < cycle->reading_count; i++) {
         struct reading *r = &cycle->readings[i];
-        if (r->is_set) continue;
+        if (r->run == cycle->run_number) continue;
         uint32_t quality = r->point->problem      ? r->point->problem
                            : r->point->is_refused ? (uint32_t)QualityBadNodeIdUnknown
                                                   : (uint32_t)QualityBadNoCommunication;
         r->value = (struct value){.is_null = true, .quality = quality};
-        r->is_set = true;
+        r->run = cycle->run_number;
     }
 }
 
@@ -172,7 +172,7 @@ void cycle_run(struct cycle *cycle)
     arena_reset(&cycle->run);
     cycle->is_running = true;
     cycle->has_halved = false;
-    for (size_t i = 0; i < cycle->reading_count; i++) cycle->readings[i].is_set = false;
+    cycle->run_number++;
     for (size_t d = 0; d < cycle->device_count; d++) cycle->devices[d].time_ns = 0;
     set_busy(cycle, true);
     cycle->open_count = line_is_up(line) ? cycle->ask_count : 0;
@@ -195,7 +195,7 @@ static void decode(struct cycle *cycle, const struct ask *ask, const struct answ
     const struct millrace_driver *driver = cycle->line->config.driver;
     struct millrace_value raw;
     char scratch[MILLRACE_SCRATCH_BYTES];
-    r->is_set = true;
+    r->run = cycle->run_number;
     if (driver->decode(&r->point->at, ask->span.first, answer->payload, answer->payload_bytes, scratch, &raw)) {
         r->value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadDecodingError};
         return;
@@ -224,7 +224,7 @@ void cycle_answer(struct ask *ask, const struct answer *answer)
         struct cycle_device *device = &cycle->devices[r->device];
         if (replied && !device->time_ns) device->time_ns = now;
         if (answer->err) {
-            r->is_set = true;
+            r->run = cycle->run_number;
             r->value = (struct value){.is_null = true, .quality = answer->quality};
             continue;
         }

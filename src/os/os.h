@@ -144,7 +144,8 @@ struct os_ops {
     bool (*task_is_current)(const struct os_task *task);
     unsigned (*processor_count)(struct os *os);
 
-    /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. */
+    /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. Delays in whole milliseconds
+     * are kept to about 1 ms; a delay with a finer part is kept as well as the kernel can, for one descriptor. */
     enum err (*timer_make)(struct os_task *task, void (*fire)(void *arg), void *arg,
                            struct os_timer **timer);
     void (*timer_set)(struct os_timer *timer, int64_t delay_ns); /* replaces; < 0 stops it */
