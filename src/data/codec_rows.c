@@ -231,14 +231,15 @@ static enum err read_column(struct reader *in, struct batch *b, uint32_t index, 
     if (!reader_ok(in) || id > UINT16_MAX || id <= last || flags & ~FLAGS_ALL)
         return corrupt(in, why, "bad column head");
     const struct column *column = schema_column(b->schema, (uint16_t)id);
-    if (!column || (uint8_t)column->type != type)
+    if (!column || type == 0 || type >= TYPE_COUNT || !type_widens((enum type)type, column->type))
         return corrupt(in, why, "a column that the table does not have");
     b->columns[index] =
-        (struct batch_column){.id = (uint16_t)id, .data = {.type = column->type, .count = b->row_count}};
+        (struct batch_column){.id = (uint16_t)id, .data = {.type = (enum type)type, .count = b->row_count}};
     struct vector *v = &b->columns[index].data;
     enum err err = flags & FLAG_NULLS ? read_nulls(in, b, v, why) : ERR_OK;
     if (!err && flags & FLAG_QUALITY) err = read_quality(in, b, v, why);
     if (!err) err = read_values(in, b, v, why);
+    if (!err) err = vector_widen(v, column->type, &b->arena); /* written before the column was widened */
     return err;
 }
 

@@ -12,7 +12,7 @@
 void codec_rows_write(struct buf *out, const struct batch *batch);
 
 /* Decodes into a sealed batch whose devices carry only series ids (paths empty; the store knows them).
- * Columns unknown to the schema are an error. Errors: CORRUPT with the offset, NO_MEMORY, BUDGET. */
+ * Columns unknown to the schema are an error; values of a column that was widened since are converted. Errors: CORRUPT with the offset, NO_MEMORY, BUDGET. */
 enum err codec_rows_read(struct reader *in, struct schema *schema, struct budget *budget,
                          struct batch **batch, struct why *why);
 

@@ -162,3 +162,13 @@ enum err value_parse(struct str text, enum type type, struct value *value, struc
     return why_set(why, ERR_INVALID, "'%.*s' is not a %s", (int)(text.size > 60 ? 60 : text.size),
                    text.at, type_name(type));
 }
+
+bool type_widens(enum type from, enum type to)
+{
+    static const struct {
+        enum type from, to;
+    } ways[] = {{TYPE_BOOL, TYPE_BIGINT}, {TYPE_BOOL, TYPE_DOUBLE}, {TYPE_BIGINT, TYPE_DOUBLE}, {TYPE_UBIGINT, TYPE_DOUBLE}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        if (ways[i].from == from && ways[i].to == to) return true;
+    return from == to;
+}

@@ -33,6 +33,9 @@ enum type {
 const char *type_name(enum type type);    /* "bigint"; TYPE_NONE reads "null" */
 unsigned type_bytes(enum type type);      /* of one fixed value, 0 for slices */
 enum type type_of_name(struct str name);  /* name or alias, ASCII case folded; NONE when unknown */
+/* Whether a column of type `from` may become `to`: bool → bigint, and bool, bigint and ubigint → double (integers above
+ * 2^53 are rounded then). Every type widens to itself. */
+bool type_widens(enum type from, enum type to);
 static inline bool type_is_number(enum type t)
 {
     return t == TYPE_BIGINT || t == TYPE_UBIGINT || t == TYPE_DOUBLE;

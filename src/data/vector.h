@@ -52,5 +52,9 @@ struct value vector_get(const struct vector *v, uint32_t row);
 /* Writes one cell of a vector that has a null array; type must fit. NaN and infinities are stored as NULL
  * with BadDecodingError. A slice is stored as given (not copied). */
 void vector_set(struct vector *v, uint32_t row, const struct value *value);
+/* Turns the values of `v` into those of a type that type_widens to: fresh data in `arena`; null and quality stay.
+ * NO_MEMORY leaves `v` as it was. */
+enum err vector_widen(struct vector *v, enum type to, struct arena *arena);
+struct value value_widen(struct value value, enum type to);
 
 #endif

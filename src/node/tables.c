@@ -130,11 +130,6 @@ static void on_resource(void *arg, const struct resource *old, const struct reso
 
 /* ---- DDL ---- */
 
-static bool widens(enum type from, enum type to)
-{
-    return (from == TYPE_BIGINT && to == TYPE_DOUBLE) || (from == TYPE_BOOL && to == TYPE_BIGINT) || from == to;
-}
-
 static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, struct why *why)
 {
     for (size_t i = 0; i < ddl->column_count; i++) {
@@ -150,11 +145,11 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
             if (!err && schema_find(s, str_of(c->new_name)))
                 err = why_set(why, ERR_EXISTS, "column \"%s\" exists already in table %s", c->new_name, s->name);
             if (!err && !(known->name = arena_strdup(&s->arena, c->new_name, strlen(c->new_name)))) err = ERR_NO_MEMORY;
-        } else if (!widens(known->type, c->type)) {
+        } else if (!type_widens(known->type, c->type)) {
             err = why_set(why, ERR_TYPE, "column \"%s\": %s cannot become %s: only widening keeps every value", c->name,
                           type_name(known->type), type_name(c->type));
-        } else if (known->type != c->type) {
-            err = why_set(why, ERR_UNSUPPORTED, "column \"%s\": changing a type is not in this version", c->name);
+        } else {
+            known->type = c->type;
         }
         if (err) return err;
     }
