@@ -247,11 +247,136 @@ static void changed_devices_take_effect_without_a_new_connection(void **state)
     begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")));
     want_number(w, "a", 0);
     unsigned accepted = w->plc.accepted;
-    struct doc **docs;
-    (void)docs;
     world_call(w, load, (void *)(uintptr_t)DEVICE("other", POINT("column: b, address: \"400008\"")));
     want_number(w, "b", 8);
     assert_int_equal(w->plc.accepted, accepted);
+}
+
+static void remove_connection(struct world *w, void *arg)
+{
+    (void)arg;
+    assert_true(registry_remove(w->registry, KIND_CONNECTION, STR("default"), STR("plc")));
+}
+
+static bool has_no_line(struct world *w, void *arg)
+{
+    (void)arg;
+    struct collect_snapshot *s = collect_snapshot(w->collect);
+    bool none = s->connection_count == 0 && s->point_count == 0;
+    collect_snapshot_free(s);
+    return none;
+}
+
+static void a_removed_connection_is_closed_and_comes_back_when_added_again(void **state)
+{
+    struct world *w = *state;
+    char text[1024];
+    w->plc.registers[0] = 5;
+    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")));
+    want_number(w, "a", 5);
+    world_call(w, remove_connection, NULL);
+    world_wait(w, 1, has_no_line, NULL);
+    size_t rows = w->batch_count;
+    usleep(100000);
+    assert_int_equal(w->batch_count, rows);
+    w->plc.registers[0] = 6;
+    snprintf(text, sizeof text, CONNECTION("tcp", ""), w->plc.at.port);
+    world_call(w, load, text);
+    want_number(w, "a", 6);
+}
+
+/* The answer to one request arrives after that request was given up: it must not pass for the answer to the next. */
+static void late_answers_are_never_taken_for_others(void **state)
+{
+    struct world *w = *state;
+    w->plc.registers[0] = 100;
+    w->plc.registers[50] = 200;
+    begin(w, CONNECTION("tcp", ", options: {inFlight: 1}")
+              DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400051\"")));
+    want_number(w, "a", 100);
+    w->plc.is_late = true;
+    want_quality(w, "a", QualityBadTimeout);
+    usleep(500000);
+    w->plc.is_late = false;
+    want_number(w, "a", 100);
+    want_number(w, "b", 200);
+    for (size_t i = 0; i < w->batch_count; i++) {
+        const struct vector *a = batch_find_column(w->batches[i], 1), *b = batch_find_column(w->batches[i], 2);
+        assert_true(vector_is_null(a, 0) || a->d[0] == 100);
+        assert_true(vector_is_null(b, 0) || b->d[0] == 200);
+    }
+}
+
+static void max_silence_stores_an_unchanged_value_again(void **state)
+{
+    struct world *w = *state;
+    begin(w, CONNECTION("tcp", "")
+              DEVICE("press", POINT("column: a, address: \"400001\", store: change, maxSilence: 100ms")));
+    want_number(w, "a", 0);
+    usleep(450000);
+    assert_in_range(w->batch_count, 3, 6); /* and not the 22 of each cycle */
+}
+
+static void a_point_with_its_own_interval_is_absent_from_the_other_rows(void **state)
+{
+    struct world *w = *state;
+    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")
+                                                       POINT("column: b, address: \"400002\", interval: 100ms")));
+    want_number(w, "b", 0);
+    usleep(400000);
+    world_call(w, stop_collect, NULL);
+    size_t both = 0;
+    for (size_t i = 0; i < w->batch_count; i++) both += batch_find_column(w->batches[i], 2) != NULL;
+    assert_in_range(both, 3, 6);
+    assert_true(w->batch_count > 3 * both);
+}
+
+struct checking {
+    struct arena arena;
+    struct problems problems;
+};
+
+static void check_all(struct world *w, void *arg)
+{
+    struct checking *c = arg;
+    static const enum resource_kind kinds[] = {KIND_CONNECTION, KIND_DEVICE};
+    for (size_t k = 0; k < 2; k++) {
+        struct resource *r;
+        for (size_t at = 0; (r = registry_next(w->registry, kinds[k], &at));) collect_check(w->registry, r, &c->problems);
+    }
+}
+
+static void want_problem(struct checking *c, const char *path, const char *text)
+{
+    for (const struct problem *p = c->problems.first; p; p = p->next)
+        if (strcmp(p->path, path) == 0 && strstr(p->text, text)) return;
+    for (const struct problem *p = c->problems.first; p; p = p->next) print_error("%s: %s\n", p->path, p->text);
+    fail_msg("no problem at %s with '%s'", path, text);
+}
+
+static void documents_are_checked_against_the_driver(void **state)
+{
+    struct world *w = *state;
+    struct checking c;
+    arena_init(&c.arena, NULL);
+    problems_init(&c.problems, &c.arena);
+    world_call(w, load,
+               (void *)(uintptr_t)("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
+                                   "spec: {driver: modbus, endpoint: \"rtu:///dev/ttyS0\", options: {unit: 300, maxGab: 1}}\n---\n"
+                                   "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: other}\n"
+                                   "spec: {driver: modbuss, endpoint: \"x\"}\n---\n"
+                                   "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
+                                   "spec: {columns: [{name: a, type: bool}]}\n---\n" DEVICE("press", POINT("column: a, address: \"400001\"")
+                                       POINT("column: b, address: \"40001\"") POINT("column: c, address: \"300001\", access: rw"))));
+    world_call(w, check_all, &c);
+    want_problem(&c, "spec.endpoint", "serial lines (rtu://): not in this version");
+    want_problem(&c, "spec.options.unit", "from 0 to 255");
+    want_problem(&c, "spec.options", "has no option 'maxGab'; did you mean maxGap?");
+    want_problem(&c, "spec.driver", "there is no driver 'modbuss'; did you mean modbus?");
+    want_problem(&c, "spec.points[0]", "do not fit column 'a' of type bool");
+    want_problem(&c, "spec.points[1]", "has five digits");
+    want_problem(&c, "spec.points[2]", "access must be r");
+    arena_free(&c.arena);
 }
 
 /* ---- writing ---- */
@@ -394,6 +519,11 @@ int main(void)
         CLAIM(unchanged_values_are_not_stored_again_with_store_change),
         CLAIM(a_changed_schema_is_looked_up_again),
         CLAIM(changed_devices_take_effect_without_a_new_connection),
+        CLAIM(a_removed_connection_is_closed_and_comes_back_when_added_again),
+        CLAIM(late_answers_are_never_taken_for_others),
+        CLAIM(max_silence_stores_an_unchanged_value_again),
+        CLAIM(a_point_with_its_own_interval_is_absent_from_the_other_rows),
+        CLAIM(documents_are_checked_against_the_driver),
         CLAIM(a_write_is_checked_sent_read_back_and_audited),
         CLAIM(a_read_on_demand_gives_one_row),
         CLAIM(the_snapshot_shows_values_states_and_what_is_wrong),

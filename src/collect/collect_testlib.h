@@ -33,6 +33,9 @@ struct equipment {
     unsigned silent_unit;         /* does not answer; 0 = all do */
     unsigned exception;           /* answered to everything; 0 = none */
     bool splits, sends_rubbish, sends_foreign;
+    bool is_late; /* answers each request only when the next one comes */
+    uint8_t late[MODBUS_PDU_BYTES_MAX];
+    struct modbus_frame late_frame;
     unsigned requests, largest_count, accepted;
     struct buf received;
 };
@@ -163,6 +166,19 @@ static size_t fake_request(struct equipment *plc, uint8_t *pdu, struct modbus_fr
     return used;
 }
 
+/* Puts the answer before this one in its place; true when there is none yet. */
+static bool swap_late(struct equipment *plc, struct modbus_frame *frame)
+{
+    struct modbus_frame before = plc->late_frame;
+    static uint8_t pdu[MODBUS_PDU_BYTES_MAX];
+    memcpy(pdu, plc->late, sizeof pdu);
+    memcpy(plc->late, frame->pdu, frame->pdu_bytes);
+    plc->late_frame = *frame;
+    *frame = before;
+    frame->pdu = pdu;
+    return before.pdu_bytes == 0;
+}
+
 static void fake_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct equipment *plc = owner;
@@ -176,6 +192,7 @@ static void fake_read(void *owner, const uint8_t *bytes, size_t size)
         if (frame.unit == plc->silent_unit) continue;
         frame.pdu_bytes = fake_answer(plc, pdu, out);
         frame.pdu = out;
+        if (plc->is_late && swap_late(plc, &frame)) continue;
         for (size_t i = 0; i < FAKE_STREAMS; i++)
             if (plc->streams[i]) fake_send(plc, plc->streams[i], &frame);
     }

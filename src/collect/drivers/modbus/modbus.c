@@ -107,13 +107,11 @@ static void line_reset(void *opaque)
 
 static struct pending *pending_add(struct modbus_line *line, uint32_t token)
 {
-    for (size_t i = 0; i < PENDING_MAX; i++) {
-        if (line->pending[i].is_open) continue;
-        line->pending[i] = (struct pending){.is_open = true, .token = token};
-        return &line->pending[i];
-    }
-    MUST(!"more requests in flight than the scheme allows");
-    return NULL;
+    size_t i = 0;
+    while (i < PENDING_MAX && line->pending[i].is_open) i++;
+    MUST(i < PENDING_MAX); /* the host keeps to in_flight_max of the scheme */
+    line->pending[i] = (struct pending){.is_open = true, .token = token};
+    return &line->pending[i];
 }
 
 static void line_forget(void *opaque, uint32_t token)
@@ -283,11 +281,11 @@ static void take_frame(struct modbus_line *line, const struct modbus_frame *fram
 }
 
 /* Bytes that look like the beginning of a long frame may be rubbish in front of the answer, which would wait for more
- * until the request timed out. So a whole frame behind them that answers an open request counts. Gives the number of
- * bytes before it, or 0. */
+ * until the request timed out. So a whole frame behind them that answers the open request counts. Gives the number of
+ * bytes before it, or 0. Not over TCP: there the header frames the stream, and a payload may hold anything. */
 static size_t find_behind(struct modbus_line *line, const uint8_t *bytes, size_t size)
 {
-    for (size_t skip = 1; skip < size; skip++) {
+    for (size_t skip = 1; skip < size && !line->framing->has_transaction; skip++) {
         struct modbus_frame frame;
         size_t used;
         if (line->framing->find(bytes + skip, size - skip, line->scratch, &frame, &used) != MODBUS_FRAME_FOUND) continue;
