@@ -40,7 +40,7 @@ struct service {
     size_t statement_limit_bytes; /* of one */
     int64_t statement_limit_ns;   /* its time */
     struct str node_name, node_path;
-    bool ready;                   /* /readyz */
+    bool ready; /* /readyz */
     void (*change_table)(void *node, struct table_change *change);
     void *node;
 };
