@@ -226,6 +226,7 @@ struct line {
     char fail_text[160];
     struct buf received, sending;
     int64_t received_at_ns;
+    int64_t quiet_until_ns;    /* nothing is sent before: an answer given up may still be on its way */
 
     struct ask *queue_first, *queue_last;
     struct in_flight in_flight[LINE_IN_FLIGHT_MAX];
