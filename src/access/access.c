@@ -1,7 +1,7 @@
 /* access.c - opening, tokens, and writing the file while the node serves.
  *
- * The main loop never waits for the disk: a change marks the state dirty, the text is made at once, a worker writes it,
- * and what changed meanwhile is written after that. */
+ * The main loop never waits for the disk: a change marks the state dirty, the text is made at once,
+ * a worker writes it, and what changed meanwhile is written after that. */
 #include "access/access_priv.h"
 #include "access/scram.h"
 #include <openssl/crypto.h>
@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char access_name[] = "access", token_name[] = "admin.token", damaged_name[] = "access.damaged";
+static const char access_name[] = "access", token_name[] = "admin.token",
+                  damaged_name[] = "access.damaged";
 
 void access_sha256(const void *bytes, size_t size, uint8_t out[ACCESS_HASH_BYTES])
 {
@@ -52,8 +53,8 @@ static void free_token(struct access_token *t)
     mem_free(t);
 }
 
-enum err access_add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES], struct identity *identity,
-                          int64_t expires_ns, bool is_admin_file)
+enum err access_add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
+                          struct identity *identity, int64_t expires_ns, bool is_admin_file)
 {
     struct access_token *t = mem_alloc_zero(1, sizeof *t);
     void *old = NULL;
@@ -91,7 +92,8 @@ static void make_text(struct os *os, char token[ACCESS_TOKEN_BYTES])
     uint8_t bytes[ACCESS_HASH_BYTES];
     os->ops->random(os, bytes, sizeof bytes);
     size_t n = (size_t)snprintf(token, ACCESS_TOKEN_BYTES, "mr_");
-    for (size_t i = 0; i < sizeof bytes; i++) n += (size_t)snprintf(token + n, ACCESS_TOKEN_BYTES - n, "%02x", bytes[i]);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        n += (size_t)snprintf(token + n, ACCESS_TOKEN_BYTES - n, "%02x", bytes[i]);
     MUST(n < ACCESS_TOKEN_BYTES);
 }
 
@@ -117,7 +119,8 @@ static void save_run(struct job *job)
 {
     struct access *a = (struct access *)((char *)job - offsetof(struct access, save_job));
     a->save_why = WHY_NONE;
-    a->save_err = access_file_write(a->context->os, a->folder, access_name, buf_str(&a->save_text), &a->save_why);
+    a->save_err = access_file_write(a->context->os, a->folder, access_name, buf_str(&a->save_text),
+                                    &a->save_why);
     a->save_job.run = save_done;
     loop_post(a->context->main, &a->save_job);
 }
@@ -137,7 +140,8 @@ static void start_save(struct access *a)
     pool_post(a->context->workers, &a->save_job);
 }
 
-enum err access_token_make(struct access *a, struct identity *identity, int64_t ttl_ns, char token[ACCESS_TOKEN_BYTES])
+enum err access_token_make(struct access *a, struct identity *identity, int64_t ttl_ns,
+                           char token[ACCESS_TOKEN_BYTES])
 {
     MUST(identity && ttl_ns >= 0 && !a->is_closing);
     uint8_t hash[ACCESS_HASH_BYTES];
@@ -145,7 +149,8 @@ enum err access_token_make(struct access *a, struct identity *identity, int64_t 
     if (ttl_ns && a->session_count >= ACCESS_SESSIONS_MAX) return ERR_BUSY;
     make_text(a->context->os, token);
     access_sha256(token, strlen(token), hash);
-    enum err err = access_add_token(a, hash, identity, ttl_ns ? context_mono_ns(a->context) + ttl_ns : 0, false);
+    enum err err = access_add_token(a, hash, identity,
+                                    ttl_ns ? context_mono_ns(a->context) + ttl_ns : 0, false);
     if (!err && !ttl_ns) start_save(a);
     return err;
 }
@@ -209,16 +214,19 @@ static struct access *access_new(struct context *context, const char *folder)
 }
 
 /* The user admin, with the password given or a new one. */
-static enum err make_admin(struct access *a, const char *password, char new_password[64], struct why *why)
+static enum err make_admin(struct access *a, const char *password, char new_password[64],
+                           struct why *why)
 {
     struct os *os = a->context->os;
     uint8_t bytes[12], salt[SCRAM_SALT_BYTES];
     struct scram_verifier verifier;
     char text[SCRAM_TEXT_BYTES];
     if (password && (!password[0] || strlen(password) >= ACCESS_PASSWORD_BYTES))
-        return why_set(why, ERR_INVALID, "the admin password must have 1 to %d bytes", ACCESS_PASSWORD_BYTES - 1);
+        return why_set(why, ERR_INVALID, "the admin password must have 1 to %d bytes",
+                       ACCESS_PASSWORD_BYTES - 1);
     if (!password) {
-        static const char alphabet[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* 32: no bias; none looks like another */
+        static const char alphabet[] =
+            "abcdefghijkmnpqrstuvwxyz23456789"; /* 32: no bias; none looks like another */
         os->ops->random(os, bytes, sizeof bytes);
         for (size_t i = 0, n = 0; i < sizeof bytes; i++) {
             if (i && i % 4 == 0) new_password[n++] = '-';
@@ -259,13 +267,16 @@ static enum err save_now(struct access *a, struct why *why)
 {
     struct buf text = BUF_EMPTY;
     access_file_print(a, &text);
-    enum err err = buf_failed(&text) ? why_set(why, ERR_NO_MEMORY, "no memory to save users and tokens")
-                                     : access_file_write(a->context->os, a->folder, access_name, buf_str(&text), why);
+    enum err err =
+        buf_failed(&text)
+            ? why_set(why, ERR_NO_MEMORY, "no memory to save users and tokens")
+            : access_file_write(a->context->os, a->folder, access_name, buf_str(&text), why);
     buf_free(&text);
     return err;
 }
 
-/* The new token's hash is durable before its text is: a crash between leaves a file that opens nothing. */
+/* The new token's hash is durable before its text is: a crash between leaves a file that opens
+ * nothing. */
 static enum err make_token_file(struct access *a, struct why *why)
 {
     char token[ACCESS_TOKEN_BYTES + 1];
@@ -278,30 +289,36 @@ static enum err make_token_file(struct access *a, struct why *why)
     enum err err = access_add_token(a, hash, identity, 0, true);
     identity_release(identity);
     if (!err) err = save_now(a, why);
-    strcat(token, "\n");
-    if (!err) err = access_file_write(a->context->os, a->folder, token_name, str_of(token), why);
+    size_t size = strlen(token);
+    token[size] = '\n'; /* there is room: one byte more than a token's text and its NUL */
+    if (!err)
+        err = access_file_write(a->context->os, a->folder, token_name,
+                                (struct str){token, size + 1}, why);
     OPENSSL_cleanse(token, sizeof token);
     return err;
 }
 
 /* What to do about a damaged file: nothing, unless the operator brought a new password. */
-static enum err start_afresh(struct access *a, const char *admin_password, enum err err, struct buf *text,
-                             struct why *why)
+static enum err start_afresh(struct access *a, const char *admin_password, enum err err,
+                             struct buf *text, struct why *why)
 {
     if (err != ERR_CORRUPT) return err;
     if (!admin_password) {
         char reason[200];
         (void)str_copy(reason, sizeof reason, str_of(why ? why->text : ""));
-        return why_set(why, ERR_CORRUPT,
-                       "%s/%s is damaged (%s), so nobody can log in; start once with MILLRACE_ADMIN_PASSWORD set to make a "
-                       "new one (users and tokens in it are lost), or put back a good copy", a->folder, access_name, reason);
+        return why_set(
+            why, ERR_CORRUPT,
+            "%s/%s is damaged (%s), so nobody can log in; start once with MILLRACE_ADMIN_PASSWORD set to make a "
+            "new one (users and tokens in it are lost), or put back a good copy",
+            a->folder, access_name, reason);
     }
-    diag(a->context, DIAG_WARNING, "access", "%s/%s is damaged and kept as %s; a new one was made", a->folder,
-         access_name, damaged_name);
+    diag(a->context, DIAG_WARNING, "access", "%s/%s is damaged and kept as %s; a new one was made",
+         a->folder, access_name, damaged_name);
     return access_file_write(a->context->os, a->folder, damaged_name, buf_str(text), why);
 }
 
-static enum err load(struct access **a, const char *admin_password, char new_password[64], struct why *why)
+static enum err load(struct access **a, const char *admin_password, char new_password[64],
+                     struct why *why)
 {
     struct buf text = BUF_EMPTY;
     struct context *context = (*a)->context;
@@ -310,7 +327,8 @@ static enum err load(struct access **a, const char *admin_password, char new_pas
     if (!err) err = access_file_parse(*a, buf_str(&text), why);
     if (err && !is_new) {
         err = start_afresh(*a, admin_password, err, &text, why);
-        struct access *fresh = err ? NULL : access_new(context, (*a)->folder); /* nothing of the damaged one stays */
+        struct access *fresh =
+            err ? NULL : access_new(context, (*a)->folder); /* nothing of the damaged one stays */
         if (!err && !fresh) err = why_set(why, ERR_NO_MEMORY, "no memory for users and tokens");
         if (fresh) {
             release(*a);

@@ -8,9 +8,9 @@
 enum {
     ACCESS_HASH_BYTES = 32,
     ACCESS_SESSIONS_MAX = 4096,
-    ACCESS_LOGINS_MAX = 64,         /* waiting or running */
-    ACCESS_LOGINS_PER_USER = 4,     /* of them per slot of `slow` */
-    ACCESS_SLOW_SLOTS = 256,        /* users by hash: bounded, whatever names strangers try */
+    ACCESS_LOGINS_MAX = 64,     /* waiting or running */
+    ACCESS_LOGINS_PER_USER = 4, /* of them per slot of `slow` */
+    ACCESS_SLOW_SLOTS = 256,    /* users by hash: bounded, whatever names strangers try */
     ACCESS_KNOWN_SLOTS = 64,
     ACCESS_FILE_BYTES_MAX = 4 * 1024 * 1024,
 };
@@ -60,18 +60,22 @@ struct access {
 /* role.c */
 const struct role *role_find(const char *name);
 
-/* access_file.c: the text form, and files written whole (temporary file, sync, rename, sync of the folder). */
+/* access_file.c: the text form, and files written whole (temporary file, sync, rename, sync of the
+ * folder). */
 enum err access_file_parse(struct access *access, struct str text, struct why *why);
 void access_file_print(const struct access *access, struct buf *text);
-enum err access_file_write(struct os *os, const char *folder, const char *name, struct str text, struct why *why);
+enum err access_file_write(struct os *os, const char *folder, const char *name, struct str text,
+                           struct why *why);
 /* NOT_FOUND when it is not there. */
-enum err access_file_read(struct os *os, const char *folder, const char *name, struct buf *text, struct why *why);
+enum err access_file_read(struct os *os, const char *folder, const char *name, struct buf *text,
+                          struct why *why);
 
 /* access.c */
 void access_sha256(const void *bytes, size_t size, uint8_t out[ACCESS_HASH_BYTES]);
-enum err access_add_user(struct access *access, const char *name, const char *role, const char *verifier);
-enum err access_add_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES], struct identity *identity,
-                          int64_t expires_ns, bool is_admin_file);
+enum err access_add_user(struct access *access, const char *name, const char *role,
+                         const char *verifier);
+enum err access_add_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
+                          struct identity *identity, int64_t expires_ns, bool is_admin_file);
 const struct access_user *access_find_user(const struct access *access, const char *name);
 /* Frees when closing and nothing is under way any more. */
 void access_free_if_over(struct access *access);

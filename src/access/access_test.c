@@ -43,11 +43,15 @@ static void on_start(void *arg, struct os_task *task)
     w->context.main = &w->main;
     budget_init(&w->context.memory, "test", NULL, SIZE_MAX);
     assert_int_equal(pool_start(&w->context.workers, w->os, 1, NULL), ERR_OK);
-    assert_int_equal(access_open(&w->context, w->folder, NULL, w->password, &w->access, NULL), ERR_OK);
+    assert_int_equal(access_open(&w->context, w->folder, NULL, w->password, &w->access, NULL),
+                     ERR_OK);
     w->body(w);
 }
 
-static void on_wake(void *arg) { loop_run_jobs(&((struct world *)arg)->main); }
+static void on_wake(void *arg)
+{
+    loop_run_jobs(&((struct world *)arg)->main);
+}
 static void on_signal(void *arg, int signum)
 {
     (void)arg;
@@ -73,7 +77,8 @@ static void login_done(struct completion *c)
     w->then(w);
 }
 
-static void log_in(struct world *w, const char *user, const char *password, void (*then)(struct world *w))
+static void log_in(struct world *w, const char *user, const char *password,
+                   void (*then)(struct world *w))
 {
     memset(&w->login, 0, sizeof w->login);
     completion_init(&w->login.completion, &w->main, login_done);
@@ -92,7 +97,10 @@ static void reopen(struct world *w)
     assert_string_equal(again, ""); /* nothing new to tell */
 }
 
-static void path_of(const struct world *w, const char *name, char out[128]) { snprintf(out, 128, "%s/%s", w->folder, name); }
+static void path_of(const struct world *w, const char *name, char out[128])
+{
+    snprintf(out, 128, "%s/%s", w->folder, name);
+}
 
 static size_t read_all(const struct world *w, const char *name, char *out, size_t size)
 {
@@ -153,7 +161,11 @@ static void after_wrong(struct world *w)
     static const struct {
         const char *user, *password;
         int64_t at_least_ms;
-    } tries[] = {{"admin", "wrong", 0}, {"admin", "", 100}, {"admin", "admin", 200}, {"nobody", "x", 0}, {"", "", 0}};
+    } tries[] = {{"admin", "wrong", 0},
+                 {"admin", "", 100},
+                 {"admin", "admin", 200},
+                 {"nobody", "x", 0},
+                 {"", "", 0}};
     if (w->step > 0) {
         assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
         assert_null(w->login.identity);
@@ -224,6 +236,35 @@ static void tokens_expire_and_the_admin_token_survives(void **state)
     run(tokens);
 }
 
+static char kept_token[ACCESS_TOKEN_BYTES];
+
+/* The one worker has written the file before it came to this login. */
+static void kept_is_there_after_restart(struct world *w)
+{
+    assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
+    reopen(w);
+    struct identity *found = access_token_find(w->access, str_of(kept_token));
+    assert_non_null(found);
+    assert_string_equal(found->user, "robot");
+    assert_string_equal(found->role, "engineer");
+    identity_release(found);
+    end(w);
+}
+
+static void keep_token(struct world *w)
+{
+    struct identity *robot = identity_new("robot", "engineer");
+    assert_int_equal(access_token_make(w->access, robot, 0, kept_token), ERR_OK);
+    identity_release(robot);
+    log_in(w, "nobody", "x", kept_is_there_after_restart);
+}
+
+static void tokens_without_end_survive_restarts(void **state)
+{
+    (void)state;
+    run(keep_token);
+}
+
 static void damage(struct world *w)
 {
     char good[8192], bad[8192], again[64], path[128];
@@ -237,9 +278,11 @@ static void damage(struct world *w)
         memcpy(bad, good, size);
         bad[i] ^= 1;
         write_all(w, "access", bad, size);
-        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why), ERR_CORRUPT);
+        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why),
+                         ERR_CORRUPT);
         write_all(w, "access", good, i);
-        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why), ERR_CORRUPT);
+        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why),
+                         ERR_CORRUPT);
     }
     assert_non_null(strstr(why.text, "MILLRACE_ADMIN_PASSWORD"));
     assert_int_equal(access_open(&w->context, w->folder, "new", again, &w->access, &why), ERR_OK);
@@ -285,15 +328,18 @@ static void every_failing_allocation_of_opening_is_survived(void **state)
 static void a_verifier_matches_rfc_7677(void **state)
 {
     (void)state;
-    /* The example of RFC 7677 section 3 has a salt of 16 bytes: W22ZaJ0SNY7soEsUEjb6gQ==, password "pencil". */
+    /* The example of RFC 7677 section 3 has a salt of 16 bytes: W22ZaJ0SNY7soEsUEjb6gQ==, password
+     * "pencil". */
     static const uint8_t salt[SCRAM_SALT_BYTES] = {0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e,
                                                    0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81};
     struct scram_verifier v, again;
     char text[SCRAM_TEXT_BYTES];
     scram_make(STR("pencil"), salt, 4096, &v);
     scram_print(&v, text);
-    assert_string_equal(text, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
-                              "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+    assert_string_equal(
+        text,
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
     assert_true(scram_parse(str_of(text), &again));
     assert_true(scram_check(&again, STR("pencil")));
     assert_false(scram_check(&again, STR("pencils")));
@@ -308,11 +354,20 @@ static void roles_allow_what_the_table_says(void **state)
         const char *kind;
         const char *allowed; /* first letters of the roles: a e o v */
     } claims[] = {
-        {VERB_GET, "Device", "aeov"}, {VERB_WATCH, "node", "aeov"}, {VERB_QUERY, "", "aeov"},
-        {VERB_SUBSCRIBE, "", "aeov"}, {VERB_WRITE_POINT, "Device", "aeo"}, {VERB_CREATE, "Connection", "ae"},
-        {VERB_DELETE, "table", "ae"}, {VERB_INGEST, "", "ae"}, {VERB_PUBLISH, "", "ae"},
-        {VERB_UPDATE, "Node", "a"}, {VERB_GET, "User", "a"}, {VERB_CREATE, "Role", "a"},
-        {VERB_LIST, "Token", "a"}, {VERB_DELETE, "Unheard", "a"},
+        {VERB_GET, "Device", "aeov"},
+        {VERB_WATCH, "node", "aeov"},
+        {VERB_QUERY, "", "aeov"},
+        {VERB_SUBSCRIBE, "", "aeov"},
+        {VERB_WRITE_POINT, "Device", "aeo"},
+        {VERB_CREATE, "Connection", "ae"},
+        {VERB_DELETE, "table", "ae"},
+        {VERB_INGEST, "", "ae"},
+        {VERB_PUBLISH, "", "ae"},
+        {VERB_UPDATE, "Node", "a"},
+        {VERB_GET, "User", "a"},
+        {VERB_CREATE, "Role", "a"},
+        {VERB_LIST, "Token", "a"},
+        {VERB_DELETE, "Unheard", "a"},
     };
     static const char *const names[] = {"admin", "engineer", "operator", "viewer"};
     for (size_t r = 0; r < 4; r++) {
@@ -320,7 +375,8 @@ static void roles_allow_what_the_table_says(void **state)
         assert_non_null(who);
         for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
             struct why why = WHY_NONE;
-            enum err err = access_check(who, claims[i].verb, claims[i].kind, STR("default"), STR("line3/press"), &why);
+            enum err err = access_check(who, claims[i].verb, claims[i].kind, STR("default"),
+                                        STR("line3/press"), &why);
             bool allowed = strchr(claims[i].allowed, names[r][0]) != NULL;
             if ((err == ERR_OK) != allowed)
                 fail_msg("%s %s %s", names[r], access_verb_name(claims[i].verb), claims[i].kind);
@@ -330,8 +386,12 @@ static void roles_allow_what_the_table_says(void **state)
     }
     struct why why = WHY_NONE;
     struct identity *eve = identity_new("eve", "viewer");
-    assert_int_equal(access_check(eve, VERB_WRITE_POINT, "Device", STR("default"), STR("line3/press"), &why), ERR_FORBIDDEN);
-    assert_string_equal(why.text, "user eve (role viewer) may not write-point Device line3/press in namespace default");
+    assert_int_equal(
+        access_check(eve, VERB_WRITE_POINT, "Device", STR("default"), STR("line3/press"), &why),
+        ERR_FORBIDDEN);
+    assert_string_equal(
+        why.text,
+        "user eve (role viewer) may not write-point Device line3/press in namespace default");
     identity_release(eve);
     assert_int_equal(access_check(NULL, VERB_GET, "", STR(""), STR(""), NULL), ERR_UNAUTHENTICATED);
     assert_null(identity_new("x", "no-such-role"));
@@ -345,6 +405,7 @@ int main(void)
         cmocka_unit_test(the_printed_password_logs_in),
         cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
         cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
+        cmocka_unit_test(tokens_without_end_survive_restarts),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
     };

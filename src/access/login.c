@@ -1,8 +1,9 @@
 /* login.c - checking passwords: slow for guessers, quick for who was right a moment ago.
  *
- * A login goes main loop → (waits, when the user's name has failures) → worker → main loop → its home. Strangers can
- * try any name: what is remembered about names is a table of fixed size, indexed by hash, so two names may share their
- * delay; and an unknown name is checked against a verifier that nothing fits. */
+ * A login goes main loop → (waits, when the user's name has failures) → worker → main loop → its
+ * home. Strangers can try any name: what is remembered about names is a table of fixed size,
+ * indexed by hash, so two names may share their delay; and an unknown name is checked against a
+ * verifier that nothing fits. */
 #include "access/access_priv.h"
 #include "access/scram.h"
 #include "base/hash.h"
@@ -27,7 +28,8 @@ static struct access_slow *slow_of(struct access *a, const char *user)
 
 static int64_t delay_of(struct access *a, struct access_slow *slow)
 {
-    if (slow->failures && context_mono_ns(a->context) - slow->last_ns > forget_ns) slow->failures = 0;
+    if (slow->failures && context_mono_ns(a->context) - slow->last_ns > forget_ns)
+        slow->failures = 0;
     if (!slow->failures) return 0;
     unsigned doublings = slow->failures - 1 < 6 ? slow->failures - 1 : 6;
     int64_t delay = first_delay_ns << doublings;
@@ -36,15 +38,16 @@ static int64_t delay_of(struct access *a, struct access_slow *slow)
 
 /* ---- pairs known to be right ---- */
 
-static void mac_of(const struct access *a, const struct access_login *login, uint8_t out[ACCESS_HASH_BYTES])
+static void mac_of(const struct access *a, const struct access_login *login,
+                   uint8_t out[ACCESS_HASH_BYTES])
 {
     char both[ACCESS_USER_BYTES + ACCESS_PASSWORD_BYTES];
     size_t user = strlen(login->user) + 1, password = strlen(login->password);
     unsigned size = 0;
     memcpy(both, login->user, user);
     memcpy(both + user, login->password, password);
-    unsigned char *good = HMAC(EVP_sha256(), a->known_key, sizeof a->known_key, (const unsigned char *)both,
-                               user + password, out, &size);
+    unsigned char *good = HMAC(EVP_sha256(), a->known_key, sizeof a->known_key,
+                               (const unsigned char *)both, user + password, out, &size);
     MUST(good && size == ACCESS_HASH_BYTES);
     OPENSSL_cleanse(both, sizeof both);
 }
@@ -61,7 +64,8 @@ static struct identity *find_known(struct access *a, const uint8_t mac[ACCESS_HA
     return same && context_mono_ns(a->context) < k->until_ns ? identity_share(k->identity) : NULL;
 }
 
-static void remember(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES], struct identity *identity)
+static void remember(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES],
+                     struct identity *identity)
 {
     struct access_known *k = known_slot(a, mac);
     identity_release(k->identity);
@@ -83,7 +87,8 @@ void access_forget_known(struct access *a)
 static void finish(struct access_login *login, enum err err)
 {
     static const struct why wrong = {-1, "user or password is wrong"};
-    static const struct why busy = {-1, "too many logins are being checked; try again in some seconds"};
+    static const struct why busy = {-1,
+                                    "too many logins are being checked; try again in some seconds"};
     OPENSSL_cleanse(login->password, sizeof login->password);
     const struct why *why = err == ERR_UNAUTHENTICATED ? &wrong : err == ERR_BUSY ? &busy : NULL;
     completion_finish(&login->completion, err, why);

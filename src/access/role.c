@@ -1,8 +1,8 @@
 /* role.c - the built-in roles as a table, and the one check.
  *
- * A role is a list of rules; what no rule allows is denied. A rule without kinds fits every kind; one with kinds fits
- * those, and requests that concern no kind at all (a query, a topic). Users, roles and tokens stand in no list: only
- * admin, whose rule has none, reaches them. */
+ * A role is a list of rules; what no rule allows is denied. A rule without kinds fits every kind;
+ * one with kinds fits those, and requests that concern no kind at all (a query, a topic). Users,
+ * roles and tokens stand in no list: only admin, whose rule has none, reaches them. */
 #include "access/access_priv.h"
 #include <string.h>
 
@@ -28,10 +28,11 @@ const char *access_verb_name(enum access_verb verb)
     return verb_names[verb];
 }
 
-static const char *const readable[] = {"connection", "table", "device", "rule", "alarm", "stream",
-                                       "bridge", "sink", "subscription", "node", NULL};
-static const char *const editable[] = {"connection", "table", "device", "rule", "alarm", "stream",
-                                       "bridge", "sink", "subscription", NULL};
+static const char *const readable[] = {"connection",   "table",  "device", "rule",
+                                       "alarm",        "stream", "bridge", "sink",
+                                       "subscription", "node",   NULL};
+static const char *const editable[] = {"connection", "table",  "device", "rule",         "alarm",
+                                       "stream",     "bridge", "sink",   "subscription", NULL};
 
 #define V(verb) (1u << VERB_##verb)
 enum {
@@ -63,18 +64,20 @@ static bool allows(const struct role_rule *rule, enum access_verb verb, const ch
     return false;
 }
 
-enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind, struct str ns,
-                      struct str path, struct why *why)
+enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
+                      struct str ns, struct str path, struct why *why)
 {
     MUST((unsigned)verb < VERB_COUNT && kind);
-    if (!identity) return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
+    if (!identity)
+        return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
     const struct role *role = identity->role_rules;
     size_t count = role ? sizeof role->rules / sizeof role->rules[0] : 0;
     for (size_t i = 0; i < count && role->rules[i].verbs; i++)
         if (allows(&role->rules[i], verb, kind)) return ERR_OK;
-    return why_set(why, ERR_FORBIDDEN, "user %s (role %s) may not %s%s%s%s%.*s in namespace %.*s", identity->user,
-                   identity->role, access_verb_name(verb), kind[0] ? " " : "", kind, path.size ? " " : "",
-                   (int)path.size, path.size ? path.at : "", ns.size ? (int)ns.size : 7, ns.size ? ns.at : "default");
+    return why_set(why, ERR_FORBIDDEN, "user %s (role %s) may not %s%s%s%s%.*s in namespace %.*s",
+                   identity->user, identity->role, access_verb_name(verb), kind[0] ? " " : "", kind,
+                   path.size ? " " : "", (int)path.size, path.size ? path.at : "",
+                   ns.size ? (int)ns.size : 7, ns.size ? ns.at : "default");
 }
 
 /* ---- identities ---- */

@@ -10,7 +10,8 @@
 static void hmac(const uint8_t key[SCRAM_KEY_BYTES], const char *text, uint8_t out[SCRAM_KEY_BYTES])
 {
     unsigned size = 0;
-    unsigned char *good = HMAC(EVP_sha256(), key, SCRAM_KEY_BYTES, (const unsigned char *)text, strlen(text), out, &size);
+    unsigned char *good = HMAC(EVP_sha256(), key, SCRAM_KEY_BYTES, (const unsigned char *)text,
+                               strlen(text), out, &size);
     MUST(good && size == SCRAM_KEY_BYTES);
 }
 
@@ -21,8 +22,9 @@ void scram_make(struct str password, const uint8_t salt[SCRAM_SALT_BYTES], unsig
     uint8_t salted[SCRAM_KEY_BYTES], client_key[SCRAM_KEY_BYTES];
     v->iterations = iterations;
     memcpy(v->salt, salt, SCRAM_SALT_BYTES);
-    int good = PKCS5_PBKDF2_HMAC(password.size ? password.at : "", (int)password.size, v->salt, SCRAM_SALT_BYTES,
-                                 (int)iterations, EVP_sha256(), sizeof salted, salted);
+    int good =
+        PKCS5_PBKDF2_HMAC(password.size ? password.at : "", (int)password.size, v->salt,
+                          SCRAM_SALT_BYTES, (int)iterations, EVP_sha256(), sizeof salted, salted);
     MUST(good);
     hmac(salted, "Client Key", client_key);
     hmac(salted, "Server Key", v->server_key);
@@ -45,7 +47,8 @@ void scram_print(const struct scram_verifier *v, char out[SCRAM_TEXT_BYTES])
     (void)EVP_EncodeBlock(salt, v->salt, SCRAM_SALT_BYTES);
     (void)EVP_EncodeBlock(stored, v->stored_key, SCRAM_KEY_BYTES);
     (void)EVP_EncodeBlock(server, v->server_key, SCRAM_KEY_BYTES);
-    int n = snprintf(out, SCRAM_TEXT_BYTES, "SCRAM-SHA-256$%u:%s$%s:%s", v->iterations, salt, stored, server);
+    int n = snprintf(out, SCRAM_TEXT_BYTES, "SCRAM-SHA-256$%u:%s$%s:%s", v->iterations, salt,
+                     stored, server);
     MUST(n > 0 && n < SCRAM_TEXT_BYTES);
 }
 
@@ -66,11 +69,13 @@ bool scram_parse(struct str text, struct scram_verifier *v)
     struct str scheme, work, iterations, salt, stored;
     uint64_t count;
     if (!str_split(&text, '$', &scheme) || !str_is(scheme, "SCRAM-SHA-256")) return false;
-    if (!str_split(&text, '$', &work) || !str_split(&work, ':', &iterations) || !work.at) return false;
+    if (!str_split(&text, '$', &work) || !str_split(&work, ':', &iterations) || !work.at)
+        return false;
     salt = work;
     if (!str_split(&text, ':', &stored) || !text.at) return false;
     if (!num_parse_u64(iterations, &count) || count < 4096 || count > 10000000) return false;
     v->iterations = (unsigned)count;
-    return decode(salt, v->salt, SCRAM_SALT_BYTES) && decode(stored, v->stored_key, SCRAM_KEY_BYTES) &&
+    return decode(salt, v->salt, SCRAM_SALT_BYTES) &&
+           decode(stored, v->stored_key, SCRAM_KEY_BYTES) &&
            decode(text, v->server_key, SCRAM_KEY_BYTES);
 }

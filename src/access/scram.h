@@ -1,8 +1,9 @@
 /* scram.h - password verifiers (RFC 5802, RFC 7677), kept as RFC 5803 writes them:
  * SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, the last three in base64.
  *
- * From a verifier nobody can log in, here or elsewhere. Passwords are taken as UTF-8 bytes without SASLprep's
- * normalisation: what is typed the same is the same. Thread: any; slow on purpose (PBKDF2). */
+ * From a verifier nobody can log in, here or elsewhere. Passwords are taken as UTF-8 bytes without
+ * SASLprep's normalisation: what is typed the same is the same. Thread: any; slow on purpose
+ * (PBKDF2). */
 #ifndef ACCESS_SCRAM_H
 #define ACCESS_SCRAM_H
 

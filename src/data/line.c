@@ -11,17 +11,21 @@ struct line_in {
 
 static enum err trouble(const struct line_in *in, enum err err, const char *what)
 {
-    return why_at(in->why, err, (int32_t)(in->at - in->start), "byte %zu: %s", (size_t)(in->at - in->start) + 1, what);
+    return why_at(in->why, err, (int32_t)(in->at - in->start), "byte %zu: %s",
+                  (size_t)(in->at - in->start) + 1, what);
 }
 
 /* Copies `raw` without the backslashes that stand before one of `special`. */
-static enum err unescape(const struct line_in *in, struct str raw, const char *special, struct str *out)
+static enum err unescape(const struct line_in *in, struct str raw, const char *special,
+                         struct str *out)
 {
     char *copy = arena_alloc(in->scratch, raw.size);
     size_t size = 0;
     if (!copy) return ERR_NO_MEMORY;
     for (size_t i = 0; i < raw.size; i++) {
-        if (raw.at[i] == '\\' && i + 1 < raw.size && raw.at[i + 1] && strchr(special, raw.at[i + 1])) i++;
+        if (raw.at[i] == '\\' && i + 1 < raw.size && raw.at[i + 1] &&
+            strchr(special, raw.at[i + 1]))
+            i++;
         copy[size++] = raw.at[i];
     }
     *out = (struct str){copy, size};
@@ -29,7 +33,8 @@ static enum err unescape(const struct line_in *in, struct str raw, const char *s
 }
 
 /* Text up to an unescaped character of `stops`. */
-static enum err take_text(struct line_in *in, const char *stops, const char *special, struct str *out)
+static enum err take_text(struct line_in *in, const char *stops, const char *special,
+                          struct str *out)
 {
     const char *from = in->at;
     bool escaped = false;
@@ -74,7 +79,8 @@ static enum err take_tags(struct line_in *in, struct line *line)
         struct label tag;
         enum err err = take_text(in, "=, ", ",= ", &tag.key);
         if (err) return err;
-        if (!tag.key.size || !take_char(in, '=')) return trouble(in, ERR_SYNTAX, "a tag must be key=value");
+        if (!tag.key.size || !take_char(in, '='))
+            return trouble(in, ERR_SYNTAX, "a tag must be key=value");
         if ((err = take_text(in, ", =", ",= ", &tag.value))) return err;
         if (!tag.value.size) return trouble(in, ERR_SYNTAX, "a tag's value is missing");
         if ((err = add_tag(in, line, tag))) return err;
@@ -130,17 +136,20 @@ static enum err take_value(struct line_in *in, struct value *value)
     value->type = TYPE_BOOL;
     if (read_bool(text, &value->b)) return ERR_OK;
     in->at = from;
-    return trouble(in, ERR_SYNTAX, "a field's value must be a number, 1i, 1u, true, false or a \"string\"");
+    return trouble(in, ERR_SYNTAX,
+                   "a field's value must be a number, 1i, 1u, true, false or a \"string\"");
 }
 
 static enum err take_fields(struct line_in *in, struct line *line)
 {
     do {
-        if (line->field_count == LINE_FIELDS_MAX) return trouble(in, ERR_LIMIT, "more than 1024 fields");
+        if (line->field_count == LINE_FIELDS_MAX)
+            return trouble(in, ERR_LIMIT, "more than 1024 fields");
         struct line_field *field = &line->fields[line->field_count];
         enum err err = take_text(in, "=, ", ",= ", &field->key);
         if (err) return err;
-        if (!field->key.size || !take_char(in, '=')) return trouble(in, ERR_SYNTAX, "a field must be key=value");
+        if (!field->key.size || !take_char(in, '='))
+            return trouble(in, ERR_SYNTAX, "a field must be key=value");
         if ((err = take_value(in, &field->value))) return err;
         line->field_count++;
     } while (take_char(in, ','));
@@ -149,18 +158,21 @@ static enum err take_fields(struct line_in *in, struct line *line)
 
 static enum err take_time(struct line_in *in, struct line *line, int64_t unit_ns)
 {
-    while (take_char(in, ' ')) {}
+    while (take_char(in, ' ')) {
+    }
     struct str text = str_trim((struct str){in->at, (size_t)(in->end - in->at)});
     int64_t v;
     if (!text.size) return ERR_OK;
-    if (!num_parse_i64(text, &v)) return trouble(in, ERR_SYNTAX, "the timestamp is not a whole number");
+    if (!num_parse_i64(text, &v))
+        return trouble(in, ERR_SYNTAX, "the timestamp is not a whole number");
     if (__builtin_mul_overflow(v, unit_ns, &line->time_ns))
         return trouble(in, ERR_RANGE, "the timestamp is out of range; does its precision fit?");
     line->has_time = true;
     return ERR_OK;
 }
 
-enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, struct line *line, struct why *why)
+enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, struct line *line,
+                    struct why *why)
 {
     struct line_in in = {text.at, text.at + text.size, text.at, scratch, why};
     MUST(unit_ns > 0);
@@ -172,8 +184,10 @@ enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, str
     if (!line->measurement.size) return trouble(&in, ERR_SYNTAX, "the measurement is missing");
     if ((err = take_tags(&in, line))) return err;
     if (!take_char(&in, ' ')) return trouble(&in, ERR_SYNTAX, "fields are missing");
-    while (take_char(&in, ' ')) {}
+    while (take_char(&in, ' ')) {
+    }
     if ((err = take_fields(&in, line))) return err;
-    if (in.at < in.end && *in.at != ' ') return trouble(&in, ERR_SYNTAX, "unexpected text behind the fields");
+    if (in.at < in.end && *in.at != ' ')
+        return trouble(&in, ERR_SYNTAX, "unexpected text behind the fields");
     return take_time(&in, line, unit_ns);
 }

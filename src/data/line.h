@@ -1,8 +1,9 @@
 /* line.h - InfluxDB line protocol: one line of text into a point.
  *
  * measurement[,tag=value…] field=value[,field=value…] [timestamp]
- * Escapes: '\,' '\ ' in measurements; '\,' '\=' '\ ' in tag keys, tag values and field keys; '\"' '\\' in strings
- * (InfluxData, "Line protocol reference", v2). Nothing is allocated but copies of escaped texts. Thread: any. */
+ * Escapes: '\,' '\ ' in measurements; '\,' '\=' '\ ' in tag keys, tag values and field keys; '\"'
+ * '\\' in strings (InfluxData, "Line protocol reference", v2). Nothing is allocated but copies of
+ * escaped texts. Thread: any. */
 #ifndef DATA_LINE_H
 #define DATA_LINE_H
 
@@ -29,8 +30,10 @@ struct line {
     int64_t time_ns;
 };
 
-/* Parses one line (without its line end). Texts point into `text` or, when they had escapes, into `scratch`.
- * `unit_ns` is the length of one timestamp unit. Errors: SYNTAX with the byte's position, RANGE, LIMIT, NO_MEMORY. */
-enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, struct line *line, struct why *why);
+/* Parses one line (without its line end). Texts point into `text` or, when they had escapes, into
+ * `scratch`. `unit_ns` is the length of one timestamp unit. Errors: SYNTAX with the byte's
+ * position, RANGE, LIMIT, NO_MEMORY. */
+enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, struct line *line,
+                    struct why *why);
 
 #endif

@@ -1,12 +1,15 @@
-/* line_fuzz.c - property: whatever the bytes, every text of a parsed line is inside the input or the arena, and an error
- * has a text. */
+/* line_fuzz.c - property: whatever the bytes, every text of a parsed line is inside the input or
+ * the arena, and an error has a text. */
 /* covers: src/data/line.c */
 #include "base/hash.h"
 #include "data/line.h"
 #include <stdlib.h>
 
 /* Reads every byte, so that the sanitizer sees it. */
-static uint64_t hash_of(struct str text) { return hash_64(text.at, text.size); }
+static uint64_t hash_of(struct str text)
+{
+    return hash_64(text.at, text.size);
+}
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);
 
@@ -23,7 +26,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
             if (!why.text[0]) abort();
             continue;
         }
-        for (uint32_t i = 0; i < line.tag_count; i++) sum += hash_of(line.tags[i].key) + hash_of(line.tags[i].value);
+        for (uint32_t i = 0; i < line.tag_count; i++)
+            sum += hash_of(line.tags[i].key) + hash_of(line.tags[i].value);
         for (uint32_t i = 0; i < line.field_count; i++)
             if (line.fields[i].value.type == TYPE_TEXT) sum += hash_of(line.fields[i].value.s);
         for (uint32_t i = 1; i < line.tag_count; i++)

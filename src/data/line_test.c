@@ -8,12 +8,19 @@
 static struct line line;
 static struct arena arena;
 
-static enum err parse(const char *text, struct why *why) { return line_parse(str_of(text), 1, &arena, &line, why); }
+static enum err parse(const char *text, struct why *why)
+{
+    return line_parse(str_of(text), 1, &arena, &line, why);
+}
 
 static void a_line_gives_sorted_tags_typed_fields_and_time(void **state)
 {
     (void)state;
-    assert_int_equal(parse("press,site=sz,line=l3 t=21.5,n=3i,u=4u,on=true,s=\"a \\\"b\\\"\" 1465839830100400200", NULL), ERR_OK);
+    assert_int_equal(
+        parse(
+            "press,site=sz,line=l3 t=21.5,n=3i,u=4u,on=true,s=\"a \\\"b\\\"\" 1465839830100400200",
+            NULL),
+        ERR_OK);
     assert_true(str_is(line.measurement, "press"));
     assert_int_equal(line.tag_count, 2);
     assert_true(str_is(line.tags[0].key, "line") && str_is(line.tags[1].value, "sz"));
@@ -39,7 +46,24 @@ static void escapes_are_undone_where_they_mean_something(void **state)
 static void what_is_malformed_is_refused_with_its_place(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "press", "press ", "press,", "press,a t=1", "press,a= t=1", ",a=b t=1", "press t", "press t=", "press t=x", "press t=1,", "press t=\"open", "press t=1 x", "press t=1 2 3", "press t=1i2", "press t=99999999999999999999i", "press t=1 99999999999999999999", "press t=NaN"};
+    static const char *const bad[] = {"",
+                                      "press",
+                                      "press ",
+                                      "press,",
+                                      "press,a t=1",
+                                      "press,a= t=1",
+                                      ",a=b t=1",
+                                      "press t",
+                                      "press t=",
+                                      "press t=x",
+                                      "press t=1,",
+                                      "press t=\"open",
+                                      "press t=1 x",
+                                      "press t=1 2 3",
+                                      "press t=1i2",
+                                      "press t=99999999999999999999i",
+                                      "press t=1 99999999999999999999",
+                                      "press t=NaN"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct why why = WHY_NONE;
         if (parse(bad[i], &why) == ERR_OK) fail_msg("accepted: %s", bad[i]);

@@ -56,3 +56,34 @@ void vector_set(struct vector *v, uint32_t row, const struct value *value)
     else
         v->s[row] = is_null ? (struct str){0} : value->s;
 }
+
+struct value value_widen(struct value value, enum type to)
+{
+    MUST(value.type == TYPE_NONE || type_widens(value.type, to));
+    enum type from = value.type;
+    value.type = to;
+    if (value.is_null || from == to) return value;
+    if (to == TYPE_BIGINT)
+        value.i = value.b;
+    else if (from == TYPE_BOOL)
+        value.d = value.b;
+    else
+        value.d = from == TYPE_BIGINT ? (double)value.i : (double)value.u;
+    return value;
+}
+
+enum err vector_widen(struct vector *v, enum type to, struct arena *arena)
+{
+    if (v->type == to) return ERR_OK;
+    uint32_t count = v->is_constant ? 1 : v->count;
+    struct vector wide = *v;
+    wide.type = to;
+    wide.data = arena_zero(arena, count, vector_element_bytes(to));
+    if (!wide.data) return ERR_NO_MEMORY;
+    for (uint32_t row = 0; row < count; row++) {
+        struct value value = value_widen(vector_get(v, row), to);
+        if (!value.is_null) wide.u[row] = value.u; /* both are of 8 bytes */
+    }
+    *v = wide;
+    return ERR_OK;
+}

@@ -1,8 +1,9 @@
 /* ingest.c - see ingest.h.
  *
- * On a worker: pass one reads every line and notes tables and columns that are missing. On the main loop these are
- * defined, one after the other. On the worker again: pass two fills one batch a table. Then the batches are appended and
- * the answer waits for all of them. A line with an error is counted, told and left out; the others are kept. */
+ * On a worker: pass one reads every line and notes tables and columns that are missing. On the main
+ * loop these are defined, one after the other. On the worker again: pass two fills one batch a
+ * table. Then the batches are appended and the answer waits for all of them. A line with an error
+ * is counted, told and left out; the others are kept. */
 #include "listeners/ingest.h"
 #include "data/line.h"
 #include <stdio.h>
@@ -14,12 +15,14 @@ static void refuse(struct ingest *in, uint64_t line, const struct why *why, enum
 {
     in->refused++;
     if (in->refused > INGEST_ERRORS_SHOWN) return;
-    buf_printf(&in->errors, "%sline %llu: %s", in->errors.size ? "\n" : "", (unsigned long long)line, why_text(why, err));
+    buf_printf(&in->errors, "%sline %llu: %s", in->errors.size ? "\n" : "",
+               (unsigned long long)line, why_text(why, err));
 }
 
 /* ---- tables ---- */
 
-static enum err find_table(struct ingest *in, struct str name, struct ingest_table **out, struct why *why)
+static enum err find_table(struct ingest *in, struct str name, struct ingest_table **out,
+                           struct why *why)
 {
     for (size_t i = in->table_count; i-- > 0;) {
         if (!str_is(name, in->tables[i].name)) continue;
@@ -42,7 +45,8 @@ static enum err find_table(struct ingest *in, struct str name, struct ingest_tab
     return ERR_OK;
 }
 
-static const struct column *find_column(struct ingest_table *t, const struct schema *s, uint32_t position, struct str key)
+static const struct column *find_column(struct ingest_table *t, const struct schema *s,
+                                        uint32_t position, struct str key)
 {
     const struct column *guess = position < 64 ? t->at[position] : NULL;
     if (guess && str_is(key, guess->name)) return guess;
@@ -54,16 +58,20 @@ static const struct column *find_column(struct ingest_table *t, const struct sch
 /* May a value of this type go into the column? Integers fit doubles. */
 static bool fits(enum type value, enum type column)
 {
-    return value == column || (column == TYPE_DOUBLE && (value == TYPE_BIGINT || value == TYPE_UBIGINT));
+    return value == column ||
+           (column == TYPE_DOUBLE && (value == TYPE_BIGINT || value == TYPE_UBIGINT));
 }
 
-static enum err want_column(struct ingest *in, struct ingest_table *t, const struct line_field *field, struct why *why)
+static enum err want_column(struct ingest *in, struct ingest_table *t,
+                            const struct line_field *field, struct why *why)
 {
     if (t->schema && !t->schema->open)
-        return why_set(why, ERR_NO_COLUMN, "table %s has no column \"%.*s\" and takes no new ones (spec.open: false)", t->name,
-                       (int)field->key.size, field->key.at);
+        return why_set(why, ERR_NO_COLUMN,
+                       "table %s has no column \"%.*s\" and takes no new ones (spec.open: false)",
+                       t->name, (int)field->key.size, field->key.at);
     char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
-    if (!str_copy(name, sizeof name, field->key)) return why_set(why, ERR_LIMIT, "a field's name is too long");
+    if (!str_copy(name, sizeof name, field->key))
+        return why_set(why, ERR_LIMIT, "a field's name is too long");
     (void)str_copy(ns, sizeof ns, in->ns);
     if (!t->wanted) t->wanted = t->schema ? schema_copy(t->schema) : schema_new(ns, t->name, 0);
     if (!t->wanted) return ERR_NO_MEMORY;
@@ -77,7 +85,8 @@ static enum err note_line(struct ingest *in, const struct line *line, struct why
     struct ingest_table *t;
     enum err err = find_table(in, line->measurement, &t, why);
     for (uint32_t i = 0; i < line->field_count && !err; i++)
-        if (!t->schema || !find_column(t, t->schema, i, line->fields[i].key)) err = want_column(in, t, &line->fields[i], why);
+        if (!t->schema || !find_column(t, t->schema, i, line->fields[i].key))
+            err = want_column(in, t, &line->fields[i], why);
     return err;
 }
 
@@ -95,14 +104,15 @@ static bool is_device_tag(const struct schema *s, struct str key, bool has_devic
     return !has_device_tag || str_is(key, "device");
 }
 
-static enum err device_path(struct ingest *in, const struct schema *s, const struct line *line, struct str *path,
-                            struct why *why)
+static enum err device_path(struct ingest *in, const struct schema *s, const struct line *line,
+                            struct str *path, struct why *why)
 {
     char out[1024];
     size_t size = 0;
     bool has_device_tag = false;
     struct str prefix = in->service->node_path;
-    for (uint32_t i = 0; i < line->tag_count; i++) has_device_tag |= str_is(line->tags[i].key, "device");
+    for (uint32_t i = 0; i < line->tag_count; i++)
+        has_device_tag |= str_is(line->tags[i].key, "device");
     if (prefix.size && prefix.size < sizeof out) {
         memcpy(out, prefix.at, prefix.size);
         size = prefix.size;
@@ -111,7 +121,8 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
     for (uint32_t i = 0; i < line->tag_count; i++) {
         if (!is_device_tag(s, line->tags[i].key, has_device_tag)) continue;
         struct str value = line->tags[i].value;
-        if (size + value.size + 1 > 1000) return why_set(why, ERR_LIMIT, "the device's path is longer than 1000 bytes");
+        if (size + value.size + 1 > 1000)
+            return why_set(why, ERR_LIMIT, "the device's path is longer than 1000 bytes");
         if (size) out[size++] = '/';
         memcpy(out + size, value.at, value.size);
         size += value.size;
@@ -130,12 +141,15 @@ static enum err seal(struct ingest *in, struct ingest_table *t)
     t->batch = NULL;
     bool empty = batch->row_count == 0;
     enum err err = empty ? ERR_OK : batch_seal(batch);
-    if (!err) err = mem_grow(&in->appends, &in->append_capacity, in->append_count + 1, sizeof *in->appends);
+    if (!err)
+        err =
+            mem_grow(&in->appends, &in->append_capacity, in->append_count + 1, sizeof *in->appends);
     if (err || empty) {
         batch_release(batch);
         return err;
     }
-    in->appends[in->append_count++] = (struct ingest_append){{.batch = batch, .ack = STORE_ACK_DURABLE}, in};
+    in->appends[in->append_count++] =
+        (struct ingest_append){{.batch = batch, .ack = STORE_ACK_DURABLE}, in};
     return ERR_OK;
 }
 
@@ -146,8 +160,9 @@ static enum err set_fields(struct ingest_table *t, const struct line *line, stru
         const struct column *c = find_column(t, t->schema, i, f->key);
         struct value v = f->value;
         if (!c || !fits(v.type, c->type))
-            return why_set(why, ERR_TYPE, "field \"%.*s\" is %s, column of table %s is %s", (int)f->key.size, f->key.at,
-                           type_name(v.type), t->name, c ? type_name(c->type) : "missing");
+            return why_set(why, ERR_TYPE, "field \"%.*s\" is %s, column of table %s is %s",
+                           (int)f->key.size, f->key.at, type_name(v.type), t->name,
+                           c ? type_name(c->type) : "missing");
         if (v.type != c->type) v.d = v.type == TYPE_BIGINT ? (double)v.i : (double)v.u;
         v.type = c->type;
         enum err err = batch_set(t->batch, c, &v);
@@ -167,9 +182,11 @@ static enum err add_line(struct ingest *in, const struct line *line, struct why 
     if (!err) err = device_path(in, t->schema, line, &path, why);
     if (err) return err;
     for (int tries = 0; tries < 2; tries++) {
-        if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight))) return ERR_NO_MEMORY;
+        if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
+            return ERR_NO_MEMORY;
         err = batch_add_device(t->batch, path, line->tags, line->tag_count, &device);
-        if (!err) err = batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
+        if (!err)
+            err = batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
         if (err != ERR_LIMIT) break;
         if ((err = seal(in, t))) return err;
     }
@@ -182,7 +199,8 @@ static enum err add_line(struct ingest *in, const struct line *line, struct why 
     return err;
 }
 
-static void each_line(struct ingest *in, enum err (*use)(struct ingest *in, const struct line *line, struct why *why),
+static void each_line(struct ingest *in,
+                      enum err (*use)(struct ingest *in, const struct line *line, struct why *why),
                       bool tell)
 {
     struct str rest = in->text, text;
@@ -270,7 +288,8 @@ static void on_defined(struct completion *c)
     struct ingest *in = (struct ingest *)(void *)((char *)c - offsetof(struct ingest, define));
     schema_release(in->define.result);
     in->define.result = NULL;
-    /* A conflict means that another writer was faster: what it made is looked at in the next round. */
+    /* A conflict means that another writer was faster: what it made is looked at in the next round.
+     */
     if (c->err && c->err != ERR_CONFLICT && c->err != ERR_EXISTS) {
         in->append_err = c->err;
         in->append_why = c->why;
@@ -281,7 +300,8 @@ static void on_defined(struct completion *c)
 
 static void note_on_worker(struct job *job);
 
-/* Main loop: defines the next table that needs it; after the last, looks again or goes on to the rows. */
+/* Main loop: defines the next table that needs it; after the last, looks again or goes on to the
+ * rows. */
 static void next_define(struct ingest *in)
 {
     struct context *context = in->service->context;

@@ -18,8 +18,8 @@ static void on_done(struct completion *c)
     } else {
         struct buf out = BUF_EMPTY, text = BUF_EMPTY;
         metric_add(w->ingest.service->context, METRIC_ROWS_REFUSED, w->ingest.refused);
-        buf_printf(&text, "partial write: %llu of %llu lines refused: ", (unsigned long long)w->ingest.refused,
-                   (unsigned long long)w->ingest.lines);
+        buf_printf(&text, "partial write: %llu of %llu lines refused: ",
+                   (unsigned long long)w->ingest.refused, (unsigned long long)w->ingest.lines);
         buf_add_str(&text, buf_str(&w->ingest.errors));
         buf_add_text(&out, "{\"error\":");
         buf_add_json(&out, buf_str(&text));
@@ -37,8 +37,14 @@ static enum err read_precision(struct http_exchange *exchange, int64_t *unit_ns,
     static const struct {
         const char *name;
         int64_t ns;
-    } units[] = {{"ns", 1}, {"n", 1}, {"us", 1000}, {"u", 1000}, {"ms", 1000000}, {"s", 1000000000},
-                 {"m", INT64_C(60000000000)}, {"h", INT64_C(3600000000000)}};
+    } units[] = {{"ns", 1},
+                 {"n", 1},
+                 {"us", 1000},
+                 {"u", 1000},
+                 {"ms", 1000000},
+                 {"s", 1000000000},
+                 {"m", INT64_C(60000000000)},
+                 {"h", INT64_C(3600000000000)}};
     struct str text;
     *unit_ns = 1;
     if (!http_query(exchange, "precision", &text)) return ERR_OK;
@@ -47,7 +53,8 @@ static enum err read_precision(struct http_exchange *exchange, int64_t *unit_ns,
         *unit_ns = units[i].ns;
         return ERR_OK;
     }
-    return why_set(why, ERR_INVALID, "precision=%.*s: must be ns, us, ms, s, m or h", (int)text.size, text.at);
+    return why_set(why, ERR_INVALID, "precision=%.*s: must be ns, us, ms, s, m or h",
+                   (int)text.size, text.at);
 }
 
 void api_write(struct http_exchange *exchange, void *arg)
@@ -64,7 +71,8 @@ void api_write(struct http_exchange *exchange, void *arg)
     w->ingest.service = arg;
     w->ingest.identity = api_identity(exchange);
     w->ingest.text = http_request_of(exchange)->body;
-    if (!http_query(exchange, "db", &w->ingest.ns) || !w->ingest.ns.size) w->ingest.ns = STR("default");
+    if (!http_query(exchange, "db", &w->ingest.ns) || !w->ingest.ns.size)
+        w->ingest.ns = STR("default");
     completion_init(&w->ingest.completion, w->ingest.service->context->main, on_done);
     ingest_start(&w->ingest);
 }

@@ -1,16 +1,22 @@
 /* live.c - see live.h.
  *
- * The store tells of applied batches on the log task; while nobody looks that costs one relaxed load. Else the batch is
- * shared and posted to the main loop, at most LIVE_BATCHES_MAX at a time: the log task never waits for a viewer. */
+ * The store tells of applied batches on the log task; while nobody looks that costs one relaxed
+ * load. Else the batch is shared and posted to the main loop, at most LIVE_BATCHES_MAX at a time:
+ * the log task never waits for a viewer. */
 #include "listeners/live.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
 #include <string.h>
 
-enum { VIEWERS_MAX = 64, FILTERS_MAX = 1000, LIVE_BATCHES_MAX = 256, LIVE_QUEUE_BYTES = 1024 * 1024 };
+enum {
+    VIEWERS_MAX = 64,
+    FILTERS_MAX = 1000,
+    LIVE_BATCHES_MAX = 256,
+    LIVE_QUEUE_BYTES = 1024 * 1024
+};
 
 struct filter {
-    struct str device, table; /* "" = any */
+    struct str device, table;     /* "" = any */
     struct field_strings columns; /* none = all */
 };
 
@@ -66,7 +72,8 @@ static void add_cell(struct buf *out, const struct column *column, const struct 
     buf_free(&key);
 }
 
-static void add_row(struct buf *out, const struct batch *batch, uint32_t row, const struct filter *filter)
+static void add_row(struct buf *out, const struct batch *batch, uint32_t row,
+                    const struct filter *filter)
 {
     buf_add_text(out, out->size > 9 ? ",{\"table\":" : "{\"table\":");
     buf_add_json(out, str_of(batch->schema->name));
@@ -83,7 +90,8 @@ static void add_row(struct buf *out, const struct batch *batch, uint32_t row, co
     buf_add_char(out, '}');
 }
 
-static const struct filter *find_filter(const struct viewer *v, const struct batch *batch, uint32_t row)
+static const struct filter *find_filter(const struct viewer *v, const struct batch *batch,
+                                        uint32_t row)
 {
     struct str path = batch->devices[batch->device[row]].path;
     for (size_t i = 0; i < v->filter_count; i++) {
@@ -107,7 +115,9 @@ static void show(struct viewer *v, const struct batch *batch)
     struct buf out = BUF_EMPTY;
     uint64_t rows = 0;
     if (!v->everything && !v->filter_count) return;
-    if (access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns), str_of(batch->schema->name), NULL)) return;
+    if (access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns),
+                     str_of(batch->schema->name), NULL))
+        return;
     if (v->dropped) send_dropped(v);
     buf_add_text(&out, "{\"rows\":[");
     for (uint32_t row = 0; row < batch->row_count; row++) {
@@ -117,7 +127,8 @@ static void show(struct viewer *v, const struct batch *batch)
         rows++;
     }
     buf_add_text(&out, "]}");
-    bool sent = rows == 0 || (!buf_failed(&out) && websocket_send(v->socket, true, buf_str(&out), LIVE_QUEUE_BYTES));
+    bool sent = rows == 0 || (!buf_failed(&out) &&
+                              websocket_send(v->socket, true, buf_str(&out), LIVE_QUEUE_BYTES));
     if (!sent) {
         v->dropped += rows;
         metric_add(v->live->service->context, METRIC_LIVE_DROPPED, rows);
@@ -156,13 +167,15 @@ static void on_applied(void *arg, struct batch *batch) /* log task */
 
 /* ---- viewers ---- */
 
-static enum err read_filter(struct viewer *v, const struct doc *doc, struct filter *filter, struct why *why)
+static enum err read_filter(struct viewer *v, const struct doc *doc, struct filter *filter,
+                            struct why *why)
 {
     const struct doc *columns = doc_get(doc, "columns");
     filter->device = doc_text(doc_get(doc, "device"));
     filter->table = doc_text(doc_get(doc, "table"));
     if (!columns) return ERR_OK;
-    if (columns->kind != DOC_LIST) return why_set(why, ERR_INVALID, "subscribe: columns must be a list");
+    if (columns->kind != DOC_LIST)
+        return why_set(why, ERR_INVALID, "subscribe: columns must be a list");
     filter->columns.items = arena_alloc(&v->arena, columns->count * sizeof *filter->columns.items);
     if (!filter->columns.items) return ERR_NO_MEMORY;
     for (size_t i = 0; i < columns->count; i++)
@@ -184,11 +197,14 @@ static enum err subscribe(struct viewer *v, struct str message, struct why *why)
         return ERR_OK;
     }
     if (!list || list->kind != DOC_LIST || list->count > FILTERS_MAX)
-        return why_set(why, ERR_INVALID, "send {\"subscribe\": \"*\"} or a list of at most %d {device, table, columns}",
-                       FILTERS_MAX);
+        return why_set(
+            why, ERR_INVALID,
+            "send {\"subscribe\": \"*\"} or a list of at most %d {device, table, columns}",
+            FILTERS_MAX);
     v->filters = arena_zero(&v->arena, list->count, sizeof *v->filters);
     if (!v->filters) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < list->count && !err; i++) err = read_filter(v, list->items[i].value, &v->filters[i], why);
+    for (size_t i = 0; i < list->count && !err; i++)
+        err = read_filter(v, list->items[i].value, &v->filters[i], why);
     if (!err) v->filter_count = list->count;
     return err;
 }
@@ -197,7 +213,8 @@ static void on_message(void *owner, bool is_text, struct str message)
 {
     struct viewer *v = owner;
     struct why why = WHY_NONE;
-    enum err err = is_text ? subscribe(v, message, &why) : why_set(&why, ERR_INVALID, "send text messages");
+    enum err err =
+        is_text ? subscribe(v, message, &why) : why_set(&why, ERR_INVALID, "send text messages");
     struct buf out = BUF_EMPTY;
     if (err) {
         buf_printf(&out, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(err));

@@ -4,9 +4,10 @@
  *   {"subscribe": "*"}                                                  everything it may query
  *   {"subscribe": [{"device": "line1/press01", "table": "press", "columns": ["temperature"]}, …]}
  *   {"subscribe": []}                                                   nothing
- * (`table` and `columns` may be left out.) The node sends {"rows": [{"table", "device", "time", "<column>": value,
- * "<column>@q": "BadTimeout"}, …]}: absent cells are left out, a quality is sent where it is not good. A viewer that is
- * too slow misses rows: they are counted and told with {"dropped": n}. */
+ * (`table` and `columns` may be left out.) The node sends {"rows": [{"table", "device", "time",
+ * "<column>": value,
+ * "<column>@q": "BadTimeout"}, …]}: absent cells are left out, a quality is sent where it is not
+ * good. A viewer that is too slow misses rows: they are counted and told with {"dropped": n}. */
 #ifndef LISTENERS_LIVE_H
 #define LISTENERS_LIVE_H
 

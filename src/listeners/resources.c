@@ -1,8 +1,8 @@
 /* resources.c - create, replace, patch, delete.
  *
- * Changes pass one by one through a queue: checked against the registry as it is at their turn, made durable, then put
- * into the registry (which tells the collector and the watches), then answered. So what a client was told is on disk, and
- * two changes never cross. */
+ * Changes pass one by one through a queue: checked against the registry as it is at their turn,
+ * made durable, then put into the registry (which tells the collector and the watches), then
+ * answered. So what a client was told is on disk, and two changes never cross. */
 #include "listeners/resources_priv.h"
 #include "base/num.h"
 #include <stdio.h>
@@ -17,10 +17,12 @@ struct reason {
 };
 
 static const struct reason reasons[] = {
-    {ERR_NOT_FOUND, 404, "NotFound"},      {ERR_EXISTS, 409, "AlreadyExists"},  {ERR_CONFLICT, 409, "Conflict"},
-    {ERR_INVALID, 422, "Invalid"},         {ERR_SYNTAX, 400, "BadRequest"},     {ERR_FORBIDDEN, 403, "Forbidden"},
-    {ERR_READ_ONLY, 403, "Forbidden"},     {ERR_GONE, 410, "Expired"},          {ERR_LIMIT, 413, "RequestEntityTooLarge"},
-    {ERR_UNSUPPORTED, 415, "UnsupportedMediaType"}, {ERR_BUSY, 429, "TooManyRequests"},
+    {ERR_NOT_FOUND, 404, "NotFound"},          {ERR_EXISTS, 409, "AlreadyExists"},
+    {ERR_CONFLICT, 409, "Conflict"},           {ERR_INVALID, 422, "Invalid"},
+    {ERR_SYNTAX, 400, "BadRequest"},           {ERR_FORBIDDEN, 403, "Forbidden"},
+    {ERR_READ_ONLY, 403, "Forbidden"},         {ERR_GONE, 410, "Expired"},
+    {ERR_LIMIT, 413, "RequestEntityTooLarge"}, {ERR_UNSUPPORTED, 415, "UnsupportedMediaType"},
+    {ERR_BUSY, 429, "TooManyRequests"},
 };
 
 static struct reason reason_of(enum err err)
@@ -44,13 +46,16 @@ static void add_causes(struct buf *out, const struct problems *problems)
     buf_add_char(out, ']');
 }
 
-void resources_fail(struct http_exchange *exchange, const struct resource_target *target, enum err err,
-                    const struct why *why, const struct problems *problems)
+void resources_fail(struct http_exchange *exchange, const struct resource_target *target,
+                    enum err err, const struct why *why, const struct problems *problems)
 {
     struct reason reason = reason_of(err);
     struct buf out = BUF_EMPTY;
-    buf_printf(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"reason\":\"%s\","
-                     "\"code\":%d,\"message\":", reason.reason, reason.status);
+    buf_printf(
+        &out,
+        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"reason\":\"%s\","
+        "\"code\":%d,\"message\":",
+        reason.reason, reason.status);
     buf_add_json(&out, str_of(why_text(why, err)));
     buf_add_text(&out, ",\"details\":{");
     if (target) {
@@ -65,7 +70,8 @@ void resources_fail(struct http_exchange *exchange, const struct resource_target
     buf_free(&out);
 }
 
-bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name, struct resource_target *target)
+bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name,
+                      struct resource_target *target)
 {
     const struct http_request *request = http_request_of(exchange);
     size_t at = has_ns ? 1 : 0;
@@ -78,8 +84,9 @@ bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name
         const char *names[KIND_COUNT];
         for (int k = 0; k < KIND_COUNT; k++) names[k] = resource_kinds[k].plural;
         int nearest = str_nearest(plural, names, KIND_COUNT);
-        why_set(&why, ERR_NOT_FOUND, "there is no resource type '%.*s'%s%s%s", (int)plural.size, plural.at,
-                nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
+        why_set(&why, ERR_NOT_FOUND, "there is no resource type '%.*s'%s%s%s", (int)plural.size,
+                plural.at, nearest >= 0 ? "; did you mean " : "",
+                nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
         resources_fail(exchange, NULL, ERR_NOT_FOUND, &why, NULL);
         return false;
     }
@@ -89,11 +96,12 @@ bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name
     return true;
 }
 
-bool resources_allowed(struct http_exchange *exchange, enum access_verb verb, const struct resource_target *target)
+bool resources_allowed(struct http_exchange *exchange, enum access_verb verb,
+                       const struct resource_target *target)
 {
     struct why why = WHY_NONE;
-    enum err err =
-        access_check(api_identity(exchange), verb, resource_kinds[target->kind].name, target->ns, target->name, &why);
+    enum err err = access_check(api_identity(exchange), verb, resource_kinds[target->kind].name,
+                                target->ns, target->name, &why);
     if (err) resources_fail(exchange, target, err, &why, NULL);
     return !err;
 }
@@ -112,15 +120,33 @@ void resources_write_document(struct buf *out, const struct resource *resource)
 
 /* ---- the change queue ---- */
 
+/* Who changed what, also when it was refused. */
+static void note(struct change *change, enum err err, const struct why *why)
+{
+    const struct identity *who = api_identity(change->exchange);
+    struct audit_entry entry = {.user = str_of(who->user),
+                                .verb = str_of(access_verb_name(change->verb)),
+                                .kind = str_of(resource_kinds[change->target.kind].name),
+                                .ns = change->target.ns,
+                                .path = change->target.name,
+                                .outcome = err ? str_of(why_text(why, err)) : STR("ok")};
+    struct service *service = change->resources->service;
+    if (!change->dry_run && audit_append(service->audit, &entry))
+        diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
+}
+
 static void finish(struct change *change, enum err err, const struct why *why)
 {
     struct http_exchange *exchange = change->exchange;
+    note(change, err, why);
     struct buf out = BUF_EMPTY;
     if (err) {
         resources_fail(exchange, &change->target, err, why, &change->problems);
     } else if (change->verb == VERB_DELETE) {
-        buf_add_text(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"details\":{"
-                           "\"group\":\"millrace.io\",\"kind\":");
+        buf_add_text(
+            &out,
+            "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"details\":{"
+            "\"group\":\"millrace.io\",\"kind\":");
         buf_add_json(&out, str_of(resource_kinds[change->target.kind].plural));
         buf_add_text(&out, ",\"name\":");
         buf_add_json(&out, change->target.name);
@@ -128,7 +154,8 @@ static void finish(struct change *change, enum err err, const struct why *why)
         http_reply(exchange, 200, "application/json", buf_str(&out));
     } else {
         resources_write_document(&out, change->resource);
-        http_reply(exchange, change->verb == VERB_CREATE ? 201 : 200, "application/json", buf_str(&out));
+        http_reply(exchange, change->verb == VERB_CREATE ? 201 : 200, "application/json",
+                   buf_str(&out));
     }
     buf_free(&out);
     resource_release(change->resource);
@@ -145,7 +172,8 @@ static void on_durable(struct completion *c)
     struct registry *registry = r->service->registry;
     enum err err = c->err;
     if (!err && change->verb == VERB_DELETE)
-        (void)registry_remove(registry, change->target.kind, change->target.ns, change->target.name);
+        (void)registry_remove(registry, change->target.kind, change->target.ns,
+                              change->target.name);
     else if (!err)
         err = registry_restore(registry, resource_share(change->resource));
     r->current = NULL;
@@ -154,7 +182,8 @@ static void on_durable(struct completion *c)
 }
 
 /* The document to become, read from what the client sent and what there is. */
-static enum err read_document(struct change *change, const struct resource *old, struct doc **doc, struct why *why)
+static enum err read_document(struct change *change, const struct resource *old, struct doc **doc,
+                              struct why *why)
 {
     struct arena *arena = http_arena(change->exchange);
     struct doc *body = NULL;
@@ -175,31 +204,35 @@ static enum err check_version(const struct doc *doc, const struct resource *old,
     struct str given = doc_text(doc_find(doc, "metadata.resourceVersion"));
     uint64_t version;
     if (!given.size) return ERR_OK;
-    if (!num_parse_u64(given, &version)) return why_set(why, ERR_INVALID, "metadata.resourceVersion is not a version");
+    if (!num_parse_u64(given, &version))
+        return why_set(why, ERR_INVALID, "metadata.resourceVersion is not a version");
     if (!old || version == old->version) return ERR_OK;
-    return why_set(why, ERR_CONFLICT, "the object has been modified (resourceVersion is %llu, not %llu); apply your changes "
-                   "to the latest version and try again", (unsigned long long)old->version, (unsigned long long)version);
+    return why_set(
+        why, ERR_CONFLICT,
+        "the object has been modified (resourceVersion is %llu, not %llu); apply your changes "
+        "to the latest version and try again",
+        (unsigned long long)old->version, (unsigned long long)version);
 }
 
 static enum err check_owner(const struct resource *old, struct why *why)
 {
     if (!old || old->owner != OWNER_FILE) return ERR_OK;
-    return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the file %s: change it there", resource_kinds[old->kind].name,
-                   (int)old->name.size, old->name.at, old->file);
+    return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the file %s: change it there",
+                   resource_kinds[old->kind].name, (int)old->name.size, old->name.at, old->file);
 }
 
 static enum err check_names(struct change *change, const struct resource *now, struct why *why)
 {
     struct resource_target *t = &change->target;
     if (now->kind != t->kind)
-        return why_set(why, ERR_INVALID, "the document is a %s, the path says %s", resource_kinds[now->kind].name,
-                       resource_kinds[t->kind].plural);
+        return why_set(why, ERR_INVALID, "the document is a %s, the path says %s",
+                       resource_kinds[now->kind].name, resource_kinds[t->kind].plural);
     if (t->name.size && !str_equal(now->name, t->name))
-        return why_set(why, ERR_INVALID, "metadata.name is %.*s, the path says %.*s", (int)now->name.size, now->name.at,
-                       (int)t->name.size, t->name.at);
+        return why_set(why, ERR_INVALID, "metadata.name is %.*s, the path says %.*s",
+                       (int)now->name.size, now->name.at, (int)t->name.size, t->name.at);
     if (!str_equal(now->ns, t->ns))
-        return why_set(why, ERR_INVALID, "metadata.namespace is %.*s, the path says %.*s", (int)now->ns.size, now->ns.at,
-                       (int)t->ns.size, t->ns.at);
+        return why_set(why, ERR_INVALID, "metadata.namespace is %.*s, the path says %.*s",
+                       (int)now->ns.size, now->ns.at, (int)t->ns.size, t->ns.at);
     t->name = now->name;
     return ERR_OK;
 }
@@ -208,11 +241,14 @@ static enum err build(struct change *change, struct why *why)
 {
     struct registry *registry = change->resources->service->registry;
     const struct resource *old =
-        change->target.name.size ? registry_get(registry, change->target.kind, change->target.ns, change->target.name) : NULL;
+        change->target.name.size
+            ? registry_get(registry, change->target.kind, change->target.ns, change->target.name)
+            : NULL;
     struct doc *doc = NULL;
     if (!old && (change->is_patch || change->verb == VERB_DELETE))
-        return why_set(why, ERR_NOT_FOUND, "%s \"%.*s\" not found", resource_kinds[change->target.kind].plural,
-                       (int)change->target.name.size, change->target.name.at);
+        return why_set(why, ERR_NOT_FOUND, "%s \"%.*s\" not found",
+                       resource_kinds[change->target.kind].plural, (int)change->target.name.size,
+                       change->target.name.at);
     enum err err = check_owner(old, why);
     if (err) return err;
     if (change->verb == VERB_DELETE) {
@@ -225,13 +261,14 @@ static enum err build(struct change *change, struct why *why)
     if (err) return err;
     collect_check(registry, change->resource, &change->problems);
     if (change->problems.first)
-        return why_set(why, ERR_INVALID, "%s \"%.*s\" is invalid: %s: %s", resource_kinds[change->target.kind].name,
-                       (int)change->target.name.size, change->target.name.at, change->problems.first->path,
+        return why_set(why, ERR_INVALID, "%s \"%.*s\" is invalid: %s: %s",
+                       resource_kinds[change->target.kind].name, (int)change->target.name.size,
+                       change->target.name.at, change->problems.first->path,
                        change->problems.first->text);
     old = registry_get(registry, change->target.kind, change->target.ns, change->target.name);
     if (old && change->verb == VERB_CREATE)
-        return why_set(why, ERR_EXISTS, "%s \"%.*s\" already exists", resource_kinds[old->kind].plural, (int)old->name.size,
-                       old->name.at);
+        return why_set(why, ERR_EXISTS, "%s \"%.*s\" already exists",
+                       resource_kinds[old->kind].plural, (int)old->name.size, old->name.at);
     return check_version(doc, old, why);
 }
 
@@ -244,10 +281,11 @@ static void next_change(struct resources *r)
         r->first = change->next;
         if (!r->first) r->last = NULL;
         enum err err = build(change, &why);
-        bool changes = !err && (change->verb == VERB_DELETE || registry_prepare(r->service->registry, change->resource));
+        bool changes = !err && (change->verb == VERB_DELETE ||
+                                registry_prepare(r->service->registry, change->resource));
         if (!err && !changes) { /* what it says is so already: show that */
-            const struct resource *now = registry_get(r->service->registry, change->target.kind, change->target.ns,
-                                                      change->target.name);
+            const struct resource *now = registry_get(r->service->registry, change->target.kind,
+                                                      change->target.ns, change->target.name);
             struct resource *same = resource_share(now);
             resource_release(change->resource);
             change->resource = same;
@@ -265,8 +303,8 @@ static void next_change(struct resources *r)
     }
 }
 
-static void submit(struct http_exchange *exchange, struct service *service, const struct resource_target *target,
-                   enum access_verb verb, bool is_patch)
+static void submit(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target, enum access_verb verb, bool is_patch)
 {
     struct resources *r = service->resources;
     struct str dry_run;
@@ -320,7 +358,8 @@ void resources_object(struct http_exchange *exchange, void *arg)
         submit(exchange, arg, &target, VERB_UPDATE, true);
     } else {
         struct why why = WHY_NONE;
-        why_set(&why, ERR_UNSUPPORTED, "the patch type '%.*s' is not supported: use application/merge-patch+json",
+        why_set(&why, ERR_UNSUPPORTED,
+                "the patch type '%.*s' is not supported: use application/merge-patch+json",
                 (int)type.size, type.at ? type.at : "");
         resources_fail(exchange, &target, ERR_UNSUPPORTED, &why, NULL);
     }

@@ -1,15 +1,18 @@
-/* resources_discovery.c - what a Kubernetes client asks first: version, groups, resource types, OpenAPI. */
+/* resources_discovery.c - what a Kubernetes client asks first: version, groups, resource types,
+ * OpenAPI. */
 #include "listeners/resources_priv.h"
 #include <string.h>
 
 void resources_version(struct http_exchange *exchange, void *arg)
 {
     (void)arg;
-    /* major/minor are those of the Kubernetes API conventions that clients compare with their own. */
-    http_reply(exchange, 200, "application/json",
-               STR("{\"major\":\"1\",\"minor\":\"20\",\"gitVersion\":\"v1.20.0+millrace-" MILLRACE_VERSION
-                   "\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"1970-01-01T00:00:00Z\","
-                   "\"goVersion\":\"none\",\"compiler\":\"cc\",\"platform\":\"linux\"}"));
+    /* major/minor are those of the Kubernetes API conventions that clients compare with their own.
+     */
+    http_reply(
+        exchange, 200, "application/json",
+        STR("{\"major\":\"1\",\"minor\":\"20\",\"gitVersion\":\"v1.20.0+millrace-" MILLRACE_VERSION
+            "\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"1970-01-01T00:00:00Z\","
+            "\"goVersion\":\"none\",\"compiler\":\"cc\",\"platform\":\"linux\"}"));
 }
 
 void resources_api(struct http_exchange *exchange, void *arg)
@@ -19,8 +22,8 @@ void resources_api(struct http_exchange *exchange, void *arg)
                STR("{\"kind\":\"APIVersions\",\"versions\":[],\"serverAddressByClientCIDRs\":[]}"));
 }
 
-#define GROUP                                                                                                          \
-    "\"name\":\"millrace.io\",\"versions\":[{\"groupVersion\":\"millrace.io/v1\",\"version\":\"v1\"}],"                \
+#define GROUP                                                                                           \
+    "\"name\":\"millrace.io\",\"versions\":[{\"groupVersion\":\"millrace.io/v1\",\"version\":\"v1\"}]," \
     "\"preferredVersion\":{\"groupVersion\":\"millrace.io/v1\",\"version\":\"v1\"}"
 
 void resources_apis(struct http_exchange *exchange, void *arg)
@@ -33,19 +36,25 @@ void resources_apis(struct http_exchange *exchange, void *arg)
 void resources_group(struct http_exchange *exchange, void *arg)
 {
     (void)arg;
-    http_reply(exchange, 200, "application/json", STR("{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," GROUP "}"));
+    http_reply(exchange, 200, "application/json",
+               STR("{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," GROUP "}"));
 }
 
 void resources_group_version(struct http_exchange *exchange, void *arg)
 {
     (void)arg;
     struct buf out = BUF_EMPTY;
-    buf_add_text(&out, "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"millrace.io/v1\",\"resources\":[");
+    buf_add_text(
+        &out,
+        "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"millrace.io/v1\",\"resources\":[");
     for (int k = 0; k < KIND_COUNT; k++) {
         const struct kind_info *info = &resource_kinds[k];
-        buf_printf(&out, "%s{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",\"verbs\":[\"create\","
-                         "\"delete\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]",
-                   k ? "," : "", info->plural, info->singular, info->namespaced ? "true" : "false", info->name);
+        buf_printf(
+            &out,
+            "%s{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",\"verbs\":[\"create\","
+            "\"delete\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]",
+            k ? "," : "", info->plural, info->singular, info->namespaced ? "true" : "false",
+            info->name);
         if (info->short_name[0]) buf_printf(&out, ",\"shortNames\":[\"%s\"]", info->short_name);
         buf_add_char(&out, '}');
     }
@@ -104,20 +113,27 @@ void resources_openapi(struct http_exchange *exchange, void *arg)
     struct str accept = http_header(http_request_of(exchange), "accept");
     static const char protobuf[] = "application/com.github.proto-openapi.spec.v2";
     if (accept.size && memmem(accept.at, accept.size, protobuf, sizeof protobuf - 1)) {
-        http_reply(exchange, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", STR(""));
+        http_reply(exchange, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+                   STR(""));
         return;
     }
     struct buf out = BUF_EMPTY;
-    buf_add_text(&out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Millrace\",\"version\":\"" MILLRACE_VERSION
-                       "\"},\"paths\":{},\"definitions\":{");
+    buf_add_text(
+        &out,
+        "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Millrace\",\"version\":\"" MILLRACE_VERSION
+        "\"},\"paths\":{},\"definitions\":{");
     for (int k = 0; k < KIND_COUNT; k++) {
         const struct kind_info *info = &resource_kinds[k];
-        buf_printf(&out, "%s\"io.millrace.v1.%s\":{\"type\":\"object\",\"description\":", k ? "," : "", info->name);
-        buf_add_json(&out, str_of(info->help_en));
-        buf_printf(&out, ",\"x-kubernetes-group-version-kind\":[{\"group\":\"millrace.io\",\"version\":\"v1\",\"kind\":\"%s\"}],"
-                         "\"properties\":{\"apiVersion\":{\"type\":\"string\"},\"kind\":{\"type\":\"string\"},"
-                         "\"metadata\":{\"type\":\"object\"},\"spec\":{",
+        buf_printf(&out,
+                   "%s\"io.millrace.v1.%s\":{\"type\":\"object\",\"description\":", k ? "," : "",
                    info->name);
+        buf_add_json(&out, str_of(info->help_en));
+        buf_printf(
+            &out,
+            ",\"x-kubernetes-group-version-kind\":[{\"group\":\"millrace.io\",\"version\":\"v1\",\"kind\":\"%s\"}],"
+            "\"properties\":{\"apiVersion\":{\"type\":\"string\"},\"kind\":{\"type\":\"string\"},"
+            "\"metadata\":{\"type\":\"object\"},\"spec\":{",
+            info->name);
         add_fields(&out, info->fields);
         buf_add_text(&out, "},\"status\":{\"type\":\"object\"}}}");
     }

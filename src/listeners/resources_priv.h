@@ -45,8 +45,10 @@ struct resources {
     size_t watch_count;
 };
 
-void resources_list(struct http_exchange *exchange, struct service *service, const struct resource_target *target);
-void resources_get(struct http_exchange *exchange, struct service *service, const struct resource_target *target);
+void resources_list(struct http_exchange *exchange, struct service *service,
+                    const struct resource_target *target);
+void resources_get(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target);
 void resources_on_change(void *resources, const struct resource *old, const struct resource *now);
 void resources_end_watches(struct resources *resources);
 

@@ -7,7 +7,8 @@
 
 /* ---- selectors ---- */
 
-enum err resources_selector(struct http_exchange *exchange, struct resource_selector *selector, struct why *why)
+enum err resources_selector(struct http_exchange *exchange, struct resource_selector *selector,
+                            struct why *why)
 {
     struct str fields;
     *selector = (struct resource_selector){0};
@@ -16,7 +17,8 @@ enum err resources_selector(struct http_exchange *exchange, struct resource_sele
     if (!str_starts(fields, "metadata.name="))
         return why_set(why, ERR_INVALID, "fieldSelector: only metadata.name=NAME is supported");
     selector->name = (struct str){fields.at + 14, fields.size - 14};
-    if (selector->name.size && selector->name.at[0] == '=') selector->name.at++, selector->name.size--;
+    if (selector->name.size && selector->name.at[0] == '=')
+        selector->name.at++, selector->name.size--;
     return ERR_OK;
 }
 
@@ -71,16 +73,23 @@ static const struct {
     enum resource_kind kind;
     const char *header, *path;
 } table_columns[] = {
-    {KIND_CONNECTION, "Driver", "driver"}, {KIND_CONNECTION, "Endpoint", "endpoint"},
-    {KIND_TABLE, "SQL name", "name"},      {KIND_TABLE, "Retention", "retention"},
-    {KIND_DEVICE, "Path", "path"},         {KIND_DEVICE, "Table", "table"},
-    {KIND_DEVICE, "Connection", "connection"}, {KIND_DEVICE, "Interval", "interval"},
+    {KIND_CONNECTION, "Driver", "driver"},
+    {KIND_CONNECTION, "Endpoint", "endpoint"},
+    {KIND_TABLE, "SQL name", "name"},
+    {KIND_TABLE, "Retention", "retention"},
+    {KIND_DEVICE, "Path", "path"},
+    {KIND_DEVICE, "Table", "table"},
+    {KIND_DEVICE, "Connection", "connection"},
+    {KIND_DEVICE, "Interval", "interval"},
 };
 enum { TABLE_COLUMN_COUNT = sizeof table_columns / sizeof table_columns[0] };
 
 static void add_column(struct buf *out, const char *name, const char *format)
 {
-    buf_printf(out, "{\"name\":\"%s\",\"type\":\"string\",\"format\":\"%s\",\"description\":\"\",\"priority\":0}", name, format);
+    buf_printf(
+        out,
+        "{\"name\":\"%s\",\"type\":\"string\",\"format\":\"%s\",\"description\":\"\",\"priority\":0}",
+        name, format);
 }
 
 /* "35s", "12m", "5h", "3d": as kubectl prints ages. */
@@ -110,19 +119,24 @@ static void add_row(struct buf *out, const struct resource *r, int64_t now_ns)
     buf_add_char(out, ',');
     add_age(out, now_ns - r->created_ns);
     time_format(r->created_ns - r->created_ns % TIME_NS_PER_S, created);
-    buf_add_text(out, "],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":");
+    buf_add_text(
+        out,
+        "],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":");
     buf_add_json(out, r->name);
     buf_add_text(out, ",\"namespace\":");
     buf_add_json(out, r->ns);
-    buf_printf(out, ",\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"}}}", r->uid,
-               (unsigned long long)r->version, created);
+    buf_printf(out, ",\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"}}}",
+               r->uid, (unsigned long long)r->version, created);
 }
 
-void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list, size_t count,
-                           uint64_t version, bool with_columns, int64_t now_ns)
+void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
+                           size_t count, uint64_t version, bool with_columns, int64_t now_ns)
 {
-    buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
-                    "\"columnDefinitions\":[", (unsigned long long)version);
+    buf_printf(
+        out,
+        "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
+        "\"columnDefinitions\":[",
+        (unsigned long long)version);
     if (with_columns) {
         add_column(out, "Name", "name");
         for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
@@ -143,20 +157,22 @@ void resources_write_table(struct buf *out, enum resource_kind kind, struct reso
 
 /* ---- get and list ---- */
 
-void resources_get(struct http_exchange *exchange, struct service *service, const struct resource_target *target)
+void resources_get(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target)
 {
     struct buf out = BUF_EMPTY;
     if (!resources_allowed(exchange, VERB_GET, target)) return;
     struct resource *r = registry_get(service->registry, target->kind, target->ns, target->name);
     if (!r) {
         struct why why = WHY_NONE;
-        why_set(&why, ERR_NOT_FOUND, "%s.millrace.io \"%.*s\" not found", resource_kinds[target->kind].plural,
-                (int)target->name.size, target->name.at);
+        why_set(&why, ERR_NOT_FOUND, "%s.millrace.io \"%.*s\" not found",
+                resource_kinds[target->kind].plural, (int)target->name.size, target->name.at);
         resources_fail(exchange, target, ERR_NOT_FOUND, &why, NULL);
         return;
     }
     if (resources_wants_table(http_request_of(exchange)))
-        resources_write_table(&out, target->kind, &r, 1, r->version, true, context_wall_ns(service->context));
+        resources_write_table(&out, target->kind, &r, 1, r->version, true,
+                              context_wall_ns(service->context));
     else
         resources_write_document(&out, r);
     http_reply(exchange, 200, "application/json", buf_str(&out));
@@ -173,8 +189,9 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* All selected resources in order of namespace and name, in the exchange's arena. */
-static bool gather(struct http_exchange *exchange, struct service *service, const struct resource_target *target,
-                   const struct resource_selector *selector, struct resource ***list, size_t *count)
+static bool gather(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target, const struct resource_selector *selector,
+                   struct resource ***list, size_t *count)
 {
     size_t at = 0, total = 0;
     for (; registry_next(service->registry, target->kind, &at);) total++;
@@ -187,11 +204,14 @@ static bool gather(struct http_exchange *exchange, struct service *service, cons
     return true;
 }
 
-static void write_list(struct buf *out, enum resource_kind kind, struct resource *const *list, size_t count,
-                       uint64_t version)
+static void write_list(struct buf *out, enum resource_kind kind, struct resource *const *list,
+                       size_t count, uint64_t version)
 {
-    buf_printf(out, "{\"kind\":\"%sList\",\"apiVersion\":\"" RESOURCE_API_VERSION "\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
-                    "\"items\":[", resource_kinds[kind].name, (unsigned long long)version);
+    buf_printf(out,
+               "{\"kind\":\"%sList\",\"apiVersion\":\"" RESOURCE_API_VERSION
+               "\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
+               "\"items\":[",
+               resource_kinds[kind].name, (unsigned long long)version);
     for (size_t i = 0; i < count; i++) {
         if (i) buf_add_char(out, ',');
         resources_write_document(out, list[i]);
@@ -199,14 +219,16 @@ static void write_list(struct buf *out, enum resource_kind kind, struct resource
     buf_add_text(out, "]}");
 }
 
-void resources_list(struct http_exchange *exchange, struct service *service, const struct resource_target *target)
+void resources_list(struct http_exchange *exchange, struct service *service,
+                    const struct resource_target *target)
 {
     struct resource_selector selector;
     struct str watch;
     struct why why = WHY_NONE;
     struct resource **list;
     size_t count;
-    bool wants_watch = http_query(exchange, "watch", &watch) && (str_is(watch, "true") || str_is(watch, "1"));
+    bool wants_watch =
+        http_query(exchange, "watch", &watch) && (str_is(watch, "true") || str_is(watch, "1"));
     if (!resources_allowed(exchange, wants_watch ? VERB_WATCH : VERB_LIST, target)) return;
     enum err err = resources_selector(exchange, &selector, &why);
     if (!err && wants_watch) {
@@ -221,7 +243,8 @@ void resources_list(struct http_exchange *exchange, struct service *service, con
     struct buf out = BUF_EMPTY;
     uint64_t version = registry_version(service->registry);
     if (resources_wants_table(http_request_of(exchange)))
-        resources_write_table(&out, target->kind, list, count, version, true, context_wall_ns(service->context));
+        resources_write_table(&out, target->kind, list, count, version, true,
+                              context_wall_ns(service->context));
     else
         write_list(&out, target->kind, list, count, version);
     http_reply(exchange, 200, "application/json", buf_str(&out));

@@ -1,8 +1,8 @@
 /* resources_watch.c - `?watch=true`: a stream of {"type","object"} lines, one a change.
  *
- * The last WATCH_HISTORY changes are kept, so that a client that lists and then watches from that version misses
- * nothing; an older version is answered with 410 Gone, as Kubernetes does, and the client lists again. A client that
- * does not read is cut off: it comes back and lists. */
+ * The last WATCH_HISTORY changes are kept, so that a client that lists and then watches from that
+ * version misses nothing; an older version is answered with 410 Gone, as Kubernetes does, and the
+ * client lists again. A client that does not read is cut off: it comes back and lists. */
 #include "base/num.h"
 #include "listeners/resources_priv.h"
 #include <string.h>
@@ -51,7 +51,10 @@ static void end_watch(struct watch *w, enum err err)
     http_end(exchange, err);
 }
 
-static void on_gone(void *arg) { end_watch(arg, ERR_CLOSED); }
+static void on_gone(void *arg)
+{
+    end_watch(arg, ERR_CLOSED);
+}
 
 void resources_on_change(void *arg, const struct resource *old, const struct resource *now)
 {
@@ -71,7 +74,10 @@ void resources_on_change(void *arg, const struct resource *old, const struct res
     }
 }
 
-static void on_drained(void *arg) { ((struct watch *)arg)->slow = false; }
+static void on_drained(void *arg)
+{
+    ((struct watch *)arg)->slow = false;
+}
 
 /* The oldest version from which a watch can be continued. */
 static uint64_t oldest_version(const struct resources *r)
@@ -93,31 +99,39 @@ static void send_since(struct watch *w, uint64_t version)
 static void send_all(struct watch *w)
 {
     size_t at = 0;
-    for (struct resource *r; (r = registry_next(w->resources->service->registry, w->target.kind, &at));)
+    for (struct resource *r;
+         (r = registry_next(w->resources->service->registry, w->target.kind, &at));)
         if (resources_selected(&w->selector, r, &w->target)) send_event(w, "ADDED", r);
 }
 
-void resources_watch(struct http_exchange *exchange, struct service *service, const struct resource_target *target,
-                     const struct resource_selector *selector)
+void resources_watch(struct http_exchange *exchange, struct service *service,
+                     const struct resource_target *target, const struct resource_selector *selector)
 {
     struct resources *r = service->resources;
     struct str text = {0};
     struct why why = WHY_NONE;
     uint64_t version = 0;
     enum err err = ERR_OK;
-    if (http_query(exchange, "resourceVersion", &text) && text.size && !num_parse_u64(text, &version))
-        err = why_set(&why, ERR_INVALID, "resourceVersion=%.*s is not a version", (int)text.size, text.at);
+    if (http_query(exchange, "resourceVersion", &text) && text.size &&
+        !num_parse_u64(text, &version))
+        err = why_set(&why, ERR_INVALID, "resourceVersion=%.*s is not a version", (int)text.size,
+                      text.at);
     if (!err && version && version < oldest_version(r))
-        err = why_set(&why, ERR_GONE, "too old resource version: %llu (%llu)", (unsigned long long)version,
-                      (unsigned long long)oldest_version(r));
-    if (!err && r->watch_count >= WATCHES_MAX) err = why_set(&why, ERR_BUSY, "too many watches (%d)", WATCHES_MAX);
+        err = why_set(&why, ERR_GONE, "too old resource version: %llu (%llu)",
+                      (unsigned long long)version, (unsigned long long)oldest_version(r));
+    if (!err && r->watch_count >= WATCHES_MAX)
+        err = why_set(&why, ERR_BUSY, "too many watches (%d)", WATCHES_MAX);
     struct watch *w = err ? NULL : mem_alloc_zero(1, sizeof *w);
     if (!err && !w) err = ERR_NO_MEMORY;
     if (err) {
         resources_fail(exchange, target, err, &why, NULL);
         return;
     }
-    *w = (struct watch){.next = r->watches, .resources = r, .exchange = exchange, .target = *target, .selector = *selector,
+    *w = (struct watch){.next = r->watches,
+                        .resources = r,
+                        .exchange = exchange,
+                        .target = *target,
+                        .selector = *selector,
                         .table = resources_wants_table(http_request_of(exchange))};
     r->watches = w;
     r->watch_count++;

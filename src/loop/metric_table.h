@@ -1,6 +1,6 @@
-/* metric_table.h - the one list of metrics. X(symbol, name, kind, unit, help). From it come the enum, GET
- * /metrics and sys.metrics. Metrics with a label per object (a connection's errors…) live with their objects and
- * are shown by the system tables. */
+/* metric_table.h - the one list of metrics. X(symbol, name, kind, unit, help). From it come the
+ * enum, GET /metrics and sys.metrics. Metrics with a label per object (a connection's errors…) live
+ * with their objects and are shown by the system tables. */
 #ifndef LOOP_METRIC_TABLE_H
 #define LOOP_METRIC_TABLE_H
 
@@ -19,6 +19,11 @@
     X(SERIES,              "millrace_series",                    GAUGE,   "series",  "series known") \
     X(PARTS,               "millrace_parts",                     GAUGE,   "files",   "parts of the store") \
     X(PARTS_BYTES,         "millrace_parts_bytes",               GAUGE,   "bytes",   "bytes in parts") \
+    X(FLUSHES,             "millrace_store_flushes_total",       COUNTER, "flushes", "heads written to parts") \
+    X(FLUSH_ROWS,          "millrace_store_flushed_rows_total",  COUNTER, "rows",    "rows written to parts") \
+    X(FLUSH_NS,            "millrace_store_flush_nanoseconds_total", COUNTER, "ns",  "time spent writing parts") \
+    X(FLUSH_ERRORS,        "millrace_store_flush_errors_total",  COUNTER, "flushes", "attempts to write parts that failed") \
+    X(STORE_DAMAGED,       "millrace_store_damaged_total",       COUNTER, "places",  "damaged places of parts met while reading") \
     X(STATEMENTS,          "millrace_sql_statements_total",      COUNTER, "statements", "SQL statements run") \
     X(STATEMENT_ERRORS,    "millrace_sql_errors_total",          COUNTER, "statements", "SQL statements that failed") \
     X(STATEMENT_NS,        "millrace_sql_nanoseconds_total",     COUNTER, "ns",      "time spent running SQL statements") \

@@ -1,7 +1,7 @@
 /* http_answer.c - answers: whole, streamed, and errors.
  *
- * An answer goes straight into the stream; nothing of it is kept here. Whatever cannot be written whole cuts the
- * connection, so that a peer never takes a part for the whole. */
+ * An answer goes straight into the stream; nothing of it is kept here. Whatever cannot be written
+ * whole cuts the connection, so that a peer never takes a part for the whole. */
 #include "net/http_priv.h"
 #include <string.h>
 
@@ -9,17 +9,45 @@ static const struct {
     int status;
     const char *text;
 } statuses[] = {
-    {100, "Continue"}, {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"},
-    {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"},
-    {304, "Not Modified"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-    {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
-    {406, "Not Acceptable"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
-    {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"},
-    {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {422, "Unprocessable Content"},
-    {426, "Upgrade Required"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-    {499, "Client Closed Request"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-    {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
-    {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
 };
 
 const char *http_status_text(int status)
@@ -31,8 +59,8 @@ const char *http_status_text(int status)
 
 /* ---- heads ---- */
 
-void http_answer_head(struct http_exchange *x, struct buf *out, int status, const char *content_type,
-                      int64_t body_size)
+void http_answer_head(struct http_exchange *x, struct buf *out, int status,
+                      const char *content_type, int64_t body_size)
 {
     MUST(status >= 100 && status <= 599);
     struct http_connection *c = x->connection;
@@ -54,8 +82,8 @@ void http_add_header(struct http_exchange *x, const char *name, const char *valu
 {
     MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun && name[0]);
     if (strpbrk(value, "\r\n")) {
-        diag(x->connection->server->context, DIAG_WARNING, "http", "header %s: a value with a line break was left out",
-             name);
+        diag(x->connection->server->context, DIAG_WARNING, "http",
+             "header %s: a value with a line break was left out", name);
         return;
     }
     buf_add_text(&x->added, name);
@@ -64,14 +92,18 @@ void http_add_header(struct http_exchange *x, const char *name, const char *valu
     buf_add_text(&x->added, "\r\n");
 }
 
-static bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
+static bool has_no_body(int status)
+{
+    return status < 200 || status == 204 || status == 304;
+}
 
 /* What must be known before a head is written: whether this is the connection's last answer. */
 static void decide_close(struct http_exchange *x)
 {
     struct http_connection *c = x->connection;
     if (c->reader.is_done) return;
-    /* A peer told to wait for "100 Continue" may send its body or not: the next request's place is unknown. */
+    /* A peer told to wait for "100 Continue" may send its body or not: the next request's place is
+     * unknown. */
     if (x->expects_continue) c->close_after = true;
     if (!c->reader.is_chunked && c->reader.left > HTTP_DISCARD_BYTES) c->close_after = true;
 }
@@ -152,7 +184,9 @@ void http_begin(struct http_exchange *x, int status, const char *content_type)
     http_connection_enter(c);
     count(x, status);
     decide_close(x);
-    if (x->is_http10) c->close_after = true; /* no chunks there: the end of the connection is the end of the body */
+    if (x->is_http10)
+        c->close_after =
+            true; /* no chunks there: the end of the connection is the end of the body */
     x->is_chunked = !x->is_http10;
     http_answer_head(x, &out, status, content_type, -1);
     x->is_begun = true;

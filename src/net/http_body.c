@@ -1,10 +1,11 @@
 /* http_body.c - the request's body in memory: bounded, budgeted, gunzipped as it arrives.
  *
- * Memory grows with the bytes that came, never with the length that was announced. Gzip is undone piece by piece into
- * the same bounded buffer, so a small body that would become a huge one stops at the limit, and the compressed form is
- * never kept. */
+ * Memory grows with the bytes that came, never with the length that was announced. Gzip is undone
+ * piece by piece into the same bounded buffer, so a small body that would become a huge one stops
+ * at the limit, and the compressed form is never kept. */
 #include "net/http_priv.h"
 #include <string.h>
+#define ZLIB_CONST /* its input is const, as it should be */
 #include <zlib.h>
 
 enum { BODY_BYTES_MIN = 4096, GZIP_STEP_BYTES = 16 * 1024 };
@@ -34,7 +35,8 @@ static enum http_fault reserve(struct http_exchange *x, size_t more)
     size_t want = body->size + more, capacity = body->capacity ? body->capacity : BODY_BYTES_MIN;
     if (want <= body->capacity) return HTTP_FAULT_NONE;
     while (capacity < want) capacity *= 2;
-    if (budget_take(&x->connection->server->memory, capacity - x->body_taken)) return HTTP_FAULT_BODY_MEMORY;
+    if (budget_take(&x->connection->server->memory, capacity - x->body_taken))
+        return HTTP_FAULT_BODY_MEMORY;
     x->body_taken = capacity;
     return buf_reserve(body, capacity - body->size) ? HTTP_FAULT_NONE : HTTP_FAULT_BODY_MEMORY;
 }
@@ -52,7 +54,8 @@ static enum http_fault gzip_open(struct http_exchange *x)
     if (!x->gzip) return HTTP_FAULT_BODY_MEMORY;
     x->gzip->z.zalloc = zlib_alloc;
     x->gzip->z.zfree = zlib_free;
-    if (inflateInit2(&x->gzip->z, 15 + 16) == Z_OK) return HTTP_FAULT_NONE; /* 16: the gzip wrapping only */
+    if (inflateInit2(&x->gzip->z, 15 + 16) == Z_OK)
+        return HTTP_FAULT_NONE; /* 16: the gzip wrapping only */
     mem_free(x->gzip);
     x->gzip = NULL;
     return HTTP_FAULT_BODY_MEMORY;
@@ -66,7 +69,7 @@ static enum http_fault add_gzip(struct http_exchange *x, struct str data)
     }
     struct http_gzip *g = x->gzip;
     Bytef out[GZIP_STEP_BYTES];
-    g->z.next_in = (Bytef *)(uintptr_t)data.at;
+    g->z.next_in = (const Bytef *)data.at;
     g->z.avail_in = (uInt)data.size;
     do {
         if (g->is_done) { /* a further member (RFC 1952 section 2.2) */
@@ -78,7 +81,8 @@ static enum http_fault add_gzip(struct http_exchange *x, struct str data)
         g->z.avail_out = sizeof out;
         int result = inflate(&g->z, Z_NO_FLUSH);
         if (result == Z_MEM_ERROR) return HTTP_FAULT_BODY_MEMORY;
-        if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) return HTTP_FAULT_GZIP;
+        if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR)
+            return HTTP_FAULT_GZIP;
         g->is_done = result == Z_STREAM_END;
         enum http_fault fault = add_plain(x, out, sizeof out - g->z.avail_out);
         if (fault) return fault;

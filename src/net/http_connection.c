@@ -1,13 +1,16 @@
 /* http_connection.c - one connection: bytes in, requests in order, what comes after each answer.
  *
- * A connection is always in one state of `steps`; input is given to that state's function until it takes no more.
- * Between requests a connection holds no buffer: bytes are looked at where the stream has them, and only what cannot
- * be used yet is copied. */
+ * A connection is always in one state of `steps`; input is given to that state's function until it
+ * takes no more. Between requests a connection holds no buffer: bytes are looked at where the
+ * stream has them, and only what cannot be used yet is copied. */
 #include "net/http_priv.h"
 #include <stdio.h>
 #include <string.h>
 
-static bool is_current(const struct http_connection *c) { return c && c->magic == HTTP_CONNECTION_MAGIC; }
+static bool is_current(const struct http_connection *c)
+{
+    return c && c->magic == HTTP_CONNECTION_MAGIC;
+}
 
 /* ---- life ---- */
 
@@ -45,7 +48,8 @@ bool http_connection_write(struct http_connection *c, const void *bytes, size_t 
 
 /* ---- the states' input ---- */
 
-/* The head is parsed when it is whole; one empty line before it is read over (RFC 9112 section 2.2). */
+/* The head is parsed when it is whole; one empty line before it is read over (RFC 9112
+ * section 2.2). */
 static size_t take_head(struct http_connection *c, const char *bytes, size_t size)
 {
     if (c->wait != HTTP_WAIT_HEAD) http_wait_set(c, HTTP_WAIT_HEAD);
@@ -120,7 +124,8 @@ static size_t take_socket(struct http_connection *c, const char *bytes, size_t s
     return size;
 }
 
-static size_t (*const steps[HTTP_STATE_COUNT])(struct http_connection *c, const char *bytes, size_t size) = {
+static size_t (*const steps[HTTP_STATE_COUNT])(struct http_connection *c, const char *bytes,
+                                               size_t size) = {
     [HTTP_STATE_HEAD] = take_head,       [HTTP_STATE_GUARD] = take_nothing,
     [HTTP_STATE_BODY] = take_body,       [HTTP_STATE_BUSY] = take_nothing,
     [HTTP_STATE_DISCARD] = take_discard, [HTTP_STATE_FULL] = take_nothing,
@@ -179,7 +184,8 @@ void http_connection_leave(struct http_connection *c)
     MUST(is_current(c) && c->entered);
     if (c->entered == 1) consume_kept(c);
     set_pause(c);
-    if (c->entered == 1 && !c->stream) free_input(c); /* not in cut: somebody below may still read it */
+    if (c->entered == 1 && !c->stream)
+        free_input(c); /* not in cut: somebody below may still read it */
     if (--c->entered || c->stream || c->exchange || c->socket) return;
     struct http_server *server = c->server;
     http_server_remove(server, c);
@@ -189,8 +195,8 @@ void http_connection_leave(struct http_connection *c)
 
 /* ---- after an answer ---- */
 
-/* Waits for the peer to close: closing first while it still sends would make the kernel reset the connection and the
- * peer lose the answer. */
+/* Waits for the peer to close: closing first while it still sends would make the kernel reset the
+ * connection and the peer lose the answer. */
 static void linger(struct http_connection *c)
 {
     c->state = HTTP_STATE_LINGER;
@@ -236,10 +242,11 @@ void http_connection_fault(struct http_connection *c, enum http_fault fault)
     char body[256], answer[640];
     int size = snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n",
                         err_name(info->code), info->text);
-    size = snprintf(answer, sizeof answer,
-                    "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-                    "Connection: close\r\n\r\n%s",
-                    info->status, http_status_text(info->status), http_server_date(c->server), size, body);
+    size = snprintf(
+        answer, sizeof answer,
+        "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        "Connection: close\r\n\r\n%s",
+        info->status, http_status_text(info->status), http_server_date(c->server), size, body);
     MUST(size > 0 && (size_t)size < sizeof answer);
     metric_add(c->server->context, METRIC_HTTP_REQUESTS, 1);
     metric_add(c->server->context, METRIC_HTTP_ERRORS, 1);

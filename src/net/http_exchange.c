@@ -1,11 +1,14 @@
 /* http_exchange.c - one request from its whole head to its handler.
  *
- * Order of checks, each before anything costs more than the one before: the head's grammar, the path, the route, the
- * guard (who are you), the announced length, then the body. */
+ * Order of checks, each before anything costs more than the one before: the head's grammar, the
+ * path, the route, the guard (who are you), the announced length, then the body. */
 #include "net/http_priv.h"
 #include <string.h>
 
-static bool is_current(const struct http_exchange *x) { return x && x->magic == HTTP_EXCHANGE_MAGIC; }
+static bool is_current(const struct http_exchange *x)
+{
+    return x && x->magic == HTTP_EXCHANGE_MAGIC;
+}
 
 /* ---- making ---- */
 
@@ -59,7 +62,8 @@ static enum http_fault parse(struct http_exchange *x, const char *bytes, size_t 
 static void answer_no_route(struct http_exchange *x, struct buf *allow)
 {
     bool is_options = str_is(x->request.method, "OPTIONS");
-    if (is_options && str_is(x->request.path, "*")) buf_add_text(allow, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    if (is_options && str_is(x->request.path, "*"))
+        buf_add_text(allow, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     const char *methods = allow->size ? buf_cstr(allow) : NULL;
     if (!methods) {
         http_reply_status(x, 404, "NOT_FOUND", "nothing is at this path");
@@ -69,14 +73,17 @@ static void answer_no_route(struct http_exchange *x, struct buf *allow)
     if (is_options)
         http_reply(x, 204, NULL, (struct str){"", 0});
     else
-        http_reply_status(x, 405, "UNSUPPORTED", "this path does not know the method; the Allow header lists those it knows");
+        http_reply_status(
+            x, 405, "UNSUPPORTED",
+            "this path does not know the method; the Allow header lists those it knows");
 }
 
 static void begin_body(struct http_exchange *x)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct http_connection *c = x->connection;
-    x->body_limit = x->route->body_limit < HTTP_BODY_BYTES_MAX ? x->route->body_limit : HTTP_BODY_BYTES_MAX;
+    x->body_limit =
+        x->route->body_limit < HTTP_BODY_BYTES_MAX ? x->route->body_limit : HTTP_BODY_BYTES_MAX;
     if (c->reader.is_done) {
         http_exchange_dispatch(x);
         return;
@@ -89,7 +96,8 @@ static void begin_body(struct http_exchange *x)
     http_wait_set(c, HTTP_WAIT_BODY);
     bool ask = x->expects_continue;
     x->expects_continue = false;
-    if (ask) (void)http_connection_write(c, go_on, sizeof go_on - 1); /* a failure frees the exchange */
+    if (ask)
+        (void)http_connection_write(c, go_on, sizeof go_on - 1); /* a failure frees the exchange */
 }
 
 void http_exchange_begin(struct http_connection *c, const char *bytes, size_t size)

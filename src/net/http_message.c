@@ -1,10 +1,11 @@
 /* http_message.c - see http_message.h.
  *
- * A head is parsed twice over: first by check_lines, which knows nothing but lines and refuses every form that two
- * readers might understand differently, then by http_parser, whose view of method, target, version and connection
- * flags is used. What decides where a request ends (Host, Content-Length, Transfer-Encoding) is judged here from the
- * plain header list and not by the library, and so is chunked framing: the library skips whatever stands in a chunk
- * extension, bare line feeds included. */
+ * A head is parsed twice over: first by check_lines, which knows nothing but lines and refuses
+ * every form that two readers might understand differently, then by http_parser, whose view of
+ * method, target, version and connection flags is used. What decides where a request ends (Host,
+ * Content-Length, Transfer-Encoding) is judged here from the plain header list and not by the
+ * library, and so is chunked framing: the library skips whatever stands in a chunk extension, bare
+ * line feeds included. */
 #include "net/http_message.h"
 #include "base/num.h"
 #include <http_parser.h>
@@ -72,7 +73,8 @@ static enum http_fault check_request_line(struct str line)
         spaces += line.at[i] == ' ';
         if (line.at[i] == '\t' || (unsigned char)line.at[i] >= 0x80) return HTTP_FAULT_REQUEST_LINE;
     }
-    if (spaces != 2 || line.at[0] == ' ' || line.at[line.size - 1] == ' ') return HTTP_FAULT_REQUEST_LINE;
+    if (spaces != 2 || line.at[0] == ' ' || line.at[line.size - 1] == ' ')
+        return HTTP_FAULT_REQUEST_LINE;
     const char *version = memrchr(line.at, ' ', line.size);
     size_t version_size = (size_t)(line.at + line.size - version - 1);
     if (version_size != 8 || memcmp(version + 1, "HTTP/", 5) != 0) return HTTP_FAULT_REQUEST_LINE;
@@ -114,7 +116,8 @@ struct collector {
     bool in_value, too_many, complete;
 };
 
-/* A slice may come in pieces; pieces of one slice are neighbours, because the head is parsed in one go. */
+/* A slice may come in pieces; pieces of one slice are neighbours, because the head is parsed in one
+ * go. */
 static void extend(struct str *slice, const char *at, size_t size)
 {
     if (!slice->at) slice->at = at;
@@ -157,8 +160,8 @@ static int on_complete(http_parser *p)
 {
     struct collector *c = p->data;
     c->complete = true;
-    c->head->keep_alive =
-        p->http_minor ? !(p->flags & F_CONNECTION_CLOSE) : (p->flags & F_CONNECTION_KEEP_ALIVE) != 0;
+    c->head->keep_alive = p->http_minor ? !(p->flags & F_CONNECTION_CLOSE)
+                                        : (p->flags & F_CONNECTION_KEEP_ALIVE) != 0;
     c->head->upgrade = (p->flags & F_UPGRADE) && (p->flags & F_CONNECTION_UPGRADE);
     return 2;
 }
@@ -234,7 +237,8 @@ static enum http_fault see_expect(struct http_head *head, struct str value)
 static enum http_fault see_content_coding(struct http_head *head, struct str value)
 {
     if (value.size == 0 || str_is_nocase(value, "identity")) return HTTP_FAULT_NONE;
-    if (!str_is_nocase(value, "gzip") && !str_is_nocase(value, "x-gzip")) return HTTP_FAULT_CONTENT_CODING;
+    if (!str_is_nocase(value, "gzip") && !str_is_nocase(value, "x-gzip"))
+        return HTTP_FAULT_CONTENT_CODING;
     head->is_gzip = true;
     return HTTP_FAULT_NONE;
 }
@@ -251,7 +255,12 @@ static const struct {
     {"Expect", HTTP_FAULT_EXPECT, see_expect},
     {"Content-Encoding", HTTP_FAULT_CONTENT_CODING, see_content_coding},
 };
-enum { SEEN_HOST = 1, SEEN_LENGTH = 2, SEEN_CODING = 4, FRAMING_COUNT = sizeof framing / sizeof framing[0] };
+enum {
+    SEEN_HOST = 1,
+    SEEN_LENGTH = 2,
+    SEEN_CODING = 4,
+    FRAMING_COUNT = sizeof framing / sizeof framing[0]
+};
 
 static enum http_fault check_framing(struct http_head *head)
 {
@@ -284,9 +293,15 @@ enum http_fault http_head_parse(const char *bytes, size_t size, struct http_head
     head->method = (struct str){bytes, (size_t)(space - bytes)};
     head->minor_version = line_end[-1] == '1';
     fault = run_library(bytes, size, head);
+    if (fault == HTTP_FAULT_SYNTAX) { /* the library also refuses some of what is judged here, with
+                                         less to say */
+        enum http_fault clearer = check_framing(head);
+        return clearer && clearer != HTTP_FAULT_NO_HOST ? clearer : fault;
+    }
     if (fault) return fault;
     /* What the library calls the target must be what stands between the spaces. */
-    if (head->target.at != space + 1 || head->target.at[head->target.size] != ' ') return HTTP_FAULT_SYNTAX;
+    if (head->target.at != space + 1 || head->target.at[head->target.size] != ' ')
+        return HTTP_FAULT_SYNTAX;
     return check_framing(head);
 }
 
@@ -347,7 +362,8 @@ static enum http_fault chunk_char(struct http_body_reader *r, char c)
         [HTTP_CHUNK_END_LF] = {'\n', HTTP_CHUNK_DONE},
     };
     if (r->state == HTTP_CHUNK_SIZE) return size_char(r, c);
-    if (r->state == HTTP_CHUNK_TRAILER || r->state == HTTP_CHUNK_TRAILER_IN) return trailer_char(r, c);
+    if (r->state == HTTP_CHUNK_TRAILER || r->state == HTTP_CHUNK_TRAILER_IN)
+        return trailer_char(r, c);
     MUST(r->state <= HTTP_CHUNK_END_LF && fixed[r->state].wanted);
     if (c != fixed[r->state].wanted) return HTTP_FAULT_CHUNK;
     r->state = fixed[r->state].next;
@@ -357,8 +373,8 @@ static enum http_fault chunk_char(struct http_body_reader *r, char c)
     return HTTP_FAULT_NONE;
 }
 
-enum http_fault http_body_read(struct http_body_reader *r, const char *bytes, size_t size, size_t *used,
-                               struct str *data)
+enum http_fault http_body_read(struct http_body_reader *r, const char *bytes, size_t size,
+                               size_t *used, struct str *data)
 {
     MUST(!r->is_done);
     size_t at = 0;

@@ -1,9 +1,10 @@
 /* http_message.h - the bytes of an HTTP/1 request: head and body framing, without I/O.
  *
- * This is the one place that knows HTTP/1's grammar, and the one that sees http_parser. It is stricter than the
- * library, because every tolerance here is a way to smuggle a request past a proxy that reads the same bytes
- * otherwise (RFC 9112 section 11.2): no bare LF or CR, no folded lines, no space before a colon, one Host, one
- * Content-Length or one "Transfer-Encoding: chunked" and never both, no chunk extensions.
+ * This is the one place that knows HTTP/1's grammar, and the one that sees http_parser. It is
+ * stricter than the library, because every tolerance here is a way to smuggle a request past a
+ * proxy that reads the same bytes otherwise (RFC 9112 section 11.2): no bare LF or CR, no folded
+ * lines, no space before a colon, one Host, one Content-Length or one "Transfer-Encoding: chunked"
+ * and never both, no chunk extensions.
  *
  * Thread: any; nothing in here allocates. */
 #ifndef NET_HTTP_MESSAGE_H
@@ -11,8 +12,8 @@
 
 #include "net/http.h"
 
-/* What can be wrong with a request: X(symbol, HTTP status, error code, text). Every fault ends the connection, since
- * the place where the next request begins is no longer certain. */
+/* What can be wrong with a request: X(symbol, HTTP status, error code, text). Every fault ends the
+ * connection, since the place where the next request begins is no longer certain. */
 /* clang-format off */
 #define HTTP_FAULT_TABLE(X)                                                                                       \
     X(NONE,            200, OK,          "")                                                                      \
@@ -75,8 +76,9 @@ struct http_head {
     bool is_gzip; /* Content-Encoding */
 };
 
-/* Finds the end of a head: `*end` is the offset behind its empty line, or 0 when it is not there yet. `*scanned` is
- * where the search goes on with more bytes (0 at first). Lines that end with a bare LF are refused as soon as seen. */
+/* Finds the end of a head: `*end` is the offset behind its empty line, or 0 when it is not there
+ * yet. `*scanned` is where the search goes on with more bytes (0 at first). Lines that end with a
+ * bare LF are refused as soon as seen. */
 enum http_fault http_head_end(const char *bytes, size_t size, size_t *scanned, size_t *end);
 
 /* Parses a whole head (with its empty line). Borrows the bytes. */
@@ -111,9 +113,9 @@ struct http_body_reader {
 };
 
 void http_body_begin(struct http_body_reader *reader, const struct http_head *head);
-/* Reads on: gives at most one slice of content (`data`, may be empty) and the number of bytes used; call again until
- * is_done or all bytes are used. */
-enum http_fault http_body_read(struct http_body_reader *reader, const char *bytes, size_t size, size_t *used,
-                               struct str *data);
+/* Reads on: gives at most one slice of content (`data`, may be empty) and the number of bytes used;
+ * call again until is_done or all bytes are used. */
+enum http_fault http_body_read(struct http_body_reader *reader, const char *bytes, size_t size,
+                               size_t *used, struct str *data);
 
 #endif

@@ -1,12 +1,13 @@
 /* http_priv.h - what the parts of the HTTP server share: server, connection, exchange.
  *
- * Who owns what: the server owns its connections, a connection its stream and at most one exchange (or, after an
- * upgrade, one WebSocket), an exchange its arena and body. An exchange that was handed to a handler outlives its
- * stream and even http_server_stop: connection and server stay as shells until the handler has answered.
+ * Who owns what: the server owns its connections, a connection its stream and at most one exchange
+ * (or, after an upgrade, one WebSocket), an exchange its arena and body. An exchange that was
+ * handed to a handler outlives its stream and even http_server_stop: connection and server stay as
+ * shells until the handler has answered.
  *
- * Re-entrancy: handlers answer inside our calls and streams report inside our writes. Every way in is therefore
- * between http_connection_enter and _leave; memory is freed and pipelined input is looked at only when the outermost
- * one leaves. */
+ * Re-entrancy: handlers answer inside our calls and streams report inside our writes. Every way in
+ * is therefore between http_connection_enter and _leave; memory is freed and pipelined input is
+ * looked at only when the outermost one leaves. */
 #ifndef NET_HTTP_PRIV_H
 #define NET_HTTP_PRIV_H
 
@@ -17,22 +18,23 @@ enum {
     HTTP_SERVER_MAGIC = 0x68747073,
     HTTP_CONNECTION_MAGIC = 0x68747063,
     HTTP_EXCHANGE_MAGIC = 0x68747078,
-    HTTP_PENDING_BYTES = 16 * 1024,  /* input kept while an exchange is under way; then the peer is paused */
+    HTTP_PENDING_BYTES =
+        16 * 1024, /* input kept while an exchange is under way; then the peer is paused */
     HTTP_QUEUED_BYTES = 256 * 1024,  /* output queued before a streamed answer must wait */
     HTTP_DISCARD_BYTES = 256 * 1024, /* unwanted body read over to keep the connection */
     HTTP_COMBINE_BYTES = 32 * 1024,  /* answers up to here go out in one write with their head */
     HTTP_SEGMENTS_MAX = 32,
 };
 
-/* What a connection may wait for: X(symbol, seconds). Within a kind all waits are equally long, so a list in the order
- * of arrival is sorted by deadline and one timer serves the whole server. */
-#define HTTP_WAIT_TABLE(X)                                                                                             \
-    X(NONE, 0)                                                                                                         \
-    X(HEAD, HTTP_HEADER_SECONDS)                                                                                       \
-    X(IDLE, HTTP_IDLE_SECONDS)                                                                                         \
-    X(BODY, 30)                                                                                                        \
-    X(WRITE, 60)                                                                                                       \
-    X(LINGER, 2)                                                                                                       \
+/* What a connection may wait for: X(symbol, seconds). Within a kind all waits are equally long, so
+ * a list in the order of arrival is sorted by deadline and one timer serves the whole server. */
+#define HTTP_WAIT_TABLE(X)                                                                         \
+    X(NONE, 0)                                                                                     \
+    X(HEAD, HTTP_HEADER_SECONDS)                                                                   \
+    X(IDLE, HTTP_IDLE_SECONDS)                                                                     \
+    X(BODY, 30)                                                                                    \
+    X(WRITE, 60)                                                                                   \
+    X(LINGER, 2)                                                                                   \
     X(SOCKET, 30)
 
 enum http_wait {
@@ -50,8 +52,9 @@ enum http_state {
     HTTP_STATE_DISCARD, /* answered before the body was read: reading over it */
     HTTP_STATE_FULL,    /* answered, but the peer reads too slowly to begin the next */
     HTTP_STATE_FLUSH,   /* closes when all is written */
-    HTTP_STATE_LINGER,  /* answered and done, but the peer still sends: closing now could destroy the answer */
-    HTTP_STATE_SOCKET,  /* a WebSocket */
+    HTTP_STATE_LINGER, /* answered and done, but the peer still sends: closing now could destroy the
+                          answer */
+    HTTP_STATE_SOCKET, /* a WebSocket */
     HTTP_STATE_COUNT
 };
 
@@ -64,10 +67,10 @@ struct http_connection {
     enum http_wait wait;
     enum http_state state;
     int64_t deadline_ns;
-    struct buf in;      /* bytes not yet used; no memory while idle */
-    size_t in_taken;    /* of the budget */
-    size_t scanned;     /* of `in`, by http_head_end */
-    size_t progress;    /* of the body or of the queue since the wait began */
+    struct buf in;   /* bytes not yet used; no memory while idle */
+    size_t in_taken; /* of the budget */
+    size_t scanned;  /* of `in`, by http_head_end */
+    size_t progress; /* of the body or of the queue since the wait began */
     size_t discard_left;
     struct http_body_reader reader;
     struct http_exchange *exchange;
@@ -162,9 +165,10 @@ void http_exchange_free(struct http_exchange *x);
 /* ---- http_answer.c ---- */
 
 const char *http_status_text(int status);
-/* Adds the status line and the headers of an answer, its empty line included. `body_size` < 0: none is announced. */
-void http_answer_head(struct http_exchange *x, struct buf *out, int status, const char *content_type,
-                      int64_t body_size);
+/* Adds the status line and the headers of an answer, its empty line included. `body_size` < 0: none
+ * is announced. */
+void http_answer_head(struct http_exchange *x, struct buf *out, int status,
+                      const char *content_type, int64_t body_size);
 
 /* ---- http_body.c ---- */
 
@@ -176,8 +180,8 @@ void http_exchange_body_free(struct http_exchange *x);
 
 /* Percent-decodes the target into path and query and cuts the path into segments. */
 enum http_fault http_target_decode(struct http_exchange *x);
-/* Finds the route for path and method, and its params. NULL: `*allow` holds the methods that would do, or is empty
- * when no route has this path. */
+/* Finds the route for path and method, and its params. NULL: `*allow` holds the methods that would
+ * do, or is empty when no route has this path. */
 const struct http_route *http_route_find(struct http_exchange *x, struct buf *allow);
 /* Percent-decodes into the arena; '+' is a space if `plus`. NULL at = malformed or no memory. */
 struct str http_percent_decode(struct arena *arena, struct str text, bool plus);

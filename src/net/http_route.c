@@ -1,8 +1,8 @@
 /* http_route.c - targets and the route table.
  *
- * The target is cut at its slashes first and each segment is percent-decoded after that, so that "%2F" inside a
- * segment is a character of a name and no separator. Dot segments mean nothing here: they match no literal, and no
- * path ever reaches a file system. */
+ * The target is cut at its slashes first and each segment is percent-decoded after that, so that
+ * "%2F" inside a segment is a character of a name and no separator. Dot segments mean nothing here:
+ * they match no literal, and no path ever reaches a file system. */
 #include "net/http_priv.h"
 #include <string.h>
 
@@ -90,7 +90,8 @@ enum http_fault http_target_decode(struct http_exchange *x)
     for (size_t at = 1; at <= rest.size;) {
         const char *slash = at < rest.size ? memchr(rest.at + at, '/', rest.size - at) : NULL;
         size_t end = slash ? (size_t)(slash - rest.at) : rest.size;
-        if (!add_segment(x, (struct str){rest.at + at, end - at}, path, &size)) return HTTP_FAULT_PATH;
+        if (!add_segment(x, (struct str){rest.at + at, end - at}, path, &size))
+            return HTTP_FAULT_PATH;
         at = end + 1;
     }
     path[size] = 0;
@@ -100,8 +101,10 @@ enum http_fault http_target_decode(struct http_exchange *x)
 
 /* ---- the table ---- */
 
-/* How well a pattern fits: two bits a segment from the left (3 literal, 2 {}, 1 {*}), 0 = not at all. */
-static uint64_t match(const struct http_exchange *x, const char *pattern, struct str params[HTTP_PARAMS_MAX])
+/* How well a pattern fits: two bits a segment from the left (3 literal, 2 {}, 1 {*}), 0 = not at
+ * all. */
+static uint64_t match(const struct http_exchange *x, const char *pattern,
+                      struct str params[HTTP_PARAMS_MAX])
 {
     struct str rest = str_of(pattern + 1), piece;
     uint64_t rank = 0;
@@ -148,8 +151,8 @@ static bool serves(const struct http_route *route, const struct http_exchange *x
            (x->is_head && strcmp(route->method, "GET") == 0);
 }
 
-/* The path decides first, then the method: a POST to a path that only GET knows is a 405 even when a broader pattern
- * would take the POST. */
+/* The path decides first, then the method: a POST to a path that only GET knows is a 405 even when
+ * a broader pattern would take the POST. */
 const struct http_route *http_route_find(struct http_exchange *x, struct buf *allow)
 {
     const struct http_route *best = NULL;

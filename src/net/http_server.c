@@ -1,9 +1,10 @@
 /* http_server.c - listening, the connection limit, and the one timer of a server.
  *
- * At the connection limit the server does not simply refuse: peers that connect and then say nothing could keep
- * everyone else out. A connection that has not sent a whole request yet, or else one that idles between requests, is
- * closed instead (the longest waiting first); whoever sends its request at once is served. Only when every connection
- * is at work is the new one refused with 503. */
+ * At the connection limit the server does not simply refuse: peers that connect and then say
+ * nothing could keep everyone else out. A connection that has not sent a whole request yet, or else
+ * one that idles between requests, is closed instead (the longest waiting first); whoever sends its
+ * request at once is served. Only when every connection is at work is the new one refused with 503.
+ */
 #include "net/http_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -27,8 +28,8 @@ static void wait_unlink(struct http_connection *c)
     c->wait = HTTP_WAIT_NONE;
 }
 
-/* The timer is only ever moved forward in time: a deadline that was put off lets it fire in vain once, which is
- * cheaper than setting it with every request. */
+/* The timer is only ever moved forward in time: a deadline that was put off lets it fire in vain
+ * once, which is cheaper than setting it with every request. */
 static void timer_at(struct http_server *server, int64_t when_ns)
 {
     if (!server->timer || when_ns >= server->timer_ns) return;
@@ -102,7 +103,10 @@ void http_server_remove(struct http_server *server, struct http_connection *c)
     free_if_over(server);
 }
 
-size_t http_server_connections(const struct http_server *server) { return server->connection_count; }
+size_t http_server_connections(const struct http_server *server)
+{
+    return server->connection_count;
+}
 
 /* Closes the connection that is missed least; false when all are at work. */
 static bool make_room(struct http_server *server)
@@ -121,9 +125,10 @@ static bool make_room(struct http_server *server)
 
 static void refuse(struct http_server *server, struct os_stream *stream)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-                                 "Content-Length: 76\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-                                 "{\"error\":{\"code\":\"BUSY\",\"message\":\"too many connections; try again later\"}}\n";
+    static const char answer[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        "Content-Length: 76\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        "{\"error\":{\"code\":\"BUSY\",\"message\":\"too many connections; try again later\"}}\n";
     metric_add(server->context, METRIC_HTTP_REFUSED, 1);
     os_stream_own(stream, NULL, NULL);
     /* A peer with TLS cannot read it; it sees the connection closed. */
@@ -147,19 +152,26 @@ static void on_accept(void *owner, struct os_stream *stream)
 
 /* ---- life ---- */
 
-enum err http_server_start(struct context *context, struct loop *loop, const struct os_address *address,
-                           struct tls_config *tls, const struct http_server_config *config,
-                           struct http_server **out, struct os_address *bound, struct why *why)
+enum err http_server_start(struct context *context, struct loop *loop,
+                           const struct os_address *address, struct tls_config *tls,
+                           const struct http_server_config *config, struct http_server **out,
+                           struct os_address *bound, struct why *why)
 {
     MUST(config->routes && loop_is_current(loop));
     const struct os_ops *ops = context->os->ops;
     struct http_server *server = mem_alloc_zero(1, sizeof *server);
     if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for a listener");
-    *server = (struct http_server){.magic = HTTP_SERVER_MAGIC, .context = context, .loop = loop,
-                                   .config = *config, .tls = tls, .timer_ns = INT64_MAX, .date_s = -1};
+    *server = (struct http_server){.magic = HTTP_SERVER_MAGIC,
+                                   .context = context,
+                                   .loop = loop,
+                                   .config = *config,
+                                   .tls = tls,
+                                   .timer_ns = INT64_MAX,
+                                   .date_s = -1};
     budget_init(&server->memory, "http", &context->memory, SIZE_MAX);
     enum err err = ops->timer_make(loop->task, on_timer, server, &server->timer);
-    if (!err) err = ops->listen(loop->task, address, on_accept, server, &server->listener, bound, why);
+    if (!err)
+        err = ops->listen(loop->task, address, on_accept, server, &server->listener, bound, why);
     if (err) {
         if (server->timer) ops->timer_close(server->timer);
         mem_free(server);
@@ -176,8 +188,8 @@ void http_server_stop(struct http_server *server)
     const struct os_ops *ops = server->context->os->ops;
     ops->timer_close(server->timer);
     server->timer = NULL;
-    /* Cutting one connection may free it and, through its owner's on_gone, others; so each round begins anew with one
-     * that still has a stream. */
+    /* Cutting one connection may free it and, through its owner's on_gone, others; so each round
+     * begins anew with one that still has a stream. */
     for (struct http_connection *c = server->connections; c;) {
         struct http_connection *next = c->next;
         if (!c->stream) {
@@ -196,14 +208,16 @@ void http_server_stop(struct http_server *server)
 
 const char *http_server_date(struct http_server *server)
 {
-    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char *const days[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     int64_t now_s = context_wall_ns(server->context) / TIME_NS_PER_S;
     if (now_s == server->date_s || now_s < 0) return server->date;
     int year;
     unsigned month, day, s = (unsigned)(now_s % 86400);
     time_civil(now_s / 86400, &year, &month, &day);
-    snprintf(server->date, sizeof server->date, "%.3s, %02u %.3s %04d %02u:%02u:%02u GMT",
-             days + 3 * (now_s / 86400 % 7), day, months + 3 * (month - 1), year, s / 3600, s / 60 % 60, s % 60);
+    snprintf(server->date, sizeof server->date, "%s, %02u %s %04d %02u:%02u:%02u GMT",
+             days[now_s / 86400 % 7], day, months[month - 1], year, s / 3600, s / 60 % 60, s % 60);
     server->date_s = now_s;
     return server->date;
 }

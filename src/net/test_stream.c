@@ -44,8 +44,14 @@ struct test_net {
     bool wake;
 };
 
-static struct test_net *net_of(struct os *os) { return (struct test_net *)os; }
-static struct test_end *end_of(struct os_stream *s) { return (struct test_end *)s; }
+static struct test_net *net_of(struct os *os)
+{
+    return (struct test_net *)os;
+}
+static struct test_end *end_of(struct os_stream *s)
+{
+    return (struct test_end *)s;
+}
 
 /* ---- streams ---- */
 
@@ -75,12 +81,19 @@ static enum err end_write(struct os_stream *s, const void *bytes, size_t size)
     buf_add(&e->queued, bytes, size);
     if (buf_failed(&e->queued)) return ERR_NO_MEMORY;
     move(e);
-    if (e->queued.size == 0) e->drain_due = false; /* the kernel took it at once: no event, as in the real world */
+    if (e->queued.size == 0)
+        e->drain_due = false; /* the kernel took it at once: no event, as in the real world */
     return ERR_OK;
 }
 
-static size_t end_queued(const struct os_stream *s) { return ((const struct test_end *)s)->queued.size; }
-static void end_pause(struct os_stream *s, bool paused) { end_of(s)->is_paused = paused; }
+static size_t end_queued(const struct os_stream *s)
+{
+    return ((const struct test_end *)s)->queued.size;
+}
+static void end_pause(struct os_stream *s, bool paused)
+{
+    end_of(s)->is_paused = paused;
+}
 static const char *end_peer(const struct os_stream *s)
 {
     (void)s;
@@ -95,8 +108,11 @@ static void end_close(struct os_stream *s)
     if (e->other) e->other->other_closed = true;
 }
 
-static const struct os_stream_ops end_ops = {
-    .write = end_write, .queued = end_queued, .pause = end_pause, .close = end_close, .peer = end_peer};
+static const struct os_stream_ops end_ops = {.write = end_write,
+                                             .queued = end_queued,
+                                             .pause = end_pause,
+                                             .close = end_close,
+                                             .peer = end_peer};
 
 static struct test_end *end_new(struct test_net *net, size_t deliver_bytes)
 {
@@ -110,7 +126,8 @@ static struct test_end *end_new(struct test_net *net, size_t deliver_bytes)
     return e;
 }
 
-bool test_net_pair(struct test_net *net, size_t deliver_bytes, struct os_stream **a, struct os_stream **b)
+bool test_net_pair(struct test_net *net, size_t deliver_bytes, struct os_stream **a,
+                   struct os_stream **b)
 {
     struct test_end *x = end_new(net, deliver_bytes), *y = end_new(net, deliver_bytes);
     if (!x || !y) {
@@ -154,7 +171,8 @@ static bool step(struct test_end *e)
     }
     if (e->other_closed && !e->told_closed && !e->is_paused) {
         e->told_closed = true;
-        if (events->on_closed) events->on_closed(e->base.owner, ERR_CLOSED, "the peer closed the connection");
+        if (events->on_closed)
+            events->on_closed(e->base.owner, ERR_CLOSED, "the peer closed the connection");
         return true;
     }
     return false;
@@ -190,11 +208,16 @@ void test_net_run(struct test_net *net)
 
 /* ---- timers ---- */
 
-static enum err timer_make(struct os_task *task, void (*fire)(void *arg), void *arg, struct os_timer **out)
+static enum err timer_make(struct os_task *task, void (*fire)(void *arg), void *arg,
+                           struct os_timer **out)
 {
     struct os_timer *timer = mem_alloc_zero(1, sizeof *timer);
     if (!timer) return ERR_NO_MEMORY;
-    *timer = (struct os_timer){.net = task->net, .next = task->net->timers, .when_ns = INT64_MAX, .fire = fire, .arg = arg};
+    *timer = (struct os_timer){.net = task->net,
+                               .next = task->net->timers,
+                               .when_ns = INT64_MAX,
+                               .fire = fire,
+                               .arg = arg};
     task->net->timers = timer;
     *out = timer;
     return ERR_OK;
@@ -232,8 +255,14 @@ void test_net_advance(struct test_net *net, int64_t ns)
 
 /* ---- the rest of the world ---- */
 
-static int64_t mono_ns(struct os *os) { return net_of(os)->now_ns; }
-static int64_t wall_ns(struct os *os) { return net_of(os)->now_ns + INT64_C(1700000000) * 1000000000; }
+static int64_t mono_ns(struct os *os)
+{
+    return net_of(os)->now_ns;
+}
+static int64_t wall_ns(struct os *os)
+{
+    return net_of(os)->now_ns + INT64_C(1700000000) * 1000000000;
+}
 
 /* xorshift64*: repeatable, which is what a test wants. */
 static void fill_random(struct os *os, void *bytes, size_t size)
@@ -248,14 +277,21 @@ static void fill_random(struct os *os, void *bytes, size_t size)
     }
 }
 
-static void task_wake(struct os_task *task) { task->net->wake = true; }
-static bool task_is_current(const struct os_task *task) { return task != NULL; }
+static void task_wake(struct os_task *task)
+{
+    task->net->wake = true;
+}
+static bool task_is_current(const struct os_task *task)
+{
+    return task != NULL;
+}
 
 static enum err net_listen(struct os_task *task, const struct os_address *address,
                            void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                            struct os_listener **out, struct os_address *bound, struct why *why)
 {
-    if (task->net->listener) return why_set(why, ERR_ADDRESS_IN_USE, "there is one listener in this world");
+    if (task->net->listener)
+        return why_set(why, ERR_ADDRESS_IN_USE, "there is one listener in this world");
     struct os_listener *listener = mem_alloc_zero(1, sizeof *listener);
     if (!listener) return ERR_NO_MEMORY;
     *listener = (struct os_listener){.net = task->net, .on_accept = on_accept, .owner = owner};
@@ -270,10 +306,17 @@ static void listener_close(struct os_listener *listener)
     mem_free(listener);
 }
 
-static const struct os_ops test_ops = {
-    .name = "test", .wall_ns = wall_ns, .mono_ns = mono_ns, .random = fill_random, .task_wake = task_wake,
-    .task_is_current = task_is_current, .timer_make = timer_make, .timer_set = timer_set,
-    .timer_close = timer_close, .listen = net_listen, .listener_close = listener_close};
+static const struct os_ops test_ops = {.name = "test",
+                                       .wall_ns = wall_ns,
+                                       .mono_ns = mono_ns,
+                                       .random = fill_random,
+                                       .task_wake = task_wake,
+                                       .task_is_current = task_is_current,
+                                       .timer_make = timer_make,
+                                       .timer_set = timer_set,
+                                       .timer_close = timer_close,
+                                       .listen = net_listen,
+                                       .listener_close = listener_close};
 
 struct test_net *test_net_new(void)
 {
@@ -298,9 +341,18 @@ void test_net_free(struct test_net *net)
     mem_free(net);
 }
 
-struct context *test_net_context(struct test_net *net) { return &net->context; }
-struct os *test_net_os(struct test_net *net) { return &net->os; }
-struct os_task *test_net_task(struct test_net *net) { return &net->task; }
+struct context *test_net_context(struct test_net *net)
+{
+    return &net->context;
+}
+struct os *test_net_os(struct test_net *net)
+{
+    return &net->os;
+}
+struct os_task *test_net_task(struct test_net *net)
+{
+    return &net->task;
+}
 
 /* ---- clients ---- */
 
@@ -318,9 +370,11 @@ static void client_closed(void *owner, enum err err, const char *text)
     client->closed_err = err;
 }
 
-static const struct os_stream_events client_events = {.on_read = client_read, .on_closed = client_closed};
+static const struct os_stream_events client_events = {.on_read = client_read,
+                                                      .on_closed = client_closed};
 
-bool test_client_open(struct test_net *net, struct test_client *client, size_t window_bytes, size_t deliver_bytes)
+bool test_client_open(struct test_net *net, struct test_client *client, size_t window_bytes,
+                      size_t deliver_bytes)
 {
     MUST(net->listener);
     struct os_stream *theirs;
@@ -337,7 +391,8 @@ bool test_client_open(struct test_net *net, struct test_client *client, size_t w
 
 void test_client_send(struct test_client *client, const void *bytes, size_t size)
 {
-    (void)os_stream_write(client->stream, bytes, size); /* a closed one is what the test looks at afterwards */
+    (void)os_stream_write(client->stream, bytes,
+                          size); /* a closed one is what the test looks at afterwards */
 }
 
 void test_client_take(struct test_client *client, size_t more_bytes)

@@ -1,8 +1,9 @@
 /* tls.c - a TLS stream on top of another stream.
  *
- * OpenSSL sees two memory BIOs: what the stream below reads is put into one, what appears in the other is written
- * below, after every call. Nothing blocks and no descriptor is touched, so the same code runs over TCP and in tests.
- * The owner may close the stream inside any event; memory is freed when the outermost call leaves. */
+ * OpenSSL sees two memory BIOs: what the stream below reads is put into one, what appears in the
+ * other is written below, after every call. Nothing blocks and no descriptor is touched, so the
+ * same code runs over TCP and in tests. The owner may close the stream inside any event; memory is
+ * freed when the outermost call leaves. */
 #include "net/tls_priv.h"
 #include "base/mem.h"
 #include "base/timetext.h"
@@ -56,7 +57,8 @@ static void tell_closed(struct tls_stream *t, enum err err, const char *text)
     t->told_closed = true;
     t->os->ops->timer_set(t->timer, -1);
     os_stream_pause(t->below, true);
-    if (t->base.events && t->base.events->on_closed) t->base.events->on_closed(t->base.owner, err, text);
+    if (t->base.events && t->base.events->on_closed)
+        t->base.events->on_closed(t->base.owner, err, text);
 }
 
 /* Sends what OpenSSL wants to send. */
@@ -69,8 +71,8 @@ static enum err flush(struct tls_stream *t)
     return err;
 }
 
-/* Why OpenSSL gave up, for people: the certificate's trouble where that is it, the alert's name, and a hint for the
- * two commonest mistakes. */
+/* Why OpenSSL gave up, for people: the certificate's trouble where that is it, the alert's name,
+ * and a hint for the two commonest mistakes. */
 static void tell_failure(struct tls_stream *t)
 {
     char text[256];
@@ -78,12 +80,15 @@ static void tell_failure(struct tls_stream *t)
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     long verify = SSL_get_verify_result(t->ssl);
     const char *hint = "";
-    if (ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST) hint = " (the peer speaks HTTP without TLS; use https://)";
+    if (ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST)
+        hint = " (the peer speaks HTTP without TLS; use https://)";
     if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) hint = " (the peer does not speak TLS)";
     if (verify != X509_V_OK && !t->has_pin)
-        snprintf(text, sizeof text, "TLS: the peer's certificate: %s", X509_verify_cert_error_string(verify));
+        snprintf(text, sizeof text, "TLS: the peer's certificate: %s",
+                 X509_verify_cert_error_string(verify));
     else
-        snprintf(text, sizeof text, "TLS: %s%s", reason ? reason : "the peer broke the protocol", hint);
+        snprintf(text, sizeof text, "TLS: %s%s", reason ? reason : "the peer broke the protocol",
+                 hint);
     ERR_clear_error();
     (void)flush(t); /* the alert for the peer */
     tell_closed(t, ERR_TLS, text);
@@ -96,8 +101,8 @@ static bool pin_fits(struct tls_stream *t)
     uint8_t digest[32];
     unsigned size = 0;
     X509 *certificate = SSL_get1_peer_certificate(t->ssl);
-    bool good = certificate && X509_digest(certificate, EVP_sha256(), digest, &size) && size == sizeof digest &&
-                CRYPTO_memcmp(digest, t->pin, sizeof digest) == 0;
+    bool good = certificate && X509_digest(certificate, EVP_sha256(), digest, &size) &&
+                size == sizeof digest && CRYPTO_memcmp(digest, t->pin, sizeof digest) == 0;
     X509_free(certificate);
     return good;
 }
@@ -136,7 +141,8 @@ static void read_on(struct tls_stream *t)
                 tell_failure(t);
             break;
         }
-        if (t->base.events && t->base.events->on_read) t->base.events->on_read(t->base.owner, bytes, (size_t)n);
+        if (t->base.events && t->base.events->on_read)
+            t->base.events->on_read(t->base.owner, bytes, (size_t)n);
     }
     /* Key updates and tickets may have left something to send. */
     if (!t->closed && !t->told_closed && BIO_ctrl_pending(t->out)) (void)flush(t);
@@ -189,7 +195,8 @@ static void below_closed(void *owner, enum err err, const char *text)
     leave(t);
 }
 
-static const struct os_stream_events below_events = {below_open, below_read, below_drained, below_closed};
+static const struct os_stream_events below_events = {below_open, below_read, below_drained,
+                                                     below_closed};
 
 static void on_timer(void *arg)
 {
@@ -219,9 +226,13 @@ static enum err tls_write(struct os_stream *s, const void *bytes, size_t size)
     return err;
 }
 
-static size_t tls_queued(const struct os_stream *s) { return os_stream_queued(((const struct tls_stream *)s)->below); }
+static size_t tls_queued(const struct os_stream *s)
+{
+    return os_stream_queued(((const struct tls_stream *)s)->below);
+}
 
-/* Bytes already decrypted or in the BIO wait while paused; they are given from the timer, never inside this call. */
+/* Bytes already decrypted or in the BIO wait while paused; they are given from the timer, never
+ * inside this call. */
 static void tls_pause(struct os_stream *s, bool paused)
 {
     struct tls_stream *t = tls_of(s);
@@ -245,10 +256,16 @@ static void tls_close(struct os_stream *s)
     leave(t);
 }
 
-static const char *tls_peer(const struct os_stream *s) { return os_stream_peer(((const struct tls_stream *)s)->below); }
+static const char *tls_peer(const struct os_stream *s)
+{
+    return os_stream_peer(((const struct tls_stream *)s)->below);
+}
 
-static const struct os_stream_ops tls_ops = {
-    .write = tls_write, .queued = tls_queued, .pause = tls_pause, .close = tls_close, .peer = tls_peer};
+static const struct os_stream_ops tls_ops = {.write = tls_write,
+                                             .queued = tls_queued,
+                                             .pause = tls_pause,
+                                             .close = tls_close,
+                                             .peer = tls_peer};
 
 /* ---- wrapping ---- */
 
@@ -256,12 +273,14 @@ static struct tls_stream *tls_new(struct tls_config *config, struct os *os, stru
 {
     struct tls_stream *t = mem_alloc_zero(1, sizeof *t);
     if (!t) return NULL;
-    *t = (struct tls_stream){.base.ops = &tls_ops, .magic = TLS_STREAM_MAGIC, .os = os, .has_pin = config->has_pin};
+    *t = (struct tls_stream){
+        .base.ops = &tls_ops, .magic = TLS_STREAM_MAGIC, .os = os, .has_pin = config->has_pin};
     memcpy(t->pin, config->pin, sizeof t->pin);
     t->ssl = SSL_new(config->ctx);
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());
-    bool good = t->ssl && t->in && t->out && os->ops->timer_make(task, on_timer, t, &t->timer) == ERR_OK;
+    bool good =
+        t->ssl && t->in && t->out && os->ops->timer_make(task, on_timer, t, &t->timer) == ERR_OK;
     if (good) {
         SSL_set_bio(t->ssl, t->in, t->out);
         return t;
@@ -285,8 +304,8 @@ static enum err wrap(struct tls_stream *t, struct os_stream *below, struct os_st
     return ERR_OK;
 }
 
-enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task, struct os_stream *below,
-                         struct os_stream **stream)
+enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task,
+                         struct os_stream *below, struct os_stream **stream)
 {
     MUST(config->is_server);
     struct tls_stream *t = tls_new(config, os, task);
@@ -302,13 +321,14 @@ static bool set_host(SSL *ssl, const char *host, bool check)
     bool good = true;
     if (!ip) good = SSL_set_tlsext_host_name(ssl, host) == 1;
     if (good && check)
-        good = ip ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 : SSL_set1_host(ssl, host) == 1;
+        good = ip ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1
+                  : SSL_set1_host(ssl, host) == 1;
     ASN1_OCTET_STRING_free(ip);
     return good;
 }
 
-enum err tls_wrap_client(struct tls_config *config, struct os *os, struct os_task *task, const char *host,
-                         struct os_stream *below, struct os_stream **stream)
+enum err tls_wrap_client(struct tls_config *config, struct os *os, struct os_task *task,
+                         const char *host, struct os_stream *below, struct os_stream **stream)
 {
     MUST(!config->is_server);
     struct tls_stream *t = tls_new(config, os, task);

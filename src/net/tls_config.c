@@ -1,7 +1,9 @@
-/* tls_config.c - certificates and keys: from PEM texts to a configuration, and making a self-signed one.
+/* tls_config.c - certificates and keys: from PEM texts to a configuration, and making a self-signed
+ * one.
  *
- * One policy for both sides: TLS 1.2 and 1.3 with OpenSSL's ciphers, no renegotiation, no compression, buffers given
- * back while a connection idles. Session tickets stay on: browsers reconnect often. */
+ * One policy for both sides: TLS 1.2 and 1.3 with OpenSSL's ciphers, no renegotiation, no
+ * compression, buffers given back while a connection idles. Session tickets stay on: browsers
+ * reconnect often. */
 #include "net/tls_priv.h"
 #include "base/mem.h"
 #include <openssl/err.h>
@@ -29,7 +31,10 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
-static BIO *bio_of(struct str pem) { return BIO_new_mem_buf(pem.size ? pem.at : "", (int)pem.size); }
+static BIO *bio_of(struct str pem)
+{
+    return BIO_new_mem_buf(pem.size ? pem.at : "", (int)pem.size);
+}
 
 /* The first certificate is the own one, the rest its chain. */
 static enum err use_certificates(SSL_CTX *ctx, struct str pem, struct why *why)
@@ -37,7 +42,9 @@ static enum err use_certificates(SSL_CTX *ctx, struct str pem, struct why *why)
     BIO *bio = bio_of(pem);
     if (!bio) return ERR_NO_MEMORY;
     X509 *certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
-    enum err err = certificate && SSL_CTX_use_certificate(ctx, certificate) == 1 ? ERR_OK : failed(why, "certificate");
+    enum err err = certificate && SSL_CTX_use_certificate(ctx, certificate) == 1
+                       ? ERR_OK
+                       : failed(why, "certificate");
     X509_free(certificate);
     while (!err && (certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL))) {
         if (SSL_CTX_add0_chain_cert(ctx, certificate) == 1) continue;
@@ -107,8 +114,8 @@ void tls_config_release(struct tls_config *config)
     mem_free(config);
 }
 
-enum err tls_server_config(struct str certificate, struct str key, struct str ca, struct tls_config **out,
-                           struct why *why)
+enum err tls_server_config(struct str certificate, struct str key, struct str ca,
+                           struct tls_config **out, struct why *why)
 {
     struct tls_config *config = config_new(true);
     if (!config) return why_set(why, ERR_NO_MEMORY, "no memory for TLS");
@@ -125,8 +132,8 @@ enum err tls_server_config(struct str certificate, struct str key, struct str ca
     return err;
 }
 
-enum err tls_client_config(struct str certificate, struct str key, struct str ca, const uint8_t *pin,
-                           struct tls_config **out, struct why *why)
+enum err tls_client_config(struct str certificate, struct str key, struct str ca,
+                           const uint8_t *pin, struct tls_config **out, struct why *why)
 {
     struct tls_config *config = config_new(false);
     if (!config) return why_set(why, ERR_NO_MEMORY, "no memory for TLS");
@@ -195,8 +202,8 @@ static bool set_serial(X509 *x)
     return good;
 }
 
-static bool fill(X509 *x, EVP_PKEY *key, const char *common_name, const char *names, int64_t not_before_s,
-                 unsigned days)
+static bool fill(X509 *x, EVP_PKEY *key, const char *common_name, const char *names,
+                 int64_t not_before_s, unsigned days)
 {
     /* No "CA:TRUE": browsers refuse an authority's certificate as a server's. */
     static const struct {
@@ -212,7 +219,8 @@ static bool fill(X509 *x, EVP_PKEY *key, const char *common_name, const char *na
     bool good = X509_set_version(x, 2) == 1 && X509_set_pubkey(x, key) == 1 && set_serial(x) &&
                 ASN1_TIME_set(X509_getm_notBefore(x), (time_t)not_before_s) &&
                 ASN1_TIME_adj(X509_getm_notAfter(x), (time_t)not_before_s, (int)days, 0) &&
-                X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0) &&
+                X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+                                           (const unsigned char *)common_name, -1, -1, 0) &&
                 X509_set_issuer_name(x, name) == 1;
     for (size_t i = 0; good && i < sizeof extensions / sizeof extensions[0]; i++)
         good = add_extension(x, extensions[i].nid, extensions[i].value);
@@ -229,14 +237,16 @@ static bool take_text(BIO *bio, struct buf *out)
 }
 
 enum err tls_make_self_signed(const char *common_name, const char *const *names, size_t name_count,
-                              int64_t not_before_s, unsigned days, struct buf *certificate_pem, struct buf *key_pem,
-                              struct why *why)
+                              int64_t not_before_s, unsigned days, struct buf *certificate_pem,
+                              struct buf *key_pem, struct why *why)
 {
     MUST(days > 0 && days < 36500);
     struct buf list = BUF_EMPTY;
     if (!print_names(names, name_count, &list)) {
         buf_free(&list);
-        return why_set(why, ERR_INVALID, "certificate for %s: a name is neither host name nor IP address", common_name);
+        return why_set(why, ERR_INVALID,
+                       "certificate for %s: a name is neither host name nor IP address",
+                       common_name);
     }
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
@@ -263,12 +273,14 @@ bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes)
     unsigned size = 0;
     BIO *bio = bio_of(certificate_pem);
     X509 *x = bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL;
-    bool good = x && X509_digest(x, EVP_sha256(), digest, &size) == 1 && out_bytes >= 7 + 3 * (size_t)size;
+    bool good =
+        x && X509_digest(x, EVP_sha256(), digest, &size) == 1 && out_bytes >= 7 + 3 * (size_t)size;
     X509_free(x);
     BIO_free(bio);
     ERR_clear_error();
     if (!good) return false;
     size_t n = (size_t)snprintf(out, out_bytes, "SHA256");
-    for (unsigned i = 0; i < size; i++) n += (size_t)snprintf(out + n, out_bytes - n, ":%02X", digest[i]);
+    for (unsigned i = 0; i < size; i++)
+        n += (size_t)snprintf(out + n, out_bytes - n, ":%02X", digest[i]);
     return true;
 }

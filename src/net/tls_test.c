@@ -17,14 +17,20 @@ struct side {
     char text[256];
 };
 
-static void on_open(void *owner) { ((struct side *)owner)->is_open = true; }
+static void on_open(void *owner)
+{
+    ((struct side *)owner)->is_open = true;
+}
 static void on_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct side *s = owner;
     buf_add(&s->received, bytes, size);
     if (s->close_at_read) os_stream_close(&s->stream);
 }
-static void on_drained(void *owner) { ((struct side *)owner)->is_drained = true; }
+static void on_drained(void *owner)
+{
+    ((struct side *)owner)->is_drained = true;
+}
 static void on_closed(void *owner, enum err err, const char *text)
 {
     struct side *s = owner;
@@ -40,7 +46,10 @@ struct world {
     struct side server, client;
 };
 
-static struct str text_of(const struct buf *b) { return buf_str(b); }
+static struct str text_of(const struct buf *b)
+{
+    return buf_str(b);
+}
 
 static int open_world(void **state)
 {
@@ -48,11 +57,15 @@ static int open_world(void **state)
     struct world *w = calloc(1, sizeof *w);
     w->net = test_net_new();
     /* OpenSSL judges dates by the machine's clock: the certificate must hold today. */
-    assert_int_equal(tls_make_self_signed("gw7", names, 3, 1700000000, 36000, &w->certificate, &w->key, NULL), ERR_OK);
-    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&w->key), (struct str){0}, &w->server_config,
-                                       NULL), ERR_OK);
-    assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, text_of(&w->certificate), NULL,
-                                       &w->client_config, NULL), ERR_OK);
+    assert_int_equal(
+        tls_make_self_signed("gw7", names, 3, 1700000000, 36000, &w->certificate, &w->key, NULL),
+        ERR_OK);
+    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&w->key), (struct str){0},
+                                       &w->server_config, NULL),
+                     ERR_OK);
+    assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, text_of(&w->certificate),
+                                       NULL, &w->client_config, NULL),
+                     ERR_OK);
     *state = w;
     return 0;
 }
@@ -79,8 +92,11 @@ static void connect_both(struct world *w, const char *host, size_t deliver_bytes
     struct os_stream *a, *b;
     struct os *os = test_net_os(w->net);
     assert_true(test_net_pair(w->net, deliver_bytes, &a, &b));
-    assert_int_equal(tls_wrap_server(w->server_config, os, test_net_task(w->net), a, &w->server.stream), ERR_OK);
-    assert_int_equal(tls_wrap_client(w->client_config, os, test_net_task(w->net), host, b, &w->client.stream), ERR_OK);
+    assert_int_equal(
+        tls_wrap_server(w->server_config, os, test_net_task(w->net), a, &w->server.stream), ERR_OK);
+    assert_int_equal(
+        tls_wrap_client(w->client_config, os, test_net_task(w->net), host, b, &w->client.stream),
+        ERR_OK);
     os_stream_own(w->server.stream, &events, &w->server);
     os_stream_own(w->client.stream, &events, &w->client);
     b->events->on_open(b->owner); /* as a stream that has just connected */
@@ -150,9 +166,12 @@ static void an_unknown_certificate_is_refused_unless_it_is_pinned(void **state)
     struct buf other = BUF_EMPTY, key = BUF_EMPTY;
     char print[128];
     uint8_t pin[32];
-    assert_int_equal(tls_make_self_signed("x", NULL, 0, 1700000000, 36000, &other, &key, NULL), ERR_OK);
+    assert_int_equal(tls_make_self_signed("x", NULL, 0, 1700000000, 36000, &other, &key, NULL),
+                     ERR_OK);
     tls_config_release(w->client_config);
-    assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, text_of(&other), NULL, &w->client_config, NULL), ERR_OK);
+    assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, text_of(&other), NULL,
+                                       &w->client_config, NULL),
+                     ERR_OK);
     connect_both(w, "gw7.local", 0);
     assert_int_equal(w->client.err, ERR_TLS);
     assert_string_equal(w->client.text, "TLS: the peer's certificate: self-signed certificate");
@@ -164,7 +183,9 @@ static void an_unknown_certificate_is_refused_unless_it_is_pinned(void **state)
         for (size_t i = 0; i < 32; i++) pin[i] = (uint8_t)strtoul(print + 7 + 3 * i, NULL, 16);
         pin[5] ^= (uint8_t)wrong;
         tls_config_release(w->client_config);
-        assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, (struct str){0}, pin, &w->client_config, NULL), ERR_OK);
+        assert_int_equal(tls_client_config((struct str){0}, (struct str){0}, (struct str){0}, pin,
+                                           &w->client_config, NULL),
+                         ERR_OK);
         connect_both(w, "whatever", 0);
         assert_int_equal(w->client.is_open, !wrong);
     }
@@ -177,8 +198,9 @@ static void clients_without_certificate_are_refused_when_one_is_wanted(void **st
 {
     struct world *w = *state;
     tls_config_release(w->server_config);
-    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&w->key), text_of(&w->certificate),
-                                       &w->server_config, NULL), ERR_OK);
+    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&w->key),
+                                       text_of(&w->certificate), &w->server_config, NULL),
+                     ERR_OK);
     connect_both(w, "gw7.local", 0);
     assert_int_equal(w->server.err, ERR_TLS);
     assert_non_null(strstr(w->server.text, "peer did not return a certificate"));
@@ -186,8 +208,9 @@ static void clients_without_certificate_are_refused_when_one_is_wanted(void **st
     os_stream_close(&w->client.stream);
     memset(&w->server, 0, sizeof w->server);
     tls_config_release(w->client_config);
-    assert_int_equal(tls_client_config(text_of(&w->certificate), text_of(&w->key), text_of(&w->certificate), NULL,
-                                       &w->client_config, NULL), ERR_OK);
+    assert_int_equal(tls_client_config(text_of(&w->certificate), text_of(&w->key),
+                                       text_of(&w->certificate), NULL, &w->client_config, NULL),
+                     ERR_OK);
     connect_both(w, "gw7.local", 0);
     assert_true(w->server.is_open);
 }
@@ -197,7 +220,9 @@ static void plain_http_and_silence_are_told_apart(void **state)
     struct world *w = *state;
     struct os_stream *a, *b;
     assert_true(test_net_pair(w->net, 0, &a, &b));
-    assert_int_equal(tls_wrap_server(w->server_config, test_net_os(w->net), test_net_task(w->net), a, &w->server.stream), ERR_OK);
+    assert_int_equal(tls_wrap_server(w->server_config, test_net_os(w->net), test_net_task(w->net),
+                                     a, &w->server.stream),
+                     ERR_OK);
     os_stream_own(w->server.stream, &events, &w->server);
     os_stream_own(b, &events, &w->client);
     assert_int_equal(os_stream_write(w->server.stream, "x", 1), ERR_CLOSED);
@@ -208,7 +233,9 @@ static void plain_http_and_silence_are_told_apart(void **state)
     os_stream_close(&w->server.stream);
     os_stream_close(&b);
     assert_true(test_net_pair(w->net, 0, &a, &b));
-    assert_int_equal(tls_wrap_server(w->server_config, test_net_os(w->net), test_net_task(w->net), a, &w->server.stream), ERR_OK);
+    assert_int_equal(tls_wrap_server(w->server_config, test_net_os(w->net), test_net_task(w->net),
+                                     a, &w->server.stream),
+                     ERR_OK);
     os_stream_own(w->server.stream, &events, &w->server);
     test_net_advance(w->net, 11 * TIME_NS_PER_S);
     assert_int_equal(w->server.err, ERR_TIMEOUT);
@@ -220,17 +247,25 @@ static void broken_pem_says_which_part(void **state)
     struct world *w = *state;
     struct tls_config *none = NULL;
     struct why why = WHY_NONE;
-    assert_int_equal(tls_server_config(STR("no pem"), text_of(&w->key), (struct str){0}, &none, &why), ERR_TLS);
+    assert_int_equal(
+        tls_server_config(STR("no pem"), text_of(&w->key), (struct str){0}, &none, &why), ERR_TLS);
     assert_non_null(strstr(why.text, "certificate: "));
-    assert_int_equal(tls_server_config(text_of(&w->certificate), STR("x"), (struct str){0}, &none, &why), ERR_TLS);
+    assert_int_equal(
+        tls_server_config(text_of(&w->certificate), STR("x"), (struct str){0}, &none, &why),
+        ERR_TLS);
     assert_non_null(strstr(why.text, "key: "));
-    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&w->key), STR("x"), &none, &why), ERR_TLS);
+    assert_int_equal(
+        tls_server_config(text_of(&w->certificate), text_of(&w->key), STR("x"), &none, &why),
+        ERR_TLS);
     assert_non_null(strstr(why.text, "ca: "));
     struct buf other = BUF_EMPTY, key = BUF_EMPTY;
     assert_int_equal(tls_make_self_signed("x", NULL, 0, 1700000000, 1, &other, &key, NULL), ERR_OK);
-    assert_int_equal(tls_server_config(text_of(&w->certificate), text_of(&key), (struct str){0}, &none, &why), ERR_TLS);
+    assert_int_equal(
+        tls_server_config(text_of(&w->certificate), text_of(&key), (struct str){0}, &none, &why),
+        ERR_TLS);
     const char *bad[] = {"a,DNS:evil"};
-    assert_int_equal(tls_make_self_signed("x", bad, 1, 1700000000, 1, &other, &key, &why), ERR_INVALID);
+    assert_int_equal(tls_make_self_signed("x", bad, 1, 1700000000, 1, &other, &key, &why),
+                     ERR_INVALID);
     buf_free(&other);
     buf_free(&key);
 }
@@ -253,9 +288,13 @@ static void https_answers(void **state)
     struct http_server *server;
     struct test_client raw;
     struct context *context = test_net_context(w->net);
-    assert_int_equal(http_server_start(context, context->main, &address, w->server_config, &config, &server, NULL, NULL), ERR_OK);
+    assert_int_equal(http_server_start(context, context->main, &address, w->server_config, &config,
+                                       &server, NULL, NULL),
+                     ERR_OK);
     assert_true(test_client_open(w->net, &raw, 0, 0));
-    assert_int_equal(tls_wrap_client(w->client_config, context->os, context->main->task, "gw7.local", raw.stream, &w->client.stream), ERR_OK);
+    assert_int_equal(tls_wrap_client(w->client_config, context->os, context->main->task,
+                                     "gw7.local", raw.stream, &w->client.stream),
+                     ERR_OK);
     os_stream_own(w->client.stream, &events, &w->client);
     struct os_stream *below = raw.stream;
     below->events->on_open(below->owner);
@@ -263,7 +302,8 @@ static void https_answers(void **state)
     assert_true(w->client.is_open);
     for (unsigned i = 0; i < 2; i++) {
         buf_clear(&w->client.received);
-        assert_int_equal(os_stream_write(w->client.stream, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 27), ERR_OK);
+        assert_int_equal(os_stream_write(w->client.stream, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 27),
+                         ERR_OK);
         test_net_run(w->net);
         assert_non_null(strstr(buf_cstr(&w->client.received), "\r\n\r\nover TLS"));
     }

@@ -1,8 +1,9 @@
 /* websocket.c - WebSocket over a connection that was HTTP (RFC 6455), by wslay.
  *
- * wslay works on memory: bytes of the stream are offered to it through a cursor, and what it wants to send is gathered
- * and written in one go. It checks masks, fragmentation, UTF-8 and the size limit, and answers pings and closes.
- * A socket's owner may do anything inside an event, also close; memory is freed when wslay is off the stack. */
+ * wslay works on memory: bytes of the stream are offered to it through a cursor, and what it wants
+ * to send is gathered and written in one go. It checks masks, fragmentation, UTF-8 and the size
+ * limit, and answers pings and closes. A socket's owner may do anything inside an event, also
+ * close; memory is freed when wslay is off the stack. */
 #include "net/http_priv.h"
 #include "base/timetext.h"
 #include <openssl/evp.h>
@@ -32,7 +33,8 @@ struct websocket {
 
 /* ---- wslay's callbacks ---- */
 
-static ssize_t give_input(wslay_event_context_ptr wslay, uint8_t *bytes, size_t size, int flags, void *arg)
+static ssize_t give_input(wslay_event_context_ptr wslay, uint8_t *bytes, size_t size, int flags,
+                          void *arg)
 {
     struct websocket *s = arg;
     (void)flags;
@@ -47,7 +49,8 @@ static ssize_t give_input(wslay_event_context_ptr wslay, uint8_t *bytes, size_t 
     return (ssize_t)n;
 }
 
-static ssize_t take_output(wslay_event_context_ptr wslay, const uint8_t *bytes, size_t size, int flags, void *arg)
+static ssize_t take_output(wslay_event_context_ptr wslay, const uint8_t *bytes, size_t size,
+                           int flags, void *arg)
 {
     struct websocket *s = arg;
     (void)flags;
@@ -57,18 +60,19 @@ static ssize_t take_output(wslay_event_context_ptr wslay, const uint8_t *bytes, 
     return -1;
 }
 
-static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *m, void *arg)
+static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *m,
+                       void *arg)
 {
     struct websocket *s = arg;
     (void)wslay;
-    if (wslay_is_ctrl_frame(m->opcode) || s->is_gone || s->is_closing || !s->events->on_message) return;
+    if (wslay_is_ctrl_frame(m->opcode) || s->is_gone || s->is_closing || !s->events->on_message)
+        return;
     s->events->on_message(s->owner, m->opcode == WSLAY_TEXT_FRAME,
                           (struct str){(const char *)m->msg, m->msg_length});
 }
 
-static const struct wslay_event_callbacks callbacks = {.recv_callback = give_input,
-                                                       .send_callback = take_output,
-                                                       .on_msg_recv_callback = on_message};
+static const struct wslay_event_callbacks callbacks = {
+    .recv_callback = give_input, .send_callback = take_output, .on_msg_recv_callback = on_message};
 
 /* ---- life ---- */
 
@@ -91,7 +95,8 @@ void websocket_gone(struct websocket *s)
     if (!s->is_receiving) release(s);
 }
 
-/* Writes what wslay has; the connection is over when the closing handshake is. False: the socket is gone. */
+/* Writes what wslay has; the connection is over when the closing handshake is. False: the socket is
+ * gone. */
 static bool flush(struct websocket *s)
 {
     struct http_connection *c = s->connection;
@@ -126,7 +131,8 @@ void websocket_input(struct websocket *s, const char *bytes, size_t size)
         release(s);
         return;
     }
-    /* Most faults make wslay queue a close frame itself; a malformed frame header or no memory makes it fail. */
+    /* Most faults make wslay queue a close frame itself; a malformed frame header or no memory
+     * makes it fail. */
     if (result != 0)
         http_connection_cut(s->connection);
     else
@@ -146,7 +152,8 @@ void websocket_drained(struct websocket *s)
 void websocket_tick(struct websocket *s)
 {
     MUST(s->magic == WEBSOCKET_MAGIC);
-    static const struct wslay_event_msg ping = {.opcode = WSLAY_PING, .msg = (const uint8_t *)"", .msg_length = 0};
+    static const struct wslay_event_msg ping = {
+        .opcode = WSLAY_PING, .msg = (const uint8_t *)"", .msg_length = 0};
     struct http_connection *c = s->connection;
     int64_t silence_ns = loop_mono_ns(c->server->loop) - s->heard_ns;
     if (s->is_closing || silence_ns >= WEBSOCKET_SILENCE_SECONDS * TIME_NS_PER_S) {
@@ -160,9 +167,12 @@ void websocket_tick(struct websocket *s)
 
 /* ---- accepting ---- */
 
-/* A client waits for the answer before it sends frames; one that did not is refused, so that no event comes before the
- * owner has its socket. */
-static bool sent_early(const struct http_connection *c) { return c->in.size > 0 && c->entered == 0; }
+/* A client waits for the answer before it sends frames; one that did not is refused, so that no
+ * event comes before the owner has its socket. */
+static bool sent_early(const struct http_connection *c)
+{
+    return c->in.size > 0 && c->entered == 0;
+}
 
 /* Sec-WebSocket-Accept of RFC 6455 section 4.2.2. */
 static void accept_value(struct str key, char out[32])
@@ -173,7 +183,8 @@ static void accept_value(struct str key, char out[32])
     unsigned size = 0;
     memcpy(joined, key.at, WEBSOCKET_KEY_BYTES);
     memcpy(joined + WEBSOCKET_KEY_BYTES, guid, sizeof guid - 1);
-    int good = EVP_Digest(joined, WEBSOCKET_KEY_BYTES + sizeof guid - 1, digest, &size, EVP_sha1(), NULL);
+    int good =
+        EVP_Digest(joined, WEBSOCKET_KEY_BYTES + sizeof guid - 1, digest, &size, EVP_sha1(), NULL);
     MUST(good && size == 20);
     (void)EVP_EncodeBlock((unsigned char *)out, digest, (int)size);
 }
@@ -181,16 +192,19 @@ static void accept_value(struct str key, char out[32])
 static bool is_handshake(const struct http_exchange *x, struct str key)
 {
     const struct http_request *r = &x->request;
-    return x->upgrade && !x->is_http10 && str_is(r->method, "GET") && x->connection->reader.is_done && !sent_early(x->connection) &&
+    return x->upgrade && !x->is_http10 && str_is(r->method, "GET") &&
+           x->connection->reader.is_done && !sent_early(x->connection) &&
            http_list_has(http_header(r, "Upgrade"), "websocket") &&
            str_is(http_header(r, "Sec-WebSocket-Version"), "13") && key.size == WEBSOCKET_KEY_BYTES;
 }
 
-static struct websocket *websocket_new(struct http_connection *c, const struct websocket_events *events, void *owner)
+static struct websocket *websocket_new(struct http_connection *c,
+                                       const struct websocket_events *events, void *owner)
 {
     struct websocket *s = mem_alloc_zero(1, sizeof *s);
     if (!s) return NULL;
-    *s = (struct websocket){.magic = WEBSOCKET_MAGIC, .connection = c, .events = events, .owner = owner};
+    *s = (struct websocket){
+        .magic = WEBSOCKET_MAGIC, .connection = c, .events = events, .owner = owner};
     s->heard_ns = loop_mono_ns(c->server->loop);
     if (wslay_event_context_server_init(&s->wslay, &callbacks, s)) {
         mem_free(s);
@@ -200,14 +214,16 @@ static struct websocket *websocket_new(struct http_connection *c, const struct w
     return s;
 }
 
-struct websocket *websocket_accept(struct http_exchange *x, const struct websocket_events *events, void *owner)
+struct websocket *websocket_accept(struct http_exchange *x, const struct websocket_events *events,
+                                   void *owner)
 {
     MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun);
     struct http_connection *c = x->connection;
     struct str key = http_header(&x->request, "Sec-WebSocket-Key");
     if (!is_handshake(x, key)) {
         http_add_header(x, "Sec-WebSocket-Version", "13");
-        http_reply_status(x, 400, "INVALID", "this path speaks WebSocket (RFC 6455, version 13) only");
+        http_reply_status(x, 400, "INVALID",
+                          "this path speaks WebSocket (RFC 6455, version 13) only");
         return NULL;
     }
     struct websocket *s = x->is_gone ? NULL : websocket_new(c, events, owner);
@@ -248,10 +264,12 @@ bool websocket_send(struct websocket *s, bool is_text, struct str message, size_
 {
     MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone);
     struct http_connection *c = s->connection;
-    if (s->is_closing || os_stream_queued(c->stream) + wslay_event_get_queued_msg_length(s->wslay) > limit)
+    if (s->is_closing ||
+        os_stream_queued(c->stream) + wslay_event_get_queued_msg_length(s->wslay) > limit)
         return false;
     struct wslay_event_msg m = {.opcode = is_text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME,
-                                .msg = (const uint8_t *)message.at, .msg_length = message.size};
+                                .msg = (const uint8_t *)message.at,
+                                .msg_length = message.size};
     if (wslay_event_queue_msg(s->wslay, &m)) return false;
     if (s->is_receiving) return true; /* goes out when wslay has read to the end */
     http_connection_enter(c);
@@ -262,13 +280,15 @@ bool websocket_send(struct websocket *s, bool is_text, struct str message, size_
 
 void websocket_close(struct websocket *s, int code, const char *reason)
 {
-    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone && code >= 1000 && code < 5000 && strlen(reason) <= 123);
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone && code >= 1000 && code < 5000 &&
+         strlen(reason) <= 123);
     struct http_connection *c = s->connection;
     if (s->is_closing) return;
     http_connection_enter(c);
     s->is_closing = true;
     http_wait_set(c, HTTP_WAIT_LINGER);
-    int failed = wslay_event_queue_close(s->wslay, (uint16_t)code, (const uint8_t *)reason, strlen(reason));
+    int failed =
+        wslay_event_queue_close(s->wslay, (uint16_t)code, (const uint8_t *)reason, strlen(reason));
     if (failed)
         http_connection_cut(c);
     else if (!s->is_receiving)

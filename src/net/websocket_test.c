@@ -1,4 +1,5 @@
-/* websocket_test.c - claims about WebSockets: a client made of bytes, against the server over memory. */
+/* websocket_test.c - claims about WebSockets: a client made of bytes, against the server over
+ * memory. */
 #include "base/timetext.h"
 #include "net/http.h"
 #include "net/test_stream.h"
@@ -28,7 +29,10 @@ static void on_message(void *owner, bool is_text, struct str message)
     if (w->close_at_message) websocket_close(w->socket, 1000, "enough");
 }
 
-static void on_drained(void *owner) { ((struct world *)owner)->drained_count++; }
+static void on_drained(void *owner)
+{
+    ((struct world *)owner)->drained_count++;
+}
 
 static void on_closed(void *owner)
 {
@@ -48,8 +52,8 @@ static void live(struct http_exchange *x, void *arg)
 
 static const struct http_route routes[] = {{"GET", "/live", live, 0, 0, ""}, {0}};
 
-#define UPGRADE                                                                                                        \
-    "GET /live HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"                      \
+#define UPGRADE                                                                                    \
+    "GET /live HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"   \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 static const char *say(struct world *w, const void *bytes, size_t size)
@@ -67,7 +71,9 @@ static int open_world(void **state)
     struct http_server_config config = {.routes = routes, .arg = w};
     w->net = test_net_new();
     struct context *context = test_net_context(w->net);
-    assert_int_equal(http_server_start(context, context->main, &address, NULL, &config, &w->server, NULL, NULL), ERR_OK);
+    assert_int_equal(
+        http_server_start(context, context->main, &address, NULL, &config, &w->server, NULL, NULL),
+        ERR_OK);
     assert_true(test_client_open(w->net, &w->client, 0, 0));
     *state = w;
     return 0;
@@ -93,7 +99,8 @@ static void upgrade(struct world *w)
 }
 
 /* A masked client frame (RFC 6455 section 5.2); `mask` false: a forbidden unmasked one. */
-static size_t frame(unsigned char *out, unsigned first_byte, const char *payload, size_t size, bool mask)
+static size_t frame(unsigned char *out, unsigned first_byte, const char *payload, size_t size,
+                    bool mask)
 {
     static const unsigned char key[4] = {1, 2, 3, 4};
     size_t n = 0;
@@ -102,10 +109,12 @@ static size_t frame(unsigned char *out, unsigned first_byte, const char *payload
         out[n++] = (unsigned char)(size | (mask ? 0x80u : 0));
     } else {
         out[n++] = (unsigned char)(127 | (mask ? 0x80u : 0));
-        for (int shift = 56; shift >= 0; shift -= 8) out[n++] = (unsigned char)((uint64_t)size >> shift);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            out[n++] = (unsigned char)((uint64_t)size >> shift);
     }
     for (size_t i = 0; mask && i < 4; i++) out[n++] = key[i];
-    for (size_t i = 0; i < size; i++) out[n++] = (unsigned char)(payload[i] ^ (mask ? key[i % 4] : 0));
+    for (size_t i = 0; i < size; i++)
+        out[n++] = (unsigned char)(payload[i] ^ (mask ? key[i % 4] : 0));
     return n;
 }
 
@@ -134,7 +143,8 @@ static void other_requests_get_400(void **state)
     static const char plain[] = "GET /live HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_non_null(strstr(say(w, plain, sizeof plain - 1), "HTTP/1.1 400 "));
     assert_null(w->socket);
-    assert_non_null(strstr(say(w, UPGRADE, sizeof UPGRADE - 1), "HTTP/1.1 101 ")); /* the connection is still good */
+    assert_non_null(strstr(say(w, UPGRADE, sizeof UPGRADE - 1),
+                           "HTTP/1.1 101 ")); /* the connection is still good */
 }
 
 static void messages_whole_and_in_fragments_arrive_and_are_echoed(void **state)
@@ -154,7 +164,8 @@ static void frames_may_come_byte_by_byte_and_right_behind_the_handshake(void **s
     struct world *w = *state;
     unsigned char bytes[600];
     memcpy(bytes, UPGRADE, sizeof UPGRADE - 1);
-    size_t size = sizeof UPGRADE - 1 + frame(bytes + sizeof UPGRADE - 1, FIN | TEXT, "early", 5, true);
+    size_t size =
+        sizeof UPGRADE - 1 + frame(bytes + sizeof UPGRADE - 1, FIN | TEXT, "early", 5, true);
     say(w, bytes, size);
     size = frame(bytes, FIN | TEXT, " slow", 5, true);
     for (size_t i = 0; i < size; i++) say(w, bytes + i, 1);
@@ -169,17 +180,22 @@ static void broken_frames_end_the_socket(void **state)
         bool mask;
         unsigned code;
     } broken[] = {
-        {FIN | TEXT, "unmasked", false, 1002}, {FIN | 3, "unknown opcode", true, 1002},
-        {FIN | 0x40 | TEXT, "reserved bit", true, 1002}, {FIN | TEXT, "no utf-8 \xff", true, 1007},
-        {PING, "fragmented ping", true, 0 /* only cut */}, {FIN | MORE, "nothing to continue", true, 1002},
+        {FIN | TEXT, "unmasked", false, 1002},
+        {FIN | 3, "unknown opcode", true, 1002},
+        {FIN | 0x40 | TEXT, "reserved bit", true, 1002},
+        {FIN | TEXT, "no utf-8 \xff", true, 1007},
+        {PING, "fragmented ping", true, 0 /* only cut */},
+        {FIN | MORE, "nothing to continue", true, 1002},
     };
     struct world *w = *state;
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         upgrade(w);
         const char *answer = send_frame(w, broken[i].first_byte, broken[i].payload, broken[i].mask);
         bool told = w->client.received.size >= 4 && (unsigned char)answer[0] == (FIN | CLOSE);
-        unsigned code = told ? (unsigned)(unsigned char)answer[2] << 8 | (unsigned char)answer[3] : 0;
-        if (code != broken[i].code) fail_msg("%s: %u, %zu bytes, %s", broken[i].payload, code, w->client.received.size,
+        unsigned code =
+            told ? (unsigned)(unsigned char)answer[2] << 8 | (unsigned char)answer[3] : 0;
+        if (code != broken[i].code)
+            fail_msg("%s: %u, %zu bytes, %s", broken[i].payload, code, w->client.received.size,
                      w->client.is_closed ? "closed" : "open");
         test_net_advance(w->net, 3 * TIME_NS_PER_S);
         assert_int_equal(w->closed_count, i + 1);
@@ -218,7 +234,8 @@ static void both_sides_may_close(void **state)
     assert_true(test_client_open(w->net, &w->client, 0, 0));
     w->close_at_message = true;
     upgrade(w);
-    assert_string_equal(send_frame(w, FIN | TEXT, "x", true), "\x88\x08\x03\xe8" "enough");
+    assert_string_equal(send_frame(w, FIN | TEXT, "x", true), "\x88\x08\x03\xe8"
+                                                              "enough");
     assert_int_equal(w->closed_count, 1); /* waits for the peer's close */
     send_frame(w, FIN | CLOSE, "\x03\xe8", true);
     assert_int_equal(w->closed_count, 2);
@@ -232,7 +249,9 @@ static void a_slow_peer_makes_send_refuse_and_drained_follows(void **state)
     assert_true(test_client_open(w->net, &w->client, 1000, 0));
     upgrade(w);
     unsigned sent = 0;
-    while (sent < 100 && websocket_send(w->socket, false, (struct str){block, sizeof block}, 200000)) sent++;
+    while (sent < 100 &&
+           websocket_send(w->socket, false, (struct str){block, sizeof block}, 200000))
+        sent++;
     assert_in_range(sent, 3, 6);
     assert_int_equal(w->drained_count, 0);
     test_client_take(&w->client, 1 << 20);
@@ -268,7 +287,8 @@ static void every_failing_allocation_is_survived(void **state)
         say(w, UPGRADE, sizeof UPGRADE - 1);
         w->echo = w->socket != NULL;
         unsigned char bytes[64];
-        if (w->socket) test_client_send(&w->client, bytes, frame(bytes, FIN | CLOSE, "\x03\xe8", 2, true));
+        if (w->socket)
+            test_client_send(&w->client, bytes, frame(bytes, FIN | CLOSE, "\x03\xe8", 2, true));
         test_net_run(w->net);
         bool done = mem_test_count() < n;
         mem_test_fail(0);

@@ -19,17 +19,22 @@ struct persist {
 static enum err failed(struct persist *p, struct why *why, const char *what)
 {
     int code = p->db ? sqlite3_errcode(p->db) & 0xff : SQLITE_CANTOPEN;
-    enum err err = code == SQLITE_FULL                                ? ERR_DISK_FULL
+    enum err err = code == SQLITE_FULL                               ? ERR_DISK_FULL
                    : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
                    : code == SQLITE_NOMEM                            ? ERR_NO_MEMORY
                                                                      : ERR_IO;
-    return why_set(why, err, "%s: %s: %s%s", p->path, what, p->db ? sqlite3_errmsg(p->db) : "cannot be opened",
-                   err == ERR_CORRUPT ? "; restore it from a backup, or move it away to start without API documents" : "");
+    return why_set(
+        why, err, "%s: %s: %s%s", p->path, what, p->db ? sqlite3_errmsg(p->db) : "cannot be opened",
+        err == ERR_CORRUPT
+            ? "; restore it from a backup, or move it away to start without API documents"
+            : "");
 }
 
 static enum err run_sql(struct persist *p, const char *sql, struct why *why)
 {
-    return sqlite3_exec(p->db, sql, NULL, NULL, NULL) == SQLITE_OK ? ERR_OK : failed(p, why, "statement failed");
+    return sqlite3_exec(p->db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? ERR_OK
+               : failed(p, why, "statement failed");
 }
 
 /* ---- writing (the module's task) ---- */
@@ -38,13 +43,16 @@ static bool bind_key(sqlite3_stmt *s, const struct resource *r)
 {
     const char *kind = resource_kinds[r->kind].name;
     return sqlite3_bind_text(s, 1, kind, -1, SQLITE_STATIC) == SQLITE_OK &&
-           sqlite3_bind_text(s, 2, r->ns.at ? r->ns.at : "", (int)r->ns.size, SQLITE_STATIC) == SQLITE_OK &&
+           sqlite3_bind_text(s, 2, r->ns.at ? r->ns.at : "", (int)r->ns.size, SQLITE_STATIC) ==
+               SQLITE_OK &&
            sqlite3_bind_text(s, 3, r->name.at, (int)r->name.size, SQLITE_STATIC) == SQLITE_OK;
 }
 
 static enum err step(struct persist *p, sqlite3_stmt *s, bool bound, struct why *why)
 {
-    enum err err = bound && sqlite3_step(s) == SQLITE_DONE ? ERR_OK : failed(p, why, "a document cannot be stored");
+    enum err err = bound && sqlite3_step(s) == SQLITE_DONE
+                       ? ERR_OK
+                       : failed(p, why, "a document cannot be stored");
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
     return err;
@@ -81,7 +89,9 @@ static void after_jobs(void *arg)
     enum err err = run_sql(p, "BEGIN IMMEDIATE", &why);
     for (struct persist_change *c = change; c && !err; c = c->next) err = write_one(p, c, &why);
     if (!err) err = run_sql(p, "COMMIT", &why);
-    if (err) (void)sqlite3_exec(p->db, "ROLLBACK", NULL, NULL, NULL); /* the first error is the one to tell */
+    if (err)
+        (void)sqlite3_exec(p->db, "ROLLBACK", NULL, NULL,
+                           NULL); /* the first error is the one to tell */
     for (; change; change = next) {
         next = change->next;
         completion_finish(&change->completion, err, &why);
@@ -134,8 +144,8 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
         else
             err = registry_restore(registry, r);
     } else if (err != ERR_NO_MEMORY) {
-        diag(p->context, DIAG_ERROR, component, "a stored document cannot be read and is left out: %s",
-             why_text(&why, err));
+        diag(p->context, DIAG_ERROR, component,
+             "a stored document cannot be read and is left out: %s", why_text(&why, err));
         err = ERR_OK;
     }
     arena_free(&arena);
@@ -145,8 +155,10 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
 static enum err restore(struct persist *p, struct registry *registry, struct why *why)
 {
     sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(p->db, "SELECT version, generation, created, uid, document FROM resource ORDER BY version", -1,
-                           &s, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(
+            p->db,
+            "SELECT version, generation, created, uid, document FROM resource ORDER BY version", -1,
+            &s, NULL) != SQLITE_OK)
         return failed(p, why, "cannot be read");
     enum err err = ERR_OK;
     int result;
@@ -160,25 +172,32 @@ static enum err check_format(struct persist *p, struct why *why)
 {
     sqlite3_stmt *s = NULL;
     int format = -1;
-    if (sqlite3_prepare_v2(p->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+    if (sqlite3_prepare_v2(p->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
         format = sqlite3_column_int(s, 0);
     sqlite3_finalize(s);
     if (format < 0) return failed(p, why, "cannot be read");
     if (format != 0 && format != DATABASE_FORMAT)
-        return why_set(why, ERR_FORMAT, "%s has format %d, this version reads format %d; move the data folder away to start "
-                       "afresh, or run the version that wrote it", p->path, format, DATABASE_FORMAT);
-    return run_sql(p,
-                   "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA user_version=1; PRAGMA cache_size=-512;"
-                   "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
-                   " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
-                   " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID",
-                   why);
+        return why_set(
+            why, ERR_FORMAT,
+            "%s has format %d, this version reads format %d; move the data folder away to start "
+            "afresh, or run the version that wrote it",
+            p->path, format, DATABASE_FORMAT);
+    return run_sql(
+        p,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA user_version=1; PRAGMA cache_size=-512;"
+        "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+        " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
+        " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID",
+        why);
 }
 
 static enum err prepare(struct persist *p, struct why *why)
 {
-    static const char put[] = "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    static const char remove[] = "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+    static const char put[] =
+        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    static const char remove[] =
+        "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
     if (sqlite3_prepare_v2(p->db, put, -1, &p->put, NULL) == SQLITE_OK &&
         sqlite3_prepare_v2(p->db, remove, -1, &p->remove, NULL) == SQLITE_OK)
         return ERR_OK;
@@ -193,7 +212,9 @@ enum err persist_open(struct context *context, const char *folder, struct regist
     p->context = context;
     snprintf(p->path, sizeof p->path, "%s/resources.db", folder);
     enum err err = ERR_OK;
-    if (sqlite3_open_v2(p->path, &p->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(p->path, &p->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK)
         err = failed(p, why, "cannot be opened");
     if (!err) err = check_format(p, why);
     if (!err) err = prepare(p, why);

@@ -60,8 +60,8 @@ static struct str make_key(char out[KEY_BYTES], struct str ns, struct str name)
     return (struct str){out, n < KEY_BYTES ? (size_t)n : KEY_BYTES - 1};
 }
 
-struct resource *registry_get(const struct registry *registry, enum resource_kind kind, struct str ns,
-                              struct str name)
+struct resource *registry_get(const struct registry *registry, enum resource_kind kind,
+                              struct str ns, struct str name)
 {
     char key[KEY_BYTES];
     return map_get(&registry->kinds[kind], make_key(key, ns, name));
@@ -79,7 +79,10 @@ static void tell(struct registry *registry, const struct resource *old, const st
         registry->watchers[i].watch(registry->watchers[i].arg, old, now);
 }
 
-uint64_t registry_version(const struct registry *registry) { return registry->version; }
+uint64_t registry_version(const struct registry *registry)
+{
+    return registry->version;
+}
 
 /* RFC 9562 section 5.4. */
 static void make_uid(struct registry *registry, char out[37])
@@ -95,16 +98,19 @@ static void make_uid(struct registry *registry, char out[37])
 
 static bool same_content(const struct resource *a, const struct resource *b)
 {
-    return a->owner == b->owner && doc_equal(a->spec_doc, b->spec_doc) && doc_equal(a->labels, b->labels) &&
+    return a->owner == b->owner && doc_equal(a->spec_doc, b->spec_doc) &&
+           doc_equal(a->labels, b->labels) &&
            doc_equal(doc_get(a->metadata, "annotations"), doc_get(b->metadata, "annotations"));
 }
 
 bool registry_prepare(struct registry *registry, struct resource *resource)
 {
-    const struct resource *old = registry_get(registry, resource->kind, resource->ns, resource->name);
+    const struct resource *old =
+        registry_get(registry, resource->kind, resource->ns, resource->name);
     if (old && same_content(old, resource)) return false;
     resource->version = ++registry->version;
-    resource->generation = !old ? 1 : old->generation + !doc_equal(old->spec_doc, resource->spec_doc);
+    resource->generation =
+        !old ? 1 : old->generation + !doc_equal(old->spec_doc, resource->spec_doc);
     resource->created_ns = old ? old->created_ns : registry->os->ops->wall_ns(registry->os);
     if (old)
         memcpy(resource->uid, old->uid, sizeof resource->uid);
@@ -124,8 +130,8 @@ enum err registry_restore(struct registry *registry, struct resource *resource)
 {
     char key[KEY_BYTES];
     void *old = NULL;
-    enum err err = map_put(&registry->kinds[resource->kind], make_key(key, resource->ns, resource->name),
-                           resource, &old);
+    enum err err = map_put(&registry->kinds[resource->kind],
+                           make_key(key, resource->ns, resource->name), resource, &old);
     if (err) {
         resource_release(resource);
         return err;
@@ -136,7 +142,8 @@ enum err registry_restore(struct registry *registry, struct resource *resource)
     return ERR_OK;
 }
 
-bool registry_remove(struct registry *registry, enum resource_kind kind, struct str ns, struct str name)
+bool registry_remove(struct registry *registry, enum resource_kind kind, struct str ns,
+                     struct str name)
 {
     char key[KEY_BYTES];
     struct resource *old = map_remove(&registry->kinds[kind], make_key(key, ns, name));
@@ -147,19 +154,22 @@ bool registry_remove(struct registry *registry, enum resource_kind kind, struct 
     return true;
 }
 
-static enum err check_twice(const struct registry *registry, const struct resource *r, struct resource **batch,
-                            size_t count, struct why *why)
+static enum err check_twice(const struct registry *registry, const struct resource *r,
+                            struct resource **batch, size_t count, struct why *why)
 {
     const struct resource *other = registry_get(registry, r->kind, r->ns, r->name);
     for (size_t i = 0; i < count && !other; i++)
-        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) && str_equal(batch[i]->name, r->name))
+        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) &&
+            str_equal(batch[i]->name, r->name))
             other = batch[i];
     if (!other || other->owner != OWNER_FILE) return ERR_OK;
     return why_set(why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file, r->line,
-                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file, other->line);
+                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file,
+                   other->line);
 }
 
-enum err registry_load_yaml(struct registry *registry, struct str text, const char *file, struct why *why)
+enum err registry_load_yaml(struct registry *registry, struct str text, const char *file,
+                            struct why *why)
 {
     struct arena arena;
     arena_init(&arena, NULL);

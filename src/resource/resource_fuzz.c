@@ -1,5 +1,5 @@
-/* resource_fuzz.c - property: any text, as YAML or JSON, is refused with a reason or becomes resources whose documents
- * read back as the same. The first byte chooses the syntax. */
+/* resource_fuzz.c - property: any text, as YAML or JSON, is refused with a reason or becomes
+ * resources whose documents read back as the same. The first byte chooses the syntax. */
 /* covers: src/resource/yaml.c src/resource/json.c src/resource/field.c src/resource/kind.c */
 #include "resource/kind.h"
 #include <stdlib.h>
@@ -19,7 +19,9 @@ static void read_one(struct doc *doc, struct arena *arena)
     struct buf text = BUF_EMPTY;
     struct doc *shown = resource_document(r, arena), *back;
     doc_write_json(&text, shown);
-    if (doc_read_json(buf_str(&text), arena, &back, &why) || resource_read(back, "", &again, &problems, &why)) abort();
+    if (doc_read_json(buf_str(&text), arena, &back, &why) ||
+        resource_read(back, "", &again, &problems, &why))
+        abort();
     if (!doc_equal(r->spec_doc, again->spec_doc)) abort();
     resource_release(again);
     resource_release(r);

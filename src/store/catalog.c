@@ -121,6 +121,7 @@ enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
         list->items[list->count++].state = old->items[i].state;
     }
     cell_set(&catalog->tables, list);
+    atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
 }
 
@@ -134,6 +135,7 @@ enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id)
         list->items[list->count++].state = old->items[i].state;
     }
     cell_set(&catalog->tables, list);
+    atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
 }
 
@@ -208,6 +210,7 @@ static enum err set_labels(struct catalog *catalog, struct table_state *state, s
         if (err) return err;
     }
     atomic_store_explicit(&series->labels, copy, memory_order_release);
+    atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
 }
 
@@ -242,6 +245,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     else
         atomic_store_explicit(&state->first, series, memory_order_release);
     state->last = series;
+    atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);
     return ERR_OK;
@@ -262,6 +266,29 @@ enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table
     *given = id ? id : atomic_load(&catalog->series_count) + 1;
     if (catalog_series(catalog, *given)) return ERR_CORRUPT;
     return add_series(catalog, state, *given, path, labels, label_count);
+}
+
+enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count)
+{
+    if (next_table_id == 0 || next_table_id > 1000001 || series_count > SERIES_BLOCK * SERIES_BLOCKS_MAX)
+        return ERR_CORRUPT;
+    struct table_state *state = NULL;
+    enum err err = next_table_id > 1 ? state_of(catalog, next_table_id - 1, &state) : ERR_OK;
+    for (uint32_t block = 0; !err && block * SERIES_BLOCK < series_count; block++) err = make_block(catalog, block);
+    if (!err && series_count > atomic_load(&catalog->series_count)) atomic_store(&catalog->series_count, series_count);
+    return err;
+}
+
+void catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq)
+{
+    struct table_state *state = NULL;
+    if (state_of(catalog, table_id, &state) == ERR_OK) state->logged_seq = seq;
+}
+
+void catalog_logged_series(struct catalog *catalog, uint32_t id, uint64_t seq)
+{
+    struct series *series = catalog_series(catalog, id);
+    if (series) series->logged_seq = seq;
 }
 
 /* ---- records ---- */

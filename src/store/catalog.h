@@ -10,6 +10,7 @@
 #include "base/reader.h"
 #include "data/batch.h"
 #include "loop/loop.h"
+#include "store/record.h"
 
 enum {
     SERIES_BLOCK = 1024,
@@ -27,11 +28,13 @@ struct series {
     struct str path;                           /* in the catalogue's arena */
     _Atomic(const struct series_labels *) labels; /* replaced whole; old ones stay in the arena */
     struct series *_Atomic next_of_table;      /* newest last: walks in order of id */
+    uint64_t logged_seq;                       /* writer only: of its last SERIES record */
 };
 
 /* What the catalogue keeps beside a schema. */
 struct table_state {
     uint32_t table_id;
+    uint64_t logged_seq; /* writer only: of its last SCHEMA record */
     struct series *_Atomic first;
     struct series *last; /* writer only */
     _Atomic uint32_t label_count;
@@ -56,6 +59,7 @@ struct catalog {
     size_t state_capacity;
     uint32_t next_table_id;
     _Atomic uint32_t series_count;
+    _Atomic uint64_t changes; /* counts what a snapshot would show differently */
     struct series *_Atomic blocks[SERIES_BLOCKS_MAX];
 };
 
@@ -79,6 +83,11 @@ uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, s
 /* Adds a series, or replaces the labels of a known one. id 0 = the next. */
 enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id, struct str path,
                             const struct label *labels, uint32_t label_count, uint32_t *given);
+/* Ids below these are taken, also where their record is lost. Errors: NO_MEMORY, CORRUPT (absurd numbers). */
+enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count);
+/* Notes the position of the record that says what the table or series is now. */
+void catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq);
+void catalog_logged_series(struct catalog *catalog, uint32_t id, uint64_t seq);
 bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count);
 
 /* Bodies of the log's SCHEMA and SERIES records (little-endian, version byte first). */
@@ -86,5 +95,16 @@ void catalog_write_schema(struct buf *out, const struct schema *schema, bool dro
 enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped, struct why *why);
 void catalog_write_series(struct buf *out, const struct series *series);
 enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why);
+
+/* The whole catalogue as a file of records (store/record.h): what the log need not keep. Any task may write one: it
+ * holds at least the first `series_count` series and the tables below `next_table_id` (both as the writer saw them at
+ * position `seq`), perhaps newer ones too, which the log then says again. */
+enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
+                                uint32_t next_table_id, uint32_t series_count, struct why *why);
+/* Reads it back into an empty catalogue. Damaged records are left out and told. Errors: NOT_FOUND, IO, NO_MEMORY,
+ * FORMAT, CORRUPT (nothing was read). */
+enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
+                               void (*damage)(void *arg, const char *text), void *arg, struct why *why);
+void catalog_snapshot_name(char out[32], uint64_t seq);
 
 #endif

@@ -3,6 +3,7 @@
  * A row is published only when all its cells are in place. A batch that fails half way (out of memory) leaves its
  * first rows behind: its writer gets an error and no promise, as after a lost acknowledgement. */
 #include "store/head.h"
+#include <stdlib.h>
 #include <string.h>
 
 struct head *head_new(struct budget *budget)
@@ -10,8 +11,8 @@ struct head *head_new(struct budget *budget)
     struct head *head = mem_alloc_zero(1, sizeof *head);
     if (!head) return NULL;
     atomic_init(&head->refs, 1);
-    head->budget = budget;
-    arena_init(&head->texts, budget);
+    budget_init(&head->budget, "head generation", budget, SIZE_MAX);
+    arena_init(&head->texts, &head->budget);
     return head;
 }
 
@@ -27,7 +28,7 @@ static void free_chunk(struct head *head, struct head_chunk *chunk)
         mem_free(atomic_load(&chunk->columns[i].null));
         mem_free(atomic_load(&chunk->columns[i].quality));
     }
-    budget_give(head->budget, chunk->size_bytes);
+    budget_give(&head->budget, chunk->size_bytes);
     mem_free(chunk);
 }
 
@@ -86,7 +87,7 @@ static enum err make_series(struct head *head, uint32_t id, struct head_series *
 
 /* ---- chunks ---- */
 
-static struct head_column *find_column(struct head_chunk *chunk, uint16_t id)
+struct head_column *head_chunk_column(struct head_chunk *chunk, uint16_t id)
 {
     uint32_t low = 0, high = chunk->column_count;
     while (low < high) {
@@ -102,8 +103,10 @@ static struct head_column *find_column(struct head_chunk *chunk, uint16_t id)
 
 static bool has_columns_of(struct head_chunk *chunk, const struct batch *batch)
 {
-    for (uint32_t i = 0; i < batch->column_count; i++)
-        if (!find_column(chunk, batch->columns[i].id)) return false;
+    for (uint32_t i = 0; i < batch->column_count; i++) {
+        struct head_column *column = head_chunk_column(chunk, batch->columns[i].id);
+        if (!column || column->type != batch->columns[i].data.type) return false;
+    }
     return true;
 }
 
@@ -120,7 +123,7 @@ static uint32_t merge_columns(const struct head_chunk *before, const struct batc
         uint32_t id_a = a < a_count ? before->columns[a].id : UINT32_MAX;
         uint32_t id_b = b < batch->column_count ? batch->columns[b].id : UINT32_MAX;
         uint32_t id = id_a < id_b ? id_a : id_b;
-        enum type type = id_a <= id_b ? before->columns[a].type : batch->columns[b].data.type;
+        enum type type = id_b <= id_a ? batch->columns[b].data.type : before->columns[a].type;
         if (out) out[count] = (struct head_column){.id = (uint16_t)id, .type = type};
         count++;
         *data_bytes += aligned(rows * vector_element_bytes(type));
@@ -159,11 +162,11 @@ static struct head_chunk *make_chunk(const struct head_chunk *before, const stru
 static enum err need_null(struct head *head, struct head_chunk *chunk, struct head_column *column)
 {
     if (atomic_load_explicit(&column->null, memory_order_relaxed)) return ERR_OK;
-    enum err err = budget_take(head->budget, chunk->capacity);
+    enum err err = budget_take(&head->budget, chunk->capacity);
     if (err) return err;
     uint8_t *null = mem_alloc_zero(chunk->capacity, 1);
     if (!null) {
-        budget_give(head->budget, chunk->capacity);
+        budget_give(&head->budget, chunk->capacity);
         return ERR_NO_MEMORY;
     }
     chunk->size_bytes += chunk->capacity;
@@ -175,11 +178,11 @@ static enum err need_quality(struct head *head, struct head_chunk *chunk, struct
 {
     if (atomic_load_explicit(&column->quality, memory_order_relaxed)) return ERR_OK;
     size_t size = chunk->capacity * sizeof(uint32_t);
-    enum err err = budget_take(head->budget, size);
+    enum err err = budget_take(&head->budget, size);
     if (err) return err;
     uint32_t *quality = mem_alloc_zero(chunk->capacity, sizeof *quality);
     if (!quality) {
-        budget_give(head->budget, size);
+        budget_give(&head->budget, size);
         return ERR_NO_MEMORY;
     }
     chunk->size_bytes += size;
@@ -208,13 +211,13 @@ static enum err prepare_arrays(struct head *head, struct head_chunk *chunk, cons
 static enum err prepare_chain(struct head *head, struct head_chain *chain, const struct batch *batch,
                               uint32_t rows)
 {
-    struct head_chunk *last = chain->last;
+    struct head_chunk *last = atomic_load_explicit(&chain->last, memory_order_relaxed);
     if (last && atomic_load_explicit(&last->count, memory_order_relaxed) < last->capacity &&
         has_columns_of(last, batch))
         return prepare_arrays(head, last, batch);
     struct head_chunk *chunk = make_chunk(last, batch, rows);
     if (!chunk) return ERR_NO_MEMORY;
-    enum err err = budget_take(head->budget, chunk->size_bytes);
+    enum err err = budget_take(&head->budget, chunk->size_bytes);
     if (err) {
         mem_free(chunk);
         return err;
@@ -223,11 +226,12 @@ static enum err prepare_chain(struct head *head, struct head_chain *chain, const
         free_chunk(head, chunk);
         return err;
     }
+    chunk->prev = last;
     if (last)
         atomic_store_explicit(&last->next, chunk, memory_order_release);
     else
         atomic_store_explicit(&chain->first, chunk, memory_order_release);
-    chain->last = chunk;
+    atomic_store_explicit(&chain->last, chunk, memory_order_release);
     return ERR_OK;
 }
 
@@ -261,7 +265,7 @@ static enum err fill_cell(struct head *head, struct head_column *column, uint32_
 /* Appends row `row` of the batch to the chain's last chunk; its room was prepared. */
 static enum err fill_row(struct head *head, struct head_chain *chain, const struct batch *batch, uint32_t row)
 {
-    struct head_chunk *chunk = chain->last;
+    struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
     uint32_t at = atomic_load_explicit(&chunk->count, memory_order_relaxed);
     MUST(at < chunk->capacity);
     chunk->time[at] = batch->time[row];
@@ -298,4 +302,18 @@ enum err head_apply(struct head *head, const struct batch *batch)
     if (!head->first_seq) head->first_seq = batch->seq;
     atomic_fetch_add_explicit(&head->row_count, batch->row_count, memory_order_relaxed);
     return ERR_OK;
+}
+
+static int compare_refs(const void *a, const void *b)
+{
+    const struct head_ref *x = a, *y = b;
+    int64_t time_x = head_ref_time(x), time_y = head_ref_time(y);
+    if (time_x != time_y) return time_x < time_y ? -1 : 1;
+    uint64_t seq_x = head_ref_seq(x), seq_y = head_ref_seq(y);
+    return (seq_x > seq_y) - (seq_x < seq_y);
+}
+
+void head_sort_refs(struct head_ref *refs, size_t count)
+{
+    if (count) qsort(refs, count, sizeof *refs, compare_refs);
 }

@@ -4,8 +4,9 @@
  * be written to parts a new one takes over and this one stays as it is until the last reader lets go.
  *
  * A series has two chains of chunks. `main`: times strictly ascend through the whole chain. `late`: rows whose time
- * was not above the main chain's last, in order of arrival. A chunk holds up to its capacity of rows in plain
- * arrays; its set of columns is fixed when it is made (a batch with another column begins a new chunk). The writer
+ * was not above the main chain's last, in order of arrival: so of rows with equal times the main chain's is the oldest.
+ * A chunk holds up to its capacity of rows in plain arrays; its columns and their types are fixed when it is made (a
+ * batch with another column, or with one that was widened, begins a new chunk). The writer
  * fills arrays first and publishes `count` with a release store; null and quality arrays appear when first needed,
  * published before the count that needs them.
  *
@@ -28,6 +29,7 @@ struct head_column {
 
 struct head_chunk {
     struct head_chunk *_Atomic next;
+    struct head_chunk *prev; /* set before the chunk is published */
     _Atomic uint32_t count;
     uint32_t capacity;
     uint32_t column_count;
@@ -38,8 +40,7 @@ struct head_chunk {
 };
 
 struct head_chain {
-    struct head_chunk *_Atomic first;
-    struct head_chunk *last; /* writer only */
+    struct head_chunk *_Atomic first, *_Atomic last;
 };
 
 struct head_series {
@@ -50,7 +51,7 @@ struct head_series {
 
 struct head {
     _Atomic uint32_t refs;
-    struct budget *budget;  /* what chunks take */
+    struct budget budget;   /* what this generation takes, out of the store's */
     _Atomic uint64_t row_count;
     struct head_series *_Atomic *_Atomic blocks[HEAD_BLOCKS_MAX]; /* by series id */
     struct arena texts; /* writer only: slices of TEXT, BYTES, DOUBLES */
@@ -64,6 +65,18 @@ void head_release(struct head *head);
 /* Adds all rows of a sealed batch whose devices carry their series and whose seq is set. On an
  * error (BUDGET, NO_MEMORY, LIMIT) some of its first rows may stay. Writer only. */
 enum err head_apply(struct head *head, const struct batch *batch);
+
+struct head_column *head_chunk_column(struct head_chunk *chunk, uint16_t id); /* NULL if it has none */
+
+/* One row somewhere in a head. */
+struct head_ref {
+    struct head_chunk *chunk;
+    uint32_t row;
+};
+static inline int64_t head_ref_time(const struct head_ref *r) { return r->chunk->time[r->row]; }
+static inline uint64_t head_ref_seq(const struct head_ref *r) { return r->chunk->seq[r->row]; }
+/* Sorts by (time, seq). */
+void head_sort_refs(struct head_ref *refs, size_t count);
 
 /* Readers: the series' chains, or NULL when it has no row here. */
 struct head_series *head_find(struct head *head, uint32_t series);

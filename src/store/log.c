@@ -8,99 +8,21 @@
 #include <string.h>
 
 static const char magic[8] = {'M', 'I', 'L', 'L', 'R', 'L', 'O', 'G'};
-enum { HEADER_USED_BYTES = 64, CRC_OFFSET = 24, PATH_BYTES = 4096 };
+enum { HEADER_USED_BYTES = 64, CRC_OFFSET = 12, PATH_BYTES = 4096 };
 
-static void segment_path(const char *folder, uint64_t number, char out[PATH_BYTES])
+static void segment_path(const char *folder, uint64_t number, const char *ending, char out[PATH_BYTES])
 {
-    snprintf(out, PATH_BYTES, "%s/%016" PRIx64 ".seg", folder, number);
-}
-
-/* ---- records ---- */
-
-static uint32_t seed_of(uint64_t salt) { return (uint32_t)(salt ^ salt >> 32); }
-
-/* Over the head without the CRC field, then the body. */
-static uint32_t record_crc(const uint8_t *head, const void *body, size_t size, uint64_t salt)
-{
-    uint32_t crc = hash_crc32c(seed_of(salt), head, CRC_OFFSET);
-    return hash_crc32c(crc, body, size);
-}
-
-static size_t padded(size_t size) { return (size + 7) & ~(size_t)7; }
-
-enum err log_record_read(struct reader *in, uint64_t salt, struct log_record *record)
-{
-    if (reader_left(in) < LOG_RECORD_HEAD_BYTES) return ERR_NOT_FOUND;
-    const uint8_t *head = in->at;
-    uint32_t size = reader_le32(in);
-    uint8_t type = reader_u8(in);
-    reader_skip(in, 3);
-    record->seq = reader_le64(in);
-    record->durable = reader_le64(in);
-    uint32_t crc = reader_le32(in);
-    reader_skip(in, 4);
-    if (size == 0 && type == 0) return ERR_NOT_FOUND;
-    if (size > LOG_BODY_BYTES_MAX || padded(size) > reader_left(in)) return ERR_CORRUPT;
-    record->type = (enum log_record_type)type;
-    record->body = reader_str(in, size);
-    reader_skip(in, padded(size) - size);
-    return record_crc(head, record->body.at, size, salt) == crc ? ERR_OK : ERR_CORRUPT;
-}
-
-size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq, uint64_t durable)
-{
-    struct buf *out = &log->pending;
-    size_t mark = out->size;
-    buf_add_le32(out, 0);
-    buf_add_le32(out, (uint32_t)type);
-    buf_add_le64(out, seq);
-    buf_add_le64(out, durable);
-    buf_add_le64(out, 0);
-    return mark;
-}
-
-static void put_le32(char *at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++) at[i] = (char)(value >> (8 * i));
-}
-
-enum err log_record_end(struct log *log, size_t mark)
-{
-    struct buf *out = &log->pending;
-    if (buf_failed(out)) {
-        log_record_cancel(log, mark);
-        return ERR_NO_MEMORY;
-    }
-    size_t size = out->size - mark - LOG_RECORD_HEAD_BYTES;
-    if (size > LOG_BODY_BYTES_MAX) {
-        log_record_cancel(log, mark);
-        return ERR_LIMIT;
-    }
-    char *head = out->at + mark;
-    put_le32(head, (uint32_t)size);
-    put_le32(head + CRC_OFFSET,
-             record_crc((uint8_t *)head, head + LOG_RECORD_HEAD_BYTES, size, log->salt));
-    static const char zero[8];
-    buf_add(out, zero, padded(size) - size);
-    if (!buf_failed(out)) return ERR_OK;
-    log_record_cancel(log, mark);
-    return ERR_NO_MEMORY;
-}
-
-void log_record_cancel(struct log *log, size_t mark)
-{
-    log->pending.size = mark;
-    log->pending.failed = false;
+    snprintf(out, PATH_BYTES, "%s/%016" PRIx64 ".%s", folder, number, ending);
 }
 
 /* ---- segment headers ---- */
 
 struct header {
     uint32_t format;
-    uint64_t number, salt, origin, reserved_seq;
+    uint64_t number, salt, origin, reserved_seq, durable_seq;
 };
 
-static void write_header(uint8_t out[HEADER_USED_BYTES], const struct header *h)
+static enum err write_header(uint8_t out[HEADER_USED_BYTES], const struct header *h)
 {
     struct buf b = BUF_EMPTY;
     buf_add(&b, magic, sizeof magic);
@@ -110,10 +32,13 @@ static void write_header(uint8_t out[HEADER_USED_BYTES], const struct header *h)
     buf_add_le64(&b, h->salt);
     buf_add_le64(&b, h->origin);
     buf_add_le64(&b, h->reserved_seq);
+    buf_add_le64(&b, h->durable_seq);
     memset(out, 0, HEADER_USED_BYTES);
-    if (!buf_failed(&b)) memcpy(out, b.at, b.size);
+    enum err err = buf_failed(&b) ? ERR_NO_MEMORY : ERR_OK;
+    if (!err) memcpy(out, b.at, b.size);
     buf_free(&b);
-    put_le32((char *)out + 12, hash_crc32c(0, out, HEADER_USED_BYTES));
+    record_put_le32(out + CRC_OFFSET, hash_crc32c(0, out, HEADER_USED_BYTES));
+    return err;
 }
 
 static enum err read_header(const uint8_t *bytes, struct header *h)
@@ -128,7 +53,8 @@ static enum err read_header(const uint8_t *bytes, struct header *h)
     h->salt = reader_le64(&in);
     h->origin = reader_le64(&in);
     h->reserved_seq = reader_le64(&in);
-    memset(copy + 12, 0, 4);
+    h->durable_seq = reader_le64(&in);
+    memset(copy + CRC_OFFSET, 0, 4);
     if (memcmp(found.at, magic, sizeof magic) != 0 || hash_crc32c(0, copy, sizeof copy) != crc)
         return ERR_CORRUPT;
     return h->format == LOG_FORMAT ? ERR_OK : ERR_FORMAT;
@@ -136,53 +62,77 @@ static enum err read_header(const uint8_t *bytes, struct header *h)
 
 /* ---- writing ---- */
 
-static enum err write_segment_header(struct log *log, struct why *why)
+static enum err write_segment_header(struct log *log, struct os_file *file, const struct header *h, struct why *why)
 {
     uint8_t bytes[HEADER_USED_BYTES];
-    struct header h = {LOG_FORMAT, log->number, log->salt, log->origin, log->reserved_seq};
-    write_header(bytes, &h);
-    enum err err = log->os->ops->file_write(log->file, 0, bytes, sizeof bytes, why);
-    return err ? err : log->os->ops->file_sync(log->file, why);
+    enum err err = write_header(bytes, h);
+    if (!err) err = log->os->ops->file_write(file, 0, bytes, sizeof bytes, why);
+    return err ? err : log->os->ops->file_sync(file, why);
+}
+
+/* A spare if there is one, else a fresh file. `path` receives its name so far. */
+static enum err open_segment(struct log *log, uint64_t number, char path[PATH_BYTES], struct os_file **file,
+                             struct why *why)
+{
+    const struct os_ops *ops = log->os->ops;
+    while (log->spare_count) {
+        segment_path(log->folder, log->spares[--log->spare_count], "spare", path);
+        if (ops->file_open(log->os, path, OS_FILE_WRITE, file, NULL) == ERR_OK) return ERR_OK;
+    }
+    segment_path(log->folder, number, "spare", path);
+    return ops->file_open(log->os, path, OS_FILE_WRITE | OS_FILE_CREATE, file, why);
 }
 
 /* Begins segment `number`: its header is durable, and so is its name, before a record goes in. */
-static enum err begin_segment(struct log *log, uint64_t number, struct why *why)
+static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable, struct why *why)
 {
     const struct os_ops *ops = log->os->ops;
-    char path[PATH_BYTES];
-    segment_path(log->folder, number, path);
+    char path[PATH_BYTES], name[PATH_BYTES];
     struct os_file *file;
-    enum err err =
-        ops->file_open(log->os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE, &file, why);
+    enum err err = open_segment(log, number, path, &file, why);
     if (err) return err;
-    struct os_file *old = log->file;
-    uint64_t old_number = log->number, old_salt = log->salt;
-    log->file = file;
-    log->number = number;
-    ops->random(log->os, &log->salt, sizeof log->salt);
-    err = write_segment_header(log, why);
+    struct header h = {LOG_FORMAT, number, 0, log->origin, log->reserved_seq, durable};
+    ops->random(log->os, &h.salt, sizeof h.salt);
+    segment_path(log->folder, number, "seg", name);
+    err = write_segment_header(log, file, &h, why);
+    if (!err) err = ops->path_rename(log->os, path, name, why);
     if (!err) err = ops->path_sync(log->os, log->folder, why);
     if (err) {
         ops->file_close(file);
-        (void)ops->path_remove(log->os, path, NULL); /* what stays is an empty segment: replay skips it */
-        log->file = old;
-        log->number = old_number;
-        log->salt = old_salt;
+        /* What stays of it is an empty segment, or a spare: replay takes either. */
+        (void)ops->path_remove(log->os, path, NULL);
+        (void)ops->path_remove(log->os, name, NULL);
         return err;
     }
-    if (old) ops->file_close(old);
+    if (log->file) ops->file_close(log->file);
+    log->file = file;
+    log->number = number;
+    log->salt = h.salt;
     log->offset = LOG_HEADER_BYTES;
     return ERR_OK;
 }
 
-enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
-                  const struct log_recovery *recovery, int64_t wall_ns, struct why *why)
+static enum err note_spare(void *arg, const char *name)
 {
-    *log = (struct log){.os = os, .origin = origin, .last_seq = recovery->last_seq};
+    struct log *log = arg;
+    uint64_t number;
+    int used = 0;
+    if (sscanf(name, "%16" SCNx64 ".spare%n", &number, &used) != 1 || name[used] || used != 22) return ERR_OK;
+    if (log->spare_count < LOG_SPARES_MAX) log->spares[log->spare_count++] = number;
+    return ERR_OK;
+}
+
+enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin, struct log_recovery *recovery,
+                  int64_t wall_ns, struct why *why)
+{
+    *log = (struct log){.os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
+    recovery->segments = (struct log_segments){0};
     MUST(str_copy(log->folder, sizeof log->folder, str_of(folder)));
     uint64_t now = wall_ns > 0 ? (uint64_t)wall_ns / 1000 : 0;
     log->reserved_seq = (now > log->last_seq ? now : log->last_seq) + LOG_SEQ_RESERVE;
-    return begin_segment(log, recovery->last_number + 1, why);
+    enum err err = os->ops->path_list(os, folder, note_spare, log, why);
+    if (!err) err = begin_segment(log, recovery->last_number + 1, recovery->record_seq, why);
+    return err;
 }
 
 void log_close(struct log *log)
@@ -190,6 +140,8 @@ void log_close(struct log *log)
     if (log->file) log->os->ops->file_close(log->file);
     log->file = NULL;
     buf_free(&log->pending);
+    mem_free(log->old.items);
+    log->old = (struct log_segments){0};
 }
 
 uint64_t log_next_seq(struct log *log, int64_t wall_ns)
@@ -199,14 +151,20 @@ uint64_t log_next_seq(struct log *log, int64_t wall_ns)
     return log->last_seq;
 }
 
-/* Positions about to be used are reserved first, so that none is ever given twice, whatever is lost. */
+/* Positions about to be used are reserved first, so that none is ever given twice, whatever is lost. The header's
+ * other fields are read back from the file: they never change. */
 static enum err reserve(struct log *log, struct why *why)
 {
     if (log->last_seq <= log->reserved_seq) return ERR_OK;
-    uint64_t old = log->reserved_seq;
-    log->reserved_seq = log->last_seq + LOG_SEQ_RESERVE;
-    enum err err = write_segment_header(log, why);
-    if (err) log->reserved_seq = old;
+    uint8_t bytes[HEADER_USED_BYTES];
+    size_t got;
+    struct header h;
+    enum err err = log->os->ops->file_read(log->file, 0, bytes, sizeof bytes, &got, why);
+    if (!err) err = got == sizeof bytes ? read_header(bytes, &h) : ERR_CORRUPT;
+    if (err) return err;
+    h.reserved_seq = log->last_seq + LOG_SEQ_RESERVE;
+    err = write_segment_header(log, log->file, &h, why);
+    if (!err) log->reserved_seq = h.reserved_seq;
     return err;
 }
 
@@ -221,38 +179,67 @@ enum err log_flush(struct log *log, struct why *why)
     return err;
 }
 
-/* ---- replay ---- */
-
-struct segment_list {
-    uint64_t *numbers;
-    size_t count, capacity;
-};
-
-static enum err note_segment(void *arg, const char *name)
+enum err log_rotate(struct log *log, uint64_t durable, struct why *why)
 {
-    struct segment_list *list = arg;
-    uint64_t number;
-    int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".seg%n", &number, &used) != 1 || name[used] || used != 20) return ERR_OK;
-    enum err err = mem_grow(&list->numbers, &list->capacity, list->count + 1, sizeof *list->numbers);
-    if (!err) list->numbers[list->count++] = number;
+    MUST(log->pending.size == 0);
+    struct log_segments *old = &log->old;
+    enum err err = mem_grow(&old->items, &old->capacity, old->count + 1, sizeof *old->items);
+    uint64_t number = log->number;
+    if (!err) err = begin_segment(log, number + 1, durable, why);
+    if (!err) old->items[old->count++] = (struct log_segment){number, log->last_seq};
     return err;
 }
 
-static int compare_numbers(const void *a, const void *b)
+/* Gives one segment up; false when the disk did not do it. */
+static bool give_up(struct log *log, uint64_t number)
 {
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return (x > y) - (x < y);
+    const struct os_ops *ops = log->os->ops;
+    char path[PATH_BYTES], spare[PATH_BYTES];
+    segment_path(log->folder, number, "seg", path);
+    segment_path(log->folder, number, "spare", spare);
+    if (log->spare_count == LOG_SPARES_MAX) {
+        enum err err = ops->path_remove(log->os, path, NULL);
+        return err == ERR_OK || err == ERR_NOT_FOUND;
+    }
+    if (ops->path_rename(log->os, path, spare, NULL)) return false;
+    log->spares[log->spare_count++] = number;
+    return true;
+}
+
+void log_recycle(struct log *log, uint64_t checkpoint)
+{
+    size_t done = 0;
+    while (done < log->old.count && log->old.items[done].last_seq <= checkpoint &&
+           give_up(log, log->old.items[done].number))
+        done++;
+    if (!done) return;
+    log->old.count -= done;
+    memmove(log->old.items, log->old.items + done, log->old.count * sizeof *log->old.items);
+}
+
+/* ---- replay ---- */
+
+static enum err note_segment(void *arg, const char *name)
+{
+    struct log_segments *list = arg;
+    uint64_t number;
+    int used = 0;
+    if (sscanf(name, "%16" SCNx64 ".seg%n", &number, &used) != 1 || name[used] || used != 20) return ERR_OK;
+    enum err err = mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items);
+    if (!err) list->items[list->count++] = (struct log_segment){number, 0};
+    return err;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+    const struct log_segment *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 struct replay {
     struct os *os;
     const char *folder;
-    enum err (*record)(void *arg, const struct log_record *record, struct why *why);
-    void (*damage)(void *arg, const char *text);
-    void *arg;
+    const struct record_sink *sink;
     struct log_recovery *recovery;
 };
 
@@ -261,52 +248,45 @@ static void tell_damage(struct replay *r, uint64_t number, size_t offset, const 
     char text[160];
     snprintf(text, sizeof text, "log segment %016" PRIx64 ", byte %zu: %s", number, offset, what);
     r->recovery->damaged++;
-    if (r->damage) r->damage(r->arg, text);
+    if (r->sink->damage) r->sink->damage(r->sink->arg, text);
 }
 
-/* The offset of the next good record at or behind `from` whose `durable` claims more than `last_seq`, or 0: only
- * such a record proves that what lies between was once durable. */
-static size_t find_after_damage(const uint8_t *bytes, size_t size, size_t from, uint64_t salt,
-                                uint64_t last_seq)
+/* Cuts what lies behind the last good record, so that a later start does not take it for damage, and makes what was
+ * replayed durable: it is about to be claimed so. */
+static enum err settle_last(struct replay *r, const char *path, size_t end, size_t size, struct why *why)
 {
-    for (size_t at = padded(from); at + LOG_RECORD_HEAD_BYTES <= size; at += 8) {
-        struct reader in = reader_of(bytes + at, size - at);
-        struct log_record record;
-        if (log_record_read(&in, salt, &record) == ERR_OK && record.durable > last_seq) return at;
-    }
-    return 0;
-}
-
-static enum err cut_tail(struct replay *r, const char *path, size_t end, size_t size, struct why *why)
-{
-    if (end >= size) return ERR_OK;
     struct os_file *file;
     enum err err = r->os->ops->file_open(r->os, path, OS_FILE_WRITE, &file, why);
     if (err) return err;
-    r->recovery->cut_bytes += size - end;
-    err = r->os->ops->file_truncate(file, end, why);
+    if (end < size) {
+        r->recovery->cut_bytes += size - end;
+        err = r->os->ops->file_truncate(file, end, why);
+    }
     if (!err) err = r->os->ops->file_sync(file, why);
     r->os->ops->file_close(file);
     return err;
 }
 
-/* Walks the records of one segment held in memory; `*end` receives where the good part ends. */
+/* Walks the records of one segment held in memory; `*end` receives where the good part ends. A record behind bad bytes
+ * counts only if it claims durable what the bad bytes held: else nothing was promised. */
 static enum err replay_records(struct replay *r, const struct header *h, const uint8_t *bytes, size_t size,
                                size_t *end, struct why *why)
 {
+    struct log_recovery *found = r->recovery;
     size_t at = LOG_HEADER_BYTES;
     while (at < size) {
         struct reader in = reader_of(bytes + at, size - at);
-        struct log_record record;
-        enum err err = log_record_read(&in, h->salt, &record);
+        struct record record;
+        enum err err = record_read(&in, h->salt, &record);
         if (err == ERR_OK) {
             at += reader_offset(&in);
-            r->recovery->records++;
-            if (record.seq > r->recovery->last_seq) r->recovery->last_seq = record.seq;
-            if ((err = r->record(r->arg, &record, why))) return err;
+            found->records++;
+            if (record.seq > found->last_seq) found->last_seq = record.seq;
+            if (record.seq > found->record_seq) found->record_seq = record.seq;
+            if ((err = r->sink->record(r->sink->arg, &record, why))) return err;
             continue;
         }
-        size_t next = find_after_damage(bytes, size, at + 8, h->salt, r->recovery->last_seq);
+        size_t next = record_find(bytes, size, at + 8, h->salt, found->record_seq, found->record_seq);
         if (!next) break;
         tell_damage(r, h->number, at, "damaged records skipped");
         at = next;
@@ -315,69 +295,80 @@ static enum err replay_records(struct replay *r, const struct header *h, const u
     return ERR_OK;
 }
 
-static enum err read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size, struct why *why)
+/* The next segment began when everything before it was on the disk: a lower end is a loss. */
+static void check_end(struct replay *r, const struct header *h)
 {
-    struct os_file *file;
-    uint64_t file_size = 0;
-    *bytes = NULL;
-    enum err err = os->ops->file_open(os, path, 0, &file, why);
-    if (err) return err;
-    err = os->ops->file_size(file, &file_size, why);
-    if (!err && !(*bytes = mem_alloc((size_t)file_size))) err = ERR_NO_MEMORY;
-    if (!err) err = os->ops->file_read(file, 0, *bytes, (size_t)file_size, size, why);
-    os->ops->file_close(file);
-    if (err) mem_free(*bytes);
+    if (h->durable_seq <= r->recovery->record_seq) return;
+    char text[120];
+    snprintf(text, sizeof text, "the records before this segment from position %" PRIu64 " to %" PRIu64 " are lost",
+             r->recovery->record_seq, h->durable_seq);
+    tell_damage(r, h->number, 0, text);
+}
+
+static enum err replay_bytes(struct replay *r, uint64_t number, const char *path, bool is_last, const uint8_t *bytes,
+                             size_t size, struct why *why)
+{
+    struct header h;
+    size_t end = 0;
+    /* A file shorter than its header never held a record: the header's sync precedes the first. */
+    if (size < HEADER_USED_BYTES) return ERR_OK;
+    enum err err = read_header(bytes, &h);
+    if (err == ERR_FORMAT)
+        return why_set(why, ERR_FORMAT,
+                       "%s was written by another version (format %u, this is %u); move the data folder away to "
+                       "start afresh, or run the version that wrote it",
+                       path, h.format, LOG_FORMAT);
+    if (err) {
+        tell_damage(r, number, 0, "the segment's header is damaged, its records are lost");
+        return ERR_OK;
+    }
+    if (h.number != number) {
+        tell_damage(r, number, 0, "the segment belongs elsewhere, its records are left out");
+        return ERR_OK;
+    }
+    check_end(r, &h);
+    err = size > LOG_HEADER_BYTES ? replay_records(r, &h, bytes, size, &end, why) : ERR_OK;
+    if (!err && is_last && end) err = settle_last(r, path, end, size, why);
+    if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
     return err;
 }
 
-static enum err replay_segment(struct replay *r, uint64_t number, struct why *why)
+static enum err replay_segment(struct replay *r, struct log_segment *segment, bool is_last, struct why *why)
 {
     char path[PATH_BYTES];
-    segment_path(r->folder, number, path);
+    segment_path(r->folder, segment->number, "seg", path);
     uint8_t *bytes;
-    size_t size = 0, end = 0;
-    struct header h;
-    enum err err = read_whole(r->os, path, &bytes, &size, why);
-    if (err) return err;
-    if (size < LOG_HEADER_BYTES) {
-        /* The header's sync precedes every record: a short file never held one, unless it was damaged. */
-        if (size >= HEADER_USED_BYTES && read_header(bytes, &h) == ERR_OK && h.reserved_seq > r->recovery->last_seq)
-            r->recovery->last_seq = h.reserved_seq;
-        mem_free(bytes);
-        return ERR_OK;
-    }
-    err = read_header(bytes, &h);
-    if (err == ERR_FORMAT) {
-        err = why_set(why, ERR_FORMAT,
-                      "%s was written by another version (format %u, this is %u); move the data folder away to "
-                      "start afresh, or run the version that wrote it",
-                      path, h.format, LOG_FORMAT);
-    } else if (err == ERR_CORRUPT) {
-        tell_damage(r, number, 0, "the segment's header is damaged, its records are lost");
+    size_t size;
+    enum err err = record_read_whole(r->os, path, &bytes, &size, why);
+    if (err == ERR_IO) { /* a disk that cannot give it back: its rows are lost, the rest is not */
+        tell_damage(r, segment->number, 0, "the segment cannot be read");
         err = ERR_OK;
-    } else {
-        err = replay_records(r, &h, bytes, size, &end, why);
-        if (!err) err = cut_tail(r, path, end, size, why);
-        if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
+    } else if (!err) {
+        err = replay_bytes(r, segment->number, path, is_last, bytes, size, why);
     }
+    segment->last_seq = r->recovery->record_seq;
     mem_free(bytes);
     return err;
 }
 
-enum err log_replay(struct os *os, const char *folder,
-                    enum err (*record)(void *arg, const struct log_record *record, struct why *why),
-                    void (*damage)(void *arg, const char *text), void *arg, struct log_recovery *recovery,
+enum err log_replay(struct os *os, const char *folder, const struct record_sink *sink, struct log_recovery *recovery,
                     struct why *why)
 {
     *recovery = (struct log_recovery){0};
-    struct replay r = {os, folder, record, damage, arg, recovery};
-    struct segment_list list = {0};
-    enum err err = os->ops->path_list(os, folder, note_segment, &list, why);
-    if (!err && list.count) qsort(list.numbers, list.count, sizeof *list.numbers, compare_numbers);
-    for (size_t i = 0; i < list.count && !err; i++) {
-        recovery->last_number = list.numbers[i];
-        err = replay_segment(&r, list.numbers[i], why);
+    struct replay r = {os, folder, sink, recovery};
+    struct log_segments *list = &recovery->segments;
+    enum err err = os->ops->path_list(os, folder, note_segment, list, why);
+    if (!err && list->count) qsort(list->items, list->count, sizeof *list->items, compare_segments);
+    for (size_t i = 0; i < list->count && !err; i++) {
+        recovery->last_number = list->items[i].number;
+        err = replay_segment(&r, &list->items[i], i + 1 == list->count, why);
     }
-    mem_free(list.numbers);
+    if (err) log_recovery_free(recovery);
     return err;
+}
+
+void log_recovery_free(struct log_recovery *recovery)
+{
+    mem_free(recovery->segments.items);
+    recovery->segments = (struct log_segments){0};
 }

@@ -1,21 +1,23 @@
-/* log.h - the node's one log: numbered segments of framed records.
+/* log.h - the node's one log: numbered segments of checked records (store/record.h).
  *
- * Sans threads: the log task writes, the sync task calls log_sync_file, store_open replays before either
- * exists. What a record means is the caller's; here it is a type, a position and bytes.
+ * Sans threads: the log task writes, the sync task syncs the file, store_open replays before either exists. What a
+ * record means is the caller's; here it is a type, a position and bytes.
  *
  * Segment file "log/<number, 16 hex digits>.seg", little-endian:
  *   header, 4096 bytes: "MILLRLOG", u32 format, u32 header CRC32C (of the first 64 bytes with this field 0),
- *     u64 number, u64 salt, u64 origin, u64 reserved seq: a start continues above it
- *   records, each aligned to 8 bytes:
- *     u32 size of the body, u8 type, u8[3] zero, u64 seq, u64 durable, u32 CRC32C, u32 zero, body, padding
- * The CRC covers everything but itself and is seeded by the segment's salt, so records of a segment's former
- * life cannot be taken for new ones. `durable` is the position known durable when the record was written: a bad
- * record below a position claimed durable later is damage (skipped, counted); above it a torn tail (cut off). */
+ *     u64 number, u64 salt, u64 origin, u64 reserved seq: a start continues above it,
+ *     u64 durable seq: the last position of the segments before, all of them on the disk when this one began
+ *   records; each carries the position known durable when it was written
+ * A bad record below a position claimed durable later is damage (skipped, counted); above it a torn tail, cut off.
+ * That claim may be a later record of the segment or the header of the next one.
+ *
+ * Segments whose rows are in parts become spares ("<number>.spare", LOG_SPARES_MAX of them, the rest is removed): a
+ * spare begins its next life with a new salt, so what it holds cannot be read again, and writing into it needs no new
+ * blocks of the disk. */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
-#include "base/reader.h"
-#include "os/os.h"
+#include "store/record.h"
 
 enum log_record_type {
     LOG_SCHEMA = 1,
@@ -29,12 +31,21 @@ enum log_record_type {
 };
 
 enum {
-    LOG_FORMAT = 1,
+    LOG_FORMAT = 2,
     LOG_HEADER_BYTES = 4096,
-    LOG_RECORD_HEAD_BYTES = 32,
-    LOG_BODY_BYTES_MAX = 64 * 1024 * 1024,
-    LOG_SEGMENT_BYTES = 32 * 1024 * 1024,
+    LOG_SEGMENT_BYTES = 32 * 1024 * 1024, /* a segment that is larger is left at the end of the round */
     LOG_SEQ_RESERVE = 60 * 1000000, /* positions reserved ahead: a minute of the clock's microseconds */
+    LOG_SPARES_MAX = 2,
+};
+
+/* A segment no longer written. */
+struct log_segment {
+    uint64_t number, last_seq;
+};
+
+struct log_segments {
+    struct log_segment *items; /* ascending */
+    size_t count, capacity;
 };
 
 struct log {
@@ -44,51 +55,55 @@ struct log {
     struct os_file *file;   /* the current segment */
     uint64_t number, salt;
     uint64_t offset;        /* where the next record goes */
-    uint64_t written;       /* up to here the file has the bytes of `pending` */
     uint64_t last_seq;      /* given last */
     uint64_t reserved_seq;  /* durably reserved by the header */
     struct buf pending;     /* framed records not yet written */
+    struct log_segments old;
+    uint64_t spares[LOG_SPARES_MAX];
+    size_t spare_count;
 };
 
-struct log_record {
-    enum log_record_type type;
-    uint64_t seq, durable;
-    struct str body;
-};
-
-/* What replay found. */
+/* What replay found. `segments` is owned by whoever holds the recovery until log_open takes it. */
 struct log_recovery {
     uint64_t last_seq;      /* highest position of a good record or reservation */
+    uint64_t record_seq;    /* highest position of a good record */
     uint64_t last_number;   /* highest segment number */
     uint64_t records, damaged, cut_bytes;
+    struct log_segments segments;
 };
 
-/* Reads all segments in order and calls `record` for every good record; its error stops the replay. Cuts a torn
- * tail off its file. `damage` (may be NULL) is told of each place skipped. Errors: IO, NO_MEMORY, FORMAT. */
-enum err log_replay(struct os *os, const char *folder,
-                    enum err (*record)(void *arg, const struct log_record *record, struct why *why),
-                    void (*damage)(void *arg, const char *text), void *arg, struct log_recovery *recovery,
+/* Reads all segments in order and calls sink->record for every good record; its error stops the replay. Cuts a torn
+ * tail off the last file and makes it durable. sink->damage is told of each place skipped. Errors: IO, NO_MEMORY,
+ * FORMAT. */
+enum err log_replay(struct os *os, const char *folder, const struct record_sink *sink, struct log_recovery *recovery,
                     struct why *why);
+void log_recovery_free(struct log_recovery *recovery);
 
-/* Starts writing: a new segment above what recovery found. */
-enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
-                  const struct log_recovery *recovery, int64_t wall_ns, struct why *why);
+/* Starts writing: a new segment above what recovery found (takes recovery->segments). */
+enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin, struct log_recovery *recovery,
+                  int64_t wall_ns, struct why *why);
 void log_close(struct log *log);
 
 /* The next position: max(last + 1, wall clock in µs). */
 uint64_t log_next_seq(struct log *log, int64_t wall_ns);
-/* Frames a record into `pending`. `body` is appended by the caller between begin and end; its limit is
- * LOG_BODY_BYTES_MAX (LIMIT, the record is taken back). */
-size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq, uint64_t durable);
-enum err log_record_end(struct log *log, size_t mark);
-/* Takes back what was framed since `mark`. */
-void log_record_cancel(struct log *log, size_t mark);
-/* Writes what is pending. After an error the segment is left behind and a new one is begun by the next flush;
- * nothing pending was promised to anybody. */
+/* Frames a record into `pending`: the body is appended between begin and end. */
+static inline size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq, uint64_t durable)
+{
+    return record_begin(&log->pending, (uint8_t)type, seq, durable);
+}
+static inline enum err log_record_end(struct log *log, size_t mark)
+{
+    return record_end(&log->pending, mark, log->salt);
+}
+/* Writes what is pending. After an error nothing pending was promised to anybody, and the caller leaves the segment
+ * (log_rotate). */
 enum err log_flush(struct log *log, struct why *why);
 
-/* Decodes one record at `in` (which begins at a record). Returns OK and moves on, NOT_FOUND at a clean end (zero
- * size or no bytes), CORRUPT otherwise (in is then unusable). For replay and the fuzzer. */
-enum err log_record_read(struct reader *in, uint64_t salt, struct log_record *record);
+static inline bool log_is_full(const struct log *log) { return log->offset >= LOG_SEGMENT_BYTES; }
+/* Goes on in a new segment; nothing is pending. `durable`: the position up to which the segments so far were synced.
+ * On an error the current one stays. */
+enum err log_rotate(struct log *log, uint64_t durable, struct why *why);
+/* Segments that end at or below `checkpoint` become spares or vanish. A failure is tried again the next time. */
+void log_recycle(struct log *log, uint64_t checkpoint);
 
 #endif

@@ -1,4 +1,4 @@
-/* store.c - see store.h: opening, the log task and the sync task.
+/* store.c - see store.h: the log task and the sync task. Opening and closing are in open.c.
  *
  * One round of the log task: every batch that was posted is framed into the log's buffer, then one write, then
  * all of them are applied to the head, then acknowledgements that wait only for that are sent. The sync task syncs
@@ -7,36 +7,9 @@
 #include "store/store_priv.h"
 #include "base/timetext.h"
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
-enum { META_FORMAT = 1, IDLE_SYNC_MS = 1000 };
+enum { IDLE_SYNC_MS = 1000 };
 static const char component[] = "store";
-
-/* ---- views ---- */
-
-static void *view_share(void *object)
-{
-    struct store_view *view = object;
-    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
-    return view;
-}
-
-void store_view_release(struct store_view *view)
-{
-    if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) return;
-    head_release(view->head);
-    mem_free(view);
-}
-
-static void view_release(void *object) { store_view_release(object); }
-struct store_view *store_view_get(struct store *store) { return cell_get(&store->view); }
-
-static struct head *writer_head(struct store *store)
-{
-    struct store_view *view = store->view.object; /* only this task replaces it */
-    return view->head;
-}
 
 /* ---- positions ---- */
 
@@ -56,7 +29,7 @@ uint64_t store_origin(const struct store *store) { return store->origin; }
 
 static void sync_now(struct store *store);
 
-static void run_sync(struct job *job) /* sync task */
+void store_run_sync(struct job *job) /* sync task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, sync_job));
     struct os *os = store->context->os;
@@ -103,7 +76,28 @@ static void on_sync_failed(struct store *store)
     finish_defines(store, store->sync_err, &store->sync_why);
 }
 
-static void run_synced(struct job *job) /* log task */
+/* A full segment is left when all of it is on the disk: the next one's header says so. Synced here and not by the sync
+ * task, which is idle then: its file may be closed. */
+static void leave_full_segment(struct store *store)
+{
+    if (store->syncing || store->failed || store->closing || !log_is_full(&store->log)) return;
+    struct os *os = store->context->os;
+    store->sync_why = WHY_NONE;
+    store->sync_err = os->ops->file_sync(store->log.file, &store->sync_why);
+    if (store->sync_err) {
+        on_sync_failed(store);
+        return;
+    }
+    atomic_store_explicit(&store->position_durable, store->appended, memory_order_release);
+    finish_appends(&store->waiting, &store->waiting_last, store->appended, ERR_OK, NULL);
+    finish_defines(store, ERR_OK, NULL);
+    struct why why = WHY_NONE;
+    enum err err = log_rotate(&store->log, store->appended, &why);
+    /* The segment so far still takes records. */
+    if (err) diag(store->context, DIAG_WARNING, component, "no new log segment yet: %s", why_text(&why, err));
+}
+
+void store_run_synced(struct job *job) /* log task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, synced_job));
     store->syncing = false;
@@ -114,6 +108,7 @@ static void run_synced(struct job *job) /* log task */
     atomic_store_explicit(&store->position_durable, store->sync_seq, memory_order_release);
     finish_appends(&store->waiting, &store->waiting_last, store->sync_seq, ERR_OK, NULL);
     if (store->sync_seq == store->appended) finish_defines(store, ERR_OK, NULL);
+    leave_full_segment(store);
     if (store->waiting || store->defined) sync_now(store);
 }
 
@@ -126,7 +121,7 @@ static void sync_now(struct store *store)
     loop_post(&store->sync_loop, &store->sync_job);
 }
 
-static void on_sync_timer(void *arg)
+void store_on_sync_timer(void *arg)
 {
     struct store *store = arg;
     store->sync_timer_set = false;
@@ -161,6 +156,16 @@ static enum err write_series(struct store *store, uint32_t id)
     uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
     size_t mark = log_record_begin(&store->log, LOG_SERIES, seq, atomic_load(&store->position_durable));
     catalog_write_series(&store->log.pending, catalog_series(&store->catalog, id));
+    catalog_logged_series(&store->catalog, id, seq);
+    return log_record_end(&store->log, mark);
+}
+
+static enum err write_schema(struct store *store, const struct schema *schema, bool dropped)
+{
+    uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
+    size_t mark = log_record_begin(&store->log, LOG_SCHEMA, seq, atomic_load(&store->position_durable));
+    catalog_write_schema(&store->log.pending, schema, dropped);
+    catalog_logged_table(&store->catalog, schema->table_id, seq);
     return log_record_end(&store->log, mark);
 }
 
@@ -221,18 +226,32 @@ static void refuse(struct store *store, struct store_append *append, enum err er
     completion_finish(&append->completion, err, why);
 }
 
-/* After a failed write or sync the old segment is left alone. */
+/* What the catalogue learned from records that may be lost is said again. */
+static enum err restate_catalog(struct store *store, uint64_t durable)
+{
+    struct table_list *tables = store->catalog.tables.object;
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < tables->count && !err; i++)
+        if (tables->items[i].state->logged_seq > durable) err = write_schema(store, tables->items[i].schema, false);
+    uint32_t count = atomic_load(&store->catalog.series_count);
+    for (uint32_t id = 1; id <= count && !err; id++) {
+        const struct series *series = catalog_series(&store->catalog, id);
+        if (series && series->logged_seq > durable) err = write_series(store, id);
+    }
+    return err;
+}
+
+/* After a failed write or sync the old segment is left alone: which of its pages are good is unknown. */
 static enum err recover_log(struct store *store, struct why *why)
 {
     if (!store->failed) return ERR_OK;
     if (store->syncing) return why_set(why, ERR_BUSY, "the log is being reopened");
-    struct log_recovery recovery = {.last_seq = store->log.last_seq, .last_number = store->log.number};
-    struct log fresh;
-    enum err err = log_open(&fresh, store->context->os, store->log.folder, store->origin, &recovery,
-                            context_wall_ns(store->context), why);
+    uint64_t durable = atomic_load(&store->position_durable);
+    buf_clear(&store->log.pending);
+    enum err err = log_rotate(&store->log, durable, why);
+    if (!err) err = restate_catalog(store, durable);
+    if (!err) err = log_flush(&store->log, why);
     if (err) return err;
-    log_close(&store->log);
-    store->log = fresh;
     store->failed = false;
     diag(store->context, DIAG_WARNING, component, "the log goes on in segment %" PRIu64, store->log.number);
     return ERR_OK;
@@ -259,10 +278,10 @@ static void apply(struct store *store, struct store_append *append)
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
-    enum err err = head_apply(writer_head(store), batch);
+    enum err err = head_apply(store_writer_head(store), batch);
     if (err) {
         struct why why = WHY_NONE;
-        why_set(&why, err, "no memory to apply rows of table %s; they are in the log", batch->schema->name);
+        why_set(&why, err, "no memory for rows of table %s", batch->schema->name);
         refuse(store, append, err, &why);
         return;
     }
@@ -285,7 +304,7 @@ static void apply(struct store *store, struct store_append *append)
 }
 
 /* The end of a round of jobs. */
-static void after_jobs(void *arg)
+void store_after_jobs(void *arg)
 {
     struct store *store = arg;
     struct store_append *first = store->arrived, *next;
@@ -318,9 +337,11 @@ static void after_jobs(void *arg)
         apply(store, append);
     }
     if (applied) atomic_store_explicit(&store->position_applied, applied, memory_order_release);
-    metric_set(store->context, METRIC_HEAD_ROWS, atomic_load(&writer_head(store)->row_count));
+    metric_set(store->context, METRIC_HEAD_ROWS, atomic_load(&store_writer_head(store)->row_count));
     metric_set(store->context, METRIC_HEAD_BYTES, atomic_load(&store->head_budget.used_bytes));
+    leave_full_segment(store);
     if (store->waiting) sync_now(store);
+    flush_look(store);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
         store->sync_timer_set = true;
         store->context->os->ops->timer_set(store->sync_timer, IDLE_SYNC_MS * TIME_NS_PER_MS);
@@ -356,10 +377,7 @@ static enum err carry_out(struct store *store, struct store_define *define, stru
     if (!err) err = check_define(store, define, why);
     if (err) return err;
     if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
-    uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
-    size_t mark = log_record_begin(&store->log, LOG_SCHEMA, seq, atomic_load(&store->position_durable));
-    catalog_write_schema(&store->log.pending, define->schema, define->drop);
-    if ((err = log_record_end(&store->log, mark)) || (err = write_round(store, why))) return err;
+    if ((err = write_schema(store, define->schema, define->drop)) || (err = write_round(store, why))) return err;
     if (define->drop) return catalog_drop_table(&store->catalog, define->schema->table_id);
     define->result = schema_share(define->schema);
     return catalog_put_table(&store->catalog, schema_share(define->schema));
@@ -370,7 +388,7 @@ static void run_define(struct job *job)
     struct store_define *define = (struct store_define *)(void *)((char *)job - offsetof(struct store_define, arrive));
     struct store *store = define->store;
     struct why why = WHY_NONE;
-    after_jobs(store); /* batches posted before keep their order */
+    store_after_jobs(store); /* batches posted before keep their order */
     enum err err = carry_out(store, define, &why);
     schema_release(define->schema);
     define->schema = NULL;
@@ -439,242 +457,8 @@ bool store_series(const struct store *store, uint32_t id, struct store_series_in
     return true;
 }
 
-/* ---- opening and closing ---- */
-
-static enum err replay_rows(struct store *store, const struct log_record *record, struct why *why)
+void store_finish_all(struct store *store, enum err err)
 {
-    struct schema *schema = catalog_schema(&store->catalog, codec_rows_table(record->body));
-    if (!schema) return ERR_OK; /* the table was dropped later */
-    struct reader in = reader_of(record->body.at, record->body.size);
-    struct batch *batch;
-    enum err err = codec_rows_read(&in, schema, NULL, &batch, why);
-    if (err) return err;
-    batch->seq = record->seq;
-    for (uint32_t i = 0; i < batch->device_count && !err; i++)
-        if (!catalog_series(&store->catalog, batch->devices[i].series))
-            err = why_set(why, ERR_CORRUPT, "rows of an unknown series");
-    if (!err) err = head_apply(writer_head(store), batch);
-    batch_release(batch);
-    return err;
-}
-
-static enum err replay_schema(struct store *store, const struct log_record *record, struct why *why)
-{
-    struct reader in = reader_of(record->body.at, record->body.size);
-    struct schema *schema;
-    bool dropped;
-    enum err err = catalog_read_schema(&in, &schema, &dropped, why);
-    if (err) return err;
-    if (!dropped) return catalog_put_table(&store->catalog, schema);
-    err = catalog_drop_table(&store->catalog, schema->table_id);
-    schema_release(schema);
-    return err;
-}
-
-static enum err replay_record(void *arg, const struct log_record *record, struct why *why)
-{
-    struct store *store = arg;
-    struct reader in = reader_of(record->body.at, record->body.size);
-    enum err err = ERR_OK;
-    switch (record->type) {
-    case LOG_SCHEMA: err = replay_schema(store, record, why); break;
-    case LOG_SERIES: err = catalog_read_series(&store->catalog, &in, why); break;
-    case LOG_ROWS: err = replay_rows(store, record, why); break;
-    case LOG_BLOCK:
-    case LOG_MESSAGE:
-    case LOG_SESSION:
-    case LOG_CURSOR:
-    case LOG_TICK: break; /* other owners' */
-    }
-    if (err != ERR_CORRUPT) return err;
-    /* The bytes are as they were written, so this is damage of another kind: report it, keep the rest. */
-    metric_add(store->context, METRIC_LOG_DAMAGED, 1);
-    diag(store->context, DIAG_ERROR, component, "log record %" PRIu64 ": %s", record->seq, why_text(why, err));
-    return ERR_OK;
-}
-
-static void on_damage(void *arg, const char *text)
-{
-    struct store *store = arg;
-    metric_add(store->context, METRIC_LOG_DAMAGED, 1);
-    diag(store->context, DIAG_ERROR, component, "%s", text);
-}
-
-static enum err lock_folder(struct store *store, struct why *why)
-{
-    struct os *os = store->context->os;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/lock", store->folder);
-    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &store->lock, why);
-    if (err) return err;
-    err = os->ops->file_lock(store->lock, why);
-    if (err) why_set(why, err, "the data folder %s is in use by another millrace", store->folder);
-    return err;
-}
-
-/* "format" says which build may open the folder; "origin" names the node that writes here. */
-static enum err read_meta(struct store *store, const char *text, struct why *why)
-{
-    int format = 0;
-    if (sscanf(text, "millrace data\nformat %d\norigin %" SCNx64, &format, &store->origin) != 2)
-        return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
-    if (format != META_FORMAT)
-        return why_set(why, ERR_FORMAT,
-                       "the data folder %s has format %d, this version reads format %d; move the folder away to "
-                       "start afresh, or run the version that wrote it",
-                       store->folder, format, META_FORMAT);
-    return ERR_OK;
-}
-
-static enum err make_meta(struct store *store, const char *path, struct why *why)
-{
-    struct os *os = store->context->os;
-    char text[128], fresh[4096];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    os->ops->random(os, &store->origin, sizeof store->origin);
-    snprintf(text, sizeof text, "millrace data\nformat %d\norigin %016" PRIx64 "\n", META_FORMAT,
-             store->origin);
-    struct os_file *file;
-    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE, &file, why);
-    if (err) return err;
-    err = os->ops->file_write(file, 0, text, strlen(text), why);
-    if (!err) err = os->ops->file_sync(file, why);
-    os->ops->file_close(file);
-    if (!err) err = os->ops->path_rename(os, fresh, path, why);
-    if (!err) err = os->ops->path_sync(os, store->folder, why);
-    return err;
-}
-
-static enum err open_meta(struct store *store, struct why *why)
-{
-    struct os *os = store->context->os;
-    char path[3950], text[256] = "";
-    size_t got = 0;
-    snprintf(path, sizeof path, "%s/meta", store->folder);
-    struct os_file *file;
-    enum err err = os->ops->file_open(os, path, 0, &file, why);
-    if (err == ERR_NOT_FOUND) return make_meta(store, path, why);
-    if (err) return err;
-    err = os->ops->file_read(file, 0, text, sizeof text - 1, &got, why);
-    os->ops->file_close(file);
-    return err ? err : read_meta(store, text, why);
-}
-
-static enum err make_view(struct store *store)
-{
-    struct store_view *view = mem_alloc_zero(1, sizeof *view);
-    if (!view) return ERR_NO_MEMORY;
-    atomic_init(&view->refs, 1);
-    view->head = head_new(&store->head_budget);
-    enum err err = view->head ? cell_init(&store->view, view, view_share, view_release) : ERR_NO_MEMORY;
-    if (err) store_view_release(view);
-    return err;
-}
-
-static enum err open_log(struct store *store, struct why *why)
-{
-    struct context *context = store->context;
-    struct os *os = context->os;
-    char folder[3950];
-    struct log_recovery recovery;
-    snprintf(folder, sizeof folder, "%s/log", store->folder);
-    enum err err = os->ops->path_make(os, folder, why);
-    if (!err) err = log_replay(os, folder, replay_record, on_damage, store, &recovery, why);
-    if (!err) err = log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
-    if (err) return err;
-    store->appended = recovery.last_seq;
-    atomic_store(&store->position_appended, recovery.last_seq);
-    atomic_store(&store->position_applied, recovery.last_seq);
-    atomic_store(&store->position_durable, recovery.last_seq);
-    diag(context, DIAG_INFO, component, "%" PRIu64 " log records replayed, %" PRIu64 " rows, %u series",
-         recovery.records, atomic_load(&writer_head(store)->row_count), store_series_count(store));
-    return ERR_OK;
-}
-
-static enum err start_tasks(struct store *store, struct why *why)
-{
-    struct os *os = store->context->os;
-    store->sync_job.run = run_sync;
-    store->synced_job.run = run_synced;
-    enum err err = loop_start(&store->sync_loop, os, "sync", OS_TASK_BLOCKING, why);
-    if (!err) err = loop_start(&store->log_loop, os, "log", OS_TASK_BLOCKING, why);
-    if (err) return err;
-    store->log_loop.after_jobs = after_jobs;
-    store->log_loop.after_arg = store;
-    return ERR_OK;
-}
-
-struct start {
-    struct job job;
-    struct store *store;
-};
-
-static void make_timer(struct job *job) /* log task: timers belong to their task */
-{
-    struct store *store = ((struct start *)job)->store;
-    enum err err = store->context->os->ops->timer_make(store->log_loop.task, on_sync_timer, store, &store->sync_timer);
-    MUST(!err);
-    mem_free(job);
-}
-
-enum err store_open(struct context *context, const struct store_config *config, struct store **out,
-                    struct why *why)
-{
-    struct os *os = context->os;
-    struct store *store = mem_alloc_zero(1, sizeof *store);
-    struct start *start = mem_alloc_zero(1, sizeof *start);
-    enum err err = store && start ? ERR_OK : ERR_NO_MEMORY;
-    if (!err) {
-        store->context = context;
-        budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
-        if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
-            err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
-    }
-    if (!err) err = os->ops->path_make(os, store->folder, why);
-    if (!err) err = lock_folder(store, why);
-    if (!err) err = open_meta(store, why);
-    if (!err) err = catalog_init(&store->catalog);
-    if (!err) err = make_view(store);
-    if (!err) err = open_log(store, why);
-    if (!err) err = start_tasks(store, why);
-    if (err) {
-        mem_free(start);
-        store_close(store);
-        return err;
-    }
-    *start = (struct start){.job.run = make_timer, .store = store};
-    loop_post(&store->log_loop, &start->job);
-    *out = store;
-    return ERR_OK;
-}
-
-/* The log task's last job: the sync task ends first, so that its last answer still finds this queue. */
-static void wind_up(struct job *job)
-{
-    struct store *store = ((struct start *)job)->store;
-    after_jobs(store);
-    store->closing = true;
-    loop_stop(&store->sync_loop);
-    loop_run_jobs(&store->log_loop);
-    store->context->os->ops->timer_close(store->sync_timer);
-}
-
-void store_close(struct store *store)
-{
-    if (!store) return;
-    struct start stop = {.job.run = wind_up, .store = store};
-    if (store->log_loop.task) loop_post(&store->log_loop, &stop.job);
-    loop_stop(&store->log_loop);
-    loop_stop(&store->sync_loop); /* only if the log task never started */
-    if (store->log.file) {
-        enum err err = store->context->os->ops->file_sync(store->log.file, NULL);
-        /* Acknowledgements still open were never given; what was promised had been synced before. */
-        finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, err, NULL);
-        finish_defines(store, err, NULL);
-    }
-    log_close(&store->log);
-    cell_free(&store->view);
-    catalog_free(&store->catalog);
-    if (store->lock) store->context->os->ops->file_close(store->lock);
-    mem_free(store);
+    finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, err, NULL);
+    finish_defines(store, err, NULL);
 }

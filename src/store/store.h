@@ -1,12 +1,17 @@
-/* store.h - the node's memory: one log, the head, and the ways to read them.
+/* store.h - the node's memory: one log, the head, the parts, and the ways to read them.
  *
  * Life of a batch: store_append (any task) → log task: gives it a seq, resolves its devices to series, writes
  * the ROWS record, applies it to the head → sync task makes it durable → the acknowledgement asked for is sent.
  * Three positions: appended ≥ applied, appended ≥ durable. A statement sees exactly the rows applied at its
  * start. Acknowledgements that promise durability never pass `durable`.
  *
- * Tasks: "log" owns the log, the catalogue's changes and the head's growth; "sync" only calls fdatasync. Readers
- * (workers) touch only what is append-only or reference-counted. */
+ * A head that has grown to its share of memory or age is frozen, a new one grows on, and the frozen one is written as
+ * parts (store/seal.h); when the manifest says so, log segments below are recycled. So memory, log and the time a start
+ * takes are bounded.
+ *
+ * Tasks: "log" owns the log, the catalogue's changes, the head's growth and the view; "sync" only calls fdatasync;
+ * "flush" writes parts and looks after retention. Readers (workers) touch only what is append-only or
+ * reference-counted. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -18,8 +23,10 @@ struct store;
 
 struct store_config {
     const char *folder;        /* the node's data folder; made if missing */
-    size_t head_limit_bytes;   /* memory for rows not yet in parts */
+    size_t head_limit_bytes;   /* memory for rows not yet in parts; writing them begins well before it is reached */
+    int64_t flush_age_ns;      /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
 };
+#define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 
 /* Opens (or makes) the store: takes the folder's lock, checks its format, replays the log. Blocking. Errors:
  * BUSY in use by another process; FORMAT made by another version (says how to start afresh); IO. Damage never
@@ -64,7 +71,29 @@ struct store_define {
 };
 void store_define(struct store *store, struct store_define *define);
 
+/* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for the wall clock, so
+ * retention goes on and what it held back meanwhile is held no longer. Errors: IO, DISK_FULL, NO_MEMORY. */
+struct store_flush {
+    struct completion completion; /* first */
+    bool confirm_time;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+    struct store_flush *next;
+    uint64_t position;
+    bool confirmed;
+};
+void store_flush(struct store *store, struct store_flush *flush);
+
 /* ---- reading: any task ---- */
+
+/* What SHOW HEALTH tells: damage found since the start, and time that is not trusted. */
+enum store_severity { STORE_WARNING, STORE_ERROR };
+struct store_health_row {
+    enum store_severity severity;
+    char object[96], text[224];
+};
+/* Fills at most `capacity` rows; returns how many. Any task. */
+size_t store_health(struct store *store, struct store_health_row *rows, size_t capacity);
 
 /* A share of the table's current schema (schema_release), or NULL. */
 struct schema *store_find_table(struct store *store, struct str ns, struct str name);

@@ -1,27 +1,91 @@
-/* store_priv.h - what store.c and scan.c share. */
+/* store_priv.h - what the files of store/ share.
+ *
+ * Who owns what: the log task the log, the catalogue's changes, the newest head and every change of the view; the sync
+ * task only fdatasync; the flush task the manifest, the trusted time and the writing of parts, one operation at a time,
+ * handed to it by the log task and handed back. Readers pin a view. */
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
 
+#include "data/codec_rows.h"
 #include "store/catalog.h"
 #include "store/head.h"
 #include "store/log.h"
-#include "data/codec_rows.h"
+#include "store/manifest.h"
+#include "store/seal.h"
 #include "store/store.h"
+#include "store/trust.h"
+
+/* The parts there are, replaced whole. */
+struct part_list {
+    _Atomic uint32_t refs;
+    size_t count;
+    struct part *parts[];
+};
+struct part_list *part_list_new(size_t capacity); /* empty; NULL: no memory */
+struct part_list *part_list_share(struct part_list *list);
+void part_list_release(struct part_list *list);
+/* `list` without the parts marked dropped, with `more` at the end (shares them). */
+struct part_list *part_list_change(const struct part_list *list, struct part *const *more, size_t more_count);
+
+enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
 /* What readers see beside the catalogue, replaced whole: pinned by a statement. */
 struct store_view {
     _Atomic uint32_t refs;
-    struct head *head;
+    size_t head_count;
+    struct head *heads[VIEW_HEADS_MAX]; /* oldest first; the last one grows */
+    struct part_list *parts;
+};
+/* Takes its own shares. NULL: no memory. */
+struct store_view *store_view_new(struct head *const *heads, size_t head_count, struct part_list *parts);
+struct store_view *store_view_get(struct store *store);
+void store_view_release(struct store_view *view);
+enum err store_view_init(struct store *store);
+
+/* ---- health ---- */
+
+enum { HEALTH_MAX = 64 };
+
+/* Entries are only added; what is found again is not noted twice. Any task. */
+struct health {
+    _Atomic uint32_t claimed;
+    struct {
+        _Atomic bool ready;
+        struct store_health_row row;
+    } items[HEALTH_MAX];
+};
+void health_note(struct store *store, enum store_severity severity, const char *object, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- flush ---- */
+
+/* One operation of the flush task: sealing a frozen head, or looking after retention, or both. */
+struct flush {
+    struct job job, done;
+    bool busy;
+    bool sealed;              /* seal.parts are written; only the manifest is not */
+    bool confirm;             /* the operator vouches for the clock */
+    bool has_head;
+    struct seal seal;
+    struct part_list *before, *after; /* after: NULL if nothing changed */
+    struct store_view *view;          /* what will take over */
+    uint64_t catalog_changes; /* when the head was frozen */
+    uint32_t next_table_id;
+    enum err err;
+    struct why why;
 };
 
 struct store {
     struct context *context;
-    char folder[3900];
+    char folder[3900], parts_folder[3950];
     struct os_file *lock;
     uint64_t origin;
+    size_t head_limit_bytes;
+    int64_t flush_age_ns;
     struct catalog catalog;
     struct cell view; /* of struct store_view */
     struct budget head_budget;
+    struct health health;
 
     /* Log task. */
     struct loop log_loop;
@@ -29,11 +93,14 @@ struct store {
     struct store_append *arrived, *arrived_last;    /* of this round of jobs */
     struct store_append *waiting, *waiting_last;    /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last;    /* written, wait for durable */
+    struct store_flush *flushes;                    /* wait for what they asked for */
     uint64_t appended;                              /* last seq written to the file */
     bool syncing, closing;
-    struct os_timer *sync_timer;
+    struct os_timer *sync_timer, *tick_timer;
     bool sync_timer_set;
     bool failed; /* the last write or sync failed: a new segment comes first */
+    int64_t head_since_ns;   /* monotonic: when the growing head got its first row; 0 = it has none */
+    int64_t flush_retry_ns;  /* monotonic: not before */
     size_t listener_count;
     struct {
         void (*on_applied)(void *arg, struct batch *batch);
@@ -48,9 +115,38 @@ struct store {
     enum err sync_err;
     struct why sync_why;
 
+    /* Flush task (the log task while !flush.busy). */
+    struct loop flush_loop;
+    struct flush flush;
+    struct manifest manifest;
+    struct trust trust;
+    bool was_untrusted;          /* since the last head was frozen */
+    uint64_t saved_changes;      /* of the catalogue, in the snapshot on the disk */
+    uint64_t next_part_id;
+    int64_t trust_saved_ns;      /* trusted time in the manifest */
+    _Atomic bool time_trusted;   /* for readers */
+    _Atomic uint64_t checkpoint; /* for readers */
+
     /* Any task reads. */
     _Atomic uint64_t position_appended, position_applied, position_durable;
 };
+
+/* The growing head. Log task. */
+struct head *store_writer_head(struct store *store);
+/* The frozen head, or NULL. Log task. */
+struct head *store_frozen_head(struct store *store);
+
+/* Log task, after each round: starts an operation if one is due. */
+void flush_look(struct store *store);
+/* Begins and carries out one operation at once, for store_open: before any task runs. */
+enum err flush_now(struct store *store, uint64_t position, struct why *why);
+/* Whether the growing head should be frozen for its size. */
+bool flush_is_due(struct store *store);
+/* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their number. */
+size_t retention_mark(struct store *store, const struct part_list *list);
+void flush_jobs_init(struct store *store);
+void flush_close(struct store *store); /* log task, at the end: who still waits is told */
+void flush_tick(struct store *store); /* log task: every few seconds */
 
 /* The statement's snapshot: a view and the position applied at its start. */
 struct store_snapshot {
@@ -58,7 +154,11 @@ struct store_snapshot {
     uint64_t applied;
 };
 
-struct store_view *store_view_get(struct store *store);
-void store_view_release(struct store_view *view);
+/* store.c's own for opening and closing (open.c). */
+void store_after_jobs(void *arg);
+void store_run_sync(struct job *job);
+void store_run_synced(struct job *job);
+void store_on_sync_timer(void *arg);
+void store_finish_all(struct store *store, enum err err);
 
 #endif

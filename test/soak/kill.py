@@ -7,7 +7,7 @@ is noted in this process, which the kills do not touch. After the kills:
   - no stored tick value repeats, ticks never fall, and two neighbours differ by more than 20 ticks (200 ms) only across
     a kill, by at most the down time + 1.1 s;
   - the node started every time.
-MILLRACE_KILLS sets another count, MILLRACE_TEST_SEED the seed.
+MILLRACE_KILLS sets another count, MILLRACE_TEST_SEED the seed, MILLRACE_MEMORY the node's memory.
 """
 import http.client
 import json
@@ -71,7 +71,7 @@ class Node:
 
     def start(self):
         command = [os.path.join(BUILD, "millrace"), "run", "--data", self.data, "--log-level", "warning",
-                   "--set", f"listen.http=127.0.0.1:{self.port}", "--set", "listen.https=off", self.manifest]
+                   "--set", f"listen.http=127.0.0.1:{self.port}", "--set", "listen.https=off", "--set", f"memory={os.environ.get('MILLRACE_MEMORY', '64MiB')}", self.manifest]
         log = open(os.path.join(self.folder, "node.log"), "ab")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + 60

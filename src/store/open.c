@@ -1,0 +1,463 @@
+/* open.c - opening the store: lock, format, manifest, catalogue, log; and closing it.
+ *
+ * A start never refuses because of damage: what cannot be read is told (SHOW HEALTH), the rest is used. Files nobody
+ * speaks of any more (half-written parts, an old snapshot) are removed. Parts that a damaged manifest may have lost are
+ * taken in again: a part says everything about itself, and rows that the log has too are the same rows. */
+#include "store/store_priv.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { META_FORMAT = 2, TICK_MS = 10000 };
+static const char component[] = "store";
+
+/* ---- replay ---- */
+
+/* Replay obeys the head's budget as live rows do: what is too much becomes parts at once. */
+static enum err apply_replayed(struct store *store, const struct batch *batch, struct why *why)
+{
+    /* A disk that takes no parts now does not keep the node from starting while memory lasts. */
+    if (flush_is_due(store)) (void)flush_now(store, store->appended, why);
+    enum err err = head_apply(store_writer_head(store), batch);
+    if (err != ERR_BUDGET) return err;
+    /* Rows of the batch that are in already are sealed with the others; all of it follows with its own position. */
+    err = flush_now(store, store->appended, why);
+    return err ? err : head_apply(store_writer_head(store), batch);
+}
+
+static enum err replay_rows(struct store *store, const struct record *record, struct why *why)
+{
+    struct schema *schema = catalog_schema(&store->catalog, codec_rows_table(record->body));
+    if (!schema || record->seq <= store->manifest.checkpoint.position) return ERR_OK; /* dropped later, or in parts */
+    struct reader in = reader_of(record->body.at, record->body.size);
+    struct batch *batch;
+    enum err err = codec_rows_read(&in, schema, NULL, &batch, why);
+    if (err) return err;
+    batch->seq = record->seq;
+    for (uint32_t i = 0; i < batch->device_count && !err; i++)
+        if (!catalog_series(&store->catalog, batch->devices[i].series))
+            err = why_set(why, ERR_CORRUPT, "rows of an unknown series");
+    if (!err) err = apply_replayed(store, batch, why);
+    batch_release(batch);
+    return err;
+}
+
+static enum err replay_schema(struct store *store, const struct record *record, struct why *why)
+{
+    struct reader in = reader_of(record->body.at, record->body.size);
+    struct schema *schema;
+    bool dropped;
+    enum err err = catalog_read_schema(&in, &schema, &dropped, why);
+    if (err) return err;
+    if (!dropped) return catalog_put_table(&store->catalog, schema);
+    err = catalog_drop_table(&store->catalog, schema->table_id);
+    schema_release(schema);
+    return err;
+}
+
+static enum err replay_record(void *arg, const struct record *record, struct why *why)
+{
+    struct store *store = arg;
+    struct reader in = reader_of(record->body.at, record->body.size);
+    enum err err = ERR_OK;
+    bool in_snapshot = record->seq <= store->manifest.checkpoint.catalog_seq;
+    switch ((enum log_record_type)record->type) {
+    case LOG_SCHEMA: err = in_snapshot ? ERR_OK : replay_schema(store, record, why); break;
+    case LOG_SERIES: err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, why); break;
+    case LOG_ROWS: err = replay_rows(store, record, why); break;
+    case LOG_BLOCK:
+    case LOG_MESSAGE:
+    case LOG_SESSION:
+    case LOG_CURSOR:
+    case LOG_TICK: break; /* other owners' */
+    }
+    if (record->seq > store->appended) store->appended = record->seq;
+    if (err != ERR_CORRUPT) return err;
+    /* The bytes are as they were written, so this is damage of another kind: report it, keep the rest. */
+    metric_add(store->context, METRIC_LOG_DAMAGED, 1);
+    char object[64];
+    snprintf(object, sizeof object, "log record %" PRIu64, record->seq);
+    health_note(store, STORE_ERROR, object, "%s", why_text(why, err));
+    return ERR_OK;
+}
+
+static void on_damage(void *arg, const char *text)
+{
+    struct store *store = arg;
+    metric_add(store->context, METRIC_LOG_DAMAGED, 1);
+    health_note(store, STORE_ERROR, "log", "%s", text);
+}
+
+static enum err lock_folder(struct store *store, struct why *why)
+{
+    struct os *os = store->context->os;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/lock", store->folder);
+    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &store->lock, why);
+    if (err) return err;
+    err = os->ops->file_lock(store->lock, why);
+    if (err) why_set(why, err, "the data folder %s is in use by another millrace", store->folder);
+    return err;
+}
+
+/* "format" says which build may open the folder; "origin" names the node that writes here. */
+static enum err read_meta(struct store *store, const char *text, struct why *why)
+{
+    int format = 0;
+    if (sscanf(text, "millrace data\nformat %d\norigin %" SCNx64, &format, &store->origin) != 2)
+        return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
+    if (format != META_FORMAT)
+        return why_set(why, ERR_FORMAT,
+                       "the data folder %s has format %d, this version reads format %d; move the folder away to "
+                       "start afresh, or run the version that wrote it",
+                       store->folder, format, META_FORMAT);
+    return ERR_OK;
+}
+
+static enum err make_meta(struct store *store, const char *path, struct why *why)
+{
+    struct os *os = store->context->os;
+    char text[128], fresh[4096];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    os->ops->random(os, &store->origin, sizeof store->origin);
+    snprintf(text, sizeof text, "millrace data\nformat %d\norigin %016" PRIx64 "\n", META_FORMAT,
+             store->origin);
+    struct os_file *file;
+    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE, &file, why);
+    if (err) return err;
+    err = os->ops->file_write(file, 0, text, strlen(text), why);
+    if (!err) err = os->ops->file_sync(file, why);
+    os->ops->file_close(file);
+    if (!err) err = os->ops->path_rename(os, fresh, path, why);
+    if (!err) err = os->ops->path_sync(os, store->folder, why);
+    return err;
+}
+
+static enum err open_meta(struct store *store, struct why *why)
+{
+    struct os *os = store->context->os;
+    char path[3950], text[256] = "";
+    size_t got = 0;
+    snprintf(path, sizeof path, "%s/meta", store->folder);
+    struct os_file *file;
+    enum err err = os->ops->file_open(os, path, 0, &file, why);
+    if (err == ERR_NOT_FOUND) return make_meta(store, path, why);
+    if (err) return err;
+    err = os->ops->file_read(file, 0, text, sizeof text - 1, &got, why);
+    os->ops->file_close(file);
+    return err ? err : read_meta(store, text, why);
+}
+
+/* ---- parts ---- */
+
+static void on_manifest_damage(void *arg, const char *text)
+{
+    struct store *store = arg;
+    metric_add(store->context, METRIC_STORE_DAMAGED, 1);
+    health_note(store, STORE_ERROR, "manifest", "%s", text);
+}
+
+static void on_catalog_damage(void *arg, const char *text)
+{
+    struct store *store = arg;
+    metric_add(store->context, METRIC_STORE_DAMAGED, 1);
+    health_note(store, STORE_ERROR, "catalogue", "%s", text);
+}
+
+/* Makes part objects of what the manifest lists, leaving out (and telling) what is not there. */
+static enum err take_listed_parts(struct store *store, struct part_list *list)
+{
+    struct manifest *m = &store->manifest;
+    struct os *os = store->context->os;
+    for (size_t i = 0; i < m->part_count; i++) {
+        struct os_path_info info;
+        struct part *part = part_new(os, store->parts_folder, &m->parts[i]);
+        if (!part) return ERR_NO_MEMORY;
+        if (os->ops->path_info(os, part->path, &info, NULL) == ERR_OK) {
+            list->parts[list->count++] = part;
+            continue;
+        }
+        char object[64];
+        snprintf(object, sizeof object, "part %016" PRIx64, part->info.id);
+        health_note(store, STORE_ERROR, object, "the file is missing: %" PRIu64 " rows are lost", part->info.rows);
+        metric_add(store->context, METRIC_STORE_DAMAGED, 1);
+        part_release(part);
+    }
+    mem_free(m->parts);
+    m->parts = NULL;
+    m->part_count = 0;
+    return ERR_OK;
+}
+
+struct strays {
+    struct store *store;
+    const struct part_list *known;
+    struct part **found;
+    size_t count, capacity;
+};
+
+static bool is_known(const struct part_list *list, uint64_t id)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->parts[i]->info.id == id) return true;
+    return false;
+}
+
+static enum err adopt(struct strays *s, const char *path)
+{
+    struct part_file file;
+    struct why why = WHY_NONE;
+    enum err err = part_file_open(s->store->context->os, path, &file, &why);
+    if (!err) {
+        file.info.table_count = file.table_count;
+        err = part_file_tables(&file, &file.info.tables, &why);
+        part_file_close(&file);
+    }
+    if (err == ERR_NO_MEMORY) return err;
+    if (err) {
+        health_note(s->store, STORE_ERROR, path, "not in the manifest and not readable: %s", why_text(&why, err));
+        return ERR_OK;
+    }
+    err = mem_grow(&s->found, &s->capacity, s->count + 1, sizeof(struct part *));
+    struct part *part = err ? NULL : part_new(s->store->context->os, s->store->parts_folder, &file.info);
+    if (!part) return ERR_NO_MEMORY;
+    s->found[s->count++] = part;
+    health_note(s->store, STORE_WARNING, path, "was not in the damaged manifest and is taken in again");
+    return ERR_OK;
+}
+
+static enum err look_at_file(void *arg, const char *name)
+{
+    struct strays *s = arg;
+    struct store *store = s->store;
+    uint64_t id;
+    int used = 0;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", store->parts_folder, name);
+    bool is_part = sscanf(name, "%16" SCNx64 ".part%n", &id, &used) == 1 && used == 21 && !name[used];
+    if (is_part && id >= store->next_part_id) store->next_part_id = id + 1;
+    if (is_part && is_known(s->known, id)) return ERR_OK;
+    if (is_part && store->manifest.damaged) return adopt(s, path);
+    (void)store->context->os->ops->path_remove(store->context->os, path, NULL); /* tried again at the next start */
+    return ERR_OK;
+}
+
+static enum err open_parts(struct store *store, struct why *why)
+{
+    struct context *context = store->context;
+    struct os *os = context->os;
+    enum err err = os->ops->path_make(os, store->parts_folder, why);
+    if (!err) err = manifest_open(&store->manifest, os, store->folder, on_manifest_damage, store, why);
+    if (err) return err;
+    struct manifest_checkpoint *c = &store->manifest.checkpoint;
+    store->next_part_id = store->manifest.next_part_id;
+    store->trust_saved_ns = c->trusted_ns;
+    atomic_store(&store->checkpoint, c->position);
+    store->appended = c->position;
+    trust_begin(&store->trust, c->trusted_ns, context_wall_ns(context), context_mono_ns(context));
+    store->was_untrusted = !store->trust.trusted;
+    atomic_store(&store->time_trusted, store->trust.trusted);
+    struct part_list *listed = part_list_new(store->manifest.part_count), *all = NULL;
+    struct strays strays = {.store = store, .known = listed};
+    err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
+    if (!err) err = os->ops->path_list(os, store->parts_folder, look_at_file, &strays, why);
+    if (!err && !(all = part_list_change(listed, strays.found, strays.count))) err = ERR_NO_MEMORY;
+    for (size_t i = 0; i < strays.count; i++) part_release(strays.found[i]);
+    mem_free(strays.found);
+    part_list_release(listed);
+    struct head *head = store_writer_head(store);
+    struct store_view *view = all ? store_view_new(&head, 1, all) : NULL;
+    part_list_release(all);
+    if (!view) return err ? err : ERR_NO_MEMORY;
+    cell_set(&store->view, view);
+    return ERR_OK;
+}
+
+/* ---- the catalogue ---- */
+
+static enum err remove_old_snapshot(void *arg, const char *name)
+{
+    struct store *store = arg;
+    char current[32], path[4200];
+    catalog_snapshot_name(current, store->manifest.checkpoint.catalog_seq);
+    if (strncmp(name, "catalog.", 8) != 0 || strcmp(name, current) == 0) return ERR_OK;
+    snprintf(path, sizeof path, "%s/%s", store->folder, name);
+    (void)store->context->os->ops->path_remove(store->context->os, path, NULL); /* tried again at the next start */
+    return ERR_OK;
+}
+
+/* Tables that parts know keep their ids, also when nothing else speaks of them. */
+static enum err reserve_tables(struct store *store)
+{
+    const struct store_view *view = store->view.object;
+    uint32_t highest = 0;
+    for (size_t i = 0; i < view->parts->count; i++) {
+        const struct part_info *info = &view->parts->parts[i]->info;
+        if (info->table_count && info->tables[info->table_count - 1] > highest)
+            highest = info->tables[info->table_count - 1];
+    }
+    if (!highest || highest >= 1000000) return ERR_OK;
+    return catalog_reserve(&store->catalog, highest + 1, 0);
+}
+
+static enum err open_catalog(struct store *store, struct why *why)
+{
+    struct os *os = store->context->os;
+    uint64_t seq = store->manifest.checkpoint.catalog_seq;
+    enum err err = ERR_OK;
+    if (seq) err = catalog_snapshot_read(&store->catalog, os, store->folder, seq, on_catalog_damage, store, why);
+    if (err == ERR_CORRUPT || err == ERR_NOT_FOUND || err == ERR_IO) {
+        on_catalog_damage(store, why_text(why, err));
+        store->manifest.checkpoint.catalog_seq = 0; /* the log says what it still knows */
+        err = ERR_OK;
+    } else if (!err) {
+        err = os->ops->path_list(os, store->folder, remove_old_snapshot, store, why);
+    }
+    store->saved_changes = atomic_load(&store->catalog.changes);
+    return err ? err : reserve_tables(store);
+}
+
+/* ---- the log ---- */
+
+static enum err open_log(struct store *store, struct why *why)
+{
+    struct context *context = store->context;
+    struct os *os = context->os;
+    char folder[3950];
+    struct log_recovery recovery;
+    struct record_sink sink = {replay_record, on_damage, store};
+    snprintf(folder, sizeof folder, "%s/log", store->folder);
+    enum err err = os->ops->path_make(os, folder, why);
+    if (!err) err = log_replay(os, folder, &sink, &recovery, why);
+    if (err) return err;
+    uint64_t position = store->manifest.checkpoint.position;
+    if (recovery.record_seq < position) recovery.record_seq = position;
+    if (recovery.last_seq < position) recovery.last_seq = position;
+    err = log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
+    log_recovery_free(&recovery);
+    if (err) return err;
+    store->appended = recovery.record_seq;
+    atomic_store(&store->position_appended, recovery.record_seq);
+    atomic_store(&store->position_applied, recovery.record_seq);
+    atomic_store(&store->position_durable, recovery.record_seq);
+    log_recycle(&store->log, atomic_load(&store->checkpoint));
+    const struct store_view *view = store->view.object;
+    metric_set(context, METRIC_PARTS, view->parts->count);
+    diag(context, DIAG_INFO, component, "%" PRIu64 " log records replayed, %" PRIu64 " rows, %u series, %zu parts",
+         recovery.records, atomic_load(&store_writer_head(store)->row_count), store_series_count(store),
+         view->parts->count);
+    return ERR_OK;
+}
+
+/* ---- tasks ---- */
+
+static enum err start_tasks(struct store *store, struct why *why)
+{
+    struct os *os = store->context->os;
+    store->sync_job.run = store_run_sync;
+    store->synced_job.run = store_run_synced;
+    flush_jobs_init(store);
+    enum err err = loop_start(&store->sync_loop, os, "sync", OS_TASK_BLOCKING, why);
+    if (!err) err = loop_start(&store->flush_loop, os, "flush", OS_TASK_BLOCKING | OS_TASK_LOW, why);
+    if (!err) err = loop_start(&store->log_loop, os, "log", OS_TASK_BLOCKING, why);
+    if (err) return err;
+    store->log_loop.after_jobs = store_after_jobs;
+    store->log_loop.after_arg = store;
+    return ERR_OK;
+}
+
+struct start {
+    struct job job;
+    struct store *store;
+};
+
+static void on_tick(void *arg)
+{
+    struct store *store = arg;
+    flush_tick(store);
+    store->context->os->ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
+}
+
+static void make_timers(struct job *job) /* log task: timers belong to their task */
+{
+    struct store *store = ((struct start *)job)->store;
+    const struct os_ops *ops = store->context->os->ops;
+    enum err err = ops->timer_make(store->log_loop.task, store_on_sync_timer, store, &store->sync_timer);
+    if (!err) err = ops->timer_make(store->log_loop.task, on_tick, store, &store->tick_timer);
+    MUST(!err);
+    ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
+    mem_free(job);
+}
+
+enum err store_open(struct context *context, const struct store_config *config, struct store **out,
+                    struct why *why)
+{
+    struct os *os = context->os;
+    struct store *store = mem_alloc_zero(1, sizeof *store);
+    struct start *start = mem_alloc_zero(1, sizeof *start);
+    enum err err = store && start ? ERR_OK : ERR_NO_MEMORY;
+    if (!err) {
+        store->context = context;
+        store->head_limit_bytes = config->head_limit_bytes;
+        store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
+        budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
+        if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
+            err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
+    }
+    if (!err) err = os->ops->path_make(os, store->folder, why);
+    if (!err) err = lock_folder(store, why);
+    if (!err) err = open_meta(store, why);
+    if (!err) err = catalog_init(&store->catalog);
+    if (!err) err = store_view_init(store);
+    if (!err) snprintf(store->parts_folder, sizeof store->parts_folder, "%s/parts", store->folder);
+    if (!err) err = open_parts(store, why);
+    if (!err) err = open_catalog(store, why);
+    if (!err) err = open_log(store, why);
+    if (!err) err = start_tasks(store, why);
+    if (err) {
+        mem_free(start);
+        store_close(store);
+        return err;
+    }
+    *start = (struct start){.job.run = make_timers, .store = store};
+    loop_post(&store->log_loop, &start->job);
+    *out = store;
+    return ERR_OK;
+}
+
+/* The log task's last job: the other tasks end first, so that their last answers still find this queue. */
+static void wind_up(struct job *job)
+{
+    struct store *store = ((struct start *)job)->store;
+    store_after_jobs(store);
+    store->closing = true;
+    loop_stop(&store->sync_loop);
+    loop_stop(&store->flush_loop);
+    loop_run_jobs(&store->log_loop);
+    flush_close(store);
+    store->context->os->ops->timer_close(store->sync_timer);
+    store->context->os->ops->timer_close(store->tick_timer);
+}
+
+void store_close(struct store *store)
+{
+    if (!store) return;
+    struct start stop = {.job.run = wind_up, .store = store};
+    if (store->log_loop.task) loop_post(&store->log_loop, &stop.job);
+    loop_stop(&store->log_loop);
+    loop_stop(&store->sync_loop); /* these only if the log task never started */
+    loop_stop(&store->flush_loop);
+    if (store->log.file) {
+        enum err err = store->context->os->ops->file_sync(store->log.file, NULL);
+        /* Acknowledgements still open were never given; what was promised had been synced before. */
+        store_finish_all(store, err);
+    }
+    log_close(&store->log);
+    for (size_t i = 0; i < store->flush.seal.part_count; i++) part_release(store->flush.seal.parts[i]);
+    mem_free(store->flush.seal.parts);
+    manifest_close(&store->manifest);
+    cell_free(&store->view);
+    catalog_free(&store->catalog);
+    if (store->lock) store->context->os->ops->file_close(store->lock);
+    mem_free(store);
+}

@@ -1,0 +1,290 @@
+/* part_write.c - writing one part; see part.h.
+ *
+ * Nothing is visible before part_writer_finish: the file grows under another name, and only after its sync gets its
+ * own. Memory: one column of one block, one run, and the directory. */
+#include "base/hash.h"
+#include "base/mem.h"
+#include "store/part.h"
+#include "store/catalog.h"
+#include "store/record.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OUT_BYTES = 256 * 1024 };
+static const char head_magic[8] = {'M', 'I', 'L', 'L', 'P', 'A', 'R', 'T'};
+static const char tail_magic[8] = {'M', 'I', 'L', 'L', 'T', 'A', 'I', 'L'};
+
+void part_path(char *out, size_t size, const char *folder, uint64_t id)
+{
+    snprintf(out, size, "%s/%016" PRIx64 ".part", folder, id);
+}
+
+static void stick(struct part_writer *w, enum err err)
+{
+    if (!w->err) w->err = err;
+}
+
+static void flush_out(struct part_writer *w, struct why *why)
+{
+    if (buf_failed(&w->out)) stick(w, ERR_NO_MEMORY);
+    if (!w->err) stick(w, w->os->ops->file_write(w->file, w->offset, w->out.at, w->out.size, why));
+    w->offset += w->out.size;
+    buf_clear(&w->out);
+}
+
+static uint64_t position(const struct part_writer *w) { return w->offset + w->out.size; }
+
+static void add_header(struct part_writer *w)
+{
+    struct buf *out = &w->out;
+    buf_add(out, head_magic, sizeof head_magic);
+    buf_add_le32(out, PART_VERSION);
+    buf_add_le32(out, 0);
+    buf_add_le64(out, w->info.id);
+    buf_add_le64(out, w->info.origin);
+    buf_add_le64(out, (uint64_t)w->info.class_ns);
+    buf_add_le64(out, (uint64_t)w->info.partition_from_ns);
+    buf_add_le64(out, (uint64_t)w->info.partition_to_ns);
+    buf_add_le64(out, 0);
+    if (buf_failed(out)) return;
+    MUST(out->size == PART_HEADER_BYTES);
+    record_put_le32(out->at + 12, hash_crc32c(0, out->at, PART_HEADER_BYTES));
+}
+
+enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder, const struct part_info *info,
+                          struct why *why)
+{
+    *w = (struct part_writer){.os = os, .info = *info};
+    w->info.tables = NULL;
+    w->info.table_count = 0;
+    w->info.rows = 0;
+    w->info.min_time_ns = INT64_MAX;
+    w->info.max_time_ns = INT64_MIN;
+    MUST(str_copy(w->folder, sizeof w->folder, str_of(folder)));
+    part_path(w->path, sizeof w->path, folder, info->id);
+    snprintf(w->fresh, sizeof w->fresh, "%s/%016" PRIx64 ".new", folder, info->id);
+    w->zstd = ZSTD_createCCtx();
+    enum err err = w->zstd ? os->ops->file_open(os, w->fresh, OS_FILE_WRITE | OS_FILE_CREATE, &w->file, why)
+                           : ERR_NO_MEMORY;
+    if (!err) err = os->ops->file_truncate(w->file, 0, why);
+    if (err) {
+        part_writer_abort(w);
+        return err;
+    }
+    add_header(w);
+    return ERR_OK;
+}
+
+static void end_table(struct part_writer *w)
+{
+    if (!w->last_table) return;
+    buf_add_le32(&w->tables, w->last_table);
+    buf_add_le32(&w->tables, w->first_entry);
+    buf_add_le32(&w->tables, w->entries - w->first_entry);
+}
+
+static void begin_table(struct part_writer *w, const struct schema *schema)
+{
+    MUST(schema->table_id > w->last_table);
+    end_table(w);
+    struct part_info *info = &w->info;
+    enum err err = mem_grow(&info->tables, &w->table_capacity, info->table_count + 1u, sizeof *info->tables);
+    if (err) {
+        stick(w, err);
+        return;
+    }
+    info->tables[info->table_count++] = w->last_table = schema->table_id;
+    w->first_entry = w->entries;
+    buf_clear(&w->scratch);
+    catalog_write_schema(&w->scratch, schema, false);
+    buf_add_varint(&w->schemas, w->scratch.size);
+    buf_add_str(&w->schemas, buf_str(&w->scratch));
+    if (buf_failed(&w->scratch)) stick(w, ERR_NO_MEMORY);
+}
+
+void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series, struct str path)
+{
+    if (schema->table_id != w->last_table) begin_table(w, schema);
+    w->table = schema->table_id;
+    w->series = series;
+    w->run_blocks = w->run_rows = 0;
+    w->run_min = INT64_MAX;
+    w->run_max = INT64_MIN;
+    buf_clear(&w->run);
+    buf_add_le32(&w->run, series);
+    buf_add_le32(&w->run, w->table);
+    buf_add_varint(&w->run, path.size);
+    buf_add_str(&w->run, path);
+    w->run_count_at = w->run.size;
+    buf_add_le32(&w->run, 0);
+}
+
+void part_writer_block(struct part_writer *w, const struct vector *time)
+{
+    MUST(time->count > 0 && time->count <= PART_BLOCK_ROWS);
+    int64_t min = time->i[0], max = time->i[time->count - 1];
+    MUST(w->run_blocks == 0 || min > w->run_max);
+    w->block_offset = position(w);
+    w->block_columns = 0;
+    w->block_at = w->run.size;
+    if (min < w->run_min) w->run_min = min;
+    w->run_max = max;
+    w->run_rows += time->count;
+    w->run_blocks++;
+    buf_add_le64(&w->run, w->block_offset);
+    buf_add_le64(&w->run, w->info.origin);
+    buf_add_le64(&w->run, w->info.version);
+    buf_add_le64(&w->run, (uint64_t)min);
+    buf_add_le64(&w->run, (uint64_t)max);
+    buf_add_le32(&w->run, time->count);
+    buf_add_le32(&w->run, 0); /* columns, flags */
+    buf_add_varint(&w->run, 0);
+    part_writer_column(w, 0, time);
+}
+
+void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v)
+{
+    if (w->err) return;
+    struct part_column column;
+    uint64_t offset = position(w) - w->block_offset;
+    if (offset > UINT32_MAX) stick(w, ERR_LIMIT);
+    if (!w->err) stick(w, part_column_encode(w->zstd, v, id == 0, &w->scratch, &w->out, &column));
+    if (w->err) return;
+    buf_add_le16(&w->run, id);
+    buf_add_char(&w->run, (char)column.type);
+    buf_add_char(&w->run, (char)column.codec);
+    buf_add_le32(&w->run, (uint32_t)offset);
+    buf_add_le32(&w->run, column.size);
+    buf_add_le32(&w->run, column.raw_size);
+    buf_add_le32(&w->run, column.crc);
+    buf_add_varint(&w->run, 0);
+    w->block_columns++;
+    if (w->out.size > OUT_BYTES) flush_out(w, NULL);
+}
+
+void part_writer_block_end(struct part_writer *w)
+{
+    w->blocks++;
+    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
+    if (!w->err) record_put_le32(w->run.at + w->block_at + 44, w->block_columns); /* flags stay 0 */
+}
+
+void part_writer_series_end(struct part_writer *w)
+{
+    MUST(w->run_blocks > 0);
+    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
+    if (w->run.size > PART_RUN_BYTES_MAX) stick(w, ERR_LIMIT);
+    if (w->err) return;
+    record_put_le32(w->run.at + w->run_count_at, w->run_blocks);
+    buf_add_le32(&w->run, hash_crc32c(0, w->run.at, w->run.size));
+    uint64_t run_offset = position(w);
+    buf_add_str(&w->out, buf_str(&w->run));
+    buf_add_le32(&w->directory, w->table);
+    buf_add_le32(&w->directory, w->series);
+    buf_add_le64(&w->directory, run_offset);
+    buf_add_le32(&w->directory, (uint32_t)w->run.size);
+    buf_add_le32(&w->directory, w->run_rows);
+    buf_add_le64(&w->directory, (uint64_t)w->run_min);
+    buf_add_le64(&w->directory, (uint64_t)w->run_max);
+    if (buf_failed(&w->run) || buf_failed(&w->directory)) stick(w, ERR_NO_MEMORY);
+    w->entries++;
+    w->info.rows += w->run_rows;
+    if (w->run_min < w->info.min_time_ns) w->info.min_time_ns = w->run_min;
+    if (w->run_max > w->info.max_time_ns) w->info.max_time_ns = w->run_max;
+}
+
+static void add_directory(struct part_writer *w)
+{
+    for (size_t at = 0; at < w->directory.size;) {
+        size_t left = w->directory.size - at, page = PART_PAGE_ENTRIES * PART_ENTRY_BYTES;
+        size_t size = left < page ? left : page;
+        buf_add(&w->out, w->directory.at + at, size);
+        buf_add_le32(&w->out, hash_crc32c(0, w->directory.at + at, size));
+        at += size;
+    }
+}
+
+static void add_summed(struct buf *out, const struct buf *bytes)
+{
+    buf_add(out, bytes->at, bytes->size);
+    buf_add_le32(out, hash_crc32c(0, bytes->at, bytes->size));
+}
+
+static void add_tail(struct part_writer *w, uint64_t directory, uint64_t tables, uint64_t schemas)
+{
+    struct buf tail = BUF_EMPTY;
+    buf_add_le64(&tail, directory);
+    buf_add_le64(&tail, tables);
+    buf_add_le64(&tail, schemas);
+    buf_add_le32(&tail, w->entries);
+    buf_add_le32(&tail, w->info.table_count);
+    buf_add_le64(&tail, w->info.rows);
+    buf_add_le64(&tail, w->blocks);
+    buf_add_le64(&tail, (uint64_t)w->info.min_time_ns);
+    buf_add_le64(&tail, (uint64_t)w->info.max_time_ns);
+    buf_add_le64(&tail, w->info.version);
+    buf_add_le32(&tail, (uint32_t)w->schemas.size);
+    while (tail.size < PART_TAIL_BYTES - 12 && !buf_failed(&tail)) buf_add_char(&tail, 0);
+    buf_add_le32(&tail, hash_crc32c(0, tail.at, tail.size));
+    buf_add(&tail, tail_magic, sizeof tail_magic);
+    if (buf_failed(&tail))
+        stick(w, ERR_NO_MEMORY);
+    else
+        buf_add_str(&w->out, buf_str(&tail));
+    buf_free(&tail);
+}
+
+static enum err publish(struct part_writer *w, struct why *why)
+{
+    const struct os_ops *ops = w->os->ops;
+    enum err err = ops->file_sync(w->file, why);
+    ops->file_close(w->file);
+    w->file = NULL;
+    if (!err) err = ops->path_rename(w->os, w->fresh, w->path, why);
+    if (!err) err = ops->path_sync(w->os, w->folder, why);
+    return err;
+}
+
+enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why)
+{
+    MUST(w->entries > 0 || w->err);
+    end_table(w);
+    uint64_t directory = position(w);
+    add_directory(w);
+    uint64_t tables = position(w);
+    add_summed(&w->out, &w->tables);
+    uint64_t schemas = position(w);
+    add_summed(&w->out, &w->schemas);
+    if (buf_failed(&w->tables) || buf_failed(&w->schemas)) stick(w, ERR_NO_MEMORY);
+    add_tail(w, directory, tables, schemas);
+    flush_out(w, why);
+    if (!w->err) w->err = publish(w, why);
+    enum err err = w->err;
+    if (!err) {
+        w->info.size_bytes = w->offset;
+        *info = w->info;
+        w->info.tables = NULL;
+    }
+    if (err && why && !why->text[0]) why_set(why, err, "part %s: %s", w->path, err_text(err));
+    bool published = !err;
+    if (published) w->fresh[0] = 0;
+    part_writer_abort(w);
+    return err;
+}
+
+void part_writer_abort(struct part_writer *w)
+{
+    if (w->file) w->os->ops->file_close(w->file);
+    w->file = NULL;
+    if (w->fresh[0]) (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
+    ZSTD_freeCCtx(w->zstd);
+    buf_free(&w->out);
+    buf_free(&w->run);
+    buf_free(&w->directory);
+    buf_free(&w->tables);
+    buf_free(&w->schemas);
+    buf_free(&w->scratch);
+    mem_free(w->info.tables);
+    w->info.tables = NULL;
+}

@@ -1,0 +1,69 @@
+/* retention.c - which parts' time is over.
+ *
+ * A part goes when all its tables say so: their retention of today (not that of the day it was written) has passed since
+ * the end of its partition, measured against trusted time; a dropped table always says so. Nothing goes for its age
+ * while time is not trusted, nor what was written then and not confirmed since. One partition at a time: a mistake of
+ * any kind costs a day, and is seen. Whole parts: rows are never rewritten to remove some. */
+#include "base/timetext.h"
+#include "store/store_priv.h"
+
+static const struct schema *schema_of(const struct table_list *tables, uint32_t table_id)
+{
+    for (uint32_t i = 0; i < tables->count; i++)
+        if (tables->items[i].schema->table_id == table_id) return tables->items[i].schema;
+    return NULL;
+}
+
+static bool is_over(const struct store *store, const struct table_list *tables, const struct part *part, bool *by_age)
+{
+    *by_age = false;
+    for (uint32_t i = 0; i < part->info.table_count; i++) {
+        const struct schema *schema = schema_of(tables, part->info.tables[i]);
+        if (!schema) continue;
+        int64_t ends;
+        *by_age = true;
+        if (schema->retention_ns <= 0 ||
+            __builtin_add_overflow(part->info.partition_to_ns, schema->retention_ns, &ends) ||
+            ends > store->trust.time_ns)
+            return false;
+    }
+    return !*by_age || (store->trust.trusted && !part->info.untrusted);
+}
+
+static bool same_partition(const struct part *a, const struct part *b)
+{
+    return a->info.class_ns == b->info.class_ns && a->info.partition_to_ns == b->info.partition_to_ns;
+}
+
+static void tell(struct store *store, const struct part *oldest, size_t count)
+{
+    struct buf text = BUF_EMPTY;
+    struct value from = {.type = TYPE_TIMESTAMP, .i = oldest->info.partition_from_ns};
+    value_add_text(&text, &from);
+    const char *shown = buf_cstr(&text);
+    diag(store->context, DIAG_INFO, "retention", "%zu parts from %s on removed: their retention is over", count,
+         shown ? shown : "?");
+    buf_free(&text);
+}
+
+size_t retention_mark(struct store *store, const struct part_list *list)
+{
+    struct table_list *tables = catalog_tables(&store->catalog);
+    const struct part *oldest = NULL;
+    size_t marked = 0;
+    bool by_age;
+    for (size_t i = 0; i < list->count; i++) {
+        struct part *part = list->parts[i];
+        if (!is_over(store, tables, part, &by_age)) continue;
+        if (!oldest || part->info.partition_to_ns < oldest->info.partition_to_ns) oldest = part;
+    }
+    for (size_t i = 0; oldest && i < list->count; i++) {
+        struct part *part = list->parts[i];
+        if (!same_partition(part, oldest) || !is_over(store, tables, part, &by_age)) continue;
+        atomic_store(&part->dropped, true);
+        marked++;
+    }
+    if (marked) tell(store, oldest, marked);
+    table_list_release(tables);
+    return marked;
+}
