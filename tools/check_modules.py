@@ -86,11 +86,22 @@ def is_test(name):
     return re.search(r"_(test|fuzz|testlib)\.[ch]$", name) is not None
 
 
+def is_generated(src, module, header):
+    """Does the module's own meson.build make this header?"""
+    build = os.path.join(src, module, "meson.build")
+    if not os.path.isfile(build):
+        return False
+    with open(build, encoding="utf-8") as file:
+        return f"output: '{header}'" in file.read()
+
+
 def check_project_include(src, path, module, header, allowed):
     """The complaint about a quoted include of `path` (below src), or None."""
     beside = os.path.normpath(os.path.join(os.path.dirname(path), header))
     target = next((t for t in (beside, header, os.path.join("..", "include", header))
                    if os.path.isfile(os.path.join(src, t))), None)
+    if target is None and is_generated(src, module, header):
+        return None
     if target is None:
         return f'"{header}": no such header of the project'
     if target.startswith(".."):

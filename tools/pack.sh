@@ -29,7 +29,9 @@ install -m 644 LICENSE "$top/LICENSE"
     soname=$(basename "$library")
     grep -qE "$glibc" <<<"$soname" && continue
     install -m 644 "$(readlink -f "$library")" "$top/lib/$soname"
-    package=$(dpkg -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1 | head -n 1)
+    # A package may know the file by its name before /lib became a link to /usr/lib.
+    real=$(readlink -f "$library")
+    package=$({ dpkg -S "$real" || dpkg -S "${real#/usr}" || true; } 2>/dev/null | cut -d: -f1 | head -n 1)
     [ -z "$package" ] || cp -L "/usr/share/doc/$package/copyright" "$top/licenses/$package" 2>/dev/null || true
 done
 

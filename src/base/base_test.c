@@ -16,7 +16,11 @@ static void times_are_written_trimmed_and_read_back(void **state)
     static const struct {
         int64_t ns;
         const char *text;
-    } cases[] = {{0, "1970-01-01T00:00:00Z"}, {1500000000, "1970-01-01T00:00:01.5Z"}, {-1, "1969-12-31T23:59:59.999999999Z"}, {951782400000000000, "2000-02-29T00:00:00Z"}, {INT64_MAX, "2262-04-11T23:47:16.854775807Z"}};
+    } cases[] = {{0, "1970-01-01T00:00:00Z"},
+                 {1500000000, "1970-01-01T00:00:01.5Z"},
+                 {-1, "1969-12-31T23:59:59.999999999Z"},
+                 {951782400000000000, "2000-02-29T00:00:00Z"},
+                 {INT64_MAX, "2262-04-11T23:47:16.854775807Z"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[TIME_TEXT_BYTES];
         int64_t back;
@@ -25,10 +29,19 @@ static void times_are_written_trimmed_and_read_back(void **state)
         assert_true(time_parse(str_of(out), &back) && back == cases[i].ns);
     }
     int64_t t;
-    assert_true(time_parse(STR("2026-11-21 11:00:00+08:00"), &t) && t == INT64_C(1795230000) * TIME_NS_PER_S);
+    assert_true(time_parse(STR("2026-11-21 11:00:00+08:00"), &t) &&
+                t == INT64_C(1795230000) * TIME_NS_PER_S);
     assert_true(time_parse(STR("2026-11-21"), &t));
-    static const char *const refused[] = {"2026-02-30", "2026-13-01", "26-01-01", "2026-01-01T25:00", "2026-01-01T10:00:00.", "2300-01-01", "2026-01-01T00:00:00X", ""};
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) assert_false(time_parse(str_of(refused[i]), &t));
+    static const char *const refused[] = {"2026-02-30",
+                                          "2026-13-01",
+                                          "26-01-01",
+                                          "2026-01-01T25:00",
+                                          "2026-01-01T10:00:00.",
+                                          "2300-01-01",
+                                          "2026-01-01T00:00:00X",
+                                          ""};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        assert_false(time_parse(str_of(refused[i]), &t));
 }
 
 static void durations_are_lists_of_numbers_with_units(void **state)
@@ -92,7 +105,8 @@ static void a_map_keeps_what_is_put_through_growth_and_removal(void **state)
 static void the_byte_reader_never_leaves_its_bytes(void **state)
 {
     (void)state;
-    const uint8_t bytes[] = {1, 2, 3, 4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02};
+    const uint8_t bytes[] = {1,    2,    3,    4,    0x80, 0x80, 0x80,
+                             0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02};
     struct reader r = reader_of(bytes, 4);
     assert_int_equal(reader_be16(&r), 0x0102);
     assert_int_equal(reader_le16(&r), 0x0403);

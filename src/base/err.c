@@ -1,4 +1,5 @@
-/* err.c - see err.h. The tables below are all made from ERR_TABLE, so a new error is one line there. */
+/* err.c - see err.h. The tables below are all made from ERR_TABLE, so a new error is one line
+ * there. */
 #include "base/err.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -22,10 +23,22 @@ static enum err known(enum err code)
     return (unsigned)code < ERR_COUNT ? code : ERR_INTERNAL;
 }
 
-const char *err_name(enum err code) { return table[known(code)].name; }
-const char *err_text(enum err code) { return table[known(code)].text; }
-int err_http_status(enum err code) { return table[known(code)].http_status; }
-const char *err_sqlstate(enum err code) { return table[known(code)].sqlstate; }
+const char *err_name(enum err code)
+{
+    return table[known(code)].name;
+}
+const char *err_text(enum err code)
+{
+    return table[known(code)].text;
+}
+int err_http_status(enum err code)
+{
+    return table[known(code)].http_status;
+}
+const char *err_sqlstate(enum err code)
+{
+    return table[known(code)].sqlstate;
+}
 
 enum err err_from_errno(int errnum)
 {

@@ -1,9 +1,9 @@
 /* err.h - how errors travel.
  *
- * A function that can fail returns `enum err`; 0 is success. Where a person will read about it, it also
- * takes a `struct why`: the text names the object, the place, the number and the way out. The deepest
- * function writes the text (why_set), each caller above it may put its own object in front (why_wrap),
- * so the finished message reads from the outside in:
+ * A function that can fail returns `enum err`; 0 is success. Where a person will read about it, it
+ * also takes a `struct why`: the text names the object, the place, the number and the way out. The
+ * deepest function writes the text (why_set), each caller above it may put its own object in front
+ * (why_wrap), so the finished message reads from the outside in:
  *
  *     device boiler-2: register 40012: no answer after 3 tries of 500 ms (last: connection refused)
  *
@@ -31,7 +31,8 @@ struct why {
 /* A `struct why` to start with: no text, no position. */
 #define WHY_NONE ((struct why){.position = -1})
 
-/* Static properties from the table. `name` is the symbol ("NO_TABLE"). Unknown codes read as INTERNAL. */
+/* Static properties from the table. `name` is the symbol ("NO_TABLE"). Unknown codes read as
+ * INTERNAL. */
 const char *err_name(enum err code);
 const char *err_text(enum err code);
 int err_http_status(enum err code);
@@ -56,7 +57,8 @@ enum err why_wrap(struct why *why, enum err code, const char *format, ...)
 /* The text to show: why->text, or the code's own when that is empty. Borrowed. */
 const char *why_text(const struct why *why, enum err code);
 
-/* Stays on in release builds: a broken invariant stops the program with file, line and the claim. */
+/* Stays on in release builds: a broken invariant stops the program with file, line and the claim.
+ */
 #define MUST(claim) ((claim) ? (void)0 : must_fail(__FILE__, __LINE__, #claim))
 _Noreturn void must_fail(const char *file, int line, const char *claim);
 

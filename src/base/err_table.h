@@ -1,8 +1,8 @@
 /* err_table.h - the one list of errors.
  *
- * X(symbol, text, HTTP status, SQLSTATE). The enum, the names, the answers of every listener and the
- * reference manual come from it. `text` says what kind of thing went wrong; the context that names the
- * object, the place and the way out is added where the error is raised (see err.h). */
+ * X(symbol, text, HTTP status, SQLSTATE). The enum, the names, the answers of every listener and
+ * the reference manual come from it. `text` says what kind of thing went wrong; the context that
+ * names the object, the place and the way out is added where the error is raised (see err.h). */
 #ifndef BASE_ERR_TABLE_H
 #define BASE_ERR_TABLE_H
 

@@ -1,5 +1,5 @@
-/* hash.c - see hash.h. CRC32C is ours because zlib's CRC is another polynomial and no core library has it;
- * XXH3 comes from libxxhash. */
+/* hash.c - see hash.h. CRC32C is ours because zlib's CRC is another polynomial and no core library
+ * has it; XXH3 comes from libxxhash. */
 #include "base/hash.h"
 #include <string.h>
 #include <xxhash.h>
@@ -8,8 +8,8 @@
 enum { CRC32C_POLYNOMIAL_LOW = 0x3b78 };
 static const uint32_t crc32c_polynomial = 0x82f60000u | CRC32C_POLYNOMIAL_LOW;
 
-/* Bit by bit: the reference, and the way on processors without the instruction (a table would be mutable
- * global state or 8 KiB of constants; logs on such machines are small). */
+/* Bit by bit: the reference, and the way on processors without the instruction (a table would be
+ * mutable global state or 8 KiB of constants; logs on such machines are small). */
 static uint32_t crc32c_plain(uint32_t crc, const uint8_t *p, size_t size)
 {
     for (; size; size--, p++) {
@@ -22,7 +22,7 @@ static uint32_t crc32c_plain(uint32_t crc, const uint8_t *p, size_t size)
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 __attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, const uint8_t *p,
-                                                             size_t size)
+                                                              size_t size)
 {
     uint64_t c = crc;
     for (; size >= 8; size -= 8, p += 8) {
@@ -34,7 +34,10 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, cons
     for (; size; size--, p++) c32 = _mm_crc32_u8(c32, *p);
     return c32;
 }
-static int has_fast(void) { return __builtin_cpu_supports("sse4.2"); }
+static int has_fast(void)
+{
+    return __builtin_cpu_supports("sse4.2");
+}
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>
 static uint32_t crc32c_fast(uint32_t crc, const uint8_t *p, size_t size)
@@ -47,13 +50,19 @@ static uint32_t crc32c_fast(uint32_t crc, const uint8_t *p, size_t size)
     for (; size; size--, p++) crc = __crc32cb(crc, *p);
     return crc;
 }
-static int has_fast(void) { return 1; }
+static int has_fast(void)
+{
+    return 1;
+}
 #else
 static uint32_t crc32c_fast(uint32_t crc, const uint8_t *p, size_t size)
 {
     return crc32c_plain(crc, p, size);
 }
-static int has_fast(void) { return 0; }
+static int has_fast(void)
+{
+    return 0;
+}
 #endif
 
 uint32_t hash_crc32c(uint32_t seed, const void *bytes, size_t size)
@@ -62,4 +71,7 @@ uint32_t hash_crc32c(uint32_t seed, const void *bytes, size_t size)
     return ~(has_fast() ? crc32c_fast(crc, bytes, size) : crc32c_plain(crc, bytes, size));
 }
 
-uint64_t hash_64(const void *bytes, size_t size) { return XXH3_64bits(bytes, size); }
+uint64_t hash_64(const void *bytes, size_t size)
+{
+    return XXH3_64bits(bytes, size);
+}

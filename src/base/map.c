@@ -5,7 +5,10 @@
 
 enum { SLOT_FREE = 0, SLOT_DELETED = 1, SLOT_FIRST = 2 };
 
-void map_init(struct map *map) { *map = (struct map){0}; }
+void map_init(struct map *map)
+{
+    *map = (struct map){0};
+}
 
 void map_free(struct map *map)
 {

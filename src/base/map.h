@@ -1,7 +1,7 @@
 /* map.h - a hash table from byte strings to pointers, and one from 64-bit keys to pointers.
  *
- * Open addressing with linear probing; keys are copied into the table. Iteration order is arbitrary.
- * Thread: one owner. Errors: NO_MEMORY leaves the table unchanged. */
+ * Open addressing with linear probing; keys are copied into the table. Iteration order is
+ * arbitrary. Thread: one owner. Errors: NO_MEMORY leaves the table unchanged. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 
@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 struct map_slot {
-    uint64_t hash; /* 0 = free, 1 = deleted */
+    uint64_t hash;  /* 0 = free, 1 = deleted */
     struct str key; /* owned copy */
     void *value;
 };
 
 struct map {
     struct map_slot *slots;
-    size_t slot_count; /* power of two, or 0 */
+    size_t slot_count;  /* power of two, or 0 */
     size_t count, used; /* used = count + deleted */
 };
 

@@ -20,9 +20,15 @@ void mem_test_fail(uint64_t nth)
     atomic_store(&test_fail_at, nth);
 }
 
-uint64_t mem_test_count(void) { return atomic_load(&test_count); }
+uint64_t mem_test_count(void)
+{
+    return atomic_load(&test_count);
+}
 
-void *mem_alloc(size_t size) { return must_refuse() ? NULL : malloc(size ? size : 1); }
+void *mem_alloc(size_t size)
+{
+    return must_refuse() ? NULL : malloc(size ? size : 1);
+}
 
 void *mem_alloc_zero(size_t count, size_t size)
 {
@@ -30,8 +36,14 @@ void *mem_alloc_zero(size_t count, size_t size)
     return calloc(count ? count : 1, size ? size : 1);
 }
 
-void *mem_realloc(void *p, size_t size) { return must_refuse() ? NULL : realloc(p, size ? size : 1); }
-void mem_free(void *p) { free(p); }
+void *mem_realloc(void *p, size_t size)
+{
+    return must_refuse() ? NULL : realloc(p, size ? size : 1);
+}
+void mem_free(void *p)
+{
+    free(p);
+}
 
 void *mem_dup(const void *bytes, size_t size)
 {
@@ -40,7 +52,10 @@ void *mem_dup(const void *bytes, size_t size)
     return copy;
 }
 
-char *mem_strdup(const char *text) { return text ? mem_dup(text, strlen(text) + 1) : NULL; }
+char *mem_strdup(const char *text)
+{
+    return text ? mem_dup(text, strlen(text) + 1) : NULL;
+}
 
 enum err mem_grow(void *items_pointer, size_t *capacity, size_t want, size_t item_bytes)
 {
@@ -74,8 +89,10 @@ static bool take_one(struct budget *budget, size_t size)
     do {
         if (size > budget->limit_bytes || used > budget->limit_bytes - size) return false;
     } while (!atomic_compare_exchange_weak(&budget->used_bytes, &used, used + size));
-    size_t now = used + size, peak = atomic_load_explicit(&budget->peak_bytes, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak(&budget->peak_bytes, &peak, now)) {}
+    size_t now = used + size,
+           peak = atomic_load_explicit(&budget->peak_bytes, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak(&budget->peak_bytes, &peak, now)) {
+    }
     return true;
 }
 
@@ -140,7 +157,10 @@ void arena_free(struct arena *arena)
     MUST(arena->taken_bytes == 0);
 }
 
-void arena_reset(struct arena *arena) { release_blocks(arena, arena->blocks); }
+void arena_reset(struct arena *arena)
+{
+    release_blocks(arena, arena->blocks);
+}
 
 static struct arena_block *add_block(struct arena *arena, size_t at_least)
 {

@@ -1,12 +1,12 @@
 /* mem.h - the one allocator, arenas, and budgets.
  *
- * Every allocation of the program goes through mem_*: so a test can make the n-th one fail, and every
- * caller is seen to cope. Three ways to hold memory:
+ * Every allocation of the program goes through mem_*: so a test can make the n-th one fail, and
+ * every caller is seen to cope. Three ways to hold memory:
  *   - mem_alloc/mem_free for long-lived single objects;
  *   - an arena per request, statement or message batch: freed at once, never piecewise;
  *   - reference counts (see data/batch.h) only for immutable payloads shared between tasks.
- * Budgets bound the sum: a tree of counters (root = the node's `memory:`), reserved *before* the memory
- * is allocated, so an over-large demand is refused instead of swapped. */
+ * Budgets bound the sum: a tree of counters (root = the node's `memory:`), reserved *before* the
+ * memory is allocated, so an over-large demand is refused instead of swapped. */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
@@ -25,8 +25,8 @@ void mem_free(void *p);
 void *mem_dup(const void *bytes, size_t size_bytes);
 char *mem_strdup(const char *text); /* NULL in gives NULL */
 
-/* Makes `*items` hold at least `want` items of `item_bytes`, growing by doubling. `*capacity` counts
- * items. On failure nothing changes. */
+/* Makes `*items` hold at least `want` items of `item_bytes`, growing by doubling. `*capacity`
+ * counts items. On failure nothing changes. */
 enum err mem_grow(void *items_pointer, size_t *capacity, size_t want, size_t item_bytes);
 
 /* Test hook: the n-th allocation from now on (1 = the next) fails, once; 0 switches it off.
@@ -44,8 +44,10 @@ struct budget {
     _Atomic uint64_t refused_count;
 };
 
-void budget_init(struct budget *budget, const char *name, struct budget *parent, size_t limit_bytes);
-/* Reserves in `budget` and all its parents, or in none: BUDGET. NULL budget: always OK. Thread: any. */
+void budget_init(struct budget *budget, const char *name, struct budget *parent,
+                 size_t limit_bytes);
+/* Reserves in `budget` and all its parents, or in none: BUDGET. NULL budget: always OK. Thread:
+ * any. */
 enum err budget_take(struct budget *budget, size_t size_bytes);
 /* Gives back; giving more than was taken is a programming error (asserted). */
 void budget_give(struct budget *budget, size_t size_bytes);

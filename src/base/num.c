@@ -1,8 +1,9 @@
 /* num.c - see num.h.
  *
- * Both directions compute with one table of 128-bit powers of ten, made at build time. The few inputs for which that is
- * not provably exact (more than 19 digits, near-ties, subnormal results) go through libc: LC_NUMERIC is never set by the
- * program (it stays "C"), so strtod uses the point. `./dev soak numbers` compares both directions with libc. */
+ * Both directions compute with one table of 128-bit powers of ten, made at build time. The few
+ * inputs for which that is not provably exact (more than 19 digits, near-ties, subnormal results)
+ * go through libc: LC_NUMERIC is never set by the program (it stays "C"), so strtod uses the point.
+ * `./dev soak numbers` compares both directions with libc. */
 #include "base/num.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -119,9 +120,10 @@ bool num_parse_decimal(struct str text, struct num_decimal *value)
 
 /* ---- decimal to double ---- */
 
-/* The nearest double to mantissa × 10^exponent, where 19 digits suffice: the product with the upper 128 bits of the
- * power is precise enough unless it lies too close to the middle of two doubles; then false, and libc decides.
- * After D. Lemire, "Number parsing at a gigabyte per second" (2021), section 5. */
+/* The nearest double to mantissa × 10^exponent, where 19 digits suffice: the product with the upper
+ * 128 bits of the power is precise enough unless it lies too close to the middle of two doubles;
+ * then false, and libc decides. After D. Lemire, "Number parsing at a gigabyte per second" (2021),
+ * section 5. */
 static bool nearest_double(uint64_t mantissa, int32_t exponent, double *value)
 {
     if (mantissa == 0 || exponent < POWER_FIRST || exponent > POWER_LAST) return false;
@@ -154,15 +156,17 @@ static bool nearest_double(uint64_t mantissa, int32_t exponent, double *value)
     return true;
 }
 
-static const double exact_powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static const double exact_powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                      1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 enum { EXACT_POWER_MAX = 22 };
 
 /* Both factors are exact doubles, so one rounding gives the nearest (W. D. Clinger, 1990). */
 static bool exact_double(uint64_t mantissa, int32_t exponent, double *value)
 {
     if (mantissa >> 53 || exponent < -EXACT_POWER_MAX || exponent > EXACT_POWER_MAX) return false;
-    *value = exponent < 0 ? (double)mantissa / exact_powers[-exponent] : (double)mantissa * exact_powers[exponent];
+    *value = exponent < 0 ? (double)mantissa / exact_powers[-exponent]
+                          : (double)mantissa * exact_powers[exponent];
     return true;
 }
 
@@ -180,7 +184,8 @@ static bool libc_double(struct str text, double *value)
     return !isinf(*value);
 }
 
-/* The form nearly every sensor sends: [-]digits[.digits], at most 19 digits. Reads it in one pass; false = look again. */
+/* The form nearly every sensor sends: [-]digits[.digits], at most 19 digits. Reads it in one pass;
+ * false = look again. */
 static bool plain_decimal(struct str text, struct num_decimal *d)
 {
     const char *p = text.at, *end = text.at + text.size, *point = NULL;
@@ -227,9 +232,13 @@ bool num_parse_double(struct str text, double *value)
 
 /* ---- double to shortest decimal ---- */
 
-static int32_t floor_log2_pow10(int32_t e) { return (int32_t)(((int64_t)e * 1741647) >> 19); }
+static int32_t floor_log2_pow10(int32_t e)
+{
+    return (int32_t)(((int64_t)e * 1741647) >> 19);
+}
 
-/* floor(g × c / 2^64) with the lowest bit set when anything was cut off: rounding to odd keeps later comparisons right. */
+/* floor(g × c / 2^64) with the lowest bit set when anything was cut off: rounding to odd keeps
+ * later comparisons right. */
 static uint64_t round_to_odd(uint64_t high, uint64_t low, uint64_t c)
 {
     unsigned __int128 x = (unsigned __int128)low * c;
@@ -249,7 +258,8 @@ static void shortest_decimal(uint64_t bits, uint64_t *digits, int32_t *exponent)
     /* floor(log10(2^q)), or of 3/4 of it when the lower neighbour is at half the distance. */
     int32_t k = (int32_t)(((int64_t)q * 1262611 - (closer ? 524031 : 0)) >> 22);
     int32_t h = q + floor_log2_pow10(-k) + 1;
-    uint64_t high = powers_of_ten[-k - POWER_FIRST].high, low = powers_of_ten[-k - POWER_FIRST].low + 1;
+    uint64_t high = powers_of_ten[-k - POWER_FIRST].high,
+             low = powers_of_ten[-k - POWER_FIRST].low + 1;
     if (low == 0) high++;
     uint64_t left = round_to_odd(high, low, (4 * c - 2 + closer) << h);
     uint64_t middle = round_to_odd(high, low, (4 * c) << h);

@@ -1,8 +1,8 @@
 /* num.h - numbers to and from text: locale-free, exact, shortest out.
  *
- * Parsing takes the whole slice or refuses it. Accepted: [+-] digits [. digits] [(e|E) [+-] digits]; no
- * white space, no hexadecimal, no "inf"/"nan" (rows store those as NULL with a quality, decided above).
- * Thread: any; nothing allocates. */
+ * Parsing takes the whole slice or refuses it. Accepted: [+-] digits [. digits] [(e|E) [+-]
+ * digits]; no white space, no hexadecimal, no "inf"/"nan" (rows store those as NULL with a quality,
+ * decided above). Thread: any; nothing allocates. */
 #ifndef BASE_NUM_H
 #define BASE_NUM_H
 
@@ -18,9 +18,9 @@ bool num_parse_u64(struct str text, uint64_t *value);
  * Underflow gives the nearest subnormal or zero. */
 bool num_parse_double(struct str text, double *value);
 
-/* A decimal as mantissa × 10^exponent, exactly; false when it has more than 19 significant digits (after
- * leading and trailing zeros) or the exponent leaves ±400. What sensors send is a decimal: codecs work on
- * this form. */
+/* A decimal as mantissa × 10^exponent, exactly; false when it has more than 19 significant digits
+ * (after leading and trailing zeros) or the exponent leaves ±400. What sensors send is a decimal:
+ * codecs work on this form. */
 struct num_decimal {
     uint64_t mantissa;
     int32_t exponent;
@@ -28,9 +28,9 @@ struct num_decimal {
 };
 bool num_parse_decimal(struct str text, struct num_decimal *value);
 
-/* The shortest text that reads back as the same double; plain notation for 1e-5 ≤ |v| < 1e21, else with
- * an exponent ("1e+21", "1.5e-7"), as ECMAScript prints numbers (ECMA-262 section 6.1.6.1.20). NaN and
- * infinities: "NaN", "Infinity", "-Infinity". Returns the length; `out` is terminated. */
+/* The shortest text that reads back as the same double; plain notation for 1e-5 ≤ |v| < 1e21, else
+ * with an exponent ("1e+21", "1.5e-7"), as ECMAScript prints numbers (ECMA-262 section 6.1.6.1.20).
+ * NaN and infinities: "NaN", "Infinity", "-Infinity". Returns the length; `out` is terminated. */
 enum { NUM_DOUBLE_BYTES = 32 };
 size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES]);
 void buf_add_double(struct buf *buf, double value);

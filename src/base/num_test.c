@@ -1,5 +1,5 @@
-/* num_test.c - numbers to and from text agree with libc. MILLRACE_NUMBERS sets how many random values are tried (the
- * soak run uses 10^8). */
+/* num_test.c - numbers to and from text agree with libc. MILLRACE_NUMBERS sets how many random
+ * values are tried (the soak run uses 10^8). */
 #include "base/num.h"
 #include "base/mem.h"
 #include <setjmp.h>
@@ -35,7 +35,8 @@ static uint64_t rounds(uint64_t usual)
     return given ? strtoull(given, NULL, 10) : usual;
 }
 
-/* Doubles as they occur: any bits, decimals of sensors, computed values, integers, subnormals, neighbours of powers. */
+/* Doubles as they occur: any bits, decimals of sensors, computed values, integers, subnormals,
+ * neighbours of powers. */
 static double pick(uint64_t round)
 {
     double v;
@@ -45,7 +46,10 @@ static double pick(uint64_t round)
     case 1: v = (double)(int64_t)(bits % 2000000) / 100 - 10000; break;
     case 2: v = sqrt((double)(bits >> 11)); break;
     case 3: v = (double)(int64_t)bits; break;
-    case 4: bits >>= 12; memcpy(&v, &bits, sizeof v); break;
+    case 4:
+        bits >>= 12;
+        memcpy(&v, &bits, sizeof v);
+        break;
     default: v = nextafter(pow(10, (double)(bits % 600) - 300), bits & 1024 ? INFINITY : 0); break;
     }
     return isfinite(v) ? v : 1.5;
@@ -60,9 +64,11 @@ static void formatted_doubles_are_the_shortest_that_read_back(void **unused)
         size_t size = num_format_double(v, ours);
         if (size != strlen(ours) || size >= NUM_DOUBLE_BYTES) fail_msg("length of %s", ours);
         if (strtod(ours, NULL) != v) fail_msg("%s is not %.17g", ours, v);
-        if (!num_parse_double((struct str){ours, size}, &back) || back != v) fail_msg("%s reads as %.17g", ours, back);
+        if (!num_parse_double((struct str){ours, size}, &back) || back != v)
+            fail_msg("%s reads as %.17g", ours, back);
         int digits = 0;
-        for (const char *p = ours; *p && *p != 'e'; p++) digits += *p >= '0' && *p <= '9' && !(digits == 0 && *p == '0');
+        for (const char *p = ours; *p && *p != 'e'; p++)
+            digits += *p >= '0' && *p <= '9' && !(digits == 0 && *p == '0');
         if (strchr(ours, 'e') == NULL && !strchr(ours, '.'))
             for (const char *p = ours + size - 1; p > ours && *p == '0'; p--) digits--;
         if (digits <= 1 || v == 0) continue;
@@ -79,13 +85,16 @@ static void parsed_decimals_equal_libc(void **unused)
         double ours, theirs;
         uint64_t a = next_random(), b = next_random();
         if (i % 2)
-            snprintf(text, sizeof text, "%s%llu.%0*llu", a & 1 ? "-" : "", (unsigned long long)(a >> (a % 60)), (int)(b % 9),
+            snprintf(text, sizeof text, "%s%llu.%0*llu", a & 1 ? "-" : "",
+                     (unsigned long long)(a >> (a % 60)), (int)(b % 9),
                      (unsigned long long)(b >> (40 + b % 20)));
         else
-            snprintf(text, sizeof text, "%lluE%d", (unsigned long long)(a >> (a % 60)), (int)(b % 700) - 350);
+            snprintf(text, sizeof text, "%lluE%d", (unsigned long long)(a >> (a % 60)),
+                     (int)(b % 700) - 350);
         theirs = strtod(text, NULL);
         bool ok = num_parse_double(str_of(text), &ours);
-        if (ok != !isinf(theirs) || (ok && ours != theirs)) fail_msg("%s: %.17g, libc %.17g", text, ours, theirs);
+        if (ok != !isinf(theirs) || (ok && ours != theirs))
+            fail_msg("%s: %.17g, libc %.17g", text, ours, theirs);
     }
 }
 
@@ -95,16 +104,30 @@ static void known_forms(void **unused)
     static const struct {
         double v;
         const char *text;
-    } cases[] = {{0, "0"}, {-0.5, "-0.5"}, {1e21, "1e+21"}, {123456789012345680000.0, "123456789012345680000"}, {1e-5, "0.00001"}, {1e-7, "1e-7"}, {1.5e-7, "1.5e-7"}, {5e-324, "5e-324"}, {1.7976931348623157e308, "1.7976931348623157e+308"}, {0.1 + 0.2, "0.30000000000000004"}, {9007199254740993.0, "9007199254740992"}, {100, "100"}, {2e-6, "0.000002"}};
+    } cases[] = {{0, "0"},
+                 {-0.5, "-0.5"},
+                 {1e21, "1e+21"},
+                 {123456789012345680000.0, "123456789012345680000"},
+                 {1e-5, "0.00001"},
+                 {1e-7, "1e-7"},
+                 {1.5e-7, "1.5e-7"},
+                 {5e-324, "5e-324"},
+                 {1.7976931348623157e308, "1.7976931348623157e+308"},
+                 {0.1 + 0.2, "0.30000000000000004"},
+                 {9007199254740993.0, "9007199254740992"},
+                 {100, "100"},
+                 {2e-6, "0.000002"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[NUM_DOUBLE_BYTES];
         num_format_double(cases[i].v, out);
         assert_string_equal(out, cases[i].text);
     }
-    static const char *const refused[] = {"", "-", ".", "e5", "1e", "1.2.3", " 1", "1 ", "0x10", "nan", "inf", "1e400", "--1", "+-1", "1,5"};
+    static const char *const refused[] = {"",     "-",   ".",   "e5",    "1e",  "1.2.3", " 1", "1 ",
+                                          "0x10", "nan", "inf", "1e400", "--1", "+-1",   "1,5"};
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         double d;
-        if (num_parse_double(str_of(refused[i]), &d)) fail_msg("'%s' was read as %g", refused[i], d);
+        if (num_parse_double(str_of(refused[i]), &d))
+            fail_msg("'%s' was read as %g", refused[i], d);
     }
     int64_t n;
     uint64_t u;
@@ -113,7 +136,8 @@ static void known_forms(void **unused)
     assert_true(num_parse_u64(STR("18446744073709551615"), &u) && u == UINT64_MAX);
     assert_false(num_parse_u64(STR("18446744073709551616"), &u));
     struct num_decimal d;
-    assert_true(num_parse_decimal(STR("-00120.500e2"), &d) && d.mantissa == 1205 && d.exponent == 1 && d.negative);
+    assert_true(num_parse_decimal(STR("-00120.500e2"), &d) && d.mantissa == 1205 &&
+                d.exponent == 1 && d.negative);
     assert_false(num_parse_decimal(STR("12345678901234567891"), &d));
 }
 

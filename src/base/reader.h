@@ -1,7 +1,7 @@
 /* reader.h - the byte reader: the checked cursor through which all outside bytes are read.
  *
- * Failure is sticky: a read past the end gives zero (or an empty slice) and marks the reader; a parser
- * reads a whole structure and asks reader_ok once. Nothing here allocates. Thread: any. */
+ * Failure is sticky: a read past the end gives zero (or an empty slice) and marks the reader; a
+ * parser reads a whole structure and asks reader_ok once. Nothing here allocates. Thread: any. */
 #ifndef BASE_READER_H
 #define BASE_READER_H
 
@@ -22,9 +22,18 @@ static inline struct reader reader_of(const void *bytes, size_t size)
     return (struct reader){p, size ? p + size : p, p, false};
 }
 
-static inline bool reader_ok(const struct reader *r) { return !r->failed; }
-static inline size_t reader_left(const struct reader *r) { return (size_t)(r->end - r->at); }
-static inline size_t reader_offset(const struct reader *r) { return (size_t)(r->at - r->start); }
+static inline bool reader_ok(const struct reader *r)
+{
+    return !r->failed;
+}
+static inline size_t reader_left(const struct reader *r)
+{
+    return (size_t)(r->end - r->at);
+}
+static inline size_t reader_offset(const struct reader *r)
+{
+    return (size_t)(r->at - r->start);
+}
 
 /* The next `size` bytes, or NULL (and failed). size 0 gives a non-NULL pointer unless failed. */
 static inline const uint8_t *reader_take(struct reader *r, size_t size)
@@ -47,7 +56,10 @@ static inline struct str reader_str(struct reader *r, size_t size)
     return p ? (struct str){(const char *)p, size} : (struct str){"", 0};
 }
 
-static inline void reader_skip(struct reader *r, size_t size) { (void)reader_take(r, size); }
+static inline void reader_skip(struct reader *r, size_t size)
+{
+    (void)reader_take(r, size);
+}
 
 static inline uint64_t reader_le(struct reader *r, size_t size)
 {
@@ -65,13 +77,34 @@ static inline uint64_t reader_be(struct reader *r, size_t size)
     return v;
 }
 
-static inline uint8_t reader_u8(struct reader *r) { return (uint8_t)reader_le(r, 1); }
-static inline uint16_t reader_le16(struct reader *r) { return (uint16_t)reader_le(r, 2); }
-static inline uint32_t reader_le32(struct reader *r) { return (uint32_t)reader_le(r, 4); }
-static inline uint64_t reader_le64(struct reader *r) { return reader_le(r, 8); }
-static inline uint16_t reader_be16(struct reader *r) { return (uint16_t)reader_be(r, 2); }
-static inline uint32_t reader_be32(struct reader *r) { return (uint32_t)reader_be(r, 4); }
-static inline uint64_t reader_be64(struct reader *r) { return reader_be(r, 8); }
+static inline uint8_t reader_u8(struct reader *r)
+{
+    return (uint8_t)reader_le(r, 1);
+}
+static inline uint16_t reader_le16(struct reader *r)
+{
+    return (uint16_t)reader_le(r, 2);
+}
+static inline uint32_t reader_le32(struct reader *r)
+{
+    return (uint32_t)reader_le(r, 4);
+}
+static inline uint64_t reader_le64(struct reader *r)
+{
+    return reader_le(r, 8);
+}
+static inline uint16_t reader_be16(struct reader *r)
+{
+    return (uint16_t)reader_be(r, 2);
+}
+static inline uint32_t reader_be32(struct reader *r)
+{
+    return (uint32_t)reader_be(r, 4);
+}
+static inline uint64_t reader_be64(struct reader *r)
+{
+    return reader_be(r, 8);
+}
 
 /* LEB128 of at most 10 bytes; a longer or overflowing one fails. */
 static inline uint64_t reader_varint(struct reader *r)

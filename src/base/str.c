@@ -4,16 +4,25 @@
 #include <stdio.h>
 #include <string.h>
 
-struct str str_of(const char *text) { return (struct str){text, text ? strlen(text) : 0}; }
+struct str str_of(const char *text)
+{
+    return (struct str){text, text ? strlen(text) : 0};
+}
 
 bool str_equal(struct str a, struct str b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
 }
 
-bool str_is(struct str a, const char *text) { return str_equal(a, str_of(text)); }
+bool str_is(struct str a, const char *text)
+{
+    return str_equal(a, str_of(text));
+}
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
 
 bool str_is_nocase(struct str a, const char *text)
 {
@@ -36,7 +45,10 @@ bool str_starts(struct str a, const char *prefix)
     return a.size >= size && memcmp(a.at, prefix, size) == 0;
 }
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 struct str str_trim(struct str a)
 {
@@ -172,8 +184,14 @@ void buf_add(struct buf *buf, const void *bytes, size_t size)
     buf->size += size;
 }
 
-void buf_add_str(struct buf *buf, struct str text) { buf_add(buf, text.at, text.size); }
-void buf_add_text(struct buf *buf, const char *text) { buf_add(buf, text, strlen(text)); }
+void buf_add_str(struct buf *buf, struct str text)
+{
+    buf_add(buf, text.at, text.size);
+}
+void buf_add_text(struct buf *buf, const char *text)
+{
+    buf_add(buf, text, strlen(text));
+}
 
 void buf_add_char(struct buf *buf, char c)
 {
@@ -221,9 +239,18 @@ static void add_le(struct buf *buf, uint64_t value, size_t size)
     buf_add(buf, bytes, size);
 }
 
-void buf_add_le16(struct buf *buf, uint16_t value) { add_le(buf, value, 2); }
-void buf_add_le32(struct buf *buf, uint32_t value) { add_le(buf, value, 4); }
-void buf_add_le64(struct buf *buf, uint64_t value) { add_le(buf, value, 8); }
+void buf_add_le16(struct buf *buf, uint16_t value)
+{
+    add_le(buf, value, 2);
+}
+void buf_add_le32(struct buf *buf, uint32_t value)
+{
+    add_le(buf, value, 4);
+}
+void buf_add_le64(struct buf *buf, uint64_t value)
+{
+    add_le(buf, value, 8);
+}
 
 void buf_add_varint(struct buf *buf, uint64_t value)
 {
@@ -283,4 +310,7 @@ const char *buf_cstr(struct buf *buf)
     return buf->at;
 }
 
-struct str buf_str(const struct buf *buf) { return (struct str){buf->at, buf->size}; }
+struct str buf_str(const struct buf *buf)
+{
+    return (struct str){buf->at, buf->size};
+}

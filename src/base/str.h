@@ -1,8 +1,8 @@
 /* str.h - text slices and growable byte buffers.
  *
- * `struct str` is a borrowed run of bytes, not terminated. `struct buf` is an owned, growing one with a
- * sticky failure flag: appends need no check one by one, the writer asks once at the end (buf_failed).
- * Thread: a buf belongs to one thread. */
+ * `struct str` is a borrowed run of bytes, not terminated. `struct buf` is an owned, growing one
+ * with a sticky failure flag: appends need no check one by one, the writer asks once at the end
+ * (buf_failed). Thread: a buf belongs to one thread. */
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
@@ -24,7 +24,7 @@ bool str_is(struct str a, const char *text);
 bool str_is_nocase(struct str a, const char *text); /* ASCII only */
 int str_compare(struct str a, struct str b);        /* bytes; <0, 0, >0 */
 bool str_starts(struct str a, const char *prefix);
-struct str str_trim(struct str a);                            /* ASCII white space at both ends */
+struct str str_trim(struct str a); /* ASCII white space at both ends */
 bool str_split(struct str *rest, char separator, struct str *piece); /* false when none is left */
 /* Copies as much as fits and terminates. Returns false when cut. */
 bool str_copy(char *to, size_t to_bytes, struct str from);
@@ -32,8 +32,8 @@ bool str_copy(char *to, size_t to_bytes, struct str from);
 /* Well-formed UTF-8 without surrogates and overlong forms. */
 bool str_is_utf8(struct str a);
 
-/* Edits (insert, delete, replace, swap of neighbours) between two short names, case folded; more than 64
- * bytes: 255. For "did you mean". */
+/* Edits (insert, delete, replace, swap of neighbours) between two short names, case folded; more
+ * than 64 bytes: 255. For "did you mean". */
 unsigned str_distance(struct str a, struct str b);
 /* The index of the nearest of `count` names within a third of the length, or -1. */
 int str_nearest(struct str wanted, const char *const *names, size_t count);
@@ -66,6 +66,9 @@ void buf_drop_front(struct buf *buf, size_t size); /* size ≤ buf->size */
 /* Terminates and gives the text; NULL when the buffer failed. Borrowed. */
 const char *buf_cstr(struct buf *buf);
 struct str buf_str(const struct buf *buf);
-static inline bool buf_failed(const struct buf *buf) { return buf->failed; }
+static inline bool buf_failed(const struct buf *buf)
+{
+    return buf->failed;
+}
 
 #endif

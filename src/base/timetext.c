@@ -1,5 +1,5 @@
-/* timetext.c - see timetext.h. The calendar arithmetic counts eras of 400 years beginning on 1 March, so
- * that the leap day is the last of its year and no table of month lengths is needed. */
+/* timetext.c - see timetext.h. The calendar arithmetic counts eras of 400 years beginning on 1
+ * March, so that the leap day is the last of its year and no table of month lengths is needed. */
 #include "base/timetext.h"
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,8 @@ int64_t time_day(int year, unsigned month, unsigned day_of_month)
     int64_t y = (int64_t)year - (month <= 2);
     int64_t era = (y >= 0 ? y : y - 399) / 400;
     int64_t year_of_era = y - era * 400;
-    int64_t day_of_year = (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day_of_month - 1;
+    int64_t day_of_year =
+        (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day_of_month - 1;
     int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     return era * DAYS_PER_ERA + day_of_era - DAYS_TO_1970;
 }
@@ -41,8 +42,9 @@ size_t time_format(int64_t time_ns, char out[TIME_TEXT_BYTES])
     unsigned month, day_of_month;
     time_civil(day, &year, &month, &day_of_month);
     int64_t seconds = rest / TIME_NS_PER_S, fraction = rest % TIME_NS_PER_S;
-    int n = snprintf(out, TIME_TEXT_BYTES, "%04d-%02u-%02uT%02d:%02d:%02d", year, month, day_of_month,
-                     (int)(seconds / 3600), (int)(seconds / 60 % 60), (int)(seconds % 60));
+    int n =
+        snprintf(out, TIME_TEXT_BYTES, "%04d-%02u-%02uT%02d:%02d:%02d", year, month, day_of_month,
+                 (int)(seconds / 3600), (int)(seconds / 60 % 60), (int)(seconds % 60));
     if (fraction) {
         n += snprintf(out + n, (size_t)(TIME_TEXT_BYTES - n), ".%09d", (int)fraction);
         while (out[n - 1] == '0') n--;
@@ -153,9 +155,10 @@ static const struct {
     const char *name;
     int64_t ns;
 } units[] = {
-    {"w", 7 * TIME_NS_PER_DAY}, {"d", TIME_NS_PER_DAY}, {"h", 3600 * TIME_NS_PER_S},
-    {"m", 60 * TIME_NS_PER_S},  {"s", TIME_NS_PER_S},   {"ms", TIME_NS_PER_MS},
-    {"us", TIME_NS_PER_US},     {"ns", 1},
+    {"w", 7 * TIME_NS_PER_DAY},  {"d", TIME_NS_PER_DAY},
+    {"h", 3600 * TIME_NS_PER_S}, {"m", 60 * TIME_NS_PER_S},
+    {"s", TIME_NS_PER_S},        {"ms", TIME_NS_PER_MS},
+    {"us", TIME_NS_PER_US},      {"ns", 1},
 };
 enum { UNIT_COUNT = sizeof units / sizeof units[0] };
 
@@ -167,7 +170,8 @@ bool duration_parse(struct str text, int64_t *duration_ns)
         int64_t v = 0;
         size_t digits = 0, letters = 0;
         for (; digits < text.size && text.at[digits] >= '0' && text.at[digits] <= '9'; digits++)
-            if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, text.at[digits] - '0', &v))
+            if (__builtin_mul_overflow(v, 10, &v) ||
+                __builtin_add_overflow(v, text.at[digits] - '0', &v))
                 return false;
         while (digits + letters < text.size && text.at[digits + letters] >= 'a' &&
                text.at[digits + letters] <= 'z')

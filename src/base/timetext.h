@@ -1,7 +1,7 @@
 /* timetext.h - times and durations to and from text.
  *
- * A time is int64 nanoseconds since 1970-01-01T00:00:00Z without leap seconds (1677…2262). Text form: RFC
- * 3339. Thread: any; nothing allocates; the system's time zone is never used. */
+ * A time is int64 nanoseconds since 1970-01-01T00:00:00Z without leap seconds (1677…2262). Text
+ * form: RFC 3339. Thread: any; nothing allocates; the system's time zone is never used. */
 #ifndef BASE_TIMETEXT_H
 #define BASE_TIMETEXT_H
 
@@ -16,20 +16,22 @@
 
 enum { TIME_TEXT_BYTES = 36 };
 
-/* "2026-11-21T03:04:05.123Z": up to 9 digits, trailing zeros trimmed. Returns the length; terminated. */
+/* "2026-11-21T03:04:05.123Z": up to 9 digits, trailing zeros trimmed. Returns the length;
+ * terminated. */
 size_t time_format(int64_t time_ns, char out[TIME_TEXT_BYTES]);
 void buf_add_time(struct buf *buf, int64_t time_ns);
 
-/* RFC 3339 with 'T', 't' or a space; zone 'Z' or ±hh:mm (absent: UTC); seconds and the time of day may
- * be absent ("2026-11-21"). More than 9 fraction digits are cut. False when malformed or out of range. */
+/* RFC 3339 with 'T', 't' or a space; zone 'Z' or ±hh:mm (absent: UTC); seconds and the time of day
+ * may be absent ("2026-11-21"). More than 9 fraction digits are cut. False when malformed or out of
+ * range. */
 bool time_parse(struct str text, int64_t *time_ns);
 
 /* Civil date of a day number (days since 1970-01-01) and back; proleptic Gregorian calendar. */
 void time_civil(int64_t day, int *year, unsigned *month, unsigned *day_of_month);
 int64_t time_day(int year, unsigned month, unsigned day_of_month);
 
-/* Durations: a list of <integer><unit>: ns us ms s m h d w ("1h30m", "500ms"). False when malformed,
- * negative or out of range. */
+/* Durations: a list of <integer><unit>: ns us ms s m h d w ("1h30m", "500ms"). False when
+ * malformed, negative or out of range. */
 bool duration_parse(struct str text, int64_t *duration_ns);
 /* The same form, largest units first ("1h30m", "0s"). */
 void buf_add_duration(struct buf *buf, int64_t duration_ns);

@@ -21,8 +21,9 @@ enum { CLI_VALUES_MAX = 64 };
 /* The arguments, read by the command's option table. */
 struct cli_args {
     const struct cli_command *command;
-    const char *values[16];        /* by option; NULL = not given, "" for a given switch */
-    const char *repeated[CLI_VALUES_MAX]; /* values of the option marked "…" in its value, in order */
+    const char *values[16]; /* by option; NULL = not given, "" for a given switch */
+    const char
+        *repeated[CLI_VALUES_MAX]; /* values of the option marked "…" in its value, in order */
     size_t repeated_count;
     const char *words[CLI_VALUES_MAX];
     size_t word_count;
@@ -40,7 +41,8 @@ extern const struct cli_command cli_commands[]; /* ended by a NULL name */
 /* The value of an option, or NULL. The name must be in the command's table. */
 const char *cli_value(const struct cli_args *args, const char *name);
 /* Prints "millrace COMMAND: text" and returns `code`. */
-int cli_fail(const struct cli_args *args, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int cli_fail(const struct cli_args *args, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The data folder: --data, MILLRACE_DATA, or the default (INTERFACES). */
 void cli_data_folder(const struct cli_args *args, char *out, size_t out_bytes);
@@ -51,12 +53,15 @@ int cli_run(const struct cli_args *args);
 int cli_sql(const struct cli_args *args);
 int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
+int cli_audit(const struct cli_args *args);
+int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);
 
 /* The shell of `millrace sql`. */
 struct client;
 int cli_shell(const struct cli_args *args, struct client *client, const char *format);
 /* Runs one statement and prints it in the format. Gives the exit code. */
-int cli_statement(const struct cli_args *args, struct client *client, struct str text, const char *format);
+int cli_statement(const struct cli_args *args, struct client *client, struct str text,
+                  const char *format);
 
 #endif

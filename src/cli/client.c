@@ -1,5 +1,5 @@
-/* client.c - see client.h. Blocking on purpose: the command line does one thing at a time. OpenSSL's BIO serves plain
- * and TLS connections through one interface. */
+/* client.c - see client.h. Blocking on purpose: the command line does one thing at a time.
+ * OpenSSL's BIO serves plain and TLS connections through one interface. */
 #include "cli/client.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -18,7 +18,10 @@ struct client {
     SSL_CTX *ssl;
 };
 
-const char *client_server(const struct client *client) { return client->server; }
+const char *client_server(const struct client *client)
+{
+    return client->server;
+}
 
 /* "http://host:port" or "https://host:port" (a path is refused). */
 static bool read_server(struct client *c, const char *text)
@@ -35,9 +38,11 @@ static bool read_server(struct client *c, const char *text)
     for (size_t i = 0; i < size; i++)
         if (rest[i] == ':') colon = rest + i;
     struct str host = colon ? (struct str){rest, (size_t)(colon - rest)} : place;
-    struct str port = colon ? (struct str){colon + 1, size - host.size - 1} : c->tls ? STR("443") : STR("80");
-    return str_copy(c->host, sizeof c->host, host) && str_copy(c->port, sizeof c->port, port) && host.size && port.size &&
-           str_copy(c->server, sizeof c->server, str_of(text));
+    struct str port = colon    ? (struct str){colon + 1, size - host.size - 1}
+                      : c->tls ? STR("443")
+                               : STR("80");
+    return str_copy(c->host, sizeof c->host, host) && str_copy(c->port, sizeof c->port, port) &&
+           host.size && port.size && str_copy(c->server, sizeof c->server, str_of(text));
 }
 
 /* A small text file of the data folder, without its line end. */
@@ -46,7 +51,8 @@ static bool read_line_file(const char *folder, const char *name, char *out, size
     char path[4096];
     struct buf text = BUF_EMPTY;
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    bool ok = cli_read_file(path, &text) && str_copy(out, out_bytes, str_trim(buf_str(&text))) && out[0];
+    bool ok =
+        cli_read_file(path, &text) && str_copy(out, out_bytes, str_trim(buf_str(&text))) && out[0];
     buf_free(&text);
     return ok;
 }
@@ -62,20 +68,25 @@ struct client *client_open(const struct cli_args *args)
     if (!token) token = getenv("MILLRACE_TOKEN");
     if (!given && read_line_file(folder, "server.txt", server, sizeof server)) given = server;
     if (!given) {
-        cli_fail(args, CLI_FAILED, "no node found: %s/server.txt is missing; start one with 'millrace run', or name it "
-                                   "with --data or --server", folder);
+        cli_fail(
+            args, CLI_FAILED,
+            "no node found: %s/server.txt is missing; start one with 'millrace run', or name it "
+            "with --data or --server",
+            folder);
         mem_free(c);
         return NULL;
     }
     if (!read_server(c, given)) {
-        cli_fail(args, CLI_USAGE, "%s: the server must be http://HOST:PORT or https://HOST:PORT", given);
+        cli_fail(args, CLI_USAGE, "%s: the server must be http://HOST:PORT or https://HOST:PORT",
+                 given);
         mem_free(c);
         return NULL;
     }
     if (token)
         (void)str_copy(c->token, sizeof c->token, str_of(token));
     else
-        (void)read_line_file(folder, "admin.token", c->token, sizeof c->token); /* without: the node says what is missing */
+        (void)read_line_file(folder, "admin.token", c->token,
+                             sizeof c->token); /* without: the node says what is missing */
     return c;
 }
 
@@ -130,9 +141,12 @@ static enum err connect_to(struct client *c, struct why *why)
     ERR_clear_error();
     disconnect(c);
     if (c->tls && ERR_GET_LIB(code) == ERR_LIB_SSL)
-        return why_set(why, ERR_TLS, "%s: TLS failed: %s (a self-signed certificate: MILLRACE_CA=…/tls-cert.pem trusts it)",
-                       c->server, text);
-    return why_set(why, ERR_CONNECT, "cannot reach %s: %s", c->server, errnum ? strerror(errnum) : text);
+        return why_set(
+            why, ERR_TLS,
+            "%s: TLS failed: %s (a self-signed certificate: MILLRACE_CA=…/tls-cert.pem trusts it)",
+            c->server, text);
+    return why_set(why, ERR_CONNECT, "cannot reach %s: %s", c->server,
+                   errnum ? strerror(errnum) : text);
 }
 
 static bool write_all(struct client *c, struct str bytes)
@@ -166,24 +180,29 @@ static void read_header_line(struct str line, struct head *head, struct client_a
     struct str value = line, name;
     if (!str_split(&value, ':', &name)) return;
     value = str_trim(value);
-    if (str_is_nocase(name, "content-length")) head->has_length = num_parse_u64(value, &head->length);
+    if (str_is_nocase(name, "content-length"))
+        head->has_length = num_parse_u64(value, &head->length);
     if (str_is_nocase(name, "transfer-encoding")) head->chunked = str_is_nocase(value, "chunked");
     if (str_is_nocase(name, "connection")) head->close = str_is_nocase(value, "close");
-    if (str_is_nocase(name, "content-type")) (void)str_copy(answer->content_type, sizeof answer->content_type, value);
+    if (str_is_nocase(name, "content-type"))
+        (void)str_copy(answer->content_type, sizeof answer->content_type, value);
 }
 
 /* Reads up to the empty line; what follows it stays in `in`. */
-static bool read_head(struct client *c, struct buf *in, struct head *head, struct client_answer *answer)
+static bool read_head(struct client *c, struct buf *in, struct head *head,
+                      struct client_answer *answer)
 {
     const char *end = NULL;
     while (!(end = in->size ? memmem(in->at, in->size, "\r\n\r\n", 4) : NULL))
         if (in->size > 65536 || !read_more(c, in)) return false;
     struct str rest = {in->at, (size_t)(end - in->at)}, line;
     uint64_t status = 0;
-    if (!str_split(&rest, '\n', &line) || line.size < 12 || !num_parse_u64((struct str){line.at + 9, 3}, &status))
+    if (!str_split(&rest, '\n', &line) || line.size < 12 ||
+        !num_parse_u64((struct str){line.at + 9, 3}, &status))
         return false;
     head->status = (int)status;
-    while (rest.size && str_split(&rest, '\n', &line)) read_header_line(str_trim(line), head, answer);
+    while (rest.size && str_split(&rest, '\n', &line))
+        read_header_line(str_trim(line), head, answer);
     buf_drop_front(in, (size_t)(end - in->at) + 4);
     return true;
 }
@@ -195,7 +214,8 @@ static bool read_chunks(struct client *c, struct buf *in, struct buf *body)
         while (!(end = in->size ? memmem(in->at, in->size, "\r\n", 2) : NULL))
             if (!read_more(c, in)) return false;
         char size_text[20];
-        if (!str_copy(size_text, sizeof size_text, (struct str){in->at, (size_t)(end - in->at)})) return false;
+        if (!str_copy(size_text, sizeof size_text, (struct str){in->at, (size_t)(end - in->at)}))
+            return false;
         unsigned long long size = strtoull(size_text, NULL, 16);
         if (size > CLIENT_ANSWER_BYTES_MAX) return false;
         buf_drop_front(in, (size_t)(end - in->at) + 2);
@@ -207,7 +227,8 @@ static bool read_chunks(struct client *c, struct buf *in, struct buf *body)
     }
 }
 
-static bool read_body(struct client *c, struct buf *in, const struct head *head, struct client_answer *answer)
+static bool read_body(struct client *c, struct buf *in, const struct head *head,
+                      struct client_answer *answer)
 {
     if (head->status == 204 || head->status == 304) return true;
     if (head->chunked) return read_chunks(c, in, &answer->body);
@@ -219,7 +240,8 @@ static bool read_body(struct client *c, struct buf *in, const struct head *head,
     return !buf_failed(&answer->body);
 }
 
-static bool exchange(struct client *c, struct str request, struct str body, struct client_answer *answer)
+static bool exchange(struct client *c, struct str request, struct str body,
+                     struct client_answer *answer)
 {
     struct buf in = BUF_EMPTY;
     struct head head = {0};
@@ -231,13 +253,14 @@ static bool exchange(struct client *c, struct str request, struct str body, stru
     return ok;
 }
 
-enum err client_request(struct client *c, const char *method, const char *target, const char *accept,
-                        const char *content_type, struct str body, struct client_answer *answer, struct why *why)
+enum err client_request(struct client *c, const char *method, const char *target,
+                        const char *accept, const char *content_type, struct str body,
+                        struct client_answer *answer, struct why *why)
 {
     *answer = (struct client_answer){0};
     struct buf request = BUF_EMPTY;
-    buf_printf(&request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n", method, target, c->host,
-               c->port, accept, body.size);
+    buf_printf(&request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n",
+               method, target, c->host, c->port, accept, body.size);
     if (content_type) buf_printf(&request, "Content-Type: %s\r\n", content_type);
     if (c->token[0]) buf_printf(&request, "Authorization: Bearer %s\r\n", c->token);
     buf_add_text(&request, "\r\n");
@@ -251,7 +274,10 @@ enum err client_request(struct client *c, const char *method, const char *target
     return ok ? ERR_OK : why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
 }
 
-void client_answer_free(struct client_answer *answer) { buf_free(&answer->body); }
+void client_answer_free(struct client_answer *answer)
+{
+    buf_free(&answer->body);
+}
 
 void client_error_text(const struct client_answer *answer, char *out, size_t out_bytes)
 {

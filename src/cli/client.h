@@ -1,7 +1,7 @@
 /* client.h - the command line's HTTP client: one blocking request at a time, over TCP or TLS.
  *
- * Finds its node by --server and --token, MILLRACE_SERVER and MILLRACE_TOKEN, or the data folder (server.txt as the
- * running node wrote it, and admin.token). */
+ * Finds its node by --server and --token, MILLRACE_SERVER and MILLRACE_TOKEN, or the data folder
+ * (server.txt as the running node wrote it, and admin.token). */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
@@ -18,9 +18,11 @@ struct client_answer {
 /* NULL after printing why. */
 struct client *client_open(const struct cli_args *args);
 void client_close(struct client *client);
-/* One request; a kept-alive connection is used again. Errors: CONNECT, TIMEOUT, PROTOCOL, TLS with text. */
-enum err client_request(struct client *client, const char *method, const char *target, const char *accept,
-                        const char *content_type, struct str body, struct client_answer *answer, struct why *why);
+/* One request; a kept-alive connection is used again. Errors: CONNECT, TIMEOUT, PROTOCOL, TLS with
+ * text. */
+enum err client_request(struct client *client, const char *method, const char *target,
+                        const char *accept, const char *content_type, struct str body,
+                        struct client_answer *answer, struct why *why);
 void client_answer_free(struct client_answer *answer);
 /* The message of an error answer ({"error":{"message"}} or a Status). */
 void client_error_text(const struct client_answer *answer, char *out, size_t out_bytes);

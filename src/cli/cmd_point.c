@@ -8,7 +8,8 @@ static void add_segment(struct buf *out, const char *text)
 {
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("-._~", c);
         if (plain)
             buf_add_char(out, (char)c);
         else
@@ -26,15 +27,16 @@ static void add_device_path(struct buf *out, const struct cli_args *args)
 }
 
 /* Sends the request and prints the answer's JSON line. */
-static int call(const struct cli_args *args, const char *method, struct buf *target, struct str body)
+static int call(const struct cli_args *args, const char *method, struct buf *target,
+                struct str body)
 {
     struct client *client = client_open(args);
     if (!client) return CLI_FAILED;
     struct client_answer answer = {0};
     struct why why = WHY_NONE;
     const char *text = buf_cstr(target);
-    enum err err = text ? client_request(client, method, text, "application/json", body.size ? "application/json" : NULL,
-                                         body, &answer, &why)
+    enum err err = text ? client_request(client, method, text, "application/json",
+                                         body.size ? "application/json" : NULL, body, &answer, &why)
                         : ERR_NO_MEMORY;
     int code = CLI_OK;
     if (err) {
@@ -55,7 +57,8 @@ int cli_write(const struct cli_args *args)
 {
     const char *reason = cli_value(args, "--reason");
     if (!reason || !reason[0])
-        return cli_fail(args, CLI_USAGE, "a reason is required: --reason TEXT (it goes into the audit log)");
+        return cli_fail(args, CLI_USAGE,
+                        "a reason is required: --reason TEXT (it goes into the audit log)");
     struct buf target = BUF_EMPTY, body = BUF_EMPTY;
     add_device_path(&target, args);
     buf_add_text(&target, "/write");

@@ -53,7 +53,9 @@ static enum err read_level(const struct cli_args *args, enum diag_level *level, 
         *level = (enum diag_level)i;
         return ERR_OK;
     }
-    return given ? why_set(why, ERR_INVALID, "--log-level %s: must be debug, info, warning or error", given) : ERR_OK;
+    return given ? why_set(why, ERR_INVALID,
+                           "--log-level %s: must be debug, info, warning or error", given)
+                 : ERR_OK;
 }
 
 static enum err read_options(struct run *run)
@@ -64,8 +66,8 @@ static enum err read_options(struct run *run)
         return why_set(&run->why, ERR_INVALID, "--log-format %s: must be text or json", format);
     enum err err = read_level(args, &run->options.diag_level, &run->why);
     if (!err)
-        err = node_config_read(run->os, cli_value(args, "-c"), args->repeated, args->repeated_count, &run->config,
-                               &run->why);
+        err = node_config_read(run->os, cli_value(args, "-c"), args->repeated, args->repeated_count,
+                               &run->config, &run->why);
     if (err) return err;
     if (cli_value(args, "--data") || !run->config.data.size) {
         char folder[3900];
@@ -98,7 +100,10 @@ int cli_run(const struct cli_args *args)
         err = os_real_main(run.os, &main_task, &run.why);
         if (!err) err = run.err;
     }
-    int code = !err ? CLI_OK : started && err != ERR_INVALID && err != ERR_SYNTAX && err != ERR_EXISTS ? CLI_FAILED : CLI_USAGE;
+    int code = !err ? CLI_OK
+               : started && err != ERR_INVALID && err != ERR_SYNTAX && err != ERR_EXISTS
+                   ? CLI_FAILED
+                   : CLI_USAGE;
     if (err) cli_fail(args, code, "%s", why_text(&run.why, err));
     node_config_free(&run.config);
     os_real_free(run.os);

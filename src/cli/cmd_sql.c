@@ -1,5 +1,5 @@
-/* cmd_sql.c - `millrace sql`: one statement, or the shell. The node formats json, ndjson and csv; table and tsv are made
- * here from the JSON answer. */
+/* cmd_sql.c - `millrace sql`: one statement, or the shell. The node formats json, ndjson and csv;
+ * table and tsv are made here from the JSON answer. */
 #include "base/mem.h"
 #include "cli/client.h"
 #include <stdio.h>
@@ -59,7 +59,8 @@ static void measure(const struct doc *columns, const struct doc *rows, size_t *w
         widths[c] = display_width(doc_text(doc_get(columns->items[c].value, "name")));
         for (size_t r = 0; r < rows->count; r++) {
             const struct doc *row = rows->items[r].value;
-            size_t width = c < row->count ? display_width(cell_text(row->items[c].value, &scratch)) : 0;
+            size_t width =
+                c < row->count ? display_width(cell_text(row->items[c].value, &scratch)) : 0;
             if (width > widths[c]) widths[c] = width;
         }
         if (widths[c] > CELL_COLUMNS_MAX) widths[c] = CELL_COLUMNS_MAX;
@@ -75,7 +76,8 @@ static void print_table(const struct doc *columns, const struct doc *rows)
     measure(columns, rows, widths);
     for (size_t c = 0; c < columns->count; c++)
         print_cell(doc_text(doc_get(columns->items[c].value, "name")), widths[c],
-                   is_number_type(doc_text(doc_get(columns->items[c].value, "type"))), c + 1 == columns->count);
+                   is_number_type(doc_text(doc_get(columns->items[c].value, "type"))),
+                   c + 1 == columns->count);
     for (size_t c = 0; c < columns->count; c++) {
         for (size_t i = 0; i < widths[c]; i++) fputs("─", stdout);
         fputs(c + 1 == columns->count ? "\n" : "  ", stdout);
@@ -84,7 +86,8 @@ static void print_table(const struct doc *columns, const struct doc *rows)
         const struct doc *row = rows->items[r].value;
         for (size_t c = 0; c < columns->count && c < row->count; c++)
             print_cell(cell_text(row->items[c].value, &scratch), widths[c],
-                       is_number_type(doc_text(doc_get(columns->items[c].value, "type"))), c + 1 == columns->count);
+                       is_number_type(doc_text(doc_get(columns->items[c].value, "type"))),
+                       c + 1 == columns->count);
     }
     printf("(%zu row%s)\n", rows->count, rows->count == 1 ? "" : "s");
     mem_free(widths);
@@ -95,7 +98,10 @@ static void print_table(const struct doc *columns, const struct doc *rows)
 static void print_tsv_cell(struct str text)
 {
     for (size_t i = 0; i < text.size; i++) {
-        const char *escaped = text.at[i] == '\t' ? "\\t" : text.at[i] == '\n' ? "\\n" : text.at[i] == '\\' ? "\\\\" : NULL;
+        const char *escaped = text.at[i] == '\t'   ? "\\t"
+                              : text.at[i] == '\n' ? "\\n"
+                              : text.at[i] == '\\' ? "\\\\"
+                                                   : NULL;
         if (escaped)
             fputs(escaped, stdout);
         else
@@ -117,7 +123,8 @@ static void print_tsv(const struct doc *rows)
     buf_free(&scratch);
 }
 
-static int print_json_answer(const struct cli_args *args, const struct client_answer *answer, const char *format)
+static int print_json_answer(const struct cli_args *args, const struct client_answer *answer,
+                             const char *format)
 {
     struct arena arena;
     struct doc *doc = NULL;
@@ -127,7 +134,8 @@ static int print_json_answer(const struct cli_args *args, const struct client_an
     const struct doc *columns = doc_get(doc, "columns"), *rows = doc_get(doc, "rows");
     int code = CLI_OK;
     if (err || !columns || !rows)
-        code = cli_fail(args, CLI_FAILED, "the answer cannot be shown: %s", why_text(&why, err ? err : ERR_PROTOCOL));
+        code = cli_fail(args, CLI_FAILED, "the answer cannot be shown: %s",
+                        why_text(&why, err ? err : ERR_PROTOCOL));
     else if (strcmp(format, "table") == 0)
         print_table(columns, rows);
     else
@@ -136,7 +144,8 @@ static int print_json_answer(const struct cli_args *args, const struct client_an
     return code;
 }
 
-int cli_statement(const struct cli_args *args, struct client *client, struct str text, const char *format)
+int cli_statement(const struct cli_args *args, struct client *client, struct str text,
+                  const char *format)
 {
     struct client_answer answer;
     struct why why = WHY_NONE;
@@ -144,7 +153,8 @@ int cli_statement(const struct cli_args *args, struct client *client, struct str
     const char *accept = strcmp(format, "csv") == 0      ? "text/csv"
                          : strcmp(format, "ndjson") == 0 ? "application/x-ndjson"
                                                          : "application/json";
-    enum err err = client_request(client, "POST", "/v1/sql", accept, "application/sql", text, &answer, &why);
+    enum err err =
+        client_request(client, "POST", "/v1/sql", accept, "application/sql", text, &answer, &why);
     int code = CLI_OK;
     if (err) {
         code = cli_fail(args, CLI_FAILED, "%s", why_text(&why, err));
@@ -169,7 +179,8 @@ int cli_sql(const struct cli_args *args)
     size_t i = 0;
     while (i < FORMAT_COUNT && strcmp(format, formats[i]) != 0) i++;
     if (i == FORMAT_COUNT)
-        return cli_fail(args, CLI_USAGE, "--format %s: must be table, csv, tsv, json or ndjson", format);
+        return cli_fail(args, CLI_USAGE, "--format %s: must be table, csv, tsv, json or ndjson",
+                        format);
     struct client *client = client_open(args);
     if (!client) return CLI_FAILED;
     int code = args->word_count ? cli_statement(args, client, str_of(args->words[0]), format)

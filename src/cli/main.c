@@ -10,12 +10,15 @@
 #define NODE_OPTIONS                                                                               \
     {"--server", "URL", "the node's address, http://HOST:PORT or https://HOST:PORT"},              \
         {"--token", "T", "token to log in with"},                                                  \
-        {"--data", "DIR", "data folder of a node on this machine (finds address and token)"}
+    {                                                                                              \
+        "--data", "DIR", "data folder of a node on this machine (finds address and token)"         \
+    }
 
 static const struct cli_option run_options[] = {
     {"-c", "FILE", "node configuration (node.yaml)"},
     {"--data", "DIR", "data folder"},
-    {"--set", "KEY=VALUE…", "sets one key of the configuration, such as listen.http=127.0.0.1:8420"},
+    {"--set", "KEY=VALUE…",
+     "sets one key of the configuration, such as listen.http=127.0.0.1:8420"},
     {"--check", NULL, "reads configuration and manifests, says what is wrong, and ends"},
     {"--log-format", "FORMAT", "text or json"},
     {"--log-level", "LEVEL", "debug, info, warning or error"},
@@ -23,7 +26,8 @@ static const struct cli_option run_options[] = {
 };
 static const struct cli_option sql_options[] = {
     NODE_OPTIONS,
-    {"--format", "FORMAT", "table, csv, tsv, json or ndjson; default: table on a terminal, tsv into a pipe"},
+    {"--format", "FORMAT",
+     "table, csv, tsv, json or ndjson; default: table on a terminal, tsv into a pipe"},
     {0},
 };
 static const struct cli_option write_options[] = {
@@ -32,14 +36,23 @@ static const struct cli_option write_options[] = {
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
-static const struct cli_option read_options[] = {NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option read_options[] = {
+    NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option audit_options[] = {
+    {"--data", "DIR", "data folder of a node on this machine"}, {0}};
 static const struct cli_option no_options[] = {{0}};
 
 const struct cli_command cli_commands[] = {
-    {"run", "[MANIFEST.yaml…]", "runs a node; manifests are applied at start", run_options, 0, CLI_VALUES_MAX, cli_run},
+    {"run", "[MANIFEST.yaml…]", "runs a node; manifests are applied at start", run_options, 0,
+     CLI_VALUES_MAX, cli_run},
     {"sql", "['SELECT …']", "runs one statement, or a shell", sql_options, 0, 1, cli_sql},
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
-    {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1, 2, cli_read},
+    {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1,
+     2, cli_read},
+    {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
+     audit_options, 1, 1, cli_audit},
+    {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands",
+     no_options, 1, 1, cli_reference},
     {"version", "", "prints the version", no_options, 0, 0, cli_version},
     {0},
 };
@@ -54,7 +67,8 @@ int cli_version(const struct cli_args *args)
 static void print_commands(FILE *to)
 {
     fprintf(to, "usage: millrace COMMAND [OPTION…]\n\n");
-    for (const struct cli_command *c = cli_commands; c->name; c++) fprintf(to, "  %-8s %s\n", c->name, c->help);
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        fprintf(to, "  %-8s %s\n", c->name, c->help);
     fprintf(to, "\n'millrace COMMAND --help' tells more.\n");
 }
 
@@ -94,7 +108,8 @@ int cli_fail(const struct cli_args *args, int code, const char *format, ...)
 
 void cli_data_folder(const struct cli_args *args, char *out, size_t out_bytes)
 {
-    const char *given = cli_value(args, "--data"), *home = getenv("HOME"), *state = getenv("XDG_STATE_HOME");
+    const char *given = cli_value(args, "--data"), *home = getenv("HOME"),
+               *state = getenv("XDG_STATE_HOME");
     if (!given) given = getenv("MILLRACE_DATA");
     if (given)
         snprintf(out, out_bytes, "%s", given);
@@ -125,10 +140,12 @@ bool cli_read_file(const char *path, struct buf *out)
 static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
 {
     const char *arg = argv[*at];
-    if (arg[0] != '-' || !arg[1]) {
+    bool is_number =
+        arg[0] == '-' && (arg[1] == '.' || (arg[1] >= '0' && arg[1] <= '9')); /* a value to write */
+    if (arg[0] != '-' || !arg[1] || is_number) {
         if (args->word_count == args->command->words_max || args->word_count == CLI_VALUES_MAX) {
-            cli_fail(args, CLI_USAGE, "too many arguments: '%s'; usage: millrace %s %s", arg, args->command->name,
-                     args->command->synopsis);
+            cli_fail(args, CLI_USAGE, "too many arguments: '%s'; usage: millrace %s %s", arg,
+                     args->command->name, args->command->synopsis);
             return false;
         }
         args->words[args->word_count++] = arg;
@@ -141,16 +158,22 @@ static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
     if (i < 0) {
         const char *names[16];
         size_t count = 0;
-        for (; args->command->options[count].name; count++) names[count] = args->command->options[count].name;
+        for (; args->command->options[count].name; count++)
+            names[count] = args->command->options[count].name;
         int nearest = str_nearest(str_of(name), names, count);
-        cli_fail(args, CLI_USAGE, "unknown option %s%s%s%s", name, nearest >= 0 ? "; did you mean " : "",
-                 nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
+        cli_fail(args, CLI_USAGE, "unknown option %s%s%s%s", name,
+                 nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
+                 nearest >= 0 ? "?" : "");
         return false;
     }
     const struct cli_option *option = &args->command->options[i];
-    const char *value = option->value ? (equals ? equals + 1 : *at + 1 < argc ? argv[++*at] : NULL) : "";
+    const char *value = option->value ? (equals           ? equals + 1
+                                         : *at + 1 < argc ? argv[++*at]
+                                                          : NULL)
+                                      : "";
     if (!value || (!option->value && equals)) {
-        cli_fail(args, CLI_USAGE, "%s %s", name, option->value ? "needs a value" : "takes no value");
+        cli_fail(args, CLI_USAGE, "%s %s", name,
+                 option->value ? "needs a value" : "takes no value");
         return false;
     }
     args->values[i] = value;
@@ -169,11 +192,13 @@ static const struct cli_command *find_command(const char *name)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
-    if (!name || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+    if (!name || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        strcmp(name, "help") == 0) {
         print_commands(name ? stdout : stderr);
         return name ? CLI_OK : CLI_USAGE;
     }
-    const struct cli_command *command = find_command(strcmp(name, "--version") == 0 ? "version" : name);
+    const struct cli_command *command =
+        find_command(strcmp(name, "--version") == 0 ? "version" : name);
     if (!command) {
         fprintf(stderr, "millrace: unknown command '%s'\n\n", name);
         print_commands(stderr);
@@ -188,6 +213,7 @@ int main(int argc, char **argv)
         if (!take_argument(&args, argc, argv, &at)) return CLI_USAGE;
     }
     if (args.word_count < command->words_min)
-        return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name, command->synopsis);
+        return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name,
+                        command->synopsis);
     return command->run(&args);
 }

@@ -19,7 +19,8 @@ struct editor {
     char history[4096];
 };
 
-/* readline's completion callback has no argument, so the word list lives here while the shell runs. */
+/* readline's completion callback has no argument, so the word list lives here while the shell runs.
+ */
 static struct words {
     char **items;
     size_t count, capacity;
@@ -56,13 +57,15 @@ static void add_answer(struct client *client, const char *statement)
     struct arena arena;
     struct doc *doc = NULL;
     arena_init(&arena, NULL);
-    if (client_request(client, "POST", "/v1/sql", "application/json", "application/sql", str_of(statement), &answer, NULL))
+    if (client_request(client, "POST", "/v1/sql", "application/json", "application/sql",
+                       str_of(statement), &answer, NULL))
         return;
     if (answer.status == 200 && !doc_read_json(buf_str(&answer.body), &arena, &doc, NULL)) {
         const struct doc *rows = doc_get(doc, "rows");
         for (size_t i = 0; rows && i < rows->count; i++) {
             const struct doc *row = rows->items[i].value;
-            if (row->count) add_word(doc_text(row->items[0].value).at, doc_text(row->items[0].value).size);
+            if (row->count)
+                add_word(doc_text(row->items[0].value).at, doc_text(row->items[0].value).size);
         }
     }
     client_answer_free(&answer);
@@ -76,7 +79,8 @@ static char *next_word(const char *text, int state)
     size_t size = strlen(text);
     while (at < completion_words.count) {
         const char *word = completion_words.items[at++];
-        if (strncasecmp(word, text, size) == 0) return strdup(word); /* readline frees it with free() */
+        if (strncasecmp(word, text, size) == 0)
+            return strdup(word); /* readline frees it with free() */
     }
     return NULL;
 }
@@ -84,12 +88,15 @@ static char *next_word(const char *text, int state)
 static bool load_editor(struct editor *e)
 {
     static const char *const names[] = {"libedit.so.2", "libedit.so"};
-    for (size_t i = 0; i < 2 && !e->library; i++) e->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < 2 && !e->library; i++)
+        e->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     if (!e->library) return false;
     const struct {
         const char *name;
         void *slot;
-    } symbols[] = {{"readline", &e->readline}, {"add_history", &e->add_history}, {"read_history", &e->read_history},
+    } symbols[] = {{"readline", &e->readline},
+                   {"add_history", &e->add_history},
+                   {"read_history", &e->read_history},
                    {"write_history", &e->write_history}};
     for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
         void *symbol = dlsym(e->library, symbols[i].name);
@@ -135,7 +142,8 @@ static void print_shell_help(void)
 }
 
 /* A line that begins with a backslash. False: quit. */
-static bool command(const struct cli_args *args, struct client *client, const char *line, char *format, size_t format_bytes)
+static bool command(const struct cli_args *args, struct client *client, const char *line,
+                    char *format, size_t format_bytes)
 {
     char text[512];
     struct str rest = str_trim(str_of(line + 1)), name, word;
@@ -143,7 +151,8 @@ static bool command(const struct cli_args *args, struct client *client, const ch
     word = str_trim(rest);
     if (str_is(name, "q")) return false;
     if (str_is(name, "d")) {
-        snprintf(text, sizeof text, word.size ? "DESCRIBE %.*s" : "SHOW TABLES", (int)word.size, word.at ? word.at : "");
+        snprintf(text, sizeof text, word.size ? "DESCRIBE %.*s" : "SHOW TABLES", (int)word.size,
+                 word.at ? word.at : "");
         (void)cli_statement(args, client, str_of(text), format);
     } else if (str_is(name, "f") && word.size) {
         (void)str_copy(format, format_bytes, word);
@@ -162,7 +171,8 @@ static bool is_complete(const struct buf *statement)
     return s.size && s.at[s.size - 1] == ';' && !in_text;
 }
 
-static int run_lines(const struct cli_args *args, struct client *client, struct editor *e, char *format, size_t format_bytes)
+static int run_lines(const struct cli_args *args, struct client *client, struct editor *e,
+                     char *format, size_t format_bytes)
 {
     struct buf statement = BUF_EMPTY;
     bool terminal = isatty(STDIN_FILENO);
@@ -202,7 +212,8 @@ int cli_shell(const struct cli_args *args, struct client *client, const char *fi
     char format[16];
     (void)str_copy(format, sizeof format, str_of(first_format));
     if (isatty(STDIN_FILENO)) {
-        printf("millrace " MILLRACE_VERSION " at %s. \\h for help, \\q to quit.\n", client_server(client));
+        printf("millrace " MILLRACE_VERSION " at %s. \\h for help, \\q to quit.\n",
+               client_server(client));
         add_keywords();
         add_answer(client, "SHOW TABLES");
         add_answer(client, "SELECT DISTINCT point FROM sys.points");

@@ -15,10 +15,11 @@ struct collect;
 
 /* What the collector needs of the rest of the node; bound in `node`. */
 struct collect_host {
-    /* The table's current schema as a share, or NULL (no such table yet). */
+    /* The current schema, as a share, of the table that a Device names; NULL = no such table yet. */
     struct schema *(*find_table)(void *arg, struct str ns, struct str name);
-    /* Takes a sealed batch on its way to the log. Returns BUSY when too much is under way: the collector then keeps
-     * polling, drops nothing silently: it counts the rows it could not hand over (ROWS_REFUSED, sys.connections). */
+    /* Takes a sealed batch on its way to the log, in every case. BUSY: too much is under way; the rows are lost, and
+     * counted (ROWS_REFUSED, sys.connections), while polling goes on. CONFLICT: the table's schema is another by now;
+     * the collector looks it up again and hands the rows over once more. */
     enum err (*emit)(void *arg, struct batch *batch);
     /* Records a write to equipment in the audit log before it is sent. */
     void (*audit)(void *arg, const char *user, const char *device, const char *point, const char *value,
@@ -33,9 +34,14 @@ enum err collect_start(struct context *context, struct registry *registry, const
 /* Closes all lines. Writes under way finish with CLOSED. */
 void collect_stop(struct collect *collect);
 
-/* Checks a Connection or Device against its driver (options, endpoint, addresses, types): used by the registry
- * before a document is accepted. Adds problems with paths. Any task. */
-void collect_check(const struct resource *resource, struct problems *problems);
+/* Schemas may have changed in a way that the registry does not tell (emit can say so too, with CONFLICT). NULL allowed. */
+void collect_look_up_tables(struct collect *collect);
+
+/* Checks a Connection or Device against its driver (options, endpoint, addresses, types), before a document is
+ * accepted. Adds problems with paths. A Device needs `registry`, in which its Connection (and, for the columns' types,
+ * its Table) is looked up; what is not there yet is no problem. NULL checks Connections only. Main loop; without a
+ * registry any task. */
+void collect_check(const struct registry *registry, const struct resource *resource, struct problems *problems);
 
 /* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets the answer. Errors:
  * NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the exception), CLOSED, CONNECT, FORBIDDEN. */

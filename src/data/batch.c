@@ -1,8 +1,8 @@
 /* batch.c - see batch.h.
  *
- * While a batch grows, each column keeps its three arrays (data, quality, null) in one block that doubles
- * with the rows; a column filled only up to row k is completed with absent cells when it is next touched or
- * sealed, so a row costs only the cells that it has. */
+ * While a batch grows, each column keeps its three arrays (data, quality, null) in one block that
+ * doubles with the rows; a column filled only up to row k is completed with absent cells when it is
+ * next touched or sealed, so a row costs only the cells that it has. */
 #include "data/batch.h"
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +43,8 @@ void batch_release(struct batch *batch)
 
 /* ---- devices ---- */
 
-static enum err copy_labels(struct batch *batch, struct batch_device *device, const struct label *labels,
-                            uint32_t count)
+static enum err copy_labels(struct batch *batch, struct batch_device *device,
+                            const struct label *labels, uint32_t count)
 {
     device->labels = arena_alloc(&batch->arena, count * sizeof *labels);
     if (!device->labels) return ERR_NO_MEMORY;
@@ -70,8 +70,8 @@ enum err batch_add_device(struct batch *batch, struct str path, const struct lab
         *index = i;
         return ERR_OK;
     }
-    enum err err = mem_grow(&batch->devices, &batch->device_capacity, (size_t)batch->device_count + 1,
-                            sizeof *batch->devices);
+    enum err err = mem_grow(&batch->devices, &batch->device_capacity,
+                            (size_t)batch->device_count + 1, sizeof *batch->devices);
     if (err) return err;
     struct batch_device *device = &batch->devices[batch->device_count];
     *device = (struct batch_device){.path.size = path.size};
@@ -119,7 +119,8 @@ static enum err grow_rows(struct batch *batch)
         more += (capacity - old) * column_row_bytes(&batch->columns[i].data);
     enum err err = budget_take(batch->budget, more);
     if (err) return err;
-    /* size_bytes follows at once: release gives back what was taken even if an array fails below. */
+    /* size_bytes follows at once: release gives back what was taken even if an array fails below.
+     */
     batch->size_bytes += more;
     int64_t *time = mem_realloc(batch->time, capacity * sizeof *time);
     if (!time) return ERR_NO_MEMORY;
@@ -161,8 +162,8 @@ static void fill_absent(struct vector *v, uint32_t until)
 static enum err add_column(struct batch *batch, const struct column *column)
 {
     if ((uint64_t)batch->row_count * (batch->column_count + 1) > BATCH_CELLS_MAX) return ERR_LIMIT;
-    enum err err = mem_grow(&batch->columns, &batch->column_capacity, (size_t)batch->column_count + 1,
-                            sizeof *batch->columns);
+    enum err err = mem_grow(&batch->columns, &batch->column_capacity,
+                            (size_t)batch->column_count + 1, sizeof *batch->columns);
     if (err) return err;
     if (!batch->column_at) {
         batch->column_at = mem_alloc_zero(batch->schema->next_column_id, sizeof *batch->column_at);

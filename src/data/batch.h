@@ -1,10 +1,10 @@
-/* batch.h - an immutable columnar set of rows of one table: what travels from every input to the log, the
- * head, rules and readers.
+/* batch.h - an immutable columnar set of rows of one table: what travels from every input to the
+ * log, the head, rules and readers.
  *
- * Life: batch_new → batch_add_device / batch_begin_row / batch_set… (one owner, growing) → batch_seal
- * (immutable from here) → shared by reference count across threads → the last release frees it.
- * A sealed batch holds each row key (device, time) once: of rows with equal keys the later one's present
- * cells win (upsert within the batch), done by batch_seal. */
+ * Life: batch_new → batch_add_device / batch_begin_row / batch_set… (one owner, growing) →
+ * batch_seal (immutable from here) → shared by reference count across threads → the last release
+ * frees it. A sealed batch holds each row key (device, time) once: of rows with equal keys the
+ * later one's present cells win (upsert within the batch), done by batch_seal. */
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
 
@@ -15,7 +15,8 @@
 enum arrival { ARRIVAL_LIVE = 0, ARRIVAL_LATE, ARRIVAL_BACKFILL, ARRIVAL_REPLAY };
 enum {
     BATCH_ROWS_MAX = 65536, /* one log record */
-    BATCH_CELLS_MAX = 4 * 1024 * 1024, /* rows × columns: bounds what a small record may blow up to */
+    BATCH_CELLS_MAX =
+        4 * 1024 * 1024, /* rows × columns: bounds what a small record may blow up to */
     BATCH_BYTES_MAX = 16 * 1024 * 1024,
 };
 
@@ -31,7 +32,7 @@ struct batch_device {
 };
 
 struct batch_column {
-    uint16_t id; /* of the schema */
+    uint16_t id;        /* of the schema */
     struct vector data; /* count = row_count; always has null and quality arrays until sealed */
 };
 
@@ -49,10 +50,10 @@ struct batch {
     uint32_t column_count;
     size_t column_capacity;
     struct batch_column *columns; /* those present in any row; sorted by id once sealed */
-    uint16_t *column_at; /* while growing: column id → position + 1 */
+    uint16_t *column_at;          /* while growing: column id → position + 1 */
     bool sealed;
     bool arena_columns; /* the columns' arrays live in the arena (a decoded batch) */
-    size_t size_bytes; /* estimate of the memory held, counted in `budget` until release */
+    size_t size_bytes;  /* estimate of the memory held, counted in `budget` until release */
     struct budget *budget;
     struct arena arena;
 };
@@ -65,10 +66,11 @@ void batch_release(struct batch *batch); /* NULL allowed */
 /* Adds a device (path and labels copied) or finds it again; gives its index. */
 enum err batch_add_device(struct batch *batch, struct str path, const struct label *labels,
                           uint32_t label_count, uint32_t *index);
-/* Starts the next row. Errors: LIMIT (BATCH_ROWS_MAX), NO_MEMORY, BUDGET; the batch stays usable. */
+/* Starts the next row. Errors: LIMIT (BATCH_ROWS_MAX), NO_MEMORY, BUDGET; the batch stays usable.
+ */
 enum err batch_begin_row(struct batch *batch, uint32_t device, int64_t time_ns);
-/* Sets a cell of the row begun last; slices are copied. `column` belongs to batch->schema and value->type
- * equals its type (or value->is_null). */
+/* Sets a cell of the row begun last; slices are copied. `column` belongs to batch->schema and
+ * value->type equals its type (or value->is_null). */
 enum err batch_set(struct batch *batch, const struct column *column, const struct value *value);
 /* Takes the row begun last back (a row with an error must not stay half). */
 void batch_drop_row(struct batch *batch);

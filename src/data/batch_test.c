@@ -9,9 +9,13 @@ static struct schema *press(void)
 {
     struct schema *s = schema_new("default", "press", 7);
     assert_non_null(s);
-    assert_int_equal(schema_add_column(s, 0, "temperature", TYPE_DOUBLE, COLUMN_OWNER_DOCUMENT, "°C", "", NULL), ERR_OK);
-    assert_int_equal(schema_add_column(s, 0, "running", TYPE_BOOL, COLUMN_OWNER_DOCUMENT, "", "", NULL), ERR_OK);
-    assert_int_equal(schema_add_column(s, 0, "note", TYPE_TEXT, COLUMN_OWNER_DATA, "", "", NULL), ERR_OK);
+    assert_int_equal(
+        schema_add_column(s, 0, "temperature", TYPE_DOUBLE, COLUMN_OWNER_DOCUMENT, "°C", "", NULL),
+        ERR_OK);
+    assert_int_equal(
+        schema_add_column(s, 0, "running", TYPE_BOOL, COLUMN_OWNER_DOCUMENT, "", "", NULL), ERR_OK);
+    assert_int_equal(schema_add_column(s, 0, "note", TYPE_TEXT, COLUMN_OWNER_DATA, "", "", NULL),
+                     ERR_OK);
     return s;
 }
 
@@ -106,7 +110,8 @@ static void encoded_rows_come_back_equal(void **state)
     schema_release(s);
 }
 
-/* Every prefix and every flipped bit is either refused with a reason or decodes to something well-formed. */
+/* Every prefix and every flipped bit is either refused with a reason or decodes to something
+ * well-formed. */
 static void damaged_rows_are_refused_or_harmless(void **state)
 {
     (void)state;

@@ -9,15 +9,22 @@
  *   per column (ids ascending): varint id, u8 type, u8 flags, then
  *     flag NULLS:   bitmap of ceil(rows / 8) bytes, 1 = NULL
  *     flag QUALITY: runs of (varint length, u32 code) until all rows are covered
- *     the values that are not NULL: bool 1 byte; 8-byte types as they are; slices varint size + bytes */
+ *     the values that are not NULL: bool 1 byte; 8-byte types as they are; slices varint size +
+ * bytes */
 #include "data/codec_rows.h"
 #include <math.h>
 #include <string.h>
 
 enum { ROWS_VERSION = 1, FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3 };
 
-static uint64_t zigzag(int64_t v) { return (uint64_t)v << 1 ^ (uint64_t)(v >> 63); }
-static int64_t unzigzag(uint64_t v) { return (int64_t)(v >> 1 ^ (0 - (v & 1))); }
+static uint64_t zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+static int64_t unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
+}
 
 /* ---- writing ---- */
 
@@ -49,7 +56,8 @@ static void write_nulls(struct buf *out, const struct vector *v)
 {
     for (uint32_t row = 0; row < v->count; row += 8) {
         unsigned bits = 0;
-        for (uint32_t i = 0; i < 8 && row + i < v->count; i++) bits |= (unsigned)v->null[row + i] << i;
+        for (uint32_t i = 0; i < 8 && row + i < v->count; i++)
+            bits |= (unsigned)v->null[row + i] << i;
         buf_add_char(out, (char)bits);
     }
 }
@@ -143,7 +151,8 @@ static enum err read_times(struct reader *in, struct batch *b, struct why *why)
             continue;
         }
         b->time[row] = (int64_t)((uint64_t)b->time[row - 1] + v);
-        if (v == 0 || b->time[row] < b->time[row - 1]) return corrupt(in, why, "times do not ascend");
+        if (v == 0 || b->time[row] < b->time[row - 1])
+            return corrupt(in, why, "times do not ascend");
     }
     return reader_ok(in) ? ERR_OK : corrupt(in, why, "times end early");
 }
@@ -233,13 +242,14 @@ static enum err read_column(struct reader *in, struct batch *b, uint32_t index, 
     const struct column *column = schema_column(b->schema, (uint16_t)id);
     if (!column || type == 0 || type >= TYPE_COUNT || !type_widens((enum type)type, column->type))
         return corrupt(in, why, "a column that the table does not have");
-    b->columns[index] =
-        (struct batch_column){.id = (uint16_t)id, .data = {.type = (enum type)type, .count = b->row_count}};
+    b->columns[index] = (struct batch_column){
+        .id = (uint16_t)id, .data = {.type = (enum type)type, .count = b->row_count}};
     struct vector *v = &b->columns[index].data;
     enum err err = flags & FLAG_NULLS ? read_nulls(in, b, v, why) : ERR_OK;
     if (!err && flags & FLAG_QUALITY) err = read_quality(in, b, v, why);
     if (!err) err = read_values(in, b, v, why);
-    if (!err) err = vector_widen(v, column->type, &b->arena); /* written before the column was widened */
+    if (!err)
+        err = vector_widen(v, column->type, &b->arena); /* written before the column was widened */
     return err;
 }
 

@@ -1,7 +1,8 @@
 /* quality.h - per-value quality: OPC UA status codes (OPC 10000-4 section 7.39, 10000-6 annex A).
  *
- * 0 = good. The two top bits are the severity: 00 good, 01 uncertain, 10 bad. A value with bad quality is
- * stored as NULL together with its reason. A column absent from a row reads as NULL with GoodNoData. */
+ * 0 = good. The two top bits are the severity: 00 good, 01 uncertain, 10 bad. A value with bad
+ * quality is stored as NULL together with its reason. A column absent from a row reads as NULL with
+ * GoodNoData. */
 #ifndef DATA_QUALITY_H
 #define DATA_QUALITY_H
 
@@ -47,9 +48,16 @@ enum {
 #define QUALITY_GOOD    0u
 #define QUALITY_NO_DATA 0x00A50000u
 
-static inline bool quality_is_bad(uint32_t q) { return (q & 0x80000000u) != 0; }
-static inline bool quality_is_good(uint32_t q) { return (q & 0xC0000000u) == 0; }
-/* The worse of two: bad > uncertain > good; equal severity: the first one that is not plain Good. */
+static inline bool quality_is_bad(uint32_t q)
+{
+    return (q & 0x80000000u) != 0;
+}
+static inline bool quality_is_good(uint32_t q)
+{
+    return (q & 0xC0000000u) == 0;
+}
+/* The worse of two: bad > uncertain > good; equal severity: the first one that is not plain Good.
+ */
 static inline uint32_t quality_worst(uint32_t a, uint32_t b)
 {
     uint32_t severity_a = a >> 30, severity_b = b >> 30;

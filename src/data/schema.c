@@ -1,4 +1,5 @@
-/* schema.c - see schema.h. A snapshot owns all its texts in one arena, so releasing it is one call. */
+/* schema.c - see schema.h. A snapshot owns all its texts in one arena, so releasing it is one call.
+ */
 #include "data/schema.h"
 #include <string.h>
 
@@ -25,8 +26,8 @@ static enum err copy_columns(struct schema *to, const struct schema *from)
 {
     for (uint32_t i = 0; i < from->column_count; i++) {
         const struct column *c = &from->columns[i];
-        enum err err = schema_add_column(to, c->id, c->name, c->type, c->owner, c->unit,
-                                         c->description, NULL);
+        enum err err =
+            schema_add_column(to, c->id, c->name, c->type, c->owner, c->unit, c->description, NULL);
         if (err) return err;
     }
     return ERR_OK;
@@ -56,7 +57,8 @@ static struct column *make_room(struct schema *schema)
 {
     uint32_t count = schema->column_count;
     if (count && (count & (count - 1))) return schema->columns;
-    struct column *columns = arena_zero(&schema->arena, count ? 2 * (size_t)count : 1, sizeof *columns);
+    struct column *columns =
+        arena_zero(&schema->arena, count ? 2 * (size_t)count : 1, sizeof *columns);
     if (!columns) return NULL;
     if (count) memcpy(columns, schema->columns, count * sizeof *columns);
     return schema->columns = columns;
@@ -68,12 +70,13 @@ static enum err append_column(struct schema *schema, uint16_t id, const char *na
     struct column *columns = make_room(schema);
     char *own_name = arena_strdup(&schema->arena, name, strlen(name));
     char *own_unit = arena_strdup(&schema->arena, unit ? unit : "", strlen(unit ? unit : ""));
-    char *own_text =
-        arena_strdup(&schema->arena, description ? description : "", strlen(description ? description : ""));
+    char *own_text = arena_strdup(&schema->arena, description ? description : "",
+                                  strlen(description ? description : ""));
     if (!columns || !own_name || !own_unit || !own_text) return ERR_NO_MEMORY;
     if (id == 0) id = schema->next_column_id;
     if (id >= schema->next_column_id) schema->next_column_id = (uint16_t)(id + 1);
-    columns[schema->column_count++] = (struct column){id, type, owner, own_name, own_unit, own_text};
+    columns[schema->column_count++] =
+        (struct column){id, type, owner, own_name, own_unit, own_text};
     return ERR_OK;
 }
 
@@ -85,16 +88,18 @@ enum err schema_add_column(struct schema *schema, uint16_t id, const char *name,
     enum err err = schema_check_name(str_of(name), "column", why);
     if (err) return err;
     if (schema_find(schema, str_of(name)))
-        return why_set(why, ERR_EXISTS, "column \"%s\" exists already in table %s", name, schema->name);
+        return why_set(why, ERR_EXISTS, "column \"%s\" exists already in table %s", name,
+                       schema->name);
     if (schema->column_count >= SCHEMA_COLUMNS_MAX)
-        return why_set(why, ERR_LIMIT, "table %s has %d columns, the most there can be", schema->name,
-                       SCHEMA_COLUMNS_MAX);
+        return why_set(why, ERR_LIMIT, "table %s has %d columns, the most there can be",
+                       schema->name, SCHEMA_COLUMNS_MAX);
     if (id == 0 && schema->next_column_id == UINT16_MAX)
         return why_set(why, ERR_LIMIT, "table %s has used up its column numbers", schema->name);
     return append_column(schema, id, name, type, owner, unit, description);
 }
 
-enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type, const char *unit)
+enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type,
+                                 const char *unit)
 {
     MUST(schema->column_count < SCHEMA_COLUMNS_MAX);
     return append_column(schema, 0, name, type, COLUMN_OWNER_DOCUMENT, unit, "");
@@ -125,7 +130,8 @@ const struct column *schema_column(const struct schema *schema, uint16_t id)
 {
     if (id == 0) return NULL;
     /* Ids grow with the position unless columns were removed: look there first. */
-    if (id <= schema->column_count && schema->columns[id - 1].id == id) return &schema->columns[id - 1];
+    if (id <= schema->column_count && schema->columns[id - 1].id == id)
+        return &schema->columns[id - 1];
     for (uint32_t i = 0; i < schema->column_count; i++)
         if (schema->columns[i].id == id) return &schema->columns[i];
     return NULL;
@@ -137,15 +143,16 @@ enum err schema_check_name(struct str name, const char *what, struct why *why)
     int shown = (int)(name.size > 60 ? 60 : name.size);
     if (name.size == 0) return why_set(why, ERR_INVALID, "a %s name is empty", what);
     if (name.size > SCHEMA_NAME_BYTES_MAX)
-        return why_set(why, ERR_LIMIT, "%s name '%.*s…' is longer than %d bytes", what, shown, name.at,
-                       SCHEMA_NAME_BYTES_MAX);
+        return why_set(why, ERR_LIMIT, "%s name '%.*s…' is longer than %d bytes", what, shown,
+                       name.at, SCHEMA_NAME_BYTES_MAX);
     if (!str_is_utf8(name)) return why_set(why, ERR_INVALID, "a %s name is not UTF-8", what);
     for (size_t i = 0; i < name.size; i++) {
         unsigned char c = (unsigned char)name.at[i];
         if (c < 0x20 || c == 0x7f || strchr("/+#\"@", c))
-            return why_set(why, ERR_INVALID,
-                           "%s name '%.*s': the character at byte %zu is not allowed (none of / + # \" @)",
-                           what, shown, name.at, i);
+            return why_set(
+                why, ERR_INVALID,
+                "%s name '%.*s': the character at byte %zu is not allowed (none of / + # \" @)",
+                what, shown, name.at, i);
     }
     if (strcmp(what, "column") != 0) return ERR_OK;
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)

@@ -1,7 +1,8 @@
 /* schema.h - what a table looks like: immutable, reference-counted snapshots.
  *
  * Column ids are given once per table, never change and never return; names may change. The store's
- * catalogue makes a new snapshot for every change; statements and batches hold the one they were bound to. */
+ * catalogue makes a new snapshot for every change; statements and batches hold the one they were
+ * bound to. */
 #ifndef DATA_SCHEMA_H
 #define DATA_SCHEMA_H
 
@@ -28,13 +29,13 @@ enum durability { DURABILITY_COMMIT = 0, DURABILITY_INTERVAL = 1 };
 
 struct schema {
     _Atomic uint32_t refs;
-    uint32_t table_id; /* ≥ 1, unique in the node, never reused */
-    uint32_t revision; /* counts snapshots of this table */
+    uint32_t table_id;                   /* ≥ 1, unique in the node, never reused */
+    uint32_t revision;                   /* counts snapshots of this table */
     const char *ns, *name, *description; /* namespace; SQL name */
     int64_t retention_ns;                /* 0 = for ever */
     enum durability durability;
     int64_t durability_interval_ns;
-    bool open;             /* unknown columns are created by writing */
+    bool open;               /* unknown columns are created by writing */
     const char *device_tags; /* comma-separated tag keys that name the device, "" = default */
     uint32_t column_count;
     uint16_t next_column_id;
@@ -46,12 +47,15 @@ struct schema {
 struct schema *schema_new(const char *ns, const char *name, uint32_t table_id);
 /* A deep copy with revision + 1, to be changed before it is published. */
 struct schema *schema_copy(const struct schema *from);
-/* Adds a column before publication. id 0 = the next free one. Errors: EXISTS, LIMIT, NO_MEMORY, INVALID. */
+/* Adds a column before publication. id 0 = the next free one. Errors: EXISTS, LIMIT, NO_MEMORY,
+ * INVALID. */
 enum err schema_add_column(struct schema *schema, uint16_t id, const char *name, enum type type,
                            enum column_owner owner, const char *unit, const char *description,
                            struct why *why);
-/* As above for a system table: no reserved names, no text beside the name and unit. Names are static and trusted. */
-enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type, const char *unit);
+/* As above for a system table: no reserved names, no text beside the name and unit. Names are
+ * static and trusted. */
+enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type,
+                                 const char *unit);
 struct schema *schema_share(const struct schema *schema); /* one more reference */
 void schema_release(struct schema *schema);               /* NULL allowed */
 const struct column *schema_find(const struct schema *schema, struct str name);

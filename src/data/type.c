@@ -9,10 +9,9 @@ static const struct {
     const char *name;
     unsigned bytes;
     const char *aliases;
-} types[TYPE_COUNT] = {
-    [TYPE_NONE] = {"null", 0, ""},
+} types[TYPE_COUNT] = {[TYPE_NONE] = {"null", 0, ""},
 #define X(symbol, name, bytes, aliases) [TYPE_##symbol] = {name, bytes, aliases},
-    TYPE_TABLE(X)
+                       TYPE_TABLE(X)
 #undef X
 };
 
@@ -128,8 +127,8 @@ static bool parse_bool(struct str text, bool *b)
     static const struct {
         const char *text;
         bool value;
-    } words[] = {{"true", true},  {"false", false}, {"t", true},    {"f", false}, {"1", true},
-                 {"0", false},    {"on", true},     {"off", false}, {"yes", true}, {"no", false}};
+    } words[] = {{"true", true}, {"false", false}, {"t", true},    {"f", false},  {"1", true},
+                 {"0", false},   {"on", true},     {"off", false}, {"yes", true}, {"no", false}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (!str_is_nocase(text, words[i].text)) continue;
         *b = words[i].value;
@@ -167,7 +166,10 @@ bool type_widens(enum type from, enum type to)
 {
     static const struct {
         enum type from, to;
-    } ways[] = {{TYPE_BOOL, TYPE_BIGINT}, {TYPE_BOOL, TYPE_DOUBLE}, {TYPE_BIGINT, TYPE_DOUBLE}, {TYPE_UBIGINT, TYPE_DOUBLE}};
+    } ways[] = {{TYPE_BOOL, TYPE_BIGINT},
+                {TYPE_BOOL, TYPE_DOUBLE},
+                {TYPE_BIGINT, TYPE_DOUBLE},
+                {TYPE_UBIGINT, TYPE_DOUBLE}};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
         if (ways[i].from == from && ways[i].to == to) return true;
     return from == to;

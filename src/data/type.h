@@ -1,7 +1,7 @@
 /* type.h - the value types, and the scalar.
  *
- * One table lists the types with their traits; names, aliases, sizes come from it. Narrow device types
- * (int16, float…) are encodings of drivers, not types. */
+ * One table lists the types with their traits; names, aliases, sizes come from it. Narrow device
+ * types (int16, float…) are encodings of drivers, not types. */
 #ifndef DATA_TYPE_H
 #define DATA_TYPE_H
 
@@ -30,11 +30,11 @@ enum type {
         TYPE_COUNT
 };
 
-const char *type_name(enum type type);    /* "bigint"; TYPE_NONE reads "null" */
-unsigned type_bytes(enum type type);      /* of one fixed value, 0 for slices */
-enum type type_of_name(struct str name);  /* name or alias, ASCII case folded; NONE when unknown */
-/* Whether a column of type `from` may become `to`: bool → bigint, and bool, bigint and ubigint → double (integers above
- * 2^53 are rounded then). Every type widens to itself. */
+const char *type_name(enum type type);   /* "bigint"; TYPE_NONE reads "null" */
+unsigned type_bytes(enum type type);     /* of one fixed value, 0 for slices */
+enum type type_of_name(struct str name); /* name or alias, ASCII case folded; NONE when unknown */
+/* Whether a column of type `from` may become `to`: bool → bigint, and bool, bigint and ubigint →
+ * double (integers above 2^53 are rounded then). Every type widens to itself. */
 bool type_widens(enum type from, enum type to);
 static inline bool type_is_number(enum type t)
 {
@@ -55,13 +55,15 @@ struct value {
     };
 };
 
-/* As SQL results and JSON rows print it (a bare number, text without quotes, RFC 3339, \x hex). NULL adds
- * nothing. */
+/* As SQL results and JSON rows print it (a bare number, text without quotes, RFC 3339, \x hex).
+ * NULL adds nothing. */
 void value_add_text(struct buf *buf, const struct value *value);
-/* As JSON: null, numbers, strings; ubigint above 2^53 as a string; bytes as base64; double[] as array. */
+/* As JSON: null, numbers, strings; ubigint above 2^53 as a string; bytes as base64; double[] as
+ * array. */
 void value_add_json(struct buf *buf, const struct value *value);
-/* Reads text into `value` of the wanted type (slices point into `text`; BYTES: "\x" hex or plain; DOUBLES:
- * unsupported). Errors: INVALID names the text and the type. Used by CSV, INSERT casts and writes. */
+/* Reads text into `value` of the wanted type (slices point into `text`; BYTES: "\x" hex or plain;
+ * DOUBLES: unsupported). Errors: INVALID names the text and the type. Used by CSV, INSERT casts and
+ * writes. */
 enum err value_parse(struct str text, enum type type, struct value *value, struct why *why);
 
 #endif

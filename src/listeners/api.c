@@ -2,16 +2,30 @@
 #include "listeners/api.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
+#include "listeners/ingest.h"
+#include "listeners/live.h"
+#include "listeners/resources.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { BODY_SMALL = 64 * 1024, BODY_SQL = 1024 * 1024, SESSION_HOURS = 24 };
+enum {
+    BODY_SMALL = 64 * 1024,
+    BODY_SQL = 1024 * 1024,
+    BODY_DOCUMENT = 4 * 1024 * 1024,
+    SESSION_HOURS = 24
+};
 
 /* ---- login ---- */
 
-struct identity *api_identity(const struct http_exchange *exchange) { return http_user(exchange); }
+struct identity *api_identity(const struct http_exchange *exchange)
+{
+    return http_user(exchange);
+}
 
-static void release_identity(void *identity) { identity_release(identity); }
+static void release_identity(void *identity)
+{
+    identity_release(identity);
+}
 
 /* "name=value; name=value" */
 static struct str cookie(const struct http_request *request, const char *name)
@@ -34,7 +48,8 @@ static bool decode_base64(struct str text, char *out, size_t out_bytes, size_t *
     *size = 0;
     while (text.size && text.at[text.size - 1] == '=') text.size--;
     for (size_t i = 0; i < text.size; i++) {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        static const char digits[] =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const char *at = text.at[i] ? strchr(digits, text.at[i]) : NULL;
         if (!at) return false;
         bits = bits << 6 | (uint32_t)(at - digits);
@@ -51,7 +66,6 @@ struct login {
     struct access_login op; /* first */
     struct http_exchange *exchange;
     struct service *service;
-    const struct http_route *route; /* NULL: the login call itself */
 };
 
 static void refuse(struct http_exchange *exchange, const char *text)
@@ -62,7 +76,7 @@ static void refuse(struct http_exchange *exchange, const char *text)
     http_reply_error(exchange, ERR_UNAUTHENTICATED, &why);
 }
 
-/* A password in the request (Basic): checked on a worker, then the handler goes on. */
+/* A password in the request (Basic): checked on a worker, then the exchange goes on. */
 static void on_basic(struct completion *c)
 {
     struct login *login = (struct login *)c;
@@ -71,13 +85,13 @@ static void on_basic(struct completion *c)
         refuse(exchange, "user or password is wrong");
     } else {
         http_set_user(exchange, login->op.identity, release_identity);
-        login->route->handle(exchange, login->service);
+        http_resume(exchange);
     }
     mem_free(login);
 }
 
-static bool start_login(struct http_exchange *exchange, struct service *service, struct str user, struct str password,
-                        void (*done)(struct completion *), const struct http_route *route)
+static bool start_login(struct http_exchange *exchange, struct service *service, struct str user,
+                        struct str password, void (*done)(struct completion *))
 {
     struct login *login = mem_alloc_zero(1, sizeof *login);
     if (!login || !str_copy(login->op.user, sizeof login->op.user, user) ||
@@ -87,14 +101,12 @@ static bool start_login(struct http_exchange *exchange, struct service *service,
     }
     login->exchange = exchange;
     login->service = service;
-    login->route = route;
     completion_init(&login->op.completion, service->context->main, done);
     access_login(service->access, &login->op);
     return true;
 }
 
-static bool guard_basic(struct http_exchange *exchange, const struct http_route *route, struct service *service,
-                        struct str encoded)
+static bool guard_basic(struct http_exchange *exchange, struct service *service, struct str encoded)
 {
     char plain[384];
     size_t size;
@@ -104,13 +116,15 @@ static bool guard_basic(struct http_exchange *exchange, const struct http_route 
         refuse(exchange, "the Authorization header is malformed");
         return false;
     }
-    struct str user = {plain, (size_t)(colon - plain)}, password = {colon + 1, size - user.size - 1};
+    struct str user = {plain, (size_t)(colon - plain)},
+               password = {colon + 1, size - user.size - 1};
     struct identity *by_token = access_token_find(service->access, password);
     if (by_token) {
         http_set_user(exchange, by_token, release_identity);
         return true;
     }
-    if (!start_login(exchange, service, user, password, on_basic, route)) refuse(exchange, "user or password is wrong");
+    if (!start_login(exchange, service, user, password, on_basic))
+        refuse(exchange, "user or password is wrong");
     return false;
 }
 
@@ -123,7 +137,8 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
     if (route->flags & API_NO_LOGIN) return true;
     struct str authorization = http_header(request, "authorization"), token = {0};
     if (authorization.size > 6 && str_is_nocase((struct str){authorization.at, 6}, "basic "))
-        return guard_basic(exchange, route, service, str_trim((struct str){authorization.at + 6, authorization.size - 6}));
+        return guard_basic(exchange, service,
+                           str_trim((struct str){authorization.at + 6, authorization.size - 6}));
     if (authorization.size > 7 && str_is_nocase((struct str){authorization.at, 7}, "bearer "))
         token = str_trim((struct str){authorization.at + 7, authorization.size - 7});
     else if (authorization.size > 6 && str_is_nocase((struct str){authorization.at, 6}, "token "))
@@ -132,18 +147,20 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
         token = cookie(request, "millrace");
     struct identity *identity = token.size ? access_token_find(service->access, token) : NULL;
     if (!identity) {
-        refuse(exchange, token.size ? "the token is unknown or has run out" : "log in first: POST /v1/login, or send a token");
+        refuse(exchange, token.size ? "the token is unknown or has run out"
+                                    : "log in first: POST /v1/login, or send a token");
         return false;
     }
     http_set_user(exchange, identity, release_identity);
     return true;
 }
 
-static void set_cookie(struct http_exchange *exchange, const char *token, bool is_tls, int64_t seconds)
+static void set_cookie(struct http_exchange *exchange, const char *token, bool is_tls,
+                       int64_t seconds)
 {
     char text[256];
-    snprintf(text, sizeof text, "millrace=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s", token,
-             (long long)seconds, is_tls ? "; Secure" : "");
+    snprintf(text, sizeof text, "millrace=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s",
+             token, (long long)seconds, is_tls ? "; Secure" : "");
     http_add_header(exchange, "Set-Cookie", text);
 }
 
@@ -154,7 +171,15 @@ static void on_login(struct completion *c)
     struct service *service = login->service;
     char token[80];
     enum err err = c->err;
-    if (!err) err = access_token_make(service->access, login->op.identity, SESSION_HOURS * 3600 * TIME_NS_PER_S, token);
+    struct audit_entry entry = {.user = str_of(login->op.user),
+                                .verb = STR("login"),
+                                .path = str_of(http_request_of(exchange)->peer),
+                                .outcome = err ? STR("refused") : STR("ok")};
+    if (audit_append(service->audit, &entry))
+        diag(service->context, DIAG_ERROR, "api", "the audit log takes no lines");
+    if (!err)
+        err = access_token_make(service->access, login->op.identity,
+                                SESSION_HOURS * 3600 * TIME_NS_PER_S, token);
     if (err) {
         http_reply_error(exchange, err, &c->why);
     } else {
@@ -183,7 +208,7 @@ static void handle_login(struct http_exchange *exchange, void *arg)
         err = why_set(&why, ERR_INVALID, "send {\"user\":…,\"password\":…}");
     if (err)
         http_reply_error(exchange, err, &why);
-    else if (!start_login(exchange, service, user, password, on_login, NULL))
+    else if (!start_login(exchange, service, user, password, on_login))
         refuse(exchange, "user or password is wrong");
 }
 
@@ -202,7 +227,8 @@ static void handle_about(struct http_exchange *exchange, void *arg)
 {
     struct service *service = arg;
     struct buf out = BUF_EMPTY;
-    buf_add_text(&out, "{\"version\":\"" MILLRACE_VERSION "\",\"tier\":\"edge\",\"node\":{\"name\":");
+    buf_add_text(&out,
+                 "{\"version\":\"" MILLRACE_VERSION "\",\"tier\":\"edge\",\"node\":{\"name\":");
     buf_add_json(&out, service->node_name);
     buf_add_text(&out, ",\"path\":");
     buf_add_json(&out, service->node_path);
@@ -221,10 +247,18 @@ static void handle_healthz(struct http_exchange *exchange, void *arg)
     http_reply(exchange, 200, "text/plain", STR("ok\n"));
 }
 
+static void handle_ping(struct http_exchange *exchange, void *arg)
+{
+    (void)arg;
+    http_add_header(exchange, "X-Influxdb-Version", "1.8-millrace-" MILLRACE_VERSION);
+    http_reply(exchange, 204, NULL, STR(""));
+}
+
 static void handle_readyz(struct http_exchange *exchange, void *arg)
 {
     struct service *service = arg;
-    http_reply(exchange, service->ready ? 200 : 503, "text/plain", service->ready ? STR("ok\n") : STR("starting\n"));
+    http_reply(exchange, service->ready ? 200 : 503, "text/plain",
+               service->ready ? STR("ok\n") : STR("starting\n"));
 }
 
 /* Prometheus text format 0.0.4. */
@@ -250,37 +284,59 @@ static void handle_asset(struct http_exchange *exchange, void *arg)
     (void)arg;
     const struct http_request *request = http_request_of(exchange);
     char path[256], etag[40];
-    const struct asset *asset = str_copy(path, sizeof path, request->path) ? asset_find(path) : NULL;
+    const struct asset *asset =
+        str_copy(path, sizeof path, request->path) ? asset_find(path) : NULL;
     if (!asset) {
         struct why why = WHY_NONE;
-        why_set(&why, ERR_NOT_FOUND, "there is nothing at %.*s", (int)request->path.size, request->path.at);
+        why_set(&why, ERR_NOT_FOUND, "there is nothing at %.*s", (int)request->path.size,
+                request->path.at);
         http_reply_error(exchange, ERR_NOT_FOUND, &why);
         return;
     }
     snprintf(etag, sizeof etag, "\"%s\"", asset->etag);
     http_add_header(exchange, "ETag", etag);
     http_add_header(exchange, "Cache-Control", "no-cache");
-    http_add_header(exchange, "Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'");
+    http_add_header(exchange, "Content-Security-Policy",
+                    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'");
     if (str_is(http_header(request, "if-none-match"), etag)) {
         http_reply(exchange, 304, NULL, STR(""));
         return;
     }
     http_add_header(exchange, "Content-Encoding", "gzip");
-    http_reply(exchange, 200, asset->content_type, (struct str){(const char *)asset->gzip, asset->gzip_size_bytes});
+    http_reply(exchange, 200, asset->content_type,
+               (struct str){(const char *)asset->gzip, asset->gzip_size_bytes});
 }
 
 const struct http_route api_routes[] = {
     {"GET", "/healthz", handle_healthz, 0, API_NO_LOGIN, "200 while the program runs"},
     {"GET", "/readyz", handle_readyz, 0, API_NO_LOGIN, "200 when everything has started"},
-    {"POST", "/v1/login", handle_login, BODY_SMALL, API_NO_LOGIN, "user and password for a token and a cookie"},
+    {"POST", "/v1/login", handle_login, BODY_SMALL, API_NO_LOGIN,
+     "user and password for a token and a cookie"},
     {"POST", "/v1/logout", handle_logout, BODY_SMALL, API_NO_LOGIN, "drops the cookie's session"},
     {"GET", "/v1/about", handle_about, 0, 0, "version, node, who is logged in"},
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
+    {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0,
+     "stores rows in InfluxDB's line protocol"},
+    {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
+    {"GET", "/v1/live", api_live, 0, 0,
+     "WebSocket: rows as they come, of chosen devices and columns"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},
     {"GET", "/apis/millrace.io/v1/namespaces/{}/devices/{}/read", api_device_read, 0, 0,
      "reads a device's points now"},
+    {"*", "/apis/millrace.io/v1/namespaces/{}/{}", resources_collection, BODY_DOCUMENT, 0,
+     "lists, watches or creates resources of a namespace"},
+    {"*", "/apis/millrace.io/v1/namespaces/{}/{}/{}", resources_object, BODY_DOCUMENT, 0,
+     "gets, replaces, patches or deletes a resource"},
+    {"GET", "/apis/millrace.io/v1/{}", resources_all, 0, 0,
+     "lists or watches resources of all namespaces"},
+    {"GET", "/apis/millrace.io/v1", resources_group_version, 0, 0, "the resource types"},
+    {"GET", "/apis/millrace.io", resources_group, 0, 0, "the API group"},
+    {"GET", "/apis", resources_apis, 0, 0, "the API groups"},
+    {"GET", "/api", resources_api, 0, 0, "the core API's versions: none"},
+    {"GET", "/version", resources_version, 0, 0, "the version as Kubernetes clients expect it"},
+    {"GET", "/openapi/v2", resources_openapi, 0, 0, "the resource types' schema"},
     {"GET", "/", handle_asset, 0, API_NO_LOGIN, "the console"},
     {"GET", "/{}", handle_asset, 0, API_NO_LOGIN, "the console's files"},
     {0},

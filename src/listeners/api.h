@@ -13,8 +13,8 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
 struct identity *api_identity(const struct http_exchange *exchange);
 
 /* Handlers in their own files; `arg` = the service. */
-void api_sql(struct http_exchange *exchange, void *arg);           /* sql_http.c */
-void api_device_write(struct http_exchange *exchange, void *arg);  /* point_http.c */
+void api_sql(struct http_exchange *exchange, void *arg);          /* sql_http.c */
+void api_device_write(struct http_exchange *exchange, void *arg); /* point_http.c */
 void api_device_read(struct http_exchange *exchange, void *arg);
 
 #endif

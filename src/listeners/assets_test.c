@@ -1,4 +1,5 @@
-/* assets_test.c - claims about the console's files in the program. Each was seen to fail with its cause taken out. */
+/* assets_test.c - claims about the console's files in the program. Each was seen to fail with its
+ * cause taken out. */
 #include "listeners/assets.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +7,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { PAGE_GZIP_BYTES_MAX = 60 * 1024, GZIP_HEADER_BYTES = 10, GZIP_TRAILER_BYTES = 8, ETAG_DIGITS = 16 };
+enum {
+    PAGE_GZIP_BYTES_MAX = 60 * 1024,
+    GZIP_HEADER_BYTES = 10,
+    GZIP_TRAILER_BYTES = 8,
+    ETAG_DIGITS = 16
+};
 
 static void the_root_is_the_index_page(void **state)
 {
@@ -30,11 +36,15 @@ static void script_and_style_are_there_with_their_types(void **state)
 static void only_exact_paths_are_found(void **state)
 {
     (void)state;
-    static const char *const absent[] = {"", "app.js", "/app", "/app.js/", "/APP.JS", "//app.js", "/../app.js", "/app.js?x", "/v1/about"};
-    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) assert_null(asset_find(absent[i]));
+    static const char *const absent[] = {"",           "app.js",    "/app",
+                                         "/app.js/",   "/APP.JS",   "//app.js",
+                                         "/../app.js", "/app.js?x", "/v1/about"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+        assert_null(asset_find(absent[i]));
 }
 
-/* RFC 1952 section 2.3: magic, deflate, no flags, and mtime 0, without which a build would differ from the next. */
+/* RFC 1952 section 2.3: magic, deflate, no flags, and mtime 0, without which a build would differ
+ * from the next. */
 static void every_file_is_gzip_without_a_time_stamp(void **state)
 {
     (void)state;
@@ -53,7 +63,8 @@ static void all_files_together_stay_within_the_page_budget(void **state)
 {
     (void)state;
     size_t total_bytes = 0;
-    for (size_t i = 0; i < console_asset_count; i++) total_bytes += console_assets[i].gzip_size_bytes;
+    for (size_t i = 0; i < console_asset_count; i++)
+        total_bytes += console_assets[i].gzip_size_bytes;
     assert_in_range(total_bytes, 1, PAGE_GZIP_BYTES_MAX);
 }
 

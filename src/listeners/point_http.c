@@ -42,8 +42,10 @@ static enum err read_write(struct point_write *w, struct http_exchange *exchange
     const struct doc *value = doc_get(doc, "value");
     w->op.point = doc_text(doc_get(doc, "point"));
     struct str reason = doc_text(doc_get(doc, "reason"));
-    if (!w->op.point.size || !value || value->kind > DOC_STRING || value->kind == DOC_NULL || !str_trim(reason).size)
-        return why_set(why, ERR_INVALID, "send {\"point\":…,\"value\":…,\"reason\":…}; a reason is required");
+    if (!w->op.point.size || !value || value->kind > DOC_STRING || value->kind == DOC_NULL ||
+        !str_trim(reason).size)
+        return why_set(why, ERR_INVALID,
+                       "send {\"point\":…,\"value\":…,\"reason\":…}; a reason is required");
     if (value->kind == DOC_BOOL)
         w->op.value = value->b ? STR("true") : STR("false");
     else
@@ -53,7 +55,8 @@ static enum err read_write(struct point_write *w, struct http_exchange *exchange
     w->op.ns = request->params[0];
     w->op.device = request->params[1];
     if (!w->op.reason) return ERR_NO_MEMORY;
-    return access_check(api_identity(exchange), VERB_WRITE_POINT, "Device", w->op.ns, w->op.device, why);
+    return access_check(api_identity(exchange), VERB_WRITE_POINT, "Device", w->op.ns, w->op.device,
+                        why);
 }
 
 void api_device_write(struct http_exchange *exchange, void *arg)
@@ -119,8 +122,8 @@ void api_device_read(struct http_exchange *exchange, void *arg)
     const struct http_request *request = http_request_of(exchange);
     struct why why = WHY_NONE;
     struct point_read *r = mem_alloc_zero(1, sizeof *r);
-    enum err err = r ? access_check(api_identity(exchange), VERB_GET, "Device", request->params[0], request->params[1],
-                                    &why)
+    enum err err = r ? access_check(api_identity(exchange), VERB_GET, "Device", request->params[0],
+                                    request->params[1], &why)
                      : ERR_NO_MEMORY;
     if (err) {
         http_reply_error(exchange, err, &why);

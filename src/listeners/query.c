@@ -8,7 +8,9 @@
 
 static void add_time(struct query *q, struct buf *out, int64_t ns, bool quoted)
 {
-    static const int64_t units[] = {[QUERY_TIME_NS] = 1, [QUERY_TIME_US] = 1000, [QUERY_TIME_MS] = 1000000,
+    static const int64_t units[] = {[QUERY_TIME_NS] = 1,
+                                    [QUERY_TIME_US] = 1000,
+                                    [QUERY_TIME_MS] = 1000000,
                                     [QUERY_TIME_S] = 1000000000};
     struct value v = {.type = TYPE_TIMESTAMP, .i = ns};
     if (q->time_format != QUERY_TIME_RFC3339)
@@ -76,7 +78,8 @@ static void ndjson_row(struct query *q, struct buf *out, const struct value *val
 static void add_csv(struct buf *out, struct str text)
 {
     bool quote = false;
-    for (size_t i = 0; i < text.size && !quote; i++) quote = strchr(",\"\r\n", text.at[i]) && text.at[i];
+    for (size_t i = 0; i < text.size && !quote; i++)
+        quote = strchr(",\"\r\n", text.at[i]) && text.at[i];
     if (quote) buf_add_char(out, '"');
     for (size_t i = 0; i < text.size; i++) {
         if (text.at[i] == '"') buf_add_char(out, '"');
@@ -124,7 +127,8 @@ const struct query_format *query_format_of(struct str accept)
         for (size_t i = 0; i < kind.size; i++)
             if (kind.at[i] == ';') kind.size = i;
         if (str_is(kind, "csv") || str_is(kind, "text/csv")) return &query_formats[1];
-        if (str_is(kind, "ndjson") || str_is(kind, "application/x-ndjson")) return &query_formats[2];
+        if (str_is(kind, "ndjson") || str_is(kind, "application/x-ndjson"))
+            return &query_formats[2];
     }
     return &query_formats[0];
 }
@@ -144,7 +148,8 @@ static enum err write_rows(void *context, const struct vector *columns, size_t c
         q->rows++;
     }
     if (!buf_failed(&q->answer)) return ERR_OK;
-    return why_set(why, ERR_LIMIT, "the answer is larger than %d MiB: use LIMIT, or a narrower WHERE",
+    return why_set(why, ERR_LIMIT,
+                   "the answer is larger than %d MiB: use LIMIT, or a narrower WHERE",
                    QUERY_ANSWER_BYTES_MAX >> 20);
 }
 
@@ -155,12 +160,13 @@ static enum err check_rights(struct query *q, struct why *why)
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
     for (size_t i = 0; i < count; i++) {
-        enum access_verb need = !accesses[i].writes ? VERB_QUERY
-                                : !ddl              ? VERB_INGEST
+        enum access_verb need = !accesses[i].writes        ? VERB_QUERY
+                                : !ddl                     ? VERB_INGEST
                                 : verb == SQL_CREATE_TABLE ? VERB_CREATE
                                 : verb == SQL_DROP_TABLE   ? VERB_DELETE
                                                            : VERB_UPDATE;
-        enum err err = access_check(q->identity, need, "Table", q->ns, str_of(accesses[i].table), why);
+        enum err err =
+            access_check(q->identity, need, "Table", q->ns, str_of(accesses[i].table), why);
         if (err) return err;
     }
     return ERR_OK;
@@ -206,7 +212,8 @@ static enum err run_statement(struct query *q, struct why *why)
     if (q->verb == SQL_INSERT) return sql_insert_batch(q->statement, &q->append.batch, why);
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
-        return why_set(why, ERR_LIMIT, "the statement has %zu result columns; %d are allowed: name those needed",
+        return why_set(why, ERR_LIMIT,
+                       "the statement has %zu result columns; %d are allowed: name those needed",
                        q->column_count, SCHEMA_COLUMNS_MAX / 4);
     if (q->format->begin) q->format->begin(q, &q->answer);
     struct sql_sink sink = {write_rows, q};

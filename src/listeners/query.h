@@ -1,8 +1,9 @@
 /* query.h - one statement from any listener: to a worker and back.
  *
- * Main loop: query_start takes the snapshot of the system tables and hands over → worker: parse, bind, check rights,
- * run; rows go through the format's writer into the answer → main loop: what changes something is carried out (a batch
- * to the log, a table's definition), then `completion.done`. */
+ * Main loop: query_start takes the snapshot of the system tables and hands over → worker: parse,
+ * bind, check rights, run; rows go through the format's writer into the answer → main loop: what
+ * changes something is carried out (a batch to the log, a table's definition), then
+ * `completion.done`. */
 #ifndef LISTENERS_QUERY_H
 #define LISTENERS_QUERY_H
 
@@ -11,34 +12,45 @@
 
 struct query;
 
-enum query_time_format { QUERY_TIME_RFC3339, QUERY_TIME_NS, QUERY_TIME_US, QUERY_TIME_MS, QUERY_TIME_S };
+enum query_time_format {
+    QUERY_TIME_RFC3339,
+    QUERY_TIME_NS,
+    QUERY_TIME_US,
+    QUERY_TIME_MS,
+    QUERY_TIME_S
+};
 
 struct query_format {
-    const char *name;         /* "json", "csv", "ndjson" */
+    const char *name; /* "json", "csv", "ndjson" */
     const char *content_type;
     void (*begin)(struct query *query, struct buf *out);
     void (*row)(struct query *query, struct buf *out, const struct value *values, size_t count);
     void (*end)(struct query *query, struct buf *out);
 };
 extern const struct query_format query_formats[]; /* ended by a NULL name */
-const struct query_format *query_format_of(struct str accept_or_name); /* never NULL: JSON by default */
+const struct query_format *query_format_of(
+    struct str accept_or_name); /* never NULL: JSON by default */
 
-enum { QUERY_PARAMS_MAX = 64, QUERY_TEXT_BYTES_MAX = 1024 * 1024, QUERY_ANSWER_BYTES_MAX = 64 * 1024 * 1024 };
+enum {
+    QUERY_PARAMS_MAX = 64,
+    QUERY_TEXT_BYTES_MAX = 1024 * 1024,
+    QUERY_ANSWER_BYTES_MAX = 64 * 1024 * 1024
+};
 
 struct query {
     struct completion completion; /* first; home = main loop */
     /* Set by the caller. */
     struct service *service;
-    struct identity *identity;    /* borrowed until done */
-    struct str text, ns;          /* borrowed until done */
+    struct identity *identity; /* borrowed until done */
+    struct str text, ns;       /* borrowed until done */
     size_t param_count;
     struct value params[QUERY_PARAMS_MAX];
     const struct query_format *format;
     enum query_time_format time_format;
     /* The answer. */
-    struct buf answer;            /* whole text in the format; the caller frees with query_free */
+    struct buf answer; /* whole text in the format; the caller frees with query_free */
     enum sql_verb verb;
-    uint64_t rows;                /* out, or inserted */
+    uint64_t rows; /* out, or inserted */
     struct sql_stats stats;
     int64_t run_ns;
     /* The module's own. */
@@ -56,6 +68,7 @@ struct query {
 };
 
 void query_start(struct query *query);
-void query_free(struct query *query); /* the answer and what is left of the statement; not the struct */
+void query_free(
+    struct query *query); /* the answer and what is left of the statement; not the struct */
 
 #endif

@@ -37,12 +37,15 @@ static enum err read_param(const struct doc *doc, struct value *value, struct wh
     case DOC_STRING: *value = (struct value){.type = TYPE_TEXT, .s = doc->text}; return ERR_OK;
     case DOC_NUMBER: break;
     case DOC_LIST:
-    case DOC_MAP: return why_set(why, ERR_INVALID, "params: only null, true, false, numbers and texts");
+    case DOC_MAP:
+        return why_set(why, ERR_INVALID, "params: only null, true, false, numbers and texts");
     }
     *value = (struct value){.type = TYPE_BIGINT};
     if (num_parse_i64(doc->text, &value->i)) return ERR_OK;
     value->type = TYPE_DOUBLE;
-    return num_parse_double(doc->text, &value->d) ? ERR_OK : why_set(why, ERR_INVALID, "params: not a number");
+    return num_parse_double(doc->text, &value->d)
+               ? ERR_OK
+               : why_set(why, ERR_INVALID, "params: not a number");
 }
 
 static enum err read_json(struct query *q, struct str body, struct arena *arena, struct why *why)
@@ -52,18 +55,23 @@ static enum err read_json(struct query *q, struct str body, struct arena *arena,
     if (err) return err;
     q->text = doc_text(doc_get(doc, "query"));
     const struct doc *params = doc_get(doc, "params");
-    if (params && params->kind != DOC_LIST) return why_set(why, ERR_INVALID, "params must be a list");
+    if (params && params->kind != DOC_LIST)
+        return why_set(why, ERR_INVALID, "params must be a list");
     if (params && params->count > QUERY_PARAMS_MAX)
         return why_set(why, ERR_LIMIT, "more than %d params", QUERY_PARAMS_MAX);
     for (size_t i = 0; params && i < params->count; i++)
-        if ((err = read_param(params->items[i].value, &q->params[q->param_count++], why))) return err;
+        if ((err = read_param(params->items[i].value, &q->params[q->param_count++], why)))
+            return err;
     return ERR_OK;
 }
 
 static enum err read_options(struct http_exchange *exchange, struct query *q, struct why *why)
 {
-    static const char *const formats[] = {[QUERY_TIME_RFC3339] = "rfc3339", [QUERY_TIME_NS] = "ns",
-                                          [QUERY_TIME_US] = "us", [QUERY_TIME_MS] = "ms", [QUERY_TIME_S] = "s"};
+    static const char *const formats[] = {[QUERY_TIME_RFC3339] = "rfc3339",
+                                          [QUERY_TIME_NS] = "ns",
+                                          [QUERY_TIME_US] = "us",
+                                          [QUERY_TIME_MS] = "ms",
+                                          [QUERY_TIME_S] = "s"};
     struct str text;
     q->ns = STR("default");
     if (http_query(exchange, "ns", &text)) q->ns = text;
@@ -75,7 +83,8 @@ static enum err read_options(struct http_exchange *exchange, struct query *q, st
         q->time_format = (enum query_time_format)i;
         return ERR_OK;
     }
-    return why_set(why, ERR_INVALID, "time=%.*s: must be rfc3339, ns, us, ms or s", (int)text.size, text.at);
+    return why_set(why, ERR_INVALID, "time=%.*s: must be rfc3339, ns, us, ms or s", (int)text.size,
+                   text.at);
 }
 
 void api_sql(struct http_exchange *exchange, void *arg)
@@ -94,7 +103,8 @@ void api_sql(struct http_exchange *exchange, void *arg)
         bool json = body.size && body.at[0] == '{';
         if (!err && json) err = read_json(&r->query, body, http_arena(exchange), &why);
         if (!err && !r->query.text.size)
-            err = why_set(&why, ERR_INVALID, "send a statement: as text, or as {\"query\":…,\"params\":[…]}");
+            err = why_set(&why, ERR_INVALID,
+                          "send a statement: as text, or as {\"query\":…,\"params\":[…]}");
     }
     if (err) {
         http_reply_error(exchange, err, &why);

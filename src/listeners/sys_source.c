@@ -1,7 +1,7 @@
 /* sys_source.c - see sys_source.h.
  *
- * One table lists the system tables: their columns and the function that writes row n. Rows are made in chunks on
- * demand, so a large system table costs no more memory than a chunk. */
+ * One table lists the system tables: their columns and the function that writes row n. Rows are
+ * made in chunks on demand, so a large system table costs no more memory than a chunk. */
 #include "listeners/sys_source.h"
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ struct sys_snapshot {
 struct row_out {
     struct vector *columns; /* all columns of the table */
     uint32_t row;
-    size_t at;              /* next column */
+    size_t at; /* next column */
     struct arena *arena;
     bool no_memory;
 };
@@ -33,14 +33,20 @@ static void put(struct row_out *out, struct value value)
     out->columns[out->at++].count = out->row + 1;
 }
 
-static void put_null(struct row_out *out) { put(out, (struct value){.is_null = true}); }
+static void put_null(struct row_out *out)
+{
+    put(out, (struct value){.is_null = true});
+}
 
 static void put_text(struct row_out *out, struct str text)
 {
     put(out, (struct value){.type = TYPE_TEXT, .s = text.at ? text : (struct str){"", 0}});
 }
 
-static void put_int(struct row_out *out, int64_t v) { put(out, (struct value){.type = TYPE_BIGINT, .i = v}); }
+static void put_int(struct row_out *out, int64_t v)
+{
+    put(out, (struct value){.type = TYPE_BIGINT, .i = v});
+}
 
 static void put_count(struct row_out *out, uint64_t v)
 {
@@ -72,7 +78,10 @@ static void put_copy(struct row_out *out, const char *text)
 
 /* ---- sys.points ---- */
 
-static size_t count_points(const struct sys_snapshot *s) { return s->collect ? s->collect->point_count : 0; }
+static size_t count_points(const struct sys_snapshot *s)
+{
+    return s->collect ? s->collect->point_count : 0;
+}
 
 static double number_of(const struct value *v)
 {
@@ -115,7 +124,9 @@ static void write_point(const struct sys_snapshot *s, size_t n, struct row_out *
     put_text(out, p->connection);
     put_value_text(out, &p->value);
     put_double(out, number_of(&p->value));
-    put_copy(out, quality_name(p->time_ns ? p->value.quality : (uint32_t)QualityBadWaitingForInitialData, scratch));
+    put_copy(out,
+             quality_name(p->time_ns ? p->value.quality : (uint32_t)QualityBadWaitingForInitialData,
+                          scratch));
     put_time(out, p->time_ns);
     put_double(out, p->min);
     put_double(out, p->max);
@@ -161,7 +172,10 @@ static void write_connection(const struct sys_snapshot *s, size_t n, struct row_
 
 /* ---- sys.devices: the series catalogue ---- */
 
-static size_t count_devices(const struct sys_snapshot *s) { return store_series_count(s->service->store); }
+static size_t count_devices(const struct sys_snapshot *s)
+{
+    return store_series_count(s->service->store);
+}
 
 static void write_device(const struct sys_snapshot *s, size_t n, struct row_out *out)
 {
@@ -254,33 +268,49 @@ struct sys_table {
 };
 
 static const struct sys_column point_columns[] = {
-    {"namespace", TYPE_TEXT, ""}, {"device", TYPE_TEXT, ""},     {"name", TYPE_TEXT, ""},
-    {"table", TYPE_TEXT, ""},     {"point", TYPE_TEXT, ""},      {"type", TYPE_TEXT, ""},
-    {"unit", TYPE_TEXT, ""},      {"address", TYPE_TEXT, ""},    {"access", TYPE_TEXT, ""},
-    {"connection", TYPE_TEXT, ""}, {"value", TYPE_TEXT, ""},     {"number", TYPE_DOUBLE, ""},
-    {"quality", TYPE_TEXT, ""},   {"time", TYPE_TIMESTAMP, ""},  {"min", TYPE_DOUBLE, ""},
-    {"max", TYPE_DOUBLE, ""},     {"description", TYPE_TEXT, ""}, {0},
+    {"namespace", TYPE_TEXT, ""},  {"device", TYPE_TEXT, ""},      {"name", TYPE_TEXT, ""},
+    {"table", TYPE_TEXT, ""},      {"point", TYPE_TEXT, ""},       {"type", TYPE_TEXT, ""},
+    {"unit", TYPE_TEXT, ""},       {"address", TYPE_TEXT, ""},     {"access", TYPE_TEXT, ""},
+    {"connection", TYPE_TEXT, ""}, {"value", TYPE_TEXT, ""},       {"number", TYPE_DOUBLE, ""},
+    {"quality", TYPE_TEXT, ""},    {"time", TYPE_TIMESTAMP, ""},   {"min", TYPE_DOUBLE, ""},
+    {"max", TYPE_DOUBLE, ""},      {"description", TYPE_TEXT, ""}, {0},
 };
 static const struct sys_column connection_columns[] = {
-    {"namespace", TYPE_TEXT, ""},       {"name", TYPE_TEXT, ""},
-    {"driver", TYPE_TEXT, ""},          {"endpoint", TYPE_TEXT, ""},
-    {"state", TYPE_TEXT, ""},           {"rtt_ms", TYPE_DOUBLE, "ms"},
-    {"requests", TYPE_BIGINT, ""},      {"errors", TYPE_BIGINT, ""},
-    {"timeouts", TYPE_BIGINT, ""},      {"bytes_in", TYPE_BIGINT, "B"},
-    {"bytes_out", TYPE_BIGINT, "B"},    {"cycles", TYPE_BIGINT, ""},
-    {"missed_cycles", TYPE_BIGINT, ""}, {"rows_refused", TYPE_BIGINT, ""},
-    {"last_error", TYPE_TEXT, ""},      {"last_error_frame", TYPE_TEXT, ""},
-    {"last_error_time", TYPE_TIMESTAMP, ""}, {0},
+    {"namespace", TYPE_TEXT, ""},
+    {"name", TYPE_TEXT, ""},
+    {"driver", TYPE_TEXT, ""},
+    {"endpoint", TYPE_TEXT, ""},
+    {"state", TYPE_TEXT, ""},
+    {"rtt_ms", TYPE_DOUBLE, "ms"},
+    {"requests", TYPE_BIGINT, ""},
+    {"errors", TYPE_BIGINT, ""},
+    {"timeouts", TYPE_BIGINT, ""},
+    {"bytes_in", TYPE_BIGINT, "B"},
+    {"bytes_out", TYPE_BIGINT, "B"},
+    {"cycles", TYPE_BIGINT, ""},
+    {"missed_cycles", TYPE_BIGINT, ""},
+    {"rows_refused", TYPE_BIGINT, ""},
+    {"last_error", TYPE_TEXT, ""},
+    {"last_error_frame", TYPE_TEXT, ""},
+    {"last_error_time", TYPE_TIMESTAMP, ""},
+    {0},
 };
 static const struct sys_column device_columns[] = {
-    {"id", TYPE_BIGINT, ""}, {"device", TYPE_TEXT, ""}, {"table_id", TYPE_BIGINT, ""}, {"labels", TYPE_TEXT, ""}, {0},
+    {"id", TYPE_BIGINT, ""},
+    {"device", TYPE_TEXT, ""},
+    {"table_id", TYPE_BIGINT, ""},
+    {"labels", TYPE_TEXT, ""},
+    {0},
 };
 static const struct sys_column metric_columns[] = {
-    {"name", TYPE_TEXT, ""}, {"value", TYPE_BIGINT, ""}, {"unit", TYPE_TEXT, ""}, {"kind", TYPE_TEXT, ""},
-    {"help", TYPE_TEXT, ""}, {0},
+    {"name", TYPE_TEXT, ""}, {"value", TYPE_BIGINT, ""}, {"unit", TYPE_TEXT, ""},
+    {"kind", TYPE_TEXT, ""}, {"help", TYPE_TEXT, ""},    {0},
 };
 static const struct sys_column error_columns[] = {
-    {"code", TYPE_TEXT, ""}, {"text", TYPE_TEXT, ""}, {"http_status", TYPE_BIGINT, ""}, {"sqlstate", TYPE_TEXT, ""},
+    {"code", TYPE_TEXT, ""},
+    {"text", TYPE_TEXT, ""},
+    {"http_status", TYPE_BIGINT, ""},
+    {"sqlstate", TYPE_TEXT, ""},
     {0},
 };
 
@@ -354,8 +384,8 @@ static enum err make_schema(const struct sys_table *table, struct schema **out)
     return err;
 }
 
-static enum err find_table(void *context, struct str ns, struct str schema, struct str name, struct arena *arena,
-                           struct sql_table *out, struct why *why)
+static enum err find_table(void *context, struct str ns, struct str schema, struct str name,
+                           struct arena *arena, struct sql_table *out, struct why *why)
 {
     (void)context;
     (void)ns;
@@ -376,8 +406,8 @@ static void close_table(void *context, struct sql_table *table)
     table->schema = NULL;
 }
 
-static enum err list_tables(void *context, struct str ns, struct arena *arena, struct sql_table_name **names,
-                            size_t *count)
+static enum err list_tables(void *context, struct str ns, struct arena *arena,
+                            struct sql_table_name **names, size_t *count)
 {
     (void)context;
     (void)ns;
@@ -400,8 +430,8 @@ struct sql_scan {
 };
 
 static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
-                          const struct sql_scan_request *request, struct budget *budget, struct sql_scan **out,
-                          struct why *why)
+                          const struct sql_scan_request *request, struct budget *budget,
+                          struct sql_scan **out, struct why *why)
 {
     (void)snapshot;
     (void)why;
@@ -431,9 +461,11 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
     arena_reset(&scan->arena);
     struct vector *all = arena_zero(&scan->arena, scan->column_count, sizeof *all);
     struct vector *wanted = arena_zero(&scan->arena, scan->request.column_count, sizeof *wanted);
-    if (!all || !wanted) return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
+    if (!all || !wanted)
+        return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
     for (size_t i = 0; i < scan->column_count; i++)
-        if (vector_make(&all[i], &scan->arena, scan->table->columns[i].type, SQL_CHUNK_ROWS, true, false))
+        if (vector_make(&all[i], &scan->arena, scan->table->columns[i].type, SQL_CHUNK_ROWS, true,
+                        false))
             return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
     struct row_out out = {.columns = all, .arena = &scan->arena};
     for (; out.row < SQL_CHUNK_ROWS && scan->at < scan->count; scan->at++, out.row++) {
@@ -441,8 +473,10 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
         scan->table->write(scan->snapshot, scan->at, &out);
         MUST(out.at == scan->column_count);
     }
-    if (out.no_memory) return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
-    for (size_t i = 0; i < scan->request.column_count; i++) wanted[i] = all[scan->request.columns[i] - 1];
+    if (out.no_memory)
+        return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
+    for (size_t i = 0; i < scan->request.column_count; i++)
+        wanted[i] = all[scan->request.columns[i] - 1];
     chunk->columns = wanted;
     chunk->row_count = out.row;
     scan->stats.rows += out.row;

@@ -1,7 +1,8 @@
 /* sys_source.h - the system tables (schema "sys") as a source of statements.
  *
- * What they show belongs to the main loop, a statement runs on a worker: so the loop takes a snapshot of the tables
- * that a statement may read before it is handed over (sys_snapshot_take), and the worker turns that into rows. */
+ * What they show belongs to the main loop, a statement runs on a worker: so the loop takes a
+ * snapshot of the tables that a statement may read before it is handed over (sys_snapshot_take),
+ * and the worker turns that into rows. */
 #ifndef LISTENERS_SYS_SOURCE_H
 #define LISTENERS_SYS_SOURCE_H
 
@@ -9,7 +10,8 @@
 
 struct sys_snapshot;
 
-/* Main loop. `text` is the statement: tables whose names do not occur in it are left out. NULL: no memory. */
+/* Main loop. `text` is the statement: tables whose names do not occur in it are left out. NULL: no
+ * memory. */
 struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text);
 /* Any task. NULL allowed. */
 void sys_snapshot_free(struct sys_snapshot *snapshot);

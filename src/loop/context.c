@@ -28,7 +28,8 @@ const struct diag_writer diag_to_stderr = {to_stderr, NULL};
 
 enum { DIAG_TEXT_BYTES = 1024 };
 
-void diag(struct context *context, enum diag_level level, const char *component, const char *format, ...)
+void diag(struct context *context, enum diag_level level, const char *component, const char *format,
+          ...)
 {
     if (level < context->diag_level || !context->diag.write) return;
     char text[DIAG_TEXT_BYTES], time[TIME_TEXT_BYTES];
@@ -42,7 +43,8 @@ void diag(struct context *context, enum diag_level level, const char *component,
     time_format(now - now % TIME_NS_PER_MS, time);
     struct buf line = BUF_EMPTY;
     if (context->diag_json) {
-        buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"component\":", time, level_names[level]);
+        buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"component\":", time,
+                   level_names[level]);
         buf_add_json(&line, str_of(component));
         buf_add_text(&line, ",\"text\":");
         buf_add_json(&line, str_of(text));

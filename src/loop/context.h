@@ -1,7 +1,7 @@
 /* context.h - what belongs to one node: its world, memory budget, loops, diagnostics and metrics.
  *
- * There are no global variables: three nodes can live in one process. Every module is given the context of the
- * node it works for. Thread: any, for what is declared here. */
+ * There are no global variables: three nodes can live in one process. Every module is given the
+ * context of the node it works for. Thread: any, for what is declared here. */
 #ifndef LOOP_CONTEXT_H
 #define LOOP_CONTEXT_H
 
@@ -35,10 +35,10 @@ enum { IO_LOOPS_MAX = 4 };
 
 struct context {
     struct os *os;
-    struct budget memory;        /* root: node.yaml `memory:` */
-    struct loop *main;           /* I/O loop 0 */
+    struct budget memory; /* root: node.yaml `memory:` */
+    struct loop *main;    /* I/O loop 0 */
     struct pool *workers;
-    enum diag_level diag_level;  /* lines below it are not written */
+    enum diag_level diag_level; /* lines below it are not written */
     bool diag_json;
     struct diag_writer diag;
     _Atomic uint64_t metrics[METRIC_COUNT];
@@ -58,13 +58,19 @@ static inline uint64_t metric_get(const struct context *context, enum metric met
                                 memory_order_relaxed);
 }
 
-static inline int64_t context_wall_ns(const struct context *c) { return c->os->ops->wall_ns(c->os); }
-static inline int64_t context_mono_ns(const struct context *c) { return c->os->ops->mono_ns(c->os); }
+static inline int64_t context_wall_ns(const struct context *c)
+{
+    return c->os->ops->wall_ns(c->os);
+}
+static inline int64_t context_mono_ns(const struct context *c)
+{
+    return c->os->ops->mono_ns(c->os);
+}
 
-/* Writes one diagnostic line: time, level, component, text (or one JSON object). Newlines in the text are made
- * spaces. `component` is the module or object, such as "collect". */
-void diag(struct context *context, enum diag_level level, const char *component, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+/* Writes one diagnostic line: time, level, component, text (or one JSON object). Newlines in the
+ * text are made spaces. `component` is the module or object, such as "collect". */
+void diag(struct context *context, enum diag_level level, const char *component, const char *format,
+          ...) __attribute__((format(printf, 4, 5)));
 
 /* Writes to stderr, whole lines. */
 extern const struct diag_writer diag_to_stderr;

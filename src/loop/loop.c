@@ -1,12 +1,15 @@
 /* loop.c - see loop.h.
  *
- * The queue is a stack that many push (compare and swap) and one takes whole and turns round: two instructions
- * of contention per job, no lock. Only the push onto an empty queue wakes the task: while the task has not yet
- * taken the jobs, later posters know that it will come. */
+ * The queue is a stack that many push (compare and swap) and one takes whole and turns round: two
+ * instructions of contention per job, no lock. Only the push onto an empty queue wakes the task:
+ * while the task has not yet taken the jobs, later posters know that it will come. */
 #include "loop/loop.h"
 #include <pthread.h>
 
-static void run(void *arg) { loop_run_jobs(arg); }
+static void run(void *arg)
+{
+    loop_run_jobs(arg);
+}
 
 static struct job *reverse(struct job *newest)
 {
@@ -22,7 +25,8 @@ static struct job *reverse(struct job *newest)
 
 void loop_run_jobs(struct loop *loop)
 {
-    struct job *job = reverse(atomic_exchange_explicit(&loop->incoming, NULL, memory_order_acquire));
+    struct job *job =
+        reverse(atomic_exchange_explicit(&loop->incoming, NULL, memory_order_acquire));
     if (!job) return;
     while (job) {
         struct job *next = job->next;
@@ -138,8 +142,8 @@ enum err pool_start(struct pool **out, struct os *os, unsigned worker_count, str
     for (unsigned i = 0; i < worker_count; i++) {
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
-        enum err err = os->ops->task_start(os, "worker", OS_TASK_BLOCKING | OS_TASK_LOW, work, worker,
-                                           &worker->task, why);
+        enum err err = os->ops->task_start(os, "worker", OS_TASK_BLOCKING | OS_TASK_LOW, work,
+                                           worker, &worker->task, why);
         if (err) {
             pool_stop(pool);
             return err;
@@ -161,8 +165,8 @@ void pool_post(struct pool *pool, struct job *job)
         pool->first = job;
     pool->last = job;
     pthread_mutex_unlock(&pool->lock);
-    /* Wake an idle worker; when all seem busy the first one, which may be about to sleep after its last look
-     * (a needless wake costs little). */
+    /* Wake an idle worker; when all seem busy the first one, which may be about to sleep after its
+     * last look (a needless wake costs little). */
     unsigned chosen = 0;
     for (unsigned i = pool->worker_count; i-- > 0;)
         if (atomic_load(&pool->workers[i].idle)) chosen = i;
@@ -172,7 +176,8 @@ void pool_post(struct pool *pool, struct job *job)
 void pool_stop(struct pool *pool)
 {
     if (!pool) return;
-    for (unsigned i = 0; i < pool->worker_count; i++) pool->os->ops->task_stop(pool->workers[i].task);
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        pool->os->ops->task_stop(pool->workers[i].task);
     MUST(pool->first == NULL);
     pthread_mutex_destroy(&pool->lock);
     mem_free(pool);

@@ -1,9 +1,9 @@
 /* loop.h - queue-driven tasks: how one part of the program asks another to do something.
  *
- * A `struct loop` is an os task with a queue of jobs. Whoever wants work done on the owner's task posts a job;
- * jobs of one poster run in the order posted. There is no other way to reach across tasks: no shared locks, no
- * waiting. A job is part of a larger object of the poster's (intrusive), so posting never allocates and never
- * fails. */
+ * A `struct loop` is an os task with a queue of jobs. Whoever wants work done on the owner's task
+ * posts a job; jobs of one poster run in the order posted. There is no other way to reach across
+ * tasks: no shared locks, no waiting. A job is part of a larger object of the poster's (intrusive),
+ * so posting never allocates and never fails. */
 #ifndef LOOP_LOOP_H
 #define LOOP_LOOP_H
 
@@ -13,8 +13,8 @@
 #include <stdbool.h>
 
 struct job {
-    struct job *next;               /* the queue's */
-    void (*run)(struct job *job);   /* on the loop's task; the job is free for reuse when it begins */
+    struct job *next;             /* the queue's */
+    void (*run)(struct job *job); /* on the loop's task; the job is free for reuse when it begins */
 };
 
 struct loop {
@@ -22,7 +22,8 @@ struct loop {
     struct os_task *task;
     _Atomic(struct job *) incoming; /* newest first; taken whole by the task */
     const char *name;
-    void (*after_jobs)(void *arg); /* optional: after each round of jobs, e.g. to flush what they gathered */
+    void (*after_jobs)(
+        void *arg); /* optional: after each round of jobs, e.g. to flush what they gathered */
     void *after_arg;
 };
 
@@ -52,17 +53,19 @@ static inline int64_t loop_wall_ns(const struct loop *loop)
 
 /* ---- one asynchronous operation ---- */
 
-/* A request whose answer comes later, perhaps from another task. The starter embeds it, sets `home` and `done`
- * and hands it over; whoever finishes calls completion_finish exactly once, from any task; `done` then runs on
- * `home`. There is no time-out in here: an operation that can hang has its own timer and finishes with TIMEOUT
- * itself, so that `done` always means that nobody holds the completion any more. */
+/* A request whose answer comes later, perhaps from another task. The starter embeds it, sets `home`
+ * and `done` and hands it over; whoever finishes calls completion_finish exactly once, from any
+ * task; `done` then runs on `home`. There is no time-out in here: an operation that can hang has
+ * its own timer and finishes with TIMEOUT itself, so that `done` always means that nobody holds the
+ * completion any more. */
 struct completion {
     struct job job; /* first */
     struct loop *home;
     void (*done)(struct completion *completion);
     enum err err;
     struct why why;
-    _Atomic bool cancelled; /* set by the starter; the worker may look at it and finish early (CANCELLED) */
+    _Atomic bool
+        cancelled; /* set by the starter; the worker may look at it and finish early (CANCELLED) */
 };
 
 void completion_init(struct completion *completion, struct loop *home,
@@ -80,17 +83,18 @@ void pool_stop(struct pool *pool); /* runs what was posted first */
 
 /* ---- a value shared by snapshots ---- */
 
-/* One slot that holds a reference-counted immutable object; readers on any task take a share of the current
- * one, a writer replaces it. */
+/* One slot that holds a reference-counted immutable object; readers on any task take a share of the
+ * current one, a writer replaces it. */
 struct cell {
     struct cell_lock *lock;
     void *object;
     void *(*share)(void *object);
     void (*release)(void *object);
 };
-enum err cell_init(struct cell *cell, void *first /* takes */, void *(*share)(void *), void (*release)(void *));
-void *cell_get(struct cell *cell);               /* gives a share */
-void cell_set(struct cell *cell, void *object);  /* takes; releases the old one */
+enum err cell_init(struct cell *cell, void *first /* takes */, void *(*share)(void *),
+                   void (*release)(void *));
+void *cell_get(struct cell *cell);              /* gives a share */
+void cell_set(struct cell *cell, void *object); /* takes; releases the old one */
 void cell_free(struct cell *cell);
 
 #endif

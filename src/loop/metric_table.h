@@ -1,6 +1,6 @@
-/* metric_table.h - the one list of metrics. X(symbol, name, kind, unit, help). From it come the enum, GET
- * /metrics and sys.metrics. Metrics with a label per object (a connection's errors…) live with their objects and
- * are shown by the system tables. */
+/* metric_table.h - the one list of metrics. X(symbol, name, kind, unit, help). From it come the
+ * enum, GET /metrics and sys.metrics. Metrics with a label per object (a connection's errors…) live
+ * with their objects and are shown by the system tables. */
 #ifndef LOOP_METRIC_TABLE_H
 #define LOOP_METRIC_TABLE_H
 

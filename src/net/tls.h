@@ -1,7 +1,8 @@
 /* tls.h - TLS 1.2/1.3 over any byte stream, by OpenSSL.
  *
- * A TLS stream has the same type as the stream below it (os_stream), so nothing above knows the difference. OpenSSL
- * works on memory only (sans I/O): bytes from the stream below go in, bytes for it come out. */
+ * A TLS stream has the same type as the stream below it (os_stream), so nothing above knows the
+ * difference. OpenSSL works on memory only (sans I/O): bytes from the stream below go in, bytes for
+ * it come out. */
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
@@ -9,30 +10,33 @@
 
 struct tls_config;
 
-/* A server's configuration from PEM texts; `ca` NULL = clients need no certificate, else they must show one signed by
- * it. Errors: TLS says which of the files and why. */
-enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem, struct tls_config **config,
-                           struct why *why);
-/* A client's: `ca` empty = the system's trust store; the host name is checked unless `pin_sha256` (32 bytes of the
- * certificate's SHA-256) is given. certificate and key may be empty. */
+/* A server's configuration from PEM texts; `ca` empty = clients need no certificate, else they must
+ * show one signed by it. Errors: TLS says which of the files and why. */
+enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
+                           struct tls_config **config, struct why *why);
+/* A client's: `ca` empty = the system's trust store; the host name is checked unless `pin_sha256`
+ * (32 bytes of the certificate's SHA-256) is given. certificate and key may be empty. */
 enum err tls_client_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
                            const uint8_t *pin_sha256, struct tls_config **config, struct why *why);
 void tls_config_release(struct tls_config *config);
 
-/* Makes a key (P-256) and a self-signed certificate for `common_name` and the alternative names (IP addresses and host
- * names), valid from `not_before_s` (Unix time) for `days`. */
+/* Makes a key (P-256) and a self-signed certificate for `common_name` and the alternative names (IP
+ * addresses and host names), valid from `not_before_s` (Unix time) for `days`. */
 enum err tls_make_self_signed(const char *common_name, const char *const *names, size_t name_count,
-                              int64_t not_before_s, unsigned days, struct buf *certificate_pem, struct buf *key_pem,
-                              struct why *why);
+                              int64_t not_before_s, unsigned days, struct buf *certificate_pem,
+                              struct buf *key_pem, struct why *why);
 /* "SHA256:AB:CD:…" of the first certificate in the PEM text. */
 bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes);
 
-/* Wraps a stream (takes it). Server side: after accept. The new stream's on_open comes when the handshake is done. The
- * handshake must finish within 10 s. */
-enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task, struct os_stream *below,
-                         struct os_stream **stream);
-/* Client side: `below` may still be connecting. */
-enum err tls_wrap_client(struct tls_config *config, struct os *os, struct os_task *task, const char *host,
+/* Wraps a stream (takes it; on failure, which is NO_MEMORY only, it is closed). Server side: after
+ * accept. The new stream's on_open comes when the handshake is done; until then write answers
+ * CLOSED. A handshake that fails or lasts longer than 10 s ends in on_closed with TLS or TIMEOUT
+ * and a text that says why. The configuration may be released before the stream is closed. The
+ * owner must be set before the loop turns. */
+enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task,
                          struct os_stream *below, struct os_stream **stream);
+/* Client side: `below` may still be connecting. */
+enum err tls_wrap_client(struct tls_config *config, struct os *os, struct os_task *task,
+                         const char *host, struct os_stream *below, struct os_stream **stream);
 
 #endif

@@ -21,26 +21,58 @@ struct raw_config {
 #define AT(member) offsetof(struct raw_config, member)
 
 static const struct field node_fields[] = {
-    {.name = "name", .type = FIELD_STRING, .offset = 0, .default_text = "edge", .flags = FIELD_NAME,
-     .help_en = "the node's name", .help_zh = "节点名称"},
-    {.name = "path", .type = FIELD_STRING, .offset = sizeof(struct str), .flags = FIELD_NAME,
-     .help_en = "prefix of its devices' paths; fixed at first start", .help_zh = "设备路径前缀；首次启动后固定"},
+    {.name = "name",
+     .type = FIELD_STRING,
+     .offset = 0,
+     .default_text = "edge",
+     .flags = FIELD_NAME,
+     .help_en = "the node's name",
+     .help_zh = "节点名称"},
+    {.name = "path",
+     .type = FIELD_STRING,
+     .offset = sizeof(struct str),
+     .flags = FIELD_NAME,
+     .help_en = "prefix of its devices' paths; fixed at first start",
+     .help_zh = "设备路径前缀；首次启动后固定"},
     {0},
 };
 
 #define LISTEN_AT(member) (AT(listen.member) - AT(listen))
 static const struct field listen_fields[] = {
-    {.name = "http", .type = FIELD_STRING, .offset = LISTEN_AT(http), .default_text = "off",
-     .help_en = "HTTP, HOST:PORT or off", .help_zh = "HTTP，主机:端口 或 off"},
-    {.name = "https", .type = FIELD_STRING, .offset = LISTEN_AT(https), .default_text = "off",
-     .help_en = "HTTPS, HOST:PORT or off", .help_zh = "HTTPS，主机:端口 或 off"},
-    {.name = "mqtt", .type = FIELD_STRING, .offset = LISTEN_AT(mqtt), .default_text = "off",
-     .help_en = "not in this version", .help_zh = "此版本尚未提供"},
-    {.name = "postgres", .type = FIELD_STRING, .offset = LISTEN_AT(postgres), .default_text = "off",
-     .help_en = "not in this version", .help_zh = "此版本尚未提供"},
-    {.name = "line", .type = FIELD_STRING, .offset = LISTEN_AT(line), .default_text = "off",
-     .help_en = "not in this version", .help_zh = "此版本尚未提供"},
-    {.name = "insecure", .type = FIELD_BOOL, .offset = LISTEN_AT(insecure), .default_text = "false",
+    {.name = "http",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(http),
+     .default_text = "off",
+     .help_en = "HTTP, HOST:PORT or off",
+     .help_zh = "HTTP，主机:端口 或 off"},
+    {.name = "https",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(https),
+     .default_text = "off",
+     .help_en = "HTTPS, HOST:PORT or off",
+     .help_zh = "HTTPS，主机:端口 或 off"},
+    {.name = "mqtt",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(mqtt),
+     .default_text = "off",
+     .help_en = "not in this version",
+     .help_zh = "此版本尚未提供"},
+    {.name = "postgres",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(postgres),
+     .default_text = "off",
+     .help_en = "not in this version",
+     .help_zh = "此版本尚未提供"},
+    {.name = "line",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(line),
+     .default_text = "off",
+     .help_en = "not in this version",
+     .help_zh = "此版本尚未提供"},
+    {.name = "insecure",
+     .type = FIELD_BOOL,
+     .offset = LISTEN_AT(insecure),
+     .default_text = "false",
      .help_en = "allows a listener without TLS on an address other hosts can reach",
      .help_zh = "允许在其他主机可达的地址上不加密监听"},
     {0},
@@ -48,35 +80,67 @@ static const struct field listen_fields[] = {
 
 #define TLS_AT(member) (AT(tls.member) - AT(tls))
 static const struct field tls_fields[] = {
-    {.name = "cert", .type = FIELD_STRING, .offset = TLS_AT(cert), .help_en = "certificate, PEM file",
+    {.name = "cert",
+     .type = FIELD_STRING,
+     .offset = TLS_AT(cert),
+     .help_en = "certificate, PEM file",
      .help_zh = "证书 PEM 文件"},
-    {.name = "key", .type = FIELD_STRING, .offset = TLS_AT(key), .help_en = "key, PEM file", .help_zh = "私钥 PEM 文件"},
-    {.name = "ca", .type = FIELD_STRING, .offset = TLS_AT(ca), .help_en = "clients' CA, PEM file",
+    {.name = "key",
+     .type = FIELD_STRING,
+     .offset = TLS_AT(key),
+     .help_en = "key, PEM file",
+     .help_zh = "私钥 PEM 文件"},
+    {.name = "ca",
+     .type = FIELD_STRING,
+     .offset = TLS_AT(ca),
+     .help_en = "clients' CA, PEM file",
      .help_zh = "客户端 CA 的 PEM 文件"},
     {0},
 };
 
 static const struct field top_fields[] = {
-    {.name = "node", .type = FIELD_OBJECT, .offset = AT(node), .sub = node_fields, .help_en = "who the node is",
+    {.name = "node",
+     .type = FIELD_OBJECT,
+     .offset = AT(node),
+     .sub = node_fields,
+     .help_en = "who the node is",
      .help_zh = "节点身份"},
-    {.name = "data", .type = FIELD_STRING, .offset = AT(data), .help_en = "data folder", .help_zh = "数据目录"},
-    {.name = "memory", .type = FIELD_STRING, .offset = AT(memory), .default_text = "64MiB",
-     .help_en = "memory budget, such as 64MiB", .help_zh = "内存预算，例如 64MiB"},
-    {.name = "listen", .type = FIELD_OBJECT, .offset = AT(listen), .sub = listen_fields,
-     .help_en = "where the node listens", .help_zh = "监听地址"},
-    {.name = "tls", .type = FIELD_OBJECT, .offset = AT(tls), .sub = tls_fields, .help_en = "certificate of https",
+    {.name = "data",
+     .type = FIELD_STRING,
+     .offset = AT(data),
+     .help_en = "data folder",
+     .help_zh = "数据目录"},
+    {.name = "memory",
+     .type = FIELD_STRING,
+     .offset = AT(memory),
+     .default_text = "64MiB",
+     .help_en = "memory budget, such as 64MiB",
+     .help_zh = "内存预算，例如 64MiB"},
+    {.name = "listen",
+     .type = FIELD_OBJECT,
+     .offset = AT(listen),
+     .sub = listen_fields,
+     .help_en = "where the node listens",
+     .help_zh = "监听地址"},
+    {.name = "tls",
+     .type = FIELD_OBJECT,
+     .offset = AT(tls),
+     .sub = tls_fields,
+     .help_en = "certificate of https",
      .help_zh = "https 的证书"},
     {0},
 };
 
-enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text, struct why *why)
+enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text,
+                        struct why *why)
 {
     struct os_file *file;
     uint64_t size = 0;
     enum err err = os->ops->file_open(os, path, 0, &file, why);
     if (err) return err;
     err = os->ops->file_size(file, &size, why);
-    if (!err && size > DOC_BYTES_MAX) err = why_set(why, ERR_LIMIT, "%s is larger than %d MiB", path, DOC_BYTES_MAX >> 20);
+    if (!err && size > DOC_BYTES_MAX)
+        err = why_set(why, ERR_LIMIT, "%s is larger than %d MiB", path, DOC_BYTES_MAX >> 20);
     char *bytes = err ? NULL : arena_alloc(arena, (size_t)size + 1);
     if (!err && !bytes) err = ERR_NO_MEMORY;
     size_t got = 0;
@@ -87,16 +151,19 @@ enum err node_read_file(struct os *os, const char *path, struct arena *arena, st
 }
 
 /* "a.b=c" into the tree. */
-static enum err apply_setting(struct arena *arena, struct doc *top, const char *setting, struct why *why)
+static enum err apply_setting(struct arena *arena, struct doc *top, const char *setting,
+                              struct why *why)
 {
     const char *equals = strchr(setting, '=');
     if (!equals || equals == setting)
-        return why_set(why, ERR_INVALID, "--set %s: must be KEY=VALUE, such as listen.http=127.0.0.1:8420", setting);
+        return why_set(why, ERR_INVALID,
+                       "--set %s: must be KEY=VALUE, such as listen.http=127.0.0.1:8420", setting);
     struct str rest = {setting, (size_t)(equals - setting)}, piece;
     struct doc *at = top;
     while (str_split(&rest, '.', &piece)) {
         char key[128];
-        if (!str_copy(key, sizeof key, piece)) return why_set(why, ERR_INVALID, "--set %s: the key is too long", setting);
+        if (!str_copy(key, sizeof key, piece))
+            return why_set(why, ERR_INVALID, "--set %s: the key is too long", setting);
         if (!rest.at) {
             struct doc *value = doc_new_string(arena, str_of(equals + 1));
             if (value && (str_is(value->text, "true") || str_is(value->text, "false"))) {
@@ -120,14 +187,17 @@ static bool parse_size(struct str text, int64_t *bytes)
     static const struct {
         const char *unit;
         int64_t bytes;
-    } units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1000}, {"MB", 1000000}, {"GB", 1000000000}};
+    } units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+                 {"kB", 1000},     {"MB", 1000000},  {"GB", 1000000000}};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         size_t unit_size = strlen(units[i].unit);
-        if (text.size <= unit_size || !str_is((struct str){text.at + text.size - unit_size, unit_size}, units[i].unit))
+        if (text.size <= unit_size ||
+            !str_is((struct str){text.at + text.size - unit_size, unit_size}, units[i].unit))
             continue;
         int64_t number;
         struct str digits = str_trim((struct str){text.at, text.size - unit_size});
-        return num_parse_i64(digits, &number) && number > 0 && !__builtin_mul_overflow(number, units[i].bytes, bytes);
+        return num_parse_i64(digits, &number) && number > 0 &&
+               !__builtin_mul_overflow(number, units[i].bytes, bytes);
     }
     return false;
 }
@@ -139,8 +209,8 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         struct str *value;
         bool exists, tls;
     } list[] = {
-        {"http", &c->listen.http, true, false},          {"https", &c->listen.https, true, true},
-        {"mqtt", &c->listen.mqtt, false, false},         {"postgres", &c->listen.postgres, false, false},
+        {"http", &c->listen.http, true, false},  {"https", &c->listen.https, true, true},
+        {"mqtt", &c->listen.mqtt, false, false}, {"postgres", &c->listen.postgres, false, false},
         {"line", &c->listen.line, false, false},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
@@ -149,20 +219,23 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
             continue;
         }
         if (!list[i].exists)
-            return why_set(why, ERR_UNSUPPORTED, "%s: listen.%s: not in this version", file, list[i].key);
+            return why_set(why, ERR_UNSUPPORTED, "%s: listen.%s: not in this version", file,
+                           list[i].key);
         struct os_address address;
         enum err err = os_address_tcp(*list[i].value, &address, why);
         if (err) return why_wrap(why, err, "%s: listen.%s", file, list[i].key);
         if (!list[i].tls && !os_address_is_loopback(&address) && !c->listen.insecure)
-            return why_set(why, ERR_INVALID,
-                           "%s: listen.%s: %.*s can be reached from other hosts without TLS; use listen.https, or add "
-                           "listen.insecure: true if that is meant",
-                           file, list[i].key, (int)list[i].value->size, list[i].value->at);
+            return why_set(
+                why, ERR_INVALID,
+                "%s: listen.%s: %.*s can be reached from other hosts without TLS; use listen.https, or add "
+                "listen.insecure: true if that is meant",
+                file, list[i].key, (int)list[i].value->size, list[i].value->at);
     }
     return ERR_OK;
 }
 
-static enum err finish(struct node_config *c, const struct raw_config *raw, const char *file, struct why *why)
+static enum err finish(struct node_config *c, const struct raw_config *raw, const char *file,
+                       struct why *why)
 {
     c->node.name = raw->node.name;
     c->node.path = raw->node.path;
@@ -177,7 +250,8 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->tls.key = raw->tls.key;
     c->tls.ca = raw->tls.ca;
     if (!parse_size(raw->memory, &c->memory_bytes) || c->memory_bytes < (16 << 20))
-        return why_set(why, ERR_INVALID, "%s: memory: '%.*s' must be a size of at least 16MiB, such as 64MiB", file,
+        return why_set(why, ERR_INVALID,
+                       "%s: memory: '%.*s' must be a size of at least 16MiB, such as 64MiB", file,
                        (int)raw->memory.size, raw->memory.at);
     return check_listeners(c, file, why);
 }
@@ -185,7 +259,8 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
 static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool file_lists_them)
 {
-    static const char *const defaults[][2] = {{"http", "127.0.0.1:8420"}, {"https", "127.0.0.1:8443"}};
+    static const char *const defaults[][2] = {{"http", "127.0.0.1:8420"},
+                                              {"https", "127.0.0.1:8443"}};
     if (file_lists_them) return ERR_OK;
     struct doc *listen = doc_get(top, "listen");
     if (!listen) {
@@ -194,12 +269,14 @@ static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool f
     }
     for (size_t i = 0; i < 2; i++) {
         if (doc_get(listen, defaults[i][0])) continue;
-        if (!doc_set(arena, listen, defaults[i][0], doc_new_string(arena, str_of(defaults[i][1])))) return ERR_NO_MEMORY;
+        if (!doc_set(arena, listen, defaults[i][0], doc_new_string(arena, str_of(defaults[i][1]))))
+            return ERR_NO_MEMORY;
     }
     return ERR_OK;
 }
 
-static enum err read_tree(struct os *os, const char *file, struct arena *arena, struct doc **top, struct why *why)
+static enum err read_tree(struct os *os, const char *file, struct arena *arena, struct doc **top,
+                          struct why *why)
 {
     struct str text = {0};
     struct doc **docs = NULL;
@@ -214,8 +291,8 @@ static enum err read_tree(struct os *os, const char *file, struct arena *arena, 
     return *top ? ERR_OK : ERR_NO_MEMORY;
 }
 
-enum err node_config_read(struct os *os, const char *file, const char *const *settings, size_t setting_count,
-                          struct node_config *config, struct why *why)
+enum err node_config_read(struct os *os, const char *file, const char *const *settings,
+                          size_t setting_count, struct node_config *config, struct why *why)
 {
     *config = (struct node_config){0};
     arena_init(&config->arena, NULL);
@@ -232,13 +309,17 @@ enum err node_config_read(struct os *os, const char *file, const char *const *se
     if (!err) field_bind(top_fields, top, "", &raw, &problems);
     const struct problem *p = problems.first;
     if (!err && p && p->line)
-        err = why_set(why, ERR_INVALID, "%s:%u:%u: %s%s%s", name, p->line, p->column, p->path, p->path[0] ? ": " : "",
-                      p->text);
+        err = why_set(why, ERR_INVALID, "%s:%u:%u: %s%s%s", name, p->line, p->column, p->path,
+                      p->path[0] ? ": " : "", p->text);
     else if (!err && p)
-        err = why_set(why, ERR_INVALID, "%s: %s%s%s", name, p->path, p->path[0] ? ": " : "", p->text);
+        err =
+            why_set(why, ERR_INVALID, "%s: %s%s%s", name, p->path, p->path[0] ? ": " : "", p->text);
     if (!err) err = finish(config, &raw, name, why);
     if (err) node_config_free(config);
     return err;
 }
 
-void node_config_free(struct node_config *config) { arena_free(&config->arena); }
+void node_config_free(struct node_config *config)
+{
+    arena_free(&config->arena);
+}

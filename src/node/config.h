@@ -1,5 +1,5 @@
-/* config.h - node.yaml: who the node is, where its data lies, where it listens. Equipment, tables and rules are
- * resources, never in here. */
+/* config.h - node.yaml: who the node is, where its data lies, where it listens. Equipment, tables
+ * and rules are resources, never in here. */
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
@@ -24,13 +24,15 @@ struct node_config {
     struct arena arena;
 };
 
-/* Reads the file (NULL = none: defaults) and then `settings` ("listen.http=127.0.0.1:0") on top. Errors: SYNTAX,
- * INVALID with file, line, key and the nearest valid key; UNSUPPORTED for listeners that do not exist yet. */
-enum err node_config_read(struct os *os, const char *file, const char *const *settings, size_t setting_count,
-                          struct node_config *config, struct why *why);
+/* Reads the file (NULL = none: defaults) and then `settings` ("listen.http=127.0.0.1:0") on top.
+ * Errors: SYNTAX, INVALID with file, line, key and the nearest valid key; UNSUPPORTED for listeners
+ * that do not exist yet. */
+enum err node_config_read(struct os *os, const char *file, const char *const *settings,
+                          size_t setting_count, struct node_config *config, struct why *why);
 void node_config_free(struct node_config *config);
 
 /* Reads a whole text file into the arena. Blocking. */
-enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text, struct why *why);
+enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text,
+                        struct why *why);
 
 #endif

@@ -1,22 +1,25 @@
 /* node.c - see node.h.
  *
- * Parts are started in the order of the list below and stopped in reverse; a part that fails to start stops those
- * before it. The order is: what can refuse (data folder, passwords) first, equipment before the listeners, so that
- * whoever connects finds everything there. The workers come after all that their jobs touch, because stopping them
- * waits for their jobs. */
+ * Parts are started in the order of the list below and stopped in reverse; a part that fails to
+ * start stops those before it. The order is: what can refuse (data folder, passwords) first,
+ * equipment before the listeners, so that whoever connects finds everything there. The workers come
+ * after all that their jobs touch, because stopping them waits for their jobs. */
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/live.h"
+#include "listeners/resources.h"
+#include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
 
 static const char component[] = "node";
 
 enum {
-    HEAD_SHARE_PERCENT = 45,      /* of the memory budget */
+    HEAD_SHARE_PERCENT = 45, /* of the memory budget */
     STATEMENTS_SHARE_PERCENT = 35,
     IN_FLIGHT_SHARE_PERCENT = 20,
-    EMIT_BATCHES_MAX = 1024,      /* polled batches on their way to the log */
+    EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
 };
 
@@ -59,13 +62,31 @@ static void on_emitted(struct completion *c)
     struct emit_op *op = (struct emit_op *)c;
     struct node *node = op->node;
     node->emitting--;
-    if (c->err) diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s", why_text(&c->why, c->err));
+    if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
+    if (c->err)
+        diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s",
+             why_text(&c->why, c->err));
     mem_free(op);
+}
+
+/* Was the batch made for the table as it is now? */
+static bool is_current(struct node *node, const struct batch *batch)
+{
+    struct schema *now = store_find_table(node->service.store, str_of(batch->schema->ns),
+                                          str_of(batch->schema->name));
+    bool same =
+        now && now->table_id == batch->schema->table_id && now->revision == batch->schema->revision;
+    schema_release(now);
+    return same;
 }
 
 static enum err host_emit(void *arg, struct batch *batch)
 {
     struct node *node = arg;
+    if (!is_current(node, batch)) {
+        batch_release(batch);
+        return ERR_CONFLICT;
+    }
     struct emit_op *op = node->emitting < EMIT_BATCHES_MAX ? mem_alloc_zero(1, sizeof *op) : NULL;
     if (!op) {
         batch_release(batch);
@@ -80,12 +101,20 @@ static enum err host_emit(void *arg, struct batch *batch)
     return ERR_OK;
 }
 
-static void host_audit(void *arg, const char *user, const char *device, const char *point, const char *value,
-                       const char *reason, const char *outcome)
+static void host_audit(void *arg, const char *user, const char *device, const char *point,
+                       const char *value, const char *reason, const char *outcome)
 {
     struct node *node = arg;
-    diag(&node->context, DIAG_INFO, "audit", "user %s: write %s %s = %s (%s): %s", user, device, point, value, reason,
-         outcome);
+    char detail[1024];
+    snprintf(detail, sizeof detail, "%s = %s: %s", point, value, reason);
+    struct audit_entry entry = {.user = str_of(user),
+                                .verb = STR("write-point"),
+                                .kind = STR("Device"),
+                                .path = str_of(device),
+                                .detail = str_of(detail),
+                                .outcome = str_of(outcome)};
+    enum err err = audit_append(node->service.audit, &entry);
+    if (err) diag(&node->context, DIAG_ERROR, component, "audit log: %s", err_text(err));
 }
 
 /* ---- parts ---- */
@@ -101,7 +130,8 @@ static unsigned worker_count(struct os *os)
 
 static enum err start_workers(struct node *node, struct why *why)
 {
-    return pool_start(&node->context.workers, node->context.os, worker_count(node->context.os), why);
+    return pool_start(&node->context.workers, node->context.os, worker_count(node->context.os),
+                      why);
 }
 
 static void stop_workers(struct node *node)
@@ -119,15 +149,46 @@ static enum err start_store(struct node *node, struct why *why)
     return store_open(&node->context, &config, &node->service.store, why);
 }
 
-static void stop_store(struct node *node) { store_close(node->service.store); }
+/* The live view ends with the store: the log task tells it of batches until then. */
+static void stop_store(struct node *node)
+{
+    store_close(node->service.store);
+    loop_run_jobs(&node->main);
+    live_stop(node->service.live);
+}
+
+static enum err start_live(struct node *node, struct why *why)
+{
+    return live_start(&node->service, &node->service.live, why);
+}
+
+static void stop_live(struct node *node)
+{
+    (void)node; /* stop_store does */
+}
 
 static enum err start_access(struct node *node, struct why *why)
 {
-    return access_open(&node->context, node->folder, node->options->admin_password, node->new_password,
-                       &node->service.access, why);
+    return access_open(&node->context, node->folder, node->options->admin_password,
+                       node->new_password, &node->service.access, why);
 }
 
-static void stop_access(struct node *node) { access_close(node->service.access); }
+static void stop_access(struct node *node)
+{
+    access_close(node->service.access);
+}
+
+static enum err start_audit(struct node *node, struct why *why)
+{
+    char folder[4000];
+    snprintf(folder, sizeof folder, "%s/audit", node->folder);
+    return audit_open(&node->context, folder, 0, &node->service.audit, why);
+}
+
+static void stop_audit(struct node *node)
+{
+    audit_close(node->service.audit);
+}
 
 static enum err load_manifest(struct node *node, const char *path, struct why *why)
 {
@@ -148,14 +209,16 @@ static enum err check_resources(struct node *node, struct why *why)
     enum err err = ERR_OK;
     for (size_t k = 0; k < 2 && !err; k++) {
         size_t at = 0;
-        for (struct resource *r; !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
+        for (struct resource *r;
+             !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
             struct problems problems;
             problems_init(&problems, &arena);
-            collect_check(r, &problems);
+            collect_check(node->service.registry, r, &problems);
             const struct problem *p = problems.first;
             if (!p) continue;
-            err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
-                          resource_kinds[r->kind].name, (int)r->name.size, r->name.at, p->path, p->text);
+            err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file,
+                          p->line ? p->line : r->line, resource_kinds[r->kind].name,
+                          (int)r->name.size, r->name.at, p->path, p->text);
         }
     }
     arena_free(&arena);
@@ -164,7 +227,7 @@ static enum err check_resources(struct node *node, struct why *why)
 
 static enum err start_registry(struct node *node, struct why *why)
 {
-    node->service.registry = registry_new();
+    node->service.registry = registry_new(node->context.os);
     if (!node->service.registry) return ERR_NO_MEMORY;
     for (size_t i = 0; i < node->options->manifest_count; i++) {
         enum err err = load_manifest(node, node->options->manifests[i], why);
@@ -173,7 +236,32 @@ static enum err start_registry(struct node *node, struct why *why)
     return check_resources(node, why);
 }
 
-static void stop_registry(struct node *node) { registry_free(node->service.registry); }
+static void stop_registry(struct node *node)
+{
+    registry_free(node->service.registry);
+}
+
+/* After the manifests: a document of the API with the name of a file's gives way to the file's. */
+static enum err start_persist(struct node *node, struct why *why)
+{
+    return persist_open(&node->context, node->folder, node->service.registry,
+                        &node->service.persist, why);
+}
+
+static void stop_persist(struct node *node)
+{
+    persist_close(node->service.persist);
+}
+
+static enum err start_resources(struct node *node, struct why *why)
+{
+    return resources_start(&node->service, &node->service.resources, why);
+}
+
+static void stop_resources(struct node *node)
+{
+    resources_stop(node->service.resources);
+}
 
 static enum err start_tables(struct node *node, struct why *why)
 {
@@ -183,12 +271,17 @@ static enum err start_tables(struct node *node, struct why *why)
     return err;
 }
 
-static void stop_tables(struct node *node) { node_tables_stop(node->tables); }
+static void stop_tables(struct node *node)
+{
+    node_tables_stop(node->tables);
+}
 
 static enum err start_collect(struct node *node, struct why *why)
 {
-    struct collect_host host = {host_find_table, host_emit, host_audit, node, node->service.node_path};
-    return collect_start(&node->context, node->service.registry, &host, &node->service.collect, why);
+    struct collect_host host = {host_find_table, host_emit, host_audit, node,
+                                node->service.node_path};
+    return collect_start(&node->context, node->service.registry, &host, &node->service.collect,
+                         why);
 }
 
 static void stop_collect(struct node *node)
@@ -197,20 +290,23 @@ static void stop_collect(struct node *node)
     node->service.collect = NULL;
 }
 
-static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls, struct http_server **server,
-                              struct os_address *bound, struct why *why)
+static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls,
+                              struct http_server **server, struct os_address *bound,
+                              struct why *why)
 {
     struct http_server_config config = {api_routes, api_guard, &node->service};
     struct os_address address;
     enum err err = os_address_tcp(where, &address, why);
     if (err) return err;
-    return http_server_start(&node->context, &node->main, &address, tls, &config, server, bound, why);
+    return http_server_start(&node->context, &node->main, &address, tls, &config, server, bound,
+                             why);
 }
 
 static enum err start_http(struct node *node, struct why *why)
 {
     struct str where = node->options->config->listen.http;
-    return where.size ? start_http_on(node, where, NULL, &node->http, &node->http_address, why) : ERR_OK;
+    return where.size ? start_http_on(node, where, NULL, &node->http, &node->http_address, why)
+                      : ERR_OK;
 }
 
 static void stop_http(struct node *node)
@@ -223,7 +319,8 @@ static enum err write_secret(struct node *node, const char *path, struct str tex
 {
     struct os *os = node->context.os;
     struct os_file *file;
-    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE, &file, why);
+    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
+                                      &file, why);
     if (err) return err;
     err = os->ops->file_write(file, 0, text.at, text.size, why);
     if (!err) err = os->ops->file_sync(file, why);
@@ -231,7 +328,8 @@ static enum err write_secret(struct node *node, const char *path, struct str tex
     return err;
 }
 
-static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path, struct why *why)
+static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path,
+                                 struct why *why)
 {
     static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
     struct buf cert = BUF_EMPTY, key = BUF_EMPTY;
@@ -284,7 +382,8 @@ static enum err start_https(struct node *node, struct why *why)
     arena_init(&arena, NULL);
     enum err err = read_certificates(node, &arena, why);
     arena_free(&arena);
-    return err ? err : start_http_on(node, where, node->tls, &node->https, &node->https_address, why);
+    return err ? err
+               : start_http_on(node, where, node->tls, &node->https, &node->https_address, why);
 }
 
 static void stop_https(struct node *node)
@@ -299,8 +398,12 @@ static const struct {
     stop_part *stop;
 } parts[] = {
     {"store", start_store, stop_store},
+    {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
+    {"audit log", start_audit, stop_audit},
     {"resources", start_registry, stop_registry},
+    {"resource database", start_persist, stop_persist},
+    {"resource API", start_resources, stop_resources},
     {"tables", start_tables, stop_tables},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
@@ -318,7 +421,8 @@ static void write_server_file(struct node *node)
     char path[4096], text[OS_HOST_BYTES + 32], address[OS_HOST_BYTES + 8];
     struct os_file *file;
     snprintf(path, sizeof path, "%s/server.txt", node->folder);
-    os_address_print(node->http ? &node->http_address : &node->https_address, address, sizeof address);
+    os_address_print(node->http ? &node->http_address : &node->https_address, address,
+                     sizeof address);
     snprintf(text, sizeof text, "%s://%s\n", node->http ? "http" : "https", address);
     if (!node->http && !node->https) text[0] = 0;
     enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &file, NULL);
@@ -327,7 +431,9 @@ static void write_server_file(struct node *node)
         if (!err) err = os->ops->file_write(file, 0, text, strlen(text), NULL);
         os->ops->file_close(file);
     }
-    if (err) diag(&node->context, DIAG_WARNING, component, "%s cannot be written: the command line needs --server", path);
+    if (err)
+        diag(&node->context, DIAG_WARNING, component,
+             "%s cannot be written: the command line needs --server", path);
 }
 
 static void announce(struct node *node)
@@ -342,8 +448,8 @@ static void announce(struct node *node)
         diag(&node->context, DIAG_INFO, component, "listening on https://%s", text);
     }
     if (node->new_password[0])
-        diag(&node->context, DIAG_INFO, component, "first start: user admin, password %s (shown once)",
-             node->new_password);
+        diag(&node->context, DIAG_INFO, component,
+             "first start: user admin, password %s (shown once)", node->new_password);
     memset(node->new_password, 0, sizeof node->new_password);
 }
 
@@ -351,12 +457,15 @@ static enum err set_up(struct node *node, struct why *why)
 {
     const struct node_config *config = node->options->config;
     if (!str_copy(node->folder, sizeof node->folder, config->data) || !node->folder[0])
-        return why_set(why, ERR_INVALID, "data: the path of the data folder is missing or too long");
+        return why_set(why, ERR_INVALID,
+                       "data: the path of the data folder is missing or too long");
     size_t memory = (size_t)config->memory_bytes;
     budget_init(&node->context.memory, "node", NULL, memory);
-    budget_init(&node->statements, "statements", &node->context.memory, memory / 100 * STATEMENTS_SHARE_PERCENT);
+    budget_init(&node->statements, "statements", &node->context.memory,
+                memory / 100 * STATEMENTS_SHARE_PERCENT);
     node->service.context = &node->context;
-    budget_init(&node->in_flight, "in flight", &node->context.memory, memory / 100 * IN_FLIGHT_SHARE_PERCENT);
+    budget_init(&node->in_flight, "in flight", &node->context.memory,
+                memory / 100 * IN_FLIGHT_SHARE_PERCENT);
     node->service.statements = &node->statements;
     node->service.in_flight = &node->in_flight;
     node->service.statement_limit_bytes = node->statements.limit_bytes / 2;
@@ -379,8 +488,8 @@ enum err node_check(struct os *os, const struct node_options *options, struct wh
     return err;
 }
 
-enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options, struct node **out,
-                    struct why *why)
+enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options,
+                    struct node **out, struct why *why)
 {
     struct node *node = mem_alloc_zero(1, sizeof *node);
     if (!node) return ERR_NO_MEMORY;
@@ -416,7 +525,8 @@ void node_stop(struct node *node)
 {
     if (!node) return;
     node->service.ready = false;
-    if (node->started < PART_COUNT && parts[node->started].start == start_registry) stop_registry(node);
+    if (node->started < PART_COUNT && parts[node->started].start == start_registry)
+        stop_registry(node);
     while (node->started > 0) {
         node->started--;
         /* Answers on their way to a part must arrive before it goes. */
@@ -427,4 +537,7 @@ void node_stop(struct node *node)
     mem_free(node);
 }
 
-struct service *node_service(struct node *node) { return &node->service; }
+struct service *node_service(struct node *node)
+{
+    return &node->service;
+}

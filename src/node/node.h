@@ -1,4 +1,5 @@
-/* node.h - one running node: its parts composed in one visible, ordered list, stopped in reverse. */
+/* node.h - one running node: its parts composed in one visible, ordered list, stopped in reverse.
+ */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
 
@@ -11,16 +12,18 @@ struct node_options {
     const struct node_config *config; /* borrowed until node_stop */
     const char *admin_password;       /* NULL = make one at the first start */
     size_t manifest_count;
-    const char *const *manifests;     /* files applied at start, owner `file` */
+    const char *const *manifests; /* files applied at start, owner `file` */
     bool diag_json;
     enum diag_level diag_level;
 };
 
-/* Starts a node on the calling task, which becomes its main loop: the task's wake must call node_wake. Errors name the
- * part that failed. On success the addresses and a new admin password were printed on stderr. */
-enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options, struct node **node,
-                    struct why *why);
-/* Reads the manifests and checks them as a start would, without touching the data folder. Blocking. */
+/* Starts a node on the calling task, which becomes its main loop: the task's wake must call
+ * node_wake. Errors name the part that failed. On success the addresses and a new admin password
+ * were printed on stderr. */
+enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options,
+                    struct node **node, struct why *why);
+/* Reads the manifests and checks them as a start would, without touching the data folder. Blocking.
+ */
 enum err node_check(struct os *os, const struct node_options *options, struct why *why);
 void node_wake(struct node *node); /* NULL allowed */
 /* Stops everything; blocking, ≤ 5 s. */

@@ -1,8 +1,9 @@
 /* tables.c - Table documents and the store's schemas, kept in step.
  *
- * The log is the truth about tables (a SCHEMA record precedes the first row), the Table document is its face. At start
- * each table of the log without a document gets one; a document that changes is turned into a new schema. A column once
- * there stays: a document that leaves one out does not remove it. */
+ * The log is the truth about tables (a SCHEMA record precedes the first row), the Table document is
+ * its face. At start each table of the log without a document gets one; a document that changes is
+ * turned into a new schema. A column once there stays: a document that leaves one out does not
+ * remove it. */
 #include "base/timetext.h"
 #include "node/node.h"
 #include <stdio.h>
@@ -41,7 +42,8 @@ static void set_durability(struct schema *s, struct str text)
     s->durability = DURABILITY_COMMIT;
     if (!str_starts(text, "interval ")) return;
     s->durability = DURABILITY_INTERVAL;
-    (void)duration_parse(str_trim((struct str){text.at + 9, text.size - 9}), &s->durability_interval_ns); /* checked */
+    (void)duration_parse(str_trim((struct str){text.at + 9, text.size - 9}),
+                         &s->durability_interval_ns); /* checked */
 }
 
 static enum err add_columns(struct schema *s, const struct table_spec *spec, struct why *why)
@@ -53,8 +55,8 @@ static enum err add_columns(struct schema *s, const struct table_spec *spec, str
         const struct column *old = schema_find(s, c->name);
         if (old && old->type == type) continue;
         if (old)
-            return why_set(why, ERR_TYPE, "table %s: column %s is %s already, the document says %s", s->name, old->name,
-                           type_name(old->type), type_name(type));
+            return why_set(why, ERR_TYPE, "table %s: column %s is %s already, the document says %s",
+                           s->name, old->name, type_name(old->type), type_name(type));
         char name[SCHEMA_NAME_BYTES_MAX + 1], unit[128], text[512];
         (void)str_copy(name, sizeof name, c->name);
         (void)str_copy(unit, sizeof unit, c->unit);
@@ -67,13 +69,15 @@ static enum err add_columns(struct schema *s, const struct table_spec *spec, str
 
 static bool same_schema(const struct schema *a, const struct schema *b)
 {
-    return a->column_count == b->column_count && a->retention_ns == b->retention_ns && a->open == b->open &&
-           a->durability == b->durability && a->durability_interval_ns == b->durability_interval_ns &&
-           strcmp(a->description, b->description) == 0 && strcmp(a->device_tags, b->device_tags) == 0;
+    return a->column_count == b->column_count && a->retention_ns == b->retention_ns &&
+           a->open == b->open && a->durability == b->durability &&
+           a->durability_interval_ns == b->durability_interval_ns &&
+           strcmp(a->description, b->description) == 0 &&
+           strcmp(a->device_tags, b->device_tags) == 0;
 }
 
-static enum err schema_of_document(struct node_tables *t, const struct resource *r, struct schema **out,
-                                   struct why *why)
+static enum err schema_of_document(struct node_tables *t, const struct resource *r,
+                                   struct schema **out, struct why *why)
 {
     const struct table_spec *spec = r->spec;
     char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
@@ -99,7 +103,8 @@ static void on_defined(struct completion *c)
 {
     struct define_op *op = (struct define_op *)c;
     if (c->err)
-        diag(op->tables->service->context, DIAG_ERROR, component, "table %s: %s", op->name, why_text(&c->why, c->err));
+        diag(op->tables->service->context, DIAG_ERROR, component, "table %s: %s", op->name,
+             why_text(&c->why, c->err));
     schema_release(op->define.result);
     mem_free(op);
 }
@@ -137,17 +142,22 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
         struct column *known = (struct column *)(uintptr_t)schema_find(s, str_of(c->name));
         enum err err = ERR_OK;
         if (ddl->action == DDL_CREATE || ddl->action == DDL_ADD_COLUMN) {
-            err = schema_add_column(s, 0, c->name, c->type, COLUMN_OWNER_DOCUMENT, c->unit, c->description, why);
+            err = schema_add_column(s, 0, c->name, c->type, COLUMN_OWNER_DOCUMENT, c->unit,
+                                    c->description, why);
         } else if (!known) {
-            err = why_set(why, ERR_NO_COLUMN, "column \"%s\" does not exist in table %s", c->name, s->name);
+            err = why_set(why, ERR_NO_COLUMN, "column \"%s\" does not exist in table %s", c->name,
+                          s->name);
         } else if (ddl->action == DDL_RENAME_COLUMN) {
             err = schema_check_name(str_of(c->new_name), "column", why);
             if (!err && schema_find(s, str_of(c->new_name)))
-                err = why_set(why, ERR_EXISTS, "column \"%s\" exists already in table %s", c->new_name, s->name);
-            if (!err && !(known->name = arena_strdup(&s->arena, c->new_name, strlen(c->new_name)))) err = ERR_NO_MEMORY;
+                err = why_set(why, ERR_EXISTS, "column \"%s\" exists already in table %s",
+                              c->new_name, s->name);
+            if (!err && !(known->name = arena_strdup(&s->arena, c->new_name, strlen(c->new_name))))
+                err = ERR_NO_MEMORY;
         } else if (!type_widens(known->type, c->type)) {
-            err = why_set(why, ERR_TYPE, "column \"%s\": %s cannot become %s: only widening keeps every value", c->name,
-                          type_name(known->type), type_name(c->type));
+            err = why_set(why, ERR_TYPE,
+                          "column \"%s\": %s cannot become %s: only widening keeps every value",
+                          c->name, type_name(known->type), type_name(c->type));
         } else {
             known->type = c->type;
         }
@@ -156,7 +166,8 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
     return ERR_OK;
 }
 
-static enum err schema_of_ddl(struct node_tables *t, struct table_change *change, struct schema **out, struct why *why)
+static enum err schema_of_ddl(struct node_tables *t, struct table_change *change,
+                              struct schema **out, struct why *why)
 {
     const struct sql_ddl *ddl = change->ddl;
     char ns[256];
@@ -165,9 +176,11 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
     bool create = ddl->action == DDL_CREATE;
     enum err err = ERR_OK;
     if (create && old)
-        err = ddl->if_not_exists ? ERR_OK : why_set(why, ERR_EXISTS, "table %s exists already", ddl->table);
+        err = ddl->if_not_exists ? ERR_OK
+                                 : why_set(why, ERR_EXISTS, "table %s exists already", ddl->table);
     else if (!create && !old)
-        err = ddl->if_exists ? ERR_OK : why_set(why, ERR_NO_TABLE, "table %s does not exist", ddl->table);
+        err = ddl->if_exists ? ERR_OK
+                             : why_set(why, ERR_NO_TABLE, "table %s does not exist", ddl->table);
     *out = NULL;
     if (err || (create && old) || (!create && !old)) {
         schema_release(old);
@@ -178,16 +191,18 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
     err = s ? schema_check_name(str_of(ddl->table), "table", why) : ERR_NO_MEMORY;
     if (!err && ddl->action != DDL_DROP) err = change_columns(s, ddl, why);
     if (!err && ddl->retention_ns) s->retention_ns = ddl->retention_ns;
-    if (err) schema_release(s);
-    else *out = s;
+    if (err)
+        schema_release(s);
+    else
+        *out = s;
     return err;
 }
 
 /* A document for a table that came from the log or from DDL. */
 static struct doc *document_of(const struct schema *s, struct arena *arena)
 {
-    struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP), *spec = doc_new(arena, DOC_MAP),
-               *columns = doc_new(arena, DOC_LIST);
+    struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP),
+               *spec = doc_new(arena, DOC_MAP), *columns = doc_new(arena, DOC_LIST);
     char name[SCHEMA_NAME_BYTES_MAX + 1];
     (void)str_copy(name, sizeof name, str_of(s->name));
     for (char *p = name; *p; p++) {
@@ -196,16 +211,19 @@ static struct doc *document_of(const struct schema *s, struct arena *arena)
     }
     bool ok = top && metadata && spec && columns &&
               doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
-              doc_set(arena, top, "kind", doc_new_string(arena, STR("Table"))) && doc_set(arena, top, "metadata", metadata) &&
-              doc_set(arena, top, "spec", spec) && doc_set(arena, metadata, "name", doc_new_string(arena, str_of(name))) &&
+              doc_set(arena, top, "kind", doc_new_string(arena, STR("Table"))) &&
+              doc_set(arena, top, "metadata", metadata) && doc_set(arena, top, "spec", spec) &&
+              doc_set(arena, metadata, "name", doc_new_string(arena, str_of(name))) &&
               doc_set(arena, metadata, "namespace", doc_new_string(arena, str_of(s->ns))) &&
               doc_set(arena, spec, "name", doc_new_string(arena, str_of(s->name))) &&
               doc_set(arena, spec, "columns", columns);
     for (uint32_t i = 0; ok && i < s->column_count; i++) {
         struct doc *c = doc_new(arena, DOC_MAP);
         ok = c && doc_set(arena, c, "name", doc_new_string(arena, str_of(s->columns[i].name))) &&
-             doc_set(arena, c, "type", doc_new_string(arena, str_of(type_name(s->columns[i].type)))) &&
-             doc_set(arena, c, "unit", doc_new_string(arena, str_of(s->columns[i].unit))) && doc_append(arena, columns, c);
+             doc_set(arena, c, "type",
+                     doc_new_string(arena, str_of(type_name(s->columns[i].type)))) &&
+             doc_set(arena, c, "unit", doc_new_string(arena, str_of(s->columns[i].unit))) &&
+             doc_append(arena, columns, c);
     }
     return ok ? top : NULL;
 }
@@ -235,7 +253,9 @@ static void publish_document(struct node_tables *t, const struct schema *s)
     t->starting = true; /* it says what the log says already */
     if (!err) err = registry_put(t->service->registry, resource);
     t->starting = was_starting;
-    if (err) diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s", s->name, why_text(&why, err));
+    if (err)
+        diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s", s->name,
+             why_text(&why, err));
     arena_free(&arena);
 }
 
@@ -294,10 +314,14 @@ enum err node_tables_start(struct service *service, struct node_tables **out, st
     t->service = service;
     registry_watch_all(service->registry, on_resource, t);
     size_t at = 0;
-    for (struct resource *r; (r = registry_next(service->registry, KIND_TABLE, &at));) apply_document(t, r);
+    for (struct resource *r; (r = registry_next(service->registry, KIND_TABLE, &at));)
+        apply_document(t, r);
     add_missing_documents(t);
     *out = t;
     return ERR_OK;
 }
 
-void node_tables_stop(struct node_tables *tables) { mem_free(tables); }
+void node_tables_stop(struct node_tables *tables)
+{
+    mem_free(tables);
+}

@@ -12,8 +12,9 @@ enum err os_address_tcp(struct str text, struct os_address *address, struct why 
         if (text.at[i] == ':') colon = text.at + i;
     int shown = (int)(text.size > 80 ? 80 : text.size);
     if (!colon || colon[-(colon > text.at)] == ':')
-        return why_set(why, ERR_INVALID, "'%.*s': a port is missing (HOST:PORT, IPv6 as [ADDRESS]:PORT)",
-                       shown, text.at);
+        return why_set(why, ERR_INVALID,
+                       "'%.*s': a port is missing (HOST:PORT, IPv6 as [ADDRESS]:PORT)", shown,
+                       text.at);
     host.size = (size_t)(colon - text.at);
     port = (struct str){colon + 1, text.size - host.size - 1};
     if (host.size >= 2 && host.at[0] == '[' && host.at[host.size - 1] == ']') {
@@ -22,7 +23,8 @@ enum err os_address_tcp(struct str text, struct os_address *address, struct why 
     }
     uint64_t number;
     if (!num_parse_u64(port, &number) || number > 65535)
-        return why_set(why, ERR_INVALID, "'%.*s': the port is not a number from 0 to 65535", shown, text.at);
+        return why_set(why, ERR_INVALID, "'%.*s': the port is not a number from 0 to 65535", shown,
+                       text.at);
     *address = (struct os_address){.kind = OS_ADDRESS_TCP, .port = (uint16_t)number};
     if (host.size == 0 || !str_copy(address->host, sizeof address->host, host))
         return why_set(why, ERR_INVALID, "'%.*s': the host is missing or too long", shown, text.at);

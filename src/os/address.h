@@ -12,9 +12,10 @@ enum { OS_HOST_BYTES = 256 };
 
 struct os_address {
     enum os_address_kind kind;
-    char host[OS_HOST_BYTES]; /* TCP: name, IPv4, or IPv6 without brackets; UNIX, SERIAL: the path */
-    uint16_t port;            /* TCP; 0 only when listening: any free one */
-    uint32_t baud;            /* SERIAL */
+    char
+        host[OS_HOST_BYTES]; /* TCP: name, IPv4, or IPv6 without brackets; UNIX, SERIAL: the path */
+    uint16_t port;           /* TCP; 0 only when listening: any free one */
+    uint32_t baud;           /* SERIAL */
     uint8_t data_bits, stop_bits;
     char parity; /* 'N', 'E', 'O' */
 };

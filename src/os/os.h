@@ -1,16 +1,18 @@
 /* os.h - the world behind one interface: clock, random, files, tasks, timers, byte streams.
  *
- * Everything that is not computation goes through `struct os`. There are two worlds: the real one (libuv,
- * threads, real disks) and a simulated one, where all tasks of all nodes run on one thread in an order chosen
- * by a seed, over virtual time, network and disk. Only os/ and loop/ include uv.h, make threads, take mutexes
- * or read clocks; the build checks it.
+ * Everything that is not computation goes through `struct os`. There are two worlds: the real one
+ * (libuv, threads, real disks) and a simulated one, where all tasks of all nodes run on one thread
+ * in an order chosen by a seed, over virtual time, network and disk. Only os/ and loop/ include
+ * uv.h, make threads, take mutexes or read clocks; the build checks it.
  *
- * Tasks. A task is a place where code runs, one call at a time: `run` is called after each wake (several wakes
- * may become one call); timers and stream events of the task are called in between. Real tasks are threads,
- * but nothing above may depend on that. A task may block on files only if it was made with OS_TASK_BLOCKING.
+ * Tasks. A task is a place where code runs, one call at a time: `run` is called after each wake
+ * (several wakes may become one call); timers and stream events of the task are called in between.
+ * Real tasks are threads, but nothing above may depend on that. A task may block on files only if
+ * it was made with OS_TASK_BLOCKING.
  *
- * Ownership: objects given out are closed by their owner with the call named; events never come after the
- * close call returned, unless said otherwise. Errors: `enum err`, with the operating system's text in `why`. */
+ * Ownership: objects given out are closed by their owner with the call named; events never come
+ * after the close call returned, unless said otherwise. Errors: `enum err`, with the operating
+ * system's text in `why`. */
 #ifndef OS_OS_H
 #define OS_OS_H
 
@@ -43,13 +45,15 @@ struct os_path_info {
 
 /* ---- streams ---- */
 
-/* What a stream tells its owner; all on the stream's task. After on_closed no other event comes, and the owner
- * still has to call close. Any of them may be NULL. Closing the stream inside an event is allowed. */
+/* What a stream tells its owner; all on the stream's task. After on_closed no other event comes,
+ * and the owner still has to call close. Any of them may be NULL. Closing the stream inside an
+ * event is allowed. */
 struct os_stream_events {
-    void (*on_open)(void *owner);                                        /* connect succeeded */
-    void (*on_read)(void *owner, const uint8_t *bytes, size_t size);     /* borrows during the call */
-    void (*on_drained)(void *owner);                                     /* everything written is with the kernel */
-    void (*on_closed)(void *owner, enum err err, const char *text);      /* peer closed (CLOSED) or failure */
+    void (*on_open)(void *owner);                                    /* connect succeeded */
+    void (*on_read)(void *owner, const uint8_t *bytes, size_t size); /* borrows during the call */
+    void (*on_drained)(void *owner); /* everything written is with the kernel */
+    void (*on_closed)(void *owner, enum err err,
+                      const char *text); /* peer closed (CLOSED) or failure */
 };
 
 /* A byte stream: TCP, Unix socket, serial line, or TLS over one of them (net/tls.h). */
@@ -59,7 +63,8 @@ struct os_stream_ops {
     size_t (*queued)(const struct os_stream *stream); /* bytes not yet with the kernel */
     /* Stops and resumes on_read: back-pressure towards the peer. */
     void (*pause)(struct os_stream *stream, bool paused);
-    void (*close)(struct os_stream *stream); /* frees it; what is queued is dropped: wait for on_drained before */
+    void (*close)(struct os_stream *
+                      stream); /* frees it; what is queued is dropped: wait for on_drained before */
     /* "127.0.0.1:41234"; borrowed until close. */
     const char *(*peer)(const struct os_stream *stream);
 };
@@ -70,7 +75,8 @@ struct os_stream {
     void *owner;
 };
 
-static inline void os_stream_own(struct os_stream *s, const struct os_stream_events *events, void *owner)
+static inline void os_stream_own(struct os_stream *s, const struct os_stream_events *events,
+                                 void *owner)
 {
     s->events = events;
     s->owner = owner;
@@ -79,9 +85,18 @@ static inline enum err os_stream_write(struct os_stream *s, const void *bytes, s
 {
     return s->ops->write(s, bytes, size);
 }
-static inline size_t os_stream_queued(const struct os_stream *s) { return s->ops->queued(s); }
-static inline void os_stream_pause(struct os_stream *s, bool paused) { s->ops->pause(s, paused); }
-static inline const char *os_stream_peer(const struct os_stream *s) { return s->ops->peer(s); }
+static inline size_t os_stream_queued(const struct os_stream *s)
+{
+    return s->ops->queued(s);
+}
+static inline void os_stream_pause(struct os_stream *s, bool paused)
+{
+    s->ops->pause(s, paused);
+}
+static inline const char *os_stream_peer(const struct os_stream *s)
+{
+    return s->ops->peer(s);
+}
 /* Closes and forgets: `*stream` becomes NULL. NULL allowed. */
 static inline void os_stream_close(struct os_stream **stream)
 {
@@ -109,53 +124,65 @@ struct os_ops {
     /* Cryptographically strong in the real world, seeded in the simulated one. Never fails. */
     void (*random)(struct os *os, void *bytes, size_t size);
 
-    /* Files: any BLOCKING task, and every task before the node serves. Paths are text, '/' separated. */
+    /* Files: any BLOCKING task, and every task before the node serves. Paths are text, '/'
+     * separated. */
     enum err (*file_open)(struct os *os, const char *path, unsigned flags, struct os_file **file,
                           struct why *why);
     void (*file_close)(struct os_file *file);
     /* Reads up to `size` at `offset`; `*got` < size only at the end of the file. */
-    enum err (*file_read)(struct os_file *file, uint64_t offset, void *bytes, size_t size, size_t *got,
-                          struct why *why);
+    enum err (*file_read)(struct os_file *file, uint64_t offset, void *bytes, size_t size,
+                          size_t *got, struct why *why);
     /* Writes all or fails; a failure may leave a part written. */
     enum err (*file_write)(struct os_file *file, uint64_t offset, const void *bytes, size_t size,
                            struct why *why);
-    /* Data (and size) durable when it returns OK. After an error the pages' fate is unknown: never retried. */
+    /* Data (and size) durable when it returns OK. After an error the pages' fate is unknown: never
+     * retried. */
     enum err (*file_sync)(struct os_file *file, struct why *why);
     enum err (*file_size)(struct os_file *file, uint64_t *size, struct why *why);
     enum err (*file_truncate)(struct os_file *file, uint64_t size, struct why *why);
-    /* Takes the exclusive lock of a whole file without waiting: BUSY when another process holds it. */
+    /* Takes the exclusive lock of a whole file without waiting: BUSY when another process holds it.
+     */
     enum err (*file_lock)(struct os_file *file, struct why *why);
-    enum err (*path_info)(struct os *os, const char *path, struct os_path_info *info, struct why *why);
+    enum err (*path_info)(struct os *os, const char *path, struct os_path_info *info,
+                          struct why *why);
     enum err (*path_rename)(struct os *os, const char *from, const char *to, struct why *why);
-    enum err (*path_remove)(struct os *os, const char *path, struct why *why); /* file or empty folder */
-    enum err (*path_make)(struct os *os, const char *path, struct why *why);   /* folder 0700; parents too; OK if there */
-    enum err (*path_sync)(struct os *os, const char *path, struct why *why);   /* a folder's entries */
+    enum err (*path_remove)(struct os *os, const char *path,
+                            struct why *why); /* file or empty folder */
+    enum err (*path_make)(struct os *os, const char *path,
+                          struct why *why); /* folder 0700; parents too; OK if there */
+    enum err (*path_sync)(struct os *os, const char *path,
+                          struct why *why); /* a folder's entries */
     enum err (*path_list)(struct os *os, const char *path,
-                          enum err (*entry)(void *arg, const char *name), void *arg, struct why *why);
+                          enum err (*entry)(void *arg, const char *name), void *arg,
+                          struct why *why);
     enum err (*disk_free)(struct os *os, const char *path, uint64_t *bytes, struct why *why);
 
     /* Tasks. `name` ≤ 15 bytes. The first wake is implied. */
     enum err (*task_start)(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
                            void *arg, struct os_task **task, struct why *why);
     void (*task_wake)(struct os_task *task); /* any task */
-    /* Ends a task after the call under way; waits for it and frees it. All its timers and streams must be
-     * closed. Called by the task that started it. */
+    /* Ends a task after the call under way; waits for it and frees it. All its timers and streams
+     * must be closed. Called by the task that started it. */
     void (*task_stop)(struct os_task *task);
     bool (*task_is_current)(const struct os_task *task);
     unsigned (*processor_count)(struct os *os);
 
-    /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. */
+    /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. Delays in
+     * whole milliseconds are kept to about 1 ms; a delay with a finer part is kept as well as the
+     * kernel can, for one descriptor. */
     enum err (*timer_make)(struct os_task *task, void (*fire)(void *arg), void *arg,
                            struct os_timer **timer);
     void (*timer_set)(struct os_timer *timer, int64_t delay_ns); /* replaces; < 0 stops it */
     void (*timer_close)(struct os_timer *timer);
 
-    /* Streams, on the calling task. connect: on_open or on_closed follows later, never inside the call. */
+    /* Streams, on the calling task. connect: on_open or on_closed follows later, never inside the
+     * call. */
     enum err (*stream_connect)(struct os_task *task, const struct os_address *address,
                                const struct os_stream_events *events, void *owner,
                                struct os_stream **stream, struct why *why);
-    /* `on_accept` gives a stream on the same task; its owner must be set at once (os_stream_own). `bound` (may
-     * be NULL) receives the address with the real port. Errors: ADDRESS_IN_USE names the address. */
+    /* `on_accept` gives a stream on the same task; its owner must be set at once (os_stream_own).
+     * `bound` (may be NULL) receives the address with the real port. Errors: ADDRESS_IN_USE names
+     * the address. */
     enum err (*listen)(struct os_task *task, const struct os_address *address,
                        void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                        struct os_listener **listener, struct os_address *bound, struct why *why);
@@ -170,11 +197,11 @@ struct os {
 struct os *os_real_new(void);
 void os_real_free(struct os *os); /* all tasks stopped before */
 
-/* Runs `run` once on the calling thread, made into a task for that time (the program's main task), and then
- * serves its events until os_real_main_stop. Used once, by the command line. */
+/* Runs `run` once on the calling thread, made into a task for that time (the program's main task),
+ * and then serves its events until os_real_main_stop. Used once, by the command line. */
 struct os_main {
     void (*start)(void *arg, struct os_task *task);
-    void (*wake)(void *arg);                /* as `run` of a task */
+    void (*wake)(void *arg);                  /* as `run` of a task */
     void (*on_signal)(void *arg, int signum); /* SIGINT, SIGTERM, SIGHUP */
     void *arg;
 };

@@ -1,8 +1,9 @@
 /* real.c - the real world: clocks, random, tasks and timers over libuv.
  *
- * Every task is a thread with its own libuv loop, also those that only work through a queue: so all of them can
- * have timers, and waking one is the same call everywhere (uv_async_send, which folds repeated wakes into one
- * write). Invariant: a task's loop is touched only by its own thread, uv_async_send excepted. */
+ * Every task is a thread with its own libuv loop, also those that only work through a queue: so all
+ * of them can have timers, and waking one is the same call everywhere (uv_async_send, which folds
+ * repeated wakes into one write). Invariant: a task's loop is touched only by its own thread,
+ * uv_async_send excepted. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <openssl/rand.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,8 +67,11 @@ static void on_wake(uv_async_t *wake)
 {
     struct os_task *task = wake->data;
     MUST(task->magic == REAL_TASK_MAGIC);
+    /* Read before the run: what was posted before task_stop must still be seen by a run, and a stop
+     * that comes during this one brings its own wake. */
+    bool stop = atomic_load(&task->stopping);
     task->run(task->arg);
-    if (atomic_load(&task->stopping)) uv_stop(&task->loop);
+    if (stop) uv_stop(&task->loop);
 }
 
 static void lower_priority(void)
@@ -94,8 +99,8 @@ static void thread_body(void *arg)
     finish_loop(task);
 }
 
-static struct os_task *task_new(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
-                                void *arg)
+static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
+                                void (*run)(void *arg), void *arg)
 {
     struct os_task *task = mem_alloc_zero(1, sizeof *task);
     if (!task) return NULL;
@@ -115,11 +120,13 @@ static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
     return task;
 }
 
-static enum err real_task_start(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
-                                void *arg, struct os_task **out, struct why *why)
+static enum err real_task_start(struct os *os, const char *name, unsigned flags,
+                                void (*run)(void *arg), void *arg, struct os_task **out,
+                                struct why *why)
 {
     struct os_task *task = task_new(os, name, flags, run, arg);
-    if (!task) return why_set(why, ERR_NO_MEMORY, "task %s: out of memory or file descriptors", name);
+    if (!task)
+        return why_set(why, ERR_NO_MEMORY, "task %s: out of memory or file descriptors", name);
     task->has_thread = true;
     uv_async_send(&task->wake);
     *out = task; /* before the thread runs: it may use it at once */
@@ -148,12 +155,21 @@ static void real_task_stop(struct os_task *task)
     mem_free(task);
 }
 
-static bool real_task_is_current(const struct os_task *task) { return current == task; }
+static bool real_task_is_current(const struct os_task *task)
+{
+    return current == task;
+}
 
 /* ---- timers ---- */
 
+/* libuv's timers count milliseconds, and what waits for the network is content with that. A delay
+ * with a finer part asks for more: then the kernel's own timer is used, through a descriptor that
+ * is made with the first such delay. */
 struct os_timer {
     uv_timer_t handle;
+    uv_poll_t fine;
+    int fine_fd;      /* -1 = not made yet */
+    unsigned handles; /* still open, while closing */
     void (*fire)(void *arg);
     void *arg;
 };
@@ -164,13 +180,24 @@ static void on_timer(uv_timer_t *handle)
     timer->fire(timer->arg);
 }
 
+static void on_fine_timer(uv_poll_t *handle, int status, int events)
+{
+    struct os_timer *timer = handle->data;
+    uint64_t expirations;
+    (void)events;
+    if (status < 0 || read(timer->fine_fd, &expirations, sizeof expirations) < 0)
+        return; /* set anew meanwhile */
+    timer->fire(timer->arg);
+}
+
 static enum err real_timer_make(struct os_task *task, void (*fire)(void *arg), void *arg,
                                 struct os_timer **out)
 {
     MUST(current == task || !task->has_thread);
     struct os_timer *timer = mem_alloc_zero(1, sizeof *timer);
     if (!timer) return ERR_NO_MEMORY;
-    timer->handle.data = timer;
+    timer->handle.data = timer->fine.data = timer;
+    timer->fine_fd = -1;
     timer->fire = fire;
     timer->arg = arg;
     int failed = uv_timer_init(&task->loop, &timer->handle);
@@ -179,21 +206,51 @@ static enum err real_timer_make(struct os_task *task, void (*fire)(void *arg), v
     return ERR_OK;
 }
 
+/* False when there is no descriptor left: the coarse timer will do. */
+static bool make_fine(struct os_timer *timer)
+{
+    if (timer->fine_fd >= 0) return true;
+    timer->fine_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (timer->fine_fd < 0) return false;
+    if (uv_poll_init(timer->handle.loop, &timer->fine, timer->fine_fd) == 0 &&
+        uv_poll_start(&timer->fine, UV_READABLE, on_fine_timer) == 0)
+        return true;
+    (void)close(timer->fine_fd);
+    timer->fine_fd = -1;
+    return false;
+}
+
+static bool set_fine(struct os_timer *timer, int64_t delay_ns)
+{
+    struct itimerspec at = {
+        .it_value = {.tv_sec = delay_ns / 1000000000, .tv_nsec = delay_ns % 1000000000}};
+    return timerfd_settime(timer->fine_fd, 0, &at, NULL) == 0;
+}
+
 static void real_timer_set(struct os_timer *timer, int64_t delay_ns)
 {
-    if (delay_ns < 0) {
-        uv_timer_stop(&timer->handle);
-        return;
-    }
+    uv_timer_stop(&timer->handle);
+    bool is_fine = delay_ns > 0 && delay_ns % 1000000 != 0;
+    if (is_fine && make_fine(timer) && set_fine(timer, delay_ns)) return;
+    if (timer->fine_fd >= 0) (void)set_fine(timer, 0); /* stops it */
+    if (delay_ns < 0) return;
     /* The loop's idea of now is from the start of its turn; rounding up never fires early. */
     uv_update_time(timer->handle.loop);
     uv_timer_start(&timer->handle, on_timer, (uint64_t)((delay_ns + 999999) / 1000000), 0);
 }
 
-static void timer_closed(uv_handle_t *handle) { mem_free(handle->data); }
+static void timer_closed(uv_handle_t *handle)
+{
+    struct os_timer *timer = handle->data;
+    if (--timer->handles) return;
+    if (timer->fine_fd >= 0) (void)close(timer->fine_fd);
+    mem_free(timer);
+}
 
 static void real_timer_close(struct os_timer *timer)
 {
+    timer->handles = timer->fine_fd >= 0 ? 2 : 1;
+    if (timer->fine_fd >= 0) uv_close((uv_handle_t *)&timer->fine, timer_closed);
     uv_close((uv_handle_t *)&timer->handle, timer_closed);
 }
 
@@ -280,4 +337,7 @@ struct os *os_real_new(void)
     return os;
 }
 
-void os_real_free(struct os *os) { mem_free(os); }
+void os_real_free(struct os *os)
+{
+    mem_free(os);
+}

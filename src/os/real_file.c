@@ -1,4 +1,5 @@
-/* real_file.c - files of the real world: plain system calls, restarted on EINTR, short writes completed. */
+/* real_file.c - files of the real world: plain system calls, restarted on EINTR, short writes
+ * completed. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <dirent.h>
@@ -48,8 +49,8 @@ void real_file_close(struct os_file *file)
     mem_free(file);
 }
 
-enum err real_file_read(struct os_file *file, uint64_t offset, void *bytes, size_t size, size_t *got,
-                        struct why *why)
+enum err real_file_read(struct os_file *file, uint64_t offset, void *bytes, size_t size,
+                        size_t *got, struct why *why)
 {
     char *to = bytes;
     *got = 0;
@@ -151,15 +152,16 @@ enum err real_path_sync(struct os *os, const char *path, struct why *why)
     return err;
 }
 
-enum err real_path_list(struct os *os, const char *path, enum err (*entry)(void *arg, const char *name),
-                        void *arg, struct why *why)
+enum err real_path_list(struct os *os, const char *path,
+                        enum err (*entry)(void *arg, const char *name), void *arg, struct why *why)
 {
     (void)os;
     DIR *folder = opendir(path);
     if (!folder) return failed(why, "open", path);
     enum err err = ERR_OK;
     for (struct dirent *e; !err && (e = readdir(folder));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) err = entry(arg, e->d_name);
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            err = entry(arg, e->d_name);
     (void)closedir(folder);
     return err;
 }

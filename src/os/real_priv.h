@@ -19,7 +19,8 @@ struct os_task {
     void (*run)(void *arg);
     void *arg;
     char name[16];
-    uint8_t read_bytes[65536]; /* every stream of the task reads into it: none holds a buffer while idle */
+    uint8_t read_bytes[65536]; /* every stream of the task reads into it: none holds a buffer while
+                                  idle */
 };
 
 /* The error for a (negative) libuv code, with its text. */
@@ -44,10 +45,12 @@ enum err real_path_list(struct os *, const char *, enum err (*)(void *, const ch
 enum err real_disk_free(struct os *, const char *, uint64_t *, struct why *);
 
 /* real_stream.c */
-enum err real_stream_connect(struct os_task *, const struct os_address *, const struct os_stream_events *,
-                             void *, struct os_stream **, struct why *);
-enum err real_listen(struct os_task *, const struct os_address *, void (*)(void *, struct os_stream *),
-                     void *, struct os_listener **, struct os_address *, struct why *);
+enum err real_stream_connect(struct os_task *, const struct os_address *,
+                             const struct os_stream_events *, void *, struct os_stream **,
+                             struct why *);
+enum err real_listen(struct os_task *, const struct os_address *,
+                     void (*)(void *, struct os_stream *), void *, struct os_listener **,
+                     struct os_address *, struct why *);
 void real_listener_close(struct os_listener *);
 
 #endif

@@ -1,8 +1,9 @@
 /* real_stream.c - byte streams of the real world: TCP and Unix sockets over libuv.
  *
- * A write goes to the kernel at once as far as it takes it; the rest is copied into one pending buffer that is
- * sent by a single uv_write at a time, so that order is plain and memory is the bytes themselves. A stream's
- * memory is freed in libuv's close callback; no event reaches the owner after close. */
+ * A write goes to the kernel at once as far as it takes it; the rest is copied into one pending
+ * buffer that is sent by a single uv_write at a time, so that order is plain and memory is the
+ * bytes themselves. A stream's memory is freed in libuv's close callback; no event reaches the
+ * owner after close. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <netinet/in.h>
@@ -30,7 +31,10 @@ struct real_stream {
 
 static const struct os_stream_ops stream_ops;
 
-static struct real_stream *real_of(struct os_stream *s) { return (struct real_stream *)s; }
+static struct real_stream *real_of(struct os_stream *s)
+{
+    return (struct real_stream *)s;
+}
 
 static void release(struct real_stream *s)
 {
@@ -45,7 +49,8 @@ static void tell_closed(struct real_stream *s, enum err err, const char *text)
     if (s->closing || s->closed_told) return;
     s->closed_told = true;
     if (s->is_reading) uv_read_stop(&s->stream);
-    if (s->base.events && s->base.events->on_closed) s->base.events->on_closed(s->base.owner, err, text);
+    if (s->base.events && s->base.events->on_closed)
+        s->base.events->on_closed(s->base.owner, err, text);
 }
 
 /* ---- reading ---- */
@@ -259,7 +264,8 @@ enum err real_stream_connect(struct os_task *task, const struct os_address *addr
                              struct os_stream **stream, struct why *why)
 {
     if (address->kind == OS_ADDRESS_SERIAL)
-        return why_set(why, ERR_UNSUPPORTED, "%s: serial lines are not in this version", address->host);
+        return why_set(why, ERR_UNSUPPORTED, "%s: serial lines are not in this version",
+                       address->host);
     struct real_stream *s = stream_new(task, address->kind);
     if (!s) return ERR_NO_MEMORY;
     s->address = *address;
@@ -332,11 +338,18 @@ static void on_connection(uv_stream_t *server, int status)
     if (!s->closing && !s->is_paused) start_reading(s);
 }
 
-static void listener_closed(uv_handle_t *handle) { mem_free(handle->data); }
+static void listener_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
 
-void real_listener_close(struct os_listener *listener) { uv_close(&listener->handle, listener_closed); }
+void real_listener_close(struct os_listener *listener)
+{
+    uv_close(&listener->handle, listener_closed);
+}
 
-static int bind_tcp(struct os_listener *l, const struct os_address *address, struct os_address *bound)
+static int bind_tcp(struct os_listener *l, const struct os_address *address,
+                    struct os_address *bound)
 {
     struct sockaddr_storage at;
     struct os_address numeric_address = *address;
@@ -364,7 +377,8 @@ enum err real_listen(struct os_task *task, const struct os_address *address,
     *l = (struct os_listener){
         .task = task, .kind = address->kind, .on_accept = on_accept, .owner = owner};
     bool is_unix = address->kind == OS_ADDRESS_UNIX;
-    int failed = is_unix ? uv_pipe_init(&task->loop, &l->pipe, 0) : uv_tcp_init(&task->loop, &l->tcp);
+    int failed =
+        is_unix ? uv_pipe_init(&task->loop, &l->pipe, 0) : uv_tcp_init(&task->loop, &l->tcp);
     MUST(!failed);
     l->handle.data = l;
     if (is_unix) {

@@ -1,4 +1,5 @@
-/* doc.c - see doc.h: reading values, building and comparing trees. yaml.c and json.c make trees from text. */
+/* doc.c - see doc.h: reading values, building and comparing trees. yaml.c and json.c make trees
+ * from text. */
 #include "resource/doc.h"
 #include "base/num.h"
 #include <stdio.h>
@@ -25,7 +26,8 @@ struct doc *doc_find(const struct doc *doc, const char *path)
 
 struct str doc_text(const struct doc *doc)
 {
-    return doc && (doc->kind == DOC_STRING || doc->kind == DOC_NUMBER) ? doc->text : (struct str){"", 0};
+    return doc && (doc->kind == DOC_STRING || doc->kind == DOC_NUMBER) ? doc->text
+                                                                       : (struct str){"", 0};
 }
 
 /* ---- building ---- */
@@ -126,15 +128,18 @@ struct doc *doc_merge_patch(struct arena *arena, const struct doc *target, const
         for (size_t j = 0; j < patch->count && !change; j++)
             if (str_equal(patch->items[j].key, item->key)) change = patch->items[j].value;
         if (change && change->kind == DOC_NULL) continue;
-        struct doc *value = change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
+        struct doc *value =
+            change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
         if (!set_key(arena, result, item->key, value)) return NULL;
     }
     for (size_t j = 0; j < patch->count; j++) {
         const struct doc_item *item = &patch->items[j];
         bool known = false;
-        for (size_t i = 0; i < result->count && !known; i++) known = str_equal(result->items[i].key, item->key);
+        for (size_t i = 0; i < result->count && !known; i++)
+            known = str_equal(result->items[i].key, item->key);
         if (known || item->value->kind == DOC_NULL) continue;
-        if (!set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value))) return NULL;
+        if (!set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
+            return NULL;
     }
     return result;
 }
@@ -197,7 +202,8 @@ static bool is_plain(struct str s)
     if (num_parse_decimal(s, &n) || num_parse_double(s, &d)) return false;
     for (size_t i = 0; i < s.size; i++) {
         unsigned char c = (unsigned char)s.at[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        bool letter =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
         if (!letter && (i == 0 || i + 1 == s.size || !strchr("-./", c))) return false;
     }
     return true;

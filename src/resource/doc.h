@@ -1,8 +1,9 @@
-/* doc.h - a document as a tree: the one form in which YAML, JSON and stored documents reach validation.
+/* doc.h - a document as a tree: the one form in which YAML, JSON and stored documents reach
+ * validation.
  *
- * Every value knows where it came from (line and column of the file, or nothing), so that an error can name file
- * and place, and through its path ("spec.points[2].address"). The tree lives in one arena and is immutable once
- * read; changes (defaults, merge patch) build new trees. */
+ * Every value knows where it came from (line and column of the file, or nothing), so that an error
+ * can name file and place, and through its path ("spec.points[2].address"). The tree lives in one
+ * arena and is immutable once read; changes (defaults, merge patch) build new trees. */
 #ifndef RESOURCE_DOC_H
 #define RESOURCE_DOC_H
 
@@ -35,11 +36,12 @@ struct doc {
     uint32_t line, column;  /* 1-based; 0 = unknown */
 };
 
-/* Reads a YAML stream: each document of it in turn. `file` names it in errors ("<file>:<line>:<column>: …").
- * Plain scalars become null, bool, number or string by the JSON-like core schema of YAML 1.2 (yes/no/on/off are
- * strings); anchors, aliases and tags are refused. Errors: SYNTAX, LIMIT, NO_MEMORY. */
-enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs, size_t *count,
-                       struct why *why);
+/* Reads a YAML stream: each document of it in turn. `file` names it in errors
+ * ("<file>:<line>:<column>: …"). Plain scalars become null, bool, number or string by the JSON-like
+ * core schema of YAML 1.2 (yes/no/on/off are strings); anchors, aliases and tags are refused.
+ * Errors: SYNTAX, LIMIT, NO_MEMORY. */
+enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs,
+                       size_t *count, struct why *why);
 /* Reads one JSON text. */
 enum err doc_read_json(struct str text, struct arena *arena, struct doc **doc, struct why *why);
 /* Writes compact JSON; keys in their order. */

@@ -13,7 +13,8 @@ void problems_init(struct problems *problems, struct arena *arena)
     problems->last = &problems->first;
 }
 
-void problem_add(struct problems *problems, const char *path, const struct doc *at, const char *format, ...)
+void problem_add(struct problems *problems, const char *path, const struct doc *at,
+                 const char *format, ...)
 {
     char text[WHY_TEXT_BYTES];
     va_list args;
@@ -69,8 +70,8 @@ static bool in_range(const struct site *s, double value)
     num_format_double(f->min, low);
     num_format_double(f->max, high);
     const char *unit = f->type == FIELD_DURATION ? " s" : f->unit && f->unit[0] ? f->unit : "";
-    problem_add(s->problems, s->path, s->doc, "%.*s is out of range: %s to %s%s", (int)s->doc->text.size,
-                s->doc->text.at, low, high, unit);
+    problem_add(s->problems, s->path, s->doc, "%.*s is out of range: %s to %s%s",
+                (int)s->doc->text.size, s->doc->text.at, low, high, unit);
     return false;
 }
 
@@ -109,7 +110,8 @@ static void check_name(const struct site *s, struct str name)
     for (size_t i = 0; i < name.size; i++) {
         unsigned char c = (unsigned char)name.at[i];
         if (c >= 0x20 && c != 0x7f && !strchr("+#\"", c)) continue;
-        problem_add(s->problems, s->path, s->doc, "the character at byte %zu is not allowed here", i);
+        problem_add(s->problems, s->path, s->doc, "the character at byte %zu is not allowed here",
+                    i);
         return;
     }
     if (name.size > 255) problem_add(s->problems, s->path, s->doc, "longer than 255 bytes");
@@ -131,7 +133,8 @@ static void read_duration(const struct site *s, void *to)
 {
     int64_t ns;
     if (s->doc->kind != DOC_STRING || !duration_parse(s->doc->text, &ns)) {
-        problem_add(s->problems, s->path, s->doc, "must be a duration such as 500ms, 10s, 5m, 1h or 90d");
+        problem_add(s->problems, s->path, s->doc,
+                    "must be a duration such as 500ms, 10s, 5m, 1h or 90d");
         return;
     }
     if (in_range(s, (double)ns / 1e9)) *(int64_t *)to = ns;
@@ -149,12 +152,13 @@ static void read_enum(const struct site *s, void *to)
         }
         buf_printf(&names, "%s%s", count ? ", " : "", s->field->choices[count]);
     }
-    int nearest = s->doc->kind == DOC_STRING ? str_nearest(s->doc->text, s->field->choices, count) : -1;
+    int nearest =
+        s->doc->kind == DOC_STRING ? str_nearest(s->doc->text, s->field->choices, count) : -1;
     const char *all = buf_cstr(&names);
-    problem_add(s->problems, s->path, s->doc, "'%.*s' is not one of %s%s%s%s", (int)s->doc->text.size,
-                s->doc->text.at ? s->doc->text.at : "", all ? all : "the choices",
-                nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? s->field->choices[nearest] : "",
-                nearest >= 0 ? "?" : "");
+    problem_add(s->problems, s->path, s->doc, "'%.*s' is not one of %s%s%s%s",
+                (int)s->doc->text.size, s->doc->text.at ? s->doc->text.at : "",
+                all ? all : "the choices", nearest >= 0 ? "; did you mean " : "",
+                nearest >= 0 ? s->field->choices[nearest] : "", nearest >= 0 ? "?" : "");
     buf_free(&names);
 }
 
@@ -173,7 +177,8 @@ static void read_strings(const struct site *s, void *to)
     for (size_t i = 0; i < s->doc->count; i++) {
         const struct doc *item = s->doc->items[i].value;
         if (item->kind != DOC_STRING && item->kind != DOC_NUMBER)
-            problem_add(s->problems, s->path, item, "item %zu must be a text, not %s", i + 1, kind_name(item));
+            problem_add(s->problems, s->path, item, "item %zu must be a text, not %s", i + 1,
+                        kind_name(item));
         out->items[out->count++] = item->text;
     }
 }
@@ -193,7 +198,10 @@ static void read_map(const struct site *s, void *to)
     *(const struct doc **)to = s->doc;
 }
 
-static void read_doc(const struct site *s, void *to) { *(const struct doc **)to = s->doc; }
+static void read_doc(const struct site *s, void *to)
+{
+    *(const struct doc **)to = s->doc;
+}
 
 static void read_object(const struct site *s, void *to)
 {
@@ -216,17 +224,16 @@ static void read_list(const struct site *s, void *to)
     for (size_t i = 0; i < s->doc->count; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s[%zu]", s->path, i);
-        field_bind(s->field->sub, s->doc->items[i].value, path, (char *)out->items + i * s->field->sub_bytes,
-                   s->problems);
+        field_bind(s->field->sub, s->doc->items[i].value, path,
+                   (char *)out->items + i * s->field->sub_bytes, s->problems);
     }
 }
 
 static read_field *const readers[] = {
-    [FIELD_BOOL] = read_bool,         [FIELD_INT] = read_int,   [FIELD_DOUBLE] = read_double,
-    [FIELD_STRING] = read_string,     [FIELD_DURATION] = read_duration,
-    [FIELD_ENUM] = read_enum,         [FIELD_STRINGS] = read_strings,
-    [FIELD_MAP] = read_map,           [FIELD_OBJECT] = read_object,
-    [FIELD_LIST] = read_list,         [FIELD_DOC] = read_doc,
+    [FIELD_BOOL] = read_bool,       [FIELD_INT] = read_int,           [FIELD_DOUBLE] = read_double,
+    [FIELD_STRING] = read_string,   [FIELD_DURATION] = read_duration, [FIELD_ENUM] = read_enum,
+    [FIELD_STRINGS] = read_strings, [FIELD_MAP] = read_map,           [FIELD_OBJECT] = read_object,
+    [FIELD_LIST] = read_list,       [FIELD_DOC] = read_doc,
 };
 
 /* A default is text in the field's own form; it goes through the same reader. */
@@ -239,7 +246,9 @@ static void set_default(const struct site *s, void *to)
     if (!f->default_text) return;
     struct str text = str_of(f->default_text);
     bool number = f->type == FIELD_INT || f->type == FIELD_DOUBLE;
-    struct doc value = {.kind = f->type == FIELD_BOOL ? DOC_BOOL : number ? DOC_NUMBER : DOC_STRING,
+    struct doc value = {.kind = f->type == FIELD_BOOL ? DOC_BOOL
+                                : number              ? DOC_NUMBER
+                                                      : DOC_STRING,
                         .b = str_is(text, "true"),
                         .text = text};
     struct site site = {f, &value, s->path, s->problems};
@@ -261,9 +270,12 @@ static void check_unknown(const struct field *fields, const struct doc *doc, con
         while (at < count && !str_is(key, names[at])) at++;
         if (at < count) continue;
         int nearest = str_nearest(key, names, count);
-        problem_add(problems, path, doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)key.size, key.at,
-                    nearest >= 0 ? "; did you mean '" : "", nearest >= 0 ? names[nearest] : "",
-                    nearest >= 0 ? "'?" : "");
+        char where[512];
+        snprintf(where, sizeof where, "%s%s%.*s", path, path[0] ? "." : "",
+                 (int)(key.size > 200 ? 200 : key.size), key.at);
+        problem_add(problems, where, doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)key.size,
+                    key.at, nearest >= 0 ? "; did you mean '" : "",
+                    nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "'?" : "");
     }
 }
 

@@ -9,7 +9,8 @@ static struct doc *convert(const json_t *json, struct arena *arena)
     switch (json_typeof(json)) {
     case JSON_NULL: return doc_new(arena, DOC_NULL);
     case JSON_STRING:
-        return doc_new_string(arena, (struct str){json_string_value(json), json_string_length(json)});
+        return doc_new_string(arena,
+                              (struct str){json_string_value(json), json_string_length(json)});
     case JSON_INTEGER: return doc_new_int(arena, json_integer_value(json));
     case JSON_TRUE:
     case JSON_FALSE: {
@@ -37,15 +38,17 @@ static struct doc *convert(const json_t *json, struct arena *arena)
         const char *key;
         json_t *value;
         if (!doc) return NULL;
-        json_object_foreach((json_t *)(uintptr_t)json, key, value)
-            if (!doc_set(arena, doc, key, convert(value, arena))) return NULL;
+        json_object_foreach(
+            (json_t *)(uintptr_t)json, key,
+            value) if (!doc_set(arena, doc, key, convert(value, arena))) return NULL;
         return doc;
     }
     }
     return NULL;
 }
 
-/* Depth is bounded here, because jansson's own limit (2,048) is beyond what the tree's readers expect. */
+/* Depth is bounded here, because jansson's own limit (2,048) is beyond what the tree's readers
+ * expect. */
 static bool too_deep(struct str text)
 {
     unsigned depth = 0;
@@ -67,12 +70,16 @@ static bool too_deep(struct str text)
 enum err doc_read_json(struct str text, struct arena *arena, struct doc **doc, struct why *why)
 {
     json_error_t error;
-    if (text.size > DOC_BYTES_MAX) return why_set(why, ERR_LIMIT, "JSON larger than %d MiB", DOC_BYTES_MAX >> 20);
-    if (too_deep(text)) return why_set(why, ERR_LIMIT, "JSON nested too deeply (%d levels are allowed)", DOC_DEPTH_MAX);
-    json_t *json = json_loadb(text.at ? text.at : "", text.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (text.size > DOC_BYTES_MAX)
+        return why_set(why, ERR_LIMIT, "JSON larger than %d MiB", DOC_BYTES_MAX >> 20);
+    if (too_deep(text))
+        return why_set(why, ERR_LIMIT, "JSON nested too deeply (%d levels are allowed)",
+                       DOC_DEPTH_MAX);
+    json_t *json = json_loadb(text.at ? text.at : "", text.size,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!json)
-        return why_at(why, ERR_SYNTAX, error.position, "JSON, line %d column %d: %s", error.line, error.column,
-                      error.text);
+        return why_at(why, ERR_SYNTAX, error.position, "JSON, line %d column %d: %s", error.line,
+                      error.column, error.text);
     *doc = convert(json, arena);
     json_decref(json);
     return *doc ? ERR_OK : ERR_NO_MEMORY;

@@ -1,5 +1,6 @@
 /* kind.c - see kind.h: a document becomes a resource. */
 #include "resource/kind.h"
+#include "base/timetext.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ int resource_kind_of(struct str name)
     return -1;
 }
 
-/* RFC 1123 subdomain: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit. */
+/* RFC 1123 subdomain: lower-case letters, digits, '-' and '.', starting and ending with a letter or
+ * digit. */
 static bool is_rfc1123(struct str name)
 {
     if (name.size == 0 || name.size > 253) return false;
@@ -30,12 +32,14 @@ static void check_metadata(struct resource *r, struct problems *problems)
     struct doc *name = doc_get(r->metadata, "name"), *ns = doc_get(r->metadata, "namespace");
     r->name = doc_text(name);
     if (!is_rfc1123(r->name))
-        problem_add(problems, "metadata.name", name,
-                    "'%.*s' must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit",
-                    (int)(r->name.size > 80 ? 80 : r->name.size), r->name.at);
+        problem_add(
+            problems, "metadata.name", name,
+            "'%.*s' must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit",
+            (int)(r->name.size > 80 ? 80 : r->name.size), r->name.at);
     if (resource_kinds[r->kind].namespaced) {
         r->ns = ns ? doc_text(ns) : STR("default");
-        if (!is_rfc1123(r->ns)) problem_add(problems, "metadata.namespace", ns, "is not a valid name");
+        if (!is_rfc1123(r->ns))
+            problem_add(problems, "metadata.namespace", ns, "is not a valid name");
     }
     r->labels = doc_get(r->metadata, "labels");
     for (size_t i = 0; r->labels && i < r->labels->count; i++)
@@ -51,13 +55,15 @@ static void check_top(const struct doc *doc, struct problems *problems)
         while (k < 5 && !str_is(doc->items[i].key, keys[k])) k++;
         if (k < 5) continue;
         int nearest = str_nearest(doc->items[i].key, keys, 5);
-        problem_add(problems, "", doc->items[i].value, "unknown key '%.*s'%s%s%s", (int)doc->items[i].key.size,
-                    doc->items[i].key.at, nearest >= 0 ? "; did you mean '" : "",
-                    nearest >= 0 ? keys[nearest] : "", nearest >= 0 ? "'?" : "");
+        problem_add(problems, "", doc->items[i].value, "unknown key '%.*s'%s%s%s",
+                    (int)doc->items[i].key.size, doc->items[i].key.at,
+                    nearest >= 0 ? "; did you mean '" : "", nearest >= 0 ? keys[nearest] : "",
+                    nearest >= 0 ? "'?" : "");
     }
     struct str version = doc_text(doc_get(doc, "apiVersion"));
     if (!str_is(version, RESOURCE_API_VERSION))
-        problem_add(problems, "apiVersion", doc_get(doc, "apiVersion"), "must be " RESOURCE_API_VERSION);
+        problem_add(problems, "apiVersion", doc_get(doc, "apiVersion"),
+                    "must be " RESOURCE_API_VERSION);
 }
 
 static void unknown_kind(const struct doc *doc, struct problems *problems)
@@ -66,9 +72,10 @@ static void unknown_kind(const struct doc *doc, struct problems *problems)
     for (int k = 0; k < KIND_COUNT; k++) names[k] = resource_kinds[k].name;
     struct str given = doc_text(doc_get(doc, "kind"));
     int nearest = str_nearest(given, names, KIND_COUNT);
-    problem_add(problems, "kind", doc_get(doc, "kind") ? doc_get(doc, "kind") : doc, "'%.*s' is not a kind%s%s%s",
-                (int)(given.size > 80 ? 80 : given.size), given.at, nearest >= 0 ? "; did you mean " : "",
-                nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
+    problem_add(problems, "kind", doc_get(doc, "kind") ? doc_get(doc, "kind") : doc,
+                "'%.*s' is not a kind%s%s%s", (int)(given.size > 80 ? 80 : given.size), given.at,
+                nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
+                nearest >= 0 ? "?" : "");
 }
 
 /* Reads everything into `r`, whose arena takes the copy of the tree. */
@@ -99,25 +106,28 @@ static enum err fill(struct resource *r, const struct doc *doc, struct problems 
     return ERR_OK;
 }
 
-static enum err first_problem(const struct resource *r, const char *file, const struct problems *problems,
-                              struct why *why)
+static enum err first_problem(const struct resource *r, const char *file,
+                              const struct problems *problems, struct why *why)
 {
     const struct problem *p = problems->first;
     char place[300] = "", object[300] = "";
     if (!p) return why_set(why, ERR_NO_MEMORY, "out of memory");
     if (file[0] && p->line) snprintf(place, sizeof place, "%s:%u:%u: ", file, p->line, p->column);
     if (r && r->name.size)
-        snprintf(object, sizeof object, "%s %.*s: ", resource_kinds[r->kind].name, (int)r->name.size, r->name.at);
-    return why_set(why, ERR_INVALID, "%s%s%s%s%s", place, object, p->path, p->path[0] ? ": " : "", p->text);
+        snprintf(object, sizeof object, "%s %.*s: ", resource_kinds[r->kind].name,
+                 (int)r->name.size, r->name.at);
+    return why_set(why, ERR_INVALID, "%s%s%s%s%s", place, object, p->path, p->path[0] ? ": " : "",
+                   p->text);
 }
 
-enum err resource_read(const struct doc *doc, const char *file, struct resource **out, struct problems *problems,
-                       struct why *why)
+enum err resource_read(const struct doc *doc, const char *file, struct resource **out,
+                       struct problems *problems, struct why *why)
 {
     *out = NULL;
     int kind = doc->kind == DOC_MAP ? resource_kind_of(doc_text(doc_get(doc, "kind"))) : -1;
     if (doc->kind != DOC_MAP)
-        problem_add(problems, "", doc, "a resource must be a map with apiVersion, kind, metadata and spec");
+        problem_add(problems, "", doc,
+                    "a resource must be a map with apiVersion, kind, metadata and spec");
     else if (kind < 0)
         unknown_kind(doc, problems);
     if (kind < 0) return first_problem(NULL, file, problems, why);
@@ -137,6 +147,38 @@ enum err resource_read(const struct doc *doc, const char *file, struct resource 
     }
     *out = r;
     return ERR_OK;
+}
+
+static bool copy_key(struct arena *arena, struct doc *to, const struct doc *from, const char *key)
+{
+    const struct doc *value = doc_get(from, key);
+    return !value || doc_set(arena, to, key, doc_copy(arena, value));
+}
+
+struct doc *resource_document(const struct resource *r, struct arena *arena)
+{
+    static const char *const owners[] = {
+        [OWNER_API] = "api", [OWNER_FILE] = "file", [OWNER_PARENT] = "parent"};
+    const struct kind_info *info = &resource_kinds[r->kind];
+    struct doc *top = doc_new(arena, DOC_MAP), *m = doc_new(arena, DOC_MAP);
+    char created[TIME_TEXT_BYTES], version[24];
+    time_format(r->created_ns - r->created_ns % TIME_NS_PER_S, created);
+    snprintf(version, sizeof version, "%llu", (unsigned long long)r->version);
+    bool ok = top && m &&
+              doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
+              doc_set(arena, top, "kind", doc_new_string(arena, str_of(info->name))) &&
+              doc_set(arena, top, "metadata", m) &&
+              doc_set(arena, m, "name", doc_new_string(arena, r->name)) &&
+              (!r->ns.size || doc_set(arena, m, "namespace", doc_new_string(arena, r->ns))) &&
+              doc_set(arena, m, "uid", doc_new_string(arena, str_of(r->uid))) &&
+              doc_set(arena, m, "resourceVersion", doc_new_string(arena, str_of(version))) &&
+              doc_set(arena, m, "generation", doc_new_int(arena, (int64_t)r->generation)) &&
+              doc_set(arena, m, "creationTimestamp", doc_new_string(arena, str_of(created))) &&
+              doc_set(arena, m, "owner", doc_new_string(arena, str_of(owners[r->owner]))) &&
+              copy_key(arena, m, r->metadata, "labels") &&
+              copy_key(arena, m, r->metadata, "annotations") &&
+              doc_set(arena, top, "spec", doc_copy(arena, r->spec_doc));
+    return ok ? top : NULL;
 }
 
 struct resource *resource_share(const struct resource *resource)

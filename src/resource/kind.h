@@ -1,7 +1,8 @@
 /* kind.h - the kinds of resources: one table, one C struct each.
  *
- * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its tree, its metadata
- * and its spec as the kind's struct. Resources are immutable and reference-counted: a change makes a new one. */
+ * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its tree,
+ * its metadata and its spec as the kind's struct. Resources are immutable and reference-counted: a
+ * change makes a new one. */
 #ifndef RESOURCE_KIND_H
 #define RESOURCE_KIND_H
 
@@ -11,23 +12,18 @@
 
 #define RESOURCE_API_VERSION "millrace.io/v1"
 
-enum resource_kind {
-    KIND_CONNECTION,
-    KIND_TABLE,
-    KIND_DEVICE,
-    KIND_COUNT
-};
+enum resource_kind { KIND_CONNECTION, KIND_TABLE, KIND_DEVICE, KIND_COUNT };
 
 /* ---- specs ---- */
 
 struct connection_spec {
     struct str driver;
-    struct str endpoint;   /* "tcp://10.0.0.7:502"; the driver reads it */
-    int64_t timeout_ns;    /* of one request */
-    int64_t retries;       /* further tries after the first */
+    struct str endpoint; /* "tcp://10.0.0.7:502"; the driver reads it */
+    int64_t timeout_ns;  /* of one request */
+    int64_t retries;     /* further tries after the first */
     int64_t connect_backoff_max_ns;
     bool enabled;
-    struct doc *options;   /* the driver's own, NULL = none */
+    struct doc *options; /* the driver's own, NULL = none */
 };
 
 struct table_column_spec {
@@ -36,12 +32,12 @@ struct table_column_spec {
 };
 
 struct table_spec {
-    struct str name;         /* SQL name; "" = metadata.name with - and . as _ */
+    struct str name; /* SQL name; "" = metadata.name with - and . as _ */
     struct str description;
     struct field_list columns; /* struct table_column_spec */
-    int64_t retention_ns;    /* 0 = for ever */
+    int64_t retention_ns;      /* 0 = for ever */
     bool open;
-    struct str durability;   /* "commit" or "interval 10s" */
+    struct str durability; /* "commit" or "interval 10s" */
     struct field_strings device_tags;
 };
 
@@ -56,8 +52,9 @@ struct point_spec {
     double min, max;  /* NAN = open; readings outside are kept, writes outside refused */
     int access;       /* enum point_access */
     int store;        /* enum point_store */
-    int64_t max_silence_ns; /* with deadband or store: change: a row at least this often; 0 = never */
-    int64_t interval_ns;    /* 0 = the device's */
+    int64_t
+        max_silence_ns;  /* with deadband or store: change: a row at least this often; 0 = never */
+    int64_t interval_ns; /* 0 = the device's */
     bool enabled;
 };
 
@@ -86,13 +83,17 @@ enum resource_owner { OWNER_API, OWNER_FILE, OWNER_PARENT };
 struct resource {
     _Atomic uint32_t refs;
     enum resource_kind kind;
-    struct str ns, name;      /* ns "" for cluster-wide kinds */
+    struct str ns, name; /* ns "" for cluster-wide kinds */
     enum resource_owner owner;
-    struct doc *metadata;     /* labels, annotations… as given; never NULL */
-    struct doc *labels;       /* map or NULL */
-    struct doc *spec_doc;     /* as given */
-    void *spec;               /* the kind's struct */
-    const char *file;         /* where a file-owned one came from, or "" */
+    uint64_t version;    /* metadata.resourceVersion; set by the registry at every change */
+    uint64_t generation; /* counts changes of the spec */
+    int64_t created_ns;
+    char uid[37];         /* RFC 9562 version 4; "" before the registry took it */
+    struct doc *metadata; /* labels, annotations… as given; never NULL */
+    struct doc *labels;   /* map or NULL */
+    struct doc *spec_doc; /* as given */
+    void *spec;           /* the kind's struct */
+    const char *file;     /* where a file-owned one came from, or "" */
     uint32_t line;
     struct arena arena;
 };
@@ -100,10 +101,13 @@ struct resource {
 /* Index of a kind by its name ("Device") or plural, or -1. */
 int resource_kind_of(struct str name);
 
-/* Reads one document (its tree is copied). On error the problems say what; `why` gets the first one with file and
- * place. `file` "" for API documents. Errors: INVALID, NO_MEMORY. */
+/* Reads one document (its tree is copied). On error the problems say what; `why` gets the first one
+ * with file and place. `file` "" for API documents. Errors: INVALID, NO_MEMORY. */
 enum err resource_read(const struct doc *doc, const char *file, struct resource **resource,
                        struct problems *problems, struct why *why);
+/* The whole document as REST shows it, with the registry's metadata, in `arena`. NULL: no memory.
+ */
+struct doc *resource_document(const struct resource *resource, struct arena *arena);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
 

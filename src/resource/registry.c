@@ -6,6 +6,8 @@
 enum { WATCHERS_MAX = 8 };
 
 struct registry {
+    struct os *os;
+    uint64_t version;
     struct map kinds[KIND_COUNT]; /* "ns/name" -> struct resource * */
     size_t watcher_count;
     struct {
@@ -14,9 +16,10 @@ struct registry {
     } watchers[WATCHERS_MAX];
 };
 
-struct registry *registry_new(void)
+struct registry *registry_new(struct os *os)
 {
     struct registry *registry = mem_alloc_zero(1, sizeof *registry);
+    if (registry) registry->os = os;
     for (int k = 0; registry && k < KIND_COUNT; k++) map_init(&registry->kinds[k]);
     return registry;
 }
@@ -40,6 +43,15 @@ void registry_watch_all(struct registry *registry, registry_watch *watch, void *
     registry->watchers[registry->watcher_count++].arg = arg;
 }
 
+void registry_unwatch(struct registry *registry, const void *arg)
+{
+    for (size_t i = 0; i < registry->watcher_count; i++) {
+        if (registry->watchers[i].arg != arg) continue;
+        registry->watchers[i] = registry->watchers[--registry->watcher_count];
+        return;
+    }
+}
+
 enum { KEY_BYTES = 520 };
 
 static struct str make_key(char out[KEY_BYTES], struct str ns, struct str name)
@@ -48,8 +60,8 @@ static struct str make_key(char out[KEY_BYTES], struct str ns, struct str name)
     return (struct str){out, n < KEY_BYTES ? (size_t)n : KEY_BYTES - 1};
 }
 
-struct resource *registry_get(const struct registry *registry, enum resource_kind kind, struct str ns,
-                              struct str name)
+struct resource *registry_get(const struct registry *registry, enum resource_kind kind,
+                              struct str ns, struct str name)
 {
     char key[KEY_BYTES];
     return map_get(&registry->kinds[kind], make_key(key, ns, name));
@@ -67,44 +79,97 @@ static void tell(struct registry *registry, const struct resource *old, const st
         registry->watchers[i].watch(registry->watchers[i].arg, old, now);
 }
 
+uint64_t registry_version(const struct registry *registry)
+{
+    return registry->version;
+}
+
+/* RFC 9562 section 5.4. */
+static void make_uid(struct registry *registry, char out[37])
+{
+    uint8_t b[16];
+    registry->os->ops->random(registry->os, b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    char *at = out;
+    for (size_t i = 0; i < 16; i++)
+        at += snprintf(at, 4, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", b[i]);
+}
+
+static bool same_content(const struct resource *a, const struct resource *b)
+{
+    return a->owner == b->owner && doc_equal(a->spec_doc, b->spec_doc) &&
+           doc_equal(a->labels, b->labels) &&
+           doc_equal(doc_get(a->metadata, "annotations"), doc_get(b->metadata, "annotations"));
+}
+
+bool registry_prepare(struct registry *registry, struct resource *resource)
+{
+    const struct resource *old =
+        registry_get(registry, resource->kind, resource->ns, resource->name);
+    if (old && same_content(old, resource)) return false;
+    resource->version = ++registry->version;
+    resource->generation =
+        !old ? 1 : old->generation + !doc_equal(old->spec_doc, resource->spec_doc);
+    resource->created_ns = old ? old->created_ns : registry->os->ops->wall_ns(registry->os);
+    if (old)
+        memcpy(resource->uid, old->uid, sizeof resource->uid);
+    else
+        make_uid(registry, resource->uid);
+    return true;
+}
+
 enum err registry_put(struct registry *registry, struct resource *resource)
+{
+    if (registry_prepare(registry, resource)) return registry_restore(registry, resource);
+    resource_release(resource);
+    return ERR_OK;
+}
+
+enum err registry_restore(struct registry *registry, struct resource *resource)
 {
     char key[KEY_BYTES];
     void *old = NULL;
-    enum err err = map_put(&registry->kinds[resource->kind], make_key(key, resource->ns, resource->name),
-                           resource, &old);
+    enum err err = map_put(&registry->kinds[resource->kind],
+                           make_key(key, resource->ns, resource->name), resource, &old);
     if (err) {
         resource_release(resource);
         return err;
     }
+    if (resource->version > registry->version) registry->version = resource->version;
     tell(registry, old, resource);
     resource_release(old);
     return ERR_OK;
 }
 
-bool registry_remove(struct registry *registry, enum resource_kind kind, struct str ns, struct str name)
+bool registry_remove(struct registry *registry, enum resource_kind kind, struct str ns,
+                     struct str name)
 {
     char key[KEY_BYTES];
     struct resource *old = map_remove(&registry->kinds[kind], make_key(key, ns, name));
     if (!old) return false;
+    registry->version++;
     tell(registry, old, NULL);
     resource_release(old);
     return true;
 }
 
-static enum err check_twice(const struct registry *registry, const struct resource *r, struct resource **batch,
-                            size_t count, struct why *why)
+static enum err check_twice(const struct registry *registry, const struct resource *r,
+                            struct resource **batch, size_t count, struct why *why)
 {
     const struct resource *other = registry_get(registry, r->kind, r->ns, r->name);
     for (size_t i = 0; i < count && !other; i++)
-        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) && str_equal(batch[i]->name, r->name))
+        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) &&
+            str_equal(batch[i]->name, r->name))
             other = batch[i];
     if (!other || other->owner != OWNER_FILE) return ERR_OK;
     return why_set(why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file, r->line,
-                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file, other->line);
+                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file,
+                   other->line);
 }
 
-enum err registry_load_yaml(struct registry *registry, struct str text, const char *file, struct why *why)
+enum err registry_load_yaml(struct registry *registry, struct str text, const char *file,
+                            struct why *why)
 {
     struct arena arena;
     arena_init(&arena, NULL);

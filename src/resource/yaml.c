@@ -1,7 +1,7 @@
 /* yaml.c - YAML text into document trees, over libyaml's event parser.
  *
- * The event parser bounds what a text can do: no aliases means no exponential growth, and depth and node count are
- * limited here. */
+ * The event parser bounds what a text can do: no aliases means no exponential growth, and depth and
+ * node count are limited here. */
 #include "base/num.h"
 #include "resource/doc.h"
 #include <string.h>
@@ -33,7 +33,8 @@ static bool is_number(struct str s)
 {
     double d;
     if (s.size && (s.at[0] == '.' || s.at[s.size - 1] == '.')) return false;
-    return s.size && (s.at[0] == '-' || (s.at[0] >= '0' && s.at[0] <= '9')) && num_parse_double(s, &d);
+    return s.size && (s.at[0] == '-' || (s.at[0] >= '0' && s.at[0] <= '9')) &&
+           num_parse_double(s, &d);
 }
 
 static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc **out)
@@ -59,7 +60,8 @@ static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc
 
 static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, struct doc **out);
 
-static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned depth, struct doc *map)
+static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned depth,
+                          struct doc *map)
 {
     if (key_event->type != YAML_SCALAR_EVENT)
         return trouble(in, ERR_SYNTAX, &key_event->start_mark, "a key must be plain text");
@@ -67,7 +69,8 @@ static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned 
     struct str text = {(const char *)key_event->data.scalar.value, key_event->data.scalar.length};
     if (!str_copy(key, sizeof key, text) || strlen(key) != text.size || !str_is_utf8(text))
         return trouble(in, ERR_SYNTAX, &key_event->start_mark, "a key is too long or not text");
-    if (doc_get(map, key)) return trouble(in, ERR_SYNTAX, &key_event->start_mark, "the key stands here twice");
+    if (doc_get(map, key))
+        return trouble(in, ERR_SYNTAX, &key_event->start_mark, "the key stands here twice");
     yaml_event_t event;
     struct doc *value = NULL;
     enum err err = next_event(in, &event);
@@ -81,7 +84,8 @@ static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned 
 /* The inside of a list or map up to its end event. */
 static enum err collection(struct yaml_in *in, unsigned depth, struct doc *doc)
 {
-    yaml_event_type_t end = doc->kind == DOC_LIST ? YAML_SEQUENCE_END_EVENT : YAML_MAPPING_END_EVENT;
+    yaml_event_type_t end =
+        doc->kind == DOC_LIST ? YAML_SEQUENCE_END_EVENT : YAML_MAPPING_END_EVENT;
     for (;;) {
         yaml_event_t event;
         struct doc *value = NULL;
@@ -106,10 +110,13 @@ static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, st
 {
     const yaml_mark_t mark = event->start_mark;
     enum err err = ERR_OK;
-    if (depth > DOC_DEPTH_MAX) return trouble(in, ERR_LIMIT, &mark, "nested too deeply (32 levels are allowed)");
-    if (++in->nodes > DOC_NODES_MAX) return trouble(in, ERR_LIMIT, &mark, "too many values (200,000 are allowed)");
+    if (depth > DOC_DEPTH_MAX)
+        return trouble(in, ERR_LIMIT, &mark, "nested too deeply (32 levels are allowed)");
+    if (++in->nodes > DOC_NODES_MAX)
+        return trouble(in, ERR_LIMIT, &mark, "too many values (200,000 are allowed)");
     if (event->type == YAML_ALIAS_EVENT)
-        return trouble(in, ERR_SYNTAX, &mark, "aliases (*name) are not supported: write the value out");
+        return trouble(in, ERR_SYNTAX, &mark,
+                       "aliases (*name) are not supported: write the value out");
     if (event->type == YAML_SCALAR_EVENT) {
         err = scalar(in, event, out);
     } else {
@@ -135,20 +142,22 @@ static enum err stream(struct yaml_in *in, struct doc *list)
         if (is_node) err = node(in, &event, 0, &doc);
         yaml_event_delete(&event);
         /* An empty document (a trailing "---") is no document. */
-        if (!err && doc && doc->kind != DOC_NULL && !doc_append(in->arena, list, doc)) err = ERR_NO_MEMORY;
+        if (!err && doc && doc->kind != DOC_NULL && !doc_append(in->arena, list, doc))
+            err = ERR_NO_MEMORY;
         if (err || done) return err;
     }
 }
 
-enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs, size_t *count,
-                       struct why *why)
+enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs,
+                       size_t *count, struct why *why)
 {
     struct yaml_in in = {.file = file, .arena = arena, .why = why};
     if (text.size > DOC_BYTES_MAX)
         return why_set(why, ERR_LIMIT, "%s: larger than %d MiB", file, DOC_BYTES_MAX >> 20);
     struct doc *list = doc_new(arena, DOC_LIST);
     if (!list || !yaml_parser_initialize(&in.parser)) return ERR_NO_MEMORY;
-    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(text.at ? text.at : ""), text.size);
+    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(text.at ? text.at : ""),
+                                 text.size);
     enum err err = stream(&in, list);
     yaml_parser_delete(&in.parser);
     if (err) return err;

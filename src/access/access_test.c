@@ -1,0 +1,413 @@
+/* access_test.c - claims about users, passwords, tokens and rights, on real files and workers. */
+#include "access/access_priv.h"
+#include "access/scram.h"
+#include "base/timetext.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* Each claim runs as the program's main task: setup → body → events → end. */
+struct world {
+    struct os *os;
+    struct os_task *task;
+    struct loop main;
+    struct context context;
+    char folder[64], password[64];
+    struct access *access;
+    struct access_login login;
+    void (*body)(struct world *w);
+    void (*then)(struct world *w); /* after a login */
+    unsigned step;
+    int64_t began_ns;
+};
+
+static void end(struct world *w)
+{
+    access_close(w->access);
+    w->access = NULL;
+    pool_stop(w->context.workers);
+    os_real_main_stop(w->task);
+}
+
+static void on_start(void *arg, struct os_task *task)
+{
+    struct world *w = arg;
+    w->task = task;
+    loop_adopt(&w->main, w->os, "main", task);
+    w->context.os = w->os;
+    w->context.main = &w->main;
+    budget_init(&w->context.memory, "test", NULL, SIZE_MAX);
+    assert_int_equal(pool_start(&w->context.workers, w->os, 1, NULL), ERR_OK);
+    assert_int_equal(access_open(&w->context, w->folder, NULL, w->password, &w->access, NULL),
+                     ERR_OK);
+    w->body(w);
+}
+
+static void on_wake(void *arg)
+{
+    loop_run_jobs(&((struct world *)arg)->main);
+}
+static void on_signal(void *arg, int signum)
+{
+    (void)arg;
+    (void)signum;
+}
+
+static void run(void (*body)(struct world *w))
+{
+    struct world w = {.os = os_real_new(), .folder = "/tmp/access_test_XXXXXX", .body = body};
+    assert_non_null(mkdtemp(w.folder));
+    struct os_main m = {on_start, on_wake, on_signal, &w};
+    assert_int_equal(os_real_main(w.os, &m, NULL), ERR_OK);
+    os_real_free(w.os);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", w.folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void login_done(struct completion *c)
+{
+    struct access_login *login = (struct access_login *)c;
+    struct world *w = (struct world *)((char *)login - offsetof(struct world, login));
+    w->then(w);
+}
+
+static void log_in(struct world *w, const char *user, const char *password,
+                   void (*then)(struct world *w))
+{
+    memset(&w->login, 0, sizeof w->login);
+    completion_init(&w->login.completion, &w->main, login_done);
+    snprintf(w->login.user, sizeof w->login.user, "%s", user);
+    snprintf(w->login.password, sizeof w->login.password, "%s", password);
+    w->then = then;
+    w->began_ns = context_mono_ns(&w->context);
+    access_login(w->access, &w->login);
+}
+
+static void reopen(struct world *w)
+{
+    char again[64];
+    access_close(w->access);
+    assert_int_equal(access_open(&w->context, w->folder, NULL, again, &w->access, NULL), ERR_OK);
+    assert_string_equal(again, ""); /* nothing new to tell */
+}
+
+static void path_of(const struct world *w, const char *name, char out[128])
+{
+    snprintf(out, 128, "%s/%s", w->folder, name);
+}
+
+static size_t read_all(const struct world *w, const char *name, char *out, size_t size)
+{
+    char path[128];
+    path_of(w, name, path);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(out, 1, size - 1, f);
+    out[n] = 0;
+    fclose(f);
+    return n;
+}
+
+static void write_all(const struct world *w, const char *name, const char *bytes, size_t size)
+{
+    char path[128];
+    path_of(w, name, path);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* ---- logins ---- */
+
+static void known_pair_is_quick(struct world *w)
+{
+    assert_int_equal(w->login.completion.err, ERR_OK);
+    assert_true(context_mono_ns(&w->context) - w->began_ns < 3 * TIME_NS_PER_MS);
+    identity_release(w->login.identity);
+    end(w);
+}
+
+static void right_password(struct world *w)
+{
+    assert_int_equal(w->login.completion.err, ERR_OK);
+    assert_string_equal(w->login.identity->user, "admin");
+    assert_string_equal(w->login.identity->role, "admin");
+    assert_string_equal(w->login.password, ""); /* wiped */
+    identity_release(w->login.identity);
+    log_in(w, "admin", w->password, known_pair_is_quick);
+}
+
+static void start_right(struct world *w)
+{
+    assert_int_equal(strlen(w->password), 14);
+    log_in(w, "admin", w->password, right_password);
+}
+
+static void the_printed_password_logs_in(void **state)
+{
+    (void)state;
+    run(start_right);
+}
+
+static void after_wrong(struct world *w)
+{
+    static const struct {
+        const char *user, *password;
+        int64_t at_least_ms;
+    } tries[] = {{"admin", "wrong", 0},
+                 {"admin", "", 100},
+                 {"admin", "admin", 200},
+                 {"nobody", "x", 0},
+                 {"", "", 0}};
+    if (w->step > 0) {
+        assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
+        assert_null(w->login.identity);
+        assert_string_equal(w->login.completion.why.text, "user or password is wrong");
+        int64_t took = (context_mono_ns(&w->context) - w->began_ns) / TIME_NS_PER_MS;
+        assert_true(took >= tries[w->step - 1].at_least_ms);
+    }
+    if (w->step == sizeof tries / sizeof tries[0]) {
+        assert_int_equal(metric_get(&w->context, METRIC_LOGIN_FAILURES), w->step);
+        end(w);
+        return;
+    }
+    w->step++;
+    log_in(w, tries[w->step - 1].user, tries[w->step - 1].password, after_wrong);
+}
+
+static void wrong_user_and_wrong_password_read_the_same_and_get_slower(void **state)
+{
+    (void)state;
+    run(after_wrong);
+}
+
+/* ---- tokens and files ---- */
+
+static void tokens(struct world *w)
+{
+    char token[ACCESS_TOKEN_BYTES], session[ACCESS_TOKEN_BYTES], path[128], text[256], again[256];
+    struct stat info;
+    path_of(w, "admin.token", path);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+    path_of(w, "access", path);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+
+    read_all(w, "admin.token", text, sizeof text);
+    struct identity *admin = access_token_find(w->access, str_trim(str_of(text)));
+    assert_non_null(admin);
+    assert_string_equal(admin->role, "admin");
+    assert_null(access_token_find(w->access, STR("mr_0")));
+    assert_null(access_token_find(w->access, STR("")));
+
+    struct identity *viewer = identity_new("eve", "viewer");
+    assert_int_equal(access_token_make(w->access, viewer, 5 * TIME_NS_PER_MS, session), ERR_OK);
+    assert_int_equal(access_token_make(w->access, viewer, TIME_NS_PER_S, token), ERR_OK);
+    struct identity *found = access_token_find(w->access, str_of(session));
+    assert_ptr_equal(found, viewer);
+    identity_release(found);
+    usleep(6000);
+    assert_null(access_token_find(w->access, str_of(session))); /* expired */
+    access_token_drop(w->access, str_of(token));
+    assert_null(access_token_find(w->access, str_of(token)));
+    identity_release(viewer);
+    identity_release(admin);
+
+    reopen(w);
+    read_all(w, "admin.token", again, sizeof again);
+    assert_string_equal(text, again); /* survives a restart */
+    admin = access_token_find(w->access, str_trim(str_of(again)));
+    assert_non_null(admin);
+    identity_release(admin);
+    end(w);
+}
+
+static void tokens_expire_and_the_admin_token_survives(void **state)
+{
+    (void)state;
+    run(tokens);
+}
+
+static char kept_token[ACCESS_TOKEN_BYTES];
+
+/* The one worker has written the file before it came to this login. */
+static void kept_is_there_after_restart(struct world *w)
+{
+    assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
+    reopen(w);
+    struct identity *found = access_token_find(w->access, str_of(kept_token));
+    assert_non_null(found);
+    assert_string_equal(found->user, "robot");
+    assert_string_equal(found->role, "engineer");
+    identity_release(found);
+    end(w);
+}
+
+static void keep_token(struct world *w)
+{
+    struct identity *robot = identity_new("robot", "engineer");
+    assert_int_equal(access_token_make(w->access, robot, 0, kept_token), ERR_OK);
+    identity_release(robot);
+    log_in(w, "nobody", "x", kept_is_there_after_restart);
+}
+
+static void tokens_without_end_survive_restarts(void **state)
+{
+    (void)state;
+    run(keep_token);
+}
+
+static void damage(struct world *w)
+{
+    char good[8192], bad[8192], again[64], path[128];
+    struct access *none = NULL;
+    struct why why = WHY_NONE;
+    size_t size = read_all(w, "access", good, sizeof good);
+    access_close(w->access);
+    w->access = NULL;
+    assert_null(strstr(good, w->password));
+    for (size_t i = 0; i < size; i += 7) { /* any flipped byte, any cut */
+        memcpy(bad, good, size);
+        bad[i] ^= 1;
+        write_all(w, "access", bad, size);
+        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why),
+                         ERR_CORRUPT);
+        write_all(w, "access", good, i);
+        assert_int_equal(access_open(&w->context, w->folder, NULL, again, &none, &why),
+                         ERR_CORRUPT);
+    }
+    assert_non_null(strstr(why.text, "MILLRACE_ADMIN_PASSWORD"));
+    assert_int_equal(access_open(&w->context, w->folder, "new", again, &w->access, &why), ERR_OK);
+    path_of(w, "access.damaged", path);
+    assert_int_equal(access(path, F_OK), 0);
+    end(w);
+}
+
+static void a_damaged_file_lets_nobody_in(void **state)
+{
+    (void)state;
+    run(damage);
+}
+
+static void failing_memory(struct world *w)
+{
+    char again[64];
+    access_close(w->access);
+    w->access = NULL;
+    for (uint64_t n = 1;; n++) {
+        struct access *a = NULL;
+        mem_test_fail(n);
+        enum err err = access_open(&w->context, w->folder, NULL, again, &a, NULL);
+        bool done = mem_test_count() < n;
+        mem_test_fail(0);
+        if (!err) access_close(a);
+        if (done) {
+            assert_int_equal(err, ERR_OK);
+            break;
+        }
+    }
+    end(w);
+}
+
+static void every_failing_allocation_of_opening_is_survived(void **state)
+{
+    (void)state;
+    run(failing_memory);
+}
+
+/* ---- verifiers and roles ---- */
+
+static void a_verifier_matches_rfc_7677(void **state)
+{
+    (void)state;
+    /* The example of RFC 7677 section 3 has a salt of 16 bytes: W22ZaJ0SNY7soEsUEjb6gQ==, password
+     * "pencil". */
+    static const uint8_t salt[SCRAM_SALT_BYTES] = {0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e,
+                                                   0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81};
+    struct scram_verifier v, again;
+    char text[SCRAM_TEXT_BYTES];
+    scram_make(STR("pencil"), salt, 4096, &v);
+    scram_print(&v, text);
+    assert_string_equal(
+        text,
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+    assert_true(scram_parse(str_of(text), &again));
+    assert_true(scram_check(&again, STR("pencil")));
+    assert_false(scram_check(&again, STR("pencils")));
+    assert_false(scram_parse(STR("SCRAM-SHA-256$1:W22ZaJ0SNY7soEsUEjb6gQ==$x:y"), &again));
+}
+
+static void roles_allow_what_the_table_says(void **state)
+{
+    (void)state;
+    static const struct {
+        enum access_verb verb;
+        const char *kind;
+        const char *allowed; /* first letters of the roles: a e o v */
+    } claims[] = {
+        {VERB_GET, "Device", "aeov"},
+        {VERB_WATCH, "node", "aeov"},
+        {VERB_QUERY, "", "aeov"},
+        {VERB_SUBSCRIBE, "", "aeov"},
+        {VERB_WRITE_POINT, "Device", "aeo"},
+        {VERB_CREATE, "Connection", "ae"},
+        {VERB_DELETE, "table", "ae"},
+        {VERB_INGEST, "", "ae"},
+        {VERB_PUBLISH, "", "ae"},
+        {VERB_UPDATE, "Node", "a"},
+        {VERB_GET, "User", "a"},
+        {VERB_CREATE, "Role", "a"},
+        {VERB_LIST, "Token", "a"},
+        {VERB_DELETE, "Unheard", "a"},
+    };
+    static const char *const names[] = {"admin", "engineer", "operator", "viewer"};
+    for (size_t r = 0; r < 4; r++) {
+        struct identity *who = identity_new("joe", names[r]);
+        assert_non_null(who);
+        for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
+            struct why why = WHY_NONE;
+            enum err err = access_check(who, claims[i].verb, claims[i].kind, STR("default"),
+                                        STR("line3/press"), &why);
+            bool allowed = strchr(claims[i].allowed, names[r][0]) != NULL;
+            if ((err == ERR_OK) != allowed)
+                fail_msg("%s %s %s", names[r], access_verb_name(claims[i].verb), claims[i].kind);
+            if (err) assert_int_equal(err, ERR_FORBIDDEN);
+        }
+        identity_release(who);
+    }
+    struct why why = WHY_NONE;
+    struct identity *eve = identity_new("eve", "viewer");
+    assert_int_equal(
+        access_check(eve, VERB_WRITE_POINT, "Device", STR("default"), STR("line3/press"), &why),
+        ERR_FORBIDDEN);
+    assert_string_equal(
+        why.text,
+        "user eve (role viewer) may not write-point Device line3/press in namespace default");
+    identity_release(eve);
+    assert_int_equal(access_check(NULL, VERB_GET, "", STR(""), STR(""), NULL), ERR_UNAUTHENTICATED);
+    assert_null(identity_new("x", "no-such-role"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_verifier_matches_rfc_7677),
+        cmocka_unit_test(roles_allow_what_the_table_says),
+        cmocka_unit_test(the_printed_password_logs_in),
+        cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
+        cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
+        cmocka_unit_test(tokens_without_end_survive_restarts),
+        cmocka_unit_test(a_damaged_file_lets_nobody_in),
+        cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
+    };
+    return cmocka_run_group_tests_name("access", tests, NULL, NULL);
+}

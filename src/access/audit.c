@@ -1,0 +1,266 @@
+/* audit.c - the audit log's writer.
+ *
+ * Appending makes the line's text on the caller's task and posts it; the writer's own blocking task
+ * numbers, chains and writes what has come together, then syncs once for all of it. After a failed
+ * write nothing is known about the file's end, so it is closed, and the next lines begin by looking
+ * at it anew, as after a crash. */
+#include "access/audit_priv.h"
+#include "base/timetext.h"
+#include <string.h>
+
+struct audit {
+    struct loop loop;
+    struct context *context;
+    char *folder;
+    size_t file_bytes;
+    /* The writer's task only, from here */
+    struct os_file *file; /* NULL: to be opened */
+    unsigned first_number, number;
+    uint64_t size, seq;
+    char hash[AUDIT_HASH_TEXT + 1];
+    struct buf out;
+    uint64_t pending_count; /* lines in `out` */
+    /* Any task */
+    _Atomic size_t queued;
+    _Atomic bool is_failing;
+};
+
+struct record {
+    struct job job; /* first */
+    struct audit *audit;
+    size_t size;
+    char text[];
+};
+
+/* ---- opening: where the chain ends ---- */
+
+/* Reads the end of the file: drops a cut line, takes the last whole one. */
+static enum err find_end(struct audit *a, struct why *why)
+{
+    const struct os_ops *ops = a->context->os->ops;
+    struct buf tail = BUF_EMPTY;
+    uint64_t size = 0, seq;
+    size_t got = 0;
+    char prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
+    enum err err = ops->file_size(a->file, &size, why);
+    size_t want = size < AUDIT_LINE_BYTES_MAX ? (size_t)size : AUDIT_LINE_BYTES_MAX;
+    if (!err && !buf_reserve(&tail, 2 * want + 1))
+        err = why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
+    if (!err) err = ops->file_read(a->file, size - want, tail.at, want, &got, why);
+    size_t end = got;
+    while (!err && end > 0 && tail.at[end - 1] != '\n') end--;
+    a->size = size - (got - end);
+    if (!err && a->size < size) {
+        diag(a->context, DIAG_WARNING, "audit",
+             "a line cut by a crash was dropped from the audit log");
+        err = ops->file_truncate(a->file, a->size, why);
+    }
+    size_t start = end ? end - 1 : 0;
+    while (!err && start > 0 && tail.at[start - 1] != '\n') start--;
+    if (!err && end > 0) {
+        if (audit_read_line((struct str){tail.at + start, end - 1 - start}, &seq, prev, hash)) {
+            a->seq = seq;
+            memcpy(a->hash, hash, sizeof hash);
+        } else {
+            err = why_set(
+                why, ERR_CORRUPT,
+                "the last line of audit-%06u.jsonl is damaged; move the folder %s away to begin "
+                "a new audit log",
+                a->number, a->folder);
+        }
+    }
+    buf_free(&tail);
+    return err;
+}
+
+static enum err open_file(struct audit *a, unsigned number, struct why *why)
+{
+    const struct os_ops *ops = a->context->os->ops;
+    char path[AUDIT_PATH_BYTES];
+    enum err err = audit_path(path, a->folder, number, why);
+    if (!err)
+        err = ops->file_open(a->context->os, path, OS_FILE_WRITE | OS_FILE_CREATE, &a->file, why);
+    if (err) return err;
+    a->number = number;
+    return ops->path_sync(a->context->os, a->folder, why);
+}
+
+static void close_file(struct audit *a)
+{
+    if (a->file) a->context->os->ops->file_close(a->file);
+    a->file = NULL;
+}
+
+static enum err open_last(struct audit *a, struct why *why)
+{
+    struct os *os = a->context->os;
+    unsigned last;
+    a->seq = 0;
+    a->size = 0;
+    memset(a->hash, '0', AUDIT_HASH_TEXT);
+    enum err err = audit_find_files(os, a->folder, &a->first_number, &last, why);
+    if (!a->first_number) a->first_number = 1;
+    if (!err) err = open_file(a, last ? last : 1, why);
+    if (!err) err = find_end(a, why);
+    /* A crash right after a file was begun: the chain's end is in the one before. */
+    if (!err && a->size == 0 && last > a->first_number) {
+        close_file(a);
+        err = open_file(a, last - 1, why);
+        if (!err) err = find_end(a, why);
+        close_file(a);
+        if (!err) err = open_file(a, last, why);
+        a->size = 0;
+    }
+    if (err) close_file(a);
+    return err;
+}
+
+/* ---- writing, on the writer's task ---- */
+
+static enum err rotate(struct audit *a, struct why *why)
+{
+    struct os *os = a->context->os;
+    close_file(a);
+    enum err err = open_file(a, a->number + 1, why);
+    a->size = 0;
+    while (!err && a->number - a->first_number >= AUDIT_FILES_MAX) {
+        char path[AUDIT_PATH_BYTES];
+        err = audit_path(path, a->folder, a->first_number, why);
+        if (!err) err = os->ops->path_remove(os, path, why);
+        if (!err) a->first_number++;
+    }
+    return err;
+}
+
+static enum err write_out(struct audit *a, struct why *why)
+{
+    const struct os_ops *ops = a->context->os->ops;
+    if (a->out.size == 0) return ERR_OK;
+    if (buf_failed(&a->out)) return ERR_NO_MEMORY;
+    enum err err = ops->file_write(a->file, a->size, a->out.at, a->out.size, why);
+    if (!err) err = ops->file_sync(a->file, why);
+    if (!err) a->size += a->out.size;
+    return err;
+}
+
+static void give_up(struct audit *a, enum err err, const struct why *why)
+{
+    diag(a->context, DIAG_ERROR, "audit", "%llu lines of the audit log were lost: %s",
+         (unsigned long long)a->pending_count, why_text(why, err));
+    close_file(a);
+    atomic_store(&a->is_failing, true);
+}
+
+/* Writes what has come together. */
+static void write_pending(void *arg)
+{
+    struct audit *a = arg;
+    struct why why = WHY_NONE;
+    if (!a->pending_count) return;
+    enum err err = a->file ? write_out(a, &why) : ERR_IO;
+    if (err)
+        give_up(a, err, &why);
+    else
+        atomic_store(&a->is_failing, false);
+    a->pending_count = 0;
+    buf_free(&a->out);
+}
+
+static void take_record(struct job *job)
+{
+    struct record *r = (struct record *)job;
+    struct audit *a = r->audit;
+    struct why why = WHY_NONE;
+    atomic_fetch_sub(&a->queued, 1);
+    enum err err = a->file ? ERR_OK : open_last(a, &why);
+    if (!err && a->size + a->out.size >= a->file_bytes) {
+        write_pending(a);
+        err = a->file ? rotate(a, &why) : ERR_IO;
+    }
+    a->pending_count++;
+    if (!err) audit_print_line(&a->out, ++a->seq, (struct str){r->text, r->size}, a->hash);
+    if (err) {
+        give_up(a, err, &why);
+        a->pending_count = 0;
+        buf_free(&a->out);
+    }
+    mem_free(r);
+}
+
+/* ---- what others call ---- */
+
+static void add_field(struct buf *out, const char *name, struct str value, size_t limit)
+{
+    if (value.size > limit) value.size = limit;
+    buf_printf(out, ",\"%s\":", name);
+    buf_add_json(out, value);
+}
+
+enum err audit_append(struct audit *a, const struct audit_entry *e)
+{
+    const struct {
+        const char *name;
+        struct str value;
+        size_t limit;
+    } fields[] = {{"user", e->user, 128},      {"verb", e->verb, 128},  {"kind", e->kind, 128},
+                  {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
+                  {"outcome", e->outcome, 128}};
+    if (atomic_fetch_add(&a->queued, 1) >= AUDIT_QUEUE_MAX) {
+        atomic_fetch_sub(&a->queued, 1);
+        return ERR_BUSY;
+    }
+    struct buf text = BUF_EMPTY;
+    buf_add_text(&text, "\"time\":\"");
+    buf_add_time(&text, e->time_ns ? e->time_ns : context_wall_ns(a->context));
+    buf_add_char(&text, '"');
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        add_field(&text, fields[i].name, fields[i].value, fields[i].limit);
+    struct record *r = buf_failed(&text) ? NULL : mem_alloc(sizeof *r + text.size);
+    if (r) {
+        *r = (struct record){.job.run = take_record, .audit = a, .size = text.size};
+        memcpy(r->text, text.at, text.size);
+    }
+    buf_free(&text);
+    if (!r) {
+        atomic_fetch_sub(&a->queued, 1);
+        return ERR_NO_MEMORY;
+    }
+    bool failing = atomic_load(&a->is_failing);
+    loop_post(&a->loop, &r->job);
+    return failing ? ERR_IO : ERR_OK;
+}
+
+enum err audit_open(struct context *context, const char *folder, size_t file_bytes,
+                    struct audit **out, struct why *why)
+{
+    struct audit *a = mem_alloc_zero(1, sizeof *a);
+    if (!a) return why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
+    a->context = context;
+    a->file_bytes = file_bytes ? file_bytes : AUDIT_FILE_BYTES;
+    a->folder = mem_strdup(folder);
+    enum err err =
+        a->folder ? context->os->ops->path_make(context->os, folder, why) : ERR_NO_MEMORY;
+    if (!err) err = open_last(a, why);
+    if (!err) err = loop_start(&a->loop, context->os, "audit", OS_TASK_BLOCKING, why);
+    if (err) {
+        close_file(a);
+        mem_free(a->folder);
+        mem_free(a);
+        return err;
+    }
+    a->loop.after_arg = a; /* nobody can have posted yet */
+    a->loop.after_jobs = write_pending;
+    *out = a;
+    return ERR_OK;
+}
+
+void audit_close(struct audit *a)
+{
+    if (!a) return;
+    loop_stop(&a->loop);
+    MUST(a->pending_count == 0);
+    close_file(a);
+    buf_free(&a->out);
+    mem_free(a->folder);
+    mem_free(a);
+}

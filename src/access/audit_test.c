@@ -1,0 +1,266 @@
+/* audit_test.c - claims about the audit log, on real files. */
+#include "access/audit_priv.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+struct world {
+    struct os *os;
+    struct context context;
+    char folder[64];
+};
+
+static int open_world(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    w->os = os_real_new();
+    w->context.os = w->os;
+    strcpy(w->folder, "/tmp/audit_test_XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    *state = w;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    struct world *w = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", w->folder);
+    assert_int_equal(system(command), 0);
+    os_real_free(w->os);
+    free(w);
+    return 0;
+}
+
+static void append(struct world *w, unsigned count, size_t file_bytes)
+{
+    struct audit *audit;
+    assert_int_equal(audit_open(&w->context, w->folder, file_bytes, &audit, NULL), ERR_OK);
+    for (unsigned i = 0; i < count; i++) {
+        char detail[64];
+        snprintf(detail, sizeof detail, "setpoint=%u \"quoted\"\n", i);
+        struct audit_entry entry = {.user = STR("admin"),
+                                    .verb = STR("write-point"),
+                                    .kind = STR("Device"),
+                                    .ns = STR("default"),
+                                    .path = STR("line3/press07"),
+                                    .detail = str_of(detail),
+                                    .outcome = STR("ok")};
+        assert_int_equal(audit_append(audit, &entry), ERR_OK);
+    }
+    audit_close(audit);
+}
+
+static size_t read_all(const struct world *w, unsigned number, char *out, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/audit-%06u.jsonl", w->folder, number);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(out, 1, size, f);
+    fclose(f);
+    return n;
+}
+
+static void write_all(const struct world *w, unsigned number, const char *bytes, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/audit-%06u.jsonl", w->folder, number);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+static void the_chain_goes_on_over_restarts_and_files(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    append(w, 10, 2000);
+    append(w, 0, 2000);
+    append(w, 5, 2000);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_int_equal(report.line_count, 15);
+    assert_int_equal(report.first_seq, 1);
+    assert_int_equal(report.last_seq, 15);
+    assert_true(report.file_count >= 2);
+}
+
+static void old_files_are_removed_and_the_rest_still_verifies(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    append(w, 50, 1); /* a file each */
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_int_equal(report.file_count, AUDIT_FILES_MAX);
+    assert_int_equal(report.last_seq, 50);
+    assert_int_equal(report.first_seq, 51 - AUDIT_FILES_MAX);
+}
+
+static void every_changed_byte_is_found(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    char text[4096];
+    append(w, 4, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    for (size_t i = 0; i < size; i++) {
+        text[i] ^= 1;
+        write_all(w, 1, text, size);
+        struct why why = WHY_NONE;
+        assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
+        assert_true(report.broken_line >= 1 && report.broken_line <= 4);
+        text[i] ^= 1;
+    }
+}
+
+static void removed_moved_and_inserted_lines_are_found(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    struct why why = WHY_NONE;
+    char text[4096], other[8192];
+    append(w, 3, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    char *second = memchr(text, '\n', size);
+    assert_non_null(second++);
+    char *third = memchr(second, '\n', size - (size_t)(second - text));
+    assert_non_null(third++);
+    size_t one = (size_t)(second - text), two = (size_t)(third - second), three = size - one - two;
+    memcpy(other, text, one);
+    memcpy(other + one, third, three);
+    write_all(w, 1, other, one + three); /* the second removed */
+    assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
+    assert_int_equal(report.broken_line, 2);
+    assert_string_equal(report.broken_file, "audit-000001.jsonl");
+    assert_string_equal(
+        why.text,
+        "audit-000001.jsonl line 2: it does not follow the line before: a line was removed, "
+        "inserted or moved");
+    memcpy(other + one, second, two);
+    memcpy(other + one + two, second, two + three);
+    write_all(w, 1, other, size + two); /* the second twice */
+    assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
+    assert_int_equal(report.broken_line, 3);
+}
+
+static void a_forged_line_is_found_by_the_one_behind_it(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    struct why why = WHY_NONE;
+    char text[4096], prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
+    uint64_t seq;
+    append(w, 3, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    struct str rest = {text, size}, first = {0}, second = {0};
+    assert_true(str_split(&rest, '\n', &first) && str_split(&rest, '\n', &second));
+    assert_true(audit_read_line(second, &seq, prev, hash));
+    struct buf forged = BUF_EMPTY; /* whole in itself, with its right place in the chain */
+    buf_add(&forged, text, first.size + 1);
+    audit_print_line(&forged, 2, STR("\"user\":\"nobody\""), prev);
+    buf_add_str(&forged, rest);
+    write_all(w, 1, forged.at, forged.size);
+    buf_free(&forged);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, &why), ERR_CORRUPT);
+    assert_int_equal(report.broken_line, 3);
+}
+
+static void a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    char text[4096];
+    append(w, 3, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    write_all(w, 1, text, size - 10);
+    append(w, 1, 0);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_int_equal(report.last_seq, 3);
+    text[size - 20] ^= 1; /* but a whole line that is wrong is not written over */
+    write_all(w, 1, text, size);
+    struct audit *audit;
+    struct why why = WHY_NONE;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, &why), ERR_CORRUPT);
+    assert_non_null(strstr(why.text, "move the folder"));
+}
+
+/* The real world with a disk that fails when told to. */
+static _Atomic unsigned fail_sync, fail_write;
+static const struct os_ops *real_ops;
+
+static enum err flaky_sync(struct os_file *file, struct why *why)
+{
+    if (fail_sync) {
+        fail_sync--;
+        return why_set(why, ERR_IO, "planted");
+    }
+    return real_ops->file_sync(file, why);
+}
+
+static enum err flaky_write(struct os_file *file, uint64_t offset, const void *bytes, size_t size,
+                            struct why *why)
+{
+    if (!fail_write) return real_ops->file_write(file, offset, bytes, size, why);
+    fail_write--;
+    (void)real_ops->file_write(file, offset, bytes, size / 2, why); /* torn */
+    return why_set(why, ERR_DISK_FULL, "planted");
+}
+
+static void after_a_failing_disk_the_chain_is_whole(void **state)
+{
+    struct world *w = *state;
+    struct audit *audit;
+    struct audit_report report;
+    real_ops = w->os->ops;
+    struct os_ops flaky = *real_ops;
+    flaky.file_sync = flaky_sync;
+    flaky.file_write = flaky_write;
+    w->os->ops = &flaky;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        if (i == 3) fail_sync = 1;
+        if (i == 7) fail_write = 1;
+        struct audit_entry entry = {.user = STR("admin"), .outcome = STR("ok")};
+        refused += audit_append(audit, &entry) == ERR_IO;
+        usleep(20000);
+    }
+    audit_close(audit);
+    w->os->ops = real_ops;
+    assert_int_equal(refused, 2); /* the appends that came while it was known to fail */
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_true(report.line_count >= 10);
+}
+
+static void a_missing_file_is_found(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    char path[128];
+    append(w, 5, 1);
+    snprintf(path, sizeof path, "%s/audit-%06u.jsonl", w->folder, 3u);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_CORRUPT);
+    assert_string_equal(report.broken_file, "audit-000003.jsonl");
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
+    const struct CMUnitTest tests[] = {
+        T(the_chain_goes_on_over_restarts_and_files),
+        T(old_files_are_removed_and_the_rest_still_verifies),
+        T(every_changed_byte_is_found),
+        T(removed_moved_and_inserted_lines_are_found),
+        T(a_forged_line_is_found_by_the_one_behind_it),
+        T(a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on),
+        T(after_a_failing_disk_the_chain_is_whole),
+        T(a_missing_file_is_found),
+    };
+    return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
+}

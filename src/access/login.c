@@ -1,0 +1,216 @@
+/* login.c - checking passwords: slow for guessers, quick for who was right a moment ago.
+ *
+ * A login goes main loop → (waits, when the user's name has failures) → worker → main loop → its
+ * home. Strangers can try any name: what is remembered about names is a table of fixed size,
+ * indexed by hash, so two names may share their delay; and an unknown name is checked against a
+ * verifier that nothing fits. */
+#include "access/access_priv.h"
+#include "access/scram.h"
+#include "base/hash.h"
+#include "base/timetext.h"
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <string.h>
+
+static const int64_t first_delay_ns = 100 * TIME_NS_PER_MS, last_delay_ns = 5 * TIME_NS_PER_S,
+                     forget_ns = 900 * TIME_NS_PER_S, known_ns = 300 * TIME_NS_PER_S;
+
+static struct access_login *login_of(struct job *job)
+{
+    return (struct access_login *)((char *)job - offsetof(struct access_login, job));
+}
+
+static struct access_slow *slow_of(struct access *a, const char *user)
+{
+    return &a->slow[hash_64(user, strlen(user)) % ACCESS_SLOW_SLOTS];
+}
+
+static int64_t delay_of(struct access *a, struct access_slow *slow)
+{
+    if (slow->failures && context_mono_ns(a->context) - slow->last_ns > forget_ns)
+        slow->failures = 0;
+    if (!slow->failures) return 0;
+    unsigned doublings = slow->failures - 1 < 6 ? slow->failures - 1 : 6;
+    int64_t delay = first_delay_ns << doublings;
+    return delay < last_delay_ns ? delay : last_delay_ns;
+}
+
+/* ---- pairs known to be right ---- */
+
+static void mac_of(const struct access *a, const struct access_login *login,
+                   uint8_t out[ACCESS_HASH_BYTES])
+{
+    char both[ACCESS_USER_BYTES + ACCESS_PASSWORD_BYTES];
+    size_t user = strlen(login->user) + 1, password = strlen(login->password);
+    unsigned size = 0;
+    memcpy(both, login->user, user);
+    memcpy(both + user, login->password, password);
+    unsigned char *good = HMAC(EVP_sha256(), a->known_key, sizeof a->known_key,
+                               (const unsigned char *)both, user + password, out, &size);
+    MUST(good && size == ACCESS_HASH_BYTES);
+    OPENSSL_cleanse(both, sizeof both);
+}
+
+static struct access_known *known_slot(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES])
+{
+    return &a->known[mac[0] % ACCESS_KNOWN_SLOTS];
+}
+
+static struct identity *find_known(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES])
+{
+    const struct access_known *k = known_slot(a, mac);
+    bool same = k->identity && CRYPTO_memcmp(k->mac, mac, ACCESS_HASH_BYTES) == 0;
+    return same && context_mono_ns(a->context) < k->until_ns ? identity_share(k->identity) : NULL;
+}
+
+static void remember(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES],
+                     struct identity *identity)
+{
+    struct access_known *k = known_slot(a, mac);
+    identity_release(k->identity);
+    memcpy(k->mac, mac, ACCESS_HASH_BYTES);
+    k->identity = identity_share(identity);
+    k->until_ns = context_mono_ns(a->context) + known_ns;
+}
+
+void access_forget_known(struct access *a)
+{
+    for (size_t i = 0; i < ACCESS_KNOWN_SLOTS; i++) {
+        identity_release(a->known[i].identity);
+        a->known[i] = (struct access_known){0};
+    }
+}
+
+/* ---- the way of one login ---- */
+
+static void finish(struct access_login *login, enum err err)
+{
+    static const struct why wrong = {-1, "user or password is wrong"};
+    static const struct why busy = {-1,
+                                    "too many logins are being checked; try again in some seconds"};
+    OPENSSL_cleanse(login->password, sizeof login->password);
+    const struct why *why = err == ERR_UNAUTHENTICATED ? &wrong : err == ERR_BUSY ? &busy : NULL;
+    completion_finish(&login->completion, err, why);
+}
+
+/* Back on the main loop. */
+static void judged(struct job *job)
+{
+    struct access_login *login = login_of(job);
+    struct access *a = login->access;
+    struct access_slow *slow = slow_of(a, login->user);
+    const struct access_user *user = access_find_user(a, login->user);
+    enum err err = ERR_UNAUTHENTICATED;
+    MUST(slow->pending > 0 && a->login_count > 0);
+    slow->pending--;
+    a->login_count--;
+    if (a->is_closing) {
+        err = ERR_CANCELLED;
+    } else if (login->is_right && user && strcmp(user->verifier, login->verifier) == 0) {
+        login->identity = identity_new(user->name, user->role);
+        err = login->identity ? ERR_OK : ERR_NO_MEMORY;
+    }
+    if (err == ERR_UNAUTHENTICATED) {
+        slow->failures++;
+        slow->last_ns = context_mono_ns(a->context);
+        metric_add(a->context, METRIC_LOGIN_FAILURES, 1);
+    } else if (err == ERR_OK) {
+        uint8_t mac[ACCESS_HASH_BYTES];
+        slow->failures = 0;
+        mac_of(a, login, mac);
+        remember(a, mac, login->identity);
+    }
+    finish(login, err);
+    access_free_if_over(a);
+}
+
+/* On a worker. */
+static void check(struct job *job)
+{
+    struct access_login *login = login_of(job);
+    struct scram_verifier verifier;
+    bool is_user = scram_parse(str_of(login->verifier), &verifier);
+    /* No such user: as much work, and a result that cannot be right. */
+    if (!is_user) verifier = (struct scram_verifier){.iterations = SCRAM_ITERATIONS};
+    bool fits = scram_check(&verifier, str_of(login->password));
+    login->is_right = fits && is_user;
+    login->job.run = judged;
+    loop_post(login->access->context->main, &login->job);
+}
+
+static void to_worker(struct access_login *login)
+{
+    login->job.run = check;
+    pool_post(login->access->context->workers, &login->job);
+}
+
+static void undelay(struct access_login *login)
+{
+    *login->link = login->next;
+    if (login->next) login->next->link = login->link;
+    login->access->context->os->ops->timer_close(login->timer);
+    login->timer = NULL;
+}
+
+static void on_timer(void *arg)
+{
+    struct access_login *login = arg;
+    undelay(login);
+    to_worker(login);
+}
+
+static enum err delay(struct access *a, struct access_login *login, int64_t delay_ns)
+{
+    const struct os_ops *ops = a->context->os->ops;
+    enum err err = ops->timer_make(a->context->main->task, on_timer, login, &login->timer);
+    if (err) return err;
+    login->next = a->delayed;
+    login->link = &a->delayed;
+    if (login->next) login->next->link = &login->next;
+    a->delayed = login;
+    ops->timer_set(login->timer, delay_ns);
+    return ERR_OK;
+}
+
+void access_login(struct access *a, struct access_login *login)
+{
+    MUST(loop_is_current(a->context->main) && !a->is_closing);
+    uint8_t mac[ACCESS_HASH_BYTES];
+    login->access = a;
+    login->identity = NULL;
+    login->timer = NULL;
+    mac_of(a, login, mac);
+    login->identity = find_known(a, mac);
+    if (login->identity) {
+        finish(login, ERR_OK);
+        return;
+    }
+    struct access_slow *slow = slow_of(a, login->user);
+    if (a->login_count >= ACCESS_LOGINS_MAX || slow->pending >= ACCESS_LOGINS_PER_USER) {
+        finish(login, ERR_BUSY);
+        return;
+    }
+    const struct access_user *user = access_find_user(a, login->user);
+    (void)str_copy(login->verifier, sizeof login->verifier, str_of(user ? user->verifier : ""));
+    int64_t delay_ns = delay_of(a, slow);
+    enum err err = delay_ns ? delay(a, login, delay_ns) : ERR_OK;
+    if (err) {
+        finish(login, err);
+        return;
+    }
+    slow->pending++;
+    a->login_count++;
+    if (!delay_ns) to_worker(login);
+}
+
+void access_cancel_logins(struct access *a)
+{
+    while (a->delayed) {
+        struct access_login *login = a->delayed;
+        undelay(login);
+        slow_of(a, login->user)->pending--;
+        a->login_count--;
+        finish(login, ERR_CANCELLED);
+    }
+}

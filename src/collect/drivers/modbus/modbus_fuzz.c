@@ -1,0 +1,131 @@
+/* modbus_fuzz.c - properties of the Modbus driver for all framings, whatever the peer sends.
+ *
+ * The first byte chooses the framing and the requests that are open, the second how the bytes arrive in pieces; the rest
+ * is what the peer sends. Claims: a reply carries the token of an open request, and each at most one; the payload of a
+ * good one is as long as asked for; what is consumed does not depend on how the bytes were cut; a decoded text lies in
+ * the scratch room. */
+/* covers: src/collect/drivers/modbus/frame_tcp.c src/collect/drivers/modbus/frame_rtu.c
+   src/collect/drivers/modbus/frame_ascii.c src/collect/drivers/modbus/modbus.c
+   src/collect/drivers/modbus/value.c */
+#include "collect/drivers/modbus/modbus.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define CLAIM(is_true) ((is_true) ? (void)0 : abort())
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+enum { SPANS = 4 };
+
+/* One span of each area, with points that decode it in every way. */
+static const struct millrace_span spans[SPANS] = {{1, 0, 0, 20}, {1, 1, 8, 3}, {1, 2, 0, 12}, {2, 3, 100, 12}};
+static const char *const types[] = {"int16", "uint32", "float", "double", "int64", "string(7)", "bytes(8)", "int8", "bool"};
+
+struct out {
+    struct millrace_out base; /* first */
+    const struct millrace_line_config *config;
+    unsigned open; /* bit per token */
+    unsigned good, refused, stray;
+};
+
+static void decode_all(const struct out *out, const struct millrace_span *span, const struct millrace_reply *reply)
+{
+    static const char *const addresses[] = {"000003", "100010", "300001", "2!400101"};
+    char why[MILLRACE_WHY_BYTES], scratch[MILLRACE_SCRATCH_BYTES];
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        const char *type = span->area < 2 ? "bit" : types[t], *address = addresses[span->area];
+        struct millrace_point point;
+        struct millrace_value value;
+        struct millrace_point_text text = {{address, strlen(address)}, {type, strlen(type)}, {"", 0}};
+        CLAIM(modbus_driver.point_parse(out->config, &text, &point, why));
+        enum millrace_status status =
+            modbus_driver.decode(&point, span->first, reply->payload, reply->payload_bytes, scratch, &value);
+        CLAIM(status == MILLRACE_GOOD || status == MILLRACE_BAD_DATA);
+        if (status == MILLRACE_GOOD && value.type >= MILLRACE_TEXT)
+            CLAIM(value.text.at >= scratch && value.text.at + value.text.size <= scratch + sizeof scratch);
+    }
+}
+
+static void on_reply(struct millrace_out *base, const struct millrace_reply *reply)
+{
+    struct out *out = (struct out *)base;
+    CLAIM(reply->token < 32 && (out->open >> reply->token & 1));
+    out->open &= ~(1u << reply->token);
+    CLAIM(reply->status < MILLRACE_STATUS_COUNT);
+    if (reply->status != MILLRACE_GOOD) {
+        CLAIM(reply->text != NULL);
+        out->refused++;
+        return;
+    }
+    out->good++;
+    if (reply->token > SPANS) return; /* a write */
+    const struct millrace_span *span = &spans[reply->token - 1];
+    CLAIM(reply->payload_bytes == (span->area < 2 ? (span->count + 7) / 8 : span->count * 2));
+    decode_all(out, span, reply);
+}
+
+static void on_stray(struct millrace_out *base, const char *text, const uint8_t *frame, size_t frame_bytes)
+{
+    CLAIM(text && (frame_bytes == 0 || frame));
+    ((struct out *)base)->stray++;
+}
+
+static void open_requests(void *line, struct out *out, unsigned which, bool one)
+{
+    struct millrace_request request;
+    char why[MILLRACE_WHY_BYTES];
+    for (unsigned i = 0; i < SPANS; i++) {
+        if (one && i != which % SPANS) continue;
+        modbus_driver.read(line, &spans[i], i + 1, &request);
+        CLAIM(request.size >= 8 && request.size <= sizeof request.bytes);
+        out->open |= 1u << (i + 1);
+    }
+    if (one) return;
+    struct millrace_point point;
+    struct millrace_point_text text = {{"400001", 6}, {"uint16", 6}, {"", 0}};
+    struct millrace_value value = {.type = MILLRACE_UINT, .u = 513};
+    CLAIM(modbus_driver.point_parse(out->config, &text, &point, why));
+    CLAIM(modbus_driver.write(line, &point, &value, 5, &request) == MILLRACE_GOOD);
+    out->open |= 1u << 5;
+}
+
+/* Feeds the bytes in pieces of `step` (0 = all at once). */
+static void feed(const uint8_t *bytes, size_t size, uint8_t choice, size_t step, struct out *out)
+{
+    static const char *const schemes[] = {"tcp", "rtu+tcp", "ascii+tcp"};
+    struct millrace_option_value options[2] = {{.i = 1}, {.b = false}};
+    const struct millrace_scheme *scheme = modbus_driver.schemes;
+    while (strcmp(scheme->name, schemes[choice % 3]) != 0) scheme++;
+    struct millrace_line_config config = {scheme, options};
+    char why[MILLRACE_WHY_BYTES];
+    void *line = calloc(1, modbus_driver.line_bytes);
+    uint8_t *held = malloc(size ? size : 1);
+    CLAIM(line && held && modbus_driver.line_init(line, &config, why));
+    modbus_driver.line_reset(line);
+    *out = (struct out){.base = {.reply = on_reply, .stray = on_stray}, .config = &config};
+    open_requests(line, out, choice / 3u, scheme->in_flight_max == 1);
+    size_t count = 0;
+    for (size_t at = 0; at < size;) {
+        size_t piece = step && step < size - at ? step : size - at;
+        memcpy(held + count, bytes + at, piece);
+        at += piece;
+        count += piece;
+        size_t done = modbus_driver.receive(line, held, count, &out->base);
+        CLAIM(done <= count);
+        memmove(held, held + done, count - done);
+        count -= done;
+        if (count > modbus_driver.receive_bytes_max) count = 0;
+    }
+    free(held);
+    free(line);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct out whole, pieces;
+    if (size < 2) return 0;
+    feed(bytes + 2, size - 2, bytes[0], 0, &whole);
+    feed(bytes + 2, size - 2, bytes[0], 1 + bytes[1] % 40u, &pieces);
+    if (bytes[0] % 3 == 0) CLAIM(whole.good == pieces.good && whole.refused == pieces.refused);
+    return 0;
+}

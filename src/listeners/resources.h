@@ -1,0 +1,66 @@
+/* resources.h - the resource API in the shape of the Kubernetes API, so that kubectl and GitOps
+ * tools are ordinary clients. resources.c changes documents, resources_read.c shows them,
+ * resources_watch.c tells of changes, resources_discovery.c says what there is. */
+#ifndef LISTENERS_RESOURCES_H
+#define LISTENERS_RESOURCES_H
+
+#include "listeners/service.h"
+
+/* Starts the change queue and the watch history. Main loop. */
+struct resources;
+enum err resources_start(struct service *service, struct resources **resources, struct why *why);
+void resources_stop(struct resources *resources);
+
+/* Handlers; `arg` = the service. */
+void resources_collection(struct http_exchange *exchange, void *arg); /* GET list or watch, POST */
+void resources_object(struct http_exchange *exchange, void *arg);     /* GET, PUT, PATCH, DELETE */
+void resources_all(struct http_exchange *exchange,
+                   void *arg); /* GET list or watch over all namespaces */
+void resources_version(struct http_exchange *exchange, void *arg);
+void resources_api(struct http_exchange *exchange, void *arg);
+void resources_apis(struct http_exchange *exchange, void *arg);
+void resources_group(struct http_exchange *exchange, void *arg);
+void resources_group_version(struct http_exchange *exchange, void *arg);
+void resources_openapi(struct http_exchange *exchange, void *arg);
+
+/* ---- shared by the files of this API ---- */
+
+/* What a request is about. */
+struct resource_target {
+    enum resource_kind kind;
+    struct str ns, name; /* ns "" = all namespaces; name "" = the collection */
+};
+/* Reads {ns}/{plural}/{name} from the route's parameters; answers 404 itself and gives false when
+ * unknown. */
+bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name,
+                      struct resource_target *target);
+/* Checks the right; answers 403 itself. */
+bool resources_allowed(struct http_exchange *exchange, enum access_verb verb,
+                       const struct resource_target *target);
+
+/* Answers with a Status document. `problems` may be NULL. */
+void resources_fail(struct http_exchange *exchange, const struct resource_target *target,
+                    enum err err, const struct why *why, const struct problems *problems);
+
+/* Selectors of list and watch. */
+struct resource_selector {
+    struct str labels; /* "a=b,c!=d,e,!f" */
+    struct str name;   /* fieldSelector metadata.name, "" = any */
+};
+enum err resources_selector(struct http_exchange *exchange, struct resource_selector *selector,
+                            struct why *why);
+bool resources_selected(const struct resource_selector *selector, const struct resource *resource,
+                        const struct resource_target *target);
+/* Does the client want kubectl's table form? */
+bool resources_wants_table(const struct http_request *request);
+/* A meta.k8s.io/v1 Table of some resources. */
+void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
+                           size_t count, uint64_t version, bool with_columns, int64_t now_ns);
+void resources_write_document(struct buf *out, const struct resource *resource);
+
+/* Begins a watch on the exchange. */
+void resources_watch(struct http_exchange *exchange, struct service *service,
+                     const struct resource_target *target,
+                     const struct resource_selector *selector);
+
+#endif

@@ -1,0 +1,55 @@
+/* resources_priv.h - what the files of the resource API share. */
+#ifndef LISTENERS_RESOURCES_PRIV_H
+#define LISTENERS_RESOURCES_PRIV_H
+
+#include "listeners/api.h"
+#include "listeners/resources.h"
+#include "resource/persist.h"
+
+/* One change waiting for its turn. */
+struct change {
+    struct change *next;
+    struct resources *resources;
+    struct http_exchange *exchange;
+    struct resource_target target;
+    enum access_verb verb; /* CREATE, UPDATE, DELETE */
+    bool is_patch, dry_run;
+    struct resource *resource, *old;
+    struct problems problems;
+    struct persist_change persist;
+};
+
+enum { WATCH_HISTORY = 256, WATCHES_MAX = 256 };
+
+/* One change that happened; both shared, one of them NULL for added and deleted. */
+struct event {
+    uint64_t version;
+    struct resource *old, *now;
+};
+
+struct watch {
+    struct watch *next;
+    struct resources *resources;
+    struct http_exchange *exchange;
+    struct resource_target target;
+    struct resource_selector selector;
+    bool table, first_table_sent, slow;
+};
+
+struct resources {
+    struct service *service;
+    struct change *first, *last, *current;
+    struct event history[WATCH_HISTORY]; /* ring */
+    uint64_t event_count;
+    struct watch *watches;
+    size_t watch_count;
+};
+
+void resources_list(struct http_exchange *exchange, struct service *service,
+                    const struct resource_target *target);
+void resources_get(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target);
+void resources_on_change(void *resources, const struct resource *old, const struct resource *now);
+void resources_end_watches(struct resources *resources);
+
+#endif

@@ -1,0 +1,258 @@
+/* resources_read.c - get and list, as documents or as kubectl's tables; selectors. */
+#include "listeners/resources_priv.h"
+#include "base/timetext.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- selectors ---- */
+
+enum err resources_selector(struct http_exchange *exchange, struct resource_selector *selector,
+                            struct why *why)
+{
+    struct str fields;
+    *selector = (struct resource_selector){0};
+    (void)http_query(exchange, "labelSelector", &selector->labels);
+    if (!http_query(exchange, "fieldSelector", &fields) || !fields.size) return ERR_OK;
+    if (!str_starts(fields, "metadata.name="))
+        return why_set(why, ERR_INVALID, "fieldSelector: only metadata.name=NAME is supported");
+    selector->name = (struct str){fields.at + 14, fields.size - 14};
+    if (selector->name.size && selector->name.at[0] == '=')
+        selector->name.at++, selector->name.size--;
+    return ERR_OK;
+}
+
+/* One term: "a=b", "a==b", "a!=b", "a", "!a". */
+static bool term_holds(struct str term, const struct doc *labels)
+{
+    char key[256];
+    bool negate = false, compare = false;
+    size_t size = 0;
+    if (term.size && term.at[0] == '!') {
+        negate = true;
+        term.at++, term.size--;
+    }
+    while (size < term.size && term.at[size] != '=' && term.at[size] != '!') size++;
+    struct str name = {term.at, size}, value = {term.at + size, term.size - size};
+    if (value.size && value.at[0] == '!') {
+        negate = true;
+        value.at++, value.size--;
+    }
+    while (value.size && value.at[0] == '=') {
+        compare = true;
+        value.at++, value.size--;
+    }
+    if (!str_copy(key, sizeof key, str_trim(name))) return false;
+    const struct doc *have = doc_get(labels, key);
+    bool holds = compare ? have && str_equal(doc_text(have), str_trim(value)) : have != NULL;
+    return holds != negate;
+}
+
+bool resources_selected(const struct resource_selector *selector, const struct resource *r,
+                        const struct resource_target *target)
+{
+    if (r->kind != target->kind || (target->ns.size && !str_equal(r->ns, target->ns))) return false;
+    if (target->name.size && !str_equal(r->name, target->name)) return false;
+    if (selector->name.size && !str_equal(r->name, selector->name)) return false;
+    struct str rest = selector->labels, term;
+    while (rest.size && str_split(&rest, ',', &term))
+        if (!term_holds(str_trim(term), r->labels)) return false;
+    return true;
+}
+
+/* ---- tables ---- */
+
+bool resources_wants_table(const struct http_request *request)
+{
+    struct str accept = http_header(request, "accept");
+    return accept.size && memmem(accept.at, accept.size, "as=Table", 8) != NULL;
+}
+
+/* What kubectl prints beside name and age. */
+static const struct {
+    enum resource_kind kind;
+    const char *header, *path;
+} table_columns[] = {
+    {KIND_CONNECTION, "Driver", "driver"},
+    {KIND_CONNECTION, "Endpoint", "endpoint"},
+    {KIND_TABLE, "SQL name", "name"},
+    {KIND_TABLE, "Retention", "retention"},
+    {KIND_DEVICE, "Path", "path"},
+    {KIND_DEVICE, "Table", "table"},
+    {KIND_DEVICE, "Connection", "connection"},
+    {KIND_DEVICE, "Interval", "interval"},
+};
+enum { TABLE_COLUMN_COUNT = sizeof table_columns / sizeof table_columns[0] };
+
+static void add_column(struct buf *out, const char *name, const char *format)
+{
+    buf_printf(
+        out,
+        "{\"name\":\"%s\",\"type\":\"string\",\"format\":\"%s\",\"description\":\"\",\"priority\":0}",
+        name, format);
+}
+
+/* "35s", "12m", "5h", "3d": as kubectl prints ages. */
+static void add_age(struct buf *out, int64_t age_ns)
+{
+    int64_t s = age_ns > 0 ? age_ns / TIME_NS_PER_S : 0;
+    if (s < 120)
+        buf_printf(out, "\"%llds\"", (long long)s);
+    else if (s < 7200)
+        buf_printf(out, "\"%lldm\"", (long long)(s / 60));
+    else if (s < 172800)
+        buf_printf(out, "\"%lldh\"", (long long)(s / 3600));
+    else
+        buf_printf(out, "\"%lldd\"", (long long)(s / 86400));
+}
+
+static void add_row(struct buf *out, const struct resource *r, int64_t now_ns)
+{
+    char created[TIME_TEXT_BYTES];
+    buf_add_text(out, "{\"cells\":[");
+    buf_add_json(out, r->name);
+    for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
+        if (table_columns[i].kind != r->kind) continue;
+        buf_add_char(out, ',');
+        buf_add_json(out, doc_text(doc_find(r->spec_doc, table_columns[i].path)));
+    }
+    buf_add_char(out, ',');
+    add_age(out, now_ns - r->created_ns);
+    time_format(r->created_ns - r->created_ns % TIME_NS_PER_S, created);
+    buf_add_text(
+        out,
+        "],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":");
+    buf_add_json(out, r->name);
+    buf_add_text(out, ",\"namespace\":");
+    buf_add_json(out, r->ns);
+    buf_printf(out, ",\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"}}}",
+               r->uid, (unsigned long long)r->version, created);
+}
+
+void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
+                           size_t count, uint64_t version, bool with_columns, int64_t now_ns)
+{
+    buf_printf(
+        out,
+        "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
+        "\"columnDefinitions\":[",
+        (unsigned long long)version);
+    if (with_columns) {
+        add_column(out, "Name", "name");
+        for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
+            if (table_columns[i].kind != kind) continue;
+            buf_add_char(out, ',');
+            add_column(out, table_columns[i].header, "");
+        }
+        buf_add_char(out, ',');
+        add_column(out, "Age", "");
+    }
+    buf_add_text(out, "],\"rows\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i) buf_add_char(out, ',');
+        add_row(out, list[i], now_ns);
+    }
+    buf_add_text(out, "]}");
+}
+
+/* ---- get and list ---- */
+
+void resources_get(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target)
+{
+    struct buf out = BUF_EMPTY;
+    if (!resources_allowed(exchange, VERB_GET, target)) return;
+    struct resource *r = registry_get(service->registry, target->kind, target->ns, target->name);
+    if (!r) {
+        struct why why = WHY_NONE;
+        why_set(&why, ERR_NOT_FOUND, "%s.millrace.io \"%.*s\" not found",
+                resource_kinds[target->kind].plural, (int)target->name.size, target->name.at);
+        resources_fail(exchange, target, ERR_NOT_FOUND, &why, NULL);
+        return;
+    }
+    if (resources_wants_table(http_request_of(exchange)))
+        resources_write_table(&out, target->kind, &r, 1, r->version, true,
+                              context_wall_ns(service->context));
+    else
+        resources_write_document(&out, r);
+    http_reply(exchange, 200, "application/json", buf_str(&out));
+    buf_free(&out);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct resource *x, *y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    int order = str_compare(x->ns, y->ns);
+    return order ? order : str_compare(x->name, y->name);
+}
+
+/* All selected resources in order of namespace and name, in the exchange's arena. */
+static bool gather(struct http_exchange *exchange, struct service *service,
+                   const struct resource_target *target, const struct resource_selector *selector,
+                   struct resource ***list, size_t *count)
+{
+    size_t at = 0, total = 0;
+    for (; registry_next(service->registry, target->kind, &at);) total++;
+    *list = arena_alloc(http_arena(exchange), total * sizeof **list);
+    *count = at = 0;
+    if (!*list) return false;
+    for (struct resource *r; (r = registry_next(service->registry, target->kind, &at));)
+        if (resources_selected(selector, r, target)) (*list)[(*count)++] = r;
+    if (*count) qsort(*list, *count, sizeof **list, compare_names);
+    return true;
+}
+
+static void write_list(struct buf *out, enum resource_kind kind, struct resource *const *list,
+                       size_t count, uint64_t version)
+{
+    buf_printf(out,
+               "{\"kind\":\"%sList\",\"apiVersion\":\"" RESOURCE_API_VERSION
+               "\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
+               "\"items\":[",
+               resource_kinds[kind].name, (unsigned long long)version);
+    for (size_t i = 0; i < count; i++) {
+        if (i) buf_add_char(out, ',');
+        resources_write_document(out, list[i]);
+    }
+    buf_add_text(out, "]}");
+}
+
+void resources_list(struct http_exchange *exchange, struct service *service,
+                    const struct resource_target *target)
+{
+    struct resource_selector selector;
+    struct str watch;
+    struct why why = WHY_NONE;
+    struct resource **list;
+    size_t count;
+    bool wants_watch =
+        http_query(exchange, "watch", &watch) && (str_is(watch, "true") || str_is(watch, "1"));
+    if (!resources_allowed(exchange, wants_watch ? VERB_WATCH : VERB_LIST, target)) return;
+    enum err err = resources_selector(exchange, &selector, &why);
+    if (!err && wants_watch) {
+        resources_watch(exchange, service, target, &selector);
+        return;
+    }
+    if (!err && !gather(exchange, service, target, &selector, &list, &count)) err = ERR_NO_MEMORY;
+    if (err) {
+        resources_fail(exchange, target, err, &why, NULL);
+        return;
+    }
+    struct buf out = BUF_EMPTY;
+    uint64_t version = registry_version(service->registry);
+    if (resources_wants_table(http_request_of(exchange)))
+        resources_write_table(&out, target->kind, list, count, version, true,
+                              context_wall_ns(service->context));
+    else
+        write_list(&out, target->kind, list, count, version);
+    http_reply(exchange, 200, "application/json", buf_str(&out));
+    buf_free(&out);
+}
+
+void resources_all(struct http_exchange *exchange, void *arg)
+{
+    struct resource_target target;
+    if (resources_target(exchange, false, false, &target)) resources_list(exchange, arg, &target);
+}

@@ -1,0 +1,241 @@
+/* persist.c - see persist.h. */
+#include "resource/persist.h"
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char component[] = "resources";
+enum { DATABASE_FORMAT = 1 };
+
+struct persist {
+    struct context *context;
+    struct loop loop;
+    sqlite3 *db;
+    sqlite3_stmt *put, *remove;
+    struct persist_change *first, *last; /* of this round */
+    char path[4000];
+};
+
+static enum err failed(struct persist *p, struct why *why, const char *what)
+{
+    int code = p->db ? sqlite3_errcode(p->db) & 0xff : SQLITE_CANTOPEN;
+    enum err err = code == SQLITE_FULL                               ? ERR_DISK_FULL
+                   : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
+                   : code == SQLITE_NOMEM                            ? ERR_NO_MEMORY
+                                                                     : ERR_IO;
+    return why_set(
+        why, err, "%s: %s: %s%s", p->path, what, p->db ? sqlite3_errmsg(p->db) : "cannot be opened",
+        err == ERR_CORRUPT
+            ? "; restore it from a backup, or move it away to start without API documents"
+            : "");
+}
+
+static enum err run_sql(struct persist *p, const char *sql, struct why *why)
+{
+    return sqlite3_exec(p->db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? ERR_OK
+               : failed(p, why, "statement failed");
+}
+
+/* ---- writing (the module's task) ---- */
+
+static bool bind_key(sqlite3_stmt *s, const struct resource *r)
+{
+    const char *kind = resource_kinds[r->kind].name;
+    return sqlite3_bind_text(s, 1, kind, -1, SQLITE_STATIC) == SQLITE_OK &&
+           sqlite3_bind_text(s, 2, r->ns.at ? r->ns.at : "", (int)r->ns.size, SQLITE_STATIC) ==
+               SQLITE_OK &&
+           sqlite3_bind_text(s, 3, r->name.at, (int)r->name.size, SQLITE_STATIC) == SQLITE_OK;
+}
+
+static enum err step(struct persist *p, sqlite3_stmt *s, bool bound, struct why *why)
+{
+    enum err err = bound && sqlite3_step(s) == SQLITE_DONE
+                       ? ERR_OK
+                       : failed(p, why, "a document cannot be stored");
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return err;
+}
+
+static enum err write_one(struct persist *p, const struct persist_change *change, struct why *why)
+{
+    const struct resource *r = change->resource;
+    if (change->remove) return step(p, p->remove, bind_key(p->remove, r), why);
+    struct arena arena;
+    struct buf text = BUF_EMPTY;
+    arena_init(&arena, NULL);
+    struct doc *doc = resource_document(r, &arena);
+    if (doc) doc_write_json(&text, doc);
+    bool bound = doc && !buf_failed(&text) && bind_key(p->put, r) &&
+                 sqlite3_bind_int64(p->put, 4, (sqlite3_int64)r->version) == SQLITE_OK &&
+                 sqlite3_bind_int64(p->put, 5, (sqlite3_int64)r->generation) == SQLITE_OK &&
+                 sqlite3_bind_int64(p->put, 6, r->created_ns) == SQLITE_OK &&
+                 sqlite3_bind_text(p->put, 7, r->uid, -1, SQLITE_STATIC) == SQLITE_OK &&
+                 sqlite3_bind_text(p->put, 8, text.at, (int)text.size, SQLITE_STATIC) == SQLITE_OK;
+    enum err err = step(p, p->put, bound, why);
+    buf_free(&text);
+    arena_free(&arena);
+    return err;
+}
+
+static void after_jobs(void *arg)
+{
+    struct persist *p = arg;
+    struct persist_change *change = p->first, *next;
+    struct why why = WHY_NONE;
+    if (!change) return;
+    p->first = p->last = NULL;
+    enum err err = run_sql(p, "BEGIN IMMEDIATE", &why);
+    for (struct persist_change *c = change; c && !err; c = c->next) err = write_one(p, c, &why);
+    if (!err) err = run_sql(p, "COMMIT", &why);
+    if (err)
+        (void)sqlite3_exec(p->db, "ROLLBACK", NULL, NULL,
+                           NULL); /* the first error is the one to tell */
+    for (; change; change = next) {
+        next = change->next;
+        completion_finish(&change->completion, err, &why);
+    }
+}
+
+static void run_change(struct job *job)
+{
+    struct persist_change *change =
+        (struct persist_change *)(void *)((char *)job - offsetof(struct persist_change, job));
+    struct persist *p = change->persist;
+    change->next = NULL;
+    if (p->last)
+        p->last->next = change;
+    else
+        p->first = change;
+    p->last = change;
+}
+
+void persist_submit(struct persist *persist, struct persist_change *change)
+{
+    MUST(change->resource && change->completion.done);
+    change->persist = persist;
+    change->job.run = run_change;
+    loop_post(&persist->loop, &change->job);
+}
+
+/* ---- opening ---- */
+
+static enum err restore_one(struct persist *p, struct registry *registry, sqlite3_stmt *s)
+{
+    struct arena arena;
+    struct problems problems;
+    struct doc *doc = NULL;
+    struct resource *r = NULL;
+    struct why why = WHY_NONE;
+    arena_init(&arena, NULL);
+    problems_init(&problems, &arena);
+    struct str text = {(const char *)sqlite3_column_text(s, 4), (size_t)sqlite3_column_bytes(s, 4)};
+    enum err err = doc_read_json(text, &arena, &doc, &why);
+    if (!err) err = resource_read(doc, "", &r, &problems, &why);
+    if (!err) {
+        r->version = (uint64_t)sqlite3_column_int64(s, 0);
+        r->generation = (uint64_t)sqlite3_column_int64(s, 1);
+        r->created_ns = sqlite3_column_int64(s, 2);
+        (void)str_copy(r->uid, sizeof r->uid, str_of((const char *)sqlite3_column_text(s, 3)));
+        const struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
+        if (held && held->owner == OWNER_FILE)
+            resource_release(r); /* the file's document stands in front */
+        else
+            err = registry_restore(registry, r);
+    } else if (err != ERR_NO_MEMORY) {
+        diag(p->context, DIAG_ERROR, component,
+             "a stored document cannot be read and is left out: %s", why_text(&why, err));
+        err = ERR_OK;
+    }
+    arena_free(&arena);
+    return err;
+}
+
+static enum err restore(struct persist *p, struct registry *registry, struct why *why)
+{
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(
+            p->db,
+            "SELECT version, generation, created, uid, document FROM resource ORDER BY version", -1,
+            &s, NULL) != SQLITE_OK)
+        return failed(p, why, "cannot be read");
+    enum err err = ERR_OK;
+    int result;
+    while (!err && (result = sqlite3_step(s)) == SQLITE_ROW) err = restore_one(p, registry, s);
+    if (!err && result != SQLITE_DONE) err = failed(p, why, "cannot be read");
+    sqlite3_finalize(s);
+    return err;
+}
+
+static enum err check_format(struct persist *p, struct why *why)
+{
+    sqlite3_stmt *s = NULL;
+    int format = -1;
+    if (sqlite3_prepare_v2(p->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        format = sqlite3_column_int(s, 0);
+    sqlite3_finalize(s);
+    if (format < 0) return failed(p, why, "cannot be read");
+    if (format != 0 && format != DATABASE_FORMAT)
+        return why_set(
+            why, ERR_FORMAT,
+            "%s has format %d, this version reads format %d; move the data folder away to start "
+            "afresh, or run the version that wrote it",
+            p->path, format, DATABASE_FORMAT);
+    return run_sql(
+        p,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA user_version=1; PRAGMA cache_size=-512;"
+        "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+        " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
+        " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID",
+        why);
+}
+
+static enum err prepare(struct persist *p, struct why *why)
+{
+    static const char put[] =
+        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    static const char remove[] =
+        "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+    if (sqlite3_prepare_v2(p->db, put, -1, &p->put, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(p->db, remove, -1, &p->remove, NULL) == SQLITE_OK)
+        return ERR_OK;
+    return failed(p, why, "cannot be prepared");
+}
+
+enum err persist_open(struct context *context, const char *folder, struct registry *registry,
+                      struct persist **out, struct why *why)
+{
+    struct persist *p = mem_alloc_zero(1, sizeof *p);
+    if (!p) return ERR_NO_MEMORY;
+    p->context = context;
+    snprintf(p->path, sizeof p->path, "%s/resources.db", folder);
+    enum err err = ERR_OK;
+    if (sqlite3_open_v2(p->path, &p->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK)
+        err = failed(p, why, "cannot be opened");
+    if (!err) err = check_format(p, why);
+    if (!err) err = prepare(p, why);
+    if (!err) err = restore(p, registry, why);
+    if (!err) err = loop_start(&p->loop, context->os, "resources", OS_TASK_BLOCKING, why);
+    if (err) {
+        persist_close(p);
+        return err;
+    }
+    p->loop.after_jobs = after_jobs;
+    p->loop.after_arg = p;
+    *out = p;
+    return ERR_OK;
+}
+
+void persist_close(struct persist *p)
+{
+    if (!p) return;
+    loop_stop(&p->loop);
+    sqlite3_finalize(p->put);
+    sqlite3_finalize(p->remove);
+    sqlite3_close(p->db);
+    mem_free(p);
+}

@@ -1,0 +1,34 @@
+/* persist.h - documents that came through the API, kept in SQLite ("resources.db" of the data
+ * folder).
+ *
+ * One blocking task of its own touches SQLite; what is submitted in one round of its queue becomes
+ * one transaction. Reads never come here: the registry in memory answers them. File-owned documents
+ * are not kept, they come back from their files. */
+#ifndef RESOURCE_PERSIST_H
+#define RESOURCE_PERSIST_H
+
+#include "loop/context.h"
+#include "resource/registry.h"
+
+struct persist;
+
+/* Opens or makes the database and restores its documents into the registry. Blocking. A document
+ * that this version cannot read is reported and left where it is. Errors: CORRUPT, FORMAT, IO name
+ * the file and the way out. */
+enum err persist_open(struct context *context, const char *folder, struct registry *registry,
+                      struct persist **persist, struct why *why);
+/* Carries out what was submitted. Blocking. NULL allowed. */
+void persist_close(struct persist *persist);
+
+/* One change; durable when done. The structure stays until then. */
+struct persist_change {
+    struct completion completion;    /* first */
+    const struct resource *resource; /* borrowed until done */
+    bool remove;
+    struct job job; /* from here on the module's */
+    struct persist *persist;
+    struct persist_change *next;
+};
+void persist_submit(struct persist *persist, struct persist_change *change);
+
+#endif

@@ -1,0 +1,197 @@
+/* resource_test.c - claims about documents, validation and the registry. */
+#include "resource/registry.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+static struct arena arena;
+
+static int free_arena(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return 0;
+}
+
+static struct doc *yaml(const char *text)
+{
+    struct doc **docs;
+    size_t count;
+    struct why why = WHY_NONE;
+    enum err err = doc_read_yaml(str_of(text), "test.yaml", &arena, &docs, &count, &why);
+    if (err || count != 1) fail_msg("%s", why_text(&why, err));
+    return docs[0];
+}
+
+static void yaml_scalars_follow_the_core_schema(void **state)
+{
+    (void)state;
+    struct doc *d = yaml(
+        "{a: yes, b: true, c: 012, d: 1.5, e: '7', f: ~, g: 1s, h: -3, i: .5, j: 0x1f, k: ''}");
+    assert_int_equal(doc_get(d, "a")->kind, DOC_STRING);
+    assert_int_equal(doc_get(d, "b")->kind, DOC_BOOL);
+    assert_int_equal(doc_get(d, "d")->kind, DOC_NUMBER);
+    assert_int_equal(doc_get(d, "e")->kind, DOC_STRING);
+    assert_int_equal(doc_get(d, "f")->kind, DOC_NULL);
+    assert_int_equal(doc_get(d, "g")->kind, DOC_STRING);
+    assert_int_equal(doc_get(d, "h")->kind, DOC_NUMBER);
+    assert_int_equal(doc_get(d, "j")->kind, DOC_STRING);
+    assert_int_equal(doc_get(d, "k")->kind, DOC_STRING);
+}
+
+static void yaml_trouble_names_file_line_and_column(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {{"a: 1\na: 2", "test.yaml:2:1: the key stands here twice"},
+                 {"a: [1", "test.yaml:2:1"},
+                 {"a: &x 1\nb: *x", "aliases"},
+                 {"? [a]\n: b", "key must be plain"},
+                 {"a: \"\\xff\"x", "test.yaml:1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct doc **docs;
+        size_t count;
+        struct why why = WHY_NONE;
+        if (!doc_read_yaml(str_of(cases[i].text), "test.yaml", &arena, &docs, &count, &why))
+            fail_msg("accepted: %s", cases[i].text);
+        if (!strstr(why.text, cases[i].part)) fail_msg("%s: %s", cases[i].text, why.text);
+    }
+}
+
+static enum err read_kind(const char *text, struct resource **r, struct problems *problems,
+                          struct why *why)
+{
+    problems_init(problems, &arena);
+    return resource_read(yaml(text), "test.yaml", r, problems, why);
+}
+
+#define DEVICE                                                                                     \
+    "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: p1}\nspec:\n  path: line1/p1\n  table: t\n  connection: c\n"
+
+static void a_device_is_read_with_its_defaults(void **state)
+{
+    (void)state;
+    struct resource *r;
+    struct problems problems;
+    struct why why = WHY_NONE;
+    assert_int_equal(read_kind(DEVICE "  points: [{column: a, address: \"1!400001\", max: 5}]\n",
+                               &r, &problems, &why),
+                     ERR_OK);
+    const struct device_spec *spec = r->spec;
+    const struct point_spec *point = spec->points.items;
+    assert_int_equal(spec->interval_ns, 1000000000);
+    assert_true(spec->enabled && point->enabled && point->scale == 1 && isnan(point->min) &&
+                point->max == 5);
+    assert_true(str_is(point->type, "int16") && point->access == POINT_ACCESS_READ);
+    resource_release(r);
+}
+
+static void every_problem_of_a_document_is_told_with_its_path(void **state)
+{
+    (void)state;
+    struct resource *r;
+    struct problems problems;
+    struct why why = WHY_NONE;
+    assert_int_equal(
+        read_kind(
+            DEVICE
+            "  interval: 1ms\n  intervall: 2s\n  points: [{column: a, adress: x, scale: [1]}]\n",
+            &r, &problems, &why),
+        ERR_INVALID);
+    static const char *const paths[] = {"spec.intervall", "spec.interval", "spec.points[0].adress",
+                                        "spec.points[0].address", "spec.points[0].scale"};
+    const struct problem *p = problems.first;
+    for (size_t i = 0; i < 5; i++, p = p->next) {
+        if (!p) fail_msg("%s is missing", paths[i]);
+        assert_string_equal(p->path, paths[i]);
+    }
+    assert_null(p);
+    assert_non_null(strstr(
+        why.text,
+        "test.yaml:9:14: Device p1: spec.intervall: unknown key 'intervall'; did you mean 'interval'?"));
+}
+
+static void names_and_kinds_are_checked(void **state)
+{
+    (void)state;
+    struct resource *r;
+    struct problems problems;
+    struct why why = WHY_NONE;
+    assert_int_equal(read_kind("{apiVersion: millrace.io/v1, kind: Devise, metadata: {name: a}}",
+                               &r, &problems, &why),
+                     ERR_INVALID);
+    assert_non_null(strstr(why.text, "did you mean Device?"));
+    assert_int_equal(
+        read_kind("{apiVersion: v1, kind: Table, metadata: {name: A_b}}", &r, &problems, &why),
+        ERR_INVALID);
+    assert_int_equal(problems.count, 2);
+    assert_int_equal(read_kind("[]", &r, &problems, &why), ERR_INVALID);
+}
+
+static void merge_patch_follows_rfc_7396(void **state)
+{
+    (void)state;
+    struct doc *target = yaml("{a: {b: 1, c: 2}, d: 3, l: [1, 2]}"),
+               *patch = yaml("{a: {c: null, e: {f: null, g: 1}}, d: x, l: [3]}");
+    assert_true(doc_equal(doc_merge_patch(&arena, target, patch),
+                          yaml("{d: x, a: {e: {g: 1}, b: 1}, l: [3]}")));
+}
+
+struct seen {
+    int added, changed, removed;
+};
+
+static void watch(void *arg, const struct resource *old, const struct resource *now)
+{
+    struct seen *seen = arg;
+    seen->added += !old;
+    seen->removed += !now;
+    seen->changed += old && now;
+}
+
+static void the_registry_counts_versions_and_tells_only_of_changes(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct registry *registry = registry_new(os);
+    struct seen seen = {0};
+    struct why why = WHY_NONE;
+    registry_watch_all(registry, watch, &seen);
+    assert_int_equal(registry_load_yaml(registry, STR(DEVICE), "a.yaml", &why), ERR_OK);
+    assert_int_equal(registry_load_yaml(registry, STR(DEVICE), "b.yaml", &why), ERR_EXISTS);
+    assert_non_null(strstr(why.text, "defined already in a.yaml:1"));
+    struct resource *r, *first = registry_get(registry, KIND_DEVICE, STR("default"), STR("p1"));
+    struct problems problems;
+    uint64_t version = first->version;
+    assert_int_equal(strlen(first->uid), 36);
+    assert_int_equal(read_kind(DEVICE, &r, &problems, &why), ERR_OK);
+    assert_int_equal(registry_put(registry, r), ERR_OK); /* the same again */
+    assert_int_equal(registry_version(registry), version);
+    assert_int_equal(read_kind(DEVICE "  interval: 5s\n", &r, &problems, &why), ERR_OK);
+    assert_int_equal(registry_put(registry, r), ERR_OK);
+    assert_true(r->version == version + 1 && r->generation == 2);
+    assert_true(registry_remove(registry, KIND_DEVICE, STR("default"), STR("p1")));
+    assert_int_equal(seen.added, 1);
+    assert_int_equal(seen.changed, 1);
+    assert_int_equal(seen.removed, 1);
+    registry_free(registry);
+    os_real_free(os);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(yaml_scalars_follow_the_core_schema, free_arena),
+        cmocka_unit_test_teardown(yaml_trouble_names_file_line_and_column, free_arena),
+        cmocka_unit_test_teardown(a_device_is_read_with_its_defaults, free_arena),
+        cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
+        cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
+        cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),
+        cmocka_unit_test_teardown(the_registry_counts_versions_and_tells_only_of_changes,
+                                  free_arena),
+    };
+    return cmocka_run_group_tests_name("resource", tests, NULL, NULL);
+}

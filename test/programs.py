@@ -1,0 +1,125 @@
+"""What bench and soak programs share: a node and a plantsim of the release build, CPU and memory of a process."""
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+BUILD = os.environ.get("MILLRACE_TEST_BUILD", os.path.join(ROOT, "build", "release"))
+HOST = "127.0.0.1"
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    """User + system time of a whole process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def memory_kib(pid, key):
+    """A line of /proc/PID/status, such as VmRSS or VmHWM."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(key + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+def pinned(core):
+    """A preexec function that keeps the child on one core."""
+    return (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
+
+
+def spread(values):
+    """median [min … max]"""
+    return f"{statistics.median(values):.4g} [{min(values):.4g} … {max(values):.4g}]"
+
+
+class Node:
+    """One node with a data folder of its own."""
+
+    def __init__(self, folder, manifests=(), settings=(), core=None):
+        self.folder, self.core, self.port = folder, core, free_port()
+        self.data = os.path.join(folder, "data")
+        self.manifests, self.settings = list(manifests), list(settings)
+        self.process = self.token = None
+        self.ready_s = None
+
+    def start(self):
+        command = [os.path.join(BUILD, "millrace"), "run", "--data", self.data, "--log-level", "warning"]
+        for setting in [f"listen.http={HOST}:{self.port}", "listen.https=off", *self.settings]:
+            command += ["--set", setting]
+        log = open(os.path.join(self.folder, "node.log"), "ab")
+        begun = time.monotonic()
+        self.process = subprocess.Popen(command + self.manifests, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        env=dict(os.environ, MILLRACE_ADMIN_PASSWORD="bench-password"),
+                                        preexec_fn=pinned(self.core))
+        while self.call("GET", "/readyz")[0] != 200:
+            if self.process.poll() is not None or time.monotonic() > begun + 60:
+                with open(os.path.join(self.folder, "node.log"), encoding="utf-8") as file:
+                    sys.exit(f"the node did not start: {file.read()[-2000:]}")
+            time.sleep(0.002)
+        self.ready_s = time.monotonic() - begun
+        with open(os.path.join(self.data, "admin.token"), encoding="utf-8") as file:
+            self.token = file.read().strip()
+        return self
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+
+    def call(self, method, path, body=None, connection=None, headers=None):
+        own = connection or http.client.HTTPConnection(HOST, self.port, timeout=120)
+        try:
+            own.request(method, path, body, {"Authorization": f"Bearer {self.token}", **(headers or {})})
+            answer = own.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            own.close()
+            return 0, b""
+        finally:
+            if connection is None:
+                own.close()
+
+    def sql(self, text, options=""):
+        status, body = self.call("POST", "/v1/sql" + options, text.encode())
+        if status != 200:
+            sys.exit(f"{text}: {status} {body[:500]}")
+        return json.loads(body)["rows"]
+
+    def cpu(self):
+        return cpu_seconds(self.process.pid)
+
+    def memory(self, key):
+        return memory_kib(self.process.pid, key)
+
+
+class Plantsim:
+    def __init__(self, *options, core=None):
+        self.port = free_port()
+        self.process = subprocess.Popen([os.path.join(BUILD, "plantsim"), "--listen", f"{HOST}:{self.port}", *options],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        preexec_fn=pinned(core))
+        self.process.stdout.readline()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def commit():
+    """The commit measured, with + when the tree was changed."""
+    name = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+"], stdout=subprocess.PIPE, text=True, check=False)
+    return name.stdout.strip() or "no commit"
