@@ -7,10 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HEALTH_ROWS_MAX = 80 };
+
 struct sys_snapshot {
     struct service *service; /* only for what any task may read: context, store */
     struct collect_snapshot *collect;
     int64_t now_ns;
+    size_t health_count;
+    struct store_health_row health[HEALTH_ROWS_MAX]; /* the statement sees one state of it */
 };
 
 /* ---- writing cells ---- */
@@ -200,6 +204,18 @@ static void write_device(const struct sys_snapshot *s, size_t n, struct row_out 
     buf_free(&labels);
 }
 
+/* ---- sys.health: what SHOW HEALTH tells ---- */
+
+static size_t count_health(const struct sys_snapshot *s) { return s->health_count; }
+
+static void write_health(const struct sys_snapshot *s, size_t n, struct row_out *out)
+{
+    static const char *const severities[] = {[STORE_WARNING] = "warning", [STORE_ERROR] = "error"};
+    put_text(out, str_of(severities[s->health[n].severity]));
+    put_text(out, str_of(s->health[n].object));
+    put_text(out, str_of(s->health[n].text));
+}
+
 /* ---- sys.metrics ---- */
 
 static size_t count_metrics(const struct sys_snapshot *s)
@@ -298,11 +314,16 @@ static const struct sys_column error_columns[] = {
     {0},
 };
 
+static const struct sys_column health_columns[] = {
+    {"severity", TYPE_TEXT, ""}, {"object", TYPE_TEXT, ""}, {"text", TYPE_TEXT, ""}, {0},
+};
+
 static const struct sys_table tables[] = {
     {"connections", "lines to equipment: state, errors, bytes", count_connections, write_connection,
      connection_columns},
     {"devices", "devices that have rows, by table", count_devices, write_device, device_columns},
     {"errors", "the error codes", count_errors, write_error, error_columns},
+    {"health", "damage found, and a clock that is not trusted", count_health, write_health, health_columns},
     {"metrics", "the node's counters and gauges", count_metrics, write_metric, metric_columns},
     {"points", "all points with their last value", count_points, write_point, point_columns},
 };
@@ -324,6 +345,8 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text)
     if (!s) return NULL;
     s->service = service;
     s->now_ns = context_wall_ns(service->context);
+    if (service->store && mentions(text, "health"))
+        s->health_count = store_health(service->store, s->health, HEALTH_ROWS_MAX);
     if (service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
         s->collect = collect_snapshot(service->collect);
         if (!s->collect) {

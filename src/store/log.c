@@ -351,10 +351,10 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
     return err;
 }
 
-enum err log_replay(struct os *os, const char *folder, const struct record_sink *sink, struct log_recovery *recovery,
-                    struct why *why)
+enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint, const struct record_sink *sink,
+                    struct log_recovery *recovery, struct why *why)
 {
-    *recovery = (struct log_recovery){0};
+    *recovery = (struct log_recovery){.last_seq = checkpoint, .record_seq = checkpoint};
     struct replay r = {os, folder, sink, recovery};
     struct log_segments *list = &recovery->segments;
     enum err err = os->ops->path_list(os, folder, note_segment, list, why);

@@ -66,17 +66,17 @@ struct log {
 /* What replay found. `segments` is owned by whoever holds the recovery until log_open takes it. */
 struct log_recovery {
     uint64_t last_seq;      /* highest position of a good record or reservation */
-    uint64_t record_seq;    /* highest position of a good record */
+    uint64_t record_seq;    /* highest position of a good record, at least the checkpoint */
     uint64_t last_number;   /* highest segment number */
     uint64_t records, damaged, cut_bytes;
     struct log_segments segments;
 };
 
-/* Reads all segments in order and calls sink->record for every good record; its error stops the replay. Cuts a torn
+/* `checkpoint`: what is at or below it may be missing, its segments were recycled. Reads all segments in order and calls sink->record for every good record; its error stops the replay. Cuts a torn
  * tail off the last file and makes it durable. sink->damage is told of each place skipped. Errors: IO, NO_MEMORY,
  * FORMAT. */
-enum err log_replay(struct os *os, const char *folder, const struct record_sink *sink, struct log_recovery *recovery,
-                    struct why *why);
+enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint, const struct record_sink *sink,
+                    struct log_recovery *recovery, struct why *why);
 void log_recovery_free(struct log_recovery *recovery);
 
 /* Starts writing: a new segment above what recovery found (takes recovery->segments). */

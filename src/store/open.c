@@ -328,11 +328,8 @@ static enum err open_log(struct store *store, struct why *why)
     struct record_sink sink = {replay_record, on_damage, store};
     snprintf(folder, sizeof folder, "%s/log", store->folder);
     enum err err = os->ops->path_make(os, folder, why);
-    if (!err) err = log_replay(os, folder, &sink, &recovery, why);
+    if (!err) err = log_replay(os, folder, store->manifest.checkpoint.position, &sink, &recovery, why);
     if (err) return err;
-    uint64_t position = store->manifest.checkpoint.position;
-    if (recovery.record_seq < position) recovery.record_seq = position;
-    if (recovery.last_seq < position) recovery.last_seq = position;
     err = log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;

@@ -530,6 +530,7 @@ static void the_log_is_recycled_and_the_catalogue_survives_it(void **state)
         flush(w);
         reopen(w);
     }
+    assert_int_equal(metric_get(&w->context, METRIC_LOG_DAMAGED), 0);
     assert_true(count_files(w, "log", ".seg") <= 2);
     assert_true(count_files(w, "log", ".spare") <= LOG_SPARES_MAX);
     struct reading r = all(1);

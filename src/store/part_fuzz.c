@@ -1,0 +1,172 @@
+/* part_fuzz.c - property: whatever bytes a part file holds, opening and reading it ends with rows that keep what the
+ * rest relies on, or with an error; memory stays within a budget; and a column that was read is the same when it is
+ * written and read again.
+ *
+ * The file lives in memory: an os whose file operations read the input. Checksums are mended from the tail inwards while
+ * the offsets make sense, so that mutations reach the parsers behind them. */
+/* covers: src/store/part_read.c src/store/part_column.c */
+#include "base/hash.h"
+#include "base/mem.h"
+#include "store/part.h"
+#include "store/record.h"
+#include <math.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);
+
+struct os_file {
+    uint8_t *bytes;
+    size_t size;
+};
+
+static enum err memory_read(struct os_file *file, uint64_t offset, void *bytes, size_t size, size_t *got,
+                            struct why *why)
+{
+    (void)why;
+    *got = offset >= file->size ? 0 : file->size - offset < size ? file->size - (size_t)offset : size;
+    if (*got) memcpy(bytes, file->bytes + offset, *got);
+    return ERR_OK;
+}
+
+static enum err memory_size(struct os_file *file, uint64_t *size, struct why *why)
+{
+    (void)why;
+    *size = file->size;
+    return ERR_OK;
+}
+
+static void memory_close(struct os_file *file) { (void)file; }
+
+static const struct os_ops ops = {.name = "memory", .file_read = memory_read, .file_size = memory_size,
+                                  .file_close = memory_close};
+static struct os os = {&ops};
+
+/* ---- mending ---- */
+
+static uint64_t le(const uint8_t *at, size_t size)
+{
+    struct reader in = reader_of(at, size);
+    return reader_le(&in, size);
+}
+
+static void sum(struct os_file *f, uint64_t from, uint64_t size)
+{
+    if (from > f->size || size > f->size - from || f->size - from - size < 4) return;
+    record_put_le32(f->bytes + from + size, hash_crc32c(0, f->bytes + from, (size_t)size));
+}
+
+static void mend(struct os_file *f)
+{
+    uint8_t *tail = f->bytes + f->size - PART_TAIL_BYTES;
+    record_put_le32(f->bytes + 12, 0);
+    record_put_le32(f->bytes + 12, hash_crc32c(0, f->bytes, PART_HEADER_BYTES));
+    uint64_t directory = le(tail, 8), tables = le(tail + 8, 8);
+    uint64_t entries = le(tail + 24, 4), table_count = le(tail + 28, 4);
+    for (uint64_t e = 0, at = directory; e < entries && e < 4096; e += PART_PAGE_ENTRIES) {
+        uint64_t count = entries - e < PART_PAGE_ENTRIES ? entries - e : PART_PAGE_ENTRIES;
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t entry = at + i * PART_ENTRY_BYTES;
+            if (entry > f->size || f->size - entry < PART_ENTRY_BYTES) return;
+            uint64_t run = le(f->bytes + entry + 8, 8), run_size = le(f->bytes + entry + 16, 4);
+            if (run_size >= 4) sum(f, run, run_size - 4);
+        }
+        sum(f, at, count * PART_ENTRY_BYTES);
+        at += count * PART_ENTRY_BYTES + 4;
+    }
+    sum(f, tables, table_count * PART_TABLE_BYTES);
+    record_put_le32(tail + PART_TAIL_BYTES - 12, hash_crc32c(0, tail, PART_TAIL_BYTES - 12));
+}
+
+/* ---- reading ---- */
+
+static void check_column(const struct vector *v)
+{
+    for (uint32_t row = 0; row < v->count; row++) {
+        struct value value = vector_get(v, row);
+        MUST(!quality_is_bad(value.quality) || value.is_null);
+        if (!value.is_null && v->type == TYPE_DOUBLE) MUST(isfinite(value.d));
+        if (!value.is_null && v->type == TYPE_BOOL) MUST(v->b[row] <= 1);
+        if (!value.is_null && !type_bytes(v->type)) (void)hash_crc32c(0, value.s.at, value.s.size);
+    }
+}
+
+static bool same_cell(const struct value *a, const struct value *b)
+{
+    if (a->is_null != b->is_null || a->quality != b->quality) return false;
+    if (a->is_null) return true;
+    if (!type_bytes(a->type)) return str_equal(a->s, b->s);
+    return a->type == TYPE_BOOL ? a->b == b->b : a->u == b->u;
+}
+
+static void check_round_trip(const struct vector *v, bool is_time, struct arena *arena)
+{
+    struct buf scratch = BUF_EMPTY, out = BUF_EMPTY;
+    struct part_column column = {0};
+    struct vector again;
+    ZSTD_CCtx *press = ZSTD_createCCtx();
+    ZSTD_DCtx *open = ZSTD_createDCtx();
+    if (part_column_encode(press, v, is_time, &scratch, &out, &column) == ERR_OK) {
+        uint8_t *bytes = arena_dup(arena, out.at, out.size);
+        enum err err = bytes ? part_column_decode(open, &column, bytes, v->count, arena, &again, NULL) : ERR_BUDGET;
+        MUST(err == ERR_OK || err == ERR_BUDGET);
+        for (uint32_t row = 0; !err && row < v->count; row++) {
+            struct value a = vector_get(v, row), b = vector_get(&again, row);
+            MUST(same_cell(&a, &b));
+        }
+    }
+    buf_free(&scratch);
+    buf_free(&out);
+    ZSTD_freeCCtx(press);
+    ZSTD_freeDCtx(open);
+}
+
+static void read_run(struct part_file *file, const struct part_entry *entry, ZSTD_DCtx *zstd, struct arena *arena)
+{
+    struct part_run run;
+    uint64_t bytes = 0;
+    if (part_run_read(file, entry, arena, &run, NULL)) return;
+    for (uint32_t b = 0; b < run.block_count && b < 64; b++) {
+        for (uint16_t c = 0; c < run.blocks[b].column_count; c++) {
+            struct part_column column = run.blocks[b].columns[c];
+            uint64_t offset = run.blocks[b].offset + column.offset;
+            /* The checksum of a column is mended too. */
+            if (offset < file->size && column.size <= file->size - offset)
+                column.crc = hash_crc32c(0, file->file->bytes + offset, column.size);
+            struct vector v;
+            if (part_block_column(file, zstd, &run.blocks[b], &column, arena, &v, &bytes, NULL)) continue;
+            check_column(&v);
+            if (b == 0) check_round_trip(&v, c == 0, arena);
+        }
+        (void)part_block_find(&run.blocks[b], 2);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
+{
+    struct os_file memory = {mem_dup(bytes, size), size};
+    struct part_file file = {.os = &os, .file = &memory};
+    struct budget budget;
+    struct arena arena;
+    struct part_cursor cursor;
+    uint32_t *ids = NULL;
+    budget_init(&budget, "fuzz", NULL, 64 << 20);
+    arena_init(&arena, &budget);
+    ZSTD_DCtx *zstd = ZSTD_createDCtx();
+    if (size >= PART_HEADER_BYTES + PART_TAIL_BYTES && bytes[PART_HEADER_BYTES - 1] != 1) mend(&memory);
+    enum err err = part_file_check(&file, "fuzz", NULL);
+    if (!err) err = part_file_tables(&file, &ids, NULL);
+    for (uint32_t t = 0; !err && t < file.table_count && t < 16; t++) {
+        if (part_cursor_open(&file, ids[t], &cursor, NULL) || !cursor.found) continue;
+        for (uint32_t series = 0; series < 6; series++) {
+            const struct part_entry *entry = NULL;
+            if (!part_cursor_find(&file, &cursor, series, &entry, NULL) && entry) read_run(&file, entry, zstd, &arena);
+            arena_reset(&arena);
+        }
+    }
+    mem_free(ids);
+    mem_free(memory.bytes);
+    ZSTD_freeDCtx(zstd);
+    arena_free(&arena);
+    MUST(atomic_load(&budget.used_bytes) == 0);
+    return 0;
+}
