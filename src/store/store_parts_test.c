@@ -690,7 +690,7 @@ static void a_failed_allocation_costs_at_most_the_operation(void **state)
         put(w, b);
         uint64_t count = 1;
         bool flushed = false;
-        for (; !flushed && count < 3000; count++) {
+        for (; !flushed && count < 30000; count++) {
             mem_test_fail(count);
             flushed = try_flush(w) == ERR_OK;
             mem_test_fail(0);
