@@ -132,7 +132,7 @@ struct millrace_point {
     uint32_t flags;          /* enum millrace_point_flag */
     enum millrace_type type; /* what `decode` gives and `encode` takes */
     double min, max;         /* of a numeric type: what the encoding can hold; both 0 = any */
-    uint8_t own[24];         /* the driver's */
+    uint8_t own[16];         /* the driver's */
 };
 
 struct millrace_span {

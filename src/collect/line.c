@@ -124,6 +124,8 @@ static void send_ask(struct line *line, struct ask *ask)
 void line_pump(struct line *line)
 {
     if (line->state != LINE_UP || line->wants_reopen || line->wants_fail) return;
+    if (line->quiet_until_ns && line->quiet_until_ns > collect_now_ns(line->collect)) return;
+    line->quiet_until_ns = 0;
     while (line->in_flight_count < line->in_flight_max) {
         struct ask *ask = queue_take(line);
         if (!ask) break;
@@ -144,6 +146,16 @@ void line_ask(struct line *line, struct ask *ask, bool front)
 {
     MUST(line->magic == LINE_MAGIC && ask->station);
     queue_push(line, ask, front);
+}
+
+/* Where answers carry no mark, one that was given up could pass for the answer to the next request. So after a time-out
+ * (and after an answer to a repeated request, of which there may be two) the line keeps quiet for half a time-out, and
+ * what arrives meanwhile belongs to nobody. */
+static void keep_quiet(struct line *line)
+{
+    if (line->config.line.scheme->in_flight_max > 1) return;
+    line->quiet_until_ns = collect_now_ns(line->collect) + line->spec->timeout_ns / 2;
+    schedule_wake_at(line->collect, line->quiet_until_ns);
 }
 
 /* Ends all that waits or is under way. The queue is taken first: an answer may put new asks into it. */
@@ -176,6 +188,7 @@ static void out_reply(struct millrace_out *out, const struct millrace_reply *rep
     if (!slot) return;
     int64_t rtt = collect_now_ns(line->collect) - slot->sent_ns;
     line->stats.rtt_ns += line->stats.rtt_ns ? (rtt - line->stats.rtt_ns) / 16 : rtt;
+    if (slot->ask->tries > 1) keep_quiet(line);
     ask_replied(line, free_slot(line, slot), reply);
 }
 
@@ -223,6 +236,7 @@ static void close_stream(struct line *line)
     buf_clear(&line->received);
     buf_clear(&line->sending);
     line->timer_deadline_ns = NEVER_NS;
+    line->quiet_until_ns = 0;
 }
 
 /* A line that was down says nothing about the stations behind it. (A line that is only opened anew does.) */
@@ -397,14 +411,13 @@ static void on_closed(void *owner, enum err err, const char *text)
 
 static void time_out(struct line *line, struct in_flight *slot)
 {
-    bool marked = line->config.line.scheme->in_flight_max > 1;
     uint8_t frame[ERROR_FRAME_BYTES];
     size_t frame_size = slot->frame_size;
     memcpy(frame, slot->frame, frame_size);
     line->config.driver->forget(line->driver_state, slot->token);
     line->stats.timeouts++;
     metric_add(line->collect->context, METRIC_COLLECT_TIMEOUTS, 1);
-    if (!marked) buf_clear(&line->received); /* half an answer would spoil the next one */
+    keep_quiet(line);
     ask_timed_out(line, free_slot(line, slot));
     memcpy(line->stats.last_error_frame, frame, frame_size);
     line->stats.last_error_frame_size = frame_size;
@@ -437,6 +450,7 @@ int64_t line_next_ns(const struct line *line)
     int64_t next = line->state_deadline_ns;
     if (line->timer_deadline_ns < next) next = line->timer_deadline_ns;
     if (line->state == LINE_UP && line->probe_at_ns < next) next = line->probe_at_ns;
+    if (line->quiet_until_ns && line->quiet_until_ns < next) next = line->quiet_until_ns;
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX && line->in_flight_count; i++)
         if (line->in_flight[i].ask && line->in_flight[i].deadline_ns < next) next = line->in_flight[i].deadline_ns;
     return next;

@@ -13,23 +13,27 @@
 
 static bool is_identity(const struct point_spec *spec) { return spec->scale == 1 && spec->offset == 0; }
 
-/* value = (raw × mul + add) / div, exact for decimal scales whose parts are small enough; else as written. */
-static void prepare_scale(struct point *point)
+/* Exact for decimal scales whose parts are small enough; else as written. */
+static struct point_scale make_scale(const struct point_spec *spec)
 {
+    struct point_scale scale = {spec->scale, spec->offset, 1, isnan(spec->precision) ? 0 : pow(10, spec->precision)};
     char text[NUM_DOUBLE_BYTES];
     struct num_decimal d;
-    size_t size = num_format_double(point->spec->scale, text);
-    point->mul = point->spec->scale;
-    point->add = point->spec->offset;
-    point->div = 1;
+    size_t size = num_format_double(spec->scale, text);
     if (!num_parse_decimal((struct str){text, size}, &d) || d.exponent >= 0 || d.exponent < -15 ||
         d.mantissa > 1000000000u)
-        return;
-    double div = pow(10, -d.exponent), add = point->spec->offset * div;
-    if (fabs(add) > 1e15 || fabs(add - nearbyint(add)) > 1e-6) return;
-    point->mul = d.negative ? -(double)d.mantissa : (double)d.mantissa;
-    point->add = nearbyint(add);
-    point->div = div;
+        return scale;
+    double div = pow(10, -d.exponent), add = spec->offset * div;
+    if (fabs(add) > 1e15 || fabs(add - nearbyint(add)) > 1e-6) return scale;
+    scale.mul = d.negative ? -(double)d.mantissa : (double)d.mantissa;
+    scale.add = nearbyint(add);
+    scale.div = div;
+    return scale;
+}
+
+static bool same_scale(const struct point_scale *a, const struct point_scale *b)
+{
+    return a->mul == b->mul && a->add == b->add && a->div == b->div && a->round == b->round;
 }
 
 static void set_problem(struct point *point, struct arena *arena, uint32_t quality, const char *text)
@@ -38,7 +42,8 @@ static void set_problem(struct point *point, struct arena *arena, uint32_t quali
     point->problem_text = arena_strdup(arena, text, strlen(text));
 }
 
-void point_prepare(struct point *point, const struct line_config *config, struct arena *arena)
+enum err point_prepare(struct point *point, const struct point *before, const struct line_config *config,
+                       struct arena *arena)
 {
     char why[MILLRACE_WHY_BYTES] = "";
     const struct point_spec *spec = point->spec;
@@ -47,8 +52,13 @@ void point_prepare(struct point *point, const struct line_config *config, struct
                                        {spec->order.at, spec->order.size}};
     if (!config->driver->point_parse(&config->line, &text, &point->at, why))
         set_problem(point, arena, (uint32_t)QualityBadConfigurationError, why);
-    prepare_scale(point);
-    point->round = isnan(spec->precision) ? 0 : pow(10, spec->precision);
+    struct point_scale scale = make_scale(spec);
+    bool is_shared = before && same_scale(before->scale, &scale);
+    point->scale = is_shared ? before->scale : arena_dup(arena, &scale, sizeof scale);
+    bool remembers = spec->store == POINT_STORE_CHANGE || spec->deadband > 0 || point->at.type == MILLRACE_TEXT ||
+                     point->at.type == MILLRACE_BYTES;
+    if (remembers) point->memory = arena_zero(arena, 1, sizeof *point->memory);
+    return !point->scale || (remembers && !point->memory) ? ERR_NO_MEMORY : ERR_OK;
 }
 
 enum point_convert point_choose(const struct point_spec *spec, enum millrace_type from, enum type column,
@@ -118,8 +128,9 @@ static double raw_number(const struct millrace_value *raw)
 static double scaled(const struct point *point, const struct millrace_value *raw)
 {
     double v = raw_number(raw);
-    if (!is_identity(point->spec)) v = (v * point->mul + point->add) / point->div;
-    if (point->round > 0 && fabs(v) < 1e15) v = round(v * point->round) / point->round;
+    const struct point_scale *scale = point->scale;
+    if (!is_identity(point->spec)) v = (v * scale->mul + scale->add) / scale->div;
+    if (scale->round > 0 && fabs(v) < 1e15) v = round(v * scale->round) / scale->round;
     return v;
 }
 
@@ -189,7 +200,7 @@ static enum err parse_number(const struct point *point, struct str text, struct 
     enum err err = check_range(point, v, text, why);
     if (err) return err;
     bool exact = parse_exact(point, text, raw);
-    double r = (v * point->div - point->add) / point->mul;
+    double r = (v * point->scale->div - point->scale->add) / point->scale->mul;
     if (raw->type == MILLRACE_DOUBLE) {
         raw->d = is_identity(point->spec) ? v : r;
         return ERR_OK;
@@ -230,7 +241,7 @@ enum err point_parse_value(const struct point *point, struct str text, struct mi
 
 static bool differs(const struct point *point, const struct value *value)
 {
-    const struct value *old = &point->stored;
+    const struct value *old = &point->memory->stored;
     double band = point->spec->deadband;
     if (old->is_null != value->is_null || old->quality != value->quality) return true;
     if (value->is_null) return false;
@@ -239,7 +250,7 @@ static bool differs(const struct point *point, const struct value *value)
     case TYPE_DOUBLE: return fabs(old->d - value->d) > band;
     case TYPE_BIGINT: return old->i != value->i && fabs((double)old->i - (double)value->i) > band;
     case TYPE_UBIGINT: return old->u != value->u && fabs((double)old->u - (double)value->u) > band;
-    default: return point->stored_hash != hash_64(value->s.at, value->s.size);
+    default: return point->memory->stored_hash != hash_64(value->s.at, value->s.size);
     }
 }
 
@@ -247,11 +258,12 @@ bool point_wants_storing(struct point *point, const struct value *value, int64_t
 {
     const struct point_spec *spec = point->spec;
     if (spec->store == POINT_STORE_ALWAYS && spec->deadband == 0) return true;
-    bool silent_long = spec->max_silence_ns && now_ns - point->stored_at_ns >= spec->max_silence_ns;
-    if (point->stored_at_ns && !silent_long && !differs(point, value)) return false;
-    point->stored = *value;
-    point->stored_at_ns = now_ns;
-    if (!value->is_null && point->convert == POINT_SLICE) point->stored_hash = hash_64(value->s.at, value->s.size);
+    struct point_memory *memory = point->memory;
+    bool silent_long = spec->max_silence_ns && now_ns - memory->stored_at_ns >= spec->max_silence_ns;
+    if (memory->stored_at_ns && !silent_long && !differs(point, value)) return false;
+    memory->stored = *value;
+    memory->stored_at_ns = now_ns;
+    if (!value->is_null && point->convert == POINT_SLICE) memory->stored_hash = hash_64(value->s.at, value->s.size);
     return true;
 }
 
@@ -260,8 +272,9 @@ void point_note(struct point *point, const struct value *value, int64_t time_ns)
     point->last = *value;
     point->last_time_ns = time_ns;
     if (value->is_null || point->convert != POINT_SLICE) return;
-    buf_clear(&point->last_text);
-    buf_add(&point->last_text, value->s.at, value->s.size);
-    if (buf_failed(&point->last_text)) point->last = bad((uint32_t)QualityBadInternalError);
-    else point->last.s = buf_str(&point->last_text);
+    struct buf *text = &point->memory->text;
+    buf_clear(text);
+    buf_add(text, value->s.at, value->s.size);
+    point->last.s = buf_str(text);
+    if (buf_failed(text)) point->last = bad((uint32_t)QualityBadInternalError);
 }
