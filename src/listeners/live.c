@@ -30,6 +30,7 @@ struct viewer {
     struct filter *filters;
     struct arena arena; /* of the filters */
     uint64_t dropped;
+    bool busy, closed; /* the socket may close inside a send: then show() frees, not on_closed */
 };
 
 struct live {
@@ -110,7 +111,14 @@ static void send_dropped(struct viewer *v)
     buf_free(&out);
 }
 
-static void show(struct viewer *v, const struct batch *batch)
+static void free_viewer(struct viewer *v)
+{
+    identity_release(v->identity);
+    arena_free(&v->arena);
+    mem_free(v);
+}
+
+static void show_rows(struct viewer *v, const struct batch *batch)
 {
     struct buf out = BUF_EMPTY;
     uint64_t rows = 0;
@@ -119,6 +127,7 @@ static void show(struct viewer *v, const struct batch *batch)
                      str_of(batch->schema->name), NULL))
         return;
     if (v->dropped) send_dropped(v);
+    if (v->closed) return;
     buf_add_text(&out, "{\"rows\":[");
     for (uint32_t row = 0; row < batch->row_count; row++) {
         const struct filter *filter = v->everything ? NULL : find_filter(v, batch, row);
@@ -134,6 +143,14 @@ static void show(struct viewer *v, const struct batch *batch)
         metric_add(v->live->service->context, METRIC_LIVE_DROPPED, rows);
     }
     buf_free(&out);
+}
+
+static void show(struct viewer *v, const struct batch *batch)
+{
+    v->busy = true;
+    show_rows(v, batch);
+    v->busy = false;
+    if (v->closed) free_viewer(v);
 }
 
 /* ---- from the log task to the viewers ---- */
@@ -233,9 +250,8 @@ static void on_closed(void *owner)
     while (*at != v) at = &(*at)->next;
     *at = v->next;
     atomic_fetch_sub(&v->live->viewer_count, 1);
-    identity_release(v->identity);
-    arena_free(&v->arena);
-    mem_free(v);
+    v->closed = true;
+    if (!v->busy) free_viewer(v);
 }
 
 static const struct websocket_events events = {.on_message = on_message, .on_closed = on_closed};

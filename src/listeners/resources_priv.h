@@ -34,6 +34,7 @@ struct watch {
     struct resource_target target;
     struct resource_selector selector;
     bool table, first_table_sent, slow;
+    bool busy, gone; /* the peer may go away inside a send: who sends then ends the watch */
 };
 
 struct resources {

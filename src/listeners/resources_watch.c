@@ -53,7 +53,9 @@ static void end_watch(struct watch *w, enum err err)
 
 static void on_gone(void *arg)
 {
-    end_watch(arg, ERR_CLOSED);
+    struct watch *w = arg;
+    w->gone = true;
+    if (!w->busy) end_watch(w, ERR_CLOSED);
 }
 
 void resources_on_change(void *arg, const struct resource *old, const struct resource *now)
@@ -69,8 +71,10 @@ void resources_on_change(void *arg, const struct resource *old, const struct res
     for (struct watch *w = r->watches; w; w = next) {
         next = w->next;
         bool was_slow = w->slow;
+        w->busy = true;
         tell(w, old, now);
-        if (was_slow && w->slow) end_watch(w, ERR_BUSY);
+        w->busy = false;
+        if (w->gone || (was_slow && w->slow)) end_watch(w, w->gone ? ERR_CLOSED : ERR_BUSY);
     }
 }
 
@@ -135,13 +139,16 @@ void resources_watch(struct http_exchange *exchange, struct service *service,
                         .table = resources_wants_table(http_request_of(exchange))};
     r->watches = w;
     r->watch_count++;
-    http_begin(exchange, 200, "application/json");
+    w->busy = true;
     http_on_gone(exchange, on_gone, w);
     http_on_drained(exchange, on_drained, w);
+    http_begin(exchange, 200, "application/json");
     if (version)
         send_since(w, version);
     else
         send_all(w);
+    w->busy = false;
+    if (w->gone) end_watch(w, ERR_CLOSED);
 }
 
 void resources_end_watches(struct resources *r)

@@ -21,11 +21,8 @@ static const struct field connection_fields[] = {
      .type = FIELD_STRING,
      .offset = AT(connection_spec, endpoint),
      .help_en =
-         "where the equipment is: tcp://HOST:PORT, tls://, rtu:///dev/ttyUSB0?baud=9600&parity=even, "
-         "rtu+tcp://, ascii+tcp://, listen+tcp://",
-     .help_zh =
-         "设备地址：tcp://主机:端口、tls://、rtu:///dev/ttyUSB0?baud=9600&parity=even、rtu+tcp://、"
-         "ascii+tcp://、listen+tcp://"},
+         "where the equipment is: tcp://HOST:PORT, rtu+tcp://HOST:PORT or ascii+tcp://HOST:PORT",
+     .help_zh = "设备地址：tcp://主机:端口、rtu+tcp://主机:端口 或 ascii+tcp://主机:端口"},
     {.name = "timeout",
      .type = FIELD_DURATION,
      .offset = AT(connection_spec, timeout_ns),
