@@ -1,22 +1,25 @@
 /* driver.h - the interface of a protocol driver: built into Millrace, or a shared object in lib/.
  *
- * A driver is one const `struct millrace_driver`. It is sans I/O: it turns addresses into points, requests into bytes
- * and bytes into replies, and it knows nothing of sockets, clocks or threads. The host owns the line (connecting,
- * back-off), time-outs and retries, the number of requests in flight, the planning of requests, statistics and storage.
- * So the same driver runs on a socket, in the fuzzer and in a simulated world.
+ * A driver is one const `struct millrace_driver`. It is sans I/O: it turns addresses into points,
+ * requests into bytes and bytes into replies, and it knows nothing of sockets, clocks or threads.
+ * The host owns the line (connecting, back-off), time-outs and retries, the number of requests in
+ * flight, the planning of requests, statistics and storage. So the same driver runs on a socket, in
+ * the fuzzer and in a simulated world.
  *
- * The model of an address: a line leads to *stations* (units, slaves; a protocol without them uses station 0); a
- * station has *areas* (the driver's table: coils, holding registers…); an area is an array of *cells* of equal size.
- * A point occupies `count` cells from `first` on. The planner merges points into *spans* (station, area, first, count),
- * one request each, and never splits a point.
+ * The model of an address: a line leads to *stations* (units, slaves; a protocol without them uses
+ * station 0); a station has *areas* (the driver's table: coils, holding registers…); an area is an
+ * array of *cells* of equal size. A point occupies `count` cells from `first` on. The planner
+ * merges points into *spans* (station, area, first, count), one request each, and never splits a
+ * point.
  *
- * Rules for every operation: it is called on one thread at a time for one line; it does not block, does not keep
- * pointers that it was given, and does not call into the host but through `struct millrace_out`. Nothing it does may
- * read outside the bytes it was given.
+ * Rules for every operation: it is called on one thread at a time for one line; it does not block,
+ * does not keep pointers that it was given, and does not call into the host but through `struct
+ * millrace_out`. Nothing it does may read outside the bytes it was given.
  *
- * Versions: a host takes a driver whose `abi` equals MILLRACE_DRIVER_ABI. Operations that come later (values that
- * equipment sends by itself, browsing) are appended to the struct; `size_bytes` tells the host which a driver has.
- * A shared object exports `const struct millrace_driver *millrace_driver_entry(void)`. */
+ * Versions: a host takes a driver whose `abi` equals MILLRACE_DRIVER_ABI. Operations that come
+ * later (values that equipment sends by itself, browsing) are appended to the struct; `size_bytes`
+ * tells the host which a driver has. A shared object exports `const struct millrace_driver
+ * *millrace_driver_entry(void)`. */
 #ifndef MILLRACE_DRIVER_H
 #define MILLRACE_DRIVER_H
 
@@ -24,13 +27,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MILLRACE_DRIVER_ABI 1u
+#define MILLRACE_DRIVER_ABI   1u
 #define MILLRACE_DRIVER_ENTRY "millrace_driver_entry"
 
 enum {
     MILLRACE_REQUEST_BYTES = 1024, /* room that the host gives for one encoded request */
     MILLRACE_WHY_BYTES = 240,
-    MILLRACE_SCRATCH_BYTES = 512,  /* room for a decoded text */
+    MILLRACE_SCRATCH_BYTES = 512, /* room for a decoded text */
 };
 
 /* ---- values ---- */
@@ -60,19 +63,20 @@ struct millrace_value {
     };
 };
 
-/* What became of a request or a value. The host's table says what follows from each: the value's quality, whether to
- * try again, to halve the span, to leave the station alone for a while. */
+/* What became of a request or a value. The host's table says what follows from each: the value's
+ * quality, whether to try again, to halve the span, to leave the station alone for a while. */
 enum millrace_status {
     MILLRACE_GOOD = 0,
-    MILLRACE_BAD_ADDRESS,     /* a cell of the span does not exist: the host halves the span to find it */
-    MILLRACE_BAD_FUNCTION,    /* the station does not know this kind of request */
-    MILLRACE_BAD_VALUE,       /* the station refused the value, or the size of the request: halved too */
-    MILLRACE_DEVICE_FAILURE,  /* the station is broken */
-    MILLRACE_BUSY,            /* the station asks to come back later: tried again */
-    MILLRACE_NO_PATH,         /* a gateway cannot reach the station */
-    MILLRACE_NO_STATION,      /* a gateway got no answer from the station */
-    MILLRACE_BAD_DATA,        /* the bytes do not decode */
-    MILLRACE_PROTOCOL,        /* the answer does not belong to the request: tried again */
+    MILLRACE_BAD_ADDRESS,  /* a cell of the span does not exist: the host halves the span to find it
+                            */
+    MILLRACE_BAD_FUNCTION, /* the station does not know this kind of request */
+    MILLRACE_BAD_VALUE, /* the station refused the value, or the size of the request: halved too */
+    MILLRACE_DEVICE_FAILURE, /* the station is broken */
+    MILLRACE_BUSY,           /* the station asks to come back later: tried again */
+    MILLRACE_NO_PATH,        /* a gateway cannot reach the station */
+    MILLRACE_NO_STATION,     /* a gateway got no answer from the station */
+    MILLRACE_BAD_DATA,       /* the bytes do not decode */
+    MILLRACE_PROTOCOL,       /* the answer does not belong to the request: tried again */
     MILLRACE_STATUS_COUNT
 };
 
@@ -101,18 +105,19 @@ enum millrace_transport { MILLRACE_TCP = 1, MILLRACE_TLS, MILLRACE_SERIAL, MILLR
 struct millrace_scheme {
     const char *name;
     enum millrace_transport transport;
-    uint16_t port;            /* where the endpoint names none; 0 = it must */
-    uint32_t in_flight_max;   /* requests that the framing can tell apart: 1 where answers carry no mark */
-    uint32_t in_flight;       /* default of the option inFlight */
+    uint16_t port; /* where the endpoint names none; 0 = it must */
+    uint32_t
+        in_flight_max; /* requests that the framing can tell apart: 1 where answers carry no mark */
+    uint32_t in_flight; /* default of the option inFlight */
 };
 
 /* Kinds of cells. Tables end with a NULL name; a point names its area by index. */
 struct millrace_area {
-    const char *name;         /* "holding register" */
+    const char *name; /* "holding register" */
     uint32_t bits_per_cell;
     uint32_t read_cells_max, write_cells_max; /* of one request; write 0 = read only */
-    uint32_t cell_count;      /* cells are numbered 0 … cell_count - 1 */
-    uint32_t gap_factor;      /* cells bridged for each unit of the option maxGap */
+    uint32_t cell_count;                      /* cells are numbered 0 … cell_count - 1 */
+    uint32_t gap_factor;                      /* cells bridged for each unit of the option maxGap */
 };
 
 /* ---- points, spans ---- */
@@ -148,12 +153,13 @@ struct millrace_request {
 };
 
 struct millrace_reply {
-    uint32_t token;               /* of the request that it answers */
+    uint32_t token; /* of the request that it answers */
     enum millrace_status status;
-    const uint8_t *payload;       /* GOOD reads: the span's cells as `decode` wants them; borrowed during the call */
+    const uint8_t *
+        payload; /* GOOD reads: the span's cells as `decode` wants them; borrowed during the call */
     size_t payload_bytes;
-    const char *text;             /* not GOOD: what the station said; static */
-    const uint8_t *frame;         /* as it arrived, for diagnosis; borrowed during the call */
+    const char *text;     /* not GOOD: what the station said; static */
+    const uint8_t *frame; /* as it arrived, for diagnosis; borrowed during the call */
     size_t frame_bytes;
 };
 
@@ -161,12 +167,14 @@ struct millrace_reply {
 struct millrace_out {
     void (*reply)(struct millrace_out *out, const struct millrace_reply *reply);
     /* Bytes that answer no open request: late, foreign, damaged. Counted. `text` static. */
-    void (*stray)(struct millrace_out *out, const char *text, const uint8_t *frame, size_t frame_bytes);
+    void (*stray)(struct millrace_out *out, const char *text, const uint8_t *frame,
+                  size_t frame_bytes);
     /* For protocols with a handshake or keep-alive. */
     void (*send)(struct millrace_out *out, const void *bytes, size_t size);
-    void (*ready)(struct millrace_out *out);                   /* the handshake is done: requests may follow */
-    void (*timer)(struct millrace_out *out, uint32_t delay_ms); /* calls the driver's `timer` once; 0 = never */
-    void (*fail)(struct millrace_out *out, const char *text);  /* the line is unusable: reconnect */
+    void (*ready)(struct millrace_out *out); /* the handshake is done: requests may follow */
+    void (*timer)(struct millrace_out *out,
+                  uint32_t delay_ms); /* calls the driver's `timer` once; 0 = never */
+    void (*fail)(struct millrace_out *out, const char *text); /* the line is unusable: reconnect */
 };
 
 struct millrace_line_config {
@@ -183,39 +191,45 @@ struct millrace_driver {
     const struct millrace_option *options;
     const struct millrace_area *areas;
     size_t line_bytes;        /* of the state of one line; zeroed by the host before line_init */
-    size_t receive_bytes_max; /* longest run that `receive` may leave unread: longer ones are dropped */
+    size_t receive_bytes_max; /* longest run that `receive` may leave unread: longer ones are
+                                 dropped */
 
     /* Prepares a line's state. May refuse options: false with `why`. */
-    bool (*line_init)(void *line, const struct millrace_line_config *config, char why[MILLRACE_WHY_BYTES]);
+    bool (*line_init)(void *line, const struct millrace_line_config *config,
+                      char why[MILLRACE_WHY_BYTES]);
     /* Gives back what line_init took; NULL when nothing. */
     void (*line_free)(void *line);
-    /* The stream was opened anew: nothing of the old one counts. NULL `opened`: requests may follow at once; else the
-     * driver calls out->ready when they may. */
+    /* The stream was opened anew: nothing of the old one counts. NULL `opened`: requests may follow
+     * at once; else the driver calls out->ready when they may. */
     void (*line_reset)(void *line);
     void (*opened)(void *line, struct millrace_out *out);
     void (*timer)(void *line, struct millrace_out *out);
 
-    /* Resolves a point; false with `why`, which names what is wrong and what would be right. Depends on nothing but its
-     * arguments. */
-    bool (*point_parse)(const struct millrace_line_config *config, const struct millrace_point_text *text,
-                        struct millrace_point *point, char why[MILLRACE_WHY_BYTES]);
+    /* Resolves a point; false with `why`, which names what is wrong and what would be right.
+     * Depends on nothing but its arguments. */
+    bool (*point_parse)(const struct millrace_line_config *config,
+                        const struct millrace_point_text *text, struct millrace_point *point,
+                        char why[MILLRACE_WHY_BYTES]);
 
-    /* Encodes a read of `span`; its answer will carry `token` (unique among those in flight, < 65,536). */
-    void (*read)(void *line, const struct millrace_span *span, uint32_t token, struct millrace_request *request);
+    /* Encodes a read of `span`; its answer will carry `token` (unique among those in flight, <
+     * 65,536). */
+    void (*read)(void *line, const struct millrace_span *span, uint32_t token,
+                 struct millrace_request *request);
     /* Encodes a write of one point. GOOD, or why the value does not go (BAD_VALUE). */
     enum millrace_status (*write)(void *line, const struct millrace_point *point,
                                   const struct millrace_value *value, uint32_t token,
                                   struct millrace_request *request);
     /* Nobody waits for `token` any more: an answer to it is stray. */
     void (*forget)(void *line, uint32_t token);
-    /* Looks at what has arrived and was not yet consumed; gives the number of bytes it is done with. The rest is shown
-     * again with more behind it. */
+    /* Looks at what has arrived and was not yet consumed; gives the number of bytes it is done
+     * with. The rest is shown again with more behind it. */
     size_t (*receive)(void *line, const uint8_t *bytes, size_t size, struct millrace_out *out);
 
-    /* Reads one point out of a span's payload; `payload` begins at cell `first` of the point's area. Texts point into
-     * the payload or into `scratch`. */
-    enum millrace_status (*decode)(const struct millrace_point *point, uint32_t first, const uint8_t *payload,
-                                   size_t payload_bytes, char scratch[MILLRACE_SCRATCH_BYTES],
+    /* Reads one point out of a span's payload; `payload` begins at cell `first` of the point's
+     * area. Texts point into the payload or into `scratch`. */
+    enum millrace_status (*decode)(const struct millrace_point *point, uint32_t first,
+                                   const uint8_t *payload, size_t payload_bytes,
+                                   char scratch[MILLRACE_SCRATCH_BYTES],
                                    struct millrace_value *value);
 };
 

@@ -1,9 +1,9 @@
 /* ask.c - what follows from how an exchange ended.
  *
- * The answer's status decides by a table: the quality of the values, and whether to try again, to halve the span (a
- * refused address is hunted down by bisection, so that it spoils only itself), or to let the station rest. A resting
- * station costs the others nothing: its values are bad at once, and a probe (one point, one try) asks after it at
- * growing intervals. */
+ * The answer's status decides by a table: the quality of the values, and whether to try again, to
+ * halve the span (a refused address is hunted down by bisection, so that it spoils only itself), or
+ * to let the station rest. A resting station costs the others nothing: its values are bad at once,
+ * and a probe (one point, one try) asks after it at growing intervals. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -17,26 +17,34 @@ static const struct outcome {
     const char *text;
 } outcomes[MILLRACE_STATUS_COUNT] = {
     [MILLRACE_GOOD] = {QUALITY_GOOD, false, false, false, "good"},
-    [MILLRACE_BAD_ADDRESS] = {(uint32_t)QualityBadNodeIdUnknown, false, true, false, "no such address"},
-    [MILLRACE_BAD_FUNCTION] = {(uint32_t)QualityBadNotSupported, false, false, false, "not supported"},
+    [MILLRACE_BAD_ADDRESS] = {(uint32_t)QualityBadNodeIdUnknown, false, true, false,
+                              "no such address"},
+    [MILLRACE_BAD_FUNCTION] = {(uint32_t)QualityBadNotSupported, false, false, false,
+                               "not supported"},
     [MILLRACE_BAD_VALUE] = {(uint32_t)QualityBadOutOfRange, false, true, false, "value refused"},
-    [MILLRACE_DEVICE_FAILURE] = {(uint32_t)QualityBadDeviceFailure, false, false, false, "device failure"},
+    [MILLRACE_DEVICE_FAILURE] = {(uint32_t)QualityBadDeviceFailure, false, false, false,
+                                 "device failure"},
     [MILLRACE_BUSY] = {(uint32_t)QualityBadResourceUnavailable, true, false, false, "busy"},
     [MILLRACE_NO_PATH] = {(uint32_t)QualityBadNoCommunication, false, false, true, "no path"},
-    [MILLRACE_NO_STATION] = {(uint32_t)QualityBadTimeout, true, false, true, "no answer behind the gateway"},
-    [MILLRACE_BAD_DATA] = {(uint32_t)QualityBadDecodingError, false, false, false, "does not decode"},
-    [MILLRACE_PROTOCOL] = {(uint32_t)QualityBadCommunicationError, true, false, false, "broke the protocol"},
+    [MILLRACE_NO_STATION] = {(uint32_t)QualityBadTimeout, true, false, true,
+                             "no answer behind the gateway"},
+    [MILLRACE_BAD_DATA] = {(uint32_t)QualityBadDecodingError, false, false, false,
+                           "does not decode"},
+    [MILLRACE_PROTOCOL] = {(uint32_t)QualityBadCommunicationError, true, false, false,
+                           "broke the protocol"},
 };
 
 /* "press01: 1!300001 and 3 more: no answer…" */
-static void note(struct line *line, const struct ask *ask, const char *text, const uint8_t *frame, size_t frame_size)
+static void note(struct line *line, const struct ask *ask, const char *text, const uint8_t *frame,
+                 size_t frame_size)
 {
     char message[480], more[32] = "";
     const struct point *point = ask->point;
     if (ask->kind == ASK_SPAN && ask->order_count > 1)
         snprintf(more, sizeof more, " and %zu more", ask->order_count - 1);
     snprintf(message, sizeof message, "%.*s: %.*s%s: %s", (int)point->device->resource->name.size,
-             point->device->resource->name.at, (int)point->spec->address.size, point->spec->address.at, more, text);
+             point->device->resource->name.at, (int)point->spec->address.size,
+             point->spec->address.at, more, text);
     line_note_error(line, message, frame, frame_size);
 }
 
@@ -53,8 +61,8 @@ static void rest(struct line *line, struct ask *ask, uint32_t quality)
     station->rest_quality = quality;
     station->retry_at_ns = now + station->backoff_ns;
     if (ask->kind != ASK_PROBE) {
-        station->probe->span = (struct millrace_span){ask->point->at.station, ask->point->at.area, ask->point->at.first,
-                                                      ask->point->at.count};
+        station->probe->span = (struct millrace_span){ask->point->at.station, ask->point->at.area,
+                                                      ask->point->at.first, ask->point->at.count};
         station->probe->point = ask->point;
     }
     if (station->retry_at_ns < line->probe_at_ns) line->probe_at_ns = station->retry_at_ns;
@@ -114,19 +122,21 @@ static bool halve(struct line *line, struct ask *ask)
     return true;
 }
 
-/* The hunt is over: this one point is what the station refuses. What was learned about gaps on the way is explained
- * by it, and forgotten. */
+/* The hunt is over: this one point is what the station refuses. What was learned about gaps on the
+ * way is explained by it, and forgotten. */
 static void refuse(struct line *line, struct ask *ask)
 {
     struct cycle *cycle = ask->cycle;
     struct point *point = cycle->readings[cycle->order[ask->order_first]].point;
     point->refused_until_ns = collect_now_ns(line->collect) + REFUSED_RETRY_NS;
-    if (point->refused_until_ns < line->refused_retry_ns) line->refused_retry_ns = point->refused_until_ns;
+    if (point->refused_until_ns < line->refused_retry_ns)
+        line->refused_retry_ns = point->refused_until_ns;
     line->plan_version++; /* leaves it out until its time has come */
     if (point->is_refused) return;
     point->is_refused = true;
     for (size_t i = 0; cycle->has_halved && i < cycle->reading_count; i++)
-        if (cycle->readings[i].point->station == point->station && cycle->readings[i].point->at.area == point->at.area)
+        if (cycle->readings[i].point->station == point->station &&
+            cycle->readings[i].point->at.area == point->at.area)
             cycle->readings[i].point->starts_span = false;
 }
 
@@ -144,14 +154,17 @@ static void finish(struct ask *ask, const struct answer *answer)
 
 static bool may_try_again(const struct line *line, const struct ask *ask)
 {
-    return (ask->kind == ASK_SPAN || ask->kind == ASK_READ_BACK) && ask->tries <= (unsigned)line->spec->retries;
+    return (ask->kind == ASK_SPAN || ask->kind == ASK_READ_BACK) &&
+           ask->tries <= (unsigned)line->spec->retries;
 }
 
 void ask_replied(struct line *line, struct ask *ask, const struct millrace_reply *reply)
 {
-    const struct outcome *outcome = &outcomes[reply->status < MILLRACE_STATUS_COUNT ? reply->status : MILLRACE_PROTOCOL];
-    struct answer answer = {ERR_OK, reply->status, outcome->quality, reply->text ? reply->text : outcome->text,
-                            reply->payload, reply->payload_bytes};
+    const struct outcome *outcome =
+        &outcomes[reply->status < MILLRACE_STATUS_COUNT ? reply->status : MILLRACE_PROTOCOL];
+    struct answer answer = {ERR_OK,           reply->status,
+                            outcome->quality, reply->text ? reply->text : outcome->text,
+                            reply->payload,   reply->payload_bytes};
     if (!outcome->rest) ask->station->is_resting = false;
     if (reply->status == MILLRACE_GOOD) {
         finish(ask, &answer);
@@ -172,16 +185,19 @@ void ask_replied(struct line *line, struct ask *ask, const struct millrace_reply
 void ask_timed_out(struct line *line, struct ask *ask)
 {
     char text[160];
-    snprintf(text, sizeof text, "no answer after %u %s of %lld ms", ask->tries, ask->tries == 1 ? "try" : "tries",
+    snprintf(text, sizeof text, "no answer after %u %s of %lld ms", ask->tries,
+             ask->tries == 1 ? "try" : "tries",
              (long long)(line->spec->timeout_ns / TIME_NS_PER_MS));
     note(line, ask, text, NULL, 0);
     if (may_try_again(line, ask)) {
         line_ask(line, ask, true);
         return;
     }
-    if (line->received_at_ns < ask->first_sent_ns && ask->kind != ASK_PROBE && !ask->station->is_resting)
+    if (line->received_at_ns < ask->first_sent_ns && ask->kind != ASK_PROBE &&
+        !ask->station->is_resting)
         line->wants_reopen = true;
-    struct answer answer = {ERR_TIMEOUT, MILLRACE_NO_STATION, (uint32_t)QualityBadTimeout, text, NULL, 0};
+    struct answer answer = {
+        ERR_TIMEOUT, MILLRACE_NO_STATION, (uint32_t)QualityBadTimeout, text, NULL, 0};
     rest(line, ask, answer.quality);
     finish(ask, &answer);
 }
@@ -189,7 +205,8 @@ void ask_timed_out(struct line *line, struct ask *ask)
 void ask_failed(struct line *line, struct ask *ask, enum err err, const char *text)
 {
     (void)line;
-    struct answer answer = {err, MILLRACE_NO_STATION, (uint32_t)QualityBadNoCommunication, text, NULL, 0};
+    struct answer answer = {
+        err, MILLRACE_NO_STATION, (uint32_t)QualityBadNoCommunication, text, NULL, 0};
     if (ask->station->is_resting && err == ERR_TIMEOUT) answer.quality = ask->station->rest_quality;
     finish(ask, &answer);
 }

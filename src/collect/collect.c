@@ -1,22 +1,29 @@
-/* collect.c - start, stop, and the check of documents. See collect.h; ARCHITECTURE: collect_priv.h lists the parts. */
+/* collect.c - start, stop, and the check of documents. See collect.h; ARCHITECTURE: collect_priv.h
+ * lists the parts. */
 #include "collect/collect_priv.h"
 #include <stdio.h>
 #include <string.h>
 
-enum err collect_start(struct context *context, struct registry *registry, const struct collect_host *host,
-                       struct collect **out, struct why *why)
+enum err collect_start(struct context *context, struct registry *registry,
+                       const struct collect_host *host, struct collect **out, struct why *why)
 {
     MUST(host->find_table && host->emit && host->audit);
     struct collect *collect = mem_alloc_zero(1, sizeof *collect);
     if (!collect) return why_set(why, ERR_NO_MEMORY, "collect: out of memory");
-    *collect = (struct collect){.context = context, .registry = registry, .host = *host, .timer_at_ns = NEVER_NS,
-                                .is_dirty = true, .lines_changed = true};
+    *collect = (struct collect){.context = context,
+                                .registry = registry,
+                                .host = *host,
+                                .timer_at_ns = NEVER_NS,
+                                .is_dirty = true,
+                                .lines_changed = true};
     if (!str_copy(collect->node_path, sizeof collect->node_path, host->node_path)) {
         mem_free(collect);
-        return why_set(why, ERR_LIMIT, "node.path is longer than %zu bytes", sizeof collect->node_path - 1);
+        return why_set(why, ERR_LIMIT, "node.path is longer than %zu bytes",
+                       sizeof collect->node_path - 1);
     }
     collect->clock_offset_ns = context_wall_ns(context) - context_mono_ns(context);
-    enum err err = context->os->ops->timer_make(context->main->task, schedule_tick, collect, &collect->timer);
+    enum err err =
+        context->os->ops->timer_make(context->main->task, schedule_tick, collect, &collect->timer);
     if (err) {
         mem_free(collect);
         return why_set(why, err, "collect: cannot make a timer");
@@ -56,8 +63,9 @@ static enum type column_type(const struct resource *table, struct str column)
     return TYPE_NONE;
 }
 
-static void check_point(const struct line_config *config, const struct resource *table, const struct point_spec *spec,
-                        const char *path, const struct doc *at, struct problems *problems)
+static void check_point(const struct line_config *config, const struct resource *table,
+                        const struct point_spec *spec, const char *path, const struct doc *at,
+                        struct problems *problems)
 {
     char why[MILLRACE_WHY_BYTES] = "";
     struct millrace_point point;
@@ -69,17 +77,20 @@ static void check_point(const struct line_config *config, const struct resource 
         return;
     }
     if (spec->access != POINT_ACCESS_READ && !(point.flags & MILLRACE_WRITABLE))
-        problem_add(problems, path, at, "'%.*s' cannot be written in the equipment: access must be r",
+        problem_add(problems, path, at,
+                    "'%.*s' cannot be written in the equipment: access must be r",
                     (int)spec->address.size, spec->address.at);
     enum type type = table ? column_type(table, spec->column) : TYPE_NONE;
     if (type != TYPE_NONE && point_choose(spec, point.type, type, why) == POINT_NONE)
         problem_add(problems, path, at, "%s", why);
 }
 
-static void check_device(const struct registry *registry, const struct resource *device, struct problems *problems)
+static void check_device(const struct registry *registry, const struct resource *device,
+                         struct problems *problems)
 {
     const struct device_spec *spec = device->spec;
-    const struct resource *connection = registry_get(registry, KIND_CONNECTION, device->ns, spec->connection);
+    const struct resource *connection =
+        registry_get(registry, KIND_CONNECTION, device->ns, spec->connection);
     const struct resource *table = registry_get(registry, KIND_TABLE, device->ns, spec->table);
     const struct point_spec *points = spec->points.items;
     const struct doc *list = doc_get(device->spec_doc, "points");
@@ -98,7 +109,8 @@ static void check_device(const struct registry *registry, const struct resource 
     arena_free(&arena);
 }
 
-void collect_check(const struct registry *registry, const struct resource *resource, struct problems *problems)
+void collect_check(const struct registry *registry, const struct resource *resource,
+                   struct problems *problems)
 {
     struct line_config config;
     struct arena arena;

@@ -1,9 +1,9 @@
 /* collect.h - values from equipment into batches, and values to equipment.
  *
- * Watches the registry's Connections and Devices; for each enabled connection it opens the driver's line, polls the
- * devices in aligned cycles, and emits one batch per cycle and table. Lives on the main loop: every call is made
- * there, except where noted. A change of a resource takes effect at the next cycle and leaves other connections
- * alone. */
+ * Watches the registry's Connections and Devices; for each enabled connection it opens the driver's
+ * line, polls the devices in aligned cycles, and emits one batch per cycle and table. Lives on the
+ * main loop: every call is made there, except where noted. A change of a resource takes effect at
+ * the next cycle and leaves other connections alone. */
 #ifndef COLLECT_COLLECT_H
 #define COLLECT_COLLECT_H
 
@@ -15,54 +15,59 @@ struct collect;
 
 /* What the collector needs of the rest of the node; bound in `node`. */
 struct collect_host {
-    /* The current schema, as a share, of the table that a Device names; NULL = no such table yet. */
+    /* The current schema, as a share, of the table that a Device names; NULL = no such table yet.
+     */
     struct schema *(*find_table)(void *arg, struct str ns, struct str name);
-    /* Takes a sealed batch on its way to the log, in every case. BUSY: too much is under way; the rows are lost, and
-     * counted (ROWS_REFUSED, sys.connections), while polling goes on. CONFLICT: the table's schema is another by now;
-     * the collector looks it up again and hands the rows over once more. */
+    /* Takes a sealed batch on its way to the log, in every case. BUSY: too much is under way; the
+     * rows are lost, and counted (ROWS_REFUSED, sys.connections), while polling goes on. CONFLICT:
+     * the table's schema is another by now; the collector looks it up again and hands the rows over
+     * once more. */
     enum err (*emit)(void *arg, struct batch *batch);
     /* Records a write to equipment in the audit log before it is sent. */
-    void (*audit)(void *arg, const char *user, const char *device, const char *point, const char *value,
-                  const char *reason, const char *outcome);
+    void (*audit)(void *arg, const char *user, const char *device, const char *point,
+                  const char *value, const char *reason, const char *outcome);
     void *arg;
     struct str node_path; /* prefix of device paths, "" or "acme/sz/plant1"; borrowed */
 };
 
 /* Opens connections of what is in the registry now and watches it from then on. */
-enum err collect_start(struct context *context, struct registry *registry, const struct collect_host *host,
-                       struct collect **collect, struct why *why);
+enum err collect_start(struct context *context, struct registry *registry,
+                       const struct collect_host *host, struct collect **collect, struct why *why);
 /* Closes all lines. Writes under way finish with CLOSED. */
 void collect_stop(struct collect *collect);
 
-/* Schemas may have changed in a way that the registry does not tell (emit can say so too, with CONFLICT). NULL allowed. */
+/* Schemas may have changed in a way that the registry does not tell (emit can say so too, with
+ * CONFLICT). NULL allowed. */
 void collect_look_up_tables(struct collect *collect);
 
-/* Checks a Connection or Device against its driver (options, endpoint, addresses, types), before a document is
- * accepted. Adds problems with paths. A Device needs `registry`, in which its Connection (and, for the columns' types,
- * its Table) is looked up; what is not there yet is no problem. NULL checks Connections only. Main loop; without a
- * registry any task. */
-void collect_check(const struct registry *registry, const struct resource *resource, struct problems *problems);
+/* Checks a Connection or Device against its driver (options, endpoint, addresses, types), before a
+ * document is accepted. Adds problems with paths. A Device needs `registry`, in which its
+ * Connection (and, for the columns' types, its Table) is looked up; what is not there yet is no
+ * problem. NULL checks Connections only. Main loop; without a registry any task. */
+void collect_check(const struct registry *registry, const struct resource *resource,
+                   struct problems *problems);
 
-/* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets the answer. Errors:
- * NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the exception), CLOSED, CONNECT, FORBIDDEN. */
+/* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets
+ * the answer. Errors: NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the
+ * exception), CLOSED, CONNECT, FORBIDDEN. */
 struct collect_write {
-    struct completion completion; /* first */
-    struct str ns, device, point; /* device: metadata.name or path */
-    struct str value;             /* as text; "true"/"1" for bits, numbers in the point's unit */
-    const char *user, *reason;    /* for the audit log */
+    struct completion completion;    /* first */
+    struct str ns, device, point;    /* device: metadata.name or path */
+    struct str value;                /* as text; "true"/"1" for bits, numbers in the point's unit */
+    const char *user, *reason;       /* for the audit log */
     struct value written, read_back; /* in the point's unit; text lives in `text` */
     bool has_read_back;
-    int64_t time_ns;              /* when the equipment confirmed */
+    int64_t time_ns; /* when the equipment confirmed */
     char text[256];
 };
 void collect_write(struct collect *collect, struct collect_write *write);
 
-/* Reads points of a device now, past the polling cycle. `points` empty = all. The answer is a sealed batch of one row
- * (takes: the caller releases it). */
+/* Reads points of a device now, past the polling cycle. `points` empty = all. The answer is a
+ * sealed batch of one row (takes: the caller releases it). */
 struct collect_read {
     struct completion completion; /* first */
     struct str ns, device;
-    struct str point;             /* "" = all */
+    struct str point; /* "" = all */
     struct batch *batch;
 };
 void collect_read(struct collect *collect, struct collect_read *read);

@@ -1,11 +1,13 @@
-/* collect_priv.h - what the files of the collector share: lines, stations, devices, points, cycles, asks.
+/* collect_priv.h - what the files of the collector share: lines, stations, devices, points, cycles,
+ * asks.
  *
- * A *line* is one Connection: a driver's state, a stream, and the queue of *asks* (requests). A *station* is a unit
- * behind it, with its own back-off. A *device* is one Device resource; its *points* fall into the line's *classes* (one
- * for each interval). At an instant when classes are due, their points are read in one *cycle*, which ends as rows.
+ * A *line* is one Connection: a driver's state, a stream, and the queue of *asks* (requests). A
+ * *station* is a unit behind it, with its own back-off. A *device* is one Device resource; its
+ * *points* fall into the line's *classes* (one for each interval). At an instant when classes are
+ * due, their points are read in one *cycle*, which ends as rows.
  *
- * Who owns: collect → lines → devices, stations, classes, cycles. An ask belongs to its cycle, write or station; while it
- * is queued or in flight the line holds it. All on the main loop. */
+ * Who owns: collect → lines → devices, stations, classes, cycles. An ask belongs to its cycle,
+ * write or station; while it is queued or in flight the line holds it. All on the main loop. */
 #ifndef COLLECT_PRIV_H
 #define COLLECT_PRIV_H
 
@@ -16,33 +18,40 @@
 
 enum {
     LINE_IN_FLIGHT_MAX = 16,
-    LINE_CLASSES_MAX = 64,  /* different intervals on one connection: bits of a mask */
-    LINE_CYCLES_MAX = 8,    /* plans kept */
+    LINE_CLASSES_MAX = 64, /* different intervals on one connection: bits of a mask */
+    LINE_CYCLES_MAX = 8,   /* plans kept */
     LINE_AREAS_MAX = 16,
     ERROR_FRAME_BYTES = 64,
 };
 #define NEVER_NS INT64_MAX
 
-/* Bound by the magic that long-lived structs carry: a stale pointer stops the program instead of reading rubbish. */
+/* Bound by the magic that long-lived structs carry: a stale pointer stops the program instead of
+ * reading rubbish. */
 enum { LINE_MAGIC = 0x4C494E45, CYCLE_MAGIC = 0x4359434C };
 
 /* ---- drivers ---- */
 
 /* Options of every polled connection, before the driver's own. */
-enum host_option { HOST_OPTION_MAX_GAP, HOST_OPTION_IN_FLIGHT, HOST_OPTION_IN_FLIGHT_PER_UNIT, HOST_OPTION_COUNT };
+enum host_option {
+    HOST_OPTION_MAX_GAP,
+    HOST_OPTION_IN_FLIGHT,
+    HOST_OPTION_IN_FLIGHT_PER_UNIT,
+    HOST_OPTION_COUNT
+};
 
 /* A Connection's spec, read against its driver. */
 struct line_config {
     const struct millrace_driver *driver;
     struct os_address address;
     struct millrace_line_config line;
-    struct millrace_option_value *options;        /* the driver's; in the arena given */
+    struct millrace_option_value *options; /* the driver's; in the arena given */
     struct millrace_option_value host[HOST_OPTION_COUNT];
 };
 
-/* Reads driver, endpoint and options; adds a problem for each thing wrong. False when there was one. */
-bool line_config_read(const struct connection_spec *spec, const struct doc *spec_doc, struct arena *arena,
-                      struct line_config *config, struct problems *problems);
+/* Reads driver, endpoint and options; adds a problem for each thing wrong. False when there was
+ * one. */
+bool line_config_read(const struct connection_spec *spec, const struct doc *spec_doc,
+                      struct arena *arena, struct line_config *config, struct problems *problems);
 
 /* ---- points ---- */
 
@@ -55,7 +64,8 @@ enum point_convert {
     POINT_SLICE,
 };
 
-/* value = (raw × mul + add) / div, rounded to a multiple of 1/round (0 = not). Points with equal scaling share one. */
+/* value = (raw × mul + add) / div, rounded to a multiple of 1/round (0 = not). Points with equal
+ * scaling share one. */
 struct point_scale {
     double mul, add, div, round;
 };
@@ -74,44 +84,46 @@ struct point {
     struct device *device;
     struct station *station;
     struct millrace_point at;
-    const struct column *column;   /* in the device's schema, NULL = the table has none */
+    const struct column *column; /* in the device's schema, NULL = the table has none */
     enum point_convert convert;
-    uint32_t problem;              /* quality of a point that cannot be read; 0 = it can */
-    char *problem_text;            /* in the line's arena */
+    uint32_t problem;                /* quality of a point that cannot be read; 0 = it can */
+    char *problem_text;              /* in the line's arena */
     const struct point_scale *scale; /* in the line's arena */
-    struct point_memory *memory;   /* in the line's arena; NULL = not needed */
+    struct point_memory *memory;     /* in the line's arena; NULL = not needed */
     uint8_t class_index;
-    bool is_refused, starts_span;  /* learned: its address is refused; the cells before it cannot be bridged */
-    int64_t refused_until_ns;      /* mono */
-    struct value last;             /* last reading; a text lies in memory->text */
-    int64_t last_time_ns;          /* 0 = none yet */
+    bool is_refused,
+        starts_span; /* learned: its address is refused; the cells before it cannot be bridged */
+    int64_t refused_until_ns; /* mono */
+    struct value last;        /* last reading; a text lies in memory->text */
+    int64_t last_time_ns;     /* 0 = none yet */
 };
 
 struct device {
     struct resource *resource; /* a share */
     const struct device_spec *spec;
-    struct str path;           /* absolute */
+    struct str path; /* absolute */
     struct label *labels;
     uint32_t label_count;
-    struct schema *schema;     /* a share; NULL = no such table (yet) */
-    struct point *points;      /* as many as spec->points */
+    struct schema *schema; /* a share; NULL = no such table (yet) */
+    struct point *points;  /* as many as spec->points */
 };
 
-/* Resolves the address, and the scale (shared with `before` where equal; NULL allowed); the column is bound apart.
- * Errors: NO_MEMORY. */
-enum err point_prepare(struct point *point, const struct point *before, const struct line_config *config,
-                       struct arena *arena);
+/* Resolves the address, and the scale (shared with `before` where equal; NULL allowed); the column
+ * is bound apart. Errors: NO_MEMORY. */
+enum err point_prepare(struct point *point, const struct point *before,
+                       const struct line_config *config, struct arena *arena);
 /* Finds the column and how values get into it. */
 void point_bind(struct point *point, struct arena *arena);
 /* How values of a driver's type get into a column; POINT_NONE with `why` when they do not. */
-enum point_convert point_choose(const struct point_spec *spec, enum millrace_type from, enum type column,
-                                char why[MILLRACE_WHY_BYTES]);
+enum point_convert point_choose(const struct point_spec *spec, enum millrace_type from,
+                                enum type column, char why[MILLRACE_WHY_BYTES]);
 /* A raw value in the point's unit. Slices stay where they are. */
 struct value point_convert(const struct point *point, const struct millrace_value *raw);
 /* The reverse, from text, for writing. Errors: TYPE, RANGE. `value` is what will be read back. */
-enum err point_parse_value(const struct point *point, struct str text, struct millrace_value *raw, struct value *value,
-                           struct why *why);
-/* Whether a reading is to be stored (deadband, store: change, maxSilence); notes it as stored if so. */
+enum err point_parse_value(const struct point *point, struct str text, struct millrace_value *raw,
+                           struct value *value, struct why *why);
+/* Whether a reading is to be stored (deadband, store: change, maxSilence); notes it as stored if
+ * so. */
 bool point_wants_storing(struct point *point, const struct value *value, int64_t now_ns);
 /* Keeps a reading for the system tables. */
 void point_note(struct point *point, const struct value *value, int64_t time_ns);
@@ -122,10 +134,10 @@ struct station {
     struct line *line;
     uint32_t id;
     unsigned in_flight;
-    bool is_resting;        /* did not answer: only probed, at retry_at_ns */
+    bool is_resting; /* did not answer: only probed, at retry_at_ns */
     uint32_t rest_quality;
     int64_t backoff_ns, retry_at_ns;
-    struct ask *probe;      /* reads one point; always allocated */
+    struct ask *probe; /* reads one point; always allocated */
     bool is_probing;
 };
 
@@ -138,20 +150,21 @@ struct ask {
     enum ask_kind kind;
     struct millrace_span span;
     struct station *station;
-    unsigned tries;            /* sent so often */
+    unsigned tries; /* sent so often */
     int64_t first_sent_ns;
-    bool insists;              /* asked although the station rests (reads and writes on demand) */
-    struct cycle *cycle;       /* SPAN */
+    bool insists;        /* asked although the station rests (reads and writes on demand) */
+    struct cycle *cycle; /* SPAN */
     size_t order_first, order_count; /* SPAN: into cycle->order */
-    struct writing *writing;   /* WRITE, READ_BACK */
-    const struct point *point; /* names the ask in errors; the first of a span */
+    struct writing *writing;         /* WRITE, READ_BACK */
+    const struct point *point;       /* names the ask in errors; the first of a span */
 };
 
 /* How an ask ended. */
 struct answer {
-    enum err err;        /* OK: GOOD with payload; DEVICE: the station said no; TIMEOUT, CONNECT, CLOSED, PROTOCOL */
+    enum err err; /* OK: GOOD with payload; DEVICE: the station said no; TIMEOUT, CONNECT, CLOSED,
+                     PROTOCOL */
     enum millrace_status status;
-    uint32_t quality;    /* for the values, when not OK */
+    uint32_t quality; /* for the values, when not OK */
     const char *text;
     const uint8_t *payload;
     size_t payload_bytes;
@@ -169,15 +182,15 @@ struct in_flight {
 
 struct reading {
     struct point *point;
-    uint32_t device; /* of cycle->devices */
-    uint32_t run;    /* cycle->run_number when it has a value */
-    bool is_wanted;  /* is to be stored */
+    uint32_t device;    /* of cycle->devices */
+    uint32_t run;       /* cycle->run_number when it has a value */
+    bool is_wanted;     /* is to be stored */
     struct value value; /* slices in the run arena */
 };
 
 struct cycle_device {
     struct device *device;
-    int64_t time_ns; /* wall, of the first reply; 0 = none yet */
+    int64_t time_ns;     /* wall, of the first reply; 0 = none yet */
     size_t first, count; /* readings */
 };
 
@@ -188,19 +201,22 @@ struct cycle {
     uint64_t mask;
     uint64_t version, used; /* line->plan_version it was made for; for least recently used */
     bool is_running;
-    bool has_halved;  /* in this run */
-    uint32_t run_number; /* spares a start the walk over all readings: it must be quick, for the jitter */
+    bool has_halved;         /* in this run */
+    uint32_t run_number;     /* spares a start the walk over all readings: it must be quick, for the
+                                jitter */
     struct arena arena, run; /* the plan; one run's texts and halves */
     size_t reading_count, device_count, ask_count, open_count;
     struct reading *readings;
     struct cycle_device *devices;
-    uint32_t *order;  /* planner's order → reading */
+    uint32_t *order; /* planner's order → reading */
     struct ask *asks;
     struct collect_read *read; /* ad hoc: the answer goes here instead of into the log */
 };
 
-/* Makes the plan of all points of `line` in `mask`, or (device not NULL) of one device's points, `only` or all. NULL: no memory. */
-struct cycle *cycle_new(struct line *line, uint64_t mask, struct device *device, const struct point *only);
+/* Makes the plan of all points of `line` in `mask`, or (device not NULL) of one device's points,
+ * `only` or all. NULL: no memory. */
+struct cycle *cycle_new(struct line *line, uint64_t mask, struct device *device,
+                        const struct point *only);
 void cycle_free(struct cycle *cycle);
 /* Sends the asks on their way. The line must not hold a running cycle of the same classes. */
 void cycle_run(struct cycle *cycle);
@@ -210,12 +226,20 @@ void rows_emit(struct cycle *cycle);
 
 /* ---- lines ---- */
 
-struct class {
+struct class
+{
     int64_t interval_ns, next_wall_ns;
     bool is_busy;
 };
 
-enum line_state { LINE_OFF, LINE_WAITING, LINE_CONNECTING, LINE_OPENING, LINE_UP, LINE_STATE_COUNT };
+enum line_state {
+    LINE_OFF,
+    LINE_WAITING,
+    LINE_CONNECTING,
+    LINE_OPENING,
+    LINE_UP,
+    LINE_STATE_COUNT
+};
 
 struct line {
     uint32_t magic;
@@ -224,7 +248,7 @@ struct line {
     const struct connection_spec *spec;
     struct arena config_arena; /* config, as long as the line */
     struct line_config config;
-    bool is_usable;            /* config was read without a problem */
+    bool is_usable; /* config was read without a problem */
     void *driver_state;
     struct planner_area areas[LINE_AREAS_MAX];
     unsigned in_flight_max, station_in_flight_max;
@@ -233,30 +257,30 @@ struct line {
     struct os_stream *stream;
     int64_t state_deadline_ns, timer_deadline_ns; /* mono; NEVER_NS */
     int64_t backoff_ns;
-    bool is_settled;           /* connected, or failed to, at least once */
+    bool is_settled; /* connected, or failed to, at least once */
     bool wants_reopen, wants_fail;
     char fail_text[160];
     struct buf received, sending;
     int64_t received_at_ns;
-    int64_t quiet_until_ns;    /* nothing is sent before: an answer given up may still be on its way */
+    int64_t quiet_until_ns; /* nothing is sent before: an answer given up may still be on its way */
 
     struct ask *queue_first, *queue_last;
     struct in_flight in_flight[LINE_IN_FLIGHT_MAX];
     unsigned in_flight_count;
     uint16_t next_token;
 
-    struct arena arena;        /* devices, points, labels; replaced whole */
+    struct arena arena; /* devices, points, labels; replaced whole */
     struct device *devices;
     size_t device_count;
-    struct map stations;       /* id (4 bytes) → struct station * */
+    struct map stations; /* id (4 bytes) → struct station * */
     struct class classes[LINE_CLASSES_MAX];
     unsigned class_count;
     struct cycle *cycles[LINE_CYCLES_MAX];
     uint64_t plan_version, cycle_use;
     int64_t refused_retry_ns, probe_at_ns; /* earliest of all; NEVER_NS */
-    unsigned running_count;    /* cycles and reads under way */
-    bool is_dirty, has_stale_tables; /* devices changed; tables to be looked up again */
-    int64_t tables_again_ns;   /* next look for missing tables */
+    unsigned running_count;                /* cycles and reads under way */
+    bool is_dirty, has_stale_tables;       /* devices changed; tables to be looked up again */
+    int64_t tables_again_ns;               /* next look for missing tables */
     struct collect_connection_row stats;
 };
 
@@ -275,7 +299,8 @@ void line_note_error(struct line *line, const char *text, const uint8_t *frame, 
 struct station *line_station(struct line *line, uint32_t id); /* finds or makes; NULL: no memory */
 enum collect_state line_public_state(const struct line *line);
 
-/* ask.c: what follows from how an exchange ended: another try, two halves, a rest for the station, or the end. */
+/* ask.c: what follows from how an exchange ended: another try, two halves, a rest for the station,
+ * or the end. */
 void ask_replied(struct line *line, struct ask *ask, const struct millrace_reply *reply);
 void ask_timed_out(struct line *line, struct ask *ask);
 void ask_failed(struct line *line, struct ask *ask, enum err err, const char *text);
@@ -305,12 +330,15 @@ struct collect {
     int64_t clock_offset_ns; /* wall - mono at the last look */
     struct line **lines;
     size_t line_count, line_capacity;
-    bool is_dirty;           /* config_apply has work */
+    bool is_dirty; /* config_apply has work */
     bool lines_changed;
     bool is_ticking;
 };
 
-static inline int64_t collect_now_ns(const struct collect *c) { return context_mono_ns(c->context); }
+static inline int64_t collect_now_ns(const struct collect *c)
+{
+    return context_mono_ns(c->context);
+}
 
 /* schedule.c: makes sure that a tick comes at `mono_ns` at the latest. */
 void schedule_wake_at(struct collect *collect, int64_t mono_ns);
@@ -327,7 +355,8 @@ void config_build(struct line *line);
 void config_free_devices(struct line *line);
 struct line *config_find_line(struct collect *collect, struct str ns, struct str name);
 /* By metadata.name or path (with or without the node's). */
-struct device *config_find_device(struct collect *collect, struct str ns, struct str name, struct line **line);
+struct device *config_find_device(struct collect *collect, struct str ns, struct str name,
+                                  struct line **line);
 struct point *config_find_point(struct device *device, struct str name);
 
 #endif

@@ -1,12 +1,16 @@
-/* collect_test.c - claims about the collector, with equipment that behaves and misbehaves over a real socket. */
+/* collect_test.c - claims about the collector, with equipment that behaves and misbehaves over a
+ * real socket. */
 #include "collect/collect_testlib.h"
 
-#define CONNECTION(scheme, extra)                                                                                      \
-    "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"                                            \
-    "spec: {driver: modbus, endpoint: \"" scheme "://127.0.0.1:%u\", timeout: 100ms, retries: 1, maxBackoff: 500ms" extra "}\n---\n"
-#define DEVICE(name, points)                                                                                           \
-    "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: " name ", labels: {site: sz, area: hall}}\n"           \
-    "spec:\n  path: hall/" name "\n  table: t\n  connection: plc\n  interval: 20ms\n  points:\n" points
+#define CONNECTION(scheme, extra)                                                                  \
+    "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"                        \
+    "spec: {driver: modbus, endpoint: \"" scheme                                                   \
+    "://127.0.0.1:%u\", timeout: 100ms, retries: 1, maxBackoff: 500ms" extra "}\n---\n"
+#define DEVICE(name, points)                                                                       \
+    "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: " name                             \
+    ", labels: {site: sz, area: hall}}\n"                                                          \
+    "spec:\n  path: hall/" name                                                                    \
+    "\n  table: t\n  connection: plc\n  interval: 20ms\n  points:\n" points
 #define POINT(text) "    - {" text "}\n"
 
 static int setup(void **state)
@@ -16,11 +20,12 @@ static int setup(void **state)
     static const struct {
         const char *name;
         enum type type;
-    } columns[] = {{"a", TYPE_DOUBLE}, {"b", TYPE_DOUBLE}, {"c", TYPE_DOUBLE},  {"d", TYPE_DOUBLE},
-                   {"n", TYPE_BIGINT}, {"lamp", TYPE_BOOL}, {"flag", TYPE_BOOL}, {"name", TYPE_TEXT}};
+    } columns[] = {{"a", TYPE_DOUBLE},  {"b", TYPE_DOUBLE}, {"c", TYPE_DOUBLE},
+                   {"d", TYPE_DOUBLE},  {"n", TYPE_BIGINT}, {"lamp", TYPE_BOOL},
+                   {"flag", TYPE_BOOL}, {"name", TYPE_TEXT}};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
-        assert_int_equal(schema_add_column(w->schema, 0, columns[i].name, columns[i].type, COLUMN_OWNER_DOCUMENT, "", "",
-                                           NULL),
+        assert_int_equal(schema_add_column(w->schema, 0, columns[i].name, columns[i].type,
+                                           COLUMN_OWNER_DOCUMENT, "", "", NULL),
                          ERR_OK);
     *state = w;
     return 0;
@@ -59,8 +64,9 @@ static bool has_cell(struct world *w, void *arg)
     if (!newest_cell(w, want->column, &v, &time)) return false;
     if (want->quality) return v.is_null && v.quality == want->quality;
     if (v.is_null) return false;
-    return v.type == TYPE_DOUBLE ? v.d == want->number : v.type == TYPE_BOOL ? v.b == (want->number != 0)
-                                                                             : v.i == (int64_t)want->number;
+    return v.type == TYPE_DOUBLE ? v.d == want->number
+           : v.type == TYPE_BOOL ? v.b == (want->number != 0)
+                                 : v.i == (int64_t)want->number;
 }
 
 static void want_number(struct world *w, const char *column, double number)
@@ -80,9 +86,10 @@ static void values_arrive_scaled_in_one_row_with_path_and_labels(void **state)
     w->plc.registers[4] = 1;
     w->plc.registers[5] = 2;
     w->plc.coils[3] = true;
-    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\", scale: 0.1")
-                                              POINT("column: n, address: \"400005\", type: uint32, order: CDAB")
-                                                  POINT("column: lamp, address: \"000004\", type: bit")));
+    begin(w, CONNECTION("tcp", "") DEVICE(
+                 "press", POINT("column: a, address: \"400001\", scale: 0.1")
+                              POINT("column: n, address: \"400005\", type: uint32, order: CDAB")
+                                  POINT("column: lamp, address: \"000004\", type: bit")));
     want_number(w, "a", 23.3);
     want_number(w, "n", 0x20001);
     want_number(w, "lamp", 1);
@@ -103,7 +110,8 @@ static void cycles_start_at_multiples_of_the_interval(void **state)
     usleep(400000);
     world_call(w, stop_collect, NULL);
     size_t good = 0;
-    for (size_t i = 0; i < w->batch_count; i++) good += w->batches[i]->time[0] % 20000000 <= 6000000;
+    for (size_t i = 0; i < w->batch_count; i++)
+        good += w->batches[i]->time[0] % 20000000 <= 6000000;
     assert_true(w->batch_count >= 8); /* 20 on an idle machine */
     assert_true(good >= w->batch_count / 2);
 }
@@ -114,8 +122,10 @@ static void a_bad_address_spoils_only_itself(void **state)
     for (int i = 0; i < 8; i++) w->plc.registers[i] = (uint16_t)(10 + i);
     w->plc.first_bad = w->plc.last_bad = 2;
     begin(w, CONNECTION("tcp", "")
-              DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400003\"")
-                                  POINT("column: c, address: \"400004\"") POINT("column: d, address: \"400008\"")));
+                 DEVICE("press", POINT("column: a, address: \"400001\"")
+                                     POINT("column: b, address: \"400003\"")
+                                         POINT("column: c, address: \"400004\"")
+                                             POINT("column: d, address: \"400008\"")));
     want_number(w, "a", 10);
     want_number(w, "c", 13);
     want_number(w, "d", 17);
@@ -124,7 +134,8 @@ static void a_bad_address_spoils_only_itself(void **state)
     size_t rows = w->batch_count;
     usleep(200000);
     double per_cycle = (double)(w->plc.requests - before) / (double)(w->batch_count - rows);
-    assert_true(per_cycle < 3); /* what was learned is remembered: two spans, not a hunt each time */
+    assert_true(per_cycle <
+                3); /* what was learned is remembered: two spans, not a hunt each time */
 }
 
 static void a_bad_gap_is_not_bridged_again(void **state)
@@ -144,8 +155,9 @@ static void a_silent_unit_is_bad_and_leaves_the_others_good(void **state)
     struct world *w = *state;
     w->plc.registers[0] = 5;
     w->plc.silent_unit = 9;
-    begin(w, CONNECTION("rtu+tcp", "") DEVICE("press", POINT("column: a, address: \"1!400001\"")
-                                                           POINT("column: b, address: \"9!400001\"")));
+    begin(w,
+          CONNECTION("rtu+tcp", "") DEVICE("press", POINT("column: a, address: \"1!400001\"")
+                                                        POINT("column: b, address: \"9!400001\"")));
     world_call(w, fake_stop, NULL);
     w->plc.framing = &modbus_framing_rtu;
     world_call(w, fake_start, NULL);
@@ -153,7 +165,8 @@ static void a_silent_unit_is_bad_and_leaves_the_others_good(void **state)
     want_number(w, "a", 5);
     size_t rows = w->batch_count;
     usleep(400000);
-    assert_true(w->batch_count - rows >= 5); /* the silent unit rests: most cycles are not held up */
+    assert_true(w->batch_count - rows >=
+                5); /* the silent unit rests: most cycles are not held up */
     w->plc.silent_unit = 0;
     want_number(w, "b", 5);
 }
@@ -175,8 +188,9 @@ static void exceptions_have_their_own_quality(void **state)
     static const struct {
         unsigned code;
         int quality;
-    } cases[] = {{4, QualityBadDeviceFailure}, {6, QualityBadResourceUnavailable}, {1, QualityBadNotSupported},
-                 {11, QualityBadTimeout},      {10, QualityBadNoCommunication},    {2, QualityBadNodeIdUnknown}};
+    } cases[] = {{4, QualityBadDeviceFailure},    {6, QualityBadResourceUnavailable},
+                 {1, QualityBadNotSupported},     {11, QualityBadTimeout},
+                 {10, QualityBadNoCommunication}, {2, QualityBadNodeIdUnknown}};
     struct world *w = *state;
     w->plc.exception = cases[0].code;
     begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")));
@@ -186,7 +200,8 @@ static void exceptions_have_their_own_quality(void **state)
     }
 }
 
-static void check_framing(struct world *w, const char *manifest, const struct modbus_framing *framing)
+static void check_framing(struct world *w, const char *manifest,
+                          const struct modbus_framing *framing)
 {
     w->plc.framing = framing;
     w->plc.splits = true;
@@ -199,17 +214,21 @@ static void check_framing(struct world *w, const char *manifest, const struct mo
 
 static void split_foreign_and_damaged_frames_are_survived_over_tcp(void **state)
 {
-    check_framing(*state, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")),
+    check_framing(*state,
+                  CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")),
                   &modbus_framing_tcp);
 }
 static void split_foreign_and_damaged_frames_are_survived_over_rtu(void **state)
 {
-    check_framing(*state, CONNECTION("rtu+tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")),
-                  &modbus_framing_rtu);
+    check_framing(
+        *state, CONNECTION("rtu+tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")),
+        &modbus_framing_rtu);
 }
 static void split_foreign_and_damaged_frames_are_survived_over_ascii(void **state)
 {
-    check_framing(*state, CONNECTION("ascii+tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")),
+    check_framing(*state,
+                  CONNECTION("ascii+tcp", "")
+                      DEVICE("press", POINT("column: a, address: \"400001\"")),
                   &modbus_framing_ascii);
 }
 
@@ -217,8 +236,9 @@ static void unchanged_values_are_not_stored_again_with_store_change(void **state
 {
     struct world *w = *state;
     w->plc.registers[0] = 100;
-    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\", store: change")
-                                                       POINT("column: b, address: \"400001\", deadband: 5")));
+    begin(w, CONNECTION("tcp", "")
+                 DEVICE("press", POINT("column: a, address: \"400001\", store: change")
+                                     POINT("column: b, address: \"400001\", deadband: 5")));
     want_number(w, "a", 100);
     size_t rows = w->batch_count;
     usleep(150000);
@@ -247,7 +267,8 @@ static void changed_devices_take_effect_without_a_new_connection(void **state)
     begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")));
     want_number(w, "a", 0);
     unsigned accepted = w->plc.accepted;
-    world_call(w, load, (void *)(uintptr_t)DEVICE("other", POINT("column: b, address: \"400008\"")));
+    world_call(w, load,
+               (void *)(uintptr_t)DEVICE("other", POINT("column: b, address: \"400008\"")));
     want_number(w, "b", 8);
     assert_int_equal(w->plc.accepted, accepted);
 }
@@ -294,7 +315,8 @@ static bool has_timeouts(struct world *w, void *arg)
     return any;
 }
 
-/* An answer that arrives after its request was given up must not pass for the answer to the next one. */
+/* An answer that arrives after its request was given up must not pass for the answer to the next
+ * one. */
 static void check_late(struct world *w, const char *manifest, const struct modbus_framing *framing)
 {
     w->plc.framing = framing;
@@ -309,16 +331,19 @@ static void check_late(struct world *w, const char *manifest, const struct modbu
     want_number(w, "a", 100);
     want_number(w, "b", 200);
     for (size_t i = 0; i < w->batch_count; i++) {
-        const struct vector *a = batch_find_column(w->batches[i], 1), *b = batch_find_column(w->batches[i], 2);
+        const struct vector *a = batch_find_column(w->batches[i], 1),
+                            *b = batch_find_column(w->batches[i], 2);
         assert_true(vector_is_null(a, 0) || a->d[0] == 100);
         assert_true(vector_is_null(b, 0) || b->d[0] == 200);
     }
 }
 
-#define TWO_ALIKE DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400051\""))
+#define TWO_ALIKE                                                                                  \
+    DEVICE("press", POINT("column: a, address: \"400001\"") POINT("column: b, address: \"400051\""))
 static void late_answers_are_never_taken_for_others_over_tcp(void **state)
 {
-    check_late(*state, CONNECTION("tcp", ", options: {inFlight: 1}") TWO_ALIKE, &modbus_framing_tcp);
+    check_late(*state, CONNECTION("tcp", ", options: {inFlight: 1}") TWO_ALIKE,
+               &modbus_framing_tcp);
 }
 static void late_answers_are_never_taken_for_others_over_rtu(void **state)
 {
@@ -329,7 +354,8 @@ static void max_silence_stores_an_unchanged_value_again(void **state)
 {
     struct world *w = *state;
     begin(w, CONNECTION("tcp", "")
-              DEVICE("press", POINT("column: a, address: \"400001\", store: change, maxSilence: 100ms")));
+                 DEVICE("press",
+                        POINT("column: a, address: \"400001\", store: change, maxSilence: 100ms")));
     want_number(w, "a", 0);
     usleep(450000);
     assert_in_range(w->batch_count, 2, 10); /* and not the 22 of each cycle */
@@ -338,8 +364,9 @@ static void max_silence_stores_an_unchanged_value_again(void **state)
 static void a_point_with_its_own_interval_is_absent_from_the_other_rows(void **state)
 {
     struct world *w = *state;
-    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\"")
-                                                       POINT("column: b, address: \"400002\", interval: 100ms")));
+    begin(w, CONNECTION("tcp", "")
+                 DEVICE("press", POINT("column: a, address: \"400001\"")
+                                     POINT("column: b, address: \"400002\", interval: 100ms")));
     want_number(w, "b", 0);
     usleep(400000);
     world_call(w, stop_collect, NULL);
@@ -359,7 +386,8 @@ static void check_all(struct world *w, void *arg)
     static const enum resource_kind kinds[] = {KIND_CONNECTION, KIND_DEVICE};
     for (size_t k = 0; k < 2; k++) {
         struct resource *r;
-        for (size_t at = 0; (r = registry_next(w->registry, kinds[k], &at));) collect_check(w->registry, r, &c->problems);
+        for (size_t at = 0; (r = registry_next(w->registry, kinds[k], &at));)
+            collect_check(w->registry, r, &c->problems);
     }
 }
 
@@ -367,7 +395,8 @@ static void want_problem(struct checking *c, const char *path, const char *text)
 {
     for (const struct problem *p = c->problems.first; p; p = p->next)
         if (strcmp(p->path, path) == 0 && strstr(p->text, text)) return;
-    for (const struct problem *p = c->problems.first; p; p = p->next) print_error("%s: %s\n", p->path, p->text);
+    for (const struct problem *p = c->problems.first; p; p = p->next)
+        print_error("%s: %s\n", p->path, p->text);
     fail_msg("no problem at %s with '%s'", path, text);
 }
 
@@ -377,14 +406,18 @@ static void documents_are_checked_against_the_driver(void **state)
     struct checking c;
     arena_init(&c.arena, NULL);
     problems_init(&c.problems, &c.arena);
-    world_call(w, load,
-               (void *)(uintptr_t)("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
-                                   "spec: {driver: modbus, endpoint: \"rtu:///dev/ttyS0\", options: {unit: 300, maxGab: 1}}\n---\n"
-                                   "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: other}\n"
-                                   "spec: {driver: modbuss, endpoint: \"x\"}\n---\n"
-                                   "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
-                                   "spec: {columns: [{name: a, type: bool}]}\n---\n" DEVICE("press", POINT("column: a, address: \"400001\"")
-                                       POINT("column: b, address: \"40001\"") POINT("column: c, address: \"300001\", access: rw"))));
+    world_call(
+        w, load,
+        (void
+             *)(uintptr_t)("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
+                           "spec: {driver: modbus, endpoint: \"rtu:///dev/ttyS0\", options: {unit: 300, maxGab: 1}}\n---\n"
+                           "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: other}\n"
+                           "spec: {driver: modbuss, endpoint: \"x\"}\n---\n"
+                           "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
+                           "spec: {columns: [{name: a, type: bool}]}\n---\n" DEVICE(
+                               "press", POINT("column: a, address: \"400001\"")
+                                            POINT("column: b, address: \"40001\"") POINT(
+                                                "column: c, address: \"300001\", access: rw"))));
     world_call(w, check_all, &c);
     want_problem(&c, "spec.endpoint", "serial lines (rtu://): not in this version");
     want_problem(&c, "spec.options.unit", "from 0 to 255");
@@ -403,7 +436,10 @@ struct write_call {
     _Atomic bool done;
 };
 
-static void on_written(struct completion *c) { atomic_store(&((struct write_call *)c)->done, true); }
+static void on_written(struct completion *c)
+{
+    atomic_store(&((struct write_call *)c)->done, true);
+}
 
 static void start_write(struct world *w, void *arg)
 {
@@ -430,18 +466,23 @@ static struct write_call *put(struct world *w, const char *point, const char *va
 static void a_write_is_checked_sent_read_back_and_audited(void **state)
 {
     struct world *w = *state;
-    begin(w, CONNECTION("tcp", "")
-              DEVICE("press", POINT("column: a, address: \"400001\", scale: 0.1, access: rw, min: 0, max: 50")
-                                  POINT("column: b, address: \"400002\"") POINT("column: c, address: \"300003\", access: rw")
-                                      POINT("column: n, address: \"400005\", type: int32, order: CDAB, access: rw")
-                                          POINT("column: lamp, address: \"000004\", type: bit, access: rw")
-                                              POINT("column: flag, address: \"400010.3\", type: bit, access: rw")));
+    begin(w,
+          CONNECTION("tcp", "") DEVICE(
+              "press",
+              POINT("column: a, address: \"400001\", scale: 0.1, access: rw, min: 0, max: 50")
+                  POINT("column: b, address: \"400002\"")
+                      POINT("column: c, address: \"300003\", access: rw") POINT(
+                          "column: n, address: \"400005\", type: int32, order: CDAB, access: rw")
+                          POINT("column: lamp, address: \"000004\", type: bit, access: rw")
+                              POINT("column: flag, address: \"400010.3\", type: bit, access: rw")));
     want_number(w, "a", 0);
     struct write_call *call = put(w, "a", "23.3");
     assert_int_equal(call->write.completion.err, ERR_OK);
     assert_int_equal(w->plc.registers[0], 233);
-    assert_true(call->write.has_read_back && call->write.read_back.d == 23.3 && call->write.time_ns > 0);
-    assert_non_null(strstr(w->audit, "ann press.a=23.3 (test): sent\nann press.a=23.3 (test): ok\n"));
+    assert_true(call->write.has_read_back && call->write.read_back.d == 23.3 &&
+                call->write.time_ns > 0);
+    assert_non_null(
+        strstr(w->audit, "ann press.a=23.3 (test): sent\nann press.a=23.3 (test): ok\n"));
     assert_int_equal(put(w, "a", "50.1")->write.completion.err, ERR_RANGE);
     assert_int_equal(put(w, "a", "warm")->write.completion.err, ERR_TYPE);
     assert_int_equal(put(w, "b", "1")->write.completion.err, ERR_READ_ONLY);
@@ -469,7 +510,10 @@ struct read_call {
     _Atomic bool done;
 };
 
-static void on_was_read(struct completion *c) { atomic_store(&((struct read_call *)c)->done, true); }
+static void on_was_read(struct completion *c)
+{
+    atomic_store(&((struct read_call *)c)->done, true);
+}
 
 static void start_read(struct world *w, void *arg)
 {
@@ -482,8 +526,9 @@ static void a_read_on_demand_gives_one_row(void **state)
 {
     struct world *w = *state;
     struct read_call call = {.read = {.ns = STR("default"), .device = STR("hall/press")}};
-    begin(w, CONNECTION("tcp", "") DEVICE("press", POINT("column: a, address: \"400001\", interval: 1h")
-                                                       POINT("column: b, address: \"400002\"")));
+    begin(w, CONNECTION("tcp", "")
+                 DEVICE("press", POINT("column: a, address: \"400001\", interval: 1h")
+                                     POINT("column: b, address: \"400002\"")));
     want_number(w, "b", 0);
     w->plc.registers[0] = 3;
     world_call(w, start_read, &call);
@@ -500,7 +545,8 @@ static void check_snapshot(struct world *w, void *arg)
     struct collect_snapshot *s = collect_snapshot(w->collect);
     assert_int_equal(s->connection_count, 1);
     assert_int_equal(s->connections[0].state, COLLECT_CONNECTED);
-    assert_true(s->connections[0].requests > 0 && s->connections[0].rtt_ns > 0 && s->connections[0].bytes_in > 0);
+    assert_true(s->connections[0].requests > 0 && s->connections[0].rtt_ns > 0 &&
+                s->connections[0].bytes_in > 0);
     assert_int_equal(s->point_count, 2);
     assert_true(s->points[0].value.d == 4 && s->points[0].time_ns > 0);
     assert_int_equal(s->points[1].value.quality, (uint32_t)QualityBadTypeMismatch);

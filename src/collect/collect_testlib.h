@@ -1,9 +1,10 @@
-/* collect_testlib.h - for the collector's tests: a node's surroundings in small, and equipment that misbehaves on demand.
+/* collect_testlib.h - for the collector's tests: a node's surroundings in small, and equipment that
+ * misbehaves on demand.
  *
- * The world is one real loop with a registry and a host that keeps the rows it is given. The equipment is a Modbus
- * server of our own on a loopback port: real peers are the business of the scenario tests; this one exists because no
- * real peer splits its answers, sends them late, or keeps quiet when told. All on the loop; the test calls through
- * world_call. */
+ * The world is one real loop with a registry and a host that keeps the rows it is given. The
+ * equipment is a Modbus server of our own on a loopback port: real peers are the business of the
+ * scenario tests; this one exists because no real peer splits its answers, sends them late, or
+ * keeps quiet when told. All on the loop; the test calls through world_call. */
 #ifndef COLLECT_TESTLIB_H
 #define COLLECT_TESTLIB_H
 
@@ -80,7 +81,8 @@ static void world_call(struct world *w, void (*what)(struct world *, void *), vo
 
 /* ---- the equipment ---- */
 
-static void fake_send(struct equipment *plc, struct os_stream *stream, const struct modbus_frame *frame)
+static void fake_send(struct equipment *plc, struct os_stream *stream,
+                      const struct modbus_frame *frame)
 {
     uint8_t out[3 * MODBUS_FRAME_BYTES_MAX];
     size_t size = 0;
@@ -101,7 +103,10 @@ static void fake_send(struct equipment *plc, struct os_stream *stream, const str
     }
 }
 
-static uint16_t be16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static uint16_t be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
 
 static bool hits_bad(const struct equipment *plc, unsigned first, unsigned count)
 {
@@ -125,7 +130,8 @@ static size_t fake_answer(struct equipment *plc, const uint8_t *pdu, uint8_t *ou
     case 2:
         out[1] = (uint8_t)((count + 7) / 8);
         memset(out + 2, 0, out[1]);
-        for (unsigned i = 0; i < count; i++) out[2 + i / 8] |= (uint8_t)(plc->coils[first + i] << i % 8);
+        for (unsigned i = 0; i < count; i++)
+            out[2 + i / 8] |= (uint8_t)(plc->coils[first + i] << i % 8);
         return 2u + out[1];
     case 3:
     case 4:
@@ -141,16 +147,21 @@ static size_t fake_answer(struct equipment *plc, const uint8_t *pdu, uint8_t *ou
         for (unsigned i = 0; i < count; i++) plc->registers[first + i] = be16(pdu + 6 + i * 2);
         break;
     case 22:
-        plc->registers[first] = (uint16_t)((plc->registers[first] & count) | (be16(pdu + 5) & ~count));
+        plc->registers[first] =
+            (uint16_t)((plc->registers[first] & count) | (be16(pdu + 5) & ~count));
         memcpy(out, pdu, 7);
         return 7;
-    default: out[0] |= 0x80; out[1] = 1; return 2;
+    default:
+        out[0] |= 0x80;
+        out[1] = 1;
+        return 2;
     }
     memcpy(out, pdu, 5);
     return 5;
 }
 
-/* Bytes of a request's frame, or 0 when more are needed. ASCII ends with LF; RTU is measured by its function. */
+/* Bytes of a request's frame, or 0 when more are needed. ASCII ends with LF; RTU is measured by its
+ * function. */
 static size_t fake_request(struct equipment *plc, uint8_t *pdu, struct modbus_frame *frame)
 {
     const uint8_t *in = (const uint8_t *)plc->received.at;
@@ -226,9 +237,11 @@ static void fake_start(struct world *w, void *arg)
     (void)arg;
     struct equipment *plc = &w->plc;
     if (!plc->timer)
-        assert_int_equal(plc->os->ops->timer_make(w->main.task, send_late, plc, &plc->timer), ERR_OK);
+        assert_int_equal(plc->os->ops->timer_make(w->main.task, send_late, plc, &plc->timer),
+                         ERR_OK);
     if (!plc->at.kind) assert_int_equal(os_address_tcp(STR("127.0.0.1:0"), &plc->at, NULL), ERR_OK);
-    assert_int_equal(w->context.os->ops->listen(w->main.task, &plc->at, fake_accept, plc, &plc->listener, &plc->at, NULL),
+    assert_int_equal(w->context.os->ops->listen(w->main.task, &plc->at, fake_accept, plc,
+                                                &plc->listener, &plc->at, NULL),
                      ERR_OK);
 }
 
@@ -249,7 +262,9 @@ static void fake_stop(struct world *w, void *arg)
 static struct schema *host_find_table(void *arg, struct str ns, struct str name)
 {
     struct world *w = arg;
-    return w->schema && str_is(ns, w->schema->ns) && str_is(name, w->schema->name) ? schema_share(w->schema) : NULL;
+    return w->schema && str_is(ns, w->schema->ns) && str_is(name, w->schema->name)
+               ? schema_share(w->schema)
+               : NULL;
 }
 
 static enum err host_emit(void *arg, struct batch *batch)
@@ -265,12 +280,13 @@ static enum err host_emit(void *arg, struct batch *batch)
     return ERR_OK;
 }
 
-static void host_audit(void *arg, const char *user, const char *device, const char *point, const char *value,
-                       const char *reason, const char *outcome)
+static void host_audit(void *arg, const char *user, const char *device, const char *point,
+                       const char *value, const char *reason, const char *outcome)
 {
     struct world *w = arg;
     size_t at = strlen(w->audit);
-    snprintf(w->audit + at, sizeof w->audit - at, "%s %s.%s=%s (%s): %s\n", user, device, point, value, reason, outcome);
+    snprintf(w->audit + at, sizeof w->audit - at, "%s %s.%s=%s (%s): %s\n", user, device, point,
+             value, reason, outcome);
 }
 
 /* ---- the world ---- */
@@ -344,14 +360,16 @@ static void try_wait(struct world *w, void *arg)
     wait->yes = wait->test(w, wait->arg);
 }
 
-static void world_wait(struct world *w, double seconds, bool (*test)(struct world *, void *), void *arg)
+static void world_wait(struct world *w, double seconds, bool (*test)(struct world *, void *),
+                       void *arg)
 {
     struct wait wait = {test, arg, false};
     int64_t end = w->context.os->ops->mono_ns(w->context.os) + (int64_t)(seconds * 1e9);
     for (;;) {
         world_call(w, try_wait, &wait);
         if (wait.yes) return;
-        if (w->context.os->ops->mono_ns(w->context.os) > end) fail_msg("waited %g s in vain", seconds);
+        if (w->context.os->ops->mono_ns(w->context.os) > end)
+            fail_msg("waited %g s in vain", seconds);
         usleep(2000);
     }
 }

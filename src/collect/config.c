@@ -1,9 +1,10 @@
 /* config.c - from resources to lines, devices and points, and after changes again.
  *
- * Watching only marks; the marks are worked off by the next tick, so that a thousand devices loaded at once make one
- * change. A changed Connection is a new line; a changed Device rebuilds the devices of its line once no cycle runs.
- * Last values, and what was learned about stations, survive a rebuild. Tables are looked up by name, again whenever a
- * Table changes or the log says that a schema is outdated, and each second while one is missing. */
+ * Watching only marks; the marks are worked off by the next tick, so that a thousand devices loaded
+ * at once make one change. A changed Connection is a new line; a changed Device rebuilds the
+ * devices of its line once no cycle runs. Last values, and what was learned about stations, survive
+ * a rebuild. Tables are looked up by name, again whenever a Table changes or the log says that a
+ * schema is outdated, and each second while one is missing. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -49,7 +50,8 @@ void config_watch(void *arg, const struct resource *old, const struct resource *
 
 static enum err add_line(struct collect *collect, struct resource *connection)
 {
-    enum err err = mem_grow(&collect->lines, &collect->line_capacity, collect->line_count + 1, sizeof *collect->lines);
+    enum err err = mem_grow(&collect->lines, &collect->line_capacity, collect->line_count + 1,
+                            sizeof *collect->lines);
     struct line *line = err ? NULL : line_new(collect, connection);
     if (!line) return ERR_NO_MEMORY;
     collect->lines[collect->line_count++] = line;
@@ -64,7 +66,8 @@ void config_apply(struct collect *collect)
     collect->lines_changed = false;
     for (size_t i = collect->line_count; i-- > 0;) {
         struct line *line = collect->lines[i];
-        if (registry_get(collect->registry, KIND_CONNECTION, line->resource->ns, line->resource->name) == line->resource)
+        if (registry_get(collect->registry, KIND_CONNECTION, line->resource->ns,
+                         line->resource->name) == line->resource)
             continue;
         collect->lines[i] = collect->lines[--collect->line_count];
         line_free(line);
@@ -73,7 +76,8 @@ void config_apply(struct collect *collect)
     for (size_t at = 0; (connection = registry_next(collect->registry, KIND_CONNECTION, &at));) {
         if (config_find_line(collect, connection->ns, connection->name)) continue;
         if (add_line(collect, connection) == ERR_OK) continue;
-        collect->is_dirty = collect->lines_changed = true; /* no memory now: again with the next tick */
+        collect->is_dirty = collect->lines_changed =
+            true; /* no memory now: again with the next tick */
     }
 }
 
@@ -82,7 +86,8 @@ void config_apply(struct collect *collect)
 static bool belongs(const struct line *line, const struct resource *device)
 {
     const struct device_spec *spec = device->spec;
-    return spec->enabled && str_equal(device->ns, line->resource->ns) && str_equal(spec->connection, line->resource->name);
+    return spec->enabled && str_equal(device->ns, line->resource->ns) &&
+           str_equal(spec->connection, line->resource->name);
 }
 
 static int compare_labels(const void *a, const void *b)
@@ -98,7 +103,8 @@ static enum err read_labels(struct device *device, struct arena *arena)
     if (!device->labels) return ERR_NO_MEMORY;
     for (size_t i = 0; i < labels->count; i++) {
         const struct doc *value = labels->items[i].value;
-        struct str text = value->kind == DOC_BOOL ? (value->b ? STR("true") : STR("false")) : value->text;
+        struct str text =
+            value->kind == DOC_BOOL ? (value->b ? STR("true") : STR("false")) : value->text;
         device->labels[device->label_count++] = (struct label){labels->items[i].key, text};
     }
     qsort(device->labels, device->label_count, sizeof *device->labels, compare_labels);
@@ -122,20 +128,25 @@ static bool find_class(struct line *line, int64_t interval_ns, uint8_t *index)
 static enum err make_points(struct line *line, struct device *device)
 {
     const struct point_spec *specs = device->spec->points.items;
-    device->points = arena_zero(&line->arena, device->spec->points.count + 1, sizeof *device->points);
+    device->points =
+        arena_zero(&line->arena, device->spec->points.count + 1, sizeof *device->points);
     if (!device->points) return ERR_NO_MEMORY;
     for (size_t i = 0; i < device->spec->points.count; i++) {
         struct point *point = &device->points[i];
         *point = (struct point){.spec = &specs[i], .device = device};
-        if (point_prepare(point, i ? point - 1 : NULL, &line->config, &line->arena)) return ERR_NO_MEMORY;
-        if (!point->problem && !(point->station = line_station(line, point->at.station))) return ERR_NO_MEMORY;
-        point->last = (struct value){.is_null = true, .quality = (uint32_t)QualityBadWaitingForInitialData};
-        if (find_class(line, specs[i].interval_ns ? specs[i].interval_ns : device->spec->interval_ns,
+        if (point_prepare(point, i ? point - 1 : NULL, &line->config, &line->arena))
+            return ERR_NO_MEMORY;
+        if (!point->problem && !(point->station = line_station(line, point->at.station)))
+            return ERR_NO_MEMORY;
+        point->last =
+            (struct value){.is_null = true, .quality = (uint32_t)QualityBadWaitingForInitialData};
+        if (find_class(line,
+                       specs[i].interval_ns ? specs[i].interval_ns : device->spec->interval_ns,
                        &point->class_index))
             continue;
         point->problem = (uint32_t)QualityBadConfigurationError;
-        point->problem_text = arena_printf(&line->arena, "more than %d different intervals on one connection",
-                                           LINE_CLASSES_MAX);
+        point->problem_text = arena_printf(
+            &line->arena, "more than %d different intervals on one connection", LINE_CLASSES_MAX);
     }
     return ERR_OK;
 }
@@ -155,7 +166,8 @@ static enum err make_device(struct line *line, struct resource *resource, struct
 /* What earlier readings left behind goes over to the new point. */
 static void inherit(struct point *point, struct point *old)
 {
-    if (str_equal(point->spec->address, old->spec->address) && str_equal(point->spec->type, old->spec->type)) {
+    if (str_equal(point->spec->address, old->spec->address) &&
+        str_equal(point->spec->type, old->spec->type)) {
         point->is_refused = old->is_refused;
         point->refused_until_ns = old->refused_until_ns;
         point->starts_span = old->starts_span;
@@ -209,8 +221,10 @@ static enum err make_devices(struct line *line)
         count += belongs(line, device);
     line->devices = arena_zero(&line->arena, count + 1, sizeof *line->devices);
     if (!line->devices) return ERR_NO_MEMORY;
-    for (size_t at = 0; !err && (device = registry_next(line->collect->registry, KIND_DEVICE, &at));)
-        if (belongs(line, device)) err = make_device(line, device, &line->devices[line->device_count++]);
+    for (size_t at = 0;
+         !err && (device = registry_next(line->collect->registry, KIND_DEVICE, &at));)
+        if (belongs(line, device))
+            err = make_device(line, device, &line->devices[line->device_count++]);
     return err;
 }
 
@@ -287,7 +301,8 @@ static bool bind(struct line *line, struct device *device)
     schema_release(device->schema);
     device->schema = now;
     line->plan_version++;
-    for (size_t p = 0; p < device->spec->points.count; p++) point_bind(&device->points[p], &line->arena);
+    for (size_t p = 0; p < device->spec->points.count; p++)
+        point_bind(&device->points[p], &line->arena);
     if (now || is_first) say_problems(line, device);
     return now != NULL;
 }
@@ -303,16 +318,18 @@ void config_look_up_tables(struct line *line)
         line->tables_again_ns = collect_now_ns(line->collect) + TIME_NS_PER_S;
         if (was_missing) continue;
         char text[200];
-        snprintf(text, sizeof text, "device %.*s: there is no table '%.*s'; its rows are not stored",
-                 (int)device->resource->name.size, device->resource->name.at, (int)device->spec->table.size,
-                 device->spec->table.at);
+        snprintf(text, sizeof text,
+                 "device %.*s: there is no table '%.*s'; its rows are not stored",
+                 (int)device->resource->name.size, device->resource->name.at,
+                 (int)device->spec->table.size, device->spec->table.at);
         line_note_error(line, text, NULL, 0);
     }
 }
 
 /* ---- finding ---- */
 
-struct device *config_find_device(struct collect *collect, struct str ns, struct str name, struct line **line)
+struct device *config_find_device(struct collect *collect, struct str ns, struct str name,
+                                  struct line **line)
 {
     for (size_t i = 0; i < collect->line_count; i++)
         for (size_t d = 0; d < collect->lines[i]->device_count; d++) {

@@ -1,8 +1,8 @@
 /* cycle.c - the points due at one instant: the plan for them, and a run of it.
  *
- * A plan is made once for each set of classes and kept; a run only resets it. It ends when every ask has ended, and
- * then becomes rows. Everything that a value needs on its way (which reading, which device) is an index made with the
- * plan: nothing is looked up while values arrive. */
+ * A plan is made once for each set of classes and kept; a run only resets it. It ends when every
+ * ask has ended, and then becomes rows. Everything that a value needs on its way (which reading,
+ * which device) is an index made with the plan: nothing is looked up while values arrive. */
 #include "collect/collect_priv.h"
 #include <stdlib.h>
 
@@ -39,17 +39,19 @@ static enum err list_devices(struct cycle *cycle, struct device *device, const s
         struct device *each = &line->devices[d];
         size_t count = 0;
         if (device && each != device) continue;
-        for (size_t p = 0; p < each->spec->points.count; p++) count += belongs(&each->points[p], cycle->mask, only);
+        for (size_t p = 0; p < each->spec->points.count; p++)
+            count += belongs(&each->points[p], cycle->mask, only);
         if (!count) continue;
-        cycle->devices[cycle->device_count++] = (struct cycle_device){.device = each, .count = count};
+        cycle->devices[cycle->device_count++] =
+            (struct cycle_device){.device = each, .count = count};
         cycle->reading_count += count;
     }
     qsort(cycle->devices, cycle->device_count, sizeof *cycle->devices, compare_devices);
     return ERR_OK;
 }
 
-static enum err list_readings(struct cycle *cycle, const struct point *only, struct planner_point *points,
-                              size_t *point_count)
+static enum err list_readings(struct cycle *cycle, const struct point *only,
+                              struct planner_point *points, size_t *point_count)
 {
     int64_t now = collect_now_ns(cycle->line->collect);
     size_t n = 0;
@@ -63,9 +65,9 @@ static enum err list_readings(struct cycle *cycle, const struct point *only, str
             if (!belongs(point, cycle->mask, only)) continue;
             cycle->readings[n] = (struct reading){.point = point, .device = d};
             if (is_asked_for(point, now, only != NULL))
-                points[(*point_count)++] =
-                    (struct planner_point){point->at.station, point->at.area,  point->at.first,   point->at.count,
-                                           (uint32_t)n,       point->is_refused, point->starts_span};
+                points[(*point_count)++] = (struct planner_point){
+                    point->at.station, point->at.area,    point->at.first,   point->at.count,
+                    (uint32_t)n,       point->is_refused, point->starts_span};
             n++;
         }
     }
@@ -73,8 +75,8 @@ static enum err list_readings(struct cycle *cycle, const struct point *only, str
     return ERR_OK;
 }
 
-static enum err make_asks(struct cycle *cycle, const struct planner_point *points, size_t point_count,
-                          const struct planner_span *spans, size_t span_count)
+static enum err make_asks(struct cycle *cycle, const struct planner_point *points,
+                          size_t point_count, const struct planner_span *spans, size_t span_count)
 {
     cycle->order = arena_alloc(&cycle->arena, (point_count + 1) * sizeof *cycle->order);
     cycle->asks = arena_zero(&cycle->arena, span_count + 1, sizeof *cycle->asks);
@@ -83,9 +85,13 @@ static enum err make_asks(struct cycle *cycle, const struct planner_point *point
     for (size_t i = 0; i < span_count; i++) {
         const struct planner_span *s = &spans[i];
         const struct point *first = cycle->readings[cycle->order[s->point_first]].point;
-        cycle->asks[i] = (struct ask){.kind = ASK_SPAN, .span = {s->station, s->area, s->first, s->count},
-                                      .station = first->station, .cycle = cycle, .order_first = s->point_first,
-                                      .order_count = s->point_count, .point = first};
+        cycle->asks[i] = (struct ask){.kind = ASK_SPAN,
+                                      .span = {s->station, s->area, s->first, s->count},
+                                      .station = first->station,
+                                      .cycle = cycle,
+                                      .order_first = s->point_first,
+                                      .order_count = s->point_count,
+                                      .point = first};
     }
     cycle->ask_count = span_count;
     return ERR_OK;
@@ -98,20 +104,24 @@ static enum err plan(struct cycle *cycle, struct device *device, const struct po
     struct arena scratch;
     arena_init(&scratch, NULL);
     enum err err = list_devices(cycle, device, only);
-    struct planner_point *points = arena_alloc(&scratch, (cycle->reading_count + 1) * sizeof *points);
+    struct planner_point *points =
+        arena_alloc(&scratch, (cycle->reading_count + 1) * sizeof *points);
     if (!points) err = ERR_NO_MEMORY;
     if (!err) err = list_readings(cycle, only, points, &point_count);
-    if (!err) err = planner_plan(points, point_count, cycle->line->areas, &scratch, &spans, &span_count);
+    if (!err)
+        err = planner_plan(points, point_count, cycle->line->areas, &scratch, &spans, &span_count);
     if (!err) err = make_asks(cycle, points, point_count, spans, span_count);
     arena_free(&scratch);
     return err;
 }
 
-struct cycle *cycle_new(struct line *line, uint64_t mask, struct device *device, const struct point *only)
+struct cycle *cycle_new(struct line *line, uint64_t mask, struct device *device,
+                        const struct point *only)
 {
     struct cycle *cycle = mem_alloc_zero(1, sizeof *cycle);
     if (!cycle) return NULL;
-    *cycle = (struct cycle){.magic = CYCLE_MAGIC, .line = line, .mask = mask, .version = line->plan_version};
+    *cycle = (struct cycle){
+        .magic = CYCLE_MAGIC, .line = line, .mask = mask, .version = line->plan_version};
     arena_init(&cycle->arena, NULL);
     arena_init(&cycle->run, NULL);
     if (plan(cycle, device, only) == ERR_OK) return cycle;
@@ -182,28 +192,36 @@ void cycle_run(struct cycle *cycle)
     }
     for (size_t i = 0; i < cycle->ask_count; i++) {
         struct ask *ask = &cycle->asks[i];
-        *ask = (struct ask){.kind = ASK_SPAN, .span = ask->span, .station = ask->station, .cycle = cycle,
-                            .order_first = ask->order_first, .order_count = ask->order_count, .point = ask->point,
+        *ask = (struct ask){.kind = ASK_SPAN,
+                            .span = ask->span,
+                            .station = ask->station,
+                            .cycle = cycle,
+                            .order_first = ask->order_first,
+                            .order_count = ask->order_count,
+                            .point = ask->point,
                             .insists = cycle->read != NULL};
         line_ask(line, ask, cycle->read != NULL);
     }
     line_pump(line); /* may end the run: `cycle` of a read is gone then */
 }
 
-static void decode(struct cycle *cycle, const struct ask *ask, const struct answer *answer, struct reading *r)
+static void decode(struct cycle *cycle, const struct ask *ask, const struct answer *answer,
+                   struct reading *r)
 {
     const struct millrace_driver *driver = cycle->line->config.driver;
     struct millrace_value raw;
     char scratch[MILLRACE_SCRATCH_BYTES];
     r->run = cycle->run_number;
-    if (driver->decode(&r->point->at, ask->span.first, answer->payload, answer->payload_bytes, scratch, &raw)) {
+    if (driver->decode(&r->point->at, ask->span.first, answer->payload, answer->payload_bytes,
+                       scratch, &raw)) {
         r->value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadDecodingError};
         return;
     }
     r->value = point_convert(r->point, &raw);
     if (r->value.is_null || r->point->convert != POINT_SLICE) return;
     r->value.s.at = arena_strdup(&cycle->run, r->value.s.at, r->value.s.size);
-    if (!r->value.s.at) r->value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadInternalError};
+    if (!r->value.s.at)
+        r->value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadInternalError};
 }
 
 /* A refused point is asked again, alone, once its time has come; now it answered. */

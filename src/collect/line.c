@@ -1,14 +1,16 @@
 /* line.c - one connection to equipment: its stream, its states, the queue of asks.
  *
- * The states are a table: what to do on entering, how long one may stay, what follows. Everything time-driven is
- * line_tick, called by the one timer of the collector. The stream's events only note and move on; a line is never
- * freed inside one of its own events.
+ * The states are a table: what to do on entering, how long one may stay, what follows. Everything
+ * time-driven is line_tick, called by the one timer of the collector. The stream's events only note
+ * and move on; a line is never freed inside one of its own events.
  *
  *     OFF → WAITING → CONNECTING → OPENING → UP
- *               ↑__________↓___________↓______↓   (failure: after a pause that doubles, with jitter)
+ *               ↑__________↓___________↓______↓   (failure: after a pause that doubles, with
+ * jitter)
  *
- * A silent peer (asks given up, not a byte since they were sent) makes the line connect anew at once, keeping its
- * queue: a dead connection is found that way, and late answers of the old one can do no harm. */
+ * A silent peer (asks given up, not a byte since they were sent) makes the line connect anew at
+ * once, keeping its queue: a dead connection is found that way, and late answers of the old one can
+ * do no harm. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -31,7 +33,10 @@ void line_note_error(struct line *line, const char *text, const uint8_t *frame, 
     stats->last_error_frame_size = frame_size;
 }
 
-bool line_is_up(const struct line *line) { return line->state == LINE_UP; }
+bool line_is_up(const struct line *line)
+{
+    return line->state == LINE_UP;
+}
 
 /* ---- the queue ---- */
 
@@ -85,13 +90,15 @@ static struct ask *free_slot(struct line *line, struct in_flight *slot)
 
 /* ---- sending ---- */
 
-static bool encode(struct line *line, struct ask *ask, uint32_t token, struct millrace_request *request)
+static bool encode(struct line *line, struct ask *ask, uint32_t token,
+                   struct millrace_request *request)
 {
     const struct millrace_driver *driver = line->config.driver;
     request->size = 0;
     if (ask->kind != ASK_WRITE) {
         driver->read(line->driver_state, &ask->span, token, request);
-    } else if (driver->write(line->driver_state, &ask->writing->point->at, &ask->writing->raw, token, request)) {
+    } else if (driver->write(line->driver_state, &ask->writing->point->at, &ask->writing->raw,
+                             token, request)) {
         ask_failed(line, ask, ERR_RANGE, "the value does not fit the point's type");
         return false;
     }
@@ -135,8 +142,9 @@ void line_pump(struct line *line)
             send_ask(line, ask);
     }
     if (!line->sending.size || !line->stream) return;
-    enum err err = buf_failed(&line->sending) ? ERR_NO_MEMORY
-                                              : os_stream_write(line->stream, line->sending.at, line->sending.size);
+    enum err err = buf_failed(&line->sending)
+                       ? ERR_NO_MEMORY
+                       : os_stream_write(line->stream, line->sending.at, line->sending.size);
     line->stats.bytes_out += line->sending.size;
     buf_clear(&line->sending);
     if (err == ERR_NO_MEMORY) line->wants_reopen = true; /* CLOSED: on_closed follows */
@@ -148,9 +156,9 @@ void line_ask(struct line *line, struct ask *ask, bool front)
     queue_push(line, ask, front);
 }
 
-/* Where answers carry no mark, one that was given up could pass for the answer to the next request. So after a time-out
- * (and after an answer to a repeated request, of which there may be two) the line keeps quiet for half a time-out, and
- * what arrives meanwhile belongs to nobody. */
+/* Where answers carry no mark, one that was given up could pass for the answer to the next request.
+ * So after a time-out (and after an answer to a repeated request, of which there may be two) the
+ * line keeps quiet for half a time-out, and what arrives meanwhile belongs to nobody. */
 static void keep_quiet(struct line *line)
 {
     if (line->config.line.scheme->in_flight_max > 1) return;
@@ -158,13 +166,15 @@ static void keep_quiet(struct line *line)
     schedule_wake_at(line->collect, line->quiet_until_ns);
 }
 
-/* Ends all that waits or is under way. The queue is taken first: an answer may put new asks into it. */
+/* Ends all that waits or is under way. The queue is taken first: an answer may put new asks into
+ * it. */
 static void fail_all(struct line *line, enum err err, const char *text)
 {
     struct ask *queue = line->queue_first;
     line->queue_first = line->queue_last = NULL;
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX; i++)
-        if (line->in_flight[i].ask) ask_failed(line, free_slot(line, &line->in_flight[i]), err, text);
+        if (line->in_flight[i].ask)
+            ask_failed(line, free_slot(line, &line->in_flight[i]), err, text);
     while (queue) {
         struct ask *ask = queue;
         queue = ask->next;
@@ -179,7 +189,10 @@ struct line_out {
     struct line *line;
 };
 
-static struct line *line_of(struct millrace_out *out) { return ((struct line_out *)out)->line; }
+static struct line *line_of(struct millrace_out *out)
+{
+    return ((struct line_out *)out)->line;
+}
 
 static void out_reply(struct millrace_out *out, const struct millrace_reply *reply)
 {
@@ -192,7 +205,8 @@ static void out_reply(struct millrace_out *out, const struct millrace_reply *rep
     ask_replied(line, free_slot(line, slot), reply);
 }
 
-static void out_stray(struct millrace_out *out, const char *text, const uint8_t *frame, size_t frame_bytes)
+static void out_stray(struct millrace_out *out, const char *text, const uint8_t *frame,
+                      size_t frame_bytes)
 {
     line_note_error(line_of(out), text, frame, frame_bytes);
 }
@@ -200,7 +214,8 @@ static void out_stray(struct millrace_out *out, const char *text, const uint8_t 
 static void out_send(struct millrace_out *out, const void *bytes, size_t size)
 {
     struct line *line = line_of(out);
-    if (line->stream && os_stream_write(line->stream, bytes, size) == ERR_OK) line->stats.bytes_out += size;
+    if (line->stream && os_stream_write(line->stream, bytes, size) == ERR_OK)
+        line->stats.bytes_out += size;
 }
 
 static void out_ready(struct millrace_out *out)
@@ -225,7 +240,8 @@ static void out_fail(struct millrace_out *out, const char *text)
 
 static struct line_out make_out(struct line *line)
 {
-    return (struct line_out){{out_reply, out_stray, out_send, out_ready, out_timer, out_fail}, line};
+    return (struct line_out){{out_reply, out_stray, out_send, out_ready, out_timer, out_fail},
+                             line};
 }
 
 /* ---- the states ---- */
@@ -239,16 +255,19 @@ static void close_stream(struct line *line)
     line->quiet_until_ns = 0;
 }
 
-/* A line that was down says nothing about the stations behind it. (A line that is only opened anew does.) */
+/* A line that was down says nothing about the stations behind it. (A line that is only opened anew
+ * does.) */
 static void wake_stations(struct line *line)
 {
     size_t at = 0;
     void *station;
-    while (map_next(&line->stations, &at, NULL, &station)) ((struct station *)station)->is_resting = false;
+    while (map_next(&line->stations, &at, NULL, &station))
+        ((struct station *)station)->is_resting = false;
 }
 
-/* Pause before the next attempt: 50 to 90 % of a value that doubles up to maxBackoff, so that a whole plant does not
- * knock at once, and that with the default of 4 s equipment which came back is seen within 5 s. */
+/* Pause before the next attempt: 50 to 90 % of a value that doubles up to maxBackoff, so that a
+ * whole plant does not knock at once, and that with the default of 4 s equipment which came back is
+ * seen within 5 s. */
 static void line_fail(struct line *line, enum err err, const char *text)
 {
     char message[WHY_TEXT_BYTES + OS_HOST_BYTES], peer[OS_HOST_BYTES + 8];
@@ -257,8 +276,8 @@ static void line_fail(struct line *line, enum err err, const char *text)
     os_address_print(&line->config.address, peer, sizeof peer);
     snprintf(message, sizeof message, "%s: %s", peer, text);
     if (line->state == LINE_UP || !line->is_settled)
-        diag(line->collect->context, DIAG_WARNING, "collect", "connection %.*s: %s", (int)line->resource->name.size,
-             line->resource->name.at, message);
+        diag(line->collect->context, DIAG_WARNING, "collect", "connection %.*s: %s",
+             (int)line->resource->name.size, line->resource->name.at, message);
     line_note_error(line, message, NULL, 0);
     line->is_settled = true;
     close_stream(line);
@@ -266,7 +285,8 @@ static void line_fail(struct line *line, enum err err, const char *text)
     if (line->state == LINE_UP) line->backoff_ns = BACKOFF_FIRST_NS;
     int64_t pause = line->backoff_ns / 2 + line->backoff_ns / 1000 * (random % 400);
     line->backoff_ns *= 2;
-    if (line->backoff_ns > line->spec->connect_backoff_max_ns) line->backoff_ns = line->spec->connect_backoff_max_ns;
+    if (line->backoff_ns > line->spec->connect_backoff_max_ns)
+        line->backoff_ns = line->spec->connect_backoff_max_ns;
     enter(line, LINE_WAITING, pause);
     wake_stations(line);
     fail_all(line, err, message);
@@ -281,8 +301,8 @@ static void enter_connecting(struct line *line)
 {
     struct context *context = line->collect->context;
     struct why why = WHY_NONE;
-    enum err err = context->os->ops->stream_connect(context->main->task, &line->config.address, &stream_events, line,
-                                                    &line->stream, &why);
+    enum err err = context->os->ops->stream_connect(context->main->task, &line->config.address,
+                                                    &stream_events, line, &line->stream, &why);
     if (err) line_fail(line, ERR_CONNECT, why_text(&why, err));
 }
 
@@ -327,7 +347,8 @@ static void enter(struct line *line, enum line_state state, int64_t stay_ns)
 {
     MUST(line->magic == LINE_MAGIC && state < LINE_STATE_COUNT);
     line->state = state;
-    line->state_deadline_ns = stay_ns == NEVER_NS ? NEVER_NS : collect_now_ns(line->collect) + stay_ns;
+    line->state_deadline_ns =
+        stay_ns == NEVER_NS ? NEVER_NS : collect_now_ns(line->collect) + stay_ns;
     schedule_wake_at(line->collect, line->state_deadline_ns);
     if (states[state].enter) states[state].enter(line);
 }
@@ -338,7 +359,8 @@ static void connect_now(struct line *line)
     enter(line, LINE_CONNECTING, patience > CONNECT_TRIES_NS_MIN ? patience : CONNECT_TRIES_NS_MIN);
 }
 
-/* Connects anew without a pause. What was in flight goes back into the queue, its try not counted. */
+/* Connects anew without a pause. What was in flight goes back into the queue, its try not counted.
+ */
 static void reopen(struct line *line)
 {
     line->wants_reopen = false;
@@ -346,7 +368,8 @@ static void reopen(struct line *line)
         if (!line->in_flight[i].ask) continue;
         struct ask *ask = free_slot(line, &line->in_flight[i]);
         if (ask->kind == ASK_WRITE) {
-            ask_failed(line, ask, ERR_TIMEOUT, "the connection was lost; whether the value arrived is not known");
+            ask_failed(line, ask, ERR_TIMEOUT,
+                       "the connection was lost; whether the value arrived is not known");
             continue;
         }
         ask->tries--;
@@ -432,12 +455,14 @@ void line_tick(struct line *line, int64_t now_ns)
         line->config.driver->timer(line->driver_state, &out.out);
     }
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX && line->in_flight_count; i++)
-        if (line->in_flight[i].ask && line->in_flight[i].deadline_ns <= now_ns) time_out(line, &line->in_flight[i]);
+        if (line->in_flight[i].ask && line->in_flight[i].deadline_ns <= now_ns)
+            time_out(line, &line->in_flight[i]);
     settle_wishes(line);
     if (line->state_deadline_ns <= now_ns) {
         if (states[line->state].after_is_failure)
-            line_fail(line, ERR_CONNECT, line->state == LINE_CONNECTING ? "no answer to the connection attempt"
-                                                                        : "the handshake did not end in time");
+            line_fail(line, ERR_CONNECT,
+                      line->state == LINE_CONNECTING ? "no answer to the connection attempt"
+                                                     : "the handshake did not end in time");
         else
             connect_now(line);
     }
@@ -452,7 +477,8 @@ int64_t line_next_ns(const struct line *line)
     if (line->state == LINE_UP && line->probe_at_ns < next) next = line->probe_at_ns;
     if (line->quiet_until_ns && line->quiet_until_ns < next) next = line->quiet_until_ns;
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX && line->in_flight_count; i++)
-        if (line->in_flight[i].ask && line->in_flight[i].deadline_ns < next) next = line->in_flight[i].deadline_ns;
+        if (line->in_flight[i].ask && line->in_flight[i].deadline_ns < next)
+            next = line->in_flight[i].deadline_ns;
     return next;
 }
 
@@ -486,13 +512,14 @@ static enum err configure(struct line *line)
     struct problems problems;
     char why[MILLRACE_WHY_BYTES] = "";
     problems_init(&problems, &line->config_arena);
-    line->is_usable =
-        line_config_read(line->spec, line->resource->spec_doc, &line->config_arena, &line->config, &problems);
+    line->is_usable = line_config_read(line->spec, line->resource->spec_doc, &line->config_arena,
+                                       &line->config, &problems);
     if (problems.no_memory) return ERR_NO_MEMORY;
     if (line->is_usable) {
         line->driver_state = mem_alloc_zero(1, line->config.driver->line_bytes);
         if (!line->driver_state) return ERR_NO_MEMORY;
-        line->is_usable = line->config.driver->line_init(line->driver_state, &line->config.line, why);
+        line->is_usable =
+            line->config.driver->line_init(line->driver_state, &line->config.line, why);
         set_limits(line);
     }
     if (line->is_usable) return ERR_OK;
@@ -565,7 +592,8 @@ void line_free(struct line *line)
     }
     map_free(&line->stations);
     config_free_devices(line);
-    if (line->driver_state && line->config.driver->line_free) line->config.driver->line_free(line->driver_state);
+    if (line->driver_state && line->config.driver->line_free)
+        line->config.driver->line_free(line->driver_state);
     mem_free(line->driver_state);
     buf_free(&line->received);
     buf_free(&line->sending);

@@ -1,11 +1,12 @@
 /* planner.h - which requests read a set of points: a pure function, shared by all polled protocols.
  *
- * Points of one station and area that lie close together become one span, one request. Reading a few cells that
- * nobody asked for (a gap) is cheaper than a second request; how many is the connection's option maxGap. A span never
- * exceeds what one request may carry, and a point is never split.
+ * Points of one station and area that lie close together become one span, one request. Reading a
+ * few cells that nobody asked for (a gap) is cheaper than a second request; how many is the
+ * connection's option maxGap. A span never exceeds what one request may carry, and a point is never
+ * split.
  *
- * What polling has learned comes back in as marks on the points: `is_alone` (its address is refused: read it by itself)
- * and `starts_span` (the cells before it cannot be bridged). */
+ * What polling has learned comes back in as marks on the points: `is_alone` (its address is
+ * refused: read it by itself) and `starts_span` (the cells before it cannot be bridged). */
 #ifndef COLLECT_PLANNER_H
 #define COLLECT_PLANNER_H
 
@@ -29,8 +30,9 @@ struct planner_span {
     size_t point_first, point_count; /* into the sorted points */
 };
 
-/* Sorts `points` by (station, area, first) and gives the spans that cover each of them exactly once, in that order,
- * allocated in `arena`. Points may overlap or be equal. Errors: NO_MEMORY. Thread: any. */
+/* Sorts `points` by (station, area, first) and gives the spans that cover each of them exactly
+ * once, in that order, allocated in `arena`. Points may overlap or be equal. Errors: NO_MEMORY.
+ * Thread: any. */
 enum err planner_plan(struct planner_point *points, size_t count, const struct planner_area *areas,
                       struct arena *arena, struct planner_span **spans, size_t *span_count);
 

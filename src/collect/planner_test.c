@@ -5,7 +5,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-static const struct planner_area areas[2] = {{.cells_max = 125, .gap_max = 8}, {.cells_max = 2000, .gap_max = 128}};
+static const struct planner_area areas[2] = {{.cells_max = 125, .gap_max = 8},
+                                             {.cells_max = 2000, .gap_max = 128}};
 
 struct plan {
     struct arena arena;
@@ -32,7 +33,8 @@ static void no_points_need_no_request(void **state)
 static void a_gap_is_bridged_up_to_the_limit(void **state)
 {
     (void)state;
-    struct planner_point near[] = {{1, 0, 0, 1, 0}, {1, 0, 9, 1, 1}}, far[] = {{1, 0, 0, 1, 0}, {1, 0, 10, 1, 1}};
+    struct planner_point near[] = {{1, 0, 0, 1, 0}, {1, 0, 9, 1, 1}},
+                         far[] = {{1, 0, 0, 1, 0}, {1, 0, 10, 1, 1}};
     struct plan p = plan(near, 2), q = plan(far, 2);
     assert_int_equal(p.count, 1);
     assert_int_equal(p.spans[0].count, 10);
@@ -57,7 +59,8 @@ static void a_value_is_never_split_at_the_size_limit(void **state)
 static void stations_and_areas_are_not_mixed(void **state)
 {
     (void)state;
-    struct planner_point points[] = {{2, 0, 0, 1, 0}, {1, 0, 1, 1, 1}, {1, 1, 2, 1, 2}, {2, 0, 1, 1, 3}};
+    struct planner_point points[] = {
+        {2, 0, 0, 1, 0}, {1, 0, 1, 1, 1}, {1, 1, 2, 1, 2}, {2, 0, 1, 1, 3}};
     struct plan p = plan(points, 4);
     assert_int_equal(p.count, 3);
     assert_int_equal(p.spans[2].station, 2);
@@ -68,7 +71,8 @@ static void stations_and_areas_are_not_mixed(void **state)
 static void a_refused_point_is_read_alone_and_never_bridged(void **state)
 {
     (void)state;
-    struct planner_point points[] = {{1, 0, 0, 1, 0}, {1, 0, 1, 1, 1, .is_alone = true}, {1, 0, 2, 1, 2}};
+    struct planner_point points[] = {
+        {1, 0, 0, 1, 0}, {1, 0, 1, 1, 1, .is_alone = true}, {1, 0, 2, 1, 2}};
     struct plan p = plan(points, 3);
     assert_int_equal(p.count, 3);
     arena_free(&p.arena);
@@ -77,14 +81,16 @@ static void a_refused_point_is_read_alone_and_never_bridged(void **state)
 static void a_gap_known_to_be_bad_is_not_bridged(void **state)
 {
     (void)state;
-    struct planner_point points[] = {{1, 0, 0, 1, 0}, {1, 0, 3, 1, 1, .starts_span = true}, {1, 0, 5, 1, 2}};
+    struct planner_point points[] = {
+        {1, 0, 0, 1, 0}, {1, 0, 3, 1, 1, .starts_span = true}, {1, 0, 5, 1, 2}};
     struct plan p = plan(points, 3);
     assert_int_equal(p.count, 2);
     assert_int_equal(p.spans[1].count, 3);
     arena_free(&p.arena);
 }
 
-/* Whatever the points: each lies in exactly one span, whole, and no span is larger than a request may be. */
+/* Whatever the points: each lies in exactly one span, whole, and no span is larger than a request
+ * may be. */
 static void every_point_lies_whole_in_one_span(void **state)
 {
     (void)state;
@@ -93,8 +99,9 @@ static void every_point_lies_whole_in_one_span(void **state)
         struct planner_point points[60];
         for (uint32_t i = 0; i < 60; i++) {
             seed = seed * 1103515245u + 12345u;
-            points[i] = (struct planner_point){seed >> 30, seed >> 29 & 1, seed >> 8 & 0x1FF, 1 + (seed >> 4 & 3), i,
-                                               (seed & 63) == 0, (seed & 31) == 0};
+            points[i] = (struct planner_point){
+                seed >> 30, seed >> 29 & 1,   seed >> 8 & 0x1FF, 1 + (seed >> 4 & 3),
+                i,          (seed & 63) == 0, (seed & 31) == 0};
         }
         struct plan p = plan(points, 60);
         size_t next = 0;

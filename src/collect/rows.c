@@ -18,7 +18,8 @@ static void settle_readings(struct cycle *cycle)
         struct reading *r = &cycle->readings[i];
         bad += quality_is_bad(r->value.quality);
         point_note(r->point, &r->value, round_to_ms(cycle->devices[r->device].time_ns));
-        r->is_wanted = r->point->column && (cycle->read || point_wants_storing(r->point, &r->value, now));
+        r->is_wanted =
+            r->point->column && (cycle->read || point_wants_storing(r->point, &r->value, now));
     }
     metric_add(context, METRIC_COLLECT_VALUES, cycle->reading_count - bad);
     metric_add(context, METRIC_COLLECT_BAD, bad);
@@ -31,25 +32,30 @@ static bool has_row(const struct cycle *cycle, const struct cycle_device *device
     return false;
 }
 
-static enum err add_row(struct batch *batch, const struct cycle *cycle, const struct cycle_device *entry)
+static enum err add_row(struct batch *batch, const struct cycle *cycle,
+                        const struct cycle_device *entry)
 {
     uint32_t index;
     const struct device *device = entry->device;
-    enum err err = batch_add_device(batch, device->path, device->labels, device->label_count, &index);
+    enum err err =
+        batch_add_device(batch, device->path, device->labels, device->label_count, &index);
     if (!err) err = batch_begin_row(batch, index, round_to_ms(entry->time_ns));
     for (size_t i = entry->first; !err && i < entry->first + entry->count; i++) {
         const struct reading *r = &cycle->readings[i];
         struct value value = r->value;
         if (!r->is_wanted || !r->point->column) continue;
-        if (!value.is_null && value.type != r->point->column->type) /* the column changed while the cycle ran */
+        if (!value.is_null &&
+            value.type != r->point->column->type) /* the column changed while the cycle ran */
             value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadTypeMismatch};
         err = batch_set(batch, r->point->column, &value);
     }
     return err;
 }
 
-/* The rows of devices first … last-1, which share a table. `*batch` NULL with OK: there is nothing to store. */
-static enum err make_batch(struct cycle *cycle, size_t first, size_t last, struct batch **batch, uint64_t *rows)
+/* The rows of devices first … last-1, which share a table. `*batch` NULL with OK: there is nothing
+ * to store. */
+static enum err make_batch(struct cycle *cycle, size_t first, size_t last, struct batch **batch,
+                           uint64_t *rows)
 {
     *batch = NULL;
     *rows = 0;
@@ -71,7 +77,8 @@ static enum err make_batch(struct cycle *cycle, size_t first, size_t last, struc
 static void refuse_rows(struct line *line, uint64_t rows, enum err err)
 {
     char text[160];
-    snprintf(text, sizeof text, "%llu rows were not stored: %s", (unsigned long long)rows, err_text(err));
+    snprintf(text, sizeof text, "%llu rows were not stored: %s", (unsigned long long)rows,
+             err_text(err));
     line->stats.rows_refused += rows;
     metric_add(line->collect->context, METRIC_ROWS_REFUSED, rows);
     line_note_error(line, text, NULL, 0);
@@ -115,7 +122,8 @@ static void answer_read(struct cycle *cycle)
     }
     if (err)
         (void)why_set(&why, err, "device %.*s: %s", (int)read->device.size, read->device.at,
-                      err == ERR_NO_TABLE ? "its table has no column for these points" : err_text(err));
+                      err == ERR_NO_TABLE ? "its table has no column for these points"
+                                          : err_text(err));
     cycle_free(cycle);
     completion_finish(&read->completion, err, &why);
 }

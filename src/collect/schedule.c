@@ -1,8 +1,9 @@
 /* schedule.c - one timer for everything: cycles, time-outs, pauses between attempts.
  *
- * Each class of a line is due at multiples of its interval in wall time, so cycles of different nodes and of
- * restarts fall on the same instants. A class that is due while its last cycle still runs is left out and counted: a
- * slow line gets fewer readings, never a backlog. When the wall clock steps, all classes are set anew. */
+ * Each class of a line is due at multiples of its interval in wall time, so cycles of different
+ * nodes and of restarts fall on the same instants. A class that is due while its last cycle still
+ * runs is left out and counted: a slow line gets fewer readings, never a backlog. When the wall
+ * clock steps, all classes are set anew. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 
@@ -40,7 +41,8 @@ static void miss(struct line *line, uint64_t count)
     metric_add(line->collect->context, METRIC_COLLECT_MISSED, count);
 }
 
-/* The plan for `mask`: a kept one, or a new one in the place of the least recently used. NULL: no memory or room. */
+/* The plan for `mask`: a kept one, or a new one in the place of the least recently used. NULL: no
+ * memory or room. */
 static struct cycle *find_cycle(struct line *line, uint64_t mask)
 {
     size_t place = LINE_CYCLES_MAX;
@@ -52,7 +54,8 @@ static struct cycle *find_cycle(struct line *line, uint64_t mask)
             break;
         }
         if (cycle && cycle->is_running) continue;
-        if (place < LINE_CYCLES_MAX && (!line->cycles[place] || (cycle && cycle->used >= line->cycles[place]->used)))
+        if (place < LINE_CYCLES_MAX &&
+            (!line->cycles[place] || (cycle && cycle->used >= line->cycles[place]->used)))
             continue;
         place = i;
     }
@@ -99,7 +102,8 @@ static void retry_refused(struct line *line, int64_t now_ns)
     for (size_t d = 0; d < line->device_count; d++)
         for (size_t p = 0; p < line->devices[d].spec->points.count; p++) {
             const struct point *point = &line->devices[d].points[p];
-            if (point->is_refused && point->refused_until_ns > now_ns && point->refused_until_ns < line->refused_retry_ns)
+            if (point->is_refused && point->refused_until_ns > now_ns &&
+                point->refused_until_ns < line->refused_retry_ns)
                 line->refused_retry_ns = point->refused_until_ns;
         }
 }
@@ -151,7 +155,8 @@ void schedule_tick(void *arg)
     watch_clock(collect, wall - now);
     if (collect->is_dirty) config_apply(collect);
     for (size_t i = 0; i < collect->line_count; i++) {
-        if (collect->lines[i]->is_dirty && !collect->lines[i]->running_count) config_build(collect->lines[i]);
+        if (collect->lines[i]->is_dirty && !collect->lines[i]->running_count)
+            config_build(collect->lines[i]);
         tick_line(collect->lines[i], now, wall);
     }
     int64_t next = next_event(collect);
@@ -159,5 +164,7 @@ void schedule_tick(void *arg)
     if (collect->line_count && next > now + SLEEP_MAX_NS) next = now + SLEEP_MAX_NS;
     collect->timer_at_ns = next;
     collect->is_ticking = false;
-    collect->context->os->ops->timer_set(collect->timer, next == NEVER_NS ? -1 : next > now ? next - now : 0);
+    collect->context->os->ops->timer_set(collect->timer, next == NEVER_NS ? -1
+                                                         : next > now     ? next - now
+                                                                          : 0);
 }

@@ -1,4 +1,5 @@
-/* snapshot.c - what the system tables show of the collector: a deep copy, so that any task can read and free it. */
+/* snapshot.c - what the system tables show of the collector: a deep copy, so that any task can read
+ * and free it. */
 #include "collect/collect_priv.h"
 #include <string.h>
 
@@ -9,7 +10,8 @@ static struct str copy(struct arena *arena, struct str text, bool *failed)
     return at ? (struct str){at, text.size} : (struct str){"", 0};
 }
 
-static void add_point(struct collect_snapshot *s, const struct line *line, const struct point *point, bool *failed)
+static void add_point(struct collect_snapshot *s, const struct line *line,
+                      const struct point *point, bool *failed)
 {
     const struct device *device = point->device;
     const struct point_spec *spec = point->spec;
@@ -20,7 +22,8 @@ static void add_point(struct collect_snapshot *s, const struct line *line, const
         .ns = copy(arena, device->resource->ns, failed),
         .device = copy(arena, device->path, failed),
         .name = copy(arena, device->resource->name, failed),
-        .table = copy(arena, device->schema ? str_of(device->schema->name) : device->spec->table, failed),
+        .table = copy(arena, device->schema ? str_of(device->schema->name) : device->spec->table,
+                      failed),
         .point = copy(arena, spec->column, failed),
         .unit = copy(arena, point->column ? str_of(point->column->unit) : STR(""), failed),
         .address = copy(arena, spec->address, failed),
@@ -52,7 +55,8 @@ static size_t count_points(const struct collect *collect)
 {
     size_t count = 0;
     for (size_t i = 0; i < collect->line_count; i++)
-        for (size_t d = 0; d < collect->lines[i]->device_count; d++) count += collect->lines[i]->devices[d].spec->points.count;
+        for (size_t d = 0; d < collect->lines[i]->device_count; d++)
+            count += collect->lines[i]->devices[d].spec->points.count;
     return count;
 }
 

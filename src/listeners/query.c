@@ -58,7 +58,8 @@ static void json_row(struct query *q, struct buf *out, const struct value *value
 
 static void json_end(struct query *q, struct buf *out)
 {
-    buf_printf(out, "],\"stats\":{\"rows\":%llu,\"rowsRead\":%llu,\"damaged\":%llu,\"runMs\":%.3f}}",
+    buf_printf(out,
+               "],\"stats\":{\"rows\":%llu,\"rowsRead\":%llu,\"damaged\":%llu,\"runMs\":%.3f}}",
                (unsigned long long)q->rows, (unsigned long long)q->stats.scan.rows,
                (unsigned long long)q->stats.scan.damaged, (double)q->run_ns / 1e6);
 }

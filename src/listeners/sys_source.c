@@ -206,7 +206,10 @@ static void write_device(const struct sys_snapshot *s, size_t n, struct row_out 
 
 /* ---- sys.health: what SHOW HEALTH tells ---- */
 
-static size_t count_health(const struct sys_snapshot *s) { return s->health_count; }
+static size_t count_health(const struct sys_snapshot *s)
+{
+    return s->health_count;
+}
 
 static void write_health(const struct sys_snapshot *s, size_t n, struct row_out *out)
 {
@@ -315,7 +318,10 @@ static const struct sys_column error_columns[] = {
 };
 
 static const struct sys_column health_columns[] = {
-    {"severity", TYPE_TEXT, ""}, {"object", TYPE_TEXT, ""}, {"text", TYPE_TEXT, ""}, {0},
+    {"severity", TYPE_TEXT, ""},
+    {"object", TYPE_TEXT, ""},
+    {"text", TYPE_TEXT, ""},
+    {0},
 };
 
 static const struct sys_table tables[] = {
@@ -323,7 +329,8 @@ static const struct sys_table tables[] = {
      connection_columns},
     {"devices", "devices that have rows, by table", count_devices, write_device, device_columns},
     {"errors", "the error codes", count_errors, write_error, error_columns},
-    {"health", "damage found, and a clock that is not trusted", count_health, write_health, health_columns},
+    {"health", "damage found, and a clock that is not trusted", count_health, write_health,
+     health_columns},
     {"metrics", "the node's counters and gauges", count_metrics, write_metric, metric_columns},
     {"points", "all points with their last value", count_points, write_point, point_columns},
 };

@@ -228,7 +228,8 @@ static void add_analysis(struct lines *lines, struct sql_statement *s, struct wh
                (unsigned long long)stats.scan.rows, (unsigned long long)stats.rows_out,
                (unsigned long long)stats.scan.blocks, (unsigned long long)stats.scan.bytes);
     if (stats.scan.damaged)
-        buf_printf(&lines->buf, "%llu damaged places left out; ", (unsigned long long)stats.scan.damaged);
+        buf_printf(&lines->buf, "%llu damaged places left out; ",
+                   (unsigned long long)stats.scan.damaged);
     buf_printf(&lines->buf, "%.3f ms", (double)took / 1e6);
     end_line(lines);
 }

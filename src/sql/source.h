@@ -72,7 +72,7 @@ struct sql_scan; /* the source's own, beginning */
 
 struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
-    uint64_t damaged; /* places left out because they cannot be read */
+    uint64_t damaged;                    /* places left out because they cannot be read */
 };
 
 /* A line of SHOW TABLES. */

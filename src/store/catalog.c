@@ -18,7 +18,10 @@ void table_list_release(struct table_list *list)
     mem_free(list);
 }
 
-static void list_release(void *object) { table_list_release(object); }
+static void list_release(void *object)
+{
+    table_list_release(object);
+}
 
 static struct table_list *list_new(uint32_t capacity)
 {
@@ -49,7 +52,10 @@ void catalog_free(struct catalog *catalog)
     arena_free(&catalog->arena);
 }
 
-struct table_list *catalog_tables(struct catalog *catalog) { return cell_get(&catalog->tables); }
+struct table_list *catalog_tables(struct catalog *catalog)
+{
+    return cell_get(&catalog->tables);
+}
 
 static int compare_name(const struct schema *schema, struct str ns, struct str name)
 {
@@ -83,7 +89,8 @@ struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id)
 
 static enum err state_of(struct catalog *catalog, uint32_t table_id, struct table_state **state)
 {
-    enum err err = mem_grow(&catalog->states, &catalog->state_capacity, table_id, sizeof *catalog->states);
+    enum err err =
+        mem_grow(&catalog->states, &catalog->state_capacity, table_id, sizeof *catalog->states);
     if (err) return err;
     for (; catalog->next_table_id <= table_id; catalog->next_table_id++)
         catalog->states[catalog->next_table_id - 1] = NULL;
@@ -111,7 +118,8 @@ enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
     bool placed = false;
     for (uint32_t i = 0; i <= old->count; i++) {
         struct schema *next = i < old->count ? old->items[i].schema : NULL;
-        if (!placed && (!next || compare_name(next, str_of(schema->ns), str_of(schema->name)) > 0)) {
+        if (!placed &&
+            (!next || compare_name(next, str_of(schema->ns), str_of(schema->name)) > 0)) {
             list->items[list->count].schema = schema;
             list->items[list->count++].state = state;
             placed = true;
@@ -145,7 +153,8 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id)
 {
     struct catalog *c = (struct catalog *)(uintptr_t)catalog;
     if (id == 0 || id > atomic_load_explicit(&c->series_count, memory_order_acquire)) return NULL;
-    struct series *block = atomic_load_explicit(&c->blocks[(id - 1) / SERIES_BLOCK], memory_order_relaxed);
+    struct series *block =
+        atomic_load_explicit(&c->blocks[(id - 1) / SERIES_BLOCK], memory_order_relaxed);
     struct series *series = &block[(id - 1) % SERIES_BLOCK];
     return series->id ? series : NULL; /* an id may be missing after damage */
 }
@@ -173,11 +182,12 @@ uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, s
 
 bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count)
 {
-    const struct series_labels *now = atomic_load_explicit(&((struct series *)(uintptr_t)series)->labels,
-                                                           memory_order_relaxed);
+    const struct series_labels *now =
+        atomic_load_explicit(&((struct series *)(uintptr_t)series)->labels, memory_order_relaxed);
     if (!now || now->count != count) return !now && count == 0;
     for (uint32_t i = 0; i < count; i++)
-        if (!str_equal(now->items[i].key, labels[i].key) || !str_equal(now->items[i].value, labels[i].value))
+        if (!str_equal(now->items[i].key, labels[i].key) ||
+            !str_equal(now->items[i].value, labels[i].value))
             return false;
     return true;
 }
@@ -194,8 +204,8 @@ static enum err note_label_name(struct catalog *catalog, struct table_state *sta
     return ERR_OK;
 }
 
-static enum err set_labels(struct catalog *catalog, struct table_state *state, struct series *series,
-                           const struct label *labels, uint32_t count)
+static enum err set_labels(struct catalog *catalog, struct table_state *state,
+                           struct series *series, const struct label *labels, uint32_t count)
 {
     struct series_labels *copy =
         arena_alloc(&catalog->arena, sizeof *copy + count * sizeof copy->items[0]);
@@ -203,8 +213,10 @@ static enum err set_labels(struct catalog *catalog, struct table_state *state, s
     copy->count = count;
     for (uint32_t i = 0; i < count; i++) {
         struct str key = labels[i].key, value = labels[i].value;
-        copy->items[i].key = (struct str){arena_strdup(&catalog->arena, key.at, key.size), key.size};
-        copy->items[i].value = (struct str){arena_strdup(&catalog->arena, value.at, value.size), value.size};
+        copy->items[i].key =
+            (struct str){arena_strdup(&catalog->arena, key.at, key.size), key.size};
+        copy->items[i].value =
+            (struct str){arena_strdup(&catalog->arena, value.at, value.size), value.size};
         if (!copy->items[i].key.at || !copy->items[i].value.at) return ERR_NO_MEMORY;
         enum err err = note_label_name(catalog, state, key);
         if (err) return err;
@@ -224,18 +236,20 @@ static enum err make_block(struct catalog *catalog, uint32_t index)
     return ERR_OK;
 }
 
-static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id, struct str path,
-                           const struct label *labels, uint32_t label_count)
+static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id,
+                           struct str path, const struct label *labels, uint32_t label_count)
 {
     struct series_key key;
     if (!make_key(&key, state->table_id, path)) return ERR_LIMIT;
     enum err err = make_block(catalog, (id - 1) / SERIES_BLOCK);
     if (err) return err;
-    struct series *series = &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
+    struct series *series =
+        &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
     char *own = arena_strdup(&catalog->arena, path.at, path.size);
     if (!own) return ERR_NO_MEMORY;
     if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;
-    err = map_put(&catalog->series_by_key, (struct str){key.bytes, key.size}, (void *)(uintptr_t)id, NULL);
+    err = map_put(&catalog->series_by_key, (struct str){key.bytes, key.size}, (void *)(uintptr_t)id,
+                  NULL);
     if (err) return err;
     series->id = id;
     series->table_id = state->table_id;
@@ -251,8 +265,9 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     return ERR_OK;
 }
 
-enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id, struct str path,
-                            const struct label *labels, uint32_t label_count, uint32_t *given)
+enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id,
+                            struct str path, const struct label *labels, uint32_t label_count,
+                            uint32_t *given)
 {
     struct table_state *state = NULL;
     enum err err = state_of(catalog, table_id, &state);
@@ -270,12 +285,15 @@ enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table
 
 enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count)
 {
-    if (next_table_id == 0 || next_table_id > 1000001 || series_count > SERIES_BLOCK * SERIES_BLOCKS_MAX)
+    if (next_table_id == 0 || next_table_id > 1000001 ||
+        series_count > SERIES_BLOCK * SERIES_BLOCKS_MAX)
         return ERR_CORRUPT;
     struct table_state *state = NULL;
     enum err err = next_table_id > 1 ? state_of(catalog, next_table_id - 1, &state) : ERR_OK;
-    for (uint32_t block = 0; !err && block * SERIES_BLOCK < series_count; block++) err = make_block(catalog, block);
-    if (!err && series_count > atomic_load(&catalog->series_count)) atomic_store(&catalog->series_count, series_count);
+    for (uint32_t block = 0; !err && block * SERIES_BLOCK < series_count; block++)
+        err = make_block(catalog, block);
+    if (!err && series_count > atomic_load(&catalog->series_count))
+        atomic_store(&catalog->series_count, series_count);
     return err;
 }
 
@@ -350,16 +368,17 @@ static enum err read_columns(struct reader *in, struct schema *s, uint64_t count
     for (uint64_t i = 0; i < count && !err; i++) {
         uint16_t id = reader_le16(in);
         uint8_t type = reader_u8(in), owner = reader_u8(in);
-        const char *name = own_text(&scratch, read_text(in)), *unit = own_text(&scratch, read_text(in)),
+        const char *name = own_text(&scratch, read_text(in)),
+                   *unit = own_text(&scratch, read_text(in)),
                    *description = own_text(&scratch, read_text(in));
         if (!name || !unit || !description)
             err = ERR_NO_MEMORY;
-        else if (!reader_ok(in) || id == 0 || id == UINT16_MAX || type == 0 || type >= TYPE_COUNT || owner > 1 ||
-                 schema_column(s, id))
+        else if (!reader_ok(in) || id == 0 || id == UINT16_MAX || type == 0 || type >= TYPE_COUNT ||
+                 owner > 1 || schema_column(s, id))
             err = why_set(why, ERR_CORRUPT, "schema record: column %d is malformed", (int)i + 1);
         else
-            err = schema_add_column(s, id, name, (enum type)type, (enum column_owner)owner, unit, description,
-                                    why);
+            err = schema_add_column(s, id, name, (enum type)type, (enum column_owner)owner, unit,
+                                    description, why);
     }
     arena_free(&scratch);
     return err;
@@ -375,7 +394,8 @@ static enum err read_head(struct reader *in, struct schema *s)
     return s->description && s->device_tags ? ERR_OK : ERR_NO_MEMORY;
 }
 
-enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped, struct why *why)
+enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped,
+                             struct why *why)
 {
     uint8_t version = reader_u8(in);
     uint32_t table_id = reader_le32(in);

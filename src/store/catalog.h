@@ -1,8 +1,8 @@
 /* catalog.h - tables and series of the store.
  *
- * One writer (the log task, or store_open before it starts), many readers without locks: tables are an immutable
- * list behind a cell; series only ever grow, in blocks whose addresses do not change, published by a release
- * store of the count. Private to store/. */
+ * One writer (the log task, or store_open before it starts), many readers without locks: tables are
+ * an immutable list behind a cell; series only ever grow, in blocks whose addresses do not change,
+ * published by a release store of the count. Private to store/. */
 #ifndef STORE_CATALOG_H
 #define STORE_CATALOG_H
 
@@ -25,10 +25,10 @@ struct series_labels {
 
 struct series {
     uint32_t id, table_id;
-    struct str path;                           /* in the catalogue's arena */
+    struct str path;                              /* in the catalogue's arena */
     _Atomic(const struct series_labels *) labels; /* replaced whole; old ones stay in the arena */
-    struct series *_Atomic next_of_table;      /* newest last: walks in order of id */
-    uint64_t logged_seq;                       /* writer only: of its last SERIES record */
+    struct series *_Atomic next_of_table;         /* newest last: walks in order of id */
+    uint64_t logged_seq;                          /* writer only: of its last SERIES record */
 };
 
 /* What the catalogue keeps beside a schema. */
@@ -52,9 +52,9 @@ struct table_list {
 };
 
 struct catalog {
-    struct arena arena; /* writer only; texts of series and labels */
-    struct cell tables; /* of struct table_list */
-    struct map series_by_key; /* writer only: table id (4 bytes) + path */
+    struct arena arena;          /* writer only; texts of series and labels */
+    struct cell tables;          /* of struct table_list */
+    struct map series_by_key;    /* writer only: table id (4 bytes) + path */
     struct table_state **states; /* writer only: all, also of dropped tables; by table_id - 1 */
     size_t state_capacity;
     uint32_t next_table_id;
@@ -81,9 +81,11 @@ struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
 /* The id of a series, or 0. */
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path);
 /* Adds a series, or replaces the labels of a known one. id 0 = the next. */
-enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id, struct str path,
-                            const struct label *labels, uint32_t label_count, uint32_t *given);
-/* Ids below these are taken, also where their record is lost. Errors: NO_MEMORY, CORRUPT (absurd numbers). */
+enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id,
+                            struct str path, const struct label *labels, uint32_t label_count,
+                            uint32_t *given);
+/* Ids below these are taken, also where their record is lost. Errors: NO_MEMORY, CORRUPT (absurd
+ * numbers). */
 enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count);
 /* Notes the position of the record that says what the table or series is now. */
 void catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq);
@@ -92,19 +94,23 @@ bool catalog_labels_equal(const struct series *series, const struct label *label
 
 /* Bodies of the log's SCHEMA and SERIES records (little-endian, version byte first). */
 void catalog_write_schema(struct buf *out, const struct schema *schema, bool dropped);
-enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped, struct why *why);
+enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped,
+                             struct why *why);
 void catalog_write_series(struct buf *out, const struct series *series);
 enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why);
 
-/* The whole catalogue as a file of records (store/record.h): what the log need not keep. Any task may write one: it
- * holds at least the first `series_count` series and the tables below `next_table_id` (both as the writer saw them at
- * position `seq`), perhaps newer ones too, which the log then says again. */
-enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
-                                uint32_t next_table_id, uint32_t series_count, struct why *why);
-/* Reads it back into an empty catalogue. Damaged records are left out and told. Errors: NOT_FOUND, IO, NO_MEMORY,
- * FORMAT, CORRUPT (nothing was read). */
-enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
-                               void (*damage)(void *arg, const char *text), void *arg, struct why *why);
+/* The whole catalogue as a file of records (store/record.h): what the log need not keep. Any task
+ * may write one: it holds at least the first `series_count` series and the tables below
+ * `next_table_id` (both as the writer saw them at position `seq`), perhaps newer ones too, which
+ * the log then says again. */
+enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
+                                uint64_t seq, uint32_t next_table_id, uint32_t series_count,
+                                struct why *why);
+/* Reads it back into an empty catalogue. Damaged records are left out and told. Errors: NOT_FOUND,
+ * IO, NO_MEMORY, FORMAT, CORRUPT (nothing was read). */
+enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder,
+                               uint64_t seq, void (*damage)(void *arg, const char *text), void *arg,
+                               struct why *why);
 void catalog_snapshot_name(char out[32], uint64_t seq);
 
 #endif

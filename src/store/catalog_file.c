@@ -1,4 +1,5 @@
-/* catalog_file.c - the catalogue's snapshot: what lets the log forget its SCHEMA and SERIES records; see catalog.h. */
+/* catalog_file.c - the catalogue's snapshot: what lets the log forget its SCHEMA and SERIES
+ * records; see catalog.h. */
 #include "store/catalog.h"
 #include "store/log.h"
 #include <inttypes.h>
@@ -8,9 +9,13 @@
 enum { SNAPSHOT_FORMAT = 1, RECORD_COUNTS = 16 }; /* other types as in the log */
 static const struct record_file empty_head = {.magic = "MILLCATA", .format = SNAPSHOT_FORMAT};
 
-void catalog_snapshot_name(char out[32], uint64_t seq) { snprintf(out, 32, "catalog.%016" PRIx64, seq); }
+void catalog_snapshot_name(char out[32], uint64_t seq)
+{
+    snprintf(out, 32, "catalog.%016" PRIx64, seq);
+}
 
-static enum err add_counts(struct buf *out, uint64_t salt, uint32_t next_table_id, uint32_t series_count)
+static enum err add_counts(struct buf *out, uint64_t salt, uint32_t next_table_id,
+                           uint32_t series_count)
 {
     size_t mark = record_begin(out, RECORD_COUNTS, 1, 0);
     buf_add_le32(out, next_table_id);
@@ -31,7 +36,8 @@ static enum err add_tables(struct catalog *catalog, struct buf *out, uint64_t sa
     return err;
 }
 
-static enum err add_series(struct catalog *catalog, struct buf *out, uint64_t salt, uint32_t count, uint64_t *seq)
+static enum err add_series(struct catalog *catalog, struct buf *out, uint64_t salt, uint32_t count,
+                           uint64_t *seq)
 {
     enum err err = ERR_OK;
     for (uint32_t id = 1; id <= count && !err; id++) {
@@ -44,8 +50,9 @@ static enum err add_series(struct catalog *catalog, struct buf *out, uint64_t sa
     return err;
 }
 
-enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
-                                uint32_t next_table_id, uint32_t series_count, struct why *why)
+enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
+                                uint64_t seq, uint32_t next_table_id, uint32_t series_count,
+                                struct why *why)
 {
     struct record_file head = empty_head;
     struct buf out = BUF_EMPTY;
@@ -101,8 +108,9 @@ static enum err read_record(void *arg, const struct record *record, struct why *
     return ERR_OK;
 }
 
-enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder, uint64_t seq,
-                               void (*damage)(void *arg, const char *text), void *arg, struct why *why)
+enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder,
+                               uint64_t seq, void (*damage)(void *arg, const char *text), void *arg,
+                               struct why *why)
 {
     struct reading reading = {.catalog = catalog, .damage = damage, .arg = arg};
     struct record_sink sink = {read_record, pass_damage, &reading};

@@ -1,13 +1,14 @@
-/* flush.c - from a grown head to parts, and looking after the parts: what the log task begins, the flush task carries
- * out and the log task finishes. One operation at a time.
+/* flush.c - from a grown head to parts, and looking after the parts: what the log task begins, the
+ * flush task carries out and the log task finishes. One operation at a time.
  *
- * Order on the disk: parts (written, synced, renamed, folder synced), the catalogue's snapshot, the manifest's records
- * that make both count; only then does the view change and are log segments recycled. A crash in between leaves files
- * nobody speaks of, which a start removes, and a log that still has every row.
+ * Order on the disk: parts (written, synced, renamed, folder synced), the catalogue's snapshot, the
+ * manifest's records that make both count; only then does the view change and are log segments
+ * recycled. A crash in between leaves files nobody speaks of, which a start removes, and a log that
+ * still has every row.
  *
- * After a failure the frozen head stays where it is, visible, and the operation is tried again. If the parts are there
- * and only the manifest failed, the parts stay: the failed write may have reached the disk, and then a start relies on
- * them. */
+ * After a failure the frozen head stays where it is, visible, and the operation is tried again. If
+ * the parts are there and only the manifest failed, the parts stay: the failed write may have
+ * reached the disk, and then a start relies on them. */
 #include "store/store_priv.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,10 +16,11 @@
 static const char component[] = "flush";
 
 enum {
-    FREEZE_PERCENT = 40,     /* of the head's limit: the rest is for what arrives while parts are written */
-    CROWDED_PERCENT = 75,    /* all generations together, when readers hold old ones */
+    FREEZE_PERCENT =
+        40, /* of the head's limit: the rest is for what arrives while parts are written */
+    CROWDED_PERCENT = 75, /* all generations together, when readers hold old ones */
     CROWDED_OWN_PERCENT = 10,
-    LOG_SEGMENTS_MAX = 4,    /* bounds the log and so the time of a start */
+    LOG_SEGMENTS_MAX = 4, /* bounds the log and so the time of a start */
     RETRY_MS = 5000,
     TRUST_SAVE_MINUTES = 60,
 };
@@ -35,8 +37,9 @@ static enum err save_catalog(struct store *store, struct manifest_checkpoint *ne
 {
     struct flush *f = &store->flush;
     if (!snapshot_is_due(store)) return ERR_OK;
-    enum err err = catalog_snapshot_write(&store->catalog, store->context->os, store->folder, f->seal.version,
-                                          f->next_table_id, f->seal.series_count, why);
+    enum err err =
+        catalog_snapshot_write(&store->catalog, store->context->os, store->folder, f->seal.version,
+                               f->next_table_id, f->seal.series_count, why);
     if (!err) next->catalog_seq = f->seal.version;
     return err;
 }
@@ -47,7 +50,8 @@ static void forget_catalog(struct store *store, uint64_t old_seq, uint64_t new_s
     char name[32], path[4096];
     catalog_snapshot_name(name, old_seq);
     snprintf(path, sizeof path, "%s/%s", store->folder, name);
-    (void)store->context->os->ops->path_remove(store->context->os, path, NULL); /* a start removes what stays */
+    (void)store->context->os->ops->path_remove(store->context->os, path,
+                                               NULL); /* a start removes what stays */
 }
 
 static void look_at_clock(struct store *store)
@@ -60,9 +64,10 @@ static void look_at_clock(struct store *store)
     if (!store->trust.trusted) store->was_untrusted = true;
     bool was = atomic_exchange(&store->time_trusted, store->trust.trusted);
     if (was && !store->trust.trusted)
-        diag(c, DIAG_WARNING, component,
-             "the clock jumped: trusted time stands still, nothing is removed for its age until the clock is right "
-             "again or confirmed");
+        diag(
+            c, DIAG_WARNING, component,
+            "the clock jumped: trusted time stands still, nothing is removed for its age until the clock is right "
+            "again or confirmed");
 }
 
 static void unmark(const struct part_list *list)
@@ -77,7 +82,8 @@ static enum err commit(struct store *store, const struct manifest_checkpoint *ne
     if (f->confirm) manifest_confirm(m);
     for (size_t i = 0; i < f->seal.part_count; i++) manifest_add(m, &f->seal.parts[i]->info);
     for (size_t i = 0; i < f->before->count; i++)
-        if (atomic_load(&f->before->parts[i]->dropped)) manifest_drop(m, f->before->parts[i]->info.id);
+        if (atomic_load(&f->before->parts[i]->dropped))
+            manifest_drop(m, f->before->parts[i]->info.id);
     manifest_checkpoint(m, next);
     uint64_t old_catalog = m->checkpoint.catalog_seq;
     enum err err = manifest_commit(m, f->after->parts, f->after->count, why);
@@ -111,7 +117,8 @@ static enum err carry_out(struct store *store, struct why *why)
 {
     struct flush *f = &store->flush;
     look_at_clock(store);
-    for (size_t i = 0; f->confirm && i < f->before->count; i++) f->before->parts[i]->info.untrusted = false;
+    for (size_t i = 0; f->confirm && i < f->before->count; i++)
+        f->before->parts[i]->info.untrusted = false;
     enum err err = seal_head(store, why);
     if (err) return err;
     size_t dropped = retention_mark(store, f->before);
@@ -149,16 +156,19 @@ static void run_flush(struct job *job)
 bool flush_is_due(struct store *store)
 {
     struct head *head = store_writer_head(store);
-    size_t own = atomic_load(&head->budget.used_bytes), all = atomic_load(&store->head_budget.used_bytes);
+    size_t own = atomic_load(&head->budget.used_bytes),
+           all = atomic_load(&store->head_budget.used_bytes);
     size_t percent = store->head_limit_bytes / 100 + 1;
     if (atomic_load(&head->row_count) == 0) return false;
-    return own >= percent * FREEZE_PERCENT || (all >= percent * CROWDED_PERCENT && own >= percent * CROWDED_OWN_PERCENT);
+    return own >= percent * FREEZE_PERCENT ||
+           (all >= percent * CROWDED_PERCENT && own >= percent * CROWDED_OWN_PERCENT);
 }
 
 static bool is_old(struct store *store)
 {
     if (store->log.old.count >= LOG_SEGMENTS_MAX) return true;
-    return store->head_since_ns && context_mono_ns(store->context) - store->head_since_ns >= store->flush_age_ns;
+    return store->head_since_ns &&
+           context_mono_ns(store->context) - store->head_since_ns >= store->flush_age_ns;
 }
 
 /* A new head takes over; the one so far stays as it is. */
@@ -171,8 +181,12 @@ static enum err freeze(struct store *store, uint64_t position)
     head_release(heads[1]);
     if (!next) return ERR_NO_MEMORY;
     struct flush *f = &store->flush;
-    f->seal = (struct seal){.os = store->context->os, .folder = store->parts_folder, .catalog = &store->catalog,
-                            .head = heads[0], .origin = store->origin, .version = position};
+    f->seal = (struct seal){.os = store->context->os,
+                            .folder = store->parts_folder,
+                            .catalog = &store->catalog,
+                            .head = heads[0],
+                            .origin = store->origin,
+                            .version = position};
     f->seal.series_count = atomic_load(&store->catalog.series_count);
     f->catalog_changes = atomic_load(&store->catalog.changes);
     f->next_table_id = store->catalog.next_table_id;
@@ -182,7 +196,8 @@ static enum err freeze(struct store *store, uint64_t position)
     return ERR_OK;
 }
 
-/* An operation over what is frozen; without a frozen head the checkpoint moves to `position` if no row is in memory. */
+/* An operation over what is frozen; without a frozen head the checkpoint moves to `position` if no
+ * row is in memory. */
 static enum err prepare(struct store *store, uint64_t position)
 {
     struct flush *f = &store->flush;
@@ -252,7 +267,8 @@ static void show_parts(struct store *store, const struct part_list *parts)
     metric_set(store->context, METRIC_PARTS_BYTES, bytes);
 }
 
-/* Puts the result into the view, which was made before so that nothing can fail here: the manifest has decided. */
+/* Puts the result into the view, which was made before so that nothing can fail here: the manifest
+ * has decided. */
 static void apply(struct store *store)
 {
     struct flush *f = &store->flush;
@@ -304,8 +320,8 @@ static void run_done(struct job *job)
     end(store);
     if (f->err) {
         metric_add(store->context, METRIC_FLUSH_ERRORS, 1);
-        diag(store->context, DIAG_ERROR, component, "writing parts failed, tried again in %d s: %s", RETRY_MS / 1000,
-             why_text(&f->why, f->err));
+        diag(store->context, DIAG_ERROR, component, "writing parts failed, tried again in %d s: %s",
+             RETRY_MS / 1000, why_text(&f->why, f->err));
         store->flush_retry_ns = context_mono_ns(store->context) + RETRY_MS * MS_NS;
     }
     finish_waiting(store, f->err, &f->why);
@@ -315,7 +331,8 @@ static void run_done(struct job *job)
 enum err flush_now(struct store *store, uint64_t position, struct why *why)
 {
     bool frozen = store_frozen_head(store) != NULL; /* by an attempt that failed */
-    if (!frozen && atomic_load(&store_writer_head(store)->row_count) && freeze(store, position)) return ERR_NO_MEMORY;
+    if (!frozen && atomic_load(&store_writer_head(store)->row_count) && freeze(store, position))
+        return ERR_NO_MEMORY;
     if (prepare(store, position)) return ERR_NO_MEMORY;
     store->flush.confirm = false;
     store->flush.err = carry_out(store, why);
@@ -325,7 +342,8 @@ enum err flush_now(struct store *store, uint64_t position, struct why *why)
 
 static void run_arrive(struct job *job)
 {
-    struct store_flush *flush = (struct store_flush *)(void *)((char *)job - offsetof(struct store_flush, arrive));
+    struct store_flush *flush =
+        (struct store_flush *)(void *)((char *)job - offsetof(struct store_flush, arrive));
     struct store *store = flush->store;
     store_after_jobs(store); /* what was posted before belongs to it */
     flush->position = store->appended;
@@ -344,7 +362,10 @@ void store_flush(struct store *store, struct store_flush *flush)
     loop_post(&store->log_loop, &flush->arrive);
 }
 
-void flush_close(struct store *store) { finish_waiting(store, ERR_CLOSED, NULL); }
+void flush_close(struct store *store)
+{
+    finish_waiting(store, ERR_CLOSED, NULL);
+}
 
 void flush_jobs_init(struct store *store)
 {

@@ -1,7 +1,8 @@
 /* head.c - see head.h.
  *
- * A row is published only when all its cells are in place. A batch that fails half way (out of memory) leaves its
- * first rows behind: its writer gets an error and no promise, as after a lost acknowledgement. */
+ * A row is published only when all its cells are in place. A batch that fails half way (out of
+ * memory) leaves its first rows behind: its writer gets an error and no promise, as after a lost
+ * acknowledgement. */
 #include "store/head.h"
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,8 @@ struct head_series *head_find(struct head *head, uint32_t id)
     if (id / HEAD_SERIES_BLOCK >= HEAD_BLOCKS_MAX) return NULL;
     struct head_series *_Atomic *block =
         atomic_load_explicit(&head->blocks[id / HEAD_SERIES_BLOCK], memory_order_acquire);
-    return block ? atomic_load_explicit(&block[id % HEAD_SERIES_BLOCK], memory_order_acquire) : NULL;
+    return block ? atomic_load_explicit(&block[id % HEAD_SERIES_BLOCK], memory_order_acquire)
+                 : NULL;
 }
 
 static enum err make_series(struct head *head, uint32_t id, struct head_series **out)
@@ -110,10 +112,13 @@ static bool has_columns_of(struct head_chunk *chunk, const struct batch *batch)
     return true;
 }
 
-static size_t aligned(size_t size) { return (size + 15) & ~(size_t)15; }
+static size_t aligned(size_t size)
+{
+    return (size + 15) & ~(size_t)15;
+}
 
-/* The union of the columns of the chunk before and of the batch, ids ascending: their number, the bytes of their
- * data for `rows` rows, and (unless NULL) themselves. */
+/* The union of the columns of the chunk before and of the batch, ids ascending: their number, the
+ * bytes of their data for `rows` rows, and (unless NULL) themselves. */
 static uint32_t merge_columns(const struct head_chunk *before, const struct batch *batch,
                               struct head_column *out, uint32_t rows, size_t *data_bytes)
 {
@@ -174,7 +179,8 @@ static enum err need_null(struct head *head, struct head_chunk *chunk, struct he
     return ERR_OK;
 }
 
-static enum err need_quality(struct head *head, struct head_chunk *chunk, struct head_column *column)
+static enum err need_quality(struct head *head, struct head_chunk *chunk,
+                             struct head_column *column)
 {
     if (atomic_load_explicit(&column->quality, memory_order_relaxed)) return ERR_OK;
     size_t size = chunk->capacity * sizeof(uint32_t);
@@ -190,8 +196,10 @@ static enum err need_quality(struct head *head, struct head_chunk *chunk, struct
     return ERR_OK;
 }
 
-/* The arrays that rows of `batch` may need in this chunk. A column the batch lacks is absent: NULL with a quality. */
-static enum err prepare_arrays(struct head *head, struct head_chunk *chunk, const struct batch *batch)
+/* The arrays that rows of `batch` may need in this chunk. A column the batch lacks is absent: NULL
+ * with a quality. */
+static enum err prepare_arrays(struct head *head, struct head_chunk *chunk,
+                               const struct batch *batch)
 {
     uint32_t b = 0;
     for (uint32_t i = 0; i < chunk->column_count; i++) {
@@ -206,10 +214,10 @@ static enum err prepare_arrays(struct head *head, struct head_chunk *chunk, cons
     return ERR_OK;
 }
 
-/* Makes the last chunk of `chain` fit for the batch's columns with at least one free row. A chunk added here stays
- * empty if a later step fails: harmless, readers skip it. */
-static enum err prepare_chain(struct head *head, struct head_chain *chain, const struct batch *batch,
-                              uint32_t rows)
+/* Makes the last chunk of `chain` fit for the batch's columns with at least one free row. A chunk
+ * added here stays empty if a later step fails: harmless, readers skip it. */
+static enum err prepare_chain(struct head *head, struct head_chain *chain,
+                              const struct batch *batch, uint32_t rows)
 {
     struct head_chunk *last = atomic_load_explicit(&chain->last, memory_order_relaxed);
     if (last && atomic_load_explicit(&last->count, memory_order_relaxed) < last->capacity &&
@@ -263,7 +271,8 @@ static enum err fill_cell(struct head *head, struct head_column *column, uint32_
 }
 
 /* Appends row `row` of the batch to the chain's last chunk; its room was prepared. */
-static enum err fill_row(struct head *head, struct head_chain *chain, const struct batch *batch, uint32_t row)
+static enum err fill_row(struct head *head, struct head_chain *chain, const struct batch *batch,
+                         uint32_t row)
 {
     struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
     uint32_t at = atomic_load_explicit(&chunk->count, memory_order_relaxed);

@@ -1,23 +1,31 @@
 /* head.h - the rows not yet in parts, in memory, by series.
  *
- * One writer (the log task), many readers without locks. A head is one *generation*: it only grows; when it is to
- * be written to parts a new one takes over and this one stays as it is until the last reader lets go.
+ * One writer (the log task), many readers without locks. A head is one *generation*: it only grows;
+ * when it is to be written to parts a new one takes over and this one stays as it is until the last
+ * reader lets go.
  *
- * A series has two chains of chunks. `main`: times strictly ascend through the whole chain. `late`: rows whose time
- * was not above the main chain's last, in order of arrival: so of rows with equal times the main chain's is the oldest.
- * A chunk holds up to its capacity of rows in plain arrays; its columns and their types are fixed when it is made (a
- * batch with another column, or with one that was widened, begins a new chunk). The writer
- * fills arrays first and publishes `count` with a release store; null and quality arrays appear when first needed,
- * published before the count that needs them.
+ * A series has two chains of chunks. `main`: times strictly ascend through the whole chain. `late`:
+ * rows whose time was not above the main chain's last, in order of arrival: so of rows with equal
+ * times the main chain's is the oldest. A chunk holds up to its capacity of rows in plain arrays;
+ * its columns and their types are fixed when it is made (a batch with another column, or with one
+ * that was widened, begins a new chunk). The writer fills arrays first and publishes `count` with a
+ * release store; null and quality arrays appear when first needed, published before the count that
+ * needs them.
  *
- * Every row carries its seq (its version): readers skip rows above their snapshot and resolve equal times by it. */
+ * Every row carries its seq (its version): readers skip rows above their snapshot and resolve equal
+ * times by it. */
 #ifndef STORE_HEAD_H
 #define STORE_HEAD_H
 
 #include "data/batch.h"
 #include <stdatomic.h>
 
-enum { HEAD_CHUNK_ROWS_MIN = 8, HEAD_CHUNK_ROWS_MAX = 128, HEAD_SERIES_BLOCK = 1024, HEAD_BLOCKS_MAX = 4096 };
+enum {
+    HEAD_CHUNK_ROWS_MIN = 8,
+    HEAD_CHUNK_ROWS_MAX = 128,
+    HEAD_SERIES_BLOCK = 1024,
+    HEAD_BLOCKS_MAX = 4096
+};
 
 struct head_column {
     uint16_t id;
@@ -51,7 +59,7 @@ struct head_series {
 
 struct head {
     _Atomic uint32_t refs;
-    struct budget budget;   /* what this generation takes, out of the store's */
+    struct budget budget; /* what this generation takes, out of the store's */
     _Atomic uint64_t row_count;
     struct head_series *_Atomic *_Atomic blocks[HEAD_BLOCKS_MAX]; /* by series id */
     struct arena texts; /* writer only: slices of TEXT, BYTES, DOUBLES */
@@ -66,15 +74,22 @@ void head_release(struct head *head);
  * error (BUDGET, NO_MEMORY, LIMIT) some of its first rows may stay. Writer only. */
 enum err head_apply(struct head *head, const struct batch *batch);
 
-struct head_column *head_chunk_column(struct head_chunk *chunk, uint16_t id); /* NULL if it has none */
+struct head_column *head_chunk_column(struct head_chunk *chunk,
+                                      uint16_t id); /* NULL if it has none */
 
 /* One row somewhere in a head. */
 struct head_ref {
     struct head_chunk *chunk;
     uint32_t row;
 };
-static inline int64_t head_ref_time(const struct head_ref *r) { return r->chunk->time[r->row]; }
-static inline uint64_t head_ref_seq(const struct head_ref *r) { return r->chunk->seq[r->row]; }
+static inline int64_t head_ref_time(const struct head_ref *r)
+{
+    return r->chunk->time[r->row];
+}
+static inline uint64_t head_ref_seq(const struct head_ref *r)
+{
+    return r->chunk->seq[r->row];
+}
 /* Sorts by (time, seq). */
 void head_sort_refs(struct head_ref *refs, size_t count);
 

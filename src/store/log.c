@@ -10,7 +10,8 @@
 static const char magic[8] = {'M', 'I', 'L', 'L', 'R', 'L', 'O', 'G'};
 enum { HEADER_USED_BYTES = 64, CRC_OFFSET = 12, PATH_BYTES = 4096 };
 
-static void segment_path(const char *folder, uint64_t number, const char *ending, char out[PATH_BYTES])
+static void segment_path(const char *folder, uint64_t number, const char *ending,
+                         char out[PATH_BYTES])
 {
     snprintf(out, PATH_BYTES, "%s/%016" PRIx64 ".%s", folder, number, ending);
 }
@@ -62,7 +63,8 @@ static enum err read_header(const uint8_t *bytes, struct header *h)
 
 /* ---- writing ---- */
 
-static enum err write_segment_header(struct log *log, struct os_file *file, const struct header *h, struct why *why)
+static enum err write_segment_header(struct log *log, struct os_file *file, const struct header *h,
+                                     struct why *why)
 {
     uint8_t bytes[HEADER_USED_BYTES];
     enum err err = write_header(bytes, h);
@@ -71,8 +73,8 @@ static enum err write_segment_header(struct log *log, struct os_file *file, cons
 }
 
 /* A spare if there is one, else a fresh file. `path` receives its name so far. */
-static enum err open_segment(struct log *log, uint64_t number, char path[PATH_BYTES], struct os_file **file,
-                             struct why *why)
+static enum err open_segment(struct log *log, uint64_t number, char path[PATH_BYTES],
+                             struct os_file **file, struct why *why)
 {
     const struct os_ops *ops = log->os->ops;
     while (log->spare_count) {
@@ -117,15 +119,17 @@ static enum err note_spare(void *arg, const char *name)
     struct log *log = arg;
     uint64_t number;
     int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".spare%n", &number, &used) != 1 || name[used] || used != 22) return ERR_OK;
+    if (sscanf(name, "%16" SCNx64 ".spare%n", &number, &used) != 1 || name[used] || used != 22)
+        return ERR_OK;
     if (log->spare_count < LOG_SPARES_MAX) log->spares[log->spare_count++] = number;
     return ERR_OK;
 }
 
-enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin, struct log_recovery *recovery,
-                  int64_t wall_ns, struct why *why)
+enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
+                  struct log_recovery *recovery, int64_t wall_ns, struct why *why)
 {
-    *log = (struct log){.os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
+    *log = (struct log){
+        .os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
     recovery->segments = (struct log_segments){0};
     MUST(str_copy(log->folder, sizeof log->folder, str_of(folder)));
     uint64_t now = wall_ns > 0 ? (uint64_t)wall_ns / 1000 : 0;
@@ -151,8 +155,8 @@ uint64_t log_next_seq(struct log *log, int64_t wall_ns)
     return log->last_seq;
 }
 
-/* Positions about to be used are reserved first, so that none is ever given twice, whatever is lost. The header's
- * other fields are read back from the file: they never change. */
+/* Positions about to be used are reserved first, so that none is ever given twice, whatever is
+ * lost. The header's other fields are read back from the file: they never change. */
 static enum err reserve(struct log *log, struct why *why)
 {
     if (log->last_seq <= log->reserved_seq) return ERR_OK;
@@ -173,7 +177,8 @@ enum err log_flush(struct log *log, struct why *why)
     if (log->pending.size == 0) return ERR_OK;
     enum err err = reserve(log, why);
     if (!err)
-        err = log->os->ops->file_write(log->file, log->offset, log->pending.at, log->pending.size, why);
+        err = log->os->ops->file_write(log->file, log->offset, log->pending.at, log->pending.size,
+                                       why);
     if (!err) log->offset += log->pending.size;
     buf_clear(&log->pending);
     return err;
@@ -224,7 +229,8 @@ static enum err note_segment(void *arg, const char *name)
     struct log_segments *list = arg;
     uint64_t number;
     int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".seg%n", &number, &used) != 1 || name[used] || used != 20) return ERR_OK;
+    if (sscanf(name, "%16" SCNx64 ".seg%n", &number, &used) != 1 || name[used] || used != 20)
+        return ERR_OK;
     enum err err = mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items);
     if (!err) list->items[list->count++] = (struct log_segment){number, 0};
     return err;
@@ -251,9 +257,10 @@ static void tell_damage(struct replay *r, uint64_t number, size_t offset, const 
     if (r->sink->damage) r->sink->damage(r->sink->arg, text);
 }
 
-/* Cuts what lies behind the last good record, so that a later start does not take it for damage, and makes what was
- * replayed durable: it is about to be claimed so. */
-static enum err settle_last(struct replay *r, const char *path, size_t end, size_t size, struct why *why)
+/* Cuts what lies behind the last good record, so that a later start does not take it for damage,
+ * and makes what was replayed durable: it is about to be claimed so. */
+static enum err settle_last(struct replay *r, const char *path, size_t end, size_t size,
+                            struct why *why)
 {
     struct os_file *file;
     enum err err = r->os->ops->file_open(r->os, path, OS_FILE_WRITE, &file, why);
@@ -267,10 +274,11 @@ static enum err settle_last(struct replay *r, const char *path, size_t end, size
     return err;
 }
 
-/* Walks the records of one segment held in memory; `*end` receives where the good part ends. A record behind bad bytes
- * counts only if it claims durable what the bad bytes held: else nothing was promised. */
-static enum err replay_records(struct replay *r, const struct header *h, const uint8_t *bytes, size_t size,
-                               size_t *end, struct why *why)
+/* Walks the records of one segment held in memory; `*end` receives where the good part ends. A
+ * record behind bad bytes counts only if it claims durable what the bad bytes held: else nothing
+ * was promised. */
+static enum err replay_records(struct replay *r, const struct header *h, const uint8_t *bytes,
+                               size_t size, size_t *end, struct why *why)
 {
     struct log_recovery *found = r->recovery;
     size_t at = LOG_HEADER_BYTES;
@@ -286,7 +294,8 @@ static enum err replay_records(struct replay *r, const struct header *h, const u
             if ((err = r->sink->record(r->sink->arg, &record, why))) return err;
             continue;
         }
-        size_t next = record_find(bytes, size, at + 8, h->salt, found->record_seq, found->record_seq);
+        size_t next =
+            record_find(bytes, size, at + 8, h->salt, found->record_seq, found->record_seq);
         if (!next) break;
         tell_damage(r, h->number, at, "damaged records skipped");
         at = next;
@@ -300,13 +309,14 @@ static void check_end(struct replay *r, const struct header *h)
 {
     if (h->durable_seq <= r->recovery->record_seq) return;
     char text[120];
-    snprintf(text, sizeof text, "the records before this segment from position %" PRIu64 " to %" PRIu64 " are lost",
+    snprintf(text, sizeof text,
+             "the records before this segment from position %" PRIu64 " to %" PRIu64 " are lost",
              r->recovery->record_seq, h->durable_seq);
     tell_damage(r, h->number, 0, text);
 }
 
-static enum err replay_bytes(struct replay *r, uint64_t number, const char *path, bool is_last, const uint8_t *bytes,
-                             size_t size, struct why *why)
+static enum err replay_bytes(struct replay *r, uint64_t number, const char *path, bool is_last,
+                             const uint8_t *bytes, size_t size, struct why *why)
 {
     struct header h;
     size_t end = 0;
@@ -314,10 +324,11 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
     if (size < HEADER_USED_BYTES) return ERR_OK;
     enum err err = read_header(bytes, &h);
     if (err == ERR_FORMAT)
-        return why_set(why, ERR_FORMAT,
-                       "%s was written by another version (format %u, this is %u); move the data folder away to "
-                       "start afresh, or run the version that wrote it",
-                       path, h.format, LOG_FORMAT);
+        return why_set(
+            why, ERR_FORMAT,
+            "%s was written by another version (format %u, this is %u); move the data folder away to "
+            "start afresh, or run the version that wrote it",
+            path, h.format, LOG_FORMAT);
     if (err) {
         tell_damage(r, number, 0, "the segment's header is damaged, its records are lost");
         return ERR_OK;
@@ -333,7 +344,8 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
     return err;
 }
 
-static enum err replay_segment(struct replay *r, struct log_segment *segment, bool is_last, struct why *why)
+static enum err replay_segment(struct replay *r, struct log_segment *segment, bool is_last,
+                               struct why *why)
 {
     char path[PATH_BYTES];
     segment_path(r->folder, segment->number, "seg", path);
@@ -351,8 +363,8 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
     return err;
 }
 
-enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint, const struct record_sink *sink,
-                    struct log_recovery *recovery, struct why *why)
+enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
+                    const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
 {
     *recovery = (struct log_recovery){.last_seq = checkpoint, .record_seq = checkpoint};
     struct replay r = {os, folder, sink, recovery};

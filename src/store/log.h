@@ -1,19 +1,19 @@
 /* log.h - the node's one log: numbered segments of checked records (store/record.h).
  *
- * Sans threads: the log task writes, the sync task syncs the file, store_open replays before either exists. What a
- * record means is the caller's; here it is a type, a position and bytes.
+ * Sans threads: the log task writes, the sync task syncs the file, store_open replays before either
+ * exists. What a record means is the caller's; here it is a type, a position and bytes.
  *
  * Segment file "log/<number, 16 hex digits>.seg", little-endian:
- *   header, 4096 bytes: "MILLRLOG", u32 format, u32 header CRC32C (of the first 64 bytes with this field 0),
- *     u64 number, u64 salt, u64 origin, u64 reserved seq: a start continues above it,
- *     u64 durable seq: the last position of the segments before, all of them on the disk when this one began
- *   records; each carries the position known durable when it was written
- * A bad record below a position claimed durable later is damage (skipped, counted); above it a torn tail, cut off.
- * That claim may be a later record of the segment or the header of the next one.
+ *   header, 4096 bytes: "MILLRLOG", u32 format, u32 header CRC32C (of the first 64 bytes with this
+ * field 0), u64 number, u64 salt, u64 origin, u64 reserved seq: a start continues above it, u64
+ * durable seq: the last position of the segments before, all of them on the disk when this one
+ * began records; each carries the position known durable when it was written A bad record below a
+ * position claimed durable later is damage (skipped, counted); above it a torn tail, cut off. That
+ * claim may be a later record of the segment or the header of the next one.
  *
- * Segments whose rows are in parts become spares ("<number>.spare", LOG_SPARES_MAX of them, the rest is removed): a
- * spare begins its next life with a new salt, so what it holds cannot be read again, and writing into it needs no new
- * blocks of the disk. */
+ * Segments whose rows are in parts become spares ("<number>.spare", LOG_SPARES_MAX of them, the
+ * rest is removed): a spare begins its next life with a new salt, so what it holds cannot be read
+ * again, and writing into it needs no new blocks of the disk. */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
@@ -33,8 +33,10 @@ enum log_record_type {
 enum {
     LOG_FORMAT = 2,
     LOG_HEADER_BYTES = 4096,
-    LOG_SEGMENT_BYTES = 32 * 1024 * 1024, /* a segment that is larger is left at the end of the round */
-    LOG_SEQ_RESERVE = 60 * 1000000, /* positions reserved ahead: a minute of the clock's microseconds */
+    LOG_SEGMENT_BYTES =
+        32 * 1024 * 1024, /* a segment that is larger is left at the end of the round */
+    LOG_SEQ_RESERVE =
+        60 * 1000000, /* positions reserved ahead: a minute of the clock's microseconds */
     LOG_SPARES_MAX = 2,
 };
 
@@ -52,12 +54,12 @@ struct log {
     struct os *os;
     char folder[4000]; /* "<data>/log" */
     uint64_t origin;
-    struct os_file *file;   /* the current segment */
+    struct os_file *file; /* the current segment */
     uint64_t number, salt;
-    uint64_t offset;        /* where the next record goes */
-    uint64_t last_seq;      /* given last */
-    uint64_t reserved_seq;  /* durably reserved by the header */
-    struct buf pending;     /* framed records not yet written */
+    uint64_t offset;       /* where the next record goes */
+    uint64_t last_seq;     /* given last */
+    uint64_t reserved_seq; /* durably reserved by the header */
+    struct buf pending;    /* framed records not yet written */
     struct log_segments old;
     uint64_t spares[LOG_SPARES_MAX];
     size_t spare_count;
@@ -65,29 +67,31 @@ struct log {
 
 /* What replay found. `segments` is owned by whoever holds the recovery until log_open takes it. */
 struct log_recovery {
-    uint64_t last_seq;      /* highest position of a good record or reservation */
-    uint64_t record_seq;    /* highest position of a good record, at least the checkpoint */
-    uint64_t last_number;   /* highest segment number */
+    uint64_t last_seq;    /* highest position of a good record or reservation */
+    uint64_t record_seq;  /* highest position of a good record, at least the checkpoint */
+    uint64_t last_number; /* highest segment number */
     uint64_t records, damaged, cut_bytes;
     struct log_segments segments;
 };
 
-/* `checkpoint`: what is at or below it may be missing, its segments were recycled. Reads all segments in order and calls sink->record for every good record; its error stops the replay. Cuts a torn
- * tail off the last file and makes it durable. sink->damage is told of each place skipped. Errors: IO, NO_MEMORY,
- * FORMAT. */
-enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint, const struct record_sink *sink,
-                    struct log_recovery *recovery, struct why *why);
+/* `checkpoint`: what is at or below it may be missing, its segments were recycled. Reads all
+ * segments in order and calls sink->record for every good record; its error stops the replay. Cuts
+ * a torn tail off the last file and makes it durable. sink->damage is told of each place skipped.
+ * Errors: IO, NO_MEMORY, FORMAT. */
+enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
+                    const struct record_sink *sink, struct log_recovery *recovery, struct why *why);
 void log_recovery_free(struct log_recovery *recovery);
 
 /* Starts writing: a new segment above what recovery found (takes recovery->segments). */
-enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin, struct log_recovery *recovery,
-                  int64_t wall_ns, struct why *why);
+enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
+                  struct log_recovery *recovery, int64_t wall_ns, struct why *why);
 void log_close(struct log *log);
 
 /* The next position: max(last + 1, wall clock in µs). */
 uint64_t log_next_seq(struct log *log, int64_t wall_ns);
 /* Frames a record into `pending`: the body is appended between begin and end. */
-static inline size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq, uint64_t durable)
+static inline size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq,
+                                      uint64_t durable)
 {
     return record_begin(&log->pending, (uint8_t)type, seq, durable);
 }
@@ -95,15 +99,19 @@ static inline enum err log_record_end(struct log *log, size_t mark)
 {
     return record_end(&log->pending, mark, log->salt);
 }
-/* Writes what is pending. After an error nothing pending was promised to anybody, and the caller leaves the segment
- * (log_rotate). */
+/* Writes what is pending. After an error nothing pending was promised to anybody, and the caller
+ * leaves the segment (log_rotate). */
 enum err log_flush(struct log *log, struct why *why);
 
-static inline bool log_is_full(const struct log *log) { return log->offset >= LOG_SEGMENT_BYTES; }
-/* Goes on in a new segment; nothing is pending. `durable`: the position up to which the segments so far were synced.
- * On an error the current one stays. */
+static inline bool log_is_full(const struct log *log)
+{
+    return log->offset >= LOG_SEGMENT_BYTES;
+}
+/* Goes on in a new segment; nothing is pending. `durable`: the position up to which the segments so
+ * far were synced. On an error the current one stays. */
 enum err log_rotate(struct log *log, uint64_t durable, struct why *why);
-/* Segments that end at or below `checkpoint` become spares or vanish. A failure is tried again the next time. */
+/* Segments that end at or below `checkpoint` become spares or vanish. A failure is tried again the
+ * next time. */
 void log_recycle(struct log *log, uint64_t checkpoint);
 
 #endif

@@ -1,8 +1,9 @@
-/* log_fuzz.c - property: whatever bytes a log segment, a manifest or a snapshot holds, reading ends, records lie inside
- * the bytes, and what a search finds is a good record.
+/* log_fuzz.c - property: whatever bytes a log segment, a manifest or a snapshot holds, reading
+ * ends, records lie inside the bytes, and what a search finds is a good record.
  *
- * First byte: 0 = bare records under the salt of the next 8 bytes, else a file of records. Checksums are mended first,
- * as far as the sizes allow, so that mutations reach what lies behind them. */
+ * First byte: 0 = bare records under the salt of the next 8 bytes, else a file of records.
+ * Checksums are mended first, as far as the sizes allow, so that mutations reach what lies behind
+ * them. */
 /* covers: src/store/record.c */
 #include "base/hash.h"
 #include "base/mem.h"

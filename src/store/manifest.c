@@ -51,7 +51,8 @@ static enum err read_add(struct reader *in, struct part_info *p)
     p->size_bytes = reader_le64(in);
     p->untrusted = reader_u8(in) & FLAG_UNTRUSTED;
     uint64_t tables = reader_varint(in);
-    if (!reader_ok(in) || version != ADD_VERSION || tables > TABLES_MAX || tables > reader_left(in) / 4)
+    if (!reader_ok(in) || version != ADD_VERSION || tables > TABLES_MAX ||
+        tables > reader_left(in) / 4)
         return ERR_CORRUPT;
     if (!(p->tables = mem_alloc((size_t)tables * sizeof *p->tables))) return ERR_NO_MEMORY;
     p->table_count = (uint32_t)tables;
@@ -85,7 +86,8 @@ static enum err take_add(struct manifest *m, struct reader *in)
     enum err err = mem_grow(&m->parts, &m->part_capacity, m->part_count + 1, sizeof *m->parts);
     if (!err) err = read_add(in, &m->parts[m->part_count]);
     if (err) return err;
-    if (m->parts[m->part_count].id >= m->next_part_id) m->next_part_id = m->parts[m->part_count].id + 1;
+    if (m->parts[m->part_count].id >= m->next_part_id)
+        m->next_part_id = m->parts[m->part_count].id + 1;
     m->part_count++;
     return ERR_OK;
 }
@@ -139,8 +141,10 @@ static enum err on_record(void *arg, const struct record *record, struct why *wh
 enum err manifest_open(struct manifest *m, struct os *os, const char *folder,
                        void (*damage)(void *arg, const char *text), void *arg, struct why *why)
 {
-    *m = (struct manifest){.os = os, .checkpoint.trusted_ns = INT64_MIN, .pending.trusted_ns = INT64_MIN,
-                            .next_part_id = 1};
+    *m = (struct manifest){.os = os,
+                           .checkpoint.trusted_ns = INT64_MIN,
+                           .pending.trusted_ns = INT64_MIN,
+                           .next_part_id = 1};
     MUST(str_copy(m->folder, sizeof m->folder, str_of(folder)));
     struct reading reading = {m, damage, arg};
     struct record_sink sink = {on_record, on_damage, &reading};
@@ -226,8 +230,10 @@ static enum err append_group(struct manifest *m, struct why *why)
     return err;
 }
 
-/* All that counts, in a new file. The gathered group is implied: `live` and the checkpoint say what it led to. */
-static enum err rewrite(struct manifest *m, struct part *const *live, size_t live_count, struct why *why)
+/* All that counts, in a new file. The gathered group is implied: `live` and the checkpoint say what
+ * it led to. */
+static enum err rewrite(struct manifest *m, struct part *const *live, size_t live_count,
+                        struct why *why)
 {
     struct record_file head = empty_head;
     struct buf out = BUF_EMPTY;
@@ -256,7 +262,8 @@ static enum err rewrite(struct manifest *m, struct part *const *live, size_t liv
     return err;
 }
 
-enum err manifest_commit(struct manifest *m, struct part *const *live, size_t live_count, struct why *why)
+enum err manifest_commit(struct manifest *m, struct part *const *live, size_t live_count,
+                         struct why *why)
 {
     enum err err = buf_failed(&m->group) ? ERR_NO_MEMORY : ERR_OK;
     bool stale = m->records > live_count * 4 + REWRITE_SLACK;

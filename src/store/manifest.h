@@ -1,14 +1,14 @@
-/* manifest.h - which parts there are, up to which position they replace the log, and the trusted time.
+/* manifest.h - which parts there are, up to which position they replace the log, and the trusted
+ * time.
  *
- * File "manifest": records (store/record.h) appended one behind the other, each group synced before anything relies on
- * it; rewritten whole (temp + rename) when most records speak of the past. After a failed write or sync the file is not
- * touched again: the next group rewrites it.
- *   ADD: u8 version, u64 id, origin, version, i64 class, partition from and to, min and max time, u64 rows, size,
- *     u8 flags (1 = written while time was not trusted), varint tables, u32 table ids
- *   DROP: u64 id
- *   CHECKPOINT: u8 version, u64 position up to which all rows are in parts, i64 trusted time (INT64_MIN: none yet),
- *     u64 position in the name of the catalogue's snapshot (0: none)
- *   CONFIRM: an operator vouched for the clock: parts written before it are held no longer
+ * File "manifest": records (store/record.h) appended one behind the other, each group synced before
+ * anything relies on it; rewritten whole (temp + rename) when most records speak of the past. After
+ * a failed write or sync the file is not touched again: the next group rewrites it. ADD: u8
+ * version, u64 id, origin, version, i64 class, partition from and to, min and max time, u64 rows,
+ * size, u8 flags (1 = written while time was not trusted), varint tables, u32 table ids DROP: u64
+ * id CHECKPOINT: u8 version, u64 position up to which all rows are in parts, i64 trusted time
+ * (INT64_MIN: none yet), u64 position in the name of the catalogue's snapshot (0: none) CONFIRM: an
+ * operator vouched for the clock: parts written before it are held no longer
  *
  * Owner: the flush task (store_open before it starts). Private to store/. */
 #ifndef STORE_MANIFEST_H
@@ -18,9 +18,9 @@
 #include "store/record.h"
 
 struct manifest_checkpoint {
-    uint64_t position;      /* every row at or below it is in a part */
-    int64_t trusted_ns;     /* INT64_MIN: never */
-    uint64_t catalog_seq;   /* 0: the log still has the whole catalogue */
+    uint64_t position;    /* every row at or below it is in a part */
+    int64_t trusted_ns;   /* INT64_MIN: never */
+    uint64_t catalog_seq; /* 0: the log still has the whole catalogue */
 };
 
 struct manifest {
@@ -29,17 +29,20 @@ struct manifest {
     struct os_file *file; /* NULL: the next group rewrites the file */
     uint64_t offset, salt, seq;
     uint64_t records; /* in the file */
-    struct manifest_checkpoint checkpoint, pending; /* on the disk; what the group being gathered will make of it */
+    struct manifest_checkpoint checkpoint,
+        pending; /* on the disk; what the group being gathered will make of it */
     uint64_t next_part_id;
-    /* While reading: what there is (takes to the caller), and ids dropped since the file was rewritten. */
+    /* While reading: what there is (takes to the caller), and ids dropped since the file was
+     * rewritten. */
     struct part_info *parts;
     size_t part_count, part_capacity;
-    bool damaged; /* records were lost: parts on the disk that nobody speaks of may be real */
+    bool damaged;     /* records were lost: parts on the disk that nobody speaks of may be real */
     struct buf group; /* records being gathered */
 };
 
-/* Reads the manifest. Missing: an empty one. `damage` is told of what is lost. Errors: IO, NO_MEMORY, FORMAT. The parts
- * found are in manifest->parts; the caller takes them (and their tables). */
+/* Reads the manifest. Missing: an empty one. `damage` is told of what is lost. Errors: IO,
+ * NO_MEMORY, FORMAT. The parts found are in manifest->parts; the caller takes them (and their
+ * tables). */
 enum err manifest_open(struct manifest *manifest, struct os *os, const char *folder,
                        void (*damage)(void *arg, const char *text), void *arg, struct why *why);
 void manifest_close(struct manifest *manifest);
@@ -49,8 +52,10 @@ void manifest_add(struct manifest *manifest, const struct part_info *info);
 void manifest_drop(struct manifest *manifest, uint64_t id);
 void manifest_confirm(struct manifest *manifest);
 void manifest_checkpoint(struct manifest *manifest, const struct manifest_checkpoint *checkpoint);
-/* Makes the group durable. `live` are all parts that remain, for a rewrite. On an error nothing of the group counts. */
-enum err manifest_commit(struct manifest *manifest, struct part *const *live, size_t live_count, struct why *why);
+/* Makes the group durable. `live` are all parts that remain, for a rewrite. On an error nothing of
+ * the group counts. */
+enum err manifest_commit(struct manifest *manifest, struct part *const *live, size_t live_count,
+                         struct why *why);
 void manifest_forget_group(struct manifest *manifest);
 
 #endif

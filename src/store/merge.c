@@ -1,12 +1,16 @@
-/* merge.c - the rows of one series from all its runs, in order of time, each row key once; see scan.h.
+/* merge.c - the rows of one series from all its runs, in order of time, each row key once; see
+ * scan.h.
  *
- * Fast path: as long as one run is alone (no other run has a row before the end of its span, or a good stretch of it),
- * its vectors are handed out as they lie. Slow path, only where runs interleave: rows are built one by one; of equal
- * times, per column the cell with the highest version counts, absent cells do not. */
+ * Fast path: as long as one run is alone (no other run has a row before the end of its span, or a
+ * good stretch of it), its vectors are handed out as they lie. Slow path, only where runs
+ * interleave: rows are built one by one; of equal times, per column the cell with the highest
+ * version counts, absent cells do not. */
 #include "store/scan.h"
 #include <string.h>
 
-enum { SLICE_ROWS_MIN = 64 /* a shorter stretch between other runs' rows is copied, not handed out */ };
+enum {
+    SLICE_ROWS_MIN = 64 /* a shorter stretch between other runs' rows is copied, not handed out */
+};
 
 static enum err next_span(struct sql_scan *scan, struct run *run, struct why *why)
 {
@@ -54,14 +58,18 @@ enum err merge_begin(struct sql_scan *scan, struct why *why)
     return ERR_OK;
 }
 
-static int64_t time_of(const struct run *run) { return run->time[run->at]; }
+static int64_t time_of(const struct run *run)
+{
+    return run->time[run->at];
+}
 
 /* The active run whose row comes first, or NULL. */
 static struct run *first_run(const struct sql_scan *scan)
 {
     struct run *first = NULL;
     for (size_t i = 0; i < scan->active_count; i++)
-        if (!first || scan_before(scan, time_of(scan->active[i]), time_of(first))) first = scan->active[i];
+        if (!first || scan_before(scan, time_of(scan->active[i]), time_of(first)))
+            first = scan->active[i];
     return first;
 }
 
@@ -110,10 +118,12 @@ static uint32_t stretch(const struct sql_scan *scan, const struct run *first)
 
 /* ---- handing out ---- */
 
-static enum err add_received(struct sql_scan *scan, struct sql_chunk *out, const uint64_t *seq, uint64_t version)
+static enum err add_received(struct sql_scan *scan, struct sql_chunk *out, const uint64_t *seq,
+                             uint64_t version)
 {
     if (!scan->request.want_received) return ERR_OK;
-    if (vector_make(&out->received, &scan->scratch, TYPE_TIMESTAMP, out->row_count, false, false)) return ERR_BUDGET;
+    if (vector_make(&out->received, &scan->scratch, TYPE_TIMESTAMP, out->row_count, false, false))
+        return ERR_BUDGET;
     out->received.count = out->row_count;
     for (uint32_t i = 0; i < out->row_count; i++)
         out->received.i[i] = (int64_t)(seq ? seq[i] : version) * 1000;
@@ -131,13 +141,15 @@ static struct vector slice(const struct vector *v, uint32_t from, uint32_t count
     return s;
 }
 
-static enum err hand_out(struct sql_scan *scan, struct run *run, uint32_t count, struct sql_chunk *out)
+static enum err hand_out(struct sql_scan *scan, struct run *run, uint32_t count,
+                         struct sql_chunk *out)
 {
     if (count > SQL_CHUNK_ROWS) count = SQL_CHUNK_ROWS;
     uint32_t from = run->at;
     out->row_count = count;
     out->time = (struct vector){.type = TYPE_TIMESTAMP, .count = count, .i = run->time + from};
-    for (size_t i = 0; i < scan->request.column_count; i++) scan->columns[i] = slice(&run->columns[i], from, count);
+    for (size_t i = 0; i < scan->request.column_count; i++)
+        scan->columns[i] = slice(&run->columns[i], from, count);
     run->at += count;
     return add_received(scan, out, run->seq ? run->seq + from : NULL, run->version);
 }
@@ -175,7 +187,8 @@ static void begin_row(struct sql_scan *scan, uint32_t row)
 }
 
 /* All rows at one time become one. `*version`: the highest among them. */
-static enum err merge_row(struct sql_scan *scan, int64_t time, uint32_t row, uint64_t *version, struct why *why)
+static enum err merge_row(struct sql_scan *scan, int64_t time, uint32_t row, uint64_t *version,
+                          struct why *why)
 {
     begin_row(scan, row);
     *version = 0;
@@ -198,14 +211,17 @@ static enum err merge_row(struct sql_scan *scan, int64_t time, uint32_t row, uin
 
 static enum err make_columns(struct sql_scan *scan, struct sql_chunk *out)
 {
-    enum err err = vector_make(&out->time, &scan->scratch, TYPE_TIMESTAMP, SQL_CHUNK_ROWS, false, false);
+    enum err err =
+        vector_make(&out->time, &scan->scratch, TYPE_TIMESTAMP, SQL_CHUNK_ROWS, false, false);
     for (size_t i = 0; i < scan->request.column_count && !err; i++)
-        err = vector_make(&scan->columns[i], &scan->scratch, scan->types[i], SQL_CHUNK_ROWS, true, true);
+        err = vector_make(&scan->columns[i], &scan->scratch, scan->types[i], SQL_CHUNK_ROWS, true,
+                          true);
     return err ? ERR_BUDGET : ERR_OK;
 }
 
 /* Builds rows until a good stretch of one run lies ahead, or the chunk is full. */
-static enum err build(struct sql_scan *scan, struct run *first, struct sql_chunk *out, struct why *why)
+static enum err build(struct sql_scan *scan, struct run *first, struct sql_chunk *out,
+                      struct why *why)
 {
     uint64_t seq[SQL_CHUNK_ROWS];
     uint32_t count = 0;
@@ -233,6 +249,7 @@ enum err merge_next(struct sql_scan *scan, struct sql_chunk *out, struct why *wh
         return ERR_OK;
     }
     uint32_t alone = stretch(scan, first);
-    if (alone >= SLICE_ROWS_MIN || (alone && alone == first->end - first->at)) return hand_out(scan, first, alone, out);
+    if (alone >= SLICE_ROWS_MIN || (alone && alone == first->end - first->at))
+        return hand_out(scan, first, alone, out);
     return build(scan, first, out, why);
 }

@@ -1,8 +1,9 @@
 /* open.c - opening the store: lock, format, manifest, catalogue, log; and closing it.
  *
- * A start never refuses because of damage: what cannot be read is told (SHOW HEALTH), the rest is used. Files nobody
- * speaks of any more (half-written parts, an old snapshot) are removed. Parts that a damaged manifest may have lost are
- * taken in again: a part says everything about itself, and rows that the log has too are the same rows. */
+ * A start never refuses because of damage: what cannot be read is told (SHOW HEALTH), the rest is
+ * used. Files nobody speaks of any more (half-written parts, an old snapshot) are removed. Parts
+ * that a damaged manifest may have lost are taken in again: a part says everything about itself,
+ * and rows that the log has too are the same rows. */
 #include "store/store_priv.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,7 +21,8 @@ static enum err apply_replayed(struct store *store, const struct batch *batch, s
     if (flush_is_due(store)) (void)flush_now(store, store->appended, why);
     enum err err = head_apply(store_writer_head(store), batch);
     if (err != ERR_BUDGET) return err;
-    /* Rows of the batch that are in already are sealed with the others; all of it follows with its own position. */
+    /* Rows of the batch that are in already are sealed with the others; all of it follows with its
+     * own position. */
     err = flush_now(store, store->appended, why);
     return err ? err : head_apply(store_writer_head(store), batch);
 }
@@ -28,7 +30,8 @@ static enum err apply_replayed(struct store *store, const struct batch *batch, s
 static enum err replay_rows(struct store *store, const struct record *record, struct why *why)
 {
     struct schema *schema = catalog_schema(&store->catalog, codec_rows_table(record->body));
-    if (!schema || record->seq <= store->manifest.checkpoint.position) return ERR_OK; /* dropped later, or in parts */
+    if (!schema || record->seq <= store->manifest.checkpoint.position)
+        return ERR_OK; /* dropped later, or in parts */
     struct reader in = reader_of(record->body.at, record->body.size);
     struct batch *batch;
     enum err err = codec_rows_read(&in, schema, NULL, &batch, why);
@@ -63,7 +66,9 @@ static enum err replay_record(void *arg, const struct record *record, struct why
     bool in_snapshot = record->seq <= store->manifest.checkpoint.catalog_seq;
     switch ((enum log_record_type)record->type) {
     case LOG_SCHEMA: err = in_snapshot ? ERR_OK : replay_schema(store, record, why); break;
-    case LOG_SERIES: err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, why); break;
+    case LOG_SERIES:
+        err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, why);
+        break;
     case LOG_ROWS: err = replay_rows(store, record, why); break;
     case LOG_BLOCK:
     case LOG_MESSAGE:
@@ -73,7 +78,8 @@ static enum err replay_record(void *arg, const struct record *record, struct why
     }
     if (record->seq > store->appended) store->appended = record->seq;
     if (err != ERR_CORRUPT) return err;
-    /* The bytes are as they were written, so this is damage of another kind: report it, keep the rest. */
+    /* The bytes are as they were written, so this is damage of another kind: report it, keep the
+     * rest. */
     metric_add(store->context, METRIC_LOG_DAMAGED, 1);
     char object[64];
     snprintf(object, sizeof object, "log record %" PRIu64, record->seq);
@@ -107,10 +113,11 @@ static enum err read_meta(struct store *store, const char *text, struct why *why
     if (sscanf(text, "millrace data\nformat %d\norigin %" SCNx64, &format, &store->origin) != 2)
         return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
     if (format != META_FORMAT)
-        return why_set(why, ERR_FORMAT,
-                       "the data folder %s has format %d, this version reads format %d; move the folder away to "
-                       "start afresh, or run the version that wrote it",
-                       store->folder, format, META_FORMAT);
+        return why_set(
+            why, ERR_FORMAT,
+            "the data folder %s has format %d, this version reads format %d; move the folder away to "
+            "start afresh, or run the version that wrote it",
+            store->folder, format, META_FORMAT);
     return ERR_OK;
 }
 
@@ -179,7 +186,8 @@ static enum err take_listed_parts(struct store *store, struct part_list *list)
         }
         char object[64];
         snprintf(object, sizeof object, "part %016" PRIx64, part->info.id);
-        health_note(store, STORE_ERROR, object, "the file is missing: %" PRIu64 " rows are lost", part->info.rows);
+        health_note(store, STORE_ERROR, object, "the file is missing: %" PRIu64 " rows are lost",
+                    part->info.rows);
         metric_add(store->context, METRIC_STORE_DAMAGED, 1);
         part_release(part);
     }
@@ -215,14 +223,17 @@ static enum err adopt(struct strays *s, const char *path)
     }
     if (err == ERR_NO_MEMORY) return err;
     if (err) {
-        health_note(s->store, STORE_ERROR, path, "not in the manifest and not readable: %s", why_text(&why, err));
+        health_note(s->store, STORE_ERROR, path, "not in the manifest and not readable: %s",
+                    why_text(&why, err));
         return ERR_OK;
     }
     err = mem_grow(&s->found, &s->capacity, s->count + 1, sizeof(struct part *));
-    struct part *part = err ? NULL : part_new(s->store->context->os, s->store->parts_folder, &file.info);
+    struct part *part =
+        err ? NULL : part_new(s->store->context->os, s->store->parts_folder, &file.info);
     if (!part) return ERR_NO_MEMORY;
     s->found[s->count++] = part;
-    health_note(s->store, STORE_WARNING, path, "was not in the damaged manifest and is taken in again");
+    health_note(s->store, STORE_WARNING, path,
+                "was not in the damaged manifest and is taken in again");
     return ERR_OK;
 }
 
@@ -234,11 +245,13 @@ static enum err look_at_file(void *arg, const char *name)
     int used = 0;
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", store->parts_folder, name);
-    bool is_part = sscanf(name, "%16" SCNx64 ".part%n", &id, &used) == 1 && used == 21 && !name[used];
+    bool is_part =
+        sscanf(name, "%16" SCNx64 ".part%n", &id, &used) == 1 && used == 21 && !name[used];
     if (is_part && id >= store->next_part_id) store->next_part_id = id + 1;
     if (is_part && is_known(s->known, id)) return ERR_OK;
     if (is_part && store->manifest.damaged) return adopt(s, path);
-    (void)store->context->os->ops->path_remove(store->context->os, path, NULL); /* tried again at the next start */
+    (void)store->context->os->ops->path_remove(store->context->os, path,
+                                               NULL); /* tried again at the next start */
     return ERR_OK;
 }
 
@@ -247,7 +260,8 @@ static enum err open_parts(struct store *store, struct why *why)
     struct context *context = store->context;
     struct os *os = context->os;
     enum err err = os->ops->path_make(os, store->parts_folder, why);
-    if (!err) err = manifest_open(&store->manifest, os, store->folder, on_manifest_damage, store, why);
+    if (!err)
+        err = manifest_open(&store->manifest, os, store->folder, on_manifest_damage, store, why);
     if (err) return err;
     struct manifest_checkpoint *c = &store->manifest.checkpoint;
     store->next_part_id = store->manifest.next_part_id;
@@ -282,7 +296,8 @@ static enum err remove_old_snapshot(void *arg, const char *name)
     catalog_snapshot_name(current, store->manifest.checkpoint.catalog_seq);
     if (strncmp(name, "catalog.", 8) != 0 || strcmp(name, current) == 0) return ERR_OK;
     snprintf(path, sizeof path, "%s/%s", store->folder, name);
-    (void)store->context->os->ops->path_remove(store->context->os, path, NULL); /* tried again at the next start */
+    (void)store->context->os->ops->path_remove(store->context->os, path,
+                                               NULL); /* tried again at the next start */
     return ERR_OK;
 }
 
@@ -305,7 +320,9 @@ static enum err open_catalog(struct store *store, struct why *why)
     struct os *os = store->context->os;
     uint64_t seq = store->manifest.checkpoint.catalog_seq;
     enum err err = ERR_OK;
-    if (seq) err = catalog_snapshot_read(&store->catalog, os, store->folder, seq, on_catalog_damage, store, why);
+    if (seq)
+        err = catalog_snapshot_read(&store->catalog, os, store->folder, seq, on_catalog_damage,
+                                    store, why);
     if (err == ERR_CORRUPT || err == ERR_NOT_FOUND || err == ERR_IO) {
         on_catalog_damage(store, why_text(why, err));
         store->manifest.checkpoint.catalog_seq = 0; /* the log says what it still knows */
@@ -328,9 +345,11 @@ static enum err open_log(struct store *store, struct why *why)
     struct record_sink sink = {replay_record, on_damage, store};
     snprintf(folder, sizeof folder, "%s/log", store->folder);
     enum err err = os->ops->path_make(os, folder, why);
-    if (!err) err = log_replay(os, folder, store->manifest.checkpoint.position, &sink, &recovery, why);
+    if (!err)
+        err = log_replay(os, folder, store->manifest.checkpoint.position, &sink, &recovery, why);
     if (err) return err;
-    err = log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
+    err =
+        log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;
     store->appended = recovery.record_seq;
@@ -340,9 +359,10 @@ static enum err open_log(struct store *store, struct why *why)
     log_recycle(&store->log, atomic_load(&store->checkpoint));
     const struct store_view *view = store->view.object;
     metric_set(context, METRIC_PARTS, view->parts->count);
-    diag(context, DIAG_INFO, component, "%" PRIu64 " log records replayed, %" PRIu64 " rows, %u series, %zu parts",
-         recovery.records, atomic_load(&store_writer_head(store)->row_count), store_series_count(store),
-         view->parts->count);
+    diag(context, DIAG_INFO, component,
+         "%" PRIu64 " log records replayed, %" PRIu64 " rows, %u series, %zu parts",
+         recovery.records, atomic_load(&store_writer_head(store)->row_count),
+         store_series_count(store), view->parts->count);
     return ERR_OK;
 }
 
@@ -355,7 +375,8 @@ static enum err start_tasks(struct store *store, struct why *why)
     store->synced_job.run = store_run_synced;
     flush_jobs_init(store);
     enum err err = loop_start(&store->sync_loop, os, "sync", OS_TASK_BLOCKING, why);
-    if (!err) err = loop_start(&store->flush_loop, os, "flush", OS_TASK_BLOCKING | OS_TASK_LOW, why);
+    if (!err)
+        err = loop_start(&store->flush_loop, os, "flush", OS_TASK_BLOCKING | OS_TASK_LOW, why);
     if (!err) err = loop_start(&store->log_loop, os, "log", OS_TASK_BLOCKING, why);
     if (err) return err;
     store->log_loop.after_jobs = store_after_jobs;
@@ -379,7 +400,8 @@ static void make_timers(struct job *job) /* log task: timers belong to their tas
 {
     struct store *store = ((struct start *)job)->store;
     const struct os_ops *ops = store->context->os->ops;
-    enum err err = ops->timer_make(store->log_loop.task, store_on_sync_timer, store, &store->sync_timer);
+    enum err err =
+        ops->timer_make(store->log_loop.task, store_on_sync_timer, store, &store->sync_timer);
     if (!err) err = ops->timer_make(store->log_loop.task, on_tick, store, &store->tick_timer);
     MUST(!err);
     ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
@@ -422,7 +444,8 @@ enum err store_open(struct context *context, const struct store_config *config, 
     return ERR_OK;
 }
 
-/* The log task's last job: the other tasks end first, so that their last answers still find this queue. */
+/* The log task's last job: the other tasks end first, so that their last answers still find this
+ * queue. */
 static void wind_up(struct job *job)
 {
     struct store *store = ((struct start *)job)->store;
@@ -446,11 +469,13 @@ void store_close(struct store *store)
     loop_stop(&store->flush_loop);
     if (store->log.file) {
         enum err err = store->context->os->ops->file_sync(store->log.file, NULL);
-        /* Acknowledgements still open were never given; what was promised had been synced before. */
+        /* Acknowledgements still open were never given; what was promised had been synced before.
+         */
         store_finish_all(store, err);
     }
     log_close(&store->log);
-    for (size_t i = 0; i < store->flush.seal.part_count; i++) part_release(store->flush.seal.parts[i]);
+    for (size_t i = 0; i < store->flush.seal.part_count; i++)
+        part_release(store->flush.seal.parts[i]);
     mem_free(store->flush.seal.parts);
     manifest_close(&store->manifest);
     cell_free(&store->view);

@@ -1,34 +1,36 @@
 /* part.h - parts: immutable files of sealed rows, and how to write and read one.
  *
- * A part holds rows of tables of one retention class and one run of days (the time partition is a UTC day; a flush that
- * meets very many days puts neighbouring ones together). File "parts/<id, 16 hex digits>.part", little-endian, offsets
- * of 64 bits:
+ * A part holds rows of tables of one retention class and one run of days (the time partition is a
+ * UTC day; a flush that meets very many days puts neighbouring ones together). File "parts/<id, 16
+ * hex digits>.part", little-endian, offsets of 64 bits:
  *
- *   header, 64 bytes: "MILLPART", u32 version, u32 CRC32C (of the header with this field 0), u64 id, u64 origin,
- *     i64 retention class in ns, i64 first ns, i64 last ns + 1 of the partition, zero
+ *   header, 64 bytes: "MILLPART", u32 version, u32 CRC32C (of the header with this field 0), u64
+ * id, u64 origin, i64 retention class in ns, i64 first ns, i64 last ns + 1 of the partition, zero
  *   per series, ascending by (table id, series id): its blocks, then its run
  *     block: the columns' bytes one after the other, nothing else: no local ids, no versions
  *     run: u32 series id, u32 table id, varint path + bytes, u32 block count, per block:
- *       u64 offset, u64 origin, u64 version, i64 first and last time, u32 rows, u16 columns, u16 flags = 0,
- *       varint bytes of extension + them (room for the exceptions list and block statistics), per column:
- *         u16 id (0 = time), u8 type, u8 codec, u32 offset in the block, u32 size, u32 raw size, u32 CRC32C of the
- *         stored bytes, varint bytes of extension + them (room for count, nulls, sum, min, max, first, last)
- *       and a CRC32C of the run
- *   directory: entries of 40 bytes (u32 table id, u32 series id, u64 run offset, u32 run size, u32 rows, i64 first and
- *     last time), PART_PAGE_ENTRIES a page, each page followed by its CRC32C
- *   tables: per table u32 id, u32 first entry, u32 entry count; CRC32C at the end
- *   schemas: per table varint size + the body of its SCHEMA record; CRC32C at the end. Nothing reads them in ordinary
- *     times: with them a part says everything about itself (`doctor`)
- *   tail, 128 bytes: u64 directory, tables and schemas offset, u32 entries, u32 tables, u64 rows, u64 blocks, i64 first
- *     and last time, u64 version, u32 schemas size, zero (room for the offsets of further sections), u32 CRC32C,
- *     "MILLTAIL"
+ *       u64 offset, u64 origin, u64 version, i64 first and last time, u32 rows, u16 columns, u16
+ * flags = 0, varint bytes of extension + them (room for the exceptions list and block statistics),
+ * per column: u16 id (0 = time), u8 type, u8 codec, u32 offset in the block, u32 size, u32 raw
+ * size, u32 CRC32C of the stored bytes, varint bytes of extension + them (room for count, nulls,
+ * sum, min, max, first, last) and a CRC32C of the run directory: entries of 40 bytes (u32 table id,
+ * u32 series id, u64 run offset, u32 run size, u32 rows, i64 first and last time),
+ * PART_PAGE_ENTRIES a page, each page followed by its CRC32C tables: per table u32 id, u32 first
+ * entry, u32 entry count; CRC32C at the end schemas: per table varint size + the body of its SCHEMA
+ * record; CRC32C at the end. Nothing reads them in ordinary times: with them a part says everything
+ * about itself (`doctor`) tail, 128 bytes: u64 directory, tables and schemas offset, u32 entries,
+ * u32 tables, u64 rows, u64 blocks, i64 first and last time, u64 version, u32 schemas size, zero
+ * (room for the offsets of further sections), u32 CRC32C, "MILLTAIL"
  *
- * Raw bytes of a column: u8 flags; NULLS: bitmap, 1 = NULL; QUALITY: runs of (varint length, u32 code); then the values
- * that are not NULL: bool 1 byte, 8-byte types as they are (or as differences, see enum part_codec), slices varint size
- * + bytes. A cell that its row lacks is NULL with GoodNoData; a column that no row of the block has is left out.
+ * Raw bytes of a column: u8 flags; NULLS: bitmap, 1 = NULL; QUALITY: runs of (varint length, u32
+ * code); then the values that are not NULL: bool 1 byte, 8-byte types as they are (or as
+ * differences, see enum part_codec), slices varint size
+ * + bytes. A cell that its row lacks is NULL with GoodNoData; a column that no row of the block has
+ * is left out.
  *
- * Why runs beside the blocks: what a scan holds per part is one page of the directory, whatever the part's size, and
- * statistics will be found without touching a block. Every byte is under a checksum, and damage spoils what it hit.
+ * Why runs beside the blocks: what a scan holds per part is one page of the directory, whatever the
+ * part's size, and statistics will be found without touching a block. Every byte is under a
+ * checksum, and damage spoils what it hit.
  *
  * Private to store/. Writers: the flush task; readers: any BLOCKING task. */
 #ifndef STORE_PART_H
@@ -48,17 +50,20 @@ enum {
     PART_ENTRY_BYTES = 40,
     PART_PAGE_ENTRIES = 64,
     PART_TABLE_BYTES = 12,
-    PART_BLOCK_ROWS = 4096, /* up to 32 mini-blocks of 128 */
+    PART_BLOCK_ROWS = 4096,                /* up to 32 mini-blocks of 128 */
     PART_RAW_BYTES_MAX = 48 * 1024 * 1024, /* of one column of one block */
     PART_RUN_BYTES_MAX = 16 * 1024 * 1024,
-    PART_SLICES_BYTES = 2 * 1024 * 1024, /* a block ends behind the row that brings its texts to this */
+    PART_SLICES_BYTES =
+        2 * 1024 * 1024, /* a block ends behind the row that brings its texts to this */
 };
 
-/* How a column's raw bytes are stored. Numbers are in files: only append. X(symbol, number, name) */
+/* How a column's raw bytes are stored. Numbers are in files: only append. X(symbol, number, name)
+ */
 #define PART_CODEC_TABLE(X)                                                                        \
     X(PLAIN, 0, "plain")                                                                           \
     X(PLAIN_ZSTD, 1, "plain+zstd")                                                                 \
-    X(DELTA2, 2, "delta of delta") /* 8-byte values without NULL, zigzag varints of 2nd differences */ \
+    X(DELTA2, 2,                                                                                   \
+      "delta of delta") /* 8-byte values without NULL, zigzag varints of 2nd differences */        \
     X(DELTA2_ZSTD, 3, "delta of delta+zstd")
 enum part_codec {
 #define X(symbol, number, name) PART_CODEC_##symbol = number,
@@ -73,12 +78,14 @@ struct part_info {
     int64_t partition_from_ns, partition_to_ns;
     int64_t min_time_ns, max_time_ns;
     uint64_t rows, size_bytes;
-    bool untrusted; /* written while time was not trusted: not dropped before the operator confirmed it */
+    bool untrusted; /* written while time was not trusted: not dropped before the operator confirmed
+                       it */
     uint32_t table_count;
     uint32_t *tables; /* ids, ascending; owned by the struct part */
 };
 
-/* A part that is there; shared by reference count. The last release after `dropped` removes the file. */
+/* A part that is there; shared by reference count. The last release after `dropped` removes the
+ * file. */
 struct part {
     _Atomic uint32_t refs;
     _Atomic bool dropped;
@@ -95,17 +102,19 @@ void part_path(char *out, size_t size, const char *folder, uint64_t id);
 
 /* ---- columns ---- */
 
-/* Encodes rows [0, v->count) as a column's stored bytes, appended to `out`; `scratch` is the caller's for reuse. */
+/* Encodes rows [0, v->count) as a column's stored bytes, appended to `out`; `scratch` is the
+ * caller's for reuse. */
 struct part_column {
     uint16_t id;
     uint8_t type, codec;
     uint32_t offset, size, raw_size, crc;
 };
-enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_time, struct buf *scratch, struct buf *out,
-                            struct part_column *column);
-/* Decodes `bytes` (column->size of them) into a vector of `rows` rows in `arena`. Errors: CORRUPT, BUDGET, NO_MEMORY. */
-enum err part_column_decode(ZSTD_DCtx *zstd, const struct part_column *column, const uint8_t *bytes, uint32_t rows,
-                            struct arena *arena, struct vector *v, struct why *why);
+enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_time,
+                            struct buf *scratch, struct buf *out, struct part_column *column);
+/* Decodes `bytes` (column->size of them) into a vector of `rows` rows in `arena`. Errors: CORRUPT,
+ * BUDGET, NO_MEMORY. */
+enum err part_column_decode(ZSTD_DCtx *zstd, const struct part_column *column, const uint8_t *bytes,
+                            uint32_t rows, struct arena *arena, struct vector *v, struct why *why);
 
 /* ---- writing ---- */
 
@@ -115,7 +124,7 @@ struct part_writer {
     char path[4096], fresh[4096], folder[4000];
     struct part_info info;
     ZSTD_CCtx *zstd;
-    uint64_t offset;                          /* where `out` goes */
+    uint64_t offset; /* where `out` goes */
     struct buf out, run, directory, tables, schemas, scratch;
     size_t table_capacity;
     uint32_t entries, last_table, first_entry;
@@ -131,16 +140,18 @@ struct part_writer {
 };
 
 /* Begins the part that `info` names (id, origin, version, class, partition, untrusted). */
-enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder, const struct part_info *info,
-                          struct why *why);
+enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
+                          const struct part_info *info, struct why *why);
 /* Series in ascending order of (table, series). Errors of these stick and come out of finish. */
-void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series, struct str path);
-void part_writer_block(struct part_writer *w, const struct vector *time); /* times strictly ascend */
+void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
+                        struct str path);
+void part_writer_block(struct part_writer *w,
+                       const struct vector *time); /* times strictly ascend */
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v);
 void part_writer_block_end(struct part_writer *w);
 void part_writer_series_end(struct part_writer *w);
-/* Publishes the file: tail, sync, rename, sync of the folder. `info` receives what the manifest shall say (gives
- * info->tables). The writer is closed in any case. */
+/* Publishes the file: tail, sync, rename, sync of the folder. `info` receives what the manifest
+ * shall say (gives info->tables). The writer is closed in any case. */
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why);
 void part_writer_abort(struct part_writer *w);
 
@@ -193,8 +204,10 @@ enum err part_file_check(struct part_file *file, const char *path, struct why *w
 /* Ids of the tables in the part, for one that the manifest lost. `*ids`: mem_free. */
 enum err part_file_tables(struct part_file *file, uint32_t **ids, struct why *why);
 /* Finds where `table` begins; cursor->found false: it is not here. */
-enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor, struct why *why);
-/* The entry of `series`, or NULL in *entry. Series are asked for in ascending order as a rule; any order works. */
+enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor,
+                          struct why *why);
+/* The entry of `series`, or NULL in *entry. Series are asked for in ascending order as a rule; any
+ * order works. */
 enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, uint32_t series,
                           const struct part_entry **entry, struct why *why);
 /* Reads a series' run into `arena`. */
@@ -204,6 +217,7 @@ enum err part_run_read(struct part_file *file, const struct part_entry *entry, s
 enum err part_block_column(struct part_file *file, ZSTD_DCtx *zstd, const struct part_block *block,
                            const struct part_column *column, struct arena *arena, struct vector *v,
                            uint64_t *bytes_read, struct why *why);
-const struct part_column *part_block_find(const struct part_block *block, uint16_t id); /* or NULL */
+const struct part_column *part_block_find(const struct part_block *block,
+                                          uint16_t id); /* or NULL */
 
 #endif

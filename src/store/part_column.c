@@ -1,8 +1,9 @@
 /* part_column.c - one column of one block as bytes and back; see part.h.
  *
- * Decoding trusts nothing: sizes are checked against the rows before memory is taken, and what the rest of the program
- * relies on (bools are 0 or 1, doubles are finite, bad quality implies NULL, slices of doubles are whole) is checked
- * again, so a damaged byte that a checksum misses cannot do more than change a value. */
+ * Decoding trusts nothing: sizes are checked against the rows before memory is taken, and what the
+ * rest of the program relies on (bools are 0 or 1, doubles are finite, bad quality implies NULL,
+ * slices of doubles are whole) is checked again, so a damaged byte that a checksum misses cannot do
+ * more than change a value. */
 #include "base/hash.h"
 #include "store/part.h"
 #include <math.h>
@@ -10,8 +11,14 @@
 
 enum { FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3, ZSTD_LEVEL = 1, ZSTD_MIN_BYTES = 64 };
 
-static uint64_t zigzag(int64_t v) { return (uint64_t)v << 1 ^ (uint64_t)(v >> 63); }
-static int64_t unzigzag(uint64_t v) { return (int64_t)(v >> 1 ^ (0 - (v & 1))); }
+static uint64_t zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+static int64_t unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
+}
 
 /* ---- encoding ---- */
 
@@ -19,7 +26,8 @@ static void add_nulls(struct buf *out, const struct vector *v)
 {
     for (uint32_t row = 0; row < v->count; row += 8) {
         unsigned bits = 0;
-        for (uint32_t i = 0; i < 8 && row + i < v->count; i++) bits |= (unsigned)v->null[row + i] << i;
+        for (uint32_t i = 0; i < 8 && row + i < v->count; i++)
+            bits |= (unsigned)v->null[row + i] << i;
         buf_add_char(out, (char)bits);
     }
 }
@@ -78,13 +86,14 @@ static bool squeeze(ZSTD_CCtx *zstd, struct buf *out, struct str raw)
     return true;
 }
 
-enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_time, struct buf *scratch, struct buf *out,
-                            struct part_column *column)
+enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_time,
+                            struct buf *scratch, struct buf *out, struct part_column *column)
 {
     MUST(v->count > 0 && v->count <= PART_BLOCK_ROWS && !v->is_constant);
     bool nulls = v->null && memchr(v->null, 1, v->count);
     bool quality = false;
-    for (uint32_t row = 0; v->quality && row < v->count && !quality; row++) quality = v->quality[row] != QUALITY_GOOD;
+    for (uint32_t row = 0; v->quality && row < v->count && !quality; row++)
+        quality = v->quality[row] != QUALITY_GOOD;
     struct vector bare = *v;
     if (!nulls) bare.null = NULL;
     bool delta = is_time && !nulls;
@@ -112,9 +121,13 @@ enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_tim
 
 /* ---- decoding ---- */
 
-static enum err bad(struct why *why, const char *what) { return why_set(why, ERR_CORRUPT, "column: %s", what); }
+static enum err bad(struct why *why, const char *what)
+{
+    return why_set(why, ERR_CORRUPT, "column: %s", what);
+}
 
-static enum err read_nulls(struct reader *in, struct vector *v, struct arena *arena, struct why *why)
+static enum err read_nulls(struct reader *in, struct vector *v, struct arena *arena,
+                           struct why *why)
 {
     const uint8_t *bits = reader_take(in, (v->count + 7) / 8);
     if (!bits) return bad(why, "NULL bitmap ends early");
@@ -123,15 +136,18 @@ static enum err read_nulls(struct reader *in, struct vector *v, struct arena *ar
     return ERR_OK;
 }
 
-static enum err read_quality(struct reader *in, struct vector *v, struct arena *arena, struct why *why)
+static enum err read_quality(struct reader *in, struct vector *v, struct arena *arena,
+                             struct why *why)
 {
     if (!(v->quality = arena_alloc(arena, v->count * sizeof *v->quality))) return ERR_BUDGET;
     for (uint32_t row = 0; row < v->count;) {
         uint64_t run = reader_varint(in);
         uint32_t code = reader_le32(in);
-        if (!reader_ok(in) || run == 0 || run > v->count - row) return bad(why, "bad run of quality");
+        if (!reader_ok(in) || run == 0 || run > v->count - row)
+            return bad(why, "bad run of quality");
         for (; run; run--, row++) {
-            if (quality_is_bad(code) && !vector_is_null(v, row)) return bad(why, "a value with bad quality");
+            if (quality_is_bad(code) && !vector_is_null(v, row))
+                return bad(why, "a value with bad quality");
             v->quality[row] = code;
         }
     }
@@ -150,7 +166,8 @@ static enum err read_delta2(struct reader *in, struct vector *v, struct why *why
     return reader_ok(in) ? ERR_OK : bad(why, "differences end early");
 }
 
-static enum err read_slices(struct reader *in, struct vector *v, struct arena *arena, struct why *why)
+static enum err read_slices(struct reader *in, struct vector *v, struct arena *arena,
+                            struct why *why)
 {
     for (uint32_t row = 0; row < v->count; row++) {
         if (vector_is_null(v, row)) continue;
@@ -158,7 +175,8 @@ static enum err read_slices(struct reader *in, struct vector *v, struct arena *a
         if (!reader_ok(in) || size > reader_left(in) || (v->type == TYPE_DOUBLES && size % 8))
             return bad(why, "bad slice size");
         struct str s = reader_str(in, (size_t)size);
-        /* Texts stay in the raw bytes, which live in the same arena; arrays of doubles must be aligned. */
+        /* Texts stay in the raw bytes, which live in the same arena; arrays of doubles must be
+         * aligned. */
         if (v->type == TYPE_DOUBLES && !(s.at = arena_dup(arena, s.at, s.size))) return ERR_BUDGET;
         v->s[row] = s;
     }
@@ -177,36 +195,43 @@ static enum err read_fixed(struct reader *in, struct vector *v, struct why *why)
     if (!reader_ok(in)) return bad(why, "values end early");
     for (uint32_t row = 0; row < v->count; row++) {
         if (v->type == TYPE_BOOL && v->b[row] > 1) return bad(why, "a bool above 1");
-        if (v->type == TYPE_DOUBLE && !isfinite(v->d[row])) return bad(why, "a double that is not finite");
+        if (v->type == TYPE_DOUBLE && !isfinite(v->d[row]))
+            return bad(why, "a double that is not finite");
     }
     return ERR_OK;
 }
 
-static enum err read_raw(struct reader *in, bool delta, struct arena *arena, struct vector *v, struct why *why)
+static enum err read_raw(struct reader *in, bool delta, struct arena *arena, struct vector *v,
+                         struct why *why)
 {
     uint8_t flags = reader_u8(in);
-    if (!reader_ok(in) || flags & ~FLAGS_ALL || (delta && (flags & FLAG_NULLS || type_bytes(v->type) != 8)))
+    if (!reader_ok(in) || flags & ~FLAGS_ALL ||
+        (delta && (flags & FLAG_NULLS || type_bytes(v->type) != 8)))
         return bad(why, "bad flags");
     v->data = arena_zero(arena, v->count, vector_element_bytes(v->type));
     if (!v->data) return ERR_BUDGET;
     enum err err = flags & FLAG_NULLS ? read_nulls(in, v, arena, why) : ERR_OK;
     if (!err && flags & FLAG_QUALITY) err = read_quality(in, v, arena, why);
     if (err) return err;
-    if (delta) err = read_delta2(in, v, why);
-    else if (type_bytes(v->type)) err = read_fixed(in, v, why);
-    else err = read_slices(in, v, arena, why);
+    if (delta)
+        err = read_delta2(in, v, why);
+    else if (type_bytes(v->type))
+        err = read_fixed(in, v, why);
+    else
+        err = read_slices(in, v, arena, why);
     return !err && reader_left(in) ? bad(why, "bytes behind the values") : err;
 }
 
-enum err part_column_decode(ZSTD_DCtx *zstd, const struct part_column *column, const uint8_t *bytes, uint32_t rows,
-                            struct arena *arena, struct vector *v, struct why *why)
+enum err part_column_decode(ZSTD_DCtx *zstd, const struct part_column *column, const uint8_t *bytes,
+                            uint32_t rows, struct arena *arena, struct vector *v, struct why *why)
 {
-    if (column->type == 0 || column->type >= TYPE_COUNT || column->codec > PART_CODEC_DELTA2_ZSTD || rows == 0 ||
-        rows > PART_BLOCK_ROWS || column->raw_size > PART_RAW_BYTES_MAX)
+    if (column->type == 0 || column->type >= TYPE_COUNT || column->codec > PART_CODEC_DELTA2_ZSTD ||
+        rows == 0 || rows > PART_BLOCK_ROWS || column->raw_size > PART_RAW_BYTES_MAX)
         return bad(why, "unknown type, codec or size");
     *v = (struct vector){.type = (enum type)column->type, .count = rows};
     bool squeezed = column->codec & 1, delta = column->codec >= PART_CODEC_DELTA2;
-    if (hash_crc32c(0, bytes, column->size) != column->crc) return bad(why, "the checksum is wrong");
+    if (hash_crc32c(0, bytes, column->size) != column->crc)
+        return bad(why, "the checksum is wrong");
     if (squeezed) {
         uint8_t *raw = arena_alloc(arena, column->raw_size);
         if (!raw) return ERR_BUDGET;

@@ -1,9 +1,10 @@
-/* part_fuzz.c - property: whatever bytes a part file holds, opening and reading it ends with rows that keep what the
- * rest relies on, or with an error; memory stays within a budget; and a column that was read is the same when it is
- * written and read again.
+/* part_fuzz.c - property: whatever bytes a part file holds, opening and reading it ends with rows
+ * that keep what the rest relies on, or with an error; memory stays within a budget; and a column
+ * that was read is the same when it is written and read again.
  *
- * The file lives in memory: an os whose file operations read the input. Checksums are mended from the tail inwards while
- * the offsets make sense, so that mutations reach the parsers behind them. */
+ * The file lives in memory: an os whose file operations read the input. Checksums are mended from
+ * the tail inwards while the offsets make sense, so that mutations reach the parsers behind them.
+ */
 /* covers: src/store/part_read.c src/store/part_column.c */
 #include "base/hash.h"
 #include "base/mem.h"
@@ -19,11 +20,13 @@ struct os_file {
     size_t size;
 };
 
-static enum err memory_read(struct os_file *file, uint64_t offset, void *bytes, size_t size, size_t *got,
-                            struct why *why)
+static enum err memory_read(struct os_file *file, uint64_t offset, void *bytes, size_t size,
+                            size_t *got, struct why *why)
 {
     (void)why;
-    *got = offset >= file->size ? 0 : file->size - offset < size ? file->size - (size_t)offset : size;
+    *got = offset >= file->size         ? 0
+           : file->size - offset < size ? file->size - (size_t)offset
+                                        : size;
     if (*got) memcpy(bytes, file->bytes + offset, *got);
     return ERR_OK;
 }
@@ -35,9 +38,14 @@ static enum err memory_size(struct os_file *file, uint64_t *size, struct why *wh
     return ERR_OK;
 }
 
-static void memory_close(struct os_file *file) { (void)file; }
+static void memory_close(struct os_file *file)
+{
+    (void)file;
+}
 
-static const struct os_ops ops = {.name = "memory", .file_read = memory_read, .file_size = memory_size,
+static const struct os_ops ops = {.name = "memory",
+                                  .file_read = memory_read,
+                                  .file_size = memory_size,
                                   .file_close = memory_close};
 static struct os os = {&ops};
 
@@ -107,7 +115,9 @@ static void check_round_trip(const struct vector *v, bool is_time, struct arena 
     ZSTD_DCtx *open = ZSTD_createDCtx();
     if (part_column_encode(press, v, is_time, &scratch, &out, &column) == ERR_OK) {
         uint8_t *bytes = arena_dup(arena, out.at, out.size);
-        enum err err = bytes ? part_column_decode(open, &column, bytes, v->count, arena, &again, NULL) : ERR_BUDGET;
+        enum err err = bytes
+                           ? part_column_decode(open, &column, bytes, v->count, arena, &again, NULL)
+                           : ERR_BUDGET;
         MUST(err == ERR_OK || err == ERR_BUDGET);
         for (uint32_t row = 0; !err && row < v->count; row++) {
             struct value a = vector_get(v, row), b = vector_get(&again, row);
@@ -120,7 +130,8 @@ static void check_round_trip(const struct vector *v, bool is_time, struct arena 
     ZSTD_freeDCtx(open);
 }
 
-static void read_run(struct part_file *file, const struct part_entry *entry, ZSTD_DCtx *zstd, struct arena *arena)
+static void read_run(struct part_file *file, const struct part_entry *entry, ZSTD_DCtx *zstd,
+                     struct arena *arena)
 {
     struct part_run run;
     uint64_t bytes = 0;
@@ -133,7 +144,8 @@ static void read_run(struct part_file *file, const struct part_entry *entry, ZST
             if (offset < file->size && column.size <= file->size - offset)
                 column.crc = hash_crc32c(0, file->file->bytes + offset, column.size);
             struct vector v;
-            if (part_block_column(file, zstd, &run.blocks[b], &column, arena, &v, &bytes, NULL)) continue;
+            if (part_block_column(file, zstd, &run.blocks[b], &column, arena, &v, &bytes, NULL))
+                continue;
             check_column(&v);
             if (b == 0) check_round_trip(&v, c == 0, arena);
         }
@@ -152,14 +164,16 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     budget_init(&budget, "fuzz", NULL, 64 << 20);
     arena_init(&arena, &budget);
     ZSTD_DCtx *zstd = ZSTD_createDCtx();
-    if (size >= PART_HEADER_BYTES + PART_TAIL_BYTES && bytes[PART_HEADER_BYTES - 1] != 1) mend(&memory);
+    if (size >= PART_HEADER_BYTES + PART_TAIL_BYTES && bytes[PART_HEADER_BYTES - 1] != 1)
+        mend(&memory);
     enum err err = part_file_check(&file, "fuzz", NULL);
     if (!err) err = part_file_tables(&file, &ids, NULL);
     for (uint32_t t = 0; !err && t < file.table_count && t < 16; t++) {
         if (part_cursor_open(&file, ids[t], &cursor, NULL) || !cursor.found) continue;
         for (uint32_t series = 0; series < 6; series++) {
             const struct part_entry *entry = NULL;
-            if (!part_cursor_find(&file, &cursor, series, &entry, NULL) && entry) read_run(&file, entry, zstd, &arena);
+            if (!part_cursor_find(&file, &cursor, series, &entry, NULL) && entry)
+                read_run(&file, entry, zstd, &arena);
             arena_reset(&arena);
         }
     }

@@ -1,5 +1,5 @@
-/* part_read.c - reading one part; see part.h. Every count and offset is checked against the file's size before it is
- * used, every section against its checksum. */
+/* part_read.c - reading one part; see part.h. Every count and offset is checked against the file's
+ * size before it is used, every section against its checksum. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part.h"
@@ -8,7 +8,10 @@
 
 enum { TABLES_MAX = 1 << 20, PATH_BYTES_MAX = 1024, COLUMN_BYTES_MIN = 21, BLOCK_BYTES_MIN = 49 };
 
-static enum err bad(struct why *why, const char *what) { return why_set(why, ERR_CORRUPT, "part: %s", what); }
+static enum err bad(struct why *why, const char *what)
+{
+    return why_set(why, ERR_CORRUPT, "part: %s", what);
+}
 
 /* ---- the object ---- */
 
@@ -45,7 +48,8 @@ void part_release(struct part *part)
 
 /* ---- the file ---- */
 
-static enum err read_at(struct part_file *file, uint64_t offset, void *bytes, size_t size, struct why *why)
+static enum err read_at(struct part_file *file, uint64_t offset, void *bytes, size_t size,
+                        struct why *why)
 {
     size_t got = 0;
     if (offset > file->size || size > file->size - offset) return bad(why, "points behind its end");
@@ -54,8 +58,8 @@ static enum err read_at(struct part_file *file, uint64_t offset, void *bytes, si
     return got == size ? ERR_OK : bad(why, "the file is cut off");
 }
 
-static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_BYTES], const char *path,
-                             struct why *why)
+static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_BYTES],
+                             const char *path, struct why *why)
 {
     struct reader in = reader_of(bytes, PART_HEADER_BYTES);
     struct str magic = reader_str(&in, 8);
@@ -68,13 +72,15 @@ static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_B
     info->partition_to_ns = (int64_t)reader_le64(&in);
     bool ours = memcmp(magic.at, "MILLPART", 8) == 0;
     memset(bytes + 12, 0, 4);
-    if (!ours || hash_crc32c(0, bytes, PART_HEADER_BYTES) != crc) return bad(why, "the header is damaged");
+    if (!ours || hash_crc32c(0, bytes, PART_HEADER_BYTES) != crc)
+        return bad(why, "the header is damaged");
     if (version == PART_VERSION) return ERR_OK;
-    return why_set(why, ERR_FORMAT, "%s was written by another version (format %u, this is %u)", path, version,
-                   PART_VERSION);
+    return why_set(why, ERR_FORMAT, "%s was written by another version (format %u, this is %u)",
+                   path, version, PART_VERSION);
 }
 
-static enum err check_tail(struct part_file *file, const uint8_t bytes[PART_TAIL_BYTES], struct why *why)
+static enum err check_tail(struct part_file *file, const uint8_t bytes[PART_TAIL_BYTES],
+                           struct why *why)
 {
     struct reader in = reader_of(bytes, PART_TAIL_BYTES);
     struct part_info *info = &file->info;
@@ -90,12 +96,16 @@ static enum err check_tail(struct part_file *file, const uint8_t bytes[PART_TAIL
     info->version = reader_le64(&in);
     struct reader end = reader_of(bytes + PART_TAIL_BYTES - 12, 12);
     uint32_t crc = reader_le32(&end);
-    if (memcmp(bytes + PART_TAIL_BYTES - 8, "MILLTAIL", 8) != 0 || hash_crc32c(0, bytes, PART_TAIL_BYTES - 12) != crc)
+    if (memcmp(bytes + PART_TAIL_BYTES - 8, "MILLTAIL", 8) != 0 ||
+        hash_crc32c(0, bytes, PART_TAIL_BYTES - 12) != crc)
         return bad(why, "the tail is damaged");
     uint64_t pages = ((uint64_t)file->entry_count + PART_PAGE_ENTRIES - 1) / PART_PAGE_ENTRIES;
-    if (file->tables > file->size || file->directory > file->tables || file->table_count > TABLES_MAX ||
-        file->tables - file->directory != (uint64_t)file->entry_count * PART_ENTRY_BYTES + pages * 4 ||
-        file->schemas < file->tables || file->schemas - file->tables != file->table_count * PART_TABLE_BYTES + 4u)
+    if (file->tables > file->size || file->directory > file->tables ||
+        file->table_count > TABLES_MAX ||
+        file->tables - file->directory !=
+            (uint64_t)file->entry_count * PART_ENTRY_BYTES + pages * 4 ||
+        file->schemas < file->tables ||
+        file->schemas - file->tables != file->table_count * PART_TABLE_BYTES + 4u)
         return bad(why, "the tail contradicts itself");
     return ERR_OK;
 }
@@ -104,7 +114,8 @@ enum err part_file_check(struct part_file *file, const char *path, struct why *w
 {
     uint8_t head[PART_HEADER_BYTES], tail[PART_TAIL_BYTES];
     enum err err = file->os->ops->file_size(file->file, &file->size, why);
-    if (!err && file->size < PART_HEADER_BYTES + PART_TAIL_BYTES) err = bad(why, "the file is cut off");
+    if (!err && file->size < PART_HEADER_BYTES + PART_TAIL_BYTES)
+        err = bad(why, "the file is cut off");
     if (!err) err = read_at(file, 0, head, sizeof head, why);
     if (!err) err = check_header(file, head, path, why);
     if (!err) err = read_at(file, file->size - PART_TAIL_BYTES, tail, sizeof tail, why);
@@ -135,7 +146,8 @@ static enum err read_tables(struct part_file *file, uint8_t **bytes, struct why 
     if (!(*bytes = mem_alloc(size + 4))) return ERR_NO_MEMORY;
     enum err err = read_at(file, file->tables, *bytes, size + 4, why);
     struct reader crc = reader_of(*bytes + size, 4);
-    if (!err && hash_crc32c(0, *bytes, size) != reader_le32(&crc)) err = bad(why, "the list of tables is damaged");
+    if (!err && hash_crc32c(0, *bytes, size) != reader_le32(&crc))
+        err = bad(why, "the list of tables is damaged");
     if (!err) return ERR_OK;
     mem_free(*bytes);
     *bytes = NULL;
@@ -157,7 +169,8 @@ enum err part_file_tables(struct part_file *file, uint32_t **ids, struct why *wh
     return *ids ? ERR_OK : ERR_NO_MEMORY;
 }
 
-enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor, struct why *why)
+enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor,
+                          struct why *why)
 {
     uint8_t *bytes;
     enum err err = read_tables(file, &bytes, why);
@@ -188,7 +201,8 @@ static void read_entry(struct reader *in, struct part_entry *entry)
     entry->max_time_ns = (int64_t)reader_le64(in);
 }
 
-static enum err load_page(struct part_file *file, struct part_cursor *cursor, uint32_t page, struct why *why)
+static enum err load_page(struct part_file *file, struct part_cursor *cursor, uint32_t page,
+                          struct why *why)
 {
     uint8_t bytes[PART_PAGE_ENTRIES * PART_ENTRY_BYTES + 4];
     uint32_t left = file->entry_count - page * PART_PAGE_ENTRIES;
@@ -200,7 +214,8 @@ static enum err load_page(struct part_file *file, struct part_cursor *cursor, ui
     if (err) return err;
     struct reader in = reader_of(bytes, size + 4);
     for (uint32_t i = 0; i < count; i++) read_entry(&in, &cursor->entries[i]);
-    if (hash_crc32c(0, bytes, size) != reader_le32(&in)) return bad(why, "a page of the directory is damaged");
+    if (hash_crc32c(0, bytes, size) != reader_le32(&in))
+        return bad(why, "a page of the directory is damaged");
     cursor->page = page;
     cursor->page_count = count;
     return ERR_OK;
@@ -210,7 +225,8 @@ static enum err entry_at(struct part_file *file, struct part_cursor *cursor, uin
                          const struct part_entry **entry, struct why *why)
 {
     uint32_t page = index / PART_PAGE_ENTRIES;
-    enum err err = cursor->page_count && cursor->page == page ? ERR_OK : load_page(file, cursor, page, why);
+    enum err err =
+        cursor->page_count && cursor->page == page ? ERR_OK : load_page(file, cursor, page, why);
     *entry = &cursor->entries[index % PART_PAGE_ENTRIES];
     return err;
 }
@@ -218,12 +234,14 @@ static enum err entry_at(struct part_file *file, struct part_cursor *cursor, uin
 enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, uint32_t series,
                           const struct part_entry **entry, struct why *why)
 {
-    /* Whole pages first, so that neighbouring series cost no read: a page held answers when its ends enclose it. */
+    /* Whole pages first, so that neighbouring series cost no read: a page held answers when its
+     * ends enclose it. */
     uint32_t low = cursor->first, high = cursor->first + cursor->count;
     if (cursor->page_count && cursor->entries[0].series <= series &&
         cursor->entries[cursor->page_count - 1].series >= series) {
         uint32_t from = cursor->page * PART_PAGE_ENTRIES, to = from + cursor->page_count;
-        if (from > low && cursor->entries[0].table == cursor->entries[cursor->page_count - 1].table) low = from;
+        if (from > low && cursor->entries[0].table == cursor->entries[cursor->page_count - 1].table)
+            low = from;
         if (to < high && low >= from) high = to;
     }
     while (low < high) {
@@ -242,9 +260,11 @@ enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, ui
 
 /* ---- runs and blocks ---- */
 
-static enum err read_columns(struct reader *in, struct part_block *block, struct arena *arena, struct why *why)
+static enum err read_columns(struct reader *in, struct part_block *block, struct arena *arena,
+                             struct why *why)
 {
-    if (block->column_count == 0 || block->column_count * (size_t)COLUMN_BYTES_MIN > reader_left(in))
+    if (block->column_count == 0 ||
+        block->column_count * (size_t)COLUMN_BYTES_MIN > reader_left(in))
         return bad(why, "a block's columns are too many");
     block->columns = arena_alloc(arena, block->column_count * sizeof *block->columns);
     if (!block->columns) return ERR_BUDGET;
@@ -258,7 +278,8 @@ static enum err read_columns(struct reader *in, struct part_block *block, struct
         c->raw_size = reader_le32(in);
         c->crc = reader_le32(in);
         uint64_t extension = reader_varint(in);
-        if (extension > reader_left(in) || (i == 0 ? c->id != 0 || c->type != TYPE_TIMESTAMP : c->id <= c[-1].id) ||
+        if (extension > reader_left(in) ||
+            (i == 0 ? c->id != 0 || c->type != TYPE_TIMESTAMP : c->id <= c[-1].id) ||
             c->size > PART_RAW_BYTES_MAX || c->raw_size > PART_RAW_BYTES_MAX)
             return bad(why, "a block's column list is damaged");
         reader_skip(in, (size_t)extension);
@@ -266,7 +287,8 @@ static enum err read_columns(struct reader *in, struct part_block *block, struct
     return reader_ok(in) ? ERR_OK : bad(why, "a run ends early");
 }
 
-static enum err read_block(struct reader *in, struct part_block *block, struct arena *arena, struct why *why)
+static enum err read_block(struct reader *in, struct part_block *block, struct arena *arena,
+                           struct why *why)
 {
     block->offset = reader_le64(in);
     block->origin = reader_le64(in);
@@ -279,8 +301,10 @@ static enum err read_block(struct reader *in, struct part_block *block, struct a
     uint64_t extension = reader_varint(in);
     if (!reader_ok(in) || extension > reader_left(in)) return bad(why, "a run ends early");
     reader_skip(in, (size_t)extension);
-    if (flags) return why_set(why, ERR_FORMAT, "part: a block has features this version does not know");
-    if (block->rows == 0 || block->rows > PART_BLOCK_ROWS || block->min_time_ns > block->max_time_ns)
+    if (flags)
+        return why_set(why, ERR_FORMAT, "part: a block has features this version does not know");
+    if (block->rows == 0 || block->rows > PART_BLOCK_ROWS ||
+        block->min_time_ns > block->max_time_ns)
         return bad(why, "a block's times are damaged");
     return read_columns(in, block, arena, why);
 }
@@ -288,13 +312,15 @@ static enum err read_block(struct reader *in, struct part_block *block, struct a
 enum err part_run_read(struct part_file *file, const struct part_entry *entry, struct arena *arena,
                        struct part_run *run, struct why *why)
 {
-    if (entry->run_size > PART_RUN_BYTES_MAX || entry->run_size < 4) return bad(why, "a run has no sensible size");
+    if (entry->run_size > PART_RUN_BYTES_MAX || entry->run_size < 4)
+        return bad(why, "a run has no sensible size");
     uint8_t *bytes = arena_alloc(arena, entry->run_size);
     if (!bytes) return ERR_BUDGET;
     enum err err = read_at(file, entry->run_offset, bytes, entry->run_size, why);
     if (err) return err;
     struct reader crc = reader_of(bytes + entry->run_size - 4, 4);
-    if (hash_crc32c(0, bytes, entry->run_size - 4) != reader_le32(&crc)) return bad(why, "a run is damaged");
+    if (hash_crc32c(0, bytes, entry->run_size - 4) != reader_le32(&crc))
+        return bad(why, "a run is damaged");
     struct reader in = reader_of(bytes, entry->run_size - 4);
     run->series = reader_le32(&in);
     run->table = reader_le32(&in);
@@ -302,8 +328,8 @@ enum err part_run_read(struct part_file *file, const struct part_entry *entry, s
     if (path_size > PATH_BYTES_MAX) return bad(why, "a device path is too long");
     run->path = reader_str(&in, (size_t)path_size);
     run->block_count = reader_le32(&in);
-    if (!reader_ok(&in) || run->series != entry->series || run->table != entry->table || run->block_count == 0 ||
-        run->block_count > reader_left(&in) / BLOCK_BYTES_MIN)
+    if (!reader_ok(&in) || run->series != entry->series || run->table != entry->table ||
+        run->block_count == 0 || run->block_count > reader_left(&in) / BLOCK_BYTES_MIN)
         return bad(why, "a run contradicts the directory");
     run->blocks = arena_alloc(arena, run->block_count * sizeof *run->blocks);
     if (!run->blocks) return ERR_BUDGET;

@@ -1,7 +1,7 @@
 /* part_write.c - writing one part; see part.h.
  *
- * Nothing is visible before part_writer_finish: the file grows under another name, and only after its sync gets its
- * own. Memory: one column of one block, one run, and the directory. */
+ * Nothing is visible before part_writer_finish: the file grows under another name, and only after
+ * its sync gets its own. Memory: one column of one block, one run, and the directory. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part.h"
@@ -33,7 +33,10 @@ static void flush_out(struct part_writer *w, struct why *why)
     buf_clear(&w->out);
 }
 
-static uint64_t position(const struct part_writer *w) { return w->offset + w->out.size; }
+static uint64_t position(const struct part_writer *w)
+{
+    return w->offset + w->out.size;
+}
 
 static void add_header(struct part_writer *w)
 {
@@ -52,8 +55,8 @@ static void add_header(struct part_writer *w)
     record_put_le32(out->at + 12, hash_crc32c(0, out->at, PART_HEADER_BYTES));
 }
 
-enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder, const struct part_info *info,
-                          struct why *why)
+enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
+                          const struct part_info *info, struct why *why)
 {
     *w = (struct part_writer){.os = os, .info = *info};
     w->info.tables = NULL;
@@ -65,8 +68,9 @@ enum err part_writer_open(struct part_writer *w, struct os *os, const char *fold
     part_path(w->path, sizeof w->path, folder, info->id);
     snprintf(w->fresh, sizeof w->fresh, "%s/%016" PRIx64 ".new", folder, info->id);
     w->zstd = ZSTD_createCCtx();
-    enum err err = w->zstd ? os->ops->file_open(os, w->fresh, OS_FILE_WRITE | OS_FILE_CREATE, &w->file, why)
-                           : ERR_NO_MEMORY;
+    enum err err =
+        w->zstd ? os->ops->file_open(os, w->fresh, OS_FILE_WRITE | OS_FILE_CREATE, &w->file, why)
+                : ERR_NO_MEMORY;
     if (!err) err = os->ops->file_truncate(w->file, 0, why);
     if (err) {
         part_writer_abort(w);
@@ -89,7 +93,8 @@ static void begin_table(struct part_writer *w, const struct schema *schema)
     MUST(schema->table_id > w->last_table);
     end_table(w);
     struct part_info *info = &w->info;
-    enum err err = mem_grow(&info->tables, &w->table_capacity, info->table_count + 1u, sizeof *info->tables);
+    enum err err =
+        mem_grow(&info->tables, &w->table_capacity, info->table_count + 1u, sizeof *info->tables);
     if (err) {
         stick(w, err);
         return;
@@ -103,7 +108,8 @@ static void begin_table(struct part_writer *w, const struct schema *schema)
     if (buf_failed(&w->scratch)) stick(w, ERR_NO_MEMORY);
 }
 
-void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series, struct str path)
+void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
+                        struct str path)
 {
     if (schema->table_id != w->last_table) begin_table(w, schema);
     w->table = schema->table_id;
@@ -277,7 +283,8 @@ void part_writer_abort(struct part_writer *w)
 {
     if (w->file) w->os->ops->file_close(w->file);
     w->file = NULL;
-    if (w->fresh[0]) (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
+    if (w->fresh[0])
+        (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
     ZSTD_freeCCtx(w->zstd);
     buf_free(&w->out);
     buf_free(&w->run);

@@ -7,7 +7,10 @@
 
 enum { CRC_OFFSET = 24, HEADER_CRC_OFFSET = 12, TYPE_MAX = 31 };
 
-static uint32_t seed_of(uint64_t salt) { return (uint32_t)(salt ^ salt >> 32); }
+static uint32_t seed_of(uint64_t salt)
+{
+    return (uint32_t)(salt ^ salt >> 32);
+}
 
 /* Over the head without the CRC field, then the body. */
 static uint32_t record_crc(const uint8_t *head, const void *body, size_t size, uint64_t salt)
@@ -16,7 +19,10 @@ static uint32_t record_crc(const uint8_t *head, const void *body, size_t size, u
     return hash_crc32c(crc, body, size);
 }
 
-static size_t padded(size_t size) { return (size + 7) & ~(size_t)7; }
+static size_t padded(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
 
 enum err record_read(struct reader *in, uint64_t salt, struct record *record)
 {
@@ -61,7 +67,8 @@ enum err record_end(struct buf *out, size_t mark, uint64_t salt)
     }
     char *head = out->at + mark;
     record_put_le32(head, (uint32_t)size);
-    record_put_le32(head + CRC_OFFSET, record_crc((uint8_t *)head, head + RECORD_HEAD_BYTES, size, salt));
+    record_put_le32(head + CRC_OFFSET,
+                    record_crc((uint8_t *)head, head + RECORD_HEAD_BYTES, size, salt));
     static const char zero[8];
     buf_add(out, zero, padded(size) - size);
     if (!buf_failed(out)) return ERR_OK;
@@ -75,9 +82,10 @@ void record_cancel(struct buf *out, size_t mark)
     out->failed = false;
 }
 
-/* Whether a record may begin here, told without a checksum: a search over megabytes of a former life's bytes must not
- * sum up each of them again and again. */
-static bool looks_like_record(const uint8_t *at, size_t left, uint64_t above_seq, uint64_t above_durable)
+/* Whether a record may begin here, told without a checksum: a search over megabytes of a former
+ * life's bytes must not sum up each of them again and again. */
+static bool looks_like_record(const uint8_t *at, size_t left, uint64_t above_seq,
+                              uint64_t above_durable)
 {
     struct reader in = reader_of(at, left);
     uint32_t size = reader_le32(&in);
@@ -86,14 +94,16 @@ static bool looks_like_record(const uint8_t *at, size_t left, uint64_t above_seq
     uint64_t seq = reader_le64(&in), durable = reader_le64(&in);
     reader_skip(&in, 4);
     zero |= reader_le32(&in);
-    return reader_ok(&in) && zero == 0 && type > 0 && type <= TYPE_MAX && size <= reader_left(&in) &&
-           seq > above_seq && (durable > above_durable || above_durable == RECORD_DURABLE_ANY);
+    return reader_ok(&in) && zero == 0 && type > 0 && type <= TYPE_MAX &&
+           size <= reader_left(&in) && seq > above_seq &&
+           (durable > above_durable || above_durable == RECORD_DURABLE_ANY);
 }
 
-size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt, uint64_t above_seq,
-                   uint64_t above_durable)
+size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt,
+                   uint64_t above_seq, uint64_t above_durable)
 {
-    uint64_t effort = 0, limit = (uint64_t)size * 4; /* bytes summed: crafted contents must not make it square */
+    uint64_t effort = 0, limit = (uint64_t)size *
+                                 4; /* bytes summed: crafted contents must not make it square */
     for (size_t at = padded(from); at + RECORD_HEAD_BYTES <= size && effort <= limit; at += 8) {
         if (!looks_like_record(bytes + at, size - at, above_seq, above_durable)) continue;
         struct reader in = reader_of(bytes + at, size - at);
@@ -118,11 +128,12 @@ void record_file_begin(struct buf *out, const struct record_file *head)
     for (int i = 0; i < 4; i++) buf_add_le64(out, 0);
     if (buf_failed(out)) return;
     MUST(out->size - mark == RECORD_FILE_HEADER_BYTES);
-    record_put_le32(out->at + mark + HEADER_CRC_OFFSET, hash_crc32c(0, out->at + mark, RECORD_FILE_HEADER_BYTES));
+    record_put_le32(out->at + mark + HEADER_CRC_OFFSET,
+                    hash_crc32c(0, out->at + mark, RECORD_FILE_HEADER_BYTES));
 }
 
-static enum err read_header(const uint8_t *bytes, size_t size, const char *path, struct record_file *head,
-                            struct why *why)
+static enum err read_header(const uint8_t *bytes, size_t size, const char *path,
+                            struct record_file *head, struct why *why)
 {
     uint8_t copy[RECORD_FILE_HEADER_BYTES];
     if (size < sizeof copy) return why_set(why, ERR_CORRUPT, "%s: the header is missing", path);
@@ -133,17 +144,20 @@ static enum err read_header(const uint8_t *bytes, size_t size, const char *path,
     uint32_t format = reader_le32(&in), crc = reader_le32(&in);
     head->salt = reader_le64(&in);
     head->seq = reader_le64(&in);
-    if (memcmp(magic.at, head->magic, sizeof head->magic) != 0 || hash_crc32c(0, copy, sizeof copy) != crc)
+    if (memcmp(magic.at, head->magic, sizeof head->magic) != 0 ||
+        hash_crc32c(0, copy, sizeof copy) != crc)
         return why_set(why, ERR_CORRUPT, "%s: the header is damaged", path);
     if (format == head->format) return ERR_OK;
-    return why_set(why, ERR_FORMAT,
-                   "%s was written by another version (format %u, this is %u); move the data folder away to start "
-                   "afresh, or run the version that wrote it",
-                   path, format, head->format);
+    return why_set(
+        why, ERR_FORMAT,
+        "%s was written by another version (format %u, this is %u); move the data folder away to start "
+        "afresh, or run the version that wrote it",
+        path, format, head->format);
 }
 
-enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path, struct record_file *head,
-                           const struct record_sink *sink, uint64_t *good_end, struct why *why)
+enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path,
+                           struct record_file *head, const struct record_sink *sink,
+                           uint64_t *good_end, struct why *why)
 {
     enum err err = read_header(bytes, size, path, head, why);
     uint64_t last_seq = 0;

@@ -1,10 +1,12 @@
-/* record.h - checked records in a row: how the log, the manifest and the catalogue's snapshot lay out what they say.
+/* record.h - checked records in a row: how the log, the manifest and the catalogue's snapshot lay
+ * out what they say.
  *
  * A record, little-endian, aligned to 8 bytes:
- *   u32 size of the body, u8 type, u8[3] zero, u64 seq, u64 durable, u32 CRC32C, u32 zero, body, padding
- * The CRC covers everything but itself and is seeded by a salt that its file's header holds, so records of a file's
- * former life cannot be taken for new ones. seq ascends within a file. What type and body mean is the file's.
- * Private to store/. Thread: any; nothing is shared. */
+ *   u32 size of the body, u8 type, u8[3] zero, u64 seq, u64 durable, u32 CRC32C, u32 zero, body,
+ * padding The CRC covers everything but itself and is seeded by a salt that its file's header
+ * holds, so records of a file's former life cannot be taken for new ones. seq ascends within a
+ * file. What type and body mean is the file's. Private to store/. Thread: any; nothing is shared.
+ */
 #ifndef STORE_RECORD_H
 #define STORE_RECORD_H
 
@@ -19,21 +21,21 @@ struct record {
     struct str body; /* borrowed from the bytes read */
 };
 
-/* Frames a record into `out`: the body is appended between begin and end. end: LIMIT or NO_MEMORY, then the record is
- * taken back. */
+/* Frames a record into `out`: the body is appended between begin and end. end: LIMIT or NO_MEMORY,
+ * then the record is taken back. */
 size_t record_begin(struct buf *out, uint8_t type, uint64_t seq, uint64_t durable);
 enum err record_end(struct buf *out, size_t mark, uint64_t salt);
 void record_cancel(struct buf *out, size_t mark);
 
-/* Decodes one record at `in`. OK moves on; NOT_FOUND: zeros or too few bytes; CORRUPT otherwise (then `in` is
- * unusable). */
+/* Decodes one record at `in`. OK moves on; NOT_FOUND: zeros or too few bytes; CORRUPT otherwise
+ * (then `in` is unusable). */
 enum err record_read(struct reader *in, uint64_t salt, struct record *record);
 
-/* The offset of the first good record at or behind `from` with a seq above `above_seq` and a `durable` above
- * `above_durable` (or whatever one), or 0. */
+/* The offset of the first good record at or behind `from` with a seq above `above_seq` and a
+ * `durable` above `above_durable` (or whatever one), or 0. */
 #define RECORD_DURABLE_ANY UINT64_MAX
-size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt, uint64_t above_seq,
-                   uint64_t above_durable);
+size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt,
+                   uint64_t above_seq, uint64_t above_durable);
 
 /* ---- whole files of records ---- */
 
@@ -48,25 +50,28 @@ struct record_file {
 /* Starts a file's bytes: its header. */
 void record_file_begin(struct buf *out, const struct record_file *head);
 /* Replaces folder/name by `bytes` so that after a crash the old or the new file is there whole. */
-enum err record_file_replace(struct os *os, const char *folder, const char *name, const struct buf *bytes,
-                             struct why *why);
+enum err record_file_replace(struct os *os, const char *folder, const char *name,
+                             const struct buf *bytes, struct why *why);
 
-/* Reads a file: `head` gives the magic and format wanted and receives salt and seq; `record` is called for each good
- * record (its error stops), `damage` for each place skipped. `*good_end` receives where the last good record ends.
- * Errors: NOT_FOUND, IO, NO_MEMORY, FORMAT (another version), CORRUPT (the header is unusable). */
+/* Reads a file: `head` gives the magic and format wanted and receives salt and seq; `record` is
+ * called for each good record (its error stops), `damage` for each place skipped. `*good_end`
+ * receives where the last good record ends. Errors: NOT_FOUND, IO, NO_MEMORY, FORMAT (another
+ * version), CORRUPT (the header is unusable). */
 struct record_sink {
     enum err (*record)(void *arg, const struct record *record, struct why *why);
     void (*damage)(void *arg, const char *text);
     void *arg;
 };
-enum err record_file_read(struct os *os, const char *path, struct record_file *head, const struct record_sink *sink,
-                          uint64_t *good_end, struct why *why);
+enum err record_file_read(struct os *os, const char *path, struct record_file *head,
+                          const struct record_sink *sink, uint64_t *good_end, struct why *why);
 /* The same over bytes in memory, for the fuzzer and the above. */
-enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path, struct record_file *head,
-                           const struct record_sink *sink, uint64_t *good_end, struct why *why);
+enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path,
+                           struct record_file *head, const struct record_sink *sink,
+                           uint64_t *good_end, struct why *why);
 
 /* A whole file in memory (mem_free). */
-enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size, struct why *why);
+enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size,
+                           struct why *why);
 
 static inline void record_put_le32(void *to, uint32_t value)
 {

@@ -3,8 +3,8 @@
 #include "store/record.h"
 #include <stdio.h>
 
-enum err record_file_replace(struct os *os, const char *folder, const char *name, const struct buf *bytes,
-                             struct why *why)
+enum err record_file_replace(struct os *os, const char *folder, const char *name,
+                             const struct buf *bytes, struct why *why)
 {
     if (buf_failed(bytes)) return ERR_NO_MEMORY;
     char path[4096], fresh[4096];
@@ -23,7 +23,8 @@ enum err record_file_replace(struct os *os, const char *folder, const char *name
     return err;
 }
 
-enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size, struct why *why)
+enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size,
+                           struct why *why)
 {
     struct os_file *file;
     uint64_t file_size = 0;
@@ -41,8 +42,8 @@ enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, siz
     return err;
 }
 
-enum err record_file_read(struct os *os, const char *path, struct record_file *head, const struct record_sink *sink,
-                          uint64_t *good_end, struct why *why)
+enum err record_file_read(struct os *os, const char *path, struct record_file *head,
+                          const struct record_sink *sink, uint64_t *good_end, struct why *why)
 {
     uint8_t *bytes;
     size_t size;

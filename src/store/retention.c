@@ -1,9 +1,10 @@
 /* retention.c - which parts' time is over.
  *
- * A part goes when all its tables say so: their retention of today (not that of the day it was written) has passed since
- * the end of its partition, measured against trusted time; a dropped table always says so. Nothing goes for its age
- * while time is not trusted, nor what was written then and not confirmed since. One partition at a time: a mistake of
- * any kind costs a day, and is seen. Whole parts: rows are never rewritten to remove some. */
+ * A part goes when all its tables say so: their retention of today (not that of the day it was
+ * written) has passed since the end of its partition, measured against trusted time; a dropped
+ * table always says so. Nothing goes for its age while time is not trusted, nor what was written
+ * then and not confirmed since. One partition at a time: a mistake of any kind costs a day, and is
+ * seen. Whole parts: rows are never rewritten to remove some. */
 #include "base/timetext.h"
 #include "store/store_priv.h"
 
@@ -14,7 +15,8 @@ static const struct schema *schema_of(const struct table_list *tables, uint32_t 
     return NULL;
 }
 
-static bool is_over(const struct store *store, const struct table_list *tables, const struct part *part, bool *by_age)
+static bool is_over(const struct store *store, const struct table_list *tables,
+                    const struct part *part, bool *by_age)
 {
     *by_age = false;
     for (uint32_t i = 0; i < part->info.table_count; i++) {
@@ -32,7 +34,8 @@ static bool is_over(const struct store *store, const struct table_list *tables, 
 
 static bool same_partition(const struct part *a, const struct part *b)
 {
-    return a->info.class_ns == b->info.class_ns && a->info.partition_to_ns == b->info.partition_to_ns;
+    return a->info.class_ns == b->info.class_ns &&
+           a->info.partition_to_ns == b->info.partition_to_ns;
 }
 
 static void tell(struct store *store, const struct part *oldest, size_t count)
@@ -41,8 +44,8 @@ static void tell(struct store *store, const struct part *oldest, size_t count)
     struct value from = {.type = TYPE_TIMESTAMP, .i = oldest->info.partition_from_ns};
     value_add_text(&text, &from);
     const char *shown = buf_cstr(&text);
-    diag(store->context, DIAG_INFO, "retention", "%zu parts from %s on removed: their retention is over", count,
-         shown ? shown : "?");
+    diag(store->context, DIAG_INFO, "retention",
+         "%zu parts from %s on removed: their retention is over", count, shown ? shown : "?");
     buf_free(&text);
 }
 

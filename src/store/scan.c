@@ -1,8 +1,8 @@
 /* scan.c - the store's tables as a source of statements (sql/source.h).
  *
- * A scan walks the table's series in order of id. What a series has is a set of runs (scan.h): its blocks in each part,
- * and in each head its main chain and its late rows. They are merged by time (merge.c); where only one run has rows,
- * they are handed out as they lie. */
+ * A scan walks the table's series in order of id. What a series has is a set of runs (scan.h): its
+ * blocks in each part, and in each head its main chain and its late rows. They are merged by time
+ * (merge.c); where only one run has rows, they are handed out as they lie. */
 #include "store/scan.h"
 #include <string.h>
 
@@ -27,8 +27,8 @@ static enum err fill_table(struct table_list *list, int at, struct arena *arena,
     return ERR_OK;
 }
 
-static enum err find_table(void *context, struct str ns, struct str schema, struct str name, struct arena *arena,
-                           struct sql_table *table, struct why *why)
+static enum err find_table(void *context, struct str ns, struct str schema, struct str name,
+                           struct arena *arena, struct sql_table *table, struct why *why)
 {
     struct store *store = context;
     (void)why;
@@ -49,8 +49,8 @@ static void close_table(void *context, struct sql_table *table)
     table->handle = NULL;
 }
 
-static enum err list_tables(void *context, struct str ns, struct arena *arena, struct sql_table_name **names,
-                            size_t *count)
+static enum err list_tables(void *context, struct str ns, struct arena *arena,
+                            struct sql_table_name **names, size_t *count)
 {
     struct store *store = context;
     struct table_list *list = catalog_tables(&store->catalog);
@@ -80,8 +80,8 @@ static enum err snapshot_open(void *context, void **out)
     struct store *store = context;
     struct store_snapshot *snapshot = mem_alloc(sizeof *snapshot);
     if (!snapshot) return ERR_NO_MEMORY;
-    /* The view first: what its parts and frozen head hold is applied then. Rows applied after the view was replaced
-     * are not seen; with either order of the other they might be seen in part. */
+    /* The view first: what its parts and frozen head hold is applied then. Rows applied after the
+     * view was replaced are not seen; with either order of the other they might be seen in part. */
     snapshot->view = store_view_get(store);
     snapshot->applied = store_positions(store).applied;
     *out = snapshot;
@@ -126,7 +126,8 @@ static bool is_wanted(const struct sql_scan *scan, const struct part_info *info)
            has_table(info, scan->handle->schema->table_id);
 }
 
-/* In the order in which their rows begin: so a part is not opened before the merge has come to it. */
+/* In the order in which their rows begin: so a part is not opened before the merge has come to it.
+ */
 static void sort_parts(struct sql_scan *scan)
 {
     for (size_t i = 1; i < scan->part_count; i++) {
@@ -159,7 +160,8 @@ static enum err choose_parts(struct sql_scan *scan)
     for (size_t i = 0; i < scan->run_count; i++) {
         arena_init(&scan->runs[i].rows, scan->budget);
         arena_init(&scan->runs[i].index, scan->budget);
-        scan->runs[i].columns = arena_zero(&scan->fixed, scan->request.column_count, sizeof(struct vector));
+        scan->runs[i].columns =
+            arena_zero(&scan->fixed, scan->request.column_count, sizeof(struct vector));
         if (!scan->runs[i].columns) return ERR_BUDGET;
         if (i < count) scan->runs[i].part = &scan->parts[i];
     }
@@ -172,16 +174,16 @@ static enum err find_types(struct sql_scan *scan, struct why *why)
     for (size_t i = 0; i < request->column_count; i++) {
         const struct column *column = schema_column(scan->handle->schema, request->columns[i]);
         if (!column)
-            return why_set(why, ERR_INTERNAL, "table %s has no column %u", scan->handle->schema->name,
-                           request->columns[i]);
+            return why_set(why, ERR_INTERNAL, "table %s has no column %u",
+                           scan->handle->schema->name, request->columns[i]);
         scan->types[i] = column->type;
     }
     return ERR_OK;
 }
 
 static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
-                          const struct sql_scan_request *request, struct budget *budget, struct sql_scan **out,
-                          struct why *why)
+                          const struct sql_scan_request *request, struct budget *budget,
+                          struct sql_scan **out, struct why *why)
 {
     struct sql_scan *scan = mem_alloc_zero(1, sizeof *scan);
     if (!scan) return ERR_NO_MEMORY;
@@ -196,7 +198,8 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->columns = arena_zero(&scan->fixed, request->column_count, sizeof *scan->columns);
     scan->versions = arena_zero(&scan->fixed, request->column_count, sizeof *scan->versions);
     scan->labels = arena_zero(&scan->fixed, request->label_count, sizeof *scan->labels);
-    enum err err = scan->types && scan->columns && scan->labels && scan->versions ? ERR_OK : ERR_BUDGET;
+    enum err err =
+        scan->types && scan->columns && scan->labels && scan->versions ? ERR_OK : ERR_BUDGET;
     if (!err) err = find_types(scan, why);
     if (!err) err = choose_parts(scan);
     if (!err && scan->part_count && !(scan->zstd = ZSTD_createDCtx())) err = ERR_NO_MEMORY;
@@ -233,7 +236,8 @@ static bool series_wanted(const struct sql_scan *scan, const struct series *seri
     return true;
 }
 
-static enum err text_constant(struct sql_scan *scan, struct vector *v, struct str text, uint32_t count)
+static enum err text_constant(struct sql_scan *scan, struct vector *v, struct str text,
+                              uint32_t count)
 {
     if (!text.at) return scan_absent(&scan->scratch, v, TYPE_TEXT, count, QUALITY_GOOD);
     enum err err = vector_make(v, &scan->scratch, TYPE_TEXT, 1, false, false);
@@ -248,10 +252,12 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
 {
     enum err err = ERR_OK;
     out->series = scan->series->id;
-    if (scan->request.want_device) err = text_constant(scan, &out->device, scan->series->path, out->row_count);
+    if (scan->request.want_device)
+        err = text_constant(scan, &out->device, scan->series->path, out->row_count);
     for (size_t i = 0; i < scan->request.label_count && !err; i++)
-        err = text_constant(scan, &scan->labels[i], label_of(scan->series, str_of(scan->request.labels[i])),
-                            out->row_count);
+        err =
+            text_constant(scan, &scan->labels[i],
+                          label_of(scan->series, str_of(scan->request.labels[i])), out->row_count);
     out->columns = scan->columns;
     out->labels = scan->labels;
     return err;
@@ -271,8 +277,10 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
         bool enough = scan->request.row_limit && scan->delivered >= scan->request.row_limit;
         if (scan->series && !enough && !scan->series_done) {
             enum err err = merge_next(scan, chunk, why);
-            if (err) return why_set(why, err, "reading device %.*s: %s", (int)scan->series->path.size,
-                                    scan->series->path.at, why && why->text[0] ? why->text : err_text(err));
+            if (err)
+                return why_set(why, err, "reading device %.*s: %s", (int)scan->series->path.size,
+                               scan->series->path.at,
+                               why && why->text[0] ? why->text : err_text(err));
             if (chunk->row_count == 0) continue;
             scan->delivered += chunk->row_count;
             scan->stats.rows += chunk->row_count;

@@ -1,12 +1,13 @@
 /* scan.h - what the files of a scan share: runs, and the merge over them.
  *
- * A run is one sorted source of a series' rows: its blocks in one part, the main chain of a head, or the late rows of a
- * head. It shows a span of rows at a time, as vectors of the columns wanted. Within a run of blocks or of a main chain
- * times are unique; late rows may repeat a time, with different versions.
+ * A run is one sorted source of a series' rows: its blocks in one part, the main chain of a head,
+ * or the late rows of a head. It shows a span of rows at a time, as vectors of the columns wanted.
+ * Within a run of blocks or of a main chain times are unique; late rows may repeat a time, with
+ * different versions.
  *
- * Memory: a run's rows live in its own arena until its next span; what is merged row by row is built in the scan's
- * scratch. Runs of parts are opened when the merge comes to their first time, and give their memory back at their end.
- * Private to store/. */
+ * Memory: a run's rows live in its own arena until its next span; what is merged row by row is
+ * built in the scan's scratch. Runs of parts are opened when the merge comes to their first time,
+ * and give their memory back at their end. Private to store/. */
 #ifndef STORE_SCAN_H
 #define STORE_SCAN_H
 
@@ -62,20 +63,20 @@ struct sql_scan {
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     bool series_done, ended;
-    uint64_t delivered;              /* rows of it so far */
+    uint64_t delivered; /* rows of it so far */
     ZSTD_DCtx *zstd;
-    struct scan_part *parts;         /* in the order of their bounds */
-    size_t part_count, part_next;    /* part_next: not opened yet for this series */
-    size_t file_next;                /* ring of open files */
+    struct scan_part *parts;      /* in the order of their bounds */
+    size_t part_count, part_next; /* part_next: not opened yet for this series */
+    size_t file_next;             /* ring of open files */
     struct scan_part *open_files[SCAN_FILES_MAX];
-    struct run *runs;                /* one per part, then those of the heads */
+    struct run *runs; /* one per part, then those of the heads */
     size_t run_count;
-    struct run **active;             /* with rows */
+    struct run **active; /* with rows */
     size_t active_count;
     struct vector *columns, *labels;
-    uint64_t *versions;              /* of the cells of the row being merged */
-    struct arena fixed;              /* lives as long as the scan */
-    struct arena scratch;            /* per chunk delivered */
+    uint64_t *versions;   /* of the cells of the row being merged */
+    struct arena fixed;   /* lives as long as the scan */
+    struct arena scratch; /* per chunk delivered */
     struct budget *budget;
     struct sql_scan_stats stats;
 };
@@ -86,13 +87,15 @@ static inline bool scan_before(const struct sql_scan *scan, int64_t a, int64_t b
     return scan->request.newest_first ? a > b : a < b;
 }
 /* A vector that is NULL in every row. */
-enum err scan_absent(struct arena *arena, struct vector *v, enum type type, uint32_t count, uint32_t quality);
+enum err scan_absent(struct arena *arena, struct vector *v, enum type type, uint32_t count,
+                     uint32_t quality);
 
 /* merge.c: begins the scan's series; its next rows (row_count 0 and series_done at its end). */
 enum err merge_begin(struct sql_scan *scan, struct why *why);
 enum err merge_next(struct sql_scan *scan, struct sql_chunk *out, struct why *why);
 
-/* scan_head.c, scan_part.c: open a run of the current series, and show its next span; `at == end` after it: no more. */
+/* scan_head.c, scan_part.c: open a run of the current series, and show its next span; `at == end`
+ * after it: no more. */
 enum err run_open_main(struct sql_scan *scan, struct run *run, struct head_series *rows);
 enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_series *rows);
 enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why);
@@ -103,7 +106,8 @@ void run_clear(struct sql_scan *scan, struct run *run);
 
 /* Narrows the span [0, count) of ascending times to the scan's range. */
 void run_narrow(const struct sql_scan *scan, struct run *run, uint32_t count);
-/* Brings the columns of a span to the types wanted. CONFLICT: the table was changed after the statement was bound. */
+/* Brings the columns of a span to the types wanted. CONFLICT: the table was changed after the
+ * statement was bound. */
 enum err run_fit_types(struct sql_scan *scan, struct run *run, struct why *why);
 /* Turns the span round for newest_first; with a row limit only what can be needed. */
 enum err run_reverse(struct sql_scan *scan, struct run *run);

@@ -4,7 +4,8 @@
 
 /* ---- what all runs need ---- */
 
-enum err scan_absent(struct arena *arena, struct vector *v, enum type type, uint32_t count, uint32_t quality)
+enum err scan_absent(struct arena *arena, struct vector *v, enum type type, uint32_t count,
+                     uint32_t quality)
 {
     if (vector_make(v, arena, type, 1, true, true)) return ERR_BUDGET;
     v->null[0] = 1;
@@ -42,18 +43,21 @@ enum err run_fit_types(struct sql_scan *scan, struct run *run, struct why *why)
         struct vector *v = &run->columns[i];
         if (v->type == scan->types[i]) continue;
         if (!type_widens(v->type, scan->types[i]))
-            return why_set(why, ERR_CONFLICT, "table %s was changed; try again", scan->handle->schema->name);
+            return why_set(why, ERR_CONFLICT, "table %s was changed; try again",
+                           scan->handle->schema->name);
         if (vector_widen(v, scan->types[i], &run->rows)) return ERR_BUDGET;
     }
     return ERR_OK;
 }
 
-static enum err reverse_bytes(struct arena *arena, void **data, size_t element, uint32_t from, uint32_t count)
+static enum err reverse_bytes(struct arena *arena, void **data, size_t element, uint32_t from,
+                              uint32_t count)
 {
     const char *old = (const char *)*data + from * element;
     char *fresh = arena_alloc(arena, count * element);
     if (!fresh) return ERR_BUDGET;
-    for (uint32_t i = 0; i < count; i++) memcpy(fresh + i * element, old + (count - 1 - i) * element, element);
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(fresh + i * element, old + (count - 1 - i) * element, element);
     *data = fresh;
     return ERR_OK;
 }
@@ -79,7 +83,8 @@ enum err run_reverse(struct sql_scan *scan, struct run *run)
 {
     uint32_t count = run->end - run->at, from = run->at;
     uint64_t limit = scan->request.row_limit;
-    if (limit && limit < count) { /* each row delivered takes at most one of a run with unique times */
+    if (limit &&
+        limit < count) { /* each row delivered takes at most one of a run with unique times */
         from = run->end - (uint32_t)limit;
         count = (uint32_t)limit;
     }
@@ -125,8 +130,8 @@ enum err run_open_main(struct sql_scan *scan, struct run *run, struct head_serie
 }
 
 /* Rows [0, count) of a chunk's column as they lie. */
-static enum err show_column(struct sql_scan *scan, struct run *run, struct head_chunk *chunk, size_t index,
-                            uint32_t count)
+static enum err show_column(struct sql_scan *scan, struct run *run, struct head_chunk *chunk,
+                            size_t index, uint32_t count)
 {
     struct vector *v = &run->columns[index];
     struct head_column *column = head_chunk_column(chunk, scan->request.columns[index]);
@@ -138,7 +143,8 @@ static enum err show_column(struct sql_scan *scan, struct run *run, struct head_
     return ERR_OK;
 }
 
-static enum err show_chunk(struct sql_scan *scan, struct run *run, struct head_chunk *chunk, struct why *why)
+static enum err show_chunk(struct sql_scan *scan, struct run *run, struct head_chunk *chunk,
+                           struct why *why)
 {
     uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
     while (count && chunk->seq[count - 1] > scan->snapshot->applied) count--;
@@ -147,7 +153,8 @@ static enum err show_chunk(struct sql_scan *scan, struct run *run, struct head_c
     run_narrow(scan, run, count);
     if (run->at == run->end) return ERR_OK;
     enum err err = ERR_OK;
-    for (size_t i = 0; i < scan->request.column_count && !err; i++) err = show_column(scan, run, chunk, i, count);
+    for (size_t i = 0; i < scan->request.column_count && !err; i++)
+        err = show_column(scan, run, chunk, i, count);
     if (!err) err = run_fit_types(scan, run, why);
     if (!err && scan->request.newest_first) err = run_reverse(scan, run);
     return err;
@@ -160,8 +167,9 @@ enum err run_next_main(struct sql_scan *scan, struct run *run, struct why *why)
     enum err err = ERR_OK;
     while (run->chunk && run->at == run->end && !err) {
         struct head_chunk *chunk = run->chunk;
-        run->chunk = scan->request.newest_first ? chunk->prev
-                                                : atomic_load_explicit(&chunk->next, memory_order_acquire);
+        run->chunk = scan->request.newest_first
+                         ? chunk->prev
+                         : atomic_load_explicit(&chunk->next, memory_order_acquire);
         err = show_chunk(scan, run, chunk, why);
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
         bool below = count && chunk->time[0] < scan->request.time_from_ns;
@@ -172,7 +180,8 @@ enum err run_next_main(struct sql_scan *scan, struct run *run, struct why *why)
 
 /* ---- late rows ---- */
 
-static enum err add_ref(struct sql_scan *scan, struct run *run, struct head_chunk *chunk, uint32_t row)
+static enum err add_ref(struct sql_scan *scan, struct run *run, struct head_chunk *chunk,
+                        uint32_t row)
 {
     if (run->ref_count == run->ref_capacity) {
         size_t before = run->ref_capacity, want = before ? before * 2 : 8;
@@ -196,7 +205,8 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
     for (; chunk; chunk = atomic_load_explicit(&chunk->next, memory_order_acquire)) {
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
         for (uint32_t row = 0; row < count; row++) {
-            bool seen = chunk->seq[row] <= scan->snapshot->applied && chunk->time[row] >= r->time_from_ns &&
+            bool seen = chunk->seq[row] <= scan->snapshot->applied &&
+                        chunk->time[row] >= r->time_from_ns &&
                         (chunk->time[row] < r->time_to_ns || r->time_to_ns == INT64_MAX);
             enum err err = seen ? add_ref(scan, run, chunk, row) : ERR_OK;
             if (err) return err;
@@ -212,8 +222,8 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
 }
 
 /* Gathers one column of scattered rows. */
-static enum err gather_column(struct sql_scan *scan, struct run *run, size_t index, const struct head_ref *refs,
-                              uint32_t count, struct why *why)
+static enum err gather_column(struct sql_scan *scan, struct run *run, size_t index,
+                              const struct head_ref *refs, uint32_t count, struct why *why)
 {
     struct vector *v = &run->columns[index];
     if (vector_make(v, &run->rows, scan->types[index], count, true, true)) return ERR_BUDGET;
@@ -222,11 +232,13 @@ static enum err gather_column(struct sql_scan *scan, struct run *run, size_t ind
         struct head_column *column = head_chunk_column(refs[i].chunk, scan->request.columns[index]);
         struct value value = {.type = v->type, .is_null = true, .quality = QUALITY_NO_DATA};
         if (column) {
-            struct vector from = {.type = column->type, .count = refs[i].row + 1, .data = column->data};
+            struct vector from = {
+                .type = column->type, .count = refs[i].row + 1, .data = column->data};
             from.null = atomic_load_explicit(&column->null, memory_order_acquire);
             from.quality = atomic_load_explicit(&column->quality, memory_order_acquire);
             if (!type_widens(from.type, v->type))
-                return why_set(why, ERR_CONFLICT, "table %s was changed; try again", scan->handle->schema->name);
+                return why_set(why, ERR_CONFLICT, "table %s was changed; try again",
+                               scan->handle->schema->name);
             value = value_widen(vector_get(&from, refs[i].row), v->type);
         }
         vector_set(v, i, &value);

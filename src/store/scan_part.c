@@ -1,13 +1,14 @@
 /* scan_part.c - runs over the blocks of one series in one part; see scan.h.
  *
- * Whatever cannot be read is left out, counted, and told once (SHOW HEALTH): a statement answers with the rest. Only
- * missing memory ends it. */
+ * Whatever cannot be read is left out, counted, and told once (SHOW HEALTH): a statement answers
+ * with the rest. Only missing memory ends it. */
 #include "store/scan.h"
 #include <inttypes.h>
 #include <stdio.h>
 
 /* Turns a failure of reading into "left out"; memory and conflicts stay errors. */
-static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err err, struct why *why)
+static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err err,
+                        struct why *why)
 {
     if (!err || err == ERR_NO_MEMORY || err == ERR_BUDGET || err == ERR_CONFLICT) return err;
     char object[64];
@@ -52,19 +53,21 @@ static bool block_wanted(const struct sql_scan *scan, const struct part_block *b
            (block->min_time_ns < r->time_to_ns || r->time_to_ns == INT64_MAX);
 }
 
-static enum err read_block(struct sql_scan *scan, struct run *run, const struct part_block *block, struct why *why)
+static enum err read_block(struct sql_scan *scan, struct run *run, const struct part_block *block,
+                           struct why *why)
 {
     struct part_file *file = &run->part->file;
     struct vector time;
     enum err err = open_file(scan, run->part, why);
     if (!err)
-        err = part_block_column(file, scan->zstd, block, &block->columns[0], &run->rows, &time, &scan->stats.bytes,
-                                why);
+        err = part_block_column(file, scan->zstd, block, &block->columns[0], &run->rows, &time,
+                                &scan->stats.bytes, why);
     for (size_t i = 0; i < scan->request.column_count && !err; i++) {
         const struct part_column *column = part_block_find(block, scan->request.columns[i]);
-        err = column ? part_block_column(file, scan->zstd, block, column, &run->rows, &run->columns[i],
-                                         &scan->stats.bytes, why)
-                     : scan_absent(&run->rows, &run->columns[i], scan->types[i], block->rows, QUALITY_NO_DATA);
+        err = column ? part_block_column(file, scan->zstd, block, column, &run->rows,
+                                         &run->columns[i], &scan->stats.bytes, why)
+                     : scan_absent(&run->rows, &run->columns[i], scan->types[i], block->rows,
+                                   QUALITY_NO_DATA);
     }
     if (!err) err = run_fit_types(scan, run, why);
     if (err) return err;
@@ -105,13 +108,15 @@ static enum err find_run(struct sql_scan *scan, struct run *run, struct why *why
     if (!part->cursor->found) return ERR_OK;
     err = part_cursor_find(&part->file, part->cursor, scan->series->id, &entry, why);
     if (err || !entry) return err;
-    if (entry->table != scan->series->table_id) return why_set(why, ERR_CORRUPT, "part: the directory is not in order");
+    if (entry->table != scan->series->table_id)
+        return why_set(why, ERR_CORRUPT, "part: the directory is not in order");
     if (entry->max_time_ns < scan->request.time_from_ns) return ERR_OK;
     err = part_run_read(&part->file, entry, &run->index, &run->blocks, why);
     if (!err && !str_equal(run->blocks.path, scan->series->path))
-        err = why_set(why, ERR_CORRUPT, "part: rows of device %.*s stand where those of %.*s should",
-                      (int)run->blocks.path.size, run->blocks.path.at, (int)scan->series->path.size,
-                      scan->series->path.at);
+        err =
+            why_set(why, ERR_CORRUPT, "part: rows of device %.*s stand where those of %.*s should",
+                    (int)run->blocks.path.size, run->blocks.path.at, (int)scan->series->path.size,
+                    scan->series->path.at);
     if (err) run->blocks.block_count = 0;
     return err;
 }

@@ -1,8 +1,8 @@
 /* seal.c - see seal.h.
  *
- * Per class: the days that occur are gathered; per day all series are walked in order of (table, series) and their rows
- * of that day taken in order of time and version. A block is built column by column, so only one column of one block is
- * in memory beside the head itself. */
+ * Per class: the days that occur are gathered; per day all series are walked in order of (table,
+ * series) and their rows of that day taken in order of time and version. A block is built column by
+ * column, so only one column of one block is in memory beside the head itself. */
 #include "store/seal.h"
 #include "base/mem.h"
 #include <stdlib.h>
@@ -89,11 +89,13 @@ static enum err note_series(struct sealing *s, uint32_t id)
     struct series *series = rows ? catalog_series(s->seal->catalog, id) : NULL;
     struct schema *schema = series ? schema_of(s->tables, series->table_id) : NULL;
     if (!schema) return ERR_OK;
-    struct sealed_series found = {series, schema, INT64_MAX, INT64_MIN, first_of(&rows->late) != NULL};
+    struct sealed_series found = {series, schema, INT64_MAX, INT64_MIN,
+                                  first_of(&rows->late) != NULL};
     widen_range(&found, &rows->main);
     widen_range(&found, &rows->late);
     if (found.min_ns > found.max_ns) return ERR_OK;
-    enum err err = mem_grow(&s->series, &s->series_capacity, s->series_count + 1, sizeof *s->series);
+    enum err err =
+        mem_grow(&s->series, &s->series_capacity, s->series_count + 1, sizeof *s->series);
     if (!err) s->series[s->series_count++] = found;
     return err;
 }
@@ -103,7 +105,8 @@ static int compare_series(const void *a, const void *b)
     const struct sealed_series *x = a, *y = b;
     if (x->schema->retention_ns != y->schema->retention_ns)
         return x->schema->retention_ns < y->schema->retention_ns ? -1 : 1;
-    if (x->schema->table_id != y->schema->table_id) return x->schema->table_id < y->schema->table_id ? -1 : 1;
+    if (x->schema->table_id != y->schema->table_id)
+        return x->schema->table_id < y->schema->table_id ? -1 : 1;
     return (x->series->id > y->series->id) - (x->series->id < y->series->id);
 }
 
@@ -175,18 +178,20 @@ static bool ends_before(const struct partition *p, int64_t time_ns)
 
 /* ---- the rows of one series in one partition ---- */
 
-static enum err begin_walk(struct sealing *s, const struct sealed_series *series, const struct partition *p,
-                           struct walk *walk)
+static enum err begin_walk(struct sealing *s, const struct sealed_series *series,
+                           const struct partition *p, struct walk *walk)
 {
     struct head_series *rows = head_find(s->seal->head, series->series->id);
     *walk = (struct walk){.main = first_of(&rows->main)};
-    while (walk->main && (count_of(walk->main) == 0 || walk->main->time[count_of(walk->main) - 1] < p->from_ns))
+    while (walk->main &&
+           (count_of(walk->main) == 0 || walk->main->time[count_of(walk->main) - 1] < p->from_ns))
         walk->main = next_of(walk->main);
     while (walk->main && walk->main->time[walk->main_row] < p->from_ns) walk->main_row++;
     for (struct head_chunk *chunk = first_of(&rows->late); chunk; chunk = next_of(chunk)) {
         for (uint32_t row = 0, count = count_of(chunk); row < count; row++) {
             if (chunk->time[row] < p->from_ns || ends_before(p, chunk->time[row])) continue;
-            enum err err = mem_grow(&s->late, &s->late_capacity, walk->late_count + 1, sizeof *s->late);
+            enum err err =
+                mem_grow(&s->late, &s->late_capacity, walk->late_count + 1, sizeof *s->late);
             if (err) return err;
             s->late[walk->late_count++] = (struct head_ref){chunk, row};
         }
@@ -206,7 +211,8 @@ static bool next_row(struct walk *walk, const struct partition *p, struct head_r
     bool have_late = walk->late_at < walk->late_count;
     if (!have_main && !have_late) return false;
     /* Of equal times the main chain's row is the older one. */
-    if (have_main && (!have_late || walk->main->time[walk->main_row] <= head_ref_time(&walk->late[walk->late_at])))
+    if (have_main && (!have_late || walk->main->time[walk->main_row] <=
+                                        head_ref_time(&walk->late[walk->late_at])))
         *ref = (struct head_ref){walk->main, walk->main_row++};
     else
         *ref = walk->late[walk->late_at++];
@@ -223,8 +229,10 @@ static size_t slice_bytes(const struct head_ref *ref)
     return size;
 }
 
-/* Fills one block; `*ahead` is the row that did not belong to it any more (chunk NULL at the end). */
-static enum err fill_block(struct rows *rows, struct walk *walk, const struct partition *p, struct head_ref *ahead)
+/* Fills one block; `*ahead` is the row that did not belong to it any more (chunk NULL at the end).
+ */
+static enum err fill_block(struct rows *rows, struct walk *walk, const struct partition *p,
+                           struct head_ref *ahead)
 {
     size_t slices = 0;
     rows->ref_count = rows->count = 0;
@@ -233,7 +241,8 @@ static enum err fill_block(struct rows *rows, struct walk *walk, const struct pa
     while (ahead->chunk) {
         bool same = rows->count && rows->time.i[rows->count - 1] == head_ref_time(ahead);
         if (!same && (rows->count == PART_BLOCK_ROWS || slices > PART_SLICES_BYTES)) return ERR_OK;
-        enum err err = mem_grow(&rows->refs, &rows->ref_capacity, rows->ref_count + 1, sizeof *rows->refs);
+        enum err err =
+            mem_grow(&rows->refs, &rows->ref_capacity, rows->ref_count + 1, sizeof *rows->refs);
         if (err) return err;
         rows->refs[rows->ref_count++] = *ahead;
         if (!same) rows->time.i[rows->count++] = head_ref_time(ahead);
@@ -268,7 +277,8 @@ static void look_up(struct column_reader *r, struct head_chunk *chunk, uint16_t 
 
 static void put_cell(struct vector *v, uint32_t at, const struct column_reader *r, uint32_t row)
 {
-    struct vector from = {.type = r->column->type, .count = row + 1, .data = r->column->data, .null = r->null};
+    struct vector from = {
+        .type = r->column->type, .count = row + 1, .data = r->column->data, .null = r->null};
     if (from.type == v->type && (!r->null || !r->null[row])) {
         size_t element = vector_element_bytes(v->type);
         memcpy((char *)v->data + at * element, (char *)from.data + row * element, element);
@@ -322,8 +332,8 @@ static void write_block(struct rows *rows, struct part_writer *writer, const str
 
 /* ---- parts ---- */
 
-static enum err seal_series(struct sealing *s, const struct sealed_series *series, const struct partition *p,
-                            struct part_writer *writer, bool *any)
+static enum err seal_series(struct sealing *s, const struct sealed_series *series,
+                            const struct partition *p, struct part_writer *writer, bool *any)
 {
     if (series->max_ns < p->from_ns || ends_before(p, series->min_ns)) return ERR_OK;
     struct walk walk;
@@ -344,12 +354,17 @@ static enum err seal_part(struct sealing *s, const struct sealed_series *first, 
                           const struct partition *p, struct why *why)
 {
     struct seal *seal = s->seal;
-    enum err err = mem_grow(&seal->parts, &seal->part_capacity, seal->part_count + 1, sizeof(struct part *));
+    enum err err =
+        mem_grow(&seal->parts, &seal->part_capacity, seal->part_count + 1, sizeof(struct part *));
     struct part_writer *writer = err ? NULL : mem_alloc(sizeof *writer);
     if (!writer) return ERR_NO_MEMORY;
-    struct part_info info = {.id = seal->next_part_id++, .origin = seal->origin, .version = seal->version,
-                             .class_ns = first->schema->retention_ns, .partition_from_ns = p->from_ns,
-                             .partition_to_ns = p->to_ns, .untrusted = seal->untrusted};
+    struct part_info info = {.id = seal->next_part_id++,
+                             .origin = seal->origin,
+                             .version = seal->version,
+                             .class_ns = first->schema->retention_ns,
+                             .partition_from_ns = p->from_ns,
+                             .partition_to_ns = p->to_ns,
+                             .untrusted = seal->untrusted};
     bool any = false;
     err = part_writer_open(writer, seal->os, seal->folder, &info, why);
     if (err) {
@@ -364,13 +379,15 @@ static enum err seal_part(struct sealing *s, const struct sealed_series *first, 
     mem_free(writer);
     if (err || !any) return err;
     struct part *part = part_new(seal->os, seal->folder, &info);
-    if (!part) return ERR_NO_MEMORY; /* the file is removed at the next start: no manifest speaks of it */
+    if (!part)
+        return ERR_NO_MEMORY; /* the file is removed at the next start: no manifest speaks of it */
     seal->parts[seal->part_count++] = part;
     seal->rows += part->info.rows;
     return ERR_OK;
 }
 
-static enum err seal_class(struct sealing *s, const struct sealed_series *first, size_t count, struct why *why)
+static enum err seal_class(struct sealing *s, const struct sealed_series *first, size_t count,
+                           struct why *why)
 {
     struct days days = {0};
     enum err err = ERR_OK;
@@ -391,8 +408,11 @@ static enum err make_rows(struct sealing *s)
     s->rows = mem_alloc_zero(1, sizeof *s->rows);
     if (!s->rows) return ERR_NO_MEMORY;
     /* The column's array serves every type in turn: it has room for the largest element. */
-    enum err err = vector_make(&s->rows->column, &s->arrays, TYPE_TEXT, PART_BLOCK_ROWS, true, true);
-    if (!err) err = vector_make(&s->rows->time, &s->arrays, TYPE_TIMESTAMP, PART_BLOCK_ROWS, false, false);
+    enum err err =
+        vector_make(&s->rows->column, &s->arrays, TYPE_TEXT, PART_BLOCK_ROWS, true, true);
+    if (!err)
+        err =
+            vector_make(&s->rows->time, &s->arrays, TYPE_TIMESTAMP, PART_BLOCK_ROWS, false, false);
     return err;
 }
 

@@ -1,9 +1,10 @@
 /* store.c - see store.h: the log task and the sync task. Opening and closing are in open.c.
  *
- * One round of the log task: every batch that was posted is framed into the log's buffer, then one write, then
- * all of them are applied to the head, then acknowledgements that wait only for that are sent. The sync task syncs
- * whatever has been written as soon as its last sync returns, if somebody waits for it, else within a second.
- * So many writers share one sync, and nobody waits for a timer. */
+ * One round of the log task: every batch that was posted is framed into the log's buffer, then one
+ * write, then all of them are applied to the head, then acknowledgements that wait only for that
+ * are sent. The sync task syncs whatever has been written as soon as its last sync returns, if
+ * somebody waits for it, else within a second. So many writers share one sync, and nobody waits for
+ * a timer. */
 #include "store/store_priv.h"
 #include "base/timetext.h"
 #include <inttypes.h>
@@ -23,7 +24,10 @@ struct store_positions store_positions(const struct store *store)
     };
 }
 
-uint64_t store_origin(const struct store *store) { return store->origin; }
+uint64_t store_origin(const struct store *store)
+{
+    return store->origin;
+}
 
 /* ---- syncing ---- */
 
@@ -64,20 +68,21 @@ static void finish_defines(struct store *store, enum err err, const struct why *
     store->defined_last = NULL;
 }
 
-/* A failed sync says nothing about which pages are safe: everything not acknowledged fails, and the next write
- * begins a new segment. */
+/* A failed sync says nothing about which pages are safe: everything not acknowledged fails, and the
+ * next write begins a new segment. */
 static void on_sync_failed(struct store *store)
 {
     metric_add(store->context, METRIC_LOG_ERRORS, 1);
     diag(store->context, DIAG_ERROR, component, "sync of the log failed: %s",
          why_text(&store->sync_why, store->sync_err));
     store->failed = true;
-    finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, store->sync_err, &store->sync_why);
+    finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, store->sync_err,
+                   &store->sync_why);
     finish_defines(store, store->sync_err, &store->sync_why);
 }
 
-/* A full segment is left when all of it is on the disk: the next one's header says so. Synced here and not by the sync
- * task, which is idle then: its file may be closed. */
+/* A full segment is left when all of it is on the disk: the next one's header says so. Synced here
+ * and not by the sync task, which is idle then: its file may be closed. */
 static void leave_full_segment(struct store *store)
 {
     if (store->syncing || store->failed || store->closing || !log_is_full(&store->log)) return;
@@ -94,7 +99,9 @@ static void leave_full_segment(struct store *store)
     struct why why = WHY_NONE;
     enum err err = log_rotate(&store->log, store->appended, &why);
     /* The segment so far still takes records. */
-    if (err) diag(store->context, DIAG_WARNING, component, "no new log segment yet: %s", why_text(&why, err));
+    if (err)
+        diag(store->context, DIAG_WARNING, component, "no new log segment yet: %s",
+             why_text(&why, err));
 }
 
 void store_run_synced(struct job *job) /* log task */
@@ -154,7 +161,8 @@ void store_append(struct store *store, struct store_append *append)
 static enum err write_series(struct store *store, uint32_t id)
 {
     uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
-    size_t mark = log_record_begin(&store->log, LOG_SERIES, seq, atomic_load(&store->position_durable));
+    size_t mark =
+        log_record_begin(&store->log, LOG_SERIES, seq, atomic_load(&store->position_durable));
     catalog_write_series(&store->log.pending, catalog_series(&store->catalog, id));
     catalog_logged_series(&store->catalog, id, seq);
     return log_record_end(&store->log, mark);
@@ -163,13 +171,15 @@ static enum err write_series(struct store *store, uint32_t id)
 static enum err write_schema(struct store *store, const struct schema *schema, bool dropped)
 {
     uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
-    size_t mark = log_record_begin(&store->log, LOG_SCHEMA, seq, atomic_load(&store->position_durable));
+    size_t mark =
+        log_record_begin(&store->log, LOG_SCHEMA, seq, atomic_load(&store->position_durable));
     catalog_write_schema(&store->log.pending, schema, dropped);
     catalog_logged_table(&store->catalog, schema->table_id, seq);
     return log_record_end(&store->log, mark);
 }
 
-/* Gives every device of the batch its series; new ones are written before the rows that use them. */
+/* Gives every device of the batch its series; new ones are written before the rows that use them.
+ */
 static enum err resolve_series(struct store *store, struct batch *batch)
 {
     for (uint32_t i = 0; i < batch->device_count; i++) {
@@ -178,8 +188,9 @@ static enum err resolve_series(struct store *store, struct batch *batch)
         struct series *known = catalog_series(&store->catalog, id);
         if (!known || (device->label_count &&
                        !catalog_labels_equal(known, device->labels, device->label_count))) {
-            enum err err = catalog_put_series(&store->catalog, 0, batch->schema->table_id, device->path,
-                                              device->labels, device->label_count, &id);
+            enum err err =
+                catalog_put_series(&store->catalog, 0, batch->schema->table_id, device->path,
+                                   device->labels, device->label_count, &id);
             if (!err) err = write_series(store, id);
             if (err) return err;
         }
@@ -199,7 +210,8 @@ static enum err check_batch(struct store *store, const struct batch *batch, stru
         if (!c || c->type != batch->columns[i].data.type)
             return why_set(why, ERR_CONFLICT, "table %s was changed; try again", s->name);
     }
-    if (atomic_load(&store->head_budget.used_bytes) + batch->size_bytes > store->head_budget.limit_bytes)
+    if (atomic_load(&store->head_budget.used_bytes) + batch->size_bytes >
+        store->head_budget.limit_bytes)
         return why_set(why, ERR_BUDGET,
                        "the head is full (%zu bytes); writing goes on when rows were moved to disk",
                        store->head_budget.limit_bytes);
@@ -213,12 +225,14 @@ static enum err frame_batch(struct store *store, struct batch *batch, struct why
     if (!err) err = resolve_series(store, batch);
     if (err) return err;
     batch->seq = log_next_seq(&store->log, context_wall_ns(store->context));
-    size_t mark = log_record_begin(&store->log, LOG_ROWS, batch->seq, atomic_load(&store->position_durable));
+    size_t mark =
+        log_record_begin(&store->log, LOG_ROWS, batch->seq, atomic_load(&store->position_durable));
     codec_rows_write(&store->log.pending, batch);
     return log_record_end(&store->log, mark);
 }
 
-static void refuse(struct store *store, struct store_append *append, enum err err, const struct why *why)
+static void refuse(struct store *store, struct store_append *append, enum err err,
+                   const struct why *why)
 {
     metric_add(store->context, METRIC_ROWS_REFUSED, append->batch->row_count);
     batch_release(append->batch);
@@ -232,7 +246,8 @@ static enum err restate_catalog(struct store *store, uint64_t durable)
     struct table_list *tables = store->catalog.tables.object;
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < tables->count && !err; i++)
-        if (tables->items[i].state->logged_seq > durable) err = write_schema(store, tables->items[i].schema, false);
+        if (tables->items[i].state->logged_seq > durable)
+            err = write_schema(store, tables->items[i].schema, false);
     uint32_t count = atomic_load(&store->catalog.series_count);
     for (uint32_t id = 1; id <= count && !err; id++) {
         const struct series *series = catalog_series(&store->catalog, id);
@@ -241,7 +256,8 @@ static enum err restate_catalog(struct store *store, uint64_t durable)
     return err;
 }
 
-/* After a failed write or sync the old segment is left alone: which of its pages are good is unknown. */
+/* After a failed write or sync the old segment is left alone: which of its pages are good is
+ * unknown. */
 static enum err recover_log(struct store *store, struct why *why)
 {
     if (!store->failed) return ERR_OK;
@@ -253,7 +269,8 @@ static enum err recover_log(struct store *store, struct why *why)
     if (!err) err = log_flush(&store->log, why);
     if (err) return err;
     store->failed = false;
-    diag(store->context, DIAG_WARNING, component, "the log goes on in segment %" PRIu64, store->log.number);
+    diag(store->context, DIAG_WARNING, component, "the log goes on in segment %" PRIu64,
+         store->log.number);
     return ERR_OK;
 }
 
@@ -264,7 +281,8 @@ static enum err write_round(struct store *store, struct why *why)
     if (err) {
         store->failed = true;
         metric_add(store->context, METRIC_LOG_ERRORS, 1);
-        diag(store->context, DIAG_ERROR, component, "write of the log failed: %s", why_text(why, err));
+        diag(store->context, DIAG_ERROR, component, "write of the log failed: %s",
+             why_text(why, err));
         return err;
     }
     metric_add(store->context, METRIC_LOG_BYTES, size);
@@ -348,7 +366,8 @@ void store_after_jobs(void *arg)
     }
 }
 
-void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch), void *arg)
+void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
+                  void *arg)
 {
     MUST(store->listener_count < STORE_LISTENERS_MAX);
     store->listeners[store->listener_count].on_applied = on_applied;
@@ -357,7 +376,8 @@ void store_listen(struct store *store, void (*on_applied)(void *arg, struct batc
 
 /* ---- defining tables (log task) ---- */
 
-static enum err check_define(struct store *store, const struct store_define *define, struct why *why)
+static enum err check_define(struct store *store, const struct store_define *define,
+                             struct why *why)
 {
     const struct schema *s = define->schema;
     struct table_list *tables = store->catalog.tables.object;
@@ -367,7 +387,8 @@ static enum err check_define(struct store *store, const struct store_define *def
     if (named >= 0 && tables->items[named].schema->table_id != s->table_id)
         return why_set(why, ERR_EXISTS, "table %s exists already", s->name);
     if (old && !define->drop && s->revision != old->revision + 1)
-        return why_set(why, ERR_CONFLICT, "table %s was changed in the meantime; try again", s->name);
+        return why_set(why, ERR_CONFLICT, "table %s was changed in the meantime; try again",
+                       s->name);
     return ERR_OK;
 }
 
@@ -377,7 +398,9 @@ static enum err carry_out(struct store *store, struct store_define *define, stru
     if (!err) err = check_define(store, define, why);
     if (err) return err;
     if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
-    if ((err = write_schema(store, define->schema, define->drop)) || (err = write_round(store, why))) return err;
+    if ((err = write_schema(store, define->schema, define->drop)) ||
+        (err = write_round(store, why)))
+        return err;
     if (define->drop) return catalog_drop_table(&store->catalog, define->schema->table_id);
     define->result = schema_share(define->schema);
     return catalog_put_table(&store->catalog, schema_share(define->schema));
@@ -385,7 +408,8 @@ static enum err carry_out(struct store *store, struct store_define *define, stru
 
 static void run_define(struct job *job)
 {
-    struct store_define *define = (struct store_define *)(void *)((char *)job - offsetof(struct store_define, arrive));
+    struct store_define *define =
+        (struct store_define *)(void *)((char *)job - offsetof(struct store_define, arrive));
     struct store *store = define->store;
     struct why why = WHY_NONE;
     store_after_jobs(store); /* batches posted before keep their order */
@@ -439,7 +463,10 @@ const struct schema *store_table_at(const struct store_table_list *list, uint32_
     return ((const struct table_list *)list)->items[index].schema;
 }
 
-void store_tables_release(struct store_table_list *list) { table_list_release((struct table_list *)list); }
+void store_tables_release(struct store_table_list *list)
+{
+    table_list_release((struct table_list *)list);
+}
 
 uint32_t store_series_count(const struct store *store)
 {
@@ -451,7 +478,8 @@ bool store_series(const struct store *store, uint32_t id, struct store_series_in
 {
     struct series *series = catalog_series(&store->catalog, id);
     if (!series) return false;
-    const struct series_labels *labels = atomic_load_explicit(&series->labels, memory_order_acquire);
+    const struct series_labels *labels =
+        atomic_load_explicit(&series->labels, memory_order_acquire);
     *info = (struct store_series_info){series->id, series->table_id, series->path,
                                        labels ? labels->count : 0, labels ? labels->items : NULL};
     return true;

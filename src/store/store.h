@@ -1,17 +1,18 @@
 /* store.h - the node's memory: one log, the head, the parts, and the ways to read them.
  *
- * Life of a batch: store_append (any task) → log task: gives it a seq, resolves its devices to series, writes
- * the ROWS record, applies it to the head → sync task makes it durable → the acknowledgement asked for is sent.
- * Three positions: appended ≥ applied, appended ≥ durable. A statement sees exactly the rows applied at its
- * start. Acknowledgements that promise durability never pass `durable`.
+ * Life of a batch: store_append (any task) → log task: gives it a seq, resolves its devices to
+ * series, writes the ROWS record, applies it to the head → sync task makes it durable → the
+ * acknowledgement asked for is sent. Three positions: appended ≥ applied, appended ≥ durable. A
+ * statement sees exactly the rows applied at its start. Acknowledgements that promise durability
+ * never pass `durable`.
  *
- * A head that has grown to its share of memory or age is frozen, a new one grows on, and the frozen one is written as
- * parts (store/seal.h); when the manifest says so, log segments below are recycled. So memory, log and the time a start
- * takes are bounded.
+ * A head that has grown to its share of memory or age is frozen, a new one grows on, and the frozen
+ * one is written as parts (store/seal.h); when the manifest says so, log segments below are
+ * recycled. So memory, log and the time a start takes are bounded.
  *
- * Tasks: "log" owns the log, the catalogue's changes, the head's growth and the view; "sync" only calls fdatasync;
- * "flush" writes parts and looks after retention. Readers (workers) touch only what is append-only or
- * reference-counted. */
+ * Tasks: "log" owns the log, the catalogue's changes, the head's growth and the view; "sync" only
+ * calls fdatasync; "flush" writes parts and looks after retention. Readers (workers) touch only
+ * what is append-only or reference-counted. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -22,17 +23,18 @@
 struct store;
 
 struct store_config {
-    const char *folder;        /* the node's data folder; made if missing */
-    size_t head_limit_bytes;   /* memory for rows not yet in parts; writing them begins well before it is reached */
-    int64_t flush_age_ns;      /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
+    const char *folder;      /* the node's data folder; made if missing */
+    size_t head_limit_bytes; /* memory for rows not yet in parts; writing them begins well before it
+                                is reached */
+    int64_t flush_age_ns;    /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
 };
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 
-/* Opens (or makes) the store: takes the folder's lock, checks its format, replays the log. Blocking. Errors:
- * BUSY in use by another process; FORMAT made by another version (says how to start afresh); IO. Damage never
- * refuses: it is reported and counted. */
-enum err store_open(struct context *context, const struct store_config *config, struct store **store,
-                    struct why *why);
+/* Opens (or makes) the store: takes the folder's lock, checks its format, replays the log.
+ * Blocking. Errors: BUSY in use by another process; FORMAT made by another version (says how to
+ * start afresh); IO. Damage never refuses: it is reported and counted. */
+enum err store_open(struct context *context, const struct store_config *config,
+                    struct store **store, struct why *why);
 /* Carries out what was posted, syncs, stops the tasks. Blocking. */
 void store_close(struct store *store);
 
@@ -43,9 +45,9 @@ enum store_ack {
     STORE_ACK_DURABLE, /* survives kill -9 and power loss */
 };
 
-/* One batch on its way. The caller sets completion, batch (takes: sealed) and ack; the structure must stay until
- * the completion is done. On success `seq` is the batch's position. Errors: BUDGET (head full: try later),
- * DISK_FULL, IO, CORRUPT; then nothing of the batch is stored. */
+/* One batch on its way. The caller sets completion, batch (takes: sealed) and ack; the structure
+ * must stay until the completion is done. On success `seq` is the batch's position. Errors: BUDGET
+ * (head full: try later), DISK_FULL, IO, CORRUPT; then nothing of the batch is stored. */
 struct store_append {
     struct completion completion; /* first */
     struct batch *batch;
@@ -57,9 +59,10 @@ struct store_append {
 };
 void store_append(struct store *store, struct store_append *append);
 
-/* A change of a table's definition; durable when done. `schema` (takes): table_id 0 makes a new table (EXISTS if
- * the name is taken), else replaces the definition with that id (CONFLICT unless revision is the current one +
- * 1). `drop`: the table and its rows go away. On success `result` is a share of the published schema. */
+/* A change of a table's definition; durable when done. `schema` (takes): table_id 0 makes a new
+ * table (EXISTS if the name is taken), else replaces the definition with that id (CONFLICT unless
+ * revision is the current one + 1). `drop`: the table and its rows go away. On success `result` is
+ * a share of the published schema. */
 struct store_define {
     struct completion completion; /* first */
     struct schema *schema;
@@ -71,8 +74,9 @@ struct store_define {
 };
 void store_define(struct store *store, struct store_define *define);
 
-/* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for the wall clock, so
- * retention goes on and what it held back meanwhile is held no longer. Errors: IO, DISK_FULL, NO_MEMORY. */
+/* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for
+ * the wall clock, so retention goes on and what it held back meanwhile is held no longer. Errors:
+ * IO, DISK_FULL, NO_MEMORY. */
 struct store_flush {
     struct completion completion; /* first */
     bool confirm_time;
@@ -115,11 +119,12 @@ uint64_t store_origin(const struct store *store);
 /* The tables as a source of statements; its context is the store. */
 extern const struct sql_source store_sql_source;
 
-/* Calls `on_applied` on the log task for every batch after it was applied (live view, rules). `batch` is borrowed
- * (batch_share to keep it). Set before the first append; at most STORE_LISTENERS_MAX. The devices of the batch
- * carry their paths. */
+/* Calls `on_applied` on the log task for every batch after it was applied (live view, rules).
+ * `batch` is borrowed (batch_share to keep it). Set before the first append; at most
+ * STORE_LISTENERS_MAX. The devices of the batch carry their paths. */
 enum { STORE_LISTENERS_MAX = 4 };
-void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch), void *arg);
+void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
+                  void *arg);
 
 /* Every series of the catalogue, for sys.devices. The texts are borrowed until the store closes. */
 struct store_series_info {
@@ -129,6 +134,7 @@ struct store_series_info {
     const struct label *labels;
 };
 uint32_t store_series_count(const struct store *store);
-bool store_series(const struct store *store, uint32_t id, struct store_series_info *info); /* ids from 1 */
+bool store_series(const struct store *store, uint32_t id,
+                  struct store_series_info *info); /* ids from 1 */
 
 #endif

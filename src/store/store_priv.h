@@ -1,8 +1,9 @@
 /* store_priv.h - what the files of store/ share.
  *
- * Who owns what: the log task the log, the catalogue's changes, the newest head and every change of the view; the sync
- * task only fdatasync; the flush task the manifest, the trusted time and the writing of parts, one operation at a time,
- * handed to it by the log task and handed back. Readers pin a view. */
+ * Who owns what: the log task the log, the catalogue's changes, the newest head and every change of
+ * the view; the sync task only fdatasync; the flush task the manifest, the trusted time and the
+ * writing of parts, one operation at a time, handed to it by the log task and handed back. Readers
+ * pin a view. */
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
 
@@ -25,7 +26,8 @@ struct part_list *part_list_new(size_t capacity); /* empty; NULL: no memory */
 struct part_list *part_list_share(struct part_list *list);
 void part_list_release(struct part_list *list);
 /* `list` without the parts marked dropped, with `more` at the end (shares them). */
-struct part_list *part_list_change(const struct part_list *list, struct part *const *more, size_t more_count);
+struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
+                                   size_t more_count);
 
 enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
@@ -37,7 +39,8 @@ struct store_view {
     struct part_list *parts;
 };
 /* Takes its own shares. NULL: no memory. */
-struct store_view *store_view_new(struct head *const *heads, size_t head_count, struct part_list *parts);
+struct store_view *store_view_new(struct head *const *heads, size_t head_count,
+                                  struct part_list *parts);
 struct store_view *store_view_get(struct store *store);
 void store_view_release(struct store_view *view);
 enum err store_view_init(struct store *store);
@@ -54,8 +57,8 @@ struct health {
         struct store_health_row row;
     } items[HEALTH_MAX];
 };
-void health_note(struct store *store, enum store_severity severity, const char *object, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void health_note(struct store *store, enum store_severity severity, const char *object,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* ---- flush ---- */
 
@@ -63,13 +66,13 @@ void health_note(struct store *store, enum store_severity severity, const char *
 struct flush {
     struct job job, done;
     bool busy;
-    bool sealed;              /* seal.parts are written; only the manifest is not */
-    bool confirm;             /* the operator vouches for the clock */
+    bool sealed;  /* seal.parts are written; only the manifest is not */
+    bool confirm; /* the operator vouches for the clock */
     bool has_head;
     struct seal seal;
     struct part_list *before, *after; /* after: NULL if nothing changed */
     struct store_view *view;          /* what will take over */
-    uint64_t catalog_changes; /* when the head was frozen */
+    uint64_t catalog_changes;         /* when the head was frozen */
     uint32_t next_table_id;
     enum err err;
     struct why why;
@@ -90,17 +93,17 @@ struct store {
     /* Log task. */
     struct loop log_loop;
     struct log log;
-    struct store_append *arrived, *arrived_last;    /* of this round of jobs */
-    struct store_append *waiting, *waiting_last;    /* applied, wait for durable; by seq */
-    struct store_define *defined, *defined_last;    /* written, wait for durable */
-    struct store_flush *flushes;                    /* wait for what they asked for */
-    uint64_t appended;                              /* last seq written to the file */
+    struct store_append *arrived, *arrived_last; /* of this round of jobs */
+    struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
+    struct store_define *defined, *defined_last; /* written, wait for durable */
+    struct store_flush *flushes;                 /* wait for what they asked for */
+    uint64_t appended;                           /* last seq written to the file */
     bool syncing, closing;
     struct os_timer *sync_timer, *tick_timer;
     bool sync_timer_set;
-    bool failed; /* the last write or sync failed: a new segment comes first */
-    int64_t head_since_ns;   /* monotonic: when the growing head got its first row; 0 = it has none */
-    int64_t flush_retry_ns;  /* monotonic: not before */
+    bool failed;           /* the last write or sync failed: a new segment comes first */
+    int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
+    int64_t flush_retry_ns; /* monotonic: not before */
     size_t listener_count;
     struct {
         void (*on_applied)(void *arg, struct batch *batch);
@@ -120,8 +123,8 @@ struct store {
     struct flush flush;
     struct manifest manifest;
     struct trust trust;
-    bool was_untrusted;          /* since the last head was frozen */
-    uint64_t saved_changes;      /* of the catalogue, in the snapshot on the disk */
+    bool was_untrusted;     /* since the last head was frozen */
+    uint64_t saved_changes; /* of the catalogue, in the snapshot on the disk */
     uint64_t next_part_id;
     int64_t trust_saved_ns;      /* trusted time in the manifest */
     _Atomic bool time_trusted;   /* for readers */
@@ -142,11 +145,12 @@ void flush_look(struct store *store);
 enum err flush_now(struct store *store, uint64_t position, struct why *why);
 /* Whether the growing head should be frozen for its size. */
 bool flush_is_due(struct store *store);
-/* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their number. */
+/* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their
+ * number. */
 size_t retention_mark(struct store *store, const struct part_list *list);
 void flush_jobs_init(struct store *store);
 void flush_close(struct store *store); /* log task, at the end: who still waits is told */
-void flush_tick(struct store *store); /* log task: every few seconds */
+void flush_tick(struct store *store);  /* log task: every few seconds */
 
 /* The statement's snapshot: a view and the position applied at its start. */
 struct store_snapshot {

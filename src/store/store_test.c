@@ -1,4 +1,5 @@
-/* store_test.c - claims about the store over the real world: rows written are read, also after a restart. */
+/* store_test.c - claims about the store over the real world: rows written are read, also after a
+ * restart. */
 #include "store/store_priv.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +71,8 @@ static void wait_done(struct world *w)
 static struct schema *define(struct world *w, const char *name)
 {
     struct schema *s = schema_new("default", name, 0);
-    assert_int_equal(schema_add_column(s, 0, "temperature", TYPE_DOUBLE, 0, "°C", "", NULL), ERR_OK);
+    assert_int_equal(schema_add_column(s, 0, "temperature", TYPE_DOUBLE, 0, "°C", "", NULL),
+                     ERR_OK);
     assert_int_equal(schema_add_column(s, 0, "note", TYPE_TEXT, 0, "", "", NULL), ERR_OK);
     struct store_define op = {.schema = s};
     w->home.after_arg = w;
@@ -82,7 +84,8 @@ static struct schema *define(struct world *w, const char *name)
 }
 
 /* One row; NULL note = absent. */
-static void put(struct world *w, struct schema *s, const char *device, int64_t time, double t, const char *note)
+static void put(struct world *w, struct schema *s, const char *device, int64_t time, double t,
+                const char *note)
 {
     struct batch *b = batch_new(s, NULL);
     uint32_t index;
@@ -112,14 +115,24 @@ static void dump(struct world *w, bool newest_first, char *out, size_t size)
     void *snapshot;
     const uint16_t ids[] = {1, 2};
     const char *labels[] = {"site"};
-    struct sql_scan_request request = {.time_from_ns = INT64_MIN, .time_to_ns = INT64_MAX, .column_count = 2,
-                                       .columns = ids, .label_count = 1, .labels = labels, .want_time = true,
-                                       .want_device = true, .newest_first = newest_first};
+    struct sql_scan_request request = {.time_from_ns = INT64_MIN,
+                                       .time_to_ns = INT64_MAX,
+                                       .column_count = 2,
+                                       .columns = ids,
+                                       .label_count = 1,
+                                       .labels = labels,
+                                       .want_time = true,
+                                       .want_device = true,
+                                       .newest_first = newest_first};
     assert_int_equal(store_sql_source.snapshot_open(w->store, &snapshot), ERR_OK);
-    assert_int_equal(store_sql_source.find_table(w->store, STR("default"), STR(""), STR("press"), &arena, &table, NULL), ERR_OK);
+    assert_int_equal(store_sql_source.find_table(w->store, STR("default"), STR(""), STR("press"),
+                                                 &arena, &table, NULL),
+                     ERR_OK);
     assert_non_null(table.schema);
     struct sql_scan *scan;
-    assert_int_equal(store_sql_source.scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL), ERR_OK);
+    assert_int_equal(
+        store_sql_source.scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL),
+        ERR_OK);
     struct sql_chunk chunk;
     out[0] = 0;
     for (;;) {
@@ -127,7 +140,8 @@ static void dump(struct world *w, bool newest_first, char *out, size_t size)
         if (!chunk.row_count) break;
         for (uint32_t i = 0; i < chunk.row_count; i++) {
             struct buf line = BUF_EMPTY;
-            struct value t = vector_get(&chunk.columns[0], i), n = vector_get(&chunk.columns[1], i), d = vector_get(&chunk.device, i), l = vector_get(&chunk.labels[0], i);
+            struct value t = vector_get(&chunk.columns[0], i), n = vector_get(&chunk.columns[1], i),
+                         d = vector_get(&chunk.device, i), l = vector_get(&chunk.labels[0], i);
             value_add_text(&line, &d);
             buf_printf(&line, " %d ", (int)chunk.time.i[i]);
             value_add_text(&line, &t);
@@ -193,7 +207,8 @@ static void a_second_opener_is_refused_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows_written_are_read_in_time_order_and_upserts_merge_by_column, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            rows_written_are_read_in_time_order_and_upserts_merge_by_column, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restart_finds_what_was_acknowledged, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_opener_is_refused_by_name, setup, teardown),
     };

@@ -2,10 +2,11 @@
 #include "store/trust.h"
 
 #define SECOND_NS ((int64_t)1000000000)
-#define DAY_NS (86400 * SECOND_NS)
-#define FLOOR_NS (1767225600 * SECOND_NS)          /* 2026-01-01: no node runs this program earlier */
-#define CEILING_NS (FLOOR_NS + 8 * 365 * DAY_NS)   /* a first start that late is believed only when confirmed */
-#define STEP_NS (60 * SECOND_NS)                   /* what a correct clock may be stepped by */
+#define DAY_NS    (86400 * SECOND_NS)
+#define FLOOR_NS  (1767225600 * SECOND_NS) /* 2026-01-01: no node runs this program earlier */
+#define CEILING_NS                                                                                 \
+    (FLOOR_NS + 8 * 365 * DAY_NS) /* a first start that late is believed only when confirmed */
+#define STEP_NS (60 * SECOND_NS)  /* what a correct clock may be stepped by */
 
 static bool near(int64_t a, int64_t b, int64_t by)
 {
@@ -14,7 +15,10 @@ static bool near(int64_t a, int64_t b, int64_t by)
     return difference <= by && difference >= -by;
 }
 
-static bool may_begin(int64_t wall_ns) { return wall_ns >= FLOOR_NS && wall_ns <= CEILING_NS; }
+static bool may_begin(int64_t wall_ns)
+{
+    return wall_ns >= FLOOR_NS && wall_ns <= CEILING_NS;
+}
 
 static void take(struct trust *t, int64_t wall_ns, int64_t mono_ns)
 {
@@ -25,16 +29,21 @@ static void take(struct trust *t, int64_t wall_ns, int64_t mono_ns)
 
 void trust_begin(struct trust *t, int64_t known_ns, int64_t wall_ns, int64_t mono_ns)
 {
-    *t = (struct trust){.time_ns = known_ns, .time_mono_ns = mono_ns, .last_wall_ns = wall_ns, .last_mono_ns = mono_ns};
-    if (known_ns == INT64_MIN ? may_begin(wall_ns) : near(wall_ns, known_ns, DAY_NS)) take(t, wall_ns, mono_ns);
+    *t = (struct trust){.time_ns = known_ns,
+                        .time_mono_ns = mono_ns,
+                        .last_wall_ns = wall_ns,
+                        .last_mono_ns = mono_ns};
+    if (known_ns == INT64_MIN ? may_begin(wall_ns) : near(wall_ns, known_ns, DAY_NS))
+        take(t, wall_ns, mono_ns);
 }
 
 void trust_look(struct trust *t, int64_t wall_ns, int64_t mono_ns)
 {
     int64_t passed = mono_ns - t->last_mono_ns;
     bool moved_along = near(wall_ns - passed, t->last_wall_ns, STEP_NS + passed / 100);
-    bool in_place = t->time_ns == INT64_MIN ? may_begin(wall_ns)
-                                            : near(wall_ns, t->time_ns + (mono_ns - t->time_mono_ns), DAY_NS);
+    bool in_place = t->time_ns == INT64_MIN
+                        ? may_begin(wall_ns)
+                        : near(wall_ns, t->time_ns + (mono_ns - t->time_mono_ns), DAY_NS);
     t->last_wall_ns = wall_ns;
     t->last_mono_ns = mono_ns;
     if (moved_along && in_place)

@@ -1,9 +1,10 @@
 /* trust.h - the trusted time: what retention is measured against.
  *
- * A wrong clock must not delete data. So time counts as trusted only while the wall clock moves with the monotonic one
- * and stays within a day of where trusted time should be by now; else it stands still until the clock is right again or
- * an operator confirms it. A folder that never had a trusted time takes the first one from a clock that shows a year in
- * which this program can run. Pure: clocks in, verdict out. Owner: the flush task. */
+ * A wrong clock must not delete data. So time counts as trusted only while the wall clock moves
+ * with the monotonic one and stays within a day of where trusted time should be by now; else it
+ * stands still until the clock is right again or an operator confirms it. A folder that never had a
+ * trusted time takes the first one from a clock that shows a year in which this program can run.
+ * Pure: clocks in, verdict out. Owner: the flush task. */
 #ifndef STORE_TRUST_H
 #define STORE_TRUST_H
 

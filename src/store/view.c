@@ -1,4 +1,5 @@
-/* view.c - what readers pin: lists of parts, views, and the list of what is unhealthy; see store_priv.h. */
+/* view.c - what readers pin: lists of parts, views, and the list of what is unhealthy; see
+ * store_priv.h. */
 #include "store/store_priv.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,12 +27,14 @@ void part_list_release(struct part_list *list)
     mem_free(list);
 }
 
-struct part_list *part_list_change(const struct part_list *list, struct part *const *more, size_t more_count)
+struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
+                                   size_t more_count)
 {
     struct part_list *changed = part_list_new(list->count + more_count);
     if (!changed) return NULL;
     for (size_t i = 0; i < list->count; i++)
-        if (!atomic_load(&list->parts[i]->dropped)) changed->parts[changed->count++] = part_share(list->parts[i]);
+        if (!atomic_load(&list->parts[i]->dropped))
+            changed->parts[changed->count++] = part_share(list->parts[i]);
     for (size_t i = 0; i < more_count; i++) changed->parts[changed->count++] = part_share(more[i]);
     return changed;
 }
@@ -53,10 +56,17 @@ void store_view_release(struct store_view *view)
     mem_free(view);
 }
 
-static void view_release(void *object) { store_view_release(object); }
-struct store_view *store_view_get(struct store *store) { return cell_get(&store->view); }
+static void view_release(void *object)
+{
+    store_view_release(object);
+}
+struct store_view *store_view_get(struct store *store)
+{
+    return cell_get(&store->view);
+}
 
-struct store_view *store_view_new(struct head *const *heads, size_t head_count, struct part_list *parts)
+struct store_view *store_view_new(struct head *const *heads, size_t head_count,
+                                  struct part_list *parts)
 {
     MUST(head_count <= VIEW_HEADS_MAX);
     struct store_view *view = mem_alloc_zero(1, sizeof *view);
@@ -98,12 +108,14 @@ static bool is_noted(struct health *health, const struct store_health_row *row)
     uint32_t count = atomic_load(&health->claimed);
     for (uint32_t i = 0; i < count && i < HEALTH_MAX; i++)
         if (atomic_load_explicit(&health->items[i].ready, memory_order_acquire) &&
-            strcmp(health->items[i].row.object, row->object) == 0 && strcmp(health->items[i].row.text, row->text) == 0)
+            strcmp(health->items[i].row.object, row->object) == 0 &&
+            strcmp(health->items[i].row.text, row->text) == 0)
             return true;
     return false;
 }
 
-void health_note(struct store *store, enum store_severity severity, const char *object, const char *format, ...)
+void health_note(struct store *store, enum store_severity severity, const char *object,
+                 const char *format, ...)
 {
     struct store_health_row row = {.severity = severity};
     (void)str_copy(row.object, sizeof row.object, str_of(object));
@@ -113,8 +125,10 @@ void health_note(struct store *store, enum store_severity severity, const char *
     va_end(args);
     struct health *health = &store->health;
     if (is_noted(health, &row)) return;
-    diag(store->context, severity == STORE_ERROR ? DIAG_ERROR : DIAG_WARNING, "store", "%s: %s", row.object, row.text);
-    if (atomic_load(&health->claimed) >= HEALTH_MAX) return; /* what comes after is in the diagnostics only */
+    diag(store->context, severity == STORE_ERROR ? DIAG_ERROR : DIAG_WARNING, "store", "%s: %s",
+         row.object, row.text);
+    if (atomic_load(&health->claimed) >= HEALTH_MAX)
+        return; /* what comes after is in the diagnostics only */
     uint32_t at = atomic_fetch_add(&health->claimed, 1);
     if (at >= HEALTH_MAX) return;
     health->items[at].row = row;
@@ -126,9 +140,10 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
     size_t count = 0;
     if (!atomic_load(&store->time_trusted) && count < capacity) {
         rows[count] = (struct store_health_row){.severity = STORE_WARNING, .object = "clock"};
-        (void)str_copy(rows[count++].text, sizeof rows->text,
-                       STR("the clock is not where it should be; no rows are removed for their age until it is right "
-                           "again or an operator confirms it"));
+        (void)str_copy(
+            rows[count++].text, sizeof rows->text,
+            STR("the clock is not where it should be; no rows are removed for their age until it is right "
+                "again or an operator confirms it"));
     }
     uint32_t noted = atomic_load(&store->health.claimed);
     for (uint32_t i = 0; i < noted && i < HEALTH_MAX && count < capacity; i++)

@@ -1,8 +1,8 @@
 /* address.c - "1!400011.3", "uint32", "CDAB" become a point.
  *
- * Six digits: the first names the area, the other five are the cell, counted from 1. Five-digit addresses (40001) are
- * refused rather than guessed: they cannot name cells above 9999, and read as six digits they would mean a coil.
- * The list of types is one table. */
+ * Six digits: the first names the area, the other five are the cell, counted from 1. Five-digit
+ * addresses (40001) are refused rather than guessed: they cannot name cells above 9999, and read as
+ * six digits they would mean a coil. The list of types is one table. */
 #include "collect/drivers/modbus/modbus_priv.h"
 #include "base/num.h"
 #include <stdio.h>
@@ -14,7 +14,10 @@ static const struct {
     char digit;
     enum modbus_area area;
 } area_digits[] = {
-    {'0', MODBUS_COILS}, {'1', MODBUS_DISCRETE_INPUTS}, {'3', MODBUS_INPUT_REGISTERS}, {'4', MODBUS_HOLDING_REGISTERS},
+    {'0', MODBUS_COILS},
+    {'1', MODBUS_DISCRETE_INPUTS},
+    {'3', MODBUS_INPUT_REGISTERS},
+    {'4', MODBUS_HOLDING_REGISTERS},
 };
 
 /* `bytes` 0: given in brackets. Neuron's spellings are aliases. */
@@ -86,27 +89,36 @@ static bool parse_address(struct str text, struct millrace_point *point, uint8_t
 {
     struct str digits = text;
     uint64_t number;
-    if (!parse_unit(&digits, &point->station)) return refuse(why, "the unit before '!' must be 0 to 255", text);
+    if (!parse_unit(&digits, &point->station))
+        return refuse(why, "the unit before '!' must be 0 to 255", text);
     if (!parse_bit(&digits, bit)) return refuse(why, "the bit after '.' must be 0 to 15", text);
     if (digits.size == 5 && num_parse_u64(digits, &number)) {
-        snprintf(why, MILLRACE_WHY_BYTES,
-                 "'%.*s': has five digits; write six, with the area first: %c0%.4s is the same register", TEXT_ARGS(text),
-                 digits.at[0], digits.at + 1);
+        snprintf(
+            why, MILLRACE_WHY_BYTES,
+            "'%.*s': has five digits; write six, with the area first: %c0%.4s is the same register",
+            TEXT_ARGS(text), digits.at[0], digits.at + 1);
         return false;
     }
-    if (digits.size != 6 || digits.at[0] == '+' || digits.at[0] == '-' || !num_parse_u64(digits, &number))
-        return refuse(why, "must be six digits, such as 400001 (0 coil, 1 discrete input, 3 input register, 4 holding "
-                           "register; counted from 1), with the unit before it as in 1!400001", text);
+    if (digits.size != 6 || digits.at[0] == '+' || digits.at[0] == '-' ||
+        !num_parse_u64(digits, &number))
+        return refuse(
+            why,
+            "must be six digits, such as 400001 (0 coil, 1 discrete input, 3 input register, 4 holding "
+            "register; counted from 1), with the unit before it as in 1!400001",
+            text);
     number %= 100000;
-    if (number == 0 || number > 65536) return refuse(why, "cells are counted from 00001 to 65536", text);
+    if (number == 0 || number > 65536)
+        return refuse(why, "cells are counted from 00001 to 65536", text);
     for (size_t i = 0; i < sizeof area_digits / sizeof area_digits[0]; i++) {
         if (area_digits[i].digit != digits.at[0]) continue;
         point->area = area_digits[i].area;
         point->first = (uint32_t)number - 1;
         return true;
     }
-    return refuse(why, "the first digit must be 0 (coil), 1 (discrete input), 3 (input register) or 4 (holding register)",
-                  text);
+    return refuse(
+        why,
+        "the first digit must be 0 (coil), 1 (discrete input), 3 (input register) or 4 (holding register)",
+        text);
 }
 
 /* "string(20)" -> row and size. */
@@ -121,24 +133,28 @@ static const struct type_row *parse_type(struct str text, uint8_t *bytes, char *
         *bytes = types[i].bytes;
         bool sized = types[i].kind == MODBUS_KIND_TEXT || types[i].kind == MODBUS_KIND_BYTES;
         if (!sized && !open) return &types[i];
-        struct str digits = open ? (struct str){open + 1, text.size - name.size - 1} : (struct str){"", 0};
+        struct str digits =
+            open ? (struct str){open + 1, text.size - name.size - 1} : (struct str){"", 0};
         bool closed = digits.size && digits.at[digits.size - 1] == ')';
         if (closed) digits.size--;
-        if (sized && closed && num_parse_u64(digits, &size) && size >= 1 && size <= MODBUS_TEXT_BYTES_MAX) {
+        if (sized && closed && num_parse_u64(digits, &size) && size >= 1 &&
+            size <= MODBUS_TEXT_BYTES_MAX) {
             *bytes = (uint8_t)size;
             return &types[i];
         }
-        snprintf(why, MILLRACE_WHY_BYTES, sized ? "'%.*s': write %s(n) with n = 1 to %d bytes" : "'%.*s': write %s",
+        snprintf(why, MILLRACE_WHY_BYTES,
+                 sized ? "'%.*s': write %s(n) with n = 1 to %d bytes" : "'%.*s': write %s",
                  TEXT_ARGS(text), types[i].name, MODBUS_TEXT_BYTES_MAX);
         return NULL;
     }
     const char *names[TYPE_ROWS];
     for (size_t i = 0; i < TYPE_ROWS; i++) names[i] = types[i].name;
     int nearest = str_nearest(name, names, TYPE_ROWS);
-    snprintf(why, MILLRACE_WHY_BYTES, "type '%.*s' is unknown; there are bit, bool, int8 to int64, uint8 to uint64, "
+    snprintf(why, MILLRACE_WHY_BYTES,
+             "type '%.*s' is unknown; there are bit, bool, int8 to int64, uint8 to uint64, "
              "float, double, string(n) and bytes(n)%s%s%s",
-             TEXT_ARGS(text), nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
-             nearest >= 0 ? "?" : "");
+             TEXT_ARGS(text), nearest >= 0 ? "; did you mean " : "",
+             nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?" : "");
     return NULL;
 }
 
@@ -158,8 +174,10 @@ static bool parse_order(struct str text, struct modbus_point *own, char *why)
         own->order[i] = (uint8_t)letter;
     }
     if (!good) {
-        snprintf(why, MILLRACE_WHY_BYTES, "order '%.*s' must hold each letter of %.*s once, in the sequence of the bytes on "
-                 "the wire", TEXT_ARGS(text), (int)count, "ABCDEFGH");
+        snprintf(why, MILLRACE_WHY_BYTES,
+                 "order '%.*s' must hold each letter of %.*s once, in the sequence of the bytes on "
+                 "the wire",
+                 TEXT_ARGS(text), (int)count, "ABCDEFGH");
         return false;
     }
     own->is_swapped = own->order[0] == 1;
@@ -167,13 +185,15 @@ static bool parse_order(struct str text, struct modbus_point *own, char *why)
 }
 
 /* Which types go with which cells, and how many cells a value takes. */
-static bool settle(struct millrace_point *point, struct modbus_point *own, const struct millrace_point_text *text,
-                   char *why)
+static bool settle(struct millrace_point *point, struct modbus_point *own,
+                   const struct millrace_point_text *text, char *why)
 {
     struct str address = {text->address.at, text->address.size};
     if (modbus_area_is_bits(point->area)) {
-        if (own->kind > MODBUS_KIND_BOOL) return refuse(why, "a coil or discrete input holds a bit: write type: bit", address);
-        if (own->bit != MODBUS_NO_BIT) return refuse(why, "a coil or discrete input has no bits: leave out .n", address);
+        if (own->kind > MODBUS_KIND_BOOL)
+            return refuse(why, "a coil or discrete input holds a bit: write type: bit", address);
+        if (own->bit != MODBUS_NO_BIT)
+            return refuse(why, "a coil or discrete input has no bits: leave out .n", address);
         own->kind = MODBUS_KIND_BIT;
         point->count = 1;
     } else {
@@ -181,20 +201,25 @@ static bool settle(struct millrace_point *point, struct modbus_point *own, const
             return refuse(why, "a bit of a register has type bit", address);
         if (own->bit != MODBUS_NO_BIT) own->kind = MODBUS_KIND_BIT;
         if (own->kind == MODBUS_KIND_BIT && own->bit == MODBUS_NO_BIT)
-            return refuse(why, "name the bit of the register, 0 (lowest) to 15, such as 400001.0", address);
+            return refuse(why, "name the bit of the register, 0 (lowest) to 15, such as 400001.0",
+                          address);
         point->count = own->bytes <= 2 ? 1 : (own->bytes + 1u) / 2;
     }
-    if (point->first + point->count > 65536) return refuse(why, "the value reaches beyond cell 65536", address);
+    if (point->first + point->count > 65536)
+        return refuse(why, "the value reaches beyond cell 65536", address);
     point->flags = MILLRACE_READABLE;
-    if (point->area == MODBUS_COILS || point->area == MODBUS_HOLDING_REGISTERS) point->flags |= MILLRACE_WRITABLE;
+    if (point->area == MODBUS_COILS || point->area == MODBUS_HOLDING_REGISTERS)
+        point->flags |= MILLRACE_WRITABLE;
     return true;
 }
 
-bool modbus_point_parse(const struct millrace_line_config *config, const struct millrace_point_text *text,
-                        struct millrace_point *point, char why[MILLRACE_WHY_BYTES])
+bool modbus_point_parse(const struct millrace_line_config *config,
+                        const struct millrace_point_text *text, struct millrace_point *point,
+                        char why[MILLRACE_WHY_BYTES])
 {
     struct modbus_point own = {0};
-    struct str address = {text->address.at, text->address.size}, type = {text->type.at, text->type.size};
+    struct str address = {text->address.at, text->address.size},
+               type = {text->type.at, text->type.size};
     *point = (struct millrace_point){.station = (uint32_t)config->options[MODBUS_OPTION_UNIT].i};
     if (!parse_address(address, point, &own.bit, why)) return false;
     const struct type_row *row = parse_type(type, &own.bytes, why);

@@ -1,6 +1,7 @@
 /* frame_ascii.c - ':' hex digits LRC CR LF. See frame.h.
  *
- * The colon starts a frame wherever it appears (section 2.5.2.1): what stands before it is rubbish. */
+ * The colon starts a frame wherever it appears (section 2.5.2.1): what stands before it is rubbish.
+ */
 #include "collect/drivers/modbus/frame.h"
 #include "base/err.h"
 #include "base/reader.h"
@@ -77,7 +78,8 @@ static enum modbus_frame_found ascii_find(const uint8_t *bytes, size_t size, uin
     if (digits && bytes[digits] == '\r') digits--;
     struct reader r = reader_of(bytes + 1, digits);
     size_t decoded = digits / 2;
-    if (decoded < 3 || decoded > MODBUS_PDU_BYTES_MAX + 2 || !unhex(&r, digits, scratch)) return MODBUS_FRAME_DAMAGE;
+    if (decoded < 3 || decoded > MODBUS_PDU_BYTES_MAX + 2 || !unhex(&r, digits, scratch))
+        return MODBUS_FRAME_DAMAGE;
     if (modbus_lrc(scratch, decoded) != 0) return MODBUS_FRAME_DAMAGE;
     *frame = (struct modbus_frame){0, scratch[0], scratch + 1, decoded - 2};
     return MODBUS_FRAME_FOUND;

@@ -1,8 +1,8 @@
 /* frame_tcp.c - the MBAP header: transaction, protocol 0, length, unit. See frame.h.
  *
- * The length field frames everything, so a stream stays in step as long as headers are sane. A header that cannot be
- * one (protocol not 0, length outside 2…254) means that the stream is out of step; skipping byte by byte finds the
- * next header. */
+ * The length field frames everything, so a stream stays in step as long as headers are sane. A
+ * header that cannot be one (protocol not 0, length outside 2…254) means that the stream is out of
+ * step; skipping byte by byte finds the next header. */
 #include "collect/drivers/modbus/frame.h"
 #include "base/err.h"
 #include "base/reader.h"
@@ -14,8 +14,13 @@ static size_t tcp_wrap(const struct modbus_frame *frame, uint8_t *out)
 {
     MUST(frame->pdu_bytes >= 1 && frame->pdu_bytes <= MODBUS_PDU_BYTES_MAX);
     size_t length = frame->pdu_bytes + 1;
-    const uint8_t header[HEADER_BYTES] = {(uint8_t)(frame->transaction >> 8), (uint8_t)frame->transaction, 0, 0,
-                                          (uint8_t)(length >> 8), (uint8_t)length, frame->unit};
+    const uint8_t header[HEADER_BYTES] = {(uint8_t)(frame->transaction >> 8),
+                                          (uint8_t)frame->transaction,
+                                          0,
+                                          0,
+                                          (uint8_t)(length >> 8),
+                                          (uint8_t)length,
+                                          frame->unit};
     memcpy(out, header, HEADER_BYTES);
     memcpy(out + HEADER_BYTES, frame->pdu, frame->pdu_bytes);
     return HEADER_BYTES + frame->pdu_bytes;

@@ -1,9 +1,9 @@
 /* modbus.c - the Modbus driver: its tables, requests, and which answer belongs to which request.
  *
- * Answers are matched strictly. Over TCP the transaction id names the request, and unit and function must agree too;
- * over RTU and ASCII there is one request at a time, and unit, function and size must be what it asked for. Anything
- * else is stray: a late answer to a request that was given up, or one meant for another master. It is counted and
- * never taken for data. */
+ * Answers are matched strictly. Over TCP the transaction id names the request, and unit and
+ * function must agree too; over RTU and ASCII there is one request at a time, and unit, function
+ * and size must be what it asked for. Anything else is stray: a late answer to a request that was
+ * given up, or one meant for another master. It is counted and never taken for data. */
 #include "collect/drivers/modbus/modbus.h"
 #include "base/err.h"
 #include "base/reader.h"
@@ -43,11 +43,13 @@ static const struct millrace_scheme schemes[] = {
 };
 
 static const struct millrace_option options[] = {
-    [MODBUS_OPTION_UNIT] = {"unit", MILLRACE_OPTION_INT, "1", 0, 255, "unit of addresses without N!",
-                            "地址中没有 N! 时使用的站号"},
-    [MODBUS_OPTION_WRITE_MULTIPLE] = {"writeMultiple", MILLRACE_OPTION_BOOL, "false", 0, 0,
-                                      "write single coils and registers with functions 15 and 16, for equipment without 5 "
-                                      "and 6", "用功能码 15 和 16 写单个线圈和寄存器（设备不支持 5 和 6 时）"},
+    [MODBUS_OPTION_UNIT] = {"unit", MILLRACE_OPTION_INT, "1", 0, 255,
+                            "unit of addresses without N!", "地址中没有 N! 时使用的站号"},
+    [MODBUS_OPTION_WRITE_MULTIPLE] =
+        {"writeMultiple", MILLRACE_OPTION_BOOL, "false", 0, 0,
+         "write single coils and registers with functions 15 and 16, for equipment without 5 "
+         "and 6",
+         "用功能码 15 和 16 写单个线圈和寄存器（设备不支持 5 和 6 时）"},
     {NULL, MILLRACE_OPTION_BOOL, NULL, 0, 0, NULL, NULL},
 };
 
@@ -87,7 +89,8 @@ static const struct {
 
 /* ---- the line ---- */
 
-static bool line_init(void *opaque, const struct millrace_line_config *config, char why[MILLRACE_WHY_BYTES])
+static bool line_init(void *opaque, const struct millrace_line_config *config,
+                      char why[MILLRACE_WHY_BYTES])
 {
     struct modbus_line *line = opaque;
     (void)why;
@@ -121,8 +124,8 @@ static void line_forget(void *opaque, uint32_t token)
         if (line->pending[i].token == token) line->pending[i].is_open = false;
 }
 
-static void finish_request(struct modbus_line *line, const struct pending *pending, const uint8_t *pdu,
-                           size_t pdu_bytes, struct millrace_request *request)
+static void finish_request(struct modbus_line *line, const struct pending *pending,
+                           const uint8_t *pdu, size_t pdu_bytes, struct millrace_request *request)
 {
     struct modbus_frame frame = {(uint16_t)pending->token, pending->unit, pdu, pdu_bytes};
     _Static_assert((int)MODBUS_FRAME_BYTES_MAX <= (int)MILLRACE_REQUEST_BYTES, "fits");
@@ -140,7 +143,8 @@ static void line_read(void *opaque, const struct millrace_span *span, uint32_t t
                       struct millrace_request *request)
 {
     struct modbus_line *line = opaque;
-    MUST(span->area <= (uint32_t)MODBUS_HOLDING_REGISTERS && span->count >= 1 && span->count <= areas[span->area].read_cells_max);
+    MUST(span->area <= (uint32_t)MODBUS_HOLDING_REGISTERS && span->count >= 1 &&
+         span->count <= areas[span->area].read_cells_max);
     struct pending *pending = pending_add(line, token);
     pending->unit = (uint8_t)span->station;
     pending->function = read_functions[span->area];
@@ -153,7 +157,8 @@ static void line_read(void *opaque, const struct millrace_span *span, uint32_t t
 
 /* ---- writing ---- */
 
-static size_t write_coil(const struct modbus_line *line, const struct millrace_point *point, bool on, uint8_t *pdu)
+static size_t write_coil(const struct modbus_line *line, const struct millrace_point *point,
+                         bool on, uint8_t *pdu)
 {
     pdu[0] = line->write_multiple ? MODBUS_WRITE_COILS : MODBUS_WRITE_COIL;
     put_be16(pdu + 1, point->first);
@@ -165,7 +170,8 @@ static size_t write_coil(const struct modbus_line *line, const struct millrace_p
 }
 
 /* Result = (register AND and-mask) OR (or-mask AND NOT and-mask), section 6.16. */
-static size_t write_register_bit(const struct millrace_point *point, unsigned bit, bool on, uint8_t *pdu)
+static size_t write_register_bit(const struct millrace_point *point, unsigned bit, bool on,
+                                 uint8_t *pdu)
 {
     pdu[0] = MODBUS_MASK_WRITE_REGISTER;
     put_be16(pdu + 1, point->first);
@@ -222,7 +228,8 @@ static enum millrace_status line_write(void *opaque, const struct millrace_point
 /* Reads the PDU of an answer to `pending`; status PROTOCOL when it is none. */
 static struct millrace_reply read_answer(const struct pending *pending, struct reader pdu)
 {
-    struct millrace_reply reply = {.token = pending->token, .status = MILLRACE_PROTOCOL,
+    struct millrace_reply reply = {.token = pending->token,
+                                   .status = MILLRACE_PROTOCOL,
                                    .text = "an answer that does not fit the request"};
     struct reader whole = pdu;
     uint8_t function = reader_u8(&pdu);
@@ -237,7 +244,8 @@ static struct millrace_reply read_answer(const struct pending *pending, struct r
             }
     } else if (function == pending->function && pending->echo_bytes) {
         const uint8_t *echo = reader_take(&whole, pending->echo_bytes);
-        if (echo && reader_left(&whole) == 0 && memcmp(echo, pending->echo, pending->echo_bytes) == 0)
+        if (echo && reader_left(&whole) == 0 &&
+            memcmp(echo, pending->echo, pending->echo_bytes) == 0)
             reply.status = MILLRACE_GOOD;
     } else if (function == pending->function && reader_u8(&pdu) == pending->payload_bytes &&
                reader_left(&pdu) == pending->payload_bytes) {
@@ -252,7 +260,9 @@ static struct pending *find_pending(struct modbus_line *line, const struct modbu
 {
     for (size_t i = 0; i < PENDING_MAX; i++) {
         struct pending *p = &line->pending[i];
-        if (!p->is_open || p->unit != frame->unit || (frame->pdu[0] & ~EXCEPTION_FLAG) != p->function) continue;
+        if (!p->is_open || p->unit != frame->unit ||
+            (frame->pdu[0] & ~EXCEPTION_FLAG) != p->function)
+            continue;
         if (!line->framing->has_transaction || (uint16_t)p->token == frame->transaction) return p;
     }
     return NULL;
@@ -265,7 +275,8 @@ static void take_frame(struct modbus_line *line, const struct modbus_frame *fram
     const uint8_t *raw = (const uint8_t *)bytes.at;
     struct pending *pending = find_pending(line, frame);
     if (!pending) {
-        out->stray(out, "an answer that nobody waits for (late, or of another unit)", raw, bytes.size);
+        out->stray(out, "an answer that nobody waits for (late, or of another unit)", raw,
+                   bytes.size);
         return;
     }
     struct millrace_reply reply = read_answer(pending, reader_of(frame->pdu, frame->pdu_bytes));
@@ -280,23 +291,28 @@ static void take_frame(struct modbus_line *line, const struct modbus_frame *fram
     out->reply(out, &reply);
 }
 
-/* Bytes that look like the beginning of a long frame may be rubbish in front of the answer, which would wait for more
- * until the request timed out. So a whole frame behind them that answers the open request counts. Gives the number of
- * bytes before it, or 0. Not over TCP: there the header frames the stream, and a payload may hold anything. */
+/* Bytes that look like the beginning of a long frame may be rubbish in front of the answer, which
+ * would wait for more until the request timed out. So a whole frame behind them that answers the
+ * open request counts. Gives the number of bytes before it, or 0. Not over TCP: there the header
+ * frames the stream, and a payload may hold anything. */
 static size_t find_behind(struct modbus_line *line, const uint8_t *bytes, size_t size)
 {
     for (size_t skip = 1; skip < size && !line->framing->has_transaction; skip++) {
         struct modbus_frame frame;
         size_t used;
-        if (line->framing->find(bytes + skip, size - skip, line->scratch, &frame, &used) != MODBUS_FRAME_FOUND) continue;
+        if (line->framing->find(bytes + skip, size - skip, line->scratch, &frame, &used) !=
+            MODBUS_FRAME_FOUND)
+            continue;
         const struct pending *pending = find_pending(line, &frame);
-        if (pending && read_answer(pending, reader_of(frame.pdu, frame.pdu_bytes)).status != MILLRACE_PROTOCOL)
+        if (pending &&
+            read_answer(pending, reader_of(frame.pdu, frame.pdu_bytes)).status != MILLRACE_PROTOCOL)
             return skip;
     }
     return 0;
 }
 
-static size_t line_receive(void *opaque, const uint8_t *bytes, size_t size, struct millrace_out *out)
+static size_t line_receive(void *opaque, const uint8_t *bytes, size_t size,
+                           struct millrace_out *out)
 {
     struct modbus_line *line = opaque;
     size_t at = 0;
@@ -304,7 +320,8 @@ static size_t line_receive(void *opaque, const uint8_t *bytes, size_t size, stru
     while (at < size) {
         struct modbus_frame frame;
         size_t used = 0;
-        enum modbus_frame_found found = line->framing->find(bytes + at, size - at, line->scratch, &frame, &used);
+        enum modbus_frame_found found =
+            line->framing->find(bytes + at, size - at, line->scratch, &frame, &used);
         if (found == MODBUS_FRAME_MORE) {
             used = find_behind(line, bytes + at, size - at);
             if (!used) break;

@@ -1,9 +1,9 @@
 /* modbus_fuzz.c - properties of the Modbus driver for all framings, whatever the peer sends.
  *
- * The first byte chooses the framing and the requests that are open, the second how the bytes arrive in pieces; the rest
- * is what the peer sends. Claims: a reply carries the token of an open request, and each at most one; the payload of a
- * good one is as long as asked for; what is consumed does not depend on how the bytes were cut; a decoded text lies in
- * the scratch room. */
+ * The first byte chooses the framing and the requests that are open, the second how the bytes
+ * arrive in pieces; the rest is what the peer sends. Claims: a reply carries the token of an open
+ * request, and each at most one; the payload of a good one is as long as asked for; what is
+ * consumed does not depend on how the bytes were cut; a decoded text lies in the scratch room. */
 /* covers: src/collect/drivers/modbus/frame_tcp.c src/collect/drivers/modbus/frame_rtu.c
    src/collect/drivers/modbus/frame_ascii.c src/collect/drivers/modbus/modbus.c
    src/collect/drivers/modbus/value.c */
@@ -18,8 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 enum { SPANS = 4 };
 
 /* One span of each area, with points that decode it in every way. */
-static const struct millrace_span spans[SPANS] = {{1, 0, 0, 20}, {1, 1, 8, 3}, {1, 2, 0, 12}, {2, 3, 100, 12}};
-static const char *const types[] = {"int16", "uint32", "float", "double", "int64", "string(7)", "bytes(8)", "int8", "bool"};
+static const struct millrace_span spans[SPANS] = {
+    {1, 0, 0, 20}, {1, 1, 8, 3}, {1, 2, 0, 12}, {2, 3, 100, 12}};
+static const char *const types[] = {"int16",     "uint32",   "float", "double", "int64",
+                                    "string(7)", "bytes(8)", "int8",  "bool"};
 
 struct out {
     struct millrace_out base; /* first */
@@ -28,7 +30,8 @@ struct out {
     unsigned good, refused, stray;
 };
 
-static void decode_all(const struct out *out, const struct millrace_span *span, const struct millrace_reply *reply)
+static void decode_all(const struct out *out, const struct millrace_span *span,
+                       const struct millrace_reply *reply)
 {
     static const char *const addresses[] = {"000003", "100010", "300001", "2!400101"};
     char why[MILLRACE_WHY_BYTES], scratch[MILLRACE_SCRATCH_BYTES];
@@ -36,13 +39,15 @@ static void decode_all(const struct out *out, const struct millrace_span *span, 
         const char *type = span->area < 2 ? "bit" : types[t], *address = addresses[span->area];
         struct millrace_point point;
         struct millrace_value value;
-        struct millrace_point_text text = {{address, strlen(address)}, {type, strlen(type)}, {"", 0}};
+        struct millrace_point_text text = {
+            {address, strlen(address)}, {type, strlen(type)}, {"", 0}};
         CLAIM(modbus_driver.point_parse(out->config, &text, &point, why));
-        enum millrace_status status =
-            modbus_driver.decode(&point, span->first, reply->payload, reply->payload_bytes, scratch, &value);
+        enum millrace_status status = modbus_driver.decode(&point, span->first, reply->payload,
+                                                           reply->payload_bytes, scratch, &value);
         CLAIM(status == MILLRACE_GOOD || status == MILLRACE_BAD_DATA);
         if (status == MILLRACE_GOOD && value.type >= MILLRACE_TEXT)
-            CLAIM(value.text.at >= scratch && value.text.at + value.text.size <= scratch + sizeof scratch);
+            CLAIM(value.text.at >= scratch &&
+                  value.text.at + value.text.size <= scratch + sizeof scratch);
     }
 }
 
@@ -64,7 +69,8 @@ static void on_reply(struct millrace_out *base, const struct millrace_reply *rep
     decode_all(out, span, reply);
 }
 
-static void on_stray(struct millrace_out *base, const char *text, const uint8_t *frame, size_t frame_bytes)
+static void on_stray(struct millrace_out *base, const char *text, const uint8_t *frame,
+                     size_t frame_bytes)
 {
     CLAIM(text && (frame_bytes == 0 || frame));
     ((struct out *)base)->stray++;

@@ -22,17 +22,25 @@ enum modbus_function {
 };
 
 /* Rows of the area table, in its order. */
-enum modbus_area { MODBUS_COILS, MODBUS_DISCRETE_INPUTS, MODBUS_INPUT_REGISTERS, MODBUS_HOLDING_REGISTERS };
+enum modbus_area {
+    MODBUS_COILS,
+    MODBUS_DISCRETE_INPUTS,
+    MODBUS_INPUT_REGISTERS,
+    MODBUS_HOLDING_REGISTERS
+};
 
-static inline bool modbus_area_is_bits(uint32_t area) { return area <= (uint32_t)MODBUS_DISCRETE_INPUTS; }
+static inline bool modbus_area_is_bits(uint32_t area)
+{
+    return area <= (uint32_t)MODBUS_DISCRETE_INPUTS;
+}
 
 /* Rows of the driver's option table, in its order. */
 enum modbus_option { MODBUS_OPTION_UNIT, MODBUS_OPTION_WRITE_MULTIPLE };
 
 /* How a value lies in its cells. */
 enum modbus_kind {
-    MODBUS_KIND_BIT,      /* a coil, or one bit of a register */
-    MODBUS_KIND_BOOL,     /* a register: 0 is false */
+    MODBUS_KIND_BIT,  /* a coil, or one bit of a register */
+    MODBUS_KIND_BOOL, /* a register: 0 is false */
     MODBUS_KIND_SIGNED,
     MODBUS_KIND_UNSIGNED,
     MODBUS_KIND_FLOAT,
@@ -47,7 +55,8 @@ struct modbus_point {
     uint8_t kind;     /* enum modbus_kind */
     uint8_t bytes;    /* of the value: 1, 2, 4, 8, or of the text */
     uint8_t bit;      /* of a register, 0 = lowest; MODBUS_NO_BIT */
-    bool is_swapped;  /* texts: low byte of each register first; 8-bit values: the high byte of the register */
+    bool is_swapped;  /* texts: low byte of each register first; 8-bit values: the high byte of the
+                         register */
     uint8_t order[8]; /* order[i] = significance (0 = highest) of the i-th byte on the wire */
 };
 _Static_assert(sizeof(struct modbus_point) <= sizeof(((struct millrace_point *)0)->own), "fits");
@@ -55,15 +64,19 @@ _Static_assert(sizeof(struct modbus_point) <= sizeof(((struct millrace_point *)0
 struct modbus_point modbus_point_of(const struct millrace_point *point);
 
 /* address.c: see driver.h, point_parse. */
-bool modbus_point_parse(const struct millrace_line_config *config, const struct millrace_point_text *text,
-                        struct millrace_point *point, char why[MILLRACE_WHY_BYTES]);
+bool modbus_point_parse(const struct millrace_line_config *config,
+                        const struct millrace_point_text *text, struct millrace_point *point,
+                        char why[MILLRACE_WHY_BYTES]);
 
 /* value.c: see driver.h, decode. */
-enum millrace_status modbus_decode(const struct millrace_point *point, uint32_t first, const uint8_t *payload,
-                                   size_t payload_bytes, char scratch[MILLRACE_SCRATCH_BYTES],
+enum millrace_status modbus_decode(const struct millrace_point *point, uint32_t first,
+                                   const uint8_t *payload, size_t payload_bytes,
+                                   char scratch[MILLRACE_SCRATCH_BYTES],
                                    struct millrace_value *value);
-/* The registers of a value as they go over the wire, point->count × 2 bytes. BAD_VALUE when it does not fit. */
-enum millrace_status modbus_encode(const struct millrace_point *point, const struct millrace_value *value,
+/* The registers of a value as they go over the wire, point->count × 2 bytes. BAD_VALUE when it does
+ * not fit. */
+enum millrace_status modbus_encode(const struct millrace_point *point,
+                                   const struct millrace_value *value,
                                    uint8_t out[MODBUS_PDU_BYTES_MAX]);
 
 #endif

@@ -1,4 +1,5 @@
-/* modbus_test.c - claims about addresses, values, frames, and which answer belongs to which request. */
+/* modbus_test.c - claims about addresses, values, frames, and which answer belongs to which
+ * request. */
 #include "base/str.h"
 #include "collect/drivers/modbus/modbus_priv.h"
 #include "collect/drivers/modbus/modbus.h"
@@ -10,9 +11,13 @@
 static const struct millrace_option_value options[2] = {{.i = 1}, {.b = false}};
 static const struct millrace_line_config config = {NULL, options};
 
-static struct millrace_text text_of(const char *s) { return (struct millrace_text){s, strlen(s)}; }
+static struct millrace_text text_of(const char *s)
+{
+    return (struct millrace_text){s, strlen(s)};
+}
 
-static bool parse(const char *address, const char *type, const char *order, struct millrace_point *point, char *why)
+static bool parse(const char *address, const char *type, const char *order,
+                  struct millrace_point *point, char *why)
 {
     struct millrace_point_text text = {text_of(address), text_of(type), text_of(order)};
     return modbus_point_parse(&config, &text, point, why);
@@ -59,7 +64,8 @@ static void wrong_addresses_are_refused_with_the_way_out(void **state)
     static const struct {
         const char *address, *type, *order, *said;
     } cases[] = {
-        {"40001", "int16", "", "has five digits; write six, with the area first: 400001 is the same register"},
+        {"40001", "int16", "",
+         "has five digits; write six, with the area first: 400001 is the same register"},
         {"200001", "int16", "", "the first digit must be 0"},
         {"400000", "int16", "", "counted from 00001"},
         {"465537", "int16", "", "to 65536"},
@@ -86,7 +92,8 @@ static void wrong_addresses_are_refused_with_the_way_out(void **state)
     }
 }
 
-static struct millrace_value decode(struct millrace_point p, const char *wire, size_t size, enum millrace_status want)
+static struct millrace_value decode(struct millrace_point p, const char *wire, size_t size,
+                                    enum millrace_status want)
 {
     static char scratch[MILLRACE_SCRATCH_BYTES];
     struct millrace_value value = {0};
@@ -100,7 +107,11 @@ static void letters_give_the_sequence_of_the_bytes_on_the_wire(void **state)
     (void)state;
     static const struct {
         const char *order, *wire;
-    } cases[] = {{"ABCD", "\1\2\3\4"}, {"CDAB", "\3\4\1\2"}, {"BADC", "\2\1\4\3"}, {"DCBA", "\4\3\2\1"}, {"", "\1\2\3\4"}};
+    } cases[] = {{"ABCD", "\1\2\3\4"},
+                 {"CDAB", "\3\4\1\2"},
+                 {"BADC", "\2\1\4\3"},
+                 {"DCBA", "\4\3\2\1"},
+                 {"", "\1\2\3\4"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct millrace_point p = point_of("400001", "uint32", cases[i].order);
         assert_int_equal(decode(p, cases[i].wire, 4, MILLRACE_GOOD).u, 0x01020304);
@@ -115,12 +126,22 @@ static void what_does_not_fit_is_not_encoded(void **state)
 {
     (void)state;
     uint8_t out[MODBUS_PDU_BYTES_MAX];
-    struct millrace_point i8 = point_of("400001", "int8", ""), u16 = point_of("400001", "uint16", "");
-    struct millrace_point f = point_of("400001", "float", ""), s = point_of("400001", "string(3)", "");
-    assert_int_equal(modbus_encode(&i8, &(struct millrace_value){.type = MILLRACE_INT, .i = 128}, out), MILLRACE_BAD_VALUE);
-    assert_int_equal(modbus_encode(&i8, &(struct millrace_value){.type = MILLRACE_INT, .i = -128}, out), MILLRACE_GOOD);
-    assert_int_equal(modbus_encode(&u16, &(struct millrace_value){.type = MILLRACE_UINT, .u = 65536}, out), MILLRACE_BAD_VALUE);
-    assert_int_equal(modbus_encode(&f, &(struct millrace_value){.type = MILLRACE_DOUBLE, .d = 1e39}, out), MILLRACE_BAD_VALUE);
+    struct millrace_point i8 = point_of("400001", "int8", ""),
+                          u16 = point_of("400001", "uint16", "");
+    struct millrace_point f = point_of("400001", "float", ""),
+                          s = point_of("400001", "string(3)", "");
+    assert_int_equal(
+        modbus_encode(&i8, &(struct millrace_value){.type = MILLRACE_INT, .i = 128}, out),
+        MILLRACE_BAD_VALUE);
+    assert_int_equal(
+        modbus_encode(&i8, &(struct millrace_value){.type = MILLRACE_INT, .i = -128}, out),
+        MILLRACE_GOOD);
+    assert_int_equal(
+        modbus_encode(&u16, &(struct millrace_value){.type = MILLRACE_UINT, .u = 65536}, out),
+        MILLRACE_BAD_VALUE);
+    assert_int_equal(
+        modbus_encode(&f, &(struct millrace_value){.type = MILLRACE_DOUBLE, .d = 1e39}, out),
+        MILLRACE_BAD_VALUE);
     struct millrace_value four = {.type = MILLRACE_TEXT, .text = {"four", 4}};
     assert_int_equal(modbus_encode(&s, &four, out), MILLRACE_BAD_VALUE);
 }
@@ -132,7 +153,8 @@ static void short_payloads_and_broken_texts_do_not_decode(void **state)
     (void)decode(point_of("400002", "int16", ""), "\1\2", 2, MILLRACE_BAD_DATA);
     (void)decode(point_of("000009", "bit", ""), "\1", 1, MILLRACE_BAD_DATA);
     (void)decode(point_of("400001", "string(2)", ""), "\xC3\x28", 2, MILLRACE_BAD_DATA);
-    assert_int_equal(decode(point_of("400001", "string(4)", ""), "ab \0", 4, MILLRACE_GOOD).text.size, 2);
+    assert_int_equal(
+        decode(point_of("400001", "string(4)", ""), "ab \0", 4, MILLRACE_GOOD).text.size, 2);
 }
 
 /* ---- frames ---- */
@@ -140,17 +162,20 @@ static void short_payloads_and_broken_texts_do_not_decode(void **state)
 static void checksums_are_those_of_the_specification(void **state)
 {
     (void)state;
-    assert_int_equal(modbus_crc((const uint8_t *)"\x02\x07", 2), 0x1241); /* V1.02 section 6.2.2, figure 6.2's example */
+    assert_int_equal(modbus_crc((const uint8_t *)"\x02\x07", 2),
+                     0x1241); /* V1.02 section 6.2.2, figure 6.2's example */
     assert_int_equal(modbus_lrc((const uint8_t *)"\xF7\x03\x13\x89\x00\x0A", 6), 0x60);
 }
 
 static void every_framing_finds_what_it_wrapped_behind_rubbish(void **state)
 {
     (void)state;
-    static const struct modbus_framing *const framings[] = {&modbus_framing_tcp, &modbus_framing_rtu, &modbus_framing_ascii};
+    static const struct modbus_framing *const framings[] = {
+        &modbus_framing_tcp, &modbus_framing_rtu, &modbus_framing_ascii};
     static const uint8_t pdu[] = {3, 4, 1, 2, 3, 4};
     for (size_t f = 0; f < 3; f++) {
-        uint8_t bytes[MODBUS_FRAME_BYTES_MAX + 4] = {0xFF, 0xFF, 0xFF}, scratch[MODBUS_PDU_BYTES_MAX + 2];
+        uint8_t bytes[MODBUS_FRAME_BYTES_MAX + 4] = {0xFF, 0xFF, 0xFF},
+                                               scratch[MODBUS_PDU_BYTES_MAX + 2];
         struct modbus_frame frame = {7, 9, pdu, sizeof pdu}, found;
         size_t size = 3 + framings[f]->wrap(&frame, bytes + 3), at = 0, used = 0;
         enum modbus_frame_found what = MODBUS_FRAME_DAMAGE;
@@ -163,7 +188,8 @@ static void every_framing_finds_what_it_wrapped_behind_rubbish(void **state)
         assert_int_equal(found.pdu_bytes, sizeof pdu);
         assert_memory_equal(found.pdu, pdu, sizeof pdu);
         for (size_t cut = 4; cut < size; cut++) /* half a frame is waited for */
-            assert_int_equal(framings[f]->find(bytes + 3, cut - 3, scratch, &found, &used), MODBUS_FRAME_MORE);
+            assert_int_equal(framings[f]->find(bytes + 3, cut - 3, scratch, &found, &used),
+                             MODBUS_FRAME_MORE);
     }
 }
 
@@ -181,7 +207,8 @@ static void hear_reply(struct millrace_out *out, const struct millrace_reply *re
     ((struct heard *)out)->last = *reply;
 }
 
-static void hear_stray(struct millrace_out *out, const char *text, const uint8_t *frame, size_t bytes)
+static void hear_stray(struct millrace_out *out, const char *text, const uint8_t *frame,
+                       size_t bytes)
 {
     (void)text;
     (void)frame;
@@ -189,7 +216,8 @@ static void hear_stray(struct millrace_out *out, const char *text, const uint8_t
     ((struct heard *)out)->strays++;
 }
 
-/* Feeds one TCP frame with token 5 to a line that asked unit 1 for two holding registers with token 5. */
+/* Feeds one TCP frame with token 5 to a line that asked unit 1 for two holding registers with
+ * token 5. */
 static struct heard answer(const char *frame, size_t size)
 {
     static uint64_t memory[512];
@@ -200,7 +228,8 @@ static struct heard answer(const char *frame, size_t size)
     assert_true(modbus_driver.line_bytes <= sizeof memory);
     memset(memory, 0, sizeof memory);
     assert_true(modbus_driver.line_init(memory, &own, why));
-    modbus_driver.read(memory, &(struct millrace_span){1, MODBUS_HOLDING_REGISTERS, 0, 2}, 5, &request);
+    modbus_driver.read(memory, &(struct millrace_span){1, MODBUS_HOLDING_REGISTERS, 0, 2}, 5,
+                       &request);
     assert_memory_equal(request.bytes, "\0\5\0\0\0\6\1\3\0\0\0\2", 12);
     assert_int_equal(modbus_driver.receive(memory, (const uint8_t *)frame, size, &heard.out), size);
     return heard;
@@ -214,11 +243,13 @@ static void only_the_answer_to_the_request_is_taken(void **state)
     assert_int_equal(good.replies, 1);
     assert_int_equal(good.last.status, MILLRACE_GOOD);
     assert_int_equal(good.last.payload_bytes, 4);
-    struct heard late = ANSWER("\0\4\0\0\0\7\1\3\4\1\2\3\4"), foreign = ANSWER("\0\5\0\0\0\7\2\3\4\1\2\3\4");
+    struct heard late = ANSWER("\0\4\0\0\0\7\1\3\4\1\2\3\4"),
+                 foreign = ANSWER("\0\5\0\0\0\7\2\3\4\1\2\3\4");
     struct heard other = ANSWER("\0\5\0\0\0\7\1\4\4\1\2\3\4");
     assert_int_equal(late.replies + foreign.replies + other.replies, 0);
     assert_int_equal(late.strays + foreign.strays + other.strays, 3);
-    assert_int_equal(ANSWER("\0\5\0\0\0\5\1\3\2\1\2").last.status, MILLRACE_PROTOCOL); /* too few registers */
+    assert_int_equal(ANSWER("\0\5\0\0\0\5\1\3\2\1\2").last.status,
+                     MILLRACE_PROTOCOL); /* too few registers */
     struct heard refused = ANSWER("\0\5\0\0\0\3\1\x83\2");
     assert_int_equal(refused.last.status, MILLRACE_BAD_ADDRESS);
     assert_string_equal(refused.last.text, "exception 2: illegal data address");

@@ -1,8 +1,8 @@
 /* value.c - values out of registers and into them.
  *
- * A register travels high byte first (V1.1b3 section 4.2); how a device spreads a longer value over registers is its
- * own affair, hence the permutation `order` of each point. Decoding gathers the bytes by significance into one
- * integer; everything else follows from that. */
+ * A register travels high byte first (V1.1b3 section 4.2); how a device spreads a longer value over
+ * registers is its own affair, hence the permutation `order` of each point. Decoding gathers the
+ * bytes by significance into one integer; everything else follows from that. */
 #include "collect/drivers/modbus/modbus_priv.h"
 #include "base/err.h"
 #include "base/reader.h"
@@ -14,9 +14,12 @@
 static uint64_t gather(const uint8_t *wire, const struct modbus_point *own)
 {
     if (own->bytes == 1) return wire[own->is_swapped ? 0 : 1];
-    if (own->bytes == 2) return own->is_swapped ? (uint64_t)wire[1] << 8 | wire[0] : (uint64_t)wire[0] << 8 | wire[1];
+    if (own->bytes == 2)
+        return own->is_swapped ? (uint64_t)wire[1] << 8 | wire[0]
+                               : (uint64_t)wire[0] << 8 | wire[1];
     uint64_t v = 0;
-    for (unsigned i = 0; i < own->bytes; i++) v |= (uint64_t)wire[i] << 8 * (own->bytes - 1u - own->order[i]);
+    for (unsigned i = 0; i < own->bytes; i++)
+        v |= (uint64_t)wire[i] << 8 * (own->bytes - 1u - own->order[i]);
     return v;
 }
 
@@ -40,8 +43,8 @@ static double to_double(uint64_t v, unsigned bytes)
 }
 
 /* Texts end at the first NUL or with trailing blanks; what is no UTF-8 does not decode. */
-static enum millrace_status decode_text(const uint8_t *wire, const struct modbus_point *own, char *scratch,
-                                        struct millrace_value *value)
+static enum millrace_status decode_text(const uint8_t *wire, const struct modbus_point *own,
+                                        char *scratch, struct millrace_value *value)
 {
     size_t size = own->bytes;
     for (size_t i = 0; i < size; i++) scratch[i] = (char)wire[own->is_swapped ? i ^ 1 : i];
@@ -53,8 +56,9 @@ static enum millrace_status decode_text(const uint8_t *wire, const struct modbus
     return str_is_utf8((struct str){scratch, value->text.size}) ? MILLRACE_GOOD : MILLRACE_BAD_DATA;
 }
 
-enum millrace_status modbus_decode(const struct millrace_point *point, uint32_t first, const uint8_t *payload,
-                                   size_t payload_bytes, char scratch[MILLRACE_SCRATCH_BYTES],
+enum millrace_status modbus_decode(const struct millrace_point *point, uint32_t first,
+                                   const uint8_t *payload, size_t payload_bytes,
+                                   char scratch[MILLRACE_SCRATCH_BYTES],
                                    struct millrace_value *value)
 {
     struct modbus_point own = modbus_point_of(point);
@@ -90,13 +94,16 @@ static void scatter(uint64_t v, const struct modbus_point *own, uint8_t *wire)
         wire[own->is_swapped ? 0 : 1] = (uint8_t)v;
         return;
     }
-    for (unsigned i = 0; i < own->bytes; i++) wire[i] = (uint8_t)(v >> 8 * (own->bytes - 1u - own->order[i]));
+    for (unsigned i = 0; i < own->bytes; i++)
+        wire[i] = (uint8_t)(v >> 8 * (own->bytes - 1u - own->order[i]));
 }
 
-static enum millrace_status encode_text(const struct modbus_point *own, const struct millrace_value *value, uint8_t *wire)
+static enum millrace_status encode_text(const struct modbus_point *own,
+                                        const struct millrace_value *value, uint8_t *wire)
 {
     if (value->text.size > own->bytes) return MILLRACE_BAD_VALUE;
-    for (size_t i = 0; i < value->text.size; i++) wire[own->is_swapped ? i ^ 1 : i] = (uint8_t)value->text.at[i];
+    for (size_t i = 0; i < value->text.size; i++)
+        wire[own->is_swapped ? i ^ 1 : i] = (uint8_t)value->text.at[i];
     return MILLRACE_GOOD;
 }
 
@@ -117,7 +124,8 @@ static enum millrace_status encode_float(const struct modbus_point *own, double 
     return MILLRACE_GOOD;
 }
 
-enum millrace_status modbus_encode(const struct millrace_point *point, const struct millrace_value *value,
+enum millrace_status modbus_encode(const struct millrace_point *point,
+                                   const struct millrace_value *value,
                                    uint8_t out[MODBUS_PDU_BYTES_MAX])
 {
     struct modbus_point own = modbus_point_of(point);

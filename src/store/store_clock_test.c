@@ -1,0 +1,169 @@
+/* store_clock_test.c - claims about what the passing of time removes: whole days, one at a time, by
+ * a clock that is trusted, and nothing by one that is not. */
+#include "store/store_testlib.h"
+
+/* ---- retention ---- */
+
+#define DAY_NS   SEAL_PARTITION_NS
+#define START_NS ((int64_t)1800000000 * 1000000000) /* 2027 */
+
+static struct world *shifted;
+static int64_t shifted_wall(struct os *os)
+{
+    (void)os;
+    return shifted->shift_ns + shifted->real->ops->mono_ns(shifted->real);
+}
+
+/* From here on the wall clock shows `now_ns`. */
+static void set_clock(struct world *w, int64_t now_ns)
+{
+    w->shift_ns = now_ns - w->real->ops->mono_ns(w->real);
+}
+
+/* The store is opened anew on a world whose wall clock the test sets. The world is the real one's
+ * struct with other operations: they are what it consists of for everybody but os/. */
+static void take_clock(struct world *w, int64_t now_ns)
+{
+    store_close(w->store);
+    shifted = w;
+    w->ops = *w->real->ops;
+    w->ops.wall_ns = shifted_wall;
+    w->real->ops = &w->ops;
+    set_clock(w, now_ns);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s/*", w->folder);
+    assert_int_equal(system(command), 0);
+    open_store(w);
+}
+
+static struct schema *table_kept_for(struct world *w, int64_t retention_ns)
+{
+    struct schema *s = schema_new("default", "t", 0);
+    assert_int_equal(schema_add_column(s, 0, "a", TYPE_BIGINT, 0, "", "", NULL), ERR_OK);
+    assert_int_equal(schema_add_column(s, 0, "b", TYPE_DOUBLE, 0, "", "", NULL), ERR_OK);
+    s->retention_ns = retention_ns;
+    return define(w, s);
+}
+
+static size_t rows_left(struct world *w)
+{
+    struct reading r = all(1);
+    char *text = dump(w, &r);
+    size_t lines = 0;
+    for (char *p = text; *p; p++) lines += *p == '\n';
+    free(text);
+    return lines;
+}
+
+static void retention_removes_one_whole_day_at_a_time(void **state)
+{
+    struct world *w = *state;
+    take_clock(w, START_NS);
+    struct schema *s = table_kept_for(w, 2 * DAY_NS);
+    int64_t today = START_NS / DAY_NS * DAY_NS;
+    for (int day = 0; day < 5; day++) put_many(w, s, today - day * DAY_NS, 10);
+    flush(w);
+    assert_int_equal(rows_left(w), 50);
+    flush(w); /* day -4 ended 3 days ago, day -3 ended 2 days ago */
+    assert_int_equal(rows_left(w), 40);
+    flush(w);
+    assert_int_equal(rows_left(w), 30);
+    flush(w);
+    assert_int_equal(rows_left(w), 30);
+    struct schema *longer = schema_copy(s);
+    longer->retention_ns = 0;
+    schema_release(define(w, longer));
+    schema_release(s);
+    reopen(w);
+    assert_int_equal(rows_left(w), 30);
+}
+
+static void confirm(struct world *w)
+{
+    struct store_flush op = {.confirm_time = true};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_flush(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+}
+
+static void a_wrong_clock_loses_no_row(void **state)
+{
+    struct world *w = *state;
+    static const int64_t wrong[] = {0, START_NS + 10 * 365 * DAY_NS};
+    for (size_t i = 0; i < 2; i++) {
+        take_clock(w, START_NS);
+        struct schema *s = table_kept_for(w, 2 * DAY_NS);
+        put_many(w, s, START_NS, 10);
+        flush(w);
+        store_close(w->store);
+        set_clock(w, wrong[i]); /* at start */
+        open_store(w);
+        struct store_health_row row;
+        assert_int_equal(store_health(w->store, &row, 1), 1);
+        assert_string_equal(row.object, "clock");
+        put_many(w, s, wrong[i], 10);
+        for (int n = 0; n < 3; n++) flush(w);
+        assert_int_equal(rows_left(w), 20);
+        reopen(w);
+        for (int n = 0; n < 3; n++) flush(w);
+        assert_int_equal(rows_left(w), 20);
+        set_clock(w, START_NS + DAY_NS / 2); /* right again */
+        flush(w);
+        flush(w);
+        assert_true(atomic_load(&w->store->time_trusted));
+        put_many(w, s, START_NS + 10, 10);
+        for (int n = 0; n < 3; n++) flush(w);
+        assert_int_equal(rows_left(w), 30); /* also what came while time was wrong stays */
+        confirm(w);
+        for (int n = 0; n < 3; n++) flush(w);
+        assert_int_equal(rows_left(w),
+                         wrong[i] == 0 ? 20 : 30); /* 1970 is over now, 2037 is to come */
+        schema_release(s);
+    }
+}
+
+static void a_first_start_with_a_wrong_clock_loses_no_row(void **state)
+{
+    struct world *w = *state;
+    static const int64_t wrong[] = {0, START_NS + 10 * 365 * DAY_NS};
+    for (size_t i = 0; i < 2; i++) {
+        take_clock(w, wrong[i]);
+        struct schema *s = table_kept_for(w, 2 * DAY_NS);
+        put_many(w, s, START_NS, 10);
+        put_many(w, s, 0, 10);
+        for (int n = 0; n < 3; n++) flush(w);
+        assert_int_equal(rows_left(w), 20);
+        schema_release(s);
+    }
+}
+
+static void a_dropped_table_frees_its_parts(void **state)
+{
+    struct world *w = *state;
+    struct schema *s = make_table(w);
+    put_many(w, s, 0, 10);
+    flush(w);
+    assert_int_equal(count_files(w, "parts", ".part"), 1);
+    struct store_define op = {.schema = schema_copy(s), .drop = true};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_define(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+    flush(w);
+    assert_int_equal(count_files(w, "parts", ".part"), 0);
+    schema_release(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(retention_removes_one_whole_day_at_a_time),
+        STORE_TEST(a_wrong_clock_loses_no_row),
+        STORE_TEST(a_first_start_with_a_wrong_clock_loses_no_row),
+        STORE_TEST(a_dropped_table_frees_its_parts),
+    };
+    return cmocka_run_group_tests_name("store clock", tests, NULL, NULL);
+}
