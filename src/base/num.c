@@ -27,6 +27,24 @@ bool num_parse_u64(struct str text, uint64_t *value)
     return true;
 }
 
+bool num_parse_hex(struct str text, uint64_t *value)
+{
+    if (text.size == 0 || text.size > 16) return false;
+    uint64_t v = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned digit = (unsigned char)text.at[i];
+        if (digit - '0' < 10)
+            digit -= '0';
+        else if ((digit | 0x20) - 'a' < 6)
+            digit = (digit | 0x20) - 'a' + 10;
+        else
+            return false;
+        v = v << 4 | digit;
+    }
+    *value = v;
+    return true;
+}
+
 bool num_parse_i64(struct str text, int64_t *value)
 {
     bool negative = text.size && text.at[0] == '-';

@@ -137,6 +137,7 @@ struct doc *doc_merge_patch(struct arena *arena, const struct doc *target, const
         bool known = false;
         for (size_t i = 0; i < result->count && !known; i++)
             known = str_equal(result->items[i].key, item->key);
+        MUST(item->value);
         if (known || item->value->kind == DOC_NULL) continue;
         if (!set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
             return NULL;

@@ -105,7 +105,7 @@ static void every_problem_of_a_document_is_told_with_its_path(void **state)
                                         "spec.points[0].address", "spec.points[0].scale"};
     const struct problem *p = problems.first;
     for (size_t i = 0; i < 5; i++, p = p->next) {
-        if (!p) fail_msg("%s is missing", paths[i]);
+        assert_non_null(p);
         assert_string_equal(p->path, paths[i]);
     }
     assert_null(p);

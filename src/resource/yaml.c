@@ -124,6 +124,7 @@ static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, st
         err = *out ? collection(in, depth, *out) : ERR_NO_MEMORY;
     }
     if (err) return err;
+    MUST(*out);
     (*out)->line = (uint32_t)mark.line + 1;
     (*out)->column = (uint32_t)mark.column + 1;
     return ERR_OK;
