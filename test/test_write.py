@@ -26,11 +26,11 @@ def test_of_two_lines_with_one_time_the_later_counts_though_the_earlier_brings_a
 def test_a_bad_line_is_named_once_and_the_good_ones_are_kept(node_factory):
     node = node_factory()
     text = "\n".join(["m,device=a t=1 1", "# a comment", "m,device=a t= 2", "m,device=a t=\"text\" 3", "m t=4 4",
-                      "m,device=a t=5,fresh=1 5"])
+                      "m,device=a t=5,fresh=1 5", "a/b,device=a t=6 6"])
     status, answer = write(node, text)
     message = json.loads(answer)["error"]
-    assert status == 400 and message.startswith("partial write: 3 of 5 lines refused"), message
-    for part in ("line 3: byte 14", "line 4: field \"t\" is text", "line 5: no tag names the device"):
+    assert status == 400 and message.startswith("partial write: 4 of 6 lines refused"), message
+    for part in ("line 3: byte 14", "line 4: field \"t\" is text", "line 5: no tag names the device", "line 7: "):
         assert message.count(part) == 1, message
     assert node.sql("SELECT t, fresh FROM m ORDER BY time") == [[1, None], [5, 1]]
 
