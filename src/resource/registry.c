@@ -98,8 +98,7 @@ static void make_uid(struct registry *registry, char out[37])
 
 static bool same_content(const struct resource *a, const struct resource *b)
 {
-    return a->owner == b->owner && doc_equal(a->spec_doc, b->spec_doc) &&
-           doc_equal(a->labels, b->labels) &&
+    return a->owner == b->owner && resource_same_spec(a, b) && doc_equal(a->labels, b->labels) &&
            doc_equal(doc_get(a->metadata, "annotations"), doc_get(b->metadata, "annotations"));
 }
 
@@ -109,8 +108,7 @@ bool registry_prepare(struct registry *registry, struct resource *resource)
         registry_get(registry, resource->kind, resource->ns, resource->name);
     if (old && same_content(old, resource)) return false;
     resource->version = ++registry->version;
-    resource->generation =
-        !old ? 1 : old->generation + !doc_equal(old->spec_doc, resource->spec_doc);
+    resource->generation = !old ? 1 : old->generation + !resource_same_spec(old, resource);
     resource->created_ns = old ? old->created_ns : registry->os->ops->wall_ns(registry->os);
     if (old)
         memcpy(resource->uid, old->uid, sizeof resource->uid);

@@ -89,6 +89,66 @@ static void a_device_is_read_with_its_defaults(void **state)
     resource_release(r);
 }
 
+static void plain_text_is_a_number_where_json_has_it_too(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_number;
+    } cases[] = {{"0", true},
+                 {"-0", true},
+                 {"10", true},
+                 {"1.50", true},
+                 {"-2.5e-3", true},
+                 {"1E9", true},
+                 {"007", false},
+                 {"+5", false},
+                 {".5", false},
+                 {"5.", false},
+                 {"-.5", false},
+                 {"1e", false},
+                 {"1e400", false},
+                 {"0x1F", false},
+                 {"1.e5", false},
+                 {"-", false},
+                 {"9223372036854775807", true},
+                 {"9223372036854775808", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct doc *doc = yaml(cases[i].text), *back;
+        struct buf text = BUF_EMPTY;
+        if ((doc->kind == DOC_NUMBER) != cases[i].is_number) fail_msg("%s", cases[i].text);
+        doc_write_json(&text, doc);
+        assert_int_equal(doc_read_json(buf_str(&text), &arena, &back, NULL), ERR_OK);
+        buf_free(&text);
+    }
+}
+
+static void a_resource_outlives_the_tree_that_it_was_read_from(void **state)
+{
+    (void)state;
+    struct arena own;
+    struct doc **docs, *spec;
+    size_t count;
+    struct resource *r;
+    struct problems problems;
+    const char *text =
+        "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: c, labels: {a: b}}\n"
+        "spec:\n  driver: modbus\n  endpoint: tcp://h:502\n  options: {unit: 3}\n";
+    arena_init(&own, NULL);
+    problems_init(&problems, &own);
+    assert_int_equal(doc_read_yaml(str_of(text), "f", &own, &docs, &count, NULL), ERR_OK);
+    assert_int_equal(resource_read(docs[0], "f", &r, &problems, NULL), ERR_OK);
+    arena_free(&own); /* the sanitizer sees who still looks into it */
+    const struct connection_spec *c = r->spec;
+    assert_true(str_is(c->endpoint, "tcp://h:502") &&
+                str_is(doc_text(doc_get(c->options, "unit")), "3"));
+    assert_int_equal(doc_get(r->spec_doc, "endpoint")->line, 6);
+    assert_true(str_is(doc_text(doc_get(r->labels, "a")), "b"));
+    spec = resource_spec(r, &arena);
+    assert_true(str_is(doc_text(doc_find(spec, "options.unit")), "3"));
+    resource_release(r);
+}
+
 static void every_problem_of_a_document_is_told_with_its_path(void **state)
 {
     (void)state;
@@ -187,6 +247,8 @@ int main(void)
         cmocka_unit_test_teardown(yaml_scalars_follow_the_core_schema, free_arena),
         cmocka_unit_test_teardown(yaml_trouble_names_file_line_and_column, free_arena),
         cmocka_unit_test_teardown(a_device_is_read_with_its_defaults, free_arena),
+        cmocka_unit_test_teardown(plain_text_is_a_number_where_json_has_it_too, free_arena),
+        cmocka_unit_test_teardown(a_resource_outlives_the_tree_that_it_was_read_from, free_arena),
         cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
         cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
         cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),

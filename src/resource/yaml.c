@@ -29,12 +29,32 @@ static enum err next_event(struct yaml_in *in, yaml_event_t *event)
     return trouble(in, ERR_SYNTAX, &in->parser.problem_mark, text);
 }
 
+static size_t count_digits(struct str s, size_t from)
+{
+    size_t at = from;
+    while (at < s.size && s.at[at] >= '0' && s.at[at] <= '9') at++;
+    return at - from;
+}
+
+/* What JSON takes for a number too (RFC 8259 section 6): the literal is written as it is. Whole
+ * numbers beyond 64 bits are texts, since no JSON reader here takes them. */
 static bool is_number(struct str s)
 {
+    size_t at = s.size && s.at[0] == '-' ? 1 : 0, digits = count_digits(s, at);
+    int64_t whole;
     double d;
-    if (s.size && (s.at[0] == '.' || s.at[s.size - 1] == '.')) return false;
-    return s.size && (s.at[0] == '-' || (s.at[0] >= '0' && s.at[0] <= '9')) &&
-           num_parse_double(s, &d);
+    if (digits == 0 || (digits > 1 && s.at[at] == '0')) return false;
+    if ((at += digits) == s.size) return num_parse_i64(s, &whole);
+    if (s.at[at] == '.') {
+        if ((digits = count_digits(s, at + 1)) == 0) return false;
+        at += digits + 1;
+    }
+    if (at < s.size && (s.at[at] | 0x20) == 'e') {
+        at += at + 1 < s.size && (s.at[at + 1] == '+' || s.at[at + 1] == '-') ? 2 : 1;
+        if ((digits = count_digits(s, at)) == 0) return false;
+        at += digits;
+    }
+    return at == s.size && num_parse_double(s, &d);
 }
 
 static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc **out)
