@@ -16,8 +16,9 @@ enum doc_kind { DOC_NULL, DOC_BOOL, DOC_NUMBER, DOC_STRING, DOC_LIST, DOC_MAP, D
 
 enum {
     DOC_DEPTH_MAX = 32,
-    DOC_NODES_MAX = 200000,
-    DOC_BYTES_MAX = 8 * 1024 * 1024,
+    DOC_NODES_MAX = 200000,                /* of one document */
+    DOC_BYTES_MAX = 8 * 1024 * 1024,       /* of one JSON text */
+    DOC_FILE_BYTES_MAX = 64 * 1024 * 1024, /* of a file of documents */
 };
 
 struct doc;
@@ -43,6 +44,11 @@ struct doc {
  * Errors: SYNTAX, LIMIT, NO_MEMORY. */
 enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs,
                        size_t *count, struct why *why);
+/* The same for a long stream: each document is given to `use` (an error ends the reading) and is
+ * gone when it returns. */
+enum err doc_each_yaml(struct str text, const char *file,
+                       enum err (*use)(void *arg, const struct doc *doc), void *arg,
+                       struct why *why);
 /* Reads one JSON text. */
 enum err doc_read_json(struct str text, struct arena *arena, struct doc **doc, struct why *why);
 /* Writes compact JSON; keys in their order. */

@@ -204,6 +204,41 @@ struct seen {
     int added, changed, removed;
 };
 
+static void a_file_may_hold_more_values_than_one_document(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct registry *registry = registry_new(os);
+    struct buf text = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    for (int d = 0; d < 120; d++) {
+        buf_printf(&text,
+                   "---\napiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: d%d}\n"
+                   "spec:\n  path: d%d\n  table: t\n  connection: c\n  points:\n",
+                   d, d);
+        for (int i = 0; i < 500; i++)
+            buf_printf(&text, "    - {column: c%d, address: \"1!%d\", type: int16}\n", i,
+                       400001 + i);
+    }
+    assert_int_equal(registry_load_yaml(registry, buf_str(&text), "big.yaml", &why), ERR_OK);
+    const struct resource *r = registry_get(registry, KIND_DEVICE, STR("default"), STR("d119"));
+    const struct device_spec *spec = r->spec;
+    const struct point_spec *points = spec->points.items;
+    assert_int_equal(spec->points.count, 500);
+    assert_true(str_is(points[499].column, "c499") && points[0].type.at == points[499].type.at);
+    assert_int_equal(spec->points.lines[499], 120 * 509);
+    buf_clear(&text);
+    for (int i = 0; i < 2; i++)
+        buf_add_text(&text, "---\napiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
+                            "spec: {columns: [{name: a, type: double}]}\n");
+    assert_int_equal(registry_load_yaml(registry, buf_str(&text), "two.yaml", &why), ERR_EXISTS);
+    assert_non_null(strstr(why.text, "two.yaml:7: Table t is defined already in two.yaml:2"));
+    assert_null(registry_get(registry, KIND_TABLE, STR("default"), STR("t")));
+    buf_free(&text);
+    registry_free(registry);
+    os_real_free(os);
+}
+
 static void watch(void *arg, const struct resource *old, const struct resource *now)
 {
     struct seen *seen = arg;
@@ -249,6 +284,7 @@ int main(void)
         cmocka_unit_test_teardown(a_device_is_read_with_its_defaults, free_arena),
         cmocka_unit_test_teardown(plain_text_is_a_number_where_json_has_it_too, free_arena),
         cmocka_unit_test_teardown(a_resource_outlives_the_tree_that_it_was_read_from, free_arena),
+        cmocka_unit_test_teardown(a_file_may_hold_more_values_than_one_document, free_arena),
         cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
         cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
         cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),
