@@ -63,13 +63,14 @@ class Node:
         self.folder, self.core, self.port = folder, core, free_port()
         self.data = os.path.join(folder, "data")
         self.manifests, self.settings = list(manifests), list(settings)
-        self.process = self.token = None
+        self.process = self.token = self.connection = None
         self.ready_s = None
 
     def start(self):
         command = [os.path.join(BUILD, "millrace"), "run", "--data", self.data, "--log-level", "warning"]
         for setting in [f"listen.http={HOST}:{self.port}", "listen.https=off", *self.settings]:
             command += ["--set", setting]
+        self.connection = None  # one to an earlier process is of no use
         log = open(os.path.join(self.folder, "node.log"), "ab")
         begun = time.monotonic()
         self.process = subprocess.Popen(command + self.manifests, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -86,6 +87,9 @@ class Node:
         return self
 
     def stop(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
@@ -104,7 +108,9 @@ class Node:
                 own.close()
 
     def sql(self, text, options=""):
-        status, body = self.call("POST", "/v1/sql" + options, text.encode())
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(HOST, self.port, timeout=120)
+        status, body = self.call("POST", "/v1/sql" + options, text.encode(), self.connection)
         if status != 200:
             sys.exit(f"{text}: {status} {body[:500]}")
         return json.loads(body)["rows"]
