@@ -148,8 +148,9 @@ struct os_ops {
     enum err (*path_rename)(struct os *os, const char *from, const char *to, struct why *why);
     enum err (*path_remove)(struct os *os, const char *path,
                             struct why *why); /* file or empty folder */
-    enum err (*path_make)(struct os *os, const char *path,
-                          struct why *why); /* folder 0700; parents too; OK if there */
+    /* A folder 0700, and the parents it needs, all durable when it returns: what is made in a
+     * folder that a power loss takes away is gone with it. OK if it is there. */
+    enum err (*path_make)(struct os *os, const char *path, struct why *why);
     enum err (*path_sync)(struct os *os, const char *path,
                           struct why *why); /* a folder's entries */
     enum err (*path_list)(struct os *os, const char *path,

@@ -126,19 +126,34 @@ enum err real_path_remove(struct os *os, const char *path, struct why *why)
     return remove(path) ? failed(why, "remove", path) : ERR_OK;
 }
 
+/* The entry of a new folder in its parent. */
+static enum err sync_parent(struct os *os, const char *path, struct why *why)
+{
+    char parent[4096];
+    (void)str_copy(parent, sizeof parent, str_of(path));
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    return real_path_sync(os, slash ? parent : ".", why);
+}
+
+static enum err make_one(struct os *os, const char *path, mode_t mode, struct why *why)
+{
+    if (mkdir(path, mode) == 0) return sync_parent(os, path, why);
+    return errno == EEXIST ? ERR_OK : failed(why, "make folder", path);
+}
+
 enum err real_path_make(struct os *os, const char *path, struct why *why)
 {
-    (void)os;
     char part[4096];
     if (!str_copy(part, sizeof part, str_of(path)))
         return why_set(why, ERR_LIMIT, "path is longer than %zu bytes", sizeof part);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        if (mkdir(part, 0755) && errno != EEXIST) return failed(why, "make folder", part);
+        enum err err = make_one(os, part, 0755, why);
+        if (err) return err;
         *slash = '/';
     }
-    if (mkdir(part, 0700) && errno != EEXIST) return failed(why, "make folder", part);
-    return ERR_OK;
+    return make_one(os, part, 0700, why);
 }
 
 enum err real_path_sync(struct os *os, const char *path, struct why *why)

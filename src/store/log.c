@@ -132,10 +132,12 @@ static enum err note_spare(void *arg, const char *name)
 }
 
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
-                  struct log_recovery *recovery, int64_t wall_ns, struct why *why)
+                  struct log_recovery *recovery, size_t segment_bytes, int64_t wall_ns,
+                  struct why *why)
 {
     *log = (struct log){
         .os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
+    log->segment_bytes = segment_bytes ? segment_bytes : LOG_SEGMENT_BYTES;
     recovery->segments = (struct log_segments){0};
     MUST(str_copy(log->folder, sizeof log->folder, str_of(folder)));
     uint64_t now = wall_ns > 0 ? (uint64_t)wall_ns / 1000 : 0;

@@ -350,7 +350,7 @@ static enum err open_catalog(struct store *store, struct why *why)
 
 /* ---- the log ---- */
 
-static enum err open_log(struct store *store, struct why *why)
+static enum err open_log(struct store *store, size_t segment_bytes, struct why *why)
 {
     struct context *context = store->context;
     struct os *os = context->os;
@@ -362,8 +362,8 @@ static enum err open_log(struct store *store, struct why *why)
     if (!err)
         err = log_replay(os, folder, store->manifest.checkpoint.position, &sink, &recovery, why);
     if (err) return err;
-    err =
-        log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
+    err = log_open(&store->log, os, folder, store->origin, &recovery, segment_bytes,
+                   context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;
     store->appended = recovery.record_seq;
@@ -445,7 +445,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
     if (!err) snprintf(store->parts_folder, sizeof store->parts_folder, "%s/parts", store->folder);
     if (!err) err = open_parts(store, why);
     if (!err) err = open_catalog(store, why);
-    if (!err) err = open_log(store, why);
+    if (!err) err = open_log(store, config->segment_bytes, why);
     if (!err) err = start_tasks(store, why);
     if (err) {
         mem_free(start);
