@@ -13,6 +13,8 @@
 /* Integers; false when not one or out of range. */
 bool num_parse_i64(struct str text, int64_t *value);
 bool num_parse_u64(struct str text, uint64_t *value);
+/* 1 to 16 hexadecimal digits of either case, nothing else. */
+bool num_parse_hex(struct str text, uint64_t *value);
 
 /* The double nearest to the decimal (ties to even), as strtod gives it. Overflow: false.
  * Underflow gives the nearest subnormal or zero. */
@@ -34,5 +36,15 @@ bool num_parse_decimal(struct str text, struct num_decimal *value);
 enum { NUM_DOUBLE_BYTES = 32 };
 size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES]);
 void buf_add_double(struct buf *buf, double value);
+
+/* Signed numbers as unsigned ones that are small when they are: 0, -1, 1, -2… as 0, 1, 2, 3… */
+static inline uint64_t num_zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+}
+static inline int64_t num_unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
+}
 
 #endif

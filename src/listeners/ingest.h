@@ -13,6 +13,8 @@ struct ingest_table {
     struct schema *schema; /* as known now; NULL = not there yet */
     struct schema *wanted; /* with columns added, to be defined; NULL = fits */
     struct batch *batch;   /* being filled */
+    uint64_t from;         /* this round takes its lines from this number on */
+    uint64_t waits_from;   /* the first line that waits for a table or column; 0 = none */
     const struct column
         *at[64]; /* the columns of the last line's fields, by position: lines look alike */
 };
@@ -36,8 +38,7 @@ struct ingest {
     struct job job;
     struct ingest_table *tables;
     size_t table_count, table_capacity, define_at;
-    unsigned rounds;
-    bool defined; /* this round asks for tables or columns */
+    unsigned rounds; /* gone through */
     int64_t now_ns;
     struct store_define define;
     struct ingest_append *appends;
@@ -45,6 +46,7 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
+    char path[1024]; /* of the line's device */
     struct arena scratch;
 };
 

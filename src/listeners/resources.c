@@ -108,14 +108,7 @@ bool resources_allowed(struct http_exchange *exchange, enum access_verb verb,
 
 void resources_write_document(struct buf *out, const struct resource *resource)
 {
-    struct arena arena;
-    arena_init(&arena, NULL);
-    struct doc *doc = resource_document(resource, &arena);
-    if (doc)
-        doc_write_json(out, doc);
-    else
-        out->failed = true;
-    arena_free(&arena);
+    if (!resource_write_json(out, resource)) out->failed = true;
 }
 
 /* ---- the change queue ---- */

@@ -78,26 +78,50 @@ static void unknown_kind(const struct doc *doc, struct problems *problems)
                 nearest >= 0 ? "?" : "");
 }
 
-/* Reads everything into `r`, whose arena takes the copy of the tree. */
+/* Keeps the spec as text, and of its tree only the top level. */
+static enum err keep_spec(struct resource *r, const struct doc *spec, struct problems *problems)
+{
+    struct buf text = BUF_EMPTY;
+    doc_write_json(&text, spec);
+    char *own = buf_failed(&text) ? NULL : arena_strdup(&r->arena, text.at, text.size);
+    r->spec_text = (struct str){own, text.size};
+    if (text.size > DOC_BYTES_MAX)
+        problem_add(problems, "spec", spec, "is larger than %d MiB", DOC_BYTES_MAX >> 20);
+    buf_free(&text);
+    struct doc top = {.kind = spec->kind, .line = spec->line, .column = spec->column};
+    r->spec_doc = own ? doc_copy(&r->arena, &top) : NULL;
+    for (size_t i = 0; r->spec_doc && spec->kind == DOC_MAP && i < spec->count; i++) {
+        struct doc value = *spec->items[i].value;
+        value.count = 0;
+        struct doc *copy = doc_copy(&r->arena, &value);
+        if (!copy || !doc_set_key(&r->arena, r->spec_doc, spec->items[i].key, copy))
+            return ERR_NO_MEMORY;
+    }
+    return r->spec_doc ? ERR_OK : ERR_NO_MEMORY;
+}
+
+/* Reads everything into `r`, whose arena takes copies. */
 static enum err fill(struct resource *r, const struct doc *doc, struct problems *problems)
 {
+    static const struct doc nothing = {.kind = DOC_MAP};
     const struct kind_info *info = &resource_kinds[r->kind];
-    struct doc *own = doc_copy(&r->arena, doc);
+    const struct doc *metadata = doc_get(doc, "metadata"), *spec = doc_get(doc, "spec");
     r->spec = arena_zero(&r->arena, 1, info->spec_bytes);
-    if (!own || !r->spec) return ERR_NO_MEMORY;
-    check_top(own, problems);
-    r->metadata = doc_get(own, "metadata");
-    if (!r->metadata || r->metadata->kind != DOC_MAP) {
-        problem_add(problems, "metadata", own, "is required: a map with at least a name");
+    if (!r->spec) return ERR_NO_MEMORY;
+    check_top(doc, problems);
+    if (!metadata || metadata->kind != DOC_MAP) {
+        problem_add(problems, "metadata", doc, "is required: a map with at least a name");
         return ERR_OK;
     }
+    if (!(r->metadata = doc_copy(&r->arena, metadata))) return ERR_NO_MEMORY;
     check_metadata(r, problems);
-    r->spec_doc = doc_get(own, "spec");
-    if (!r->spec_doc && !(r->spec_doc = doc_new(&r->arena, DOC_MAP))) return ERR_NO_MEMORY;
+    if (!spec) spec = &nothing;
+    enum err err = keep_spec(r, spec, problems);
+    if (err) return err;
     struct problems here; /* bound lists live in the resource's arena, so its problems do too */
     problems_init(&here, &r->arena);
-    field_bind(info->fields, r->spec_doc, "spec", r->spec, &here);
-    if (!here.count && info->check) info->check(r->spec, r->spec_doc, &here);
+    field_bind(info->fields, spec, "spec", r->spec, &here);
+    if (!here.count && info->check) info->check(r->spec, spec, &here);
     if (here.no_memory) return ERR_NO_MEMORY;
     for (struct problem *p = here.first; p; p = p->next) {
         struct doc at = {.line = p->line, .column = p->column};
@@ -155,7 +179,8 @@ static bool copy_key(struct arena *arena, struct doc *to, const struct doc *from
     return !value || doc_set(arena, to, key, doc_copy(arena, value));
 }
 
-struct doc *resource_document(const struct resource *r, struct arena *arena)
+/* The document with this as its spec. */
+static struct doc *document(const struct resource *r, struct arena *arena, struct doc *spec)
 {
     static const char *const owners[] = {
         [OWNER_API] = "api", [OWNER_FILE] = "file", [OWNER_PARENT] = "parent"};
@@ -176,9 +201,42 @@ struct doc *resource_document(const struct resource *r, struct arena *arena)
               doc_set(arena, m, "creationTimestamp", doc_new_string(arena, str_of(created))) &&
               doc_set(arena, m, "owner", doc_new_string(arena, str_of(owners[r->owner]))) &&
               copy_key(arena, m, r->metadata, "labels") &&
-              copy_key(arena, m, r->metadata, "annotations") &&
-              doc_set(arena, top, "spec", doc_copy(arena, r->spec_doc));
+              copy_key(arena, m, r->metadata, "annotations") && doc_set(arena, top, "spec", spec);
     return ok ? top : NULL;
+}
+
+struct doc *resource_document(const struct resource *r, struct arena *arena)
+{
+    return document(r, arena, resource_spec(r, arena));
+}
+
+bool resource_write_json(struct buf *out, const struct resource *r)
+{
+    struct arena arena;
+    struct doc spec = {.kind = DOC_JSON, .text = r->spec_text};
+    arena_init(&arena, NULL);
+    struct doc *doc = document(r, &arena, &spec);
+    if (doc) doc_write_json(out, doc);
+    arena_free(&arena);
+    return doc && !buf_failed(out);
+}
+
+struct doc *resource_spec(const struct resource *r, struct arena *arena)
+{
+    struct doc *spec = NULL;
+    enum err err = doc_read_json(r->spec_text, arena, &spec, NULL);
+    return err ? NULL : spec; /* we wrote it: only memory can be missing */
+}
+
+bool resource_same_spec(const struct resource *a, const struct resource *b)
+{
+    struct arena arena;
+    if (str_equal(a->spec_text, b->spec_text)) return true;
+    arena_init(&arena, NULL);
+    struct doc *one = resource_spec(a, &arena), *other = resource_spec(b, &arena);
+    bool same = one && other && doc_equal(one, other); /* without memory: a change too many */
+    arena_free(&arena);
+    return same;
 }
 
 struct resource *resource_share(const struct resource *resource)

@@ -1,8 +1,8 @@
 /* kind.h - the kinds of resources: one table, one C struct each.
  *
- * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its tree,
- * its metadata and its spec as the kind's struct. Resources are immutable and reference-counted: a
- * change makes a new one. */
+ * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its
+ * metadata, its spec as the kind's struct, and the spec's text. Resources are immutable and
+ * reference-counted: a change makes a new one. */
 #ifndef RESOURCE_KIND_H
 #define RESOURCE_KIND_H
 
@@ -91,7 +91,8 @@ struct resource {
     char uid[37];         /* RFC 9562 version 4; "" before the registry took it */
     struct doc *metadata; /* labels, annotations… as given; never NULL */
     struct doc *labels;   /* map or NULL */
-    struct doc *spec_doc; /* as given */
+    struct str spec_text; /* the spec as given, as JSON: a tenth of what its tree takes */
+    struct doc *spec_doc; /* its top level, with places; lists and maps are there without items */
     void *spec;           /* the kind's struct */
     const char *file;     /* where a file-owned one came from, or "" */
     uint32_t line;
@@ -108,6 +109,12 @@ enum err resource_read(const struct doc *doc, const char *file, struct resource 
 /* The whole document as REST shows it, with the registry's metadata, in `arena`. NULL: no memory.
  */
 struct doc *resource_document(const struct resource *resource, struct arena *arena);
+/* The same as JSON text, appended. False: no memory. */
+bool resource_write_json(struct buf *out, const struct resource *resource);
+/* The whole spec as given, in `arena`. NULL: no memory. */
+struct doc *resource_spec(const struct resource *resource, struct arena *arena);
+/* Whether two specs say the same (the order of keys does not matter). */
+bool resource_same_spec(const struct resource *a, const struct resource *b);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
 

@@ -83,6 +83,9 @@ enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why);
 void log_recovery_free(struct log_recovery *recovery);
 
+/* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */
+bool store_file_number(const char *name, const char *ending, uint64_t *number);
+
 /* Starts writing: a new segment above what recovery found (takes recovery->segments).
  * `segment_bytes`: 0 = LOG_SEGMENT_BYTES. */
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
