@@ -66,7 +66,7 @@ static void add_values(struct buf *out, const struct vector *v)
 /* zstd stays only where it saves more than a tenth. */
 static bool squeeze(ZSTD_CCtx *zstd, struct buf *out, struct str raw)
 {
-    if (raw.size < ZSTD_MIN_BYTES) return false;
+    if (raw.size < ZSTD_MIN_BYTES || buf_failed(out)) return false;
     size_t bound = ZSTD_compressBound(raw.size), mark = out->size;
     if (!buf_reserve(out, bound)) {
         out->failed = false; /* then it is stored as it is */
