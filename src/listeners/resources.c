@@ -252,7 +252,8 @@ static enum err build(struct change *change, struct why *why)
     if (!err) err = resource_read(doc, "", &change->resource, &change->problems, why);
     if (!err) err = check_names(change, change->resource, why);
     if (err) return err;
-    collect_check(registry, change->resource, &change->problems);
+    collect_check(change->resources->service->context, registry, change->resource,
+                  &change->problems);
     if (change->problems.first)
         return why_set(why, ERR_INVALID, "%s \"%.*s\" is invalid: %s: %s",
                        resource_kinds[change->target.kind].name, (int)change->target.name.size,

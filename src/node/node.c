@@ -213,7 +213,7 @@ static enum err check_resources(struct node *node, struct why *why)
              !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
             struct problems problems;
             problems_init(&problems, &arena);
-            collect_check(node->service.registry, r, &problems);
+            collect_check(&node->context, node->service.registry, r, &problems);
             const struct problem *p = problems.first;
             if (!p) continue;
             err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file,
