@@ -63,6 +63,8 @@ struct doc *doc_new_int(struct arena *arena, int64_t value);
 /* Sets (or replaces) a key of a map / appends to a list. False: no memory. */
 bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *value);
 bool doc_append(struct arena *arena, struct doc *list, struct doc *value);
+/* Takes a key out of a map, if it is there. NULL and other kinds are left alone. */
+void doc_remove(struct doc *map, const char *key);
 /* A deep copy. */
 struct doc *doc_copy(struct arena *arena, const struct doc *doc);
 /* RFC 7396: a new tree. */

@@ -65,7 +65,7 @@ static enum err write_one(struct persist *p, const struct persist_change *change
     struct arena arena;
     struct buf text = BUF_EMPTY;
     arena_init(&arena, NULL);
-    struct doc *doc = resource_document(r, &arena);
+    struct doc *doc = resource_stored(r, &arena);
     if (doc) doc_write_json(&text, doc);
     bool bound = doc && !buf_failed(&text) && bind_key(p->put, r) &&
                  sqlite3_bind_int64(p->put, 4, (sqlite3_int64)r->version) == SQLITE_OK &&
@@ -133,16 +133,20 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
     struct str text = {(const char *)sqlite3_column_text(s, 4), (size_t)sqlite3_column_bytes(s, 4)};
     enum err err = doc_read_json(text, &arena, &doc, &why);
     if (!err) err = resource_read(doc, "", &r, &problems, &why);
+    if (!err && (err = resource_take_owner(r, doc))) resource_release(r);
     if (!err) {
         r->version = (uint64_t)sqlite3_column_int64(s, 0);
         r->generation = (uint64_t)sqlite3_column_int64(s, 1);
         r->created_ns = sqlite3_column_int64(s, 2);
         (void)str_copy(r->uid, sizeof r->uid, str_of((const char *)sqlite3_column_text(s, 3)));
-        const struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
-        if (held && held->owner == OWNER_FILE)
-            resource_release(r); /* the file's document stands in front */
-        else
+        r->is_stored = true;
+        struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
+        if (held && held->owner == OWNER_FILE) { /* the file's document stands in front */
+            registry_adopt(registry, held, r);
+            resource_release(r);
+        } else {
             err = registry_restore(registry, r);
+        }
     } else if (err != ERR_NO_MEMORY) {
         diag(p->context, DIAG_ERROR, component,
              "a stored document cannot be read and is left out: %s", why_text(&why, err));
