@@ -48,6 +48,7 @@ enum err access_put_user(struct access *a, const char *name, const char *roles,
     if (!str_copy(u->roles, sizeof u->roles, str_of(roles))) u->roles[0] = 0;
     if (!str_copy(u->verifier, sizeof u->verifier, str_of(verifier))) u->verifier[0] = 0;
     u->is_disabled = is_disabled;
+    if (a->is_dirty) access_save(a);
     a->epoch++;
     access_forget_known(a);
     return ERR_OK;
@@ -59,8 +60,9 @@ void access_remove_user(struct access *a, const char *name)
         struct access_user *u = *at;
         if (strcmp(u->name, name) != 0) continue;
         *at = u->next;
-        if (u->is_in_file) access_save(a);
+        bool was_in_file = u->is_in_file;
         mem_free(u);
+        if (was_in_file || a->is_dirty) access_save(a);
         break;
     }
     a->epoch++;
@@ -191,8 +193,8 @@ enum err access_add_file_token(struct access *a, const uint8_t hash[ACCESS_HASH_
     return add_token(a, hash, new_token(TOKEN_FILE, user, roles));
 }
 
-enum err access_put_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
-                          const char *user, const char *roles, int64_t expires_ns)
+enum err access_put_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES], const char *user,
+                          const char *roles, int64_t expires_ns)
 {
     struct access_token *t = new_token(TOKEN_DOCUMENT, user, roles);
     if (t) t->expires_ns = expires_ns;
@@ -251,6 +253,7 @@ static void save_done(struct job *job)
     if (a->save_err) {
         diag(a->context, DIAG_ERROR, "access", "users and tokens could not be saved: %s",
              why_text(&a->save_why, a->save_err));
+        a->is_dirty = true; /* the next change tries again */
     } else if (a->is_dirty) {
         access_save(a);
     }

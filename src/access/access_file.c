@@ -116,8 +116,7 @@ void access_file_print(const struct access *a, struct buf *text)
     void *value;
     buf_add_text(text, first_line);
     for (const struct access_user *u = a->users; u; u = u->next)
-        if (u->is_in_file)
-            buf_printf(text, "user\t%s\t%s\t%s\n", u->name, u->roles, u->verifier);
+        if (u->is_in_file) buf_printf(text, "user\t%s\t%s\t%s\n", u->name, u->roles, u->verifier);
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) {
         const struct access_token *t = value;
         if (t->kind != TOKEN_FILE) continue;

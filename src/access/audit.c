@@ -27,8 +27,8 @@ struct audit {
 };
 
 struct record {
-    struct job job; /* first */
-    struct record *next; /* of those whose appender waits */
+    struct job job;          /* first */
+    struct record *next;     /* of those whose appender waits */
     struct completion *done; /* NULL = nobody waits */
     struct audit *audit;
     size_t size;
@@ -242,8 +242,7 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
         add_field(&text, fields[i].name, fields[i].value, fields[i].limit);
     struct record *r = buf_failed(&text) ? NULL : mem_alloc(sizeof *r + text.size);
     if (r) {
-        *r = (struct record){
-            .job.run = take_record, .done = done, .audit = a, .size = text.size};
+        *r = (struct record){.job.run = take_record, .done = done, .audit = a, .size = text.size};
         memcpy(r->text, text.at, text.size);
     }
     buf_free(&text);

@@ -107,7 +107,8 @@ static void judged(struct job *job)
     a->login_count--;
     if (a->is_closing) {
         err = ERR_CANCELLED;
-    } else if (login->is_right && user && !user->is_disabled && strcmp(user->verifier, login->verifier) == 0) {
+    } else if (login->is_right && user && !user->is_disabled &&
+               strcmp(user->verifier, login->verifier) == 0) {
         login->identity = access_resolve(a, user->name, "");
         err = login->identity ? ERR_OK : ERR_NO_MEMORY;
     }

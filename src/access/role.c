@@ -1,8 +1,8 @@
 /* role.c - rules and the one check.
  *
- * A role is a list of rules; what no rule allows is denied. The built-in roles are a table; own ones
- * come from documents. Users, roles and tokens stand in no list of the built-in roles: only admin,
- * whose rule has none, reaches them. */
+ * A role is a list of rules; what no rule allows is denied. The built-in roles are a table; own
+ * ones come from documents. Users, roles and tokens stand in no list of the built-in roles: only
+ * admin, whose rule has none, reaches them. */
 #include "access/access_priv.h"
 #include <string.h>
 
@@ -27,10 +27,13 @@ int access_verb_of(struct str name)
 
 /* ---- the built-in roles ---- */
 
-#define S(text) {text, sizeof(text) - 1}
-static const struct str readable[] = {
-    S("connection"), S("table"), S("device"), S("rule"),         S("alarm"),
-    S("stream"),     S("bridge"), S("sink"),  S("subscription"), S("node")};
+#define S(text)                                                                                    \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+static const struct str readable[] = {S("connection"),   S("table"),  S("device"), S("rule"),
+                                      S("alarm"),        S("stream"), S("bridge"), S("sink"),
+                                      S("subscription"), S("node")};
 enum { READABLE = sizeof readable / sizeof readable[0], EDITABLE = READABLE - 1 }; /* not node */
 
 #define V(verb) (1u << VERB_##verb)
@@ -40,7 +43,10 @@ enum {
     ALL = (1u << VERB_COUNT) - 1,
 };
 
-#define ANY {.any = true}
+#define ANY                                                                                        \
+    {                                                                                              \
+        .any = true                                                                                \
+    }
 #define RULE(verbs, count, list)                                                                   \
     {                                                                                              \
         verbs, {false, count, list}, ANY, ANY, ANY                                                 \
@@ -270,7 +276,8 @@ static bool verb_is_covered(const struct identity *identity, unsigned verb,
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
             const struct access_rule *mine = &role->rules[i];
-            if (mine->verbs & 1u << verb && contains(&mine->kinds, &given->kinds, holds_kind_text) &&
+            if (mine->verbs & 1u << verb &&
+                contains(&mine->kinds, &given->kinds, holds_kind_text) &&
                 contains(&mine->namespaces, &given->namespaces, holds) &&
                 contains(&mine->names, &given->names, holds) &&
                 contains(&mine->paths, &given->paths, holds_path))
@@ -287,10 +294,11 @@ enum err access_covers(const struct identity *identity, const struct access_rule
     for (size_t i = 0; i < count; i++)
         for (unsigned verb = 0; verb < VERB_COUNT; verb++)
             if (rules[i].verbs & 1u << verb && !verb_is_covered(identity, verb, &rules[i]))
-                return why_set(why, ERR_FORBIDDEN,
-                               "user %s (role %s) may not give the right %s: it goes beyond its own "
-                               "rights (each verb of a rule must lie within one of its own rules)",
-                               identity->user, identity->role, access_verb_name(verb));
+                return why_set(
+                    why, ERR_FORBIDDEN,
+                    "user %s (role %s) may not give the right %s: it goes beyond its own "
+                    "rights (each verb of a rule must lie within one of its own rules)",
+                    identity->user, identity->role, access_verb_name(verb));
     return ERR_OK;
 }
 

@@ -27,6 +27,24 @@ bool num_parse_u64(struct str text, uint64_t *value)
     return true;
 }
 
+bool num_parse_hex(struct str text, uint64_t *value)
+{
+    if (text.size == 0 || text.size > 16) return false;
+    uint64_t v = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned digit = (unsigned char)text.at[i];
+        if (digit - '0' < 10)
+            digit -= '0';
+        else if ((digit | 0x20) - 'a' < 6)
+            digit = (digit | 0x20) - 'a' + 10;
+        else
+            return false;
+        v = v << 4 | digit;
+    }
+    *value = v;
+    return true;
+}
+
 bool num_parse_i64(struct str text, int64_t *value)
 {
     bool negative = text.size && text.at[0] == '-';
@@ -256,7 +274,8 @@ static void shortest_decimal(uint64_t bits, uint64_t *digits, int32_t *exponent)
     int32_t q = (field ? field : 1) - 1075;
     bool even = (c & 1) == 0, closer = fraction == 0 && field > 1;
     /* floor(log10(2^q)), or of 3/4 of it when the lower neighbour is at half the distance. */
-    int32_t k = (int32_t)(((int64_t)q * 1262611 - (closer ? 524031 : 0)) >> 22);
+    int64_t scaled = (int64_t)q * 1262611 - (closer ? 524031 : 0); /* /2^22, rounded down */
+    int32_t k = (int32_t)((scaled + ((int64_t)1 << 42)) / ((int64_t)1 << 22) - (1 << 20));
     int32_t h = q + floor_log2_pow10(-k) + 1;
     uint64_t high = powers_of_ten[-k - POWER_FIRST].high,
              low = powers_of_ten[-k - POWER_FIRST].low + 1;

@@ -13,6 +13,8 @@
 /* Integers; false when not one or out of range. */
 bool num_parse_i64(struct str text, int64_t *value);
 bool num_parse_u64(struct str text, uint64_t *value);
+/* 1 to 16 hexadecimal digits of either case, nothing else. */
+bool num_parse_hex(struct str text, uint64_t *value);
 
 /* The double nearest to the decimal (ties to even), as strtod gives it. Overflow: false.
  * Underflow gives the nearest subnormal or zero. */

@@ -27,6 +27,7 @@ static struct str cell_text(const struct doc *cell, struct buf *scratch)
     switch (cell->kind) {
     case DOC_NULL: return STR("");
     case DOC_BOOL: return cell->b ? STR("true") : STR("false");
+    case DOC_JSON:
     case DOC_NUMBER:
     case DOC_STRING: return cell->text;
     case DOC_LIST:

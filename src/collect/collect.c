@@ -93,7 +93,6 @@ static void check_device(const struct registry *registry, const struct resource 
         registry_get(registry, KIND_CONNECTION, device->ns, spec->connection);
     const struct resource *table = registry_get(registry, KIND_TABLE, device->ns, spec->table);
     const struct point_spec *points = spec->points.items;
-    const struct doc *list = doc_get(device->spec_doc, "points");
     struct line_config config;
     struct problems others; /* of the connection: reported there */
     struct arena arena;
@@ -104,7 +103,8 @@ static void check_device(const struct registry *registry, const struct resource 
     for (size_t i = 0; config.driver && config.options && i < spec->points.count; i++) {
         char path[64];
         snprintf(path, sizeof path, "spec.points[%zu]", i);
-        check_point(&config, table, &points[i], path, list->items[i].value, problems);
+        struct doc at = {.line = spec->points.lines[i]};
+        check_point(&config, table, &points[i], path, &at, problems);
     }
     arena_free(&arena);
 }

@@ -326,7 +326,7 @@ static void check_late(struct world *w, const char *manifest, const struct modbu
     want_number(w, "a", 100);
     w->plc.delay_ns = 130000000;
     world_wait(w, 3, has_timeouts, NULL);
-    usleep(1000000);
+    usleep(999999);
     w->plc.delay_ns = 0;
     want_number(w, "a", 100);
     want_number(w, "b", 200);

@@ -87,7 +87,8 @@ static void fake_send(struct equipment *plc, struct os_stream *stream,
     uint8_t out[3 * MODBUS_FRAME_BYTES_MAX];
     size_t size = 0;
     if (plc->sends_rubbish && !plc->framing->has_transaction) {
-        memcpy(out, "\x55\xAA\x03", 3);
+        static const uint8_t rubbish[] = {0x55, 0xAA, 0x03};
+        memcpy(out, rubbish, sizeof rubbish);
         size = 3;
     }
     if (plc->sends_foreign) {

@@ -32,6 +32,7 @@ void collect_read(struct collect *collect, struct collect_read *read)
         completion_finish(&read->completion, err, &why);
         return;
     }
+    MUST(cycle);
     cycle->read = read;
     cycle_run(cycle);
 }

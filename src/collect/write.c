@@ -130,6 +130,7 @@ void collect_write(struct collect *collect, struct collect_write *request)
         refuse(collect, request, err, &why);
         return;
     }
+    MUST(line && point);
     *w = (struct writing){.request = request, .line = line, .point = point, .raw = raw};
     w->ask =
         (struct ask){.kind = ASK_WRITE,

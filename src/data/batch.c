@@ -15,6 +15,7 @@ struct batch *batch_new(struct schema *schema, struct budget *budget)
     batch->schema = schema_share(schema);
     batch->budget = budget;
     arena_init(&batch->arena, budget);
+    map_init(&batch->device_at);
     return batch;
 }
 
@@ -35,6 +36,7 @@ void batch_release(struct batch *batch)
     mem_free(batch->time);
     mem_free(batch->device);
     mem_free(batch->devices);
+    map_free(&batch->device_at);
     arena_free(&batch->arena);
     budget_give(batch->budget, batch->size_bytes);
     schema_release(batch->schema);
@@ -60,24 +62,59 @@ static enum err copy_labels(struct batch *batch, struct batch_device *device,
     return ERR_OK;
 }
 
+/* Few devices are found by looking at each, the last first, since rows of one device tend to come
+ * together; many by their hash. */
+enum { DEVICES_LISTED_MAX = 16 };
+
+static bool find_device(const struct batch *batch, struct str path, uint32_t *index)
+{
+    if (batch->device_count > DEVICES_LISTED_MAX) {
+        uintptr_t found = (uintptr_t)map_get(&batch->device_at, path);
+        *index = (uint32_t)found - 1;
+        return found != 0;
+    }
+    for (uint32_t i = batch->device_count; i-- > 0;) {
+        if (!str_equal(batch->devices[i].path, path)) continue;
+        *index = i;
+        return true;
+    }
+    return false;
+}
+
+static enum err index_device(struct batch *batch, uint32_t index)
+{
+    void *old;
+    return map_put(&batch->device_at, batch->devices[index].path, (void *)((uintptr_t)index + 1),
+                   &old);
+}
+
+/* Called before a device is added: at the limit of the list all are entered into the map. */
+static enum err index_devices(struct batch *batch)
+{
+    enum err err = ERR_OK;
+    if (batch->device_count != DEVICES_LISTED_MAX) return ERR_OK;
+    for (uint32_t i = 0; i < batch->device_count && !err; i++) err = index_device(batch, i);
+    return err;
+}
+
 enum err batch_add_device(struct batch *batch, struct str path, const struct label *labels,
                           uint32_t label_count, uint32_t *index)
 {
     MUST(!batch->sealed);
-    /* Rows of one device tend to come together: look at the last ones first. */
-    for (uint32_t i = batch->device_count; i-- > 0;) {
-        if (!str_equal(batch->devices[i].path, path)) continue;
-        *index = i;
-        return ERR_OK;
-    }
-    enum err err = mem_grow(&batch->devices, &batch->device_capacity,
-                            (size_t)batch->device_count + 1, sizeof *batch->devices);
+    if (find_device(batch, path, index)) return ERR_OK;
+    enum err err = index_devices(batch);
+    if (err) return err;
+    err = mem_grow(&batch->devices, &batch->device_capacity, (size_t)batch->device_count + 1,
+                   sizeof *batch->devices);
     if (err) return err;
     struct batch_device *device = &batch->devices[batch->device_count];
     *device = (struct batch_device){.path.size = path.size};
     device->path.at = arena_strdup(&batch->arena, path.at, path.size);
     if (!device->path.at) return ERR_NO_MEMORY;
     if (label_count && (err = copy_labels(batch, device, labels, label_count))) return err;
+    if (batch->device_count >= DEVICES_LISTED_MAX &&
+        (err = index_device(batch, batch->device_count)))
+        return err;
     *index = batch->device_count++;
     return ERR_OK;
 }
@@ -316,6 +353,7 @@ enum err batch_seal(struct batch *batch)
     for (uint32_t i = 0; i < batch->column_count; i++) drop_unneeded(&batch->columns[i].data);
     mem_free(batch->column_at);
     batch->column_at = NULL;
+    map_free(&batch->device_at);
     batch->sealed = true;
     return ERR_OK;
 }

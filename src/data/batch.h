@@ -8,6 +8,7 @@
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
 
+#include "base/map.h"
 #include "data/schema.h"
 #include "data/vector.h"
 #include <stdatomic.h>
@@ -47,6 +48,7 @@ struct batch {
     uint32_t device_count;
     size_t device_capacity;
     struct batch_device *devices;
+    struct map device_at; /* while growing, once there are many: path → index + 1 */
     uint32_t column_count;
     size_t column_capacity;
     struct batch_column *columns; /* those present in any row; sorted by id once sealed */

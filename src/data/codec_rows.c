@@ -19,7 +19,7 @@ enum { ROWS_VERSION = 1, FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3 };
 
 static uint64_t zigzag(int64_t v)
 {
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 static int64_t unzigzag(uint64_t v)
 {

@@ -39,6 +39,7 @@ struct value vector_get(const struct vector *v, uint32_t row)
 
 void vector_set(struct vector *v, uint32_t row, const struct value *value)
 {
+    static const struct str nothing;
     MUST(v->null && !v->is_constant);
     bool is_null = value->is_null;
     uint32_t quality = value->quality;
@@ -54,7 +55,7 @@ void vector_set(struct vector *v, uint32_t row, const struct value *value)
     else if (type_bytes(v->type) == 8)
         v->u[row] = is_null ? 0 : value->u;
     else
-        v->s[row] = is_null ? (struct str){0} : value->s;
+        v->s[row] = is_null ? nothing : value->s;
 }
 
 struct value value_widen(struct value value, enum type to)

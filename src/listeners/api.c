@@ -217,6 +217,8 @@ static void handle_logout(struct http_exchange *exchange, void *arg)
     struct service *service = arg;
     struct str token = cookie(http_request_of(exchange), "millrace");
     if (token.size) access_token_drop(service->access, token);
+    resources_recheck(service->resources); /* what is open under it ends with it */
+    live_recheck(service->live);
     set_cookie(exchange, "", http_request_of(exchange)->is_tls, 0);
     http_reply(exchange, 204, NULL, STR(""));
 }

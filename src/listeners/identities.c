@@ -60,11 +60,11 @@ static struct access_list list_of(const struct field_strings *names)
 
 static struct access_rule rule_of(const struct role_rule_spec *spec)
 {
-    struct access_rule rule = {.kinds = list_of(&spec->kinds),
-                               .namespaces = list_of(&spec->namespaces),
-                               .names = list_of(&spec->names),
-                               .paths = {spec->paths.items == NULL, spec->paths.count,
-                                         spec->paths.items}};
+    struct access_rule rule = {
+        .kinds = list_of(&spec->kinds),
+        .namespaces = list_of(&spec->namespaces),
+        .names = list_of(&spec->names),
+        .paths = {spec->paths.items == NULL, spec->paths.count, spec->paths.items}};
     for (size_t i = 0; i < spec->verbs.count; i++) {
         int verb = access_verb_of(spec->verbs.items[i]);
         if (verb >= 0) rule.verbs |= 1u << verb;
@@ -253,8 +253,7 @@ static bool same_strings(const struct field_strings *a, const struct field_strin
 static enum err check_token_owner(struct service *service, const struct token_spec *spec,
                                   struct why *why)
 {
-    const struct resource *user =
-        registry_get(service->registry, KIND_USER, STR(""), spec->user);
+    const struct resource *user = registry_get(service->registry, KIND_USER, STR(""), spec->user);
     if (!user)
         return why_set(why, ERR_INVALID, "spec.user: there is no user %.*s", (int)spec->user.size,
                        spec->user.at);
@@ -263,7 +262,8 @@ static enum err check_token_owner(struct service *service, const struct token_sp
     for (size_t i = 0; i < spec->roles.count; i++) {
         struct str rest = str_of(names), piece;
         bool has = false;
-        while (rest.size && str_split(&rest, ',', &piece)) has |= str_equal(piece, spec->roles.items[i]);
+        while (rest.size && str_split(&rest, ',', &piece))
+            has |= str_equal(piece, spec->roles.items[i]);
         if (!has)
             return why_set(why, ERR_INVALID,
                            "spec.roles[%zu]: user %.*s does not have the role %.*s; it has: %s", i,
@@ -279,8 +279,7 @@ static enum err covers_token(struct service *service, const struct identity *who
 {
     const struct token_spec *spec = r->spec;
     if (spec->roles.count) return covers_roles(service, who, &spec->roles, why);
-    const struct resource *user =
-        registry_get(service->registry, KIND_USER, STR(""), spec->user);
+    const struct resource *user = registry_get(service->registry, KIND_USER, STR(""), spec->user);
     return user ? covers_roles(service, who, &((const struct user_spec *)user->spec)->roles, why)
                 : ERR_OK;
 }
@@ -306,15 +305,16 @@ static enum err allow_node(struct service *service, const struct identity *who,
     (void)service;
     (void)who;
     if (old && now) return ERR_OK;
-    return why_set(why, ERR_FORBIDDEN, "a node makes and keeps its own document; only labels, "
-                                       "annotations and the description can be changed");
+    return why_set(why, ERR_FORBIDDEN,
+                   "a node makes and keeps its own document; only labels, "
+                   "annotations and the description can be changed");
 }
 
 enum err identities_allow(struct service *service, const struct identity *who,
                           const struct resource *old, const struct resource *now, struct why *why)
 {
     static enum err (*const allows[KIND_COUNT])(
-        struct service *service, const struct identity *who, const struct resource *old,
+        struct service * service, const struct identity *who, const struct resource *old,
         const struct resource *now, struct why *why) = {[KIND_USER] = allow_user,
                                                         [KIND_ROLE] = allow_role,
                                                         [KIND_TOKEN] = allow_token,
@@ -336,7 +336,8 @@ static struct doc *new_document(struct arena *arena, enum resource_kind kind, co
 {
     struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP);
     *spec = doc_new(arena, DOC_MAP);
-    bool ok = top && metadata && *spec && set_text(arena, top, "apiVersion", RESOURCE_API_VERSION) &&
+    bool ok = top && metadata && *spec &&
+              set_text(arena, top, "apiVersion", RESOURCE_API_VERSION) &&
               set_text(arena, top, "kind", resource_kinds[kind].name) &&
               doc_set(arena, top, "metadata", metadata) &&
               set_text(arena, metadata, "name", name) && doc_set(arena, top, "spec", *spec);
@@ -382,8 +383,8 @@ static bool add_rule(struct arena *arena, struct doc *rules, const struct access
         if (rule->verbs & 1u << v)
             ok = doc_append(arena, verbs,
                             doc_new_string(arena, str_of(access_verb_name((enum access_verb)v))));
-    return ok && doc_set(arena, map, "verbs", verbs) &&
-           add_kinds(arena, map, &rule->kinds) && doc_append(arena, rules, map);
+    return ok && doc_set(arena, map, "verbs", verbs) && add_kinds(arena, map, &rule->kinds) &&
+           doc_append(arena, rules, map);
 }
 
 static enum err put_builtin_roles(struct identities *identities, struct arena *arena,

@@ -20,8 +20,8 @@ void identities_stop(struct identities *identities);
 void identities_check(const struct resource *resource, struct problems *problems);
 
 /* Fills in what only the node knows of a document on its way in: a password becomes `verifier`
- * ("" = none came), a new token gets its secret (into `secret`, else ""), what is kept of secrets in
- * `old` goes on. Errors: NO_MEMORY. */
+ * ("" = none came), a new token gets its secret (into `secret`, else ""), what is kept of secrets
+ * in `old` goes on. Errors: NO_MEMORY. */
 enum err identities_complete(struct service *service, enum resource_kind kind,
                              const struct resource *old, const char *verifier, struct doc *doc,
                              struct arena *arena, char secret[ACCESS_TOKEN_BYTES]);

@@ -85,9 +85,10 @@ static void check_words(const struct rule_site *s, const char *key,
         for (size_t k = 0; k < count && !good; k++) good = str_is(word, known[k]);
         int nearest = good ? -1 : str_nearest(word, known, count);
         if (!good)
-            complain(s, key, "'%.*s' is not known here%s%s%s", (int)(word.size > 60 ? 60 : word.size),
-                     word.at, nearest >= 0 ? "; did you mean " : "",
-                     nearest >= 0 ? known[nearest] : "", nearest >= 0 ? "?" : "");
+            complain(s, key, "'%.*s' is not known here%s%s%s",
+                     (int)(word.size > 60 ? 60 : word.size), word.at,
+                     nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? known[nearest] : "",
+                     nearest >= 0 ? "?" : "");
     }
     if (words->items && !words->count)
         complain(s, key, "is empty, so the rule would fit nothing: name some, or leave it out");
@@ -106,18 +107,22 @@ static void check_rule(const struct rule_site *s, const struct role_rule_spec *r
         needs_kinds |= verb < 0 || !(ACCESS_DATA_VERBS & 1u << verb);
     }
     if (needs_kinds && !rule->kinds.items)
-        complain(s, "kinds", "is required with verbs for documents; '*' means all kinds, users and "
-                             "roles too");
+        complain(s, "kinds",
+                 "is required with verbs for documents; '*' means all kinds, users and "
+                 "roles too");
     for (size_t i = 0; i < rule->namespaces.count; i++)
         if (!str_is(rule->namespaces.items[i], "*") && !is_name(rule->namespaces.items[i]))
-            complain(s, "namespaces", "'%.*s' is not the name of a namespace (only '*' alone is a "
-                                      "wildcard here)",
-                     (int)(rule->namespaces.items[i].size > 60 ? 60 : rule->namespaces.items[i].size),
-                     rule->namespaces.items[i].at);
+            complain(
+                s, "namespaces",
+                "'%.*s' is not the name of a namespace (only '*' alone is a "
+                "wildcard here)",
+                (int)(rule->namespaces.items[i].size > 60 ? 60 : rule->namespaces.items[i].size),
+                rule->namespaces.items[i].at);
     for (size_t i = 0; i < rule->paths.count; i++)
         if (!access_filter_is_valid(rule->paths.items[i]))
-            complain(s, "paths", "'%.*s': + and # must stand alone between slashes, # at the end, "
-                                 "and no part may be empty",
+            complain(s, "paths",
+                     "'%.*s': + and # must stand alone between slashes, # at the end, "
+                     "and no part may be empty",
                      (int)(rule->paths.items[i].size > 60 ? 60 : rule->paths.items[i].size),
                      rule->paths.items[i].at);
     if ((rule->namespaces.items && !rule->namespaces.count) ||
@@ -129,7 +134,6 @@ static void check_role(const struct resource *r, struct problems *problems)
 {
     const struct role_spec *spec = r->spec;
     const struct role_rule_spec *rules = spec->rules.items;
-    const struct doc *list = doc_get(r->spec_doc, "rules");
     const struct access_rule *ignored;
     const char *name;
     size_t count;
@@ -137,11 +141,13 @@ static void check_role(const struct resource *r, struct problems *problems)
          i++)
         if (str_is(r->name, name))
             problem_add(problems, "metadata.name", NULL,
-                        "%s is a built-in role, which cannot be changed; choose another name", name);
+                        "%s is a built-in role, which cannot be changed; choose another name",
+                        name);
     for (size_t i = 0; i < spec->rules.count; i++) {
         char path[48];
         snprintf(path, sizeof path, "spec.rules[%zu]", i);
-        check_rule(&(struct rule_site){path, list->items[i].value, problems}, &rules[i]);
+        struct doc at = {.line = spec->rules.lines[i]};
+        check_rule(&(struct rule_site){path, &at, problems}, &rules[i]);
     }
 }
 
@@ -189,8 +195,8 @@ static enum err clean_annotation(struct doc *doc, struct arena *arena)
         if (f->flags & FIELD_SECRET) doc_remove(doc_get(applied, "spec"), f->name);
     struct buf out = BUF_EMPTY;
     doc_write_json(&out, applied);
-    bool ok = !buf_failed(&out) &&
-              doc_set(arena, annotations, key, doc_new_string(arena, buf_str(&out)));
+    bool ok =
+        !buf_failed(&out) && doc_set(arena, annotations, key, doc_new_string(arena, buf_str(&out)));
     buf_free(&out);
     return ok ? ERR_OK : ERR_NO_MEMORY;
 }

@@ -1,15 +1,17 @@
 /* ingest.c - see ingest.h.
  *
- * On a worker: pass one reads every line and notes tables and columns that are missing. On the main
- * loop these are defined, one after the other. On the worker again: pass two fills one batch a
- * table. Then the batches are appended and the answer waits for all of them. A line with an error
- * is counted, told and left out; the others are kept. */
+ * On a worker, a round reads every line and fills one batch a table. A line that needs a table or
+ * column which is not there waits, and so do all later lines of its table, because of two lines
+ * with the same time the later one counts. What is missing is then defined on the main loop, one
+ * after the other, and the next round takes the lines that waited: the text is read again, which is
+ * rare and saves a list of them. After the last round the batches are appended and the answer waits
+ * for all of them. A line with an error is counted, told and left out; the others are kept. */
 #include "listeners/ingest.h"
 #include "data/line.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS_MAX = 4 }; /* others may define tables at the same time */
+enum { ROUNDS_MAX = 5 }; /* others may define tables at the same time */
 
 static void refuse(struct ingest *in, uint64_t line, const struct why *why, enum err err)
 {
@@ -32,13 +34,17 @@ static enum err find_table(struct ingest *in, struct str name, struct ingest_tab
     if (in->table_count == INGEST_TABLES_MAX)
         return why_set(why, ERR_LIMIT, "more than %d tables in one request", INGEST_TABLES_MAX);
     enum err err = schema_check_name(name, "table", why);
-    if (!err) err = access_check(in->identity, VERB_INGEST, "Table", in->ns, name, why);
+    enum access_scope scope =
+        err ? ACCESS_NONE : access_scope(in->identity, VERB_INGEST, "Table", in->ns, name);
+    if (!err && scope == ACCESS_NONE)
+        err = access_check(in->identity, VERB_INGEST, "Table", in->ns, name, STR(""), why);
     if (err) return err;
     err = mem_grow(&in->tables, &in->table_capacity, in->table_count + 1, sizeof *in->tables);
     if (err) return err;
     struct ingest_table *t = &in->tables[in->table_count];
     memset(t, 0, sizeof *t);
     (void)str_copy(t->name, sizeof t->name, name);
+    t->is_limited = scope != ACCESS_ALL;
     t->schema = store_find_table(in->service->store, in->ns, name);
     in->table_count++;
     *out = t;
@@ -79,11 +85,18 @@ static enum err want_column(struct ingest *in, struct ingest_table *t,
     return schema_add_column(t->wanted, 0, name, field->value.type, COLUMN_OWNER_DATA, "", "", why);
 }
 
-/* Pass one for one line. */
-static enum err note_line(struct ingest *in, const struct line *line, struct why *why)
+/* Whether the table has all columns of the line. */
+static bool has_columns(struct ingest_table *t, const struct line *line)
 {
-    struct ingest_table *t;
-    enum err err = find_table(in, line->measurement, &t, why);
+    for (uint32_t i = 0; i < line->field_count; i++)
+        if (!find_column(t, t->schema, i, line->fields[i].key)) return false;
+    return true;
+}
+
+static enum err want_columns(struct ingest *in, struct ingest_table *t, const struct line *line,
+                             struct why *why)
+{
+    enum err err = ERR_OK;
     for (uint32_t i = 0; i < line->field_count && !err; i++)
         if (!t->schema || !find_column(t, t->schema, i, line->fields[i].key))
             err = want_column(in, t, &line->fields[i], why);
@@ -95,7 +108,7 @@ static enum err note_line(struct ingest *in, const struct line *line, struct why
 /* The device: the tags named by the table, else tag `device`, else all tag values joined by '/'. */
 static bool is_device_tag(const struct schema *s, struct str key, bool has_device_tag)
 {
-    if (s->device_tags[0]) {
+    if (s && s->device_tags[0]) {
         struct str rest = str_of(s->device_tags), piece;
         while (str_split(&rest, ',', &piece))
             if (str_equal(piece, key)) return true;
@@ -107,13 +120,13 @@ static bool is_device_tag(const struct schema *s, struct str key, bool has_devic
 static enum err device_path(struct ingest *in, const struct schema *s, const struct line *line,
                             struct str *path, struct why *why)
 {
-    char out[1024];
+    char *out = in->path;
     size_t size = 0;
     bool has_device_tag = false;
     struct str prefix = in->service->node_path;
     for (uint32_t i = 0; i < line->tag_count; i++)
         has_device_tag |= str_is(line->tags[i].key, "device");
-    if (prefix.size && prefix.size < sizeof out) {
+    if (prefix.size && prefix.size < sizeof in->path) {
         memcpy(out, prefix.at, prefix.size);
         size = prefix.size;
     }
@@ -129,9 +142,8 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
         any = true;
     }
     if (!any) return why_set(why, ERR_INVALID, "no tag names the device (a tag device=NAME does)");
-    char *own = arena_strdup(&in->scratch, out, size);
-    *path = (struct str){own, size};
-    return own ? ERR_OK : ERR_NO_MEMORY;
+    *path = (struct str){out, size};
+    return ERR_OK;
 }
 
 static enum err seal(struct ingest *in, struct ingest_table *t)
@@ -149,7 +161,7 @@ static enum err seal(struct ingest *in, struct ingest_table *t)
         return err;
     }
     in->appends[in->append_count++] =
-        (struct ingest_append){{.batch = batch, .ack = STORE_ACK_DURABLE}, in};
+        (struct ingest_append){{.batch = batch, .ack = store_ack_of(batch->schema)}, in};
     return ERR_OK;
 }
 
@@ -171,15 +183,24 @@ static enum err set_fields(struct ingest_table *t, const struct line *line, stru
     return ERR_OK;
 }
 
-/* Pass two for one line. */
-static enum err add_line(struct ingest *in, const struct line *line, struct why *why)
+/* Where only some devices may be written: is this one of them? Asked before a line makes a table or
+ * a column. */
+static enum err check_device(struct ingest *in, struct ingest_table *t, const struct line *line,
+                             struct why *why)
 {
-    struct ingest_table *t;
-    struct str path;
+    struct str path = {0};
+    if (!t->is_limited) return ERR_OK;
+    enum err err = device_path(in, t->schema, line, &path, why);
+    if (err) return err;
+    return access_check(in->identity, VERB_INGEST, "Table", in->ns, str_of(t->name), path, why);
+}
+
+static enum err add_row(struct ingest *in, struct ingest_table *t, const struct line *line,
+                        struct why *why)
+{
+    struct str path = {0};
     uint32_t device;
-    enum err err = find_table(in, line->measurement, &t, why);
-    if (!err && !t->schema) err = why_set(why, ERR_NO_TABLE, "table %s could not be made", t->name);
-    if (!err) err = device_path(in, t->schema, line, &path, why);
+    enum err err = device_path(in, t->schema, line, &path, why);
     if (err) return err;
     for (int tries = 0; tries < 2; tries++) {
         if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
@@ -199,21 +220,41 @@ static enum err add_line(struct ingest *in, const struct line *line, struct why 
     return err;
 }
 
-static void each_line(struct ingest *in,
-                      enum err (*use)(struct ingest *in, const struct line *line, struct why *why),
-                      bool tell)
+/* Takes one line into its table's batch, or leaves it for the next round. */
+static enum err take_line(struct ingest *in, const struct line *line, uint64_t number,
+                          struct why *why)
+{
+    struct ingest_table *t = NULL;
+    enum err err = find_table(in, line->measurement, &t, why);
+    if (err) return in->rounds ? ERR_OK : err; /* the first round told it */
+    if (number < t->from) return ERR_OK;
+    if ((err = check_device(in, t, line, why))) return in->rounds ? ERR_OK : err;
+    bool fits_now = t->schema && has_columns(t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
+    if (fits_now && !t->waits_from) return add_row(in, t, line, why);
+    if (is_last && !t->schema)
+        return why_set(why, ERR_NO_TABLE, "table %s could not be made", t->name);
+    if (is_last) return add_row(in, t, line, why); /* it names the column */
+    if (!fits_now && (err = want_columns(in, t, line, why))) return err;
+    if (!t->waits_from) t->waits_from = number;
+    return ERR_OK;
+}
+
+/* One round over the text. What cannot be parsed is told in the first. */
+static void read_lines(struct ingest *in)
 {
     struct str rest = in->text, text;
+    bool is_first = in->rounds == 0;
     uint64_t number = 0;
     while (rest.size && str_split(&rest, '\n', &text)) {
         struct why why = WHY_NONE;
         number++;
         text = str_trim(text);
         if (!text.size || text.at[0] == '#') continue;
+        in->lines += is_first;
         enum err err = line_parse(text, in->unit_ns, &in->scratch, in->line, &why);
-        if (!err) err = use(in, in->line, &why);
-        if (err && tell) refuse(in, number, &why, err);
-        if (tell) in->lines++;
+        bool is_told = err && !is_first;
+        if (!err) err = take_line(in, in->line, number, &why);
+        if (err && !is_told) refuse(in, number, &why, err);
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);
     }
     arena_reset(&in->scratch);
@@ -228,6 +269,8 @@ static void refresh(struct ingest *in)
         schema_release(t->schema);
         schema_release(t->wanted);
         t->wanted = NULL;
+        t->from = t->waits_from ? t->waits_from : UINT64_MAX;
+        t->waits_from = 0;
         t->schema = store_find_table(in->service->store, in->ns, str_of(t->name));
         memset(t->at, 0, sizeof t->at);
     }
@@ -265,22 +308,6 @@ static void append_all(struct ingest *in)
     }
 }
 
-static void on_filled(struct completion *c)
-{
-    append_all((struct ingest *)(void *)((char *)c - offsetof(struct ingest, define)));
-}
-
-static void fill_on_worker(struct job *job)
-{
-    struct ingest *in = (struct ingest *)(void *)((char *)job - offsetof(struct ingest, job));
-    each_line(in, add_line, true);
-    for (size_t i = 0; i < in->table_count; i++) {
-        enum err err = seal(in, &in->tables[i]);
-        if (err) in->append_err = err;
-    }
-    completion_finish(&in->define.completion, ERR_OK, NULL); /* borrowed for the way back */
-}
-
 static void next_define(struct ingest *in);
 
 static void on_defined(struct completion *c)
@@ -298,10 +325,9 @@ static void on_defined(struct completion *c)
     next_define(in);
 }
 
-static void note_on_worker(struct job *job);
+static void start_round(struct ingest *in);
 
-/* Main loop: defines the next table that needs it; after the last, looks again or goes on to the
- * rows. */
+/* Main loop: defines the next table that needs it; after the last, the next round. */
 static void next_define(struct ingest *in)
 {
     struct context *context = in->service->context;
@@ -315,28 +341,44 @@ static void next_define(struct ingest *in)
         store_define(in->service->store, &in->define);
         return;
     }
-    bool again = in->defined && !in->append_err && ++in->rounds < ROUNDS_MAX;
+    if (in->append_err) {
+        append_all(in);
+        return;
+    }
     refresh(in);
-    in->job.run = again ? note_on_worker : fill_on_worker;
-    completion_init(&in->define.completion, context->main, on_filled);
-    pool_post(context->workers, &in->job);
+    in->rounds++;
+    start_round(in);
 }
 
-static void on_noted(struct completion *c)
+/* Main loop. */
+static void on_round(struct completion *c)
 {
     struct ingest *in = (struct ingest *)(void *)((char *)c - offsetof(struct ingest, define));
+    bool waits = false;
+    for (size_t i = 0; i < in->table_count; i++) waits |= in->tables[i].waits_from != 0;
     in->define_at = 0;
-    next_define(in);
+    if (waits && !in->append_err)
+        next_define(in);
+    else
+        append_all(in);
 }
 
-static void note_on_worker(struct job *job)
+static void round_on_worker(struct job *job)
 {
     struct ingest *in = (struct ingest *)(void *)((char *)job - offsetof(struct ingest, job));
-    each_line(in, note_line, false);
-    in->defined = false;
-    for (size_t i = 0; i < in->table_count; i++) in->defined |= in->tables[i].wanted != NULL;
-    completion_init(&in->define.completion, in->service->context->main, on_noted);
-    completion_finish(&in->define.completion, ERR_OK, NULL);
+    read_lines(in);
+    for (size_t i = 0; i < in->table_count; i++) { /* the next round has other schemas */
+        enum err err = seal(in, &in->tables[i]);
+        if (err) in->append_err = err;
+    }
+    completion_finish(&in->define.completion, ERR_OK, NULL); /* borrowed for the way back */
+}
+
+static void start_round(struct ingest *in)
+{
+    completion_init(&in->define.completion, in->service->context->main, on_round);
+    in->job.run = round_on_worker;
+    pool_post(in->service->context->workers, &in->job);
 }
 
 void ingest_start(struct ingest *in)
@@ -351,8 +393,7 @@ void ingest_start(struct ingest *in)
         completion_finish(&in->completion, ERR_NO_MEMORY, NULL);
         return;
     }
-    in->job.run = note_on_worker;
-    pool_post(context->workers, &in->job);
+    start_round(in);
 }
 
 void ingest_free(struct ingest *in)

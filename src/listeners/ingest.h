@@ -10,9 +10,12 @@ enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
 /* One table that the text writes to. */
 struct ingest_table {
     char name[SCHEMA_NAME_BYTES_MAX + 1];
+    bool is_limited;       /* each device has to be looked at: not all may be written */
     struct schema *schema; /* as known now; NULL = not there yet */
     struct schema *wanted; /* with columns added, to be defined; NULL = fits */
     struct batch *batch;   /* being filled */
+    uint64_t from;         /* this round takes its lines from this number on */
+    uint64_t waits_from;   /* the first line that waits for a table or column; 0 = none */
     const struct column
         *at[64]; /* the columns of the last line's fields, by position: lines look alike */
 };
@@ -36,8 +39,7 @@ struct ingest {
     struct job job;
     struct ingest_table *tables;
     size_t table_count, table_capacity, define_at;
-    unsigned rounds;
-    bool defined; /* this round asks for tables or columns */
+    unsigned rounds; /* gone through */
     int64_t now_ns;
     struct store_define define;
     struct ingest_append *appends;
@@ -45,8 +47,16 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
+    char path[1024]; /* of the line's device */
     struct arena scratch;
 };
+
+/* What an acknowledgement for rows of the table waits for: with durability `interval` nothing but
+ * that they are applied, since the log syncs within a second anyway (the shortest interval). */
+static inline enum store_ack store_ack_of(const struct schema *schema)
+{
+    return schema->durability == DURABILITY_INTERVAL ? STORE_ACK_APPLIED : STORE_ACK_DURABLE;
+}
 
 void ingest_start(struct ingest *ingest);
 void ingest_free(struct ingest *ingest); /* not the struct */

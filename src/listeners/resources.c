@@ -18,7 +18,7 @@ static const struct reason reasons[] = {
     {ERR_SYNTAX, 400, "BadRequest"},           {ERR_FORBIDDEN, 403, "Forbidden"},
     {ERR_READ_ONLY, 403, "Forbidden"},         {ERR_GONE, 410, "Expired"},
     {ERR_LIMIT, 413, "RequestEntityTooLarge"}, {ERR_UNSUPPORTED, 415, "UnsupportedMediaType"},
-    {ERR_BUSY, 429, "TooManyRequests"},       {ERR_UNAUTHENTICATED, 401, "Unauthorized"},
+    {ERR_BUSY, 429, "TooManyRequests"},        {ERR_UNAUTHENTICATED, 401, "Unauthorized"},
 };
 
 static struct reason reason_of(enum err err)
@@ -93,7 +93,8 @@ bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name
     bool is_list = !has_ns && !has_name;
     if (resource_kinds[kind].namespaced == has_ns || is_list) return true;
     struct why why = WHY_NONE;
-    why_set(&why, ERR_NOT_FOUND, "%s %s: use /apis/millrace.io/v1/%s%s", resource_kinds[kind].plural,
+    why_set(&why, ERR_NOT_FOUND, "%s %s: use /apis/millrace.io/v1/%s%s",
+            resource_kinds[kind].plural,
             has_ns ? "belong to no namespace" : "belong to a namespace",
             has_ns ? "" : "namespaces/NAMESPACE/", resource_kinds[kind].plural);
     resources_fail(exchange, NULL, ERR_NOT_FOUND, &why, NULL);
@@ -126,15 +127,16 @@ bool resources_visible(const struct service *service, const struct identity *ide
 void resources_write_document(struct buf *out, const struct resource *resource, const char *secret)
 {
     struct arena arena;
+    if (!secret[0]) {
+        if (!resource_write_json(out, resource)) out->failed = true;
+        return;
+    }
     arena_init(&arena, NULL);
     struct doc *doc = resource_document(resource, &arena), *status = doc_get(doc, "status");
-    if (doc && secret[0]) {
-        if (!status) status = doc_new(&arena, DOC_MAP);
-        bool ok = status && doc_set(&arena, doc, "status", status) &&
-                  doc_set(&arena, status, "token", doc_new_string(&arena, str_of(secret)));
-        if (!ok) doc = NULL;
-    }
-    if (doc)
+    if (!status) status = doc_new(&arena, DOC_MAP);
+    bool ok = doc && status && doc_set(&arena, doc, "status", status) &&
+              doc_set(&arena, status, "token", doc_new_string(&arena, str_of(secret)));
+    if (ok)
         doc_write_json(out, doc);
     else
         out->failed = true;
@@ -197,7 +199,8 @@ void resources_all(struct http_exchange *exchange, void *arg)
         return;
     }
     struct why why = WHY_NONE;
-    why_set(&why, ERR_INVALID, "%s belong to a namespace: use /apis/millrace.io/v1/namespaces/NAMESPACE/%s",
+    why_set(&why, ERR_INVALID,
+            "%s belong to a namespace: use /apis/millrace.io/v1/namespaces/NAMESPACE/%s",
             resource_kinds[target.kind].plural, resource_kinds[target.kind].plural);
     resources_fail(exchange, &target, ERR_INVALID, &why, NULL);
 }

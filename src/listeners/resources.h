@@ -20,7 +20,8 @@ void resources_collection(struct http_exchange *exchange, void *arg); /* GET lis
 void resources_object(struct http_exchange *exchange, void *arg);     /* GET, PUT, PATCH, DELETE */
 /* Without a namespace: GET list or watch over all namespaces; POST for cluster-wide kinds. */
 void resources_all(struct http_exchange *exchange, void *arg);
-void resources_cluster_object(struct http_exchange *exchange, void *arg); /* of cluster-wide kinds */
+void resources_cluster_object(struct http_exchange *exchange,
+                              void *arg); /* of cluster-wide kinds */
 void resources_version(struct http_exchange *exchange, void *arg);
 void resources_api(struct http_exchange *exchange, void *arg);
 void resources_apis(struct http_exchange *exchange, void *arg);

@@ -143,8 +143,8 @@ static const struct resource *find(const struct change *change)
     return registry_get(change->resources->service->registry, t->kind, t->ns, t->name);
 }
 
-/* The right to do this with the document as it is and as it becomes: nothing is moved into or out of
- * what somebody may reach. */
+/* The right to do this with the document as it is and as it becomes: nothing is moved into or out
+ * of what somebody may reach. */
 static enum err check_rights(const struct change *change, const struct resource *old,
                              const struct resource *now, struct why *why)
 {

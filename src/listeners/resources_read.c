@@ -173,7 +173,9 @@ void resources_get(struct http_exchange *exchange, struct service *service,
         why = WHY_NONE; /* its path is not the asker's to see */
         (void)access_check(api_identity(exchange), VERB_GET, kind, target->ns, target->name,
                            STR(""), &why);
-        if (!why.text[0]) why_set(&why, err, "%s %.*s: not allowed", kind, (int)target->name.size, target->name.at);
+        if (!why.text[0])
+            why_set(&why, err, "%s %.*s: not allowed", kind, (int)target->name.size,
+                    target->name.at);
         resources_fail(exchange, target, err, &why, NULL);
         return;
     }

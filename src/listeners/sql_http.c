@@ -38,6 +38,7 @@ static enum err read_param(const struct doc *doc, struct value *value, struct wh
     case DOC_NUMBER: break;
     case DOC_LIST:
     case DOC_MAP:
+    case DOC_JSON:
         return why_set(why, ERR_INVALID, "params: only null, true, false, numbers and texts");
     }
     *value = (struct value){.type = TYPE_BIGINT};

@@ -139,8 +139,8 @@ enum err node_read_file(struct os *os, const char *path, struct arena *arena, st
     enum err err = os->ops->file_open(os, path, 0, &file, why);
     if (err) return err;
     err = os->ops->file_size(file, &size, why);
-    if (!err && size > DOC_BYTES_MAX)
-        err = why_set(why, ERR_LIMIT, "%s is larger than %d MiB", path, DOC_BYTES_MAX >> 20);
+    if (!err && size > DOC_FILE_BYTES_MAX)
+        err = why_set(why, ERR_LIMIT, "%s is larger than %d MiB", path, DOC_FILE_BYTES_MAX >> 20);
     char *bytes = err ? NULL : arena_alloc(arena, (size_t)size + 1);
     if (!err && !bytes) err = ERR_NO_MEMORY;
     size_t got = 0;

@@ -235,7 +235,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         }
         return;
     }
-    int failed = status ? status : connect_to(s, found->ai_addr);
+    int failed =
+        status || !found ? (status ? status : UV_EAI_NONAME) : connect_to(s, found->ai_addr);
     if (found) uv_freeaddrinfo(found);
     if (failed) tell_closed(s, ERR_CONNECT, uv_strerror(failed));
 }

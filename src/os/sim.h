@@ -2,17 +2,17 @@
  * order chosen by a seed.
  *
  * A `struct sim` holds the world's clock, one seeded generator, the tasks of all nodes, the network
- * between them, and one disk for each node (`sim_node`). A `sim_node` is a `struct os` as any module
- * takes it; what is above os/ cannot tell it from the real one. The same seed and the same calls
- * give the same run, bit by bit (but for keys made inside OpenSSL).
+ * between them, and one disk for each node (`sim_node`). A `sim_node` is a `struct os` as any
+ * module takes it; what is above os/ cannot tell it from the real one. The same seed and the same
+ * calls give the same run, bit by bit (but for keys made inside OpenSSL).
  *
- * Execution. `sim_step` runs one thing that is due (a woken task, a timer, a stream's event), chosen
- * by the seed among all that are due now; when nothing is due, time jumps to the next timer or
- * event. A task's call runs to its end; blocking file calls happen at once, at a cost in virtual
+ * Execution. `sim_step` runs one thing that is due (a woken task, a timer, a stream's event),
+ * chosen by the seed among all that are due now; when nothing is due, time jumps to the next timer
+ * or event. A task's call runs to its end; blocking file calls happen at once, at a cost in virtual
  * time. task_stop runs what the task was still woken for and then forgets it.
  *
- * The disk. Each file has what is durable and what was written since the last file_sync; each folder
- * has the entries that are durable and the changes (create, rename, remove) since the last
+ * The disk. Each file has what is durable and what was written since the last file_sync; each
+ * folder has the entries that are durable and the changes (create, rename, remove) since the last
  * path_sync. Reads see everything written. `sim_power_loss` decides by the seed, for every pending
  * write, whether it reached the disk whole, in part (torn at a 512-byte sector), or not at all,
  * independently of order; of a folder's pending changes a prefix survives (a journal's order), and
@@ -20,10 +20,10 @@
  * written. After an error from file_sync the pending writes of that file are dropped or kept by the
  * seed and a second file_sync reports success, as Linux does.
  *
- * Faults. Calls that touch the disk are counted from sim_fault_arm on; the n-th behaves as the armed
- * kind says. From a crash on, nothing reaches the disk any more, every disk call returns IO and
- * every stream of that node is cut: the node's code runs on against a dead world until its owner
- * stops it, and no acknowledgement given after that point counts (`sim_crashed` tells).
+ * Faults. Calls that touch the disk are counted from sim_fault_arm on; the n-th behaves as the
+ * armed kind says. From a crash on, nothing reaches the disk any more, every disk call returns IO
+ * and every stream of that node is cut: the node's code runs on against a dead world until its
+ * owner stops it, and no acknowledgement given after that point counts (`sim_crashed` tells).
  *
  * Memory: the world's own allocations do not count as the n-th of mem_test_fail (they stand for
  * hardware). Thread: the one that made it. Owner: tests; not linked into the program. */
@@ -36,11 +36,11 @@ struct sim;
 
 enum sim_fault {
     SIM_FAULT_NONE,
-    SIM_FAULT_CRASH,      /* power fails before the call does anything */
-    SIM_FAULT_TORN,       /* power fails in the middle of the call: a write is torn, a sync half done */
-    SIM_FAULT_IO,         /* the call fails once with IO; a write may have left a part */
+    SIM_FAULT_CRASH, /* power fails before the call does anything */
+    SIM_FAULT_TORN,  /* power fails in the middle of the call: a write is torn, a sync half done */
+    SIM_FAULT_IO,    /* the call fails once with IO; a write may have left a part */
     SIM_FAULT_IO_FOREVER, /* this and all later calls that change the disk fail with IO */
-    SIM_FAULT_FULL,       /* this and all later growing calls fail with DISK_FULL until sim_disk_grow */
+    SIM_FAULT_FULL, /* this and all later growing calls fail with DISK_FULL until sim_disk_grow */
 };
 
 /* `seed` any; 0 counts as a seed. NULL: no memory. */

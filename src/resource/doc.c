@@ -78,7 +78,7 @@ bool doc_append(struct arena *arena, struct doc *list, struct doc *value)
     return item != NULL;
 }
 
-static bool set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value)
+bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value)
 {
     if (!value) return false;
     for (size_t i = 0; i < map->count; i++) {
@@ -95,7 +95,7 @@ static bool set_key(struct arena *arena, struct doc *map, struct str key, struct
 bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *value)
 {
     MUST(map->kind == DOC_MAP);
-    return set_key(arena, map, str_of(key), value);
+    return doc_set_key(arena, map, str_of(key), value);
 }
 
 void doc_remove(struct doc *map, const char *key)
@@ -120,7 +120,7 @@ struct doc *doc_copy(struct arena *arena, const struct doc *doc)
     copy->text = (struct str){text, doc->text.size};
     for (size_t i = 0; i < doc->count; i++) {
         struct doc *value = doc_copy(arena, doc->items[i].value);
-        bool ok = doc->kind == DOC_MAP ? set_key(arena, copy, doc->items[i].key, value)
+        bool ok = doc->kind == DOC_MAP ? doc_set_key(arena, copy, doc->items[i].key, value)
                                        : doc_append(arena, copy, value);
         if (!ok) return NULL;
     }
@@ -140,15 +140,16 @@ struct doc *doc_merge_patch(struct arena *arena, const struct doc *target, const
         if (change && change->kind == DOC_NULL) continue;
         struct doc *value =
             change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
-        if (!set_key(arena, result, item->key, value)) return NULL;
+        if (!doc_set_key(arena, result, item->key, value)) return NULL;
     }
     for (size_t j = 0; j < patch->count; j++) {
         const struct doc_item *item = &patch->items[j];
         bool known = false;
         for (size_t i = 0; i < result->count && !known; i++)
             known = str_equal(result->items[i].key, item->key);
+        MUST(item->value);
         if (known || item->value->kind == DOC_NULL) continue;
-        if (!set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
+        if (!doc_set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
             return NULL;
     }
     return result;
@@ -182,6 +183,7 @@ void doc_write_json(struct buf *out, const struct doc *doc)
     switch (doc->kind) {
     case DOC_NULL: buf_add_text(out, "null"); return;
     case DOC_BOOL: buf_add_text(out, doc->b ? "true" : "false"); return;
+    case DOC_JSON:
     case DOC_NUMBER: buf_add_str(out, doc->text); return;
     case DOC_STRING: buf_add_json(out, doc->text); return;
     case DOC_LIST:

@@ -12,12 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum doc_kind { DOC_NULL, DOC_BOOL, DOC_NUMBER, DOC_STRING, DOC_LIST, DOC_MAP };
+enum doc_kind { DOC_NULL, DOC_BOOL, DOC_NUMBER, DOC_STRING, DOC_LIST, DOC_MAP, DOC_JSON };
 
 enum {
     DOC_DEPTH_MAX = 32,
-    DOC_NODES_MAX = 200000,
-    DOC_BYTES_MAX = 8 * 1024 * 1024,
+    DOC_NODES_MAX = 200000,                /* of one document */
+    DOC_BYTES_MAX = 8 * 1024 * 1024,       /* of one JSON text */
+    DOC_FILE_BYTES_MAX = 64 * 1024 * 1024, /* of a file of documents */
 };
 
 struct doc;
@@ -30,7 +31,8 @@ struct doc_item {
 struct doc {
     enum doc_kind kind;
     bool b;
-    struct str text; /* STRING: the text; NUMBER: the literal as written */
+    struct str text; /* STRING: the text; NUMBER: the literal as written; JSON: a value's text, only
+                        for doc_write_json, which takes it over as it is */
     size_t count;
     struct doc_item *items; /* LIST, MAP; in order of appearance, keys unique */
     uint32_t line, column;  /* 1-based; 0 = unknown */
@@ -42,6 +44,11 @@ struct doc {
  * Errors: SYNTAX, LIMIT, NO_MEMORY. */
 enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs,
                        size_t *count, struct why *why);
+/* The same for a long stream: each document is given to `use` (an error ends the reading) and is
+ * gone when it returns. */
+enum err doc_each_yaml(struct str text, const char *file,
+                       enum err (*use)(void *arg, const struct doc *doc), void *arg,
+                       struct why *why);
 /* Reads one JSON text. */
 enum err doc_read_json(struct str text, struct arena *arena, struct doc **doc, struct why *why);
 /* Writes compact JSON; keys in their order. */
@@ -62,6 +69,8 @@ struct doc *doc_new_string(struct arena *arena, struct str text); /* copies */
 struct doc *doc_new_int(struct arena *arena, int64_t value);
 /* Sets (or replaces) a key of a map / appends to a list. False: no memory. */
 bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *value);
+/* The same with a key that need not be terminated. */
+bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value);
 bool doc_append(struct arena *arena, struct doc *list, struct doc *value);
 /* Takes a key out of a map, if it is there. NULL and other kinds are left alone. */
 void doc_remove(struct doc *map, const char *key);

@@ -53,6 +53,7 @@ static const char *kind_name(const struct doc *doc)
     static const char *const names[] = {
         [DOC_NULL] = "null",     [DOC_BOOL] = "true/false", [DOC_NUMBER] = "a number",
         [DOC_STRING] = "a text", [DOC_LIST] = "a list",     [DOC_MAP] = "a map",
+        [DOC_JSON] = "text",
     };
     return names[doc->kind];
 }
@@ -117,6 +118,21 @@ static void check_name(const struct site *s, struct str name)
     if (name.size > 255) problem_add(s->problems, s->path, s->doc, "longer than 255 bytes");
 }
 
+/* A copy of `text`, terminated; shared with the same field's last one where they are equal (of a
+ * device's thousand points nearly all have one type). */
+static struct str keep(const struct site *s, struct str text)
+{
+    size_t slot = (uintptr_t)s->field / sizeof *s->field % PROBLEMS_RECENT;
+    struct str *recent = &s->problems->recent[slot];
+    if (recent->at && str_equal(*recent, text)) return *recent;
+    const char *own = arena_strdup(s->problems->arena, text.at, text.size);
+    if (!own) {
+        s->problems->no_memory = true;
+        return STR("");
+    }
+    return *recent = (struct str){own, text.size};
+}
+
 static void read_string(const struct site *s, void *to)
 {
     if (s->doc->kind != DOC_STRING && s->doc->kind != DOC_NUMBER) {
@@ -126,7 +142,7 @@ static void read_string(const struct site *s, void *to)
     if (s->field->flags & FIELD_NAME) check_name(s, s->doc->text);
     if (s->field->flags & FIELD_REQUIRED && s->doc->text.size == 0)
         problem_add(s->problems, s->path, s->doc, "must not be empty");
-    *(struct str *)to = s->doc->text;
+    *(struct str *)to = keep(s, s->doc->text);
 }
 
 static void read_duration(const struct site *s, void *to)
@@ -179,8 +195,15 @@ static void read_strings(const struct site *s, void *to)
         if (item->kind != DOC_STRING && item->kind != DOC_NUMBER)
             problem_add(s->problems, s->path, item, "item %zu must be a text, not %s", i + 1,
                         kind_name(item));
-        out->items[out->count++] = item->text;
+        out->items[out->count++] = keep(s, item->text);
     }
+}
+
+static void read_doc(const struct site *s, void *to)
+{
+    struct doc *copy = doc_copy(s->problems->arena, s->doc);
+    if (!copy) s->problems->no_memory = true;
+    *(struct doc **)to = copy;
 }
 
 static void read_map(const struct site *s, void *to)
@@ -195,12 +218,7 @@ static void read_map(const struct site *s, void *to)
             problem_add(s->problems, s->path, value, "%.*s: must be a plain value, not %s",
                         (int)s->doc->items[i].key.size, s->doc->items[i].key.at, kind_name(value));
     }
-    *(const struct doc **)to = s->doc;
-}
-
-static void read_doc(const struct site *s, void *to)
-{
-    *(const struct doc **)to = s->doc;
+    read_doc(s, to);
 }
 
 static void read_object(const struct site *s, void *to)
@@ -215,8 +233,10 @@ static void read_list(const struct site *s, void *to)
         wrong_kind(s, "a list");
         return;
     }
+    uint32_t *lines = arena_zero(s->problems->arena, s->doc->count, sizeof *lines);
     out->items = arena_zero(s->problems->arena, s->doc->count, s->field->sub_bytes);
-    if (!out->items) {
+    out->lines = lines;
+    if (!out->items || !lines) {
         s->problems->no_memory = true;
         return;
     }
@@ -224,6 +244,7 @@ static void read_list(const struct site *s, void *to)
     for (size_t i = 0; i < s->doc->count; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s[%zu]", s->path, i);
+        lines[i] = s->doc->items[i].value->line;
         field_bind(s->field->sub, s->doc->items[i].value, path,
                    (char *)out->items + i * s->field->sub_bytes, s->problems);
     }

@@ -37,6 +37,7 @@ struct field_strings {
 struct field_list {
     void *items; /* array of the sub-struct */
     size_t count;
+    const uint32_t *lines; /* of each item in its file; 0 = unknown */
 };
 
 struct field {
@@ -62,20 +63,22 @@ struct problem {
 };
 
 /* Collects problems in an arena; at most PROBLEMS_MAX are kept. */
-enum { PROBLEMS_MAX = 50 };
+enum { PROBLEMS_MAX = 50, PROBLEMS_RECENT = 16 };
 struct problems {
     struct arena *arena;
     struct problem *first, **last;
     size_t count;
     bool no_memory;
+    /* field_bind's: texts copied last, by field, since a list's items tend to repeat them. */
+    struct str recent[PROBLEMS_RECENT];
 };
 void problems_init(struct problems *problems, struct arena *arena);
 void problem_add(struct problems *problems, const char *path, const struct doc *at,
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Reads a map into `out` (zeroed before, then defaults) by the table; unknown keys are problems
- * with the nearest valid one. `doc` NULL: all defaults (required ones are problems). Strings are
- * borrowed from the document. */
+ * with the nearest valid one. `doc` NULL: all defaults (required ones are problems). Everything is
+ * copied into the problems' arena: the document may go. */
 void field_bind(const struct field *fields, const struct doc *doc, const char *path, void *out,
                 struct problems *problems);
 

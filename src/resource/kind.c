@@ -9,8 +9,7 @@ int resource_kind_of(struct str name)
     for (int k = 0; k < KIND_COUNT; k++) {
         const struct kind_info *info = &resource_kinds[k];
         if (str_is(name, info->name) || str_is(name, info->plural) ||
-            str_is(name, info->singular) ||
-            (info->short_name[0] && str_is(name, info->short_name)))
+            str_is(name, info->singular) || (info->short_name[0] && str_is(name, info->short_name)))
             return k;
     }
     return -1;
@@ -89,26 +88,50 @@ static void unknown_kind(const struct doc *doc, struct problems *problems)
                 nearest >= 0 ? "?" : "");
 }
 
-/* Reads everything into `r`, whose arena takes the copy of the tree. */
+/* Keeps the spec as text, and of its tree only the top level. */
+static enum err keep_spec(struct resource *r, const struct doc *spec, struct problems *problems)
+{
+    struct buf text = BUF_EMPTY;
+    doc_write_json(&text, spec);
+    char *own = buf_failed(&text) ? NULL : arena_strdup(&r->arena, text.at, text.size);
+    r->spec_text = (struct str){own, text.size};
+    if (text.size > DOC_BYTES_MAX)
+        problem_add(problems, "spec", spec, "is larger than %d MiB", DOC_BYTES_MAX >> 20);
+    buf_free(&text);
+    struct doc top = {.kind = spec->kind, .line = spec->line, .column = spec->column};
+    r->spec_doc = own ? doc_copy(&r->arena, &top) : NULL;
+    for (size_t i = 0; r->spec_doc && spec->kind == DOC_MAP && i < spec->count; i++) {
+        struct doc value = *spec->items[i].value;
+        value.count = 0;
+        struct doc *copy = doc_copy(&r->arena, &value);
+        if (!copy || !doc_set_key(&r->arena, r->spec_doc, spec->items[i].key, copy))
+            return ERR_NO_MEMORY;
+    }
+    return r->spec_doc ? ERR_OK : ERR_NO_MEMORY;
+}
+
+/* Reads everything into `r`, whose arena takes copies. */
 static enum err fill(struct resource *r, const struct doc *doc, struct problems *problems)
 {
+    static const struct doc nothing = {.kind = DOC_MAP};
     const struct kind_info *info = &resource_kinds[r->kind];
-    struct doc *own = doc_copy(&r->arena, doc);
+    const struct doc *metadata = doc_get(doc, "metadata"), *spec = doc_get(doc, "spec");
     r->spec = arena_zero(&r->arena, 1, info->spec_bytes);
-    if (!own || !r->spec) return ERR_NO_MEMORY;
-    check_top(own, problems);
-    r->metadata = doc_get(own, "metadata");
-    if (!r->metadata || r->metadata->kind != DOC_MAP) {
-        problem_add(problems, "metadata", own, "is required: a map with at least a name");
+    if (!r->spec) return ERR_NO_MEMORY;
+    check_top(doc, problems);
+    if (!metadata || metadata->kind != DOC_MAP) {
+        problem_add(problems, "metadata", doc, "is required: a map with at least a name");
         return ERR_OK;
     }
+    if (!(r->metadata = doc_copy(&r->arena, metadata))) return ERR_NO_MEMORY;
     check_metadata(r, problems);
-    r->spec_doc = doc_get(own, "spec");
-    if (!r->spec_doc && !(r->spec_doc = doc_new(&r->arena, DOC_MAP))) return ERR_NO_MEMORY;
+    if (!spec) spec = &nothing;
+    enum err err = keep_spec(r, spec, problems);
+    if (err) return err;
     struct problems here; /* bound lists live in the resource's arena, so its problems do too */
     problems_init(&here, &r->arena);
-    field_bind(info->fields, r->spec_doc, "spec", r->spec, &here);
-    if (!here.count && info->check) info->check(r->spec, r->spec_doc, &here);
+    field_bind(info->fields, spec, "spec", r->spec, &here);
+    if (!here.count && info->check) info->check(r->spec, spec, &here);
     if (here.no_memory) return ERR_NO_MEMORY;
     for (struct problem *p = here.first; p; p = p->next) {
         struct doc at = {.line = p->line, .column = p->column};
@@ -176,21 +199,12 @@ bool resource_has_secrets(enum resource_kind kind)
     return false;
 }
 
-static bool is_secret(const struct kind_info *info, struct str key)
+/* The spec without what is secret. */
+static struct doc *shown_spec(const struct resource *r, struct arena *arena)
 {
-    for (const struct field *f = info->fields; f->name; f++)
-        if (f->flags & FIELD_SECRET && str_is(key, f->name)) return true;
-    return false;
-}
-
-static struct doc *spec_of(const struct resource *r, bool with_secrets, struct arena *arena)
-{
-    const struct kind_info *info = &resource_kinds[r->kind];
-    struct doc *spec = doc_copy(arena, r->spec_doc);
-    size_t kept = 0;
-    for (size_t i = 0; spec && !with_secrets && i < spec->count; i++)
-        if (!is_secret(info, spec->items[i].key)) spec->items[kept++] = spec->items[i];
-    if (spec && !with_secrets && spec->kind == DOC_MAP) spec->count = kept;
+    struct doc *spec = resource_spec(r, arena);
+    for (const struct field *f = resource_kinds[r->kind].fields; spec && f->name; f++)
+        if (f->flags & FIELD_SECRET) doc_remove(spec, f->name);
     return spec;
 }
 
@@ -206,39 +220,65 @@ static struct doc *metadata_of(const struct resource *r, struct arena *arena)
               doc_set(arena, m, "resourceVersion", doc_new_string(arena, str_of(version))) &&
               doc_set(arena, m, "generation", doc_new_int(arena, (int64_t)r->generation)) &&
               doc_set(arena, m, "creationTimestamp", doc_new_string(arena, str_of(created))) &&
-              doc_set(arena, m, "owner",
-                      doc_new_string(arena, str_of(owner_names[r->owner]))) &&
+              doc_set(arena, m, "owner", doc_new_string(arena, str_of(owner_names[r->owner]))) &&
               copy_key(arena, m, r->metadata, "labels") &&
               copy_key(arena, m, r->metadata, "annotations");
     return ok ? m : NULL;
 }
 
-static struct doc *document_of(const struct resource *r, bool with_secrets, struct arena *arena)
+/* The document with this as its spec, without status. */
+static struct doc *document(const struct resource *r, struct arena *arena, struct doc *spec)
 {
-    struct doc *top = doc_new(arena, DOC_MAP), *m = metadata_of(r, arena),
-               *spec = spec_of(r, with_secrets, arena);
-    bool ok = top &&
-              doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
-              doc_set(arena, top, "kind",
-                      doc_new_string(arena, str_of(resource_kinds[r->kind].name))) &&
-              doc_set(arena, top, "metadata", m) && doc_set(arena, top, "spec", spec);
+    struct doc *top = doc_new(arena, DOC_MAP);
+    bool ok =
+        top &&
+        doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
+        doc_set(arena, top, "kind", doc_new_string(arena, str_of(resource_kinds[r->kind].name))) &&
+        doc_set(arena, top, "metadata", metadata_of(r, arena)) && doc_set(arena, top, "spec", spec);
     return ok ? top : NULL;
 }
 
 struct doc *resource_document(const struct resource *r, struct arena *arena)
 {
-    struct doc *top = document_of(r, false, arena);
+    struct doc *top = document(r, arena, shown_spec(r, arena));
     bool ok = top && (!r->status || doc_set(arena, top, "status", doc_copy(arena, r->status)));
     return ok ? top : NULL;
 }
 
 struct doc *resource_stored(const struct resource *r, struct arena *arena)
 {
-    struct doc *top = document_of(r, true, arena);
-    bool ok = top && (r->owner != OWNER_FILE ||
-                      doc_set(arena, doc_get(top, "metadata"), "file",
-                              doc_new_string(arena, str_of(r->file))));
+    struct doc *top = document(r, arena, resource_spec(r, arena));
+    bool ok = top && (r->owner != OWNER_FILE || doc_set(arena, doc_get(top, "metadata"), "file",
+                                                        doc_new_string(arena, str_of(r->file))));
     return ok ? top : NULL;
+}
+
+/* A spec goes out as the text that is kept, unless something in it is secret. */
+static bool write_json(struct buf *out, const struct resource *r, bool is_stored)
+{
+    struct arena arena;
+    struct doc text = {.kind = DOC_JSON, .text = r->spec_text};
+    arena_init(&arena, NULL);
+    struct doc *spec = is_stored || !resource_has_secrets(r->kind) ? &text : shown_spec(r, &arena);
+    struct doc *doc = document(r, &arena, spec);
+    bool ok = doc != NULL;
+    if (ok && is_stored && r->owner == OWNER_FILE)
+        ok = doc_set(&arena, doc_get(doc, "metadata"), "file",
+                     doc_new_string(&arena, str_of(r->file)));
+    if (ok && !is_stored && r->status) ok = doc_set(&arena, doc, "status", r->status);
+    if (ok) doc_write_json(out, doc);
+    arena_free(&arena);
+    return ok && !buf_failed(out);
+}
+
+bool resource_write_json(struct buf *out, const struct resource *r)
+{
+    return write_json(out, r, false);
+}
+
+bool resource_write_stored(struct buf *out, const struct resource *r)
+{
+    return write_json(out, r, true);
 }
 
 enum err resource_take_owner(struct resource *r, const struct doc *stored)
@@ -263,6 +303,24 @@ struct resource *resource_with_status(const struct resource *r, const struct doc
     if (changed->status) return changed;
     resource_release(changed);
     return NULL;
+}
+
+struct doc *resource_spec(const struct resource *r, struct arena *arena)
+{
+    struct doc *spec = NULL;
+    enum err err = doc_read_json(r->spec_text, arena, &spec, NULL);
+    return err ? NULL : spec; /* we wrote it: only memory can be missing */
+}
+
+bool resource_same_spec(const struct resource *a, const struct resource *b)
+{
+    struct arena arena;
+    if (str_equal(a->spec_text, b->spec_text)) return true;
+    arena_init(&arena, NULL);
+    struct doc *one = resource_spec(a, &arena), *other = resource_spec(b, &arena);
+    bool same = one && other && doc_equal(one, other); /* without memory: a change too many */
+    arena_free(&arena);
+    return same;
 }
 
 struct resource *resource_share(const struct resource *resource)

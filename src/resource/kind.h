@@ -1,8 +1,8 @@
 /* kind.h - the kinds of resources: one table, one C struct each.
  *
- * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its tree,
- * its metadata and its spec as the kind's struct. Resources are immutable and reference-counted: a
- * change makes a new one. */
+ * A document {apiVersion, kind, metadata, spec, status} is read into a `struct resource`: its
+ * metadata, its spec as the kind's struct, and the spec's text. Resources are immutable and
+ * reference-counted: a change makes a new one. */
 #ifndef RESOURCE_KIND_H
 #define RESOURCE_KIND_H
 
@@ -131,14 +131,15 @@ struct resource {
     char uid[37];         /* RFC 9562 version 4; "" before the registry took it */
     struct doc *metadata; /* labels, annotations… as given; never NULL */
     struct doc *labels;   /* map or NULL */
-    struct doc *spec_doc; /* as given */
+    struct str spec_text; /* the spec as given, as JSON: a tenth of what its tree takes */
+    struct doc *spec_doc; /* its top level, with places; lists and maps are there without items */
     void *spec;           /* the kind's struct */
     const char *file;     /* where a file-owned one came from, or "" */
     uint32_t line;
-    uint32_t load; /* file-owned: the registry's load that last found it in its file */
-    bool is_stored;          /* the database holds it as it is */
-    struct doc *status;      /* what the node says about it; NULL = nothing yet */
-    struct resource *base;   /* a share of the one whose memory this one uses, or NULL */
+    uint32_t load;         /* file-owned: the registry's load that last found it in its file */
+    bool is_stored;        /* the database holds it as it is */
+    struct doc *status;    /* what the node says about it; NULL = nothing yet */
+    struct resource *base; /* a share of the one whose memory this one uses, or NULL */
     struct arena arena;
 };
 
@@ -154,12 +155,19 @@ enum err resource_read(const struct doc *doc, const char *file, struct resource 
 struct doc *resource_document(const struct resource *resource, struct arena *arena);
 /* The same as the database keeps it: with its secrets and its file, without the status. */
 struct doc *resource_stored(const struct resource *resource, struct arena *arena);
+/* The two as JSON text, appended. False: no memory. */
+bool resource_write_json(struct buf *out, const struct resource *resource);
+bool resource_write_stored(struct buf *out, const struct resource *resource);
 /* Takes owner and file from a document of the database. Errors: NO_MEMORY. */
 enum err resource_take_owner(struct resource *resource, const struct doc *stored);
 /* The same resource with another status: shares the memory of `resource`. NULL: no memory. */
 struct resource *resource_with_status(const struct resource *resource, const struct doc *status);
 /* Whether a kind has fields that are never shown. */
 bool resource_has_secrets(enum resource_kind kind);
+/* The whole spec as given, in `arena`. NULL: no memory. */
+struct doc *resource_spec(const struct resource *resource, struct arena *arena);
+/* Whether two specs say the same (the order of keys does not matter). */
+bool resource_same_spec(const struct resource *a, const struct resource *b);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
 

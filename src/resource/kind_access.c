@@ -29,7 +29,8 @@ const struct field user_fields[] = {
      .type = FIELD_STRING,
      .offset = AT(user_spec, verifier),
      .flags = FIELD_SECRET,
-     .help_en = "instead of a password: its verifier, as 'millrace user verifier' prints it; never shown",
+     .help_en =
+         "instead of a password: its verifier, as 'millrace user verifier' prints it; never shown",
      .help_zh = "代替密码：由 millrace user verifier 生成的校验值；永不显示"},
     {.name = "disabled",
      .type = FIELD_BOOL,
@@ -50,8 +51,10 @@ static const struct field rule_fields[] = {
      .type = FIELD_STRINGS,
      .offset = AT(role_rule_spec, verbs),
      .flags = FIELD_REQUIRED,
-     .help_en = "what may be done: get, list, watch, create, update, delete, query, ingest, publish, subscribe, write-point, or *",
-     .help_zh = "允许的操作：get、list、watch、create、update、delete、query、ingest、publish、subscribe、write-point 或 *"},
+     .help_en =
+         "what may be done: get, list, watch, create, update, delete, query, ingest, publish, subscribe, write-point, or *",
+     .help_zh =
+         "允许的操作：get、list、watch、create、update、delete、query、ingest、publish、subscribe、write-point 或 *"},
     {.name = "kinds",
      .type = FIELD_STRINGS,
      .offset = AT(role_rule_spec, kinds),
@@ -70,7 +73,8 @@ static const struct field rule_fields[] = {
     {.name = "paths",
      .type = FIELD_STRINGS,
      .offset = AT(role_rule_spec, paths),
-     .help_en = "absolute device paths or topics, + for one segment, # for all the rest; left out = all",
+     .help_en =
+         "absolute device paths or topics, + for one segment, # for all the rest; left out = all",
      .help_zh = "绝对设备路径或主题，+ 匹配一段，# 匹配其余全部；省略表示全部"},
     END,
 };

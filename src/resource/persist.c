@@ -62,12 +62,8 @@ static enum err write_one(struct persist *p, const struct persist_change *change
 {
     const struct resource *r = change->resource;
     if (change->remove) return step(p, p->remove, bind_key(p->remove, r), why);
-    struct arena arena;
     struct buf text = BUF_EMPTY;
-    arena_init(&arena, NULL);
-    struct doc *doc = resource_stored(r, &arena);
-    if (doc) doc_write_json(&text, doc);
-    bool bound = doc && !buf_failed(&text) && bind_key(p->put, r) &&
+    bool bound = resource_write_stored(&text, r) && bind_key(p->put, r) &&
                  sqlite3_bind_int64(p->put, 4, (sqlite3_int64)r->version) == SQLITE_OK &&
                  sqlite3_bind_int64(p->put, 5, (sqlite3_int64)r->generation) == SQLITE_OK &&
                  sqlite3_bind_int64(p->put, 6, r->created_ns) == SQLITE_OK &&
@@ -75,7 +71,6 @@ static enum err write_one(struct persist *p, const struct persist_change *change
                  sqlite3_bind_text(p->put, 8, text.at, (int)text.size, SQLITE_STATIC) == SQLITE_OK;
     enum err err = step(p, p->put, bound, why);
     buf_free(&text);
-    arena_free(&arena);
     return err;
 }
 

@@ -22,8 +22,8 @@ struct registry *registry_new(struct os *os)
 {
     struct registry *registry = mem_alloc_zero(1, sizeof *registry);
     if (registry) {
-        /* Versions of an earlier run, those of status included, are never given again: else a client
-         * that comes back could take a new document for the one it knew. */
+        /* Versions of an earlier run, those of status included, are never given again: else a
+         * client that comes back could take a new document for the one it knew. */
         int64_t now_us = os->ops->wall_ns(os) / 1000;
         registry->os = os;
         registry->version = registry->first_version = now_us > 0 ? (uint64_t)now_us : 0;
@@ -124,8 +124,7 @@ static void make_uid(struct registry *registry, char out[37])
 
 static bool same_content(const struct resource *a, const struct resource *b)
 {
-    return a->owner == b->owner && doc_equal(a->spec_doc, b->spec_doc) &&
-           doc_equal(a->labels, b->labels) &&
+    return a->owner == b->owner && resource_same_spec(a, b) && doc_equal(a->labels, b->labels) &&
            doc_equal(doc_get(a->metadata, "annotations"), doc_get(b->metadata, "annotations"));
 }
 
@@ -135,8 +134,7 @@ bool registry_prepare(struct registry *registry, struct resource *resource)
         registry_get(registry, resource->kind, resource->ns, resource->name);
     if (old && same_content(old, resource)) return false;
     resource->version = ++registry->version;
-    resource->generation =
-        !old ? 1 : old->generation + !doc_equal(old->spec_doc, resource->spec_doc);
+    resource->generation = !old ? 1 : old->generation + !resource_same_spec(old, resource);
     resource->created_ns = old ? old->created_ns : registry->os->ops->wall_ns(registry->os);
     if (old)
         memcpy(resource->uid, old->uid, sizeof resource->uid);
@@ -213,7 +211,7 @@ void registry_adopt(struct registry *registry, struct resource *held, const stru
     memcpy(held->uid, stored->uid, sizeof held->uid);
     held->created_ns = stored->created_ns;
     held->is_stored = same_content(held, stored);
-    held->generation = stored->generation + !doc_equal(held->spec_doc, stored->spec_doc);
+    held->generation = stored->generation + !resource_same_spec(held, stored);
     if (held->is_stored) held->version = stored->version;
     if (stored->version > registry->version) registry->version = stored->version;
 }
@@ -230,48 +228,63 @@ bool registry_has_vanished(const struct registry *registry, const struct resourc
     return r->owner == OWNER_FILE && r->load != registry->load;
 }
 
-static enum err check_twice(const struct registry *registry, const struct resource *r,
-                            struct resource **batch, size_t count, struct why *why)
+/* One file being read: its resources, which go into the registry together. */
+struct loading {
+    struct registry *registry;
+    const char *file;
+    struct resource **items; /* owned */
+    size_t count, capacity;
+    struct map names; /* of items, by kind */
+    struct why *why;
+};
+
+static enum err check_twice(struct loading *l, struct resource *r)
 {
-    const struct resource *other = registry_get(registry, r->kind, r->ns, r->name);
-    for (size_t i = 0; i < count && !other; i++)
-        if (batch[i]->kind == r->kind && str_equal(batch[i]->ns, r->ns) &&
-            str_equal(batch[i]->name, r->name))
-            other = batch[i];
-    if (!other || other->owner != OWNER_FILE || registry_has_vanished(registry, other))
-        return ERR_OK;
-    return why_set(why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file, r->line,
-                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, other->file,
-                   other->line);
+    char key[KEY_BYTES + 4];
+    const struct resource *other = registry_get(l->registry, r->kind, r->ns, r->name);
+    struct str name = make_key(key + 1, r->ns, r->name);
+    key[0] = (char)('A' + r->kind);
+    name = (struct str){key, name.size + 1};
+    if (!other) other = map_get(&l->names, name);
+    if (!other || other->owner != OWNER_FILE || registry_has_vanished(l->registry, other))
+        return map_put(&l->names, name, r, NULL);
+    return why_set(l->why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file,
+                   r->line, resource_kinds[r->kind].name, (int)r->name.size, r->name.at,
+                   other->file, other->line);
+}
+
+static enum err load_document(void *arg, const struct doc *doc)
+{
+    struct loading *l = arg;
+    struct problems problems;
+    struct arena arena;
+    struct resource *r = NULL;
+    arena_init(&arena, NULL);
+    problems_init(&problems, &arena);
+    enum err err = mem_grow(&l->items, &l->capacity, l->count + 1, sizeof *l->items);
+    if (!err) err = resource_read(doc, l->file, &r, &problems, l->why);
+    if (!err) {
+        r->load = l->registry->load;
+        l->items[l->count++] = r;
+        err = check_twice(l, r);
+    }
+    arena_free(&arena);
+    return err;
 }
 
 enum err registry_load_yaml(struct registry *registry, struct str text, const char *file,
                             struct why *why)
 {
-    struct arena arena;
-    arena_init(&arena, NULL);
-    struct doc **docs = NULL;
-    size_t count = 0, read = 0;
-    struct resource **resources = NULL;
-    enum err err = doc_read_yaml(text, file, &arena, &docs, &count, why);
-    if (!err && !(resources = arena_zero(&arena, count, sizeof *resources))) err = ERR_NO_MEMORY;
-    for (; !err && read < count; read++) {
-        struct problems problems;
-        problems_init(&problems, &arena);
-        err = resource_read(docs[read], file, &resources[read], &problems, why);
-        if (err) break;
-        resources[read]->load = registry->load;
-        if ((err = check_twice(registry, resources[read], resources, read, why))) {
-            resource_release(resources[read]);
-            break;
-        }
-    }
-    for (size_t i = 0; i < read; i++) {
+    struct loading l = {.registry = registry, .file = file, .why = why};
+    map_init(&l.names);
+    enum err err = doc_each_yaml(text, file, load_document, &l, why);
+    for (size_t i = 0; i < l.count; i++) {
         if (err)
-            resource_release(resources[i]);
+            resource_release(l.items[i]);
         else
-            err = registry_put(registry, resources[i]);
+            err = registry_put(registry, l.items[i]);
     }
-    arena_free(&arena);
+    map_free(&l.names);
+    mem_free(l.items);
     return err;
 }

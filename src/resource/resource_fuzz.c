@@ -22,7 +22,7 @@ static void read_one(struct doc *doc, struct arena *arena)
     if (doc_read_json(buf_str(&text), arena, &back, &why) ||
         resource_read(back, "", &again, &problems, &why))
         abort();
-    if (!doc_equal(r->spec_doc, again->spec_doc)) abort();
+    if (!resource_same_spec(r, again)) abort();
     resource_release(again);
     resource_release(r);
     buf_free(&text);

@@ -89,6 +89,66 @@ static void a_device_is_read_with_its_defaults(void **state)
     resource_release(r);
 }
 
+static void plain_text_is_a_number_where_json_has_it_too(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_number;
+    } cases[] = {{"0", true},
+                 {"-0", true},
+                 {"10", true},
+                 {"1.50", true},
+                 {"-2.5e-3", true},
+                 {"1E9", true},
+                 {"007", false},
+                 {"+5", false},
+                 {".5", false},
+                 {"5.", false},
+                 {"-.5", false},
+                 {"1e", false},
+                 {"1e400", false},
+                 {"0x1F", false},
+                 {"1.e5", false},
+                 {"-", false},
+                 {"9223372036854775807", true},
+                 {"9223372036854775808", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct doc *doc = yaml(cases[i].text), *back;
+        struct buf text = BUF_EMPTY;
+        if ((doc->kind == DOC_NUMBER) != cases[i].is_number) fail_msg("%s", cases[i].text);
+        doc_write_json(&text, doc);
+        assert_int_equal(doc_read_json(buf_str(&text), &arena, &back, NULL), ERR_OK);
+        buf_free(&text);
+    }
+}
+
+static void a_resource_outlives_the_tree_that_it_was_read_from(void **state)
+{
+    (void)state;
+    struct arena own;
+    struct doc **docs, *spec;
+    size_t count;
+    struct resource *r;
+    struct problems problems;
+    const char *text =
+        "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: c, labels: {a: b}}\n"
+        "spec:\n  driver: modbus\n  endpoint: tcp://h:502\n  options: {unit: 3}\n";
+    arena_init(&own, NULL);
+    problems_init(&problems, &own);
+    assert_int_equal(doc_read_yaml(str_of(text), "f", &own, &docs, &count, NULL), ERR_OK);
+    assert_int_equal(resource_read(docs[0], "f", &r, &problems, NULL), ERR_OK);
+    arena_free(&own); /* the sanitizer sees who still looks into it */
+    const struct connection_spec *c = r->spec;
+    assert_true(str_is(c->endpoint, "tcp://h:502") &&
+                str_is(doc_text(doc_get(c->options, "unit")), "3"));
+    assert_int_equal(doc_get(r->spec_doc, "endpoint")->line, 6);
+    assert_true(str_is(doc_text(doc_get(r->labels, "a")), "b"));
+    spec = resource_spec(r, &arena);
+    assert_true(str_is(doc_text(doc_find(spec, "options.unit")), "3"));
+    resource_release(r);
+}
+
 static void every_problem_of_a_document_is_told_with_its_path(void **state)
 {
     (void)state;
@@ -105,7 +165,7 @@ static void every_problem_of_a_document_is_told_with_its_path(void **state)
                                         "spec.points[0].address", "spec.points[0].scale"};
     const struct problem *p = problems.first;
     for (size_t i = 0; i < 5; i++, p = p->next) {
-        if (!p) fail_msg("%s is missing", paths[i]);
+        assert_non_null(p);
         assert_string_equal(p->path, paths[i]);
     }
     assert_null(p);
@@ -143,6 +203,41 @@ static void merge_patch_follows_rfc_7396(void **state)
 struct seen {
     int added, changed, removed;
 };
+
+static void a_file_may_hold_more_values_than_one_document(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct registry *registry = registry_new(os);
+    struct buf text = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    for (int d = 0; d < 120; d++) {
+        buf_printf(&text,
+                   "---\napiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: d%d}\n"
+                   "spec:\n  path: d%d\n  table: t\n  connection: c\n  points:\n",
+                   d, d);
+        for (int i = 0; i < 500; i++)
+            buf_printf(&text, "    - {column: c%d, address: \"1!%d\", type: int16}\n", i,
+                       400001 + i);
+    }
+    assert_int_equal(registry_load_yaml(registry, buf_str(&text), "big.yaml", &why), ERR_OK);
+    const struct resource *r = registry_get(registry, KIND_DEVICE, STR("default"), STR("d119"));
+    const struct device_spec *spec = r->spec;
+    const struct point_spec *points = spec->points.items;
+    assert_int_equal(spec->points.count, 500);
+    assert_true(str_is(points[499].column, "c499") && points[0].type.at == points[499].type.at);
+    assert_int_equal(spec->points.lines[499], 120 * 509);
+    buf_clear(&text);
+    for (int i = 0; i < 2; i++)
+        buf_add_text(&text, "---\napiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
+                            "spec: {columns: [{name: a, type: double}]}\n");
+    assert_int_equal(registry_load_yaml(registry, buf_str(&text), "two.yaml", &why), ERR_EXISTS);
+    assert_non_null(strstr(why.text, "two.yaml:7: Table t is defined already in two.yaml:2"));
+    assert_null(registry_get(registry, KIND_TABLE, STR("default"), STR("t")));
+    buf_free(&text);
+    registry_free(registry);
+    os_real_free(os);
+}
 
 static void watch(void *arg, const struct resource *old, const struct resource *now)
 {
@@ -187,6 +282,9 @@ int main(void)
         cmocka_unit_test_teardown(yaml_scalars_follow_the_core_schema, free_arena),
         cmocka_unit_test_teardown(yaml_trouble_names_file_line_and_column, free_arena),
         cmocka_unit_test_teardown(a_device_is_read_with_its_defaults, free_arena),
+        cmocka_unit_test_teardown(plain_text_is_a_number_where_json_has_it_too, free_arena),
+        cmocka_unit_test_teardown(a_resource_outlives_the_tree_that_it_was_read_from, free_arena),
+        cmocka_unit_test_teardown(a_file_may_hold_more_values_than_one_document, free_arena),
         cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
         cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
         cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),

@@ -29,12 +29,32 @@ static enum err next_event(struct yaml_in *in, yaml_event_t *event)
     return trouble(in, ERR_SYNTAX, &in->parser.problem_mark, text);
 }
 
+static size_t count_digits(struct str s, size_t from)
+{
+    size_t at = from;
+    while (at < s.size && s.at[at] >= '0' && s.at[at] <= '9') at++;
+    return at - from;
+}
+
+/* What JSON takes for a number too (RFC 8259 section 6): the literal is written as it is. Whole
+ * numbers beyond 64 bits are texts, since no JSON reader here takes them. */
 static bool is_number(struct str s)
 {
+    size_t at = s.size && s.at[0] == '-' ? 1 : 0, digits = count_digits(s, at);
+    int64_t whole;
     double d;
-    if (s.size && (s.at[0] == '.' || s.at[s.size - 1] == '.')) return false;
-    return s.size && (s.at[0] == '-' || (s.at[0] >= '0' && s.at[0] <= '9')) &&
-           num_parse_double(s, &d);
+    if (digits == 0 || (digits > 1 && s.at[at] == '0')) return false;
+    if ((at += digits) == s.size) return num_parse_i64(s, &whole);
+    if (s.at[at] == '.') {
+        if ((digits = count_digits(s, at + 1)) == 0) return false;
+        at += digits + 1;
+    }
+    if (at < s.size && (s.at[at] | 0x20) == 'e') {
+        at += at + 1 < s.size && (s.at[at + 1] == '+' || s.at[at + 1] == '-') ? 2 : 1;
+        if ((digits = count_digits(s, at)) == 0) return false;
+        at += digits;
+    }
+    return at == s.size && num_parse_double(s, &d);
 }
 
 static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc **out)
@@ -124,12 +144,14 @@ static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, st
         err = *out ? collection(in, depth, *out) : ERR_NO_MEMORY;
     }
     if (err) return err;
+    MUST(*out);
     (*out)->line = (uint32_t)mark.line + 1;
     (*out)->column = (uint32_t)mark.column + 1;
     return ERR_OK;
 }
 
-static enum err stream(struct yaml_in *in, struct doc *list)
+/* Gives each document to `use`. */
+static enum err stream(struct yaml_in *in, enum err (*use)(void *arg, struct doc *doc), void *arg)
 {
     for (;;) {
         yaml_event_t event;
@@ -139,31 +161,74 @@ static enum err stream(struct yaml_in *in, struct doc *list)
         bool is_node = event.type == YAML_SCALAR_EVENT || event.type == YAML_SEQUENCE_START_EVENT ||
                        event.type == YAML_MAPPING_START_EVENT || event.type == YAML_ALIAS_EVENT;
         struct doc *doc = NULL;
+        in->nodes = 0;
         if (is_node) err = node(in, &event, 0, &doc);
         yaml_event_delete(&event);
         /* An empty document (a trailing "---") is no document. */
-        if (!err && doc && doc->kind != DOC_NULL && !doc_append(in->arena, list, doc))
-            err = ERR_NO_MEMORY;
+        if (!err && doc && doc->kind != DOC_NULL) err = use(arg, doc);
         if (err || done) return err;
     }
+}
+
+static enum err read_stream(struct str text, const char *file, struct arena *arena,
+                            enum err (*use)(void *arg, struct doc *doc), void *arg, struct why *why)
+{
+    struct yaml_in in = {.file = file, .arena = arena, .why = why};
+    if (text.size > DOC_FILE_BYTES_MAX)
+        return why_set(why, ERR_LIMIT, "%s: larger than %d MiB", file, DOC_FILE_BYTES_MAX >> 20);
+    if (!yaml_parser_initialize(&in.parser)) return ERR_NO_MEMORY;
+    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(text.at ? text.at : ""),
+                                 text.size);
+    enum err err = stream(&in, use, arg);
+    yaml_parser_delete(&in.parser);
+    return err;
+}
+
+struct gathering {
+    struct arena *arena;
+    struct doc *list;
+};
+
+static enum err gather(void *arg, struct doc *doc)
+{
+    struct gathering *g = arg;
+    return doc_append(g->arena, g->list, doc) ? ERR_OK : ERR_NO_MEMORY;
 }
 
 enum err doc_read_yaml(struct str text, const char *file, struct arena *arena, struct doc ***docs,
                        size_t *count, struct why *why)
 {
-    struct yaml_in in = {.file = file, .arena = arena, .why = why};
-    if (text.size > DOC_BYTES_MAX)
-        return why_set(why, ERR_LIMIT, "%s: larger than %d MiB", file, DOC_BYTES_MAX >> 20);
-    struct doc *list = doc_new(arena, DOC_LIST);
-    if (!list || !yaml_parser_initialize(&in.parser)) return ERR_NO_MEMORY;
-    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(text.at ? text.at : ""),
-                                 text.size);
-    enum err err = stream(&in, list);
-    yaml_parser_delete(&in.parser);
+    struct gathering g = {arena, doc_new(arena, DOC_LIST)};
+    enum err err = g.list ? read_stream(text, file, arena, gather, &g, why) : ERR_NO_MEMORY;
     if (err) return err;
-    *docs = arena_alloc(arena, list->count * sizeof **docs);
+    *docs = arena_alloc(arena, g.list->count * sizeof **docs);
     if (!*docs) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < list->count; i++) (*docs)[i] = list->items[i].value;
-    *count = list->count;
+    for (size_t i = 0; i < g.list->count; i++) (*docs)[i] = g.list->items[i].value;
+    *count = g.list->count;
     return ERR_OK;
+}
+
+struct handing {
+    struct arena arena;
+    enum err (*use)(void *arg, const struct doc *doc);
+    void *arg;
+};
+
+static enum err hand(void *arg, struct doc *doc)
+{
+    struct handing *h = arg;
+    enum err err = h->use(h->arg, doc);
+    arena_reset(&h->arena);
+    return err;
+}
+
+enum err doc_each_yaml(struct str text, const char *file,
+                       enum err (*use)(void *arg, const struct doc *doc), void *arg,
+                       struct why *why)
+{
+    struct handing h = {.use = use, .arg = arg};
+    arena_init(&h.arena, NULL);
+    enum err err = read_stream(text, file, &h.arena, hand, &h, why);
+    arena_free(&h.arena);
+    return err;
 }

@@ -6,6 +6,7 @@
 #include "sql/bind_priv.h"
 #include "sql/parse.h"
 #include "base/timetext.h"
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -183,10 +184,10 @@ static struct expr *fail_function(struct binder *b, const char *name, struct exp
     size_t total, known = 0;
     const struct function *table = function_table(&total);
     char types[160] = "";
-    for (size_t i = 0; i < count && strlen(types) < 100; i++) {
-        strcat(types, i ? ", " : "");
-        strcat(types, bind_type_text(args[i]));
-    }
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < 100; i++)
+        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? ", " : "",
+                                 bind_type_text(args[i]));
     const char **names = bind_memory(b, arena_alloc(b->arena, (total + 64) * sizeof *names));
     if (!names) return NULL;
     for (size_t i = 0; i < total; i++) {

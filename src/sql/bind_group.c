@@ -342,7 +342,8 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
         if (!arg) return NULL;
         if (aggregate->flags & AGG_KEEPS_UNIT) call.unit = arg->unit;
     }
-    bool is_same = aggregate->result == 'A';
+    bool is_same = aggregate->result == 'A'; /* the argument's: only those with one have it */
+    MUST(arg || !is_same);
     call.type = is_same ? arg->type : function_letter_type(aggregate->result);
     call.is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
     if ((aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)

@@ -49,7 +49,8 @@ CAST(d_to_i) /* rounds halves to even, as PostgreSQL */
     EACH_ROW(row)
     {
         double d = nearbyint(IN(d));
-        if (!(d >= -0x1p63 && d < 0x1p63)) return does_not_fit(eval, e, &args[0], row);
+        if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0)) /* 2^63 */
+            return does_not_fit(eval, e, &args[0], row);
         out->i[row] = (int64_t)d;
     }
     return ERR_OK;

@@ -107,7 +107,7 @@ static void end_line(struct lines *lines)
     if (lines->err) return;
     char *copy =
         buf_failed(&lines->buf) ? NULL : arena_strdup(&s->arena, lines->buf.at, lines->buf.size);
-    lines->err = copy ? text_rows_add(lines->rows, (const char *[]){copy})
+    lines->err = copy ? text_rows_add(lines->rows, &(struct text_row){{copy}})
                       : expr_no_memory(s->context->budget, lines->rows->why);
 }
 

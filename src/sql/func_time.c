@@ -123,16 +123,18 @@ static double part_of_time(int64_t time_ns, int i)
         if (fields[i].modulo >= 60000 ||
             fields[i].ns == TIME_NS_PER_S) /* with their fraction, as PostgreSQL */
             return (double)(within % (60 * TIME_NS_PER_S)) / (double)fields[i].ns;
-        return (double)(within / fields[i].ns % fields[i].modulo);
+        number = within / fields[i].ns % fields[i].modulo;
+        return (double)number;
     case FIELD_MONTH: return month;
-    case FIELD_QUARTER: return (month - 1) / 3 + 1;
+    case FIELD_QUARTER: month = (month - 1) / 3 + 1; return month;
     case FIELD_YEAR: return year;
     case FIELD_EPOCH: return (double)time_ns / 1e9;
     case FIELD_DOW: return (double)((number % 7 + 7 + 4) % 7);
     case FIELD_WEEK: { /* ISO 8601: the week of the year that holds this week's Thursday */
         int64_t thursday = number - (number % 7 + 7 + 3) % 7 + 3;
         time_civil(thursday, &year, &month, &day);
-        return (double)((thursday - time_day(year, 1, 1)) / 7 + 1);
+        number = (thursday - time_day(year, 1, 1)) / 7 + 1;
+        return (double)number;
     }
     }
     return 0;

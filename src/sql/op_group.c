@@ -221,6 +221,7 @@ static enum err pick_distinct(struct group *group, void *state, struct agg_run *
 {
     struct keys *seen;
     uint32_t n = 0;
+    MUST(state && run->value);
     memcpy(&seen, state, sizeof seen);
     if (!seen) {
         seen = arena_zero(&group->memory, 1, sizeof *seen);

@@ -39,10 +39,12 @@ static enum err flush(struct text_rows *rows)
     return err;
 }
 
-enum err text_rows_add(struct text_rows *rows, const char *const *texts)
+enum err text_rows_add(struct text_rows *rows, const struct text_row *row)
 {
+    MUST(rows->statement->column_count <= TEXT_ROWS_COLUMNS_MAX);
     for (size_t i = 0; i < rows->statement->column_count; i++) {
-        struct value v = {.type = TYPE_TEXT, .is_null = texts[i] == NULL, .s = str_of(texts[i])};
+        struct value v = {
+            .type = TYPE_TEXT, .is_null = row->cell[i] == NULL, .s = str_of(row->cell[i])};
         vector_set(&rows->columns[i], rows->count, &v);
     }
     return ++rows->count == SQL_CHUNK_ROWS ? flush(rows) : ERR_OK;
@@ -67,7 +69,7 @@ static enum err show_tables(struct sql_statement *s, struct text_rows *rows)
         if (err) return expr_no_memory(s->context->budget, rows->why);
         for (size_t n = 0; n < count && !err; n++)
             err = text_rows_add(
-                rows, (const char *[]){names[n].schema, names[n].name, names[n].description});
+                rows, &(struct text_row){{names[n].schema, names[n].name, names[n].description}});
     }
     return err;
 }
@@ -99,8 +101,8 @@ static enum err show_function(struct sql_statement *s, struct text_rows *rows, c
 {
     const char *arguments = signature(s, args), *gives = signature(s, (char[]){result, 0});
     if (!arguments || !gives) return expr_no_memory(s->context->budget, rows->why);
-    return text_rows_add(rows,
-                         (const char *[]){name, arguments, gives, kind, help, help_zh, example});
+    return text_rows_add(
+        rows, &(struct text_row){{name, arguments, gives, kind, help, help_zh, example}});
 }
 
 static enum err show_functions(struct sql_statement *s, struct text_rows *rows)
@@ -127,23 +129,25 @@ static enum err show_functions(struct sql_statement *s, struct text_rows *rows)
 
 static enum err describe(struct sql_statement *s, struct text_rows *rows)
 {
-    static const char *const fixed[][4] = {
-        {"time", "timestamp", "", "of the measurement (UTC)"},
-        {"device", "text", "", "path of the device"},
-        {"quality", "text", "", "worst quality among the columns read; quality(column) gives one"},
-        {"received", "timestamp", "", "when the row came to its node"},
+    static const struct text_row fixed[] = {
+        {{"time", "timestamp", "", "of the measurement (UTC)"}},
+        {{"device", "text", "", "path of the device"}},
+        {{"quality", "text", "",
+          "worst quality among the columns read; quality(column) gives one"}},
+        {{"received", "timestamp", "", "when the row came to its node"}},
     };
     const struct sql_table *table = &s->table;
     enum err err = ERR_OK;
-    for (size_t i = 0; table->has_series && i < 4 && !err; i++) err = text_rows_add(rows, fixed[i]);
+    for (size_t i = 0; table->has_series && i < 4 && !err; i++)
+        err = text_rows_add(rows, &fixed[i]);
     for (uint32_t i = 0; i < table->schema->column_count && !err; i++) {
         const struct column *c = &table->schema->columns[i];
-        err = text_rows_add(rows,
-                            (const char *[]){c->name, type_name(c->type), c->unit, c->description});
+        err = text_rows_add(
+            rows, &(struct text_row){{c->name, type_name(c->type), c->unit, c->description}});
     }
     for (size_t i = 0; table->has_series && i < table->label_count && !err; i++)
-        err = text_rows_add(rows,
-                            (const char *[]){table->labels[i], "text", "", "label of the device"});
+        err = text_rows_add(
+            rows, &(struct text_row){{table->labels[i], "text", "", "label of the device"}});
     return err;
 }
 

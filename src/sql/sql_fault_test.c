@@ -165,7 +165,10 @@ static void deep_or_long_texts_are_refused_not_crashed_on(void **state)
     memset(text + at, '(', 100000);
     assert_int_equal(run(&world, text, &why), ERR_LIMIT);
     assert_non_null(strstr(why.text, "more than 200 levels"));
-    for (size_t i = 0; i < 100000; i++) memcpy(text + at + 2 * i, i ? "+1" : " 1", 2);
+    for (size_t i = 0; i < 100000; i++) {
+        text[at + 2 * i] = i ? '+' : ' ';
+        text[at + 2 * i + 1] = '1';
+    }
     assert_int_equal(run(&world, text, &why), ERR_LIMIT);
     assert_non_null(strstr(why.text, "more than 1000 levels deep"));
     memset(text + at, '1', sizeof text - at - 1);

@@ -26,17 +26,21 @@ enum err sql_list_columns(struct sql_statement *s, const char *const *names, siz
                           struct why *why);
 
 /* Collects rows of texts and hands them to the sink in chunks. NULL text: SQL NULL. */
+enum { TEXT_ROWS_COLUMNS_MAX = 8 };
+struct text_row {
+    const char *cell[TEXT_ROWS_COLUMNS_MAX];
+};
 struct text_rows {
     struct sql_statement *statement;
     const struct sql_sink *sink;
     struct sql_stats *stats;
     struct why *why;
-    struct vector columns[8];
+    struct vector columns[TEXT_ROWS_COLUMNS_MAX];
     uint32_t count;
 };
 enum err text_rows_begin(struct text_rows *rows);
-enum err text_rows_add(struct text_rows *rows,
-                       const char *const *texts); /* borrowed until the end */
+/* NULL cells, and those left out, are NULL. The texts are borrowed until the end. */
+enum err text_rows_add(struct text_rows *rows, const struct text_row *row);
 enum err text_rows_end(struct text_rows *rows);
 
 enum err show_prepare(struct sql_statement *s, struct why *why);

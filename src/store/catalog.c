@@ -445,7 +445,7 @@ void catalog_write_series(struct buf *out, const struct series *series)
 
 enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why)
 {
-    struct label labels[TABLE_LABELS_MAX];
+    struct label labels[TABLE_LABELS_MAX] = {0};
     uint8_t version = reader_u8(in);
     uint32_t id = reader_le32(in), table_id = reader_le32(in), given;
     struct str path = read_text(in);

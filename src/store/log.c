@@ -2,6 +2,7 @@
 #include "store/log.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,13 +115,18 @@ static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable
     return ERR_OK;
 }
 
+bool store_file_number(const char *name, const char *ending, uint64_t *number)
+{
+    struct str text = str_of(name), digits = {name, 16};
+    return text.size == 16 + strlen(ending) && strcmp(name + 16, ending) == 0 &&
+           num_parse_hex(digits, number);
+}
+
 static enum err note_spare(void *arg, const char *name)
 {
     struct log *log = arg;
     uint64_t number;
-    int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".spare%n", &number, &used) != 1 || name[used] || used != 22)
-        return ERR_OK;
+    if (!store_file_number(name, ".spare", &number)) return ERR_OK;
     if (log->spare_count < LOG_SPARES_MAX) log->spares[log->spare_count++] = number;
     return ERR_OK;
 }
@@ -228,9 +234,7 @@ static enum err note_segment(void *arg, const char *name)
 {
     struct log_segments *list = arg;
     uint64_t number;
-    int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".seg%n", &number, &used) != 1 || name[used] || used != 20)
-        return ERR_OK;
+    if (!store_file_number(name, ".seg", &number)) return ERR_OK;
     enum err err = mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items);
     if (!err) list->items[list->count++] = (struct log_segment){number, 0};
     return err;

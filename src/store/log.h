@@ -83,6 +83,8 @@ enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
 void log_recovery_free(struct log_recovery *recovery);
 
 /* Starts writing: a new segment above what recovery found (takes recovery->segments). */
+/* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */
+bool store_file_number(const char *name, const char *ending, uint64_t *number);
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
                   struct log_recovery *recovery, int64_t wall_ns, struct why *why);
 void log_close(struct log *log);

@@ -118,14 +118,14 @@ static uint32_t stretch(const struct sql_scan *scan, const struct run *first)
 
 /* ---- handing out ---- */
 
-static enum err add_received(struct sql_scan *scan, struct sql_chunk *out, const uint64_t *seq,
-                             uint64_t version)
+static enum err add_received(struct sql_scan *scan, struct sql_chunk *out, uint32_t count,
+                             const uint64_t *seq, uint64_t version)
 {
     if (!scan->request.want_received) return ERR_OK;
-    if (vector_make(&out->received, &scan->scratch, TYPE_TIMESTAMP, out->row_count, false, false))
+    if (vector_make(&out->received, &scan->scratch, TYPE_TIMESTAMP, count, false, false))
         return ERR_BUDGET;
-    out->received.count = out->row_count;
-    for (uint32_t i = 0; i < out->row_count; i++)
+    out->received.count = count;
+    for (uint32_t i = 0; i < count; i++)
         out->received.i[i] = (int64_t)(seq ? seq[i] : version) * 1000;
     return ERR_OK;
 }
@@ -151,7 +151,7 @@ static enum err hand_out(struct sql_scan *scan, struct run *run, uint32_t count,
     for (size_t i = 0; i < scan->request.column_count; i++)
         scan->columns[i] = slice(&run->columns[i], from, count);
     run->at += count;
-    return add_received(scan, out, run->seq ? run->seq + from : NULL, run->version);
+    return add_received(scan, out, count, run->seq ? run->seq + from : NULL, run->version);
 }
 
 /* ---- building ---- */
@@ -236,7 +236,7 @@ static enum err build(struct sql_scan *scan, struct run *first, struct sql_chunk
     }
     out->row_count = out->time.count = count;
     for (size_t i = 0; i < scan->request.column_count; i++) scan->columns[i].count = count;
-    return err ? err : add_received(scan, out, seq, 0);
+    return err ? err : add_received(scan, out, count, seq, 0);
 }
 
 enum err merge_next(struct sql_scan *scan, struct sql_chunk *out, struct why *why)

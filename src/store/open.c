@@ -5,6 +5,7 @@
  * that a damaged manifest may have lost are taken in again: a part says everything about itself,
  * and rows that the log has too are the same rows. */
 #include "store/store_priv.h"
+#include "base/num.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,18 +107,33 @@ static enum err lock_folder(struct store *store, struct why *why)
     return err;
 }
 
+/* Takes `lead` and the number behind it, up to the end of the line, off `rest`. */
+static bool take_meta(struct str *rest, const char *lead,
+                      bool (*parse)(struct str text, uint64_t *value), uint64_t *value)
+{
+    size_t skip = strlen(lead), size = 0;
+    if (rest->size < skip || memcmp(rest->at, lead, skip) != 0) return false;
+    rest->at += skip, rest->size -= skip;
+    while (size < rest->size && rest->at[size] != '\n') size++;
+    bool good = parse((struct str){rest->at, size}, value);
+    rest->at += size, rest->size -= size;
+    return good;
+}
+
 /* "format" says which build may open the folder; "origin" names the node that writes here. */
 static enum err read_meta(struct store *store, const char *text, struct why *why)
 {
-    int format = 0;
-    if (sscanf(text, "millrace data\nformat %d\norigin %" SCNx64, &format, &store->origin) != 2)
+    uint64_t format = 0;
+    struct str rest = str_of(text);
+    if (!take_meta(&rest, "millrace data\nformat ", num_parse_u64, &format) ||
+        !take_meta(&rest, "\norigin ", num_parse_hex, &store->origin))
         return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
     if (format != META_FORMAT)
-        return why_set(
-            why, ERR_FORMAT,
-            "the data folder %s has format %d, this version reads format %d; move the folder away to "
-            "start afresh, or run the version that wrote it",
-            store->folder, format, META_FORMAT);
+        return why_set(why, ERR_FORMAT,
+                       "the data folder %s has format %" PRIu64
+                       ", this version reads format %d; move the folder away to "
+                       "start afresh, or run the version that wrote it",
+                       store->folder, format, META_FORMAT);
     return ERR_OK;
 }
 
@@ -242,11 +258,9 @@ static enum err look_at_file(void *arg, const char *name)
     struct strays *s = arg;
     struct store *store = s->store;
     uint64_t id;
-    int used = 0;
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", store->parts_folder, name);
-    bool is_part =
-        sscanf(name, "%16" SCNx64 ".part%n", &id, &used) == 1 && used == 21 && !name[used];
+    bool is_part = store_file_number(name, ".part", &id);
     if (is_part && id >= store->next_part_id) store->next_part_id = id + 1;
     if (is_part && is_known(s->known, id)) return ERR_OK;
     if (is_part && store->manifest.damaged) return adopt(s, path);

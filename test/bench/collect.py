@@ -19,13 +19,11 @@ POINTS = 1000
 
 
 def manifests(port, connections, interval):
-    """One text for the table and one for each connection: a manifest is read whole, so that large ones cost memory."""
+    """One manifest for everything, as a user would have it."""
     out = ["apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: bulk}\nspec:\n  columns:\n"]
     out += [f"    - {{name: r{i}, type: double}}\n" for i in range(POINTS)]
     for c in range(connections):
-        yield "".join(out)
-        out = []
-        out.append(f"apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {{name: line{c}}}\n"
+        out.append(f"---\napiVersion: millrace.io/v1\nkind: Connection\nmetadata: {{name: line{c}}}\n"
                    f"spec: {{driver: modbus, endpoint: \"tcp://{HOST}:{port}\", timeout: 500ms, retries: 2}}\n")
         for d in range(10):
             unit = 100 + d
@@ -34,7 +32,7 @@ def manifests(port, connections, interval):
             writable = ", access: rw"
             out += [f"    - {{column: r{i}, address: \"{unit}!{400001 + i}\", type: int16{writable if i == 0 else ''}}}\n"
                     for i in range(POINTS)]
-    yield "".join(out)
+    return "".join(out)
 
 
 def offset_ns():
@@ -66,12 +64,10 @@ def run(name, connections, interval, period_s, with_writes):
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "arrivals")
         plant = Plantsim("--units", "10", "--registers", str(POINTS), "--log", log, core=1)
-        paths = []
-        for text in manifests(plant.port, connections, interval):
-            paths.append(os.path.join(folder, f"plant{len(paths)}.yaml"))
-            with open(paths[-1], "w", encoding="utf-8") as out:
-                out.write(text)
-        node = Node(folder, paths, core=0).start()
+        path = os.path.join(folder, "plant.yaml")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(manifests(plant.port, connections, interval))
+        node = Node(folder, [path], core=0).start()
         time.sleep(5)
         since, cpu, begun = time.monotonic_ns(), node.cpu(), time.monotonic()
         first = time.time()

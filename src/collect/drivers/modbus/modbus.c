@@ -110,11 +110,11 @@ static void line_reset(void *opaque)
 
 static struct pending *pending_add(struct modbus_line *line, uint32_t token)
 {
-    size_t i = 0;
-    while (i < PENDING_MAX && line->pending[i].is_open) i++;
-    MUST(i < PENDING_MAX); /* the host keeps to in_flight_max of the scheme */
-    line->pending[i] = (struct pending){.is_open = true, .token = token};
-    return &line->pending[i];
+    struct pending *at = line->pending, *end = line->pending + PENDING_MAX;
+    while (at < end && at->is_open) at++;
+    MUST(at < end); /* the host keeps to in_flight_max of the scheme */
+    *at = (struct pending){.is_open = true, .token = token};
+    return at;
 }
 
 static void line_forget(void *opaque, uint32_t token)

@@ -1,0 +1,55 @@
+"""Line protocol on /write, as an InfluxDB client of version 1 sends it: what is kept, what is refused, in which order."""
+import json
+
+
+def write(node, text, query=""):
+    return node.request("POST", "/write" + query, text)
+
+
+def test_tables_and_columns_appear_in_the_middle_of_a_request(node_factory):
+    node = node_factory()
+    text = "\n".join(["m,device=a t=1 1000000000", "m,device=a t=2,p=5i 2000000000", "n,device=a on=true 1000000000",
+                      "m,device=b t=3,q=\"x\" 3000000000"])
+    assert write(node, text) == (204, "")
+    assert node.sql("SELECT device, t, p, q FROM m ORDER BY time") == [["a", 1, None, None], ["a", 2, 5, None],
+                                                                       ["b", 3, None, "x"]]
+    assert node.sql("SELECT device, \"on\" FROM n") == [["a", True]]
+
+
+def test_of_two_lines_with_one_time_the_later_counts_though_the_earlier_brings_a_column(node_factory):
+    node = node_factory()
+    assert write(node, "m,device=a t=0 1") == (204, "")
+    assert write(node, "m,device=a t=1,new=1 1000000000\nm,device=a t=2 1000000000") == (204, "")
+    assert node.sql("SELECT t, new FROM m WHERE time >= '1970-01-01T00:00:01Z'") == [[2, 1]]
+
+
+def test_a_bad_line_is_named_once_and_the_good_ones_are_kept(node_factory):
+    node = node_factory()
+    text = "\n".join(["m,device=a t=1 1", "# a comment", "m,device=a t= 2", "m,device=a t=\"text\" 3", "m t=4 4",
+                      "m,device=a t=5,fresh=1 5", "a/b,device=a t=6 6"])
+    status, answer = write(node, text)
+    message = json.loads(answer)["error"]
+    assert status == 400 and message.startswith("partial write: 4 of 6 lines refused"), message
+    for part in ("line 3: byte 14", "line 4: field \"t\" is text", "line 5: no tag names the device", "line 7: "):
+        assert message.count(part) == 1, message
+    assert node.sql("SELECT t, fresh FROM m ORDER BY time") == [[1, None], [5, 1]]
+
+
+def test_a_closed_table_takes_no_new_column_and_says_so(node_factory, tmp_path):
+    manifest = tmp_path / "table.yaml"
+    manifest.write_text("apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: m}\n"
+                        "spec: {open: false, columns: [{name: t, type: double}]}\n")
+    node = node_factory(manifests=[str(manifest)])
+    status, answer = write(node, "m,device=a t=1 1\nm,device=a t=2,u=1 2\nm,device=a t=3 3")
+    assert status == 400 and "line 2: table m has no column \"u\"" in json.loads(answer)["error"]
+    assert node.sql("SELECT t FROM m ORDER BY time") == [[1], [3]]
+
+
+def test_precision_and_many_devices(node_factory):
+    node = node_factory()
+    text = "\n".join(f"m,device=d{i % 300:03} v={i}i {1700000000 + i}" for i in range(3000))
+    assert write(node, text, "?precision=s") == (204, "")
+    assert node.sql("SELECT count(*), count(DISTINCT device), sum(v) FROM m") == [[3000, 300, 3000 * 2999 // 2]]
+    assert node.sql("SELECT time FROM m WHERE v = 7") == [["2023-11-14T22:13:27Z"]]
+    status, answer = write(node, "m,device=a v=1i 1", "?precision=days")
+    assert status == 400 and "precision=days" in answer
