@@ -49,6 +49,8 @@ struct service {
     void (*change_table)(void *node, struct table_change *change);
     /* Whether a Table document fits the table that there is; adds problems with the way out. */
     void (*check_table)(void *node, const struct resource *table, struct problems *problems);
+    /* Gives tables that came by writing their documents. */
+    void (*publish_tables)(void *node);
     void *node;
 };
 

@@ -274,6 +274,8 @@ static enum err start_tables(struct node *node, struct why *why)
     enum err err = node_tables_start(&node->service, &node->tables, why);
     node->service.node = node->tables;
     node->service.change_table = node_tables_change;
+    node->service.check_table = node_tables_check;
+    node->service.publish_tables = node_tables_publish;
     return err;
 }
 
