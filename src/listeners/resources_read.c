@@ -163,8 +163,23 @@ void resources_get(struct http_exchange *exchange, struct service *service,
     struct buf out = BUF_EMPTY;
     if (!resources_allowed(exchange, VERB_GET, target)) return;
     struct resource *r = registry_get(service->registry, target->kind, target->ns, target->name);
+    struct why why = WHY_NONE;
+    char path[1024];
+    const char *kind = resource_kinds[target->kind].name;
+    /* Who may see only some is told neither that a document is there nor that it is not. */
+    enum err err = access_check(api_identity(exchange), VERB_GET, kind, target->ns, target->name,
+                                r ? resource_path(service, r, path) : STR(""), &why);
+    if (err) {
+        why = WHY_NONE; /* its path is not the asker's to see */
+        (void)access_check(api_identity(exchange), VERB_GET, kind, target->ns, target->name,
+                           STR(""), &why);
+        if (!why.text[0])
+            why_set(&why, err, "%s %.*s: not allowed", kind, (int)target->name.size,
+                    target->name.at);
+        resources_fail(exchange, target, err, &why, NULL);
+        return;
+    }
     if (!r) {
-        struct why why = WHY_NONE;
         why_set(&why, ERR_NOT_FOUND, "%s.millrace.io \"%.*s\" not found",
                 resource_kinds[target->kind].plural, (int)target->name.size, target->name.at);
         resources_fail(exchange, target, ERR_NOT_FOUND, &why, NULL);
@@ -174,7 +189,7 @@ void resources_get(struct http_exchange *exchange, struct service *service,
         resources_write_table(&out, target->kind, &r, 1, r->version, true,
                               context_wall_ns(service->context));
     else
-        resources_write_document(&out, r);
+        resources_write_document(&out, r, "");
     http_reply(exchange, 200, "application/json", buf_str(&out));
     buf_free(&out);
 }
@@ -189,7 +204,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* All selected resources in order of namespace and name, in the exchange's arena. */
-static bool gather(struct http_exchange *exchange, struct service *service,
+static bool gather(struct http_exchange *exchange, const struct service *service,
                    const struct resource_target *target, const struct resource_selector *selector,
                    struct resource ***list, size_t *count)
 {
@@ -199,7 +214,9 @@ static bool gather(struct http_exchange *exchange, struct service *service,
     *count = at = 0;
     if (!*list) return false;
     for (struct resource *r; (r = registry_next(service->registry, target->kind, &at));)
-        if (resources_selected(selector, r, target)) (*list)[(*count)++] = r;
+        if (resources_selected(selector, r, target) &&
+            resources_visible(service, api_identity(exchange), VERB_LIST, r))
+            (*list)[(*count)++] = r;
     if (*count) qsort(*list, *count, sizeof **list, compare_names);
     return true;
 }
@@ -214,7 +231,7 @@ static void write_list(struct buf *out, enum resource_kind kind, struct resource
                resource_kinds[kind].name, (unsigned long long)version);
     for (size_t i = 0; i < count; i++) {
         if (i) buf_add_char(out, ',');
-        resources_write_document(out, list[i]);
+        resources_write_document(out, list[i], "");
     }
     buf_add_text(out, "]}");
 }
@@ -249,10 +266,4 @@ void resources_list(struct http_exchange *exchange, struct service *service,
         write_list(&out, target->kind, list, count, version);
     http_reply(exchange, 200, "application/json", buf_str(&out));
     buf_free(&out);
-}
-
-void resources_all(struct http_exchange *exchange, void *arg)
-{
-    struct resource_target target;
-    if (resources_target(exchange, false, false, &target)) resources_list(exchange, arg, &target);
 }

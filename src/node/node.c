@@ -7,6 +7,7 @@
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/identities.h"
 #include "listeners/live.h"
 #include "listeners/resources.h"
 #include "resource/persist.h"
@@ -201,25 +202,30 @@ static enum err load_manifest(struct node *node, const char *path, struct why *w
     return err;
 }
 
+static enum err check_resource(struct node *node, const struct resource *r, struct arena *arena,
+                               struct why *why)
+{
+    struct problems problems;
+    problems_init(&problems, arena);
+    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE)
+        collect_check(&node->context, node->service.registry, r, &problems);
+    identities_check(r, &problems);
+    const struct problem *p = problems.first;
+    if (!p) return ERR_OK;
+    return why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
+                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, p->path, p->text);
+}
+
 static enum err check_resources(struct node *node, struct why *why)
 {
-    static const enum resource_kind kinds[] = {KIND_CONNECTION, KIND_DEVICE};
     struct arena arena;
     arena_init(&arena, NULL);
     enum err err = ERR_OK;
-    for (size_t k = 0; k < 2 && !err; k++) {
+    for (int k = 0; k < KIND_COUNT && !err; k++) {
         size_t at = 0;
         for (struct resource *r;
-             !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
-            struct problems problems;
-            problems_init(&problems, &arena);
-            collect_check(&node->context, node->service.registry, r, &problems);
-            const struct problem *p = problems.first;
-            if (!p) continue;
-            err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file,
-                          p->line ? p->line : r->line, resource_kinds[r->kind].name,
-                          (int)r->name.size, r->name.at, p->path, p->text);
-        }
+             !err && (r = registry_next(node->service.registry, (enum resource_kind)k, &at));)
+            err = check_resource(node, r, &arena, why);
     }
     arena_free(&arena);
     return err;
@@ -268,12 +274,25 @@ static enum err start_tables(struct node *node, struct why *why)
     enum err err = node_tables_start(&node->service, &node->tables, why);
     node->service.node = node->tables;
     node->service.change_table = node_tables_change;
+    node->service.check_table = node_tables_check;
+    node->service.publish_tables = node_tables_publish;
     return err;
 }
 
 static void stop_tables(struct node *node)
 {
     node_tables_stop(node->tables);
+}
+
+static enum err start_identities(struct node *node, struct why *why)
+{
+    return identities_start(&node->service, &node->service.identities, why);
+}
+
+static void stop_identities(struct node *node)
+{
+    identities_stop(node->service.identities);
+    node->service.identities = NULL;
 }
 
 static enum err start_collect(struct node *node, struct why *why)
@@ -405,6 +424,7 @@ static const struct {
     {"resource database", start_persist, stop_persist},
     {"resource API", start_resources, stop_resources},
     {"tables", start_tables, stop_tables},
+    {"identities", start_identities, stop_identities},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
     {"http", start_http, stop_http},
