@@ -44,8 +44,10 @@ struct service {
     size_t statement_limit_bytes; /* of one */
     int64_t statement_limit_ns;   /* its time */
     struct str node_name, node_path;
-    char node_document[256]; /* metadata.name of this node's own document */
-    bool ready;              /* /readyz */
+    char node_document[256];            /* metadata.name of this node's own document */
+    char http_url[320], https_url[320]; /* where it listens; "" = it does not */
+    int64_t started_ns;                 /* monotonic */
+    bool ready;                         /* /readyz */
     void (*change_table)(void *node, struct table_change *change);
     /* Whether a Table document fits the table that there is; adds problems with the way out. */
     void (*check_table)(void *node, const struct resource *table, struct problems *problems);

@@ -10,6 +10,7 @@
 #include "listeners/identities.h"
 #include "listeners/live.h"
 #include "listeners/resources.h"
+#include "listeners/status.h"
 #include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
@@ -309,6 +310,17 @@ static void stop_collect(struct node *node)
     node->service.collect = NULL;
 }
 
+static enum err start_status(struct node *node, struct why *why)
+{
+    return status_start(&node->service, &node->service.status, why);
+}
+
+static void stop_status(struct node *node)
+{
+    status_stop(node->service.status);
+    node->service.status = NULL;
+}
+
 static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls,
                               struct http_server **server, struct os_address *bound,
                               struct why *why)
@@ -429,6 +441,7 @@ static const struct {
     {"workers", start_workers, stop_workers},
     {"http", start_http, stop_http},
     {"https", start_https, stop_https},
+    {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
 
@@ -456,17 +469,21 @@ static void write_server_file(struct node *node)
              "%s cannot be written: the command line needs --server", path);
 }
 
-static void announce(struct node *node)
+static void note_address(char *out, size_t out_bytes, const char *scheme,
+                         const struct os_address *address)
 {
     char text[OS_HOST_BYTES + 8];
-    if (node->http) {
-        os_address_print(&node->http_address, text, sizeof text);
-        diag(&node->context, DIAG_INFO, component, "listening on http://%s", text);
-    }
-    if (node->https) {
-        os_address_print(&node->https_address, text, sizeof text);
-        diag(&node->context, DIAG_INFO, component, "listening on https://%s", text);
-    }
+    os_address_print(address, text, sizeof text);
+    snprintf(out, out_bytes, "%s://%s", scheme, text);
+}
+
+static void announce(struct node *node)
+{
+    struct service *s = &node->service;
+    if (node->http) note_address(s->http_url, sizeof s->http_url, "http", &node->http_address);
+    if (node->https) note_address(s->https_url, sizeof s->https_url, "https", &node->https_address);
+    if (node->http) diag(&node->context, DIAG_INFO, component, "listening on %s", s->http_url);
+    if (node->https) diag(&node->context, DIAG_INFO, component, "listening on %s", s->https_url);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -530,6 +547,7 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
         *out = NULL;
         return err;
     }
+    node->service.started_ns = context_mono_ns(&node->context);
     node->service.ready = true;
     write_server_file(node);
     announce(node);
