@@ -53,6 +53,8 @@ int cli_run(const struct cli_args *args);
 int cli_sql(const struct cli_args *args);
 int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
+int cli_test(const struct cli_args *args);
+int cli_scan(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);

@@ -38,6 +38,19 @@ static const struct cli_option write_options[] = {
 };
 static const struct cli_option read_options[] = {
     NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option test_options[] = {
+    NODE_OPTIONS,
+    {"--order", "ABCD", "byte order by letters"},
+    {"--json", NULL, "the answer as JSON"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option scan_options[] = {
+    NODE_OPTIONS,
+    {"--json", NULL, "one JSON object for each thing found"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
 static const struct cli_option audit_options[] = {
     {"--data", "DIR", "data folder of a node on this machine"}, {0}};
 static const struct cli_option no_options[] = {{0}};
@@ -49,6 +62,13 @@ const struct cli_command cli_commands[] = {
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
     {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1,
      2, cli_read},
+    {"test", "CONNECTION [ADDRESS TYPE]",
+     "asks equipment once, past everything configured: for a value, or who it is", test_options, 1,
+     3, cli_test},
+    {"scan", "CONNECTION [RANGE]",
+     "looks which units and addresses answer, such as 1-20!400001-400100; a driver whose values have "
+     "names lists them",
+     scan_options, 1, 2, cli_scan},
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands",
