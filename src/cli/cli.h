@@ -55,6 +55,8 @@ int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
 int cli_test(const struct cli_args *args);
 int cli_scan(const struct cli_args *args);
+int cli_import(const struct cli_args *args);
+int cli_export(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);

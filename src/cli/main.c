@@ -51,6 +51,22 @@ static const struct cli_option scan_options[] = {
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
+static const struct cli_option import_options[] = {
+    NODE_OPTIONS,
+    {"--neuron", "FILE.csv", "tag list of an EMQX Neuron device"},
+    {"--connection", "NAME", "the Connection that its devices are read through"},
+    {"--table", "NAME", "one Table for all groups; default: one each"},
+    {"--order", "SUFFIX=ORDER…", "what a byte order suffix means, such as #BL=CDAB"},
+    {"--dry-run", NULL, "prints the documents and sends nothing"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option export_options[] = {
+    NODE_OPTIONS,
+    {"--neuron", NULL, "as a tag list of EMQX Neuron"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
 static const struct cli_option audit_options[] = {
     {"--data", "DIR", "data folder of a node on this machine"}, {0}};
 static const struct cli_option no_options[] = {{0}};
@@ -69,6 +85,10 @@ const struct cli_command cli_commands[] = {
      "looks which units and addresses answer, such as 1-20!400001-400100; a driver whose values have "
      "names lists them",
      scan_options, 1, 2, cli_scan},
+    {"import", "--neuron FILE.csv --connection NAME [--table NAME]",
+     "makes Devices and Tables of a tag list", import_options, 0, 0, cli_import},
+    {"export", "CONNECTION", "prints the points of a connection's devices as a tag list",
+     export_options, 1, 1, cli_export},
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands",

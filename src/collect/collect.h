@@ -150,6 +150,21 @@ struct collect_connection_row {
     int64_t last_error_time_ns;
 };
 
+/* A device that is polled. */
+struct collect_device_row {
+    struct str ns, name;
+    bool has_table;
+    int64_t last_time_ns;      /* of the newest reading; 0 = none yet */
+    size_t good, bad, waiting; /* points by the quality of their last reading */
+};
+
+/* Each connection and each device that is polled, now. Main loop; rows are borrowed during the
+ * call, which may change nothing here. */
+typedef void collect_use_connection(void *arg, const struct collect_connection_row *row);
+typedef void collect_use_device(void *arg, const struct collect_device_row *row);
+void collect_each_connection(struct collect *collect, collect_use_connection *use, void *arg);
+void collect_each_device(struct collect *collect, collect_use_device *use, void *arg);
+
 struct collect_snapshot {
     size_t point_count, connection_count;
     struct collect_point_row *points;

@@ -217,6 +217,8 @@ static void handle_logout(struct http_exchange *exchange, void *arg)
     struct service *service = arg;
     struct str token = cookie(http_request_of(exchange), "millrace");
     if (token.size) access_token_drop(service->access, token);
+    resources_recheck(service->resources); /* what is open under it ends with it */
+    live_recheck(service->live);
     set_cookie(exchange, "", http_request_of(exchange)->is_tls, 0);
     http_reply(exchange, 204, NULL, STR(""));
 }
@@ -317,6 +319,9 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
     {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0,
      "stores rows in InfluxDB's line protocol"},
+    {"POST", "/v1/rows", api_rows, HTTP_BODY_BYTES_MAX, 0,
+     "stores rows as JSON: one, several behind each other, or a list; ?table=T, and ?device=D for "
+     "rows that name none"},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/v1/live", api_live, 0, 0,
      "WebSocket: rows as they come, of chosen devices and columns"},
@@ -333,8 +338,10 @@ const struct http_route api_routes[] = {
      "lists, watches or creates resources of a namespace"},
     {"*", "/apis/millrace.io/v1/namespaces/{}/{}/{}", resources_object, BODY_DOCUMENT, 0,
      "gets, replaces, patches or deletes a resource"},
-    {"GET", "/apis/millrace.io/v1/{}", resources_all, 0, 0,
-     "lists or watches resources of all namespaces"},
+    {"*", "/apis/millrace.io/v1/{}", resources_all, BODY_DOCUMENT, 0,
+     "lists or watches resources of all namespaces; creates nodes, users, roles, tokens"},
+    {"*", "/apis/millrace.io/v1/{}/{}", resources_cluster_object, BODY_DOCUMENT, 0,
+     "gets, replaces, patches or deletes a node, user, role or token"},
     {"GET", "/apis/millrace.io/v1", resources_group_version, 0, 0, "the resource types"},
     {"GET", "/apis/millrace.io", resources_group, 0, 0, "the API group"},
     {"GET", "/apis", resources_apis, 0, 0, "the API groups"},

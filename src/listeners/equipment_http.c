@@ -35,7 +35,7 @@ static enum err check_right(struct http_exchange *exchange, struct why *why)
 {
     const struct http_request *request = http_request_of(exchange);
     return access_check(api_identity(exchange), VERB_UPDATE, "Connection", request->params[0],
-                        request->params[1], why);
+                        request->params[1], STR(""), why);
 }
 
 static enum err read_body(struct http_exchange *exchange, struct doc **doc, struct why *why)

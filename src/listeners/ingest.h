@@ -1,8 +1,9 @@
 /* ingest.h - rows that arrive by writing: tables and columns are made as needed, batches go to the
- * log, the answer waits until they are durable. Used by line protocol (more inputs follow). */
+ * log, the answer waits until they are durable. Used by line protocol and JSON rows. */
 #ifndef LISTENERS_INGEST_H
 #define LISTENERS_INGEST_H
 
+#include "data/json_rows.h"
 #include "listeners/service.h"
 
 enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
@@ -10,6 +11,7 @@ enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
 /* One table that the text writes to. */
 struct ingest_table {
     char name[SCHEMA_NAME_BYTES_MAX + 1];
+    bool is_limited;       /* each device has to be looked at: not all may be written */
     struct schema *schema; /* as known now; NULL = not there yet */
     struct schema *wanted; /* with columns added, to be defined; NULL = fits */
     struct batch *batch;   /* being filled */
@@ -25,12 +27,30 @@ struct ingest_append {
     struct ingest *ingest;
 };
 
+struct ingest;
+
+/* A notation of rows. */
+struct ingest_format {
+    const char *unit;                     /* "line": what errors count */
+    void (*begin)(struct ingest *ingest); /* at the first row, once a round */
+    /* The next row into ingest->line; ingest->number counts. `*found` false: the end, unless there
+     * is an error (of this row, or of the whole rest). */
+    enum err (*next)(struct ingest *ingest, bool *found, struct why *why);
+    /* Makes a value one of a column's type; false: it does not fit. */
+    bool (*convert)(struct value *value, enum type type, struct arena *scratch);
+    bool tags_are_labels;
+    const char *no_device; /* what to say when a row has none */
+};
+extern const struct ingest_format ingest_line_protocol, ingest_json;
+
 struct ingest {
     struct completion completion; /* first; err only when nothing could be read at all */
     struct service *service;
     struct identity *identity; /* borrowed */
-    struct str text, ns;       /* borrowed until done */
-    int64_t unit_ns;
+    const struct ingest_format *format;
+    struct str text, ns;      /* borrowed until done */
+    struct str table, device; /* JSON: where rows go; the device of those that name none */
+    int64_t unit_ns;          /* line protocol: of timestamps */
     /* The answer. */
     uint64_t lines, rows, refused;
     struct buf errors; /* texts of the first refused lines, "line N: …" one per line */
@@ -46,14 +66,26 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
+    struct str rest; /* line protocol: what is not read yet */
+    struct json_rows json;
+    uint64_t number; /* of the row being read, from 1 */
     char path[1024]; /* of the line's device */
     struct arena scratch;
 };
+
+/* What an acknowledgement for rows of the table waits for: with durability `interval` nothing but
+ * that they are applied, since the log syncs within a second anyway (the shortest interval). */
+static inline enum store_ack store_ack_of(const struct schema *schema)
+{
+    return schema->durability == DURABILITY_INTERVAL ? STORE_ACK_APPLIED : STORE_ACK_DURABLE;
+}
 
 void ingest_start(struct ingest *ingest);
 void ingest_free(struct ingest *ingest); /* not the struct */
 
 /* POST /write; `arg` = the service. */
 void api_write(struct http_exchange *exchange, void *arg);
+/* POST /v1/rows?table=T[&device=D][&ns=N]. */
+void api_rows(struct http_exchange *exchange, void *arg);
 
 #endif
