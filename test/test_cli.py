@@ -64,7 +64,9 @@ def test_apply_get_describe_and_delete(millrace, tmp_path):
     assert millrace("get", "devices", "-l", "site!=sz")[1] == "No devices found.\n"
     assert json.loads(millrace("get", "device/press01", "-o", "json")[0])["spec"]["path"] == "line1/press01"
     assert "  path: line1/press01" in millrace("get", "device", "press01", "-o", "yaml")[0]
-    out, _ = millrace("describe", "connection", "plc")
+    limit = time.monotonic() + 5
+    while "Conditions:" not in (out := millrace("describe", "connection", "plc")[0]) and time.monotonic() < limit:
+        time.sleep(0.1)  # its status follows within a second
     assert "Endpoint:  tcp://127.0.0.1:2" in out and "State:  disabled" in out and "Conditions:" in out, out
     assert millrace("delete", "device", "press01")[0] == "device/press01 deleted\n"
     assert "not found" in millrace("delete", "device", "press01", code=1)[1]

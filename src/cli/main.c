@@ -19,6 +19,7 @@ static const struct cli_option run_options[] = {
     {"--data", "DIR", "data folder"},
     {"--set", "KEY=VALUE…",
      "sets one key of the configuration, such as listen.http=127.0.0.1:8420"},
+    {"--prune", NULL, "removes documents of manifests that stand in them no more"},
     {"--check", NULL, "reads configuration and manifests, says what is wrong, and ends"},
     {"--log-format", "FORMAT", "text or json"},
     {"--log-level", "LEVEL", "debug, info, warning or error"},
