@@ -90,7 +90,8 @@ def check_tidy(options):
 def check_cppcheck(options):
     return run(["cppcheck", "--quiet", "--enable=warning,performance,portability", "--inline-suppr", "--std=c11",
                 "--error-exitcode=1", "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
-                "--suppress=unknownMacro", "--library=posix", "-D_GNU_SOURCE", '-DMILLRACE_VERSION="0"', "-D__linux__", "-j",
+                "--suppress=unknownMacro", "--suppress=readdirCalled",  # readdir_r is obsolete (glibc 2.24)
+                "--library=posix", "-D_GNU_SOURCE", '-DMILLRACE_VERSION="0"', "-D__linux__", "-j",
                 str(options.jobs), "-Isrc", "-Iinclude", "src", "plantsim"])
 
 

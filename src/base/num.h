@@ -37,4 +37,14 @@ enum { NUM_DOUBLE_BYTES = 32 };
 size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES]);
 void buf_add_double(struct buf *buf, double value);
 
+/* Signed numbers as unsigned ones that are small when they are: 0, -1, 1, -2… as 0, 1, 2, 3… */
+static inline uint64_t num_zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+}
+static inline int64_t num_unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
+}
+
 #endif

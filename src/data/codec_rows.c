@@ -12,19 +12,11 @@
  *     the values that are not NULL: bool 1 byte; 8-byte types as they are; slices varint size +
  * bytes */
 #include "data/codec_rows.h"
+#include "base/num.h"
 #include <math.h>
 #include <string.h>
 
 enum { ROWS_VERSION = 1, FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3 };
-
-static uint64_t zigzag(int64_t v)
-{
-    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
-}
-static int64_t unzigzag(uint64_t v)
-{
-    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
-}
 
 /* ---- writing ---- */
 
@@ -47,7 +39,7 @@ static void write_rows_of_devices(struct buf *out, const struct batch *batch)
     }
     for (uint32_t row = 0; row < batch->row_count; row++) {
         bool first = row == 0 || batch->device[row] != batch->device[row - 1];
-        buf_add_varint(out, first ? zigzag(batch->time[row])
+        buf_add_varint(out, first ? num_zigzag(batch->time[row])
                                   : (uint64_t)batch->time[row] - (uint64_t)batch->time[row - 1]);
     }
 }
@@ -147,7 +139,7 @@ static enum err read_times(struct reader *in, struct batch *b, struct why *why)
         uint64_t v = reader_varint(in);
         bool first = row == 0 || b->device[row] != b->device[row - 1];
         if (first) {
-            b->time[row] = unzigzag(v);
+            b->time[row] = num_unzigzag(v);
             continue;
         }
         b->time[row] = (int64_t)((uint64_t)b->time[row - 1] + v);

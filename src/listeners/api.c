@@ -319,6 +319,9 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
     {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0,
      "stores rows in InfluxDB's line protocol"},
+    {"POST", "/v1/rows", api_rows, HTTP_BODY_BYTES_MAX, 0,
+     "stores rows as JSON: one, several behind each other, or a list; ?table=T, and ?device=D for "
+     "rows that name none"},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/v1/live", api_live, 0, 0,
      "WebSocket: rows as they come, of chosen devices and columns"},

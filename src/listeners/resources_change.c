@@ -169,7 +169,7 @@ static enum err check_rights(const struct change *change, const struct resource 
 static enum err check_content(struct change *change, struct why *why)
 {
     struct service *service = change->resources->service;
-    collect_check(service->registry, change->resource, &change->problems);
+    collect_check(service->context, service->registry, change->resource, &change->problems);
     identities_check(change->resource, &change->problems);
     if (change->resource->kind == KIND_TABLE)
         service->check_table(service->node, change->resource, &change->problems);

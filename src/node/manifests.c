@@ -21,12 +21,12 @@ static enum err read_one(struct service *service, struct registry *registry, con
     return err;
 }
 
-static enum err check_one(const struct registry *registry, const struct resource *r,
-                          struct arena *arena, struct why *why)
+static enum err check_one(struct context *context, const struct registry *registry,
+                          const struct resource *r, struct arena *arena, struct why *why)
 {
     struct problems problems;
     problems_init(&problems, arena);
-    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE) collect_check(registry, r, &problems);
+    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE) collect_check(context, registry, r, &problems);
     identities_check(r, &problems);
     const struct problem *p = problems.first;
     if (!p) return ERR_OK;
@@ -48,6 +48,7 @@ static enum err each(const struct registry *registry,
 }
 
 struct checking {
+    struct context *context;
     const struct registry *registry;
     struct arena arena;
     struct why *why;
@@ -56,7 +57,7 @@ struct checking {
 static enum err use_check(void *arg, struct resource *r)
 {
     struct checking *c = arg;
-    return check_one(c->registry, r, &c->arena, c->why);
+    return check_one(c->context, c->registry, r, &c->arena, c->why);
 }
 
 enum err manifests_read(struct service *service, struct registry *registry,
@@ -65,7 +66,7 @@ enum err manifests_read(struct service *service, struct registry *registry,
     enum err err = ERR_OK;
     registry_begin_load(registry);
     for (size_t i = 0; i < count && !err; i++) err = read_one(service, registry, files[i], why);
-    struct checking checking = {.registry = registry, .why = why};
+    struct checking checking = {.context = service->context, .registry = registry, .why = why};
     arena_init(&checking.arena, NULL);
     if (!err) err = each(registry, use_check, &checking);
     arena_free(&checking.arena);

@@ -3,8 +3,10 @@
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -126,19 +128,34 @@ enum err real_path_remove(struct os *os, const char *path, struct why *why)
     return remove(path) ? failed(why, "remove", path) : ERR_OK;
 }
 
+/* The entry of a new folder in its parent. */
+static enum err sync_parent(struct os *os, const char *path, struct why *why)
+{
+    char parent[4096];
+    (void)str_copy(parent, sizeof parent, str_of(path));
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    return real_path_sync(os, slash ? parent : ".", why);
+}
+
+static enum err make_one(struct os *os, const char *path, mode_t mode, struct why *why)
+{
+    if (mkdir(path, mode) == 0) return sync_parent(os, path, why);
+    return errno == EEXIST ? ERR_OK : failed(why, "make folder", path);
+}
+
 enum err real_path_make(struct os *os, const char *path, struct why *why)
 {
-    (void)os;
     char part[4096];
     if (!str_copy(part, sizeof part, str_of(path)))
         return why_set(why, ERR_LIMIT, "path is longer than %zu bytes", sizeof part);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        if (mkdir(part, 0755) && errno != EEXIST) return failed(why, "make folder", part);
+        enum err err = make_one(os, part, 0755, why);
+        if (err) return err;
         *slash = '/';
     }
-    if (mkdir(part, 0700) && errno != EEXIST) return failed(why, "make folder", part);
-    return ERR_OK;
+    return make_one(os, part, 0700, why);
 }
 
 enum err real_path_sync(struct os *os, const char *path, struct why *why)
@@ -173,4 +190,48 @@ enum err real_disk_free(struct os *os, const char *path, uint64_t *bytes, struct
     if (statvfs(path, &vfs)) return failed(why, "look at", path);
     *bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
     return ERR_OK;
+}
+
+enum err real_disk_usage(struct os *os, const char *path, struct os_disk_usage *usage,
+                         struct why *why)
+{
+    (void)os;
+    struct statvfs vfs;
+    if (statvfs(path, &vfs)) return failed(why, "look at", path);
+    *usage = (struct os_disk_usage){(uint64_t)vfs.f_blocks * vfs.f_frsize,
+                                    (uint64_t)vfs.f_bfree * vfs.f_frsize,
+                                    (uint64_t)vfs.f_bavail * vfs.f_frsize};
+    return ERR_OK;
+}
+
+/* ---- shared objects ---- */
+
+/* The folder of the program itself, without its name. */
+static bool program_folder(char *out, size_t out_bytes)
+{
+    ssize_t size = readlink("/proc/self/exe", out, out_bytes - 1);
+    if (size <= 0) return false;
+    out[size] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash) *slash = 0;
+    return slash != NULL;
+}
+
+/* Never closed again (RTLD_NODELETE): what came out of it may be used as long as the program runs.
+ */
+enum err real_library_open(struct os *os, const char *folder, const char *file, const char *symbol,
+                           void **entry, struct why *why)
+{
+    char beside[3800] = "", path[4096];
+    (void)os;
+    if (!folder && !program_folder(beside, sizeof beside))
+        return why_set(why, ERR_NOT_FOUND, "where the program lies cannot be read");
+    snprintf(path, sizeof path, "%s%s/%s", folder ? folder : beside, folder ? "" : "/lib", file);
+    if (access(path, F_OK)) return why_set(why, ERR_NOT_FOUND, "%s: there is no such file", path);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) return why_set(why, ERR_IO, "%s", dlerror());
+    *entry = dlsym(library, symbol);
+    (void)dlclose(library);
+    if (*entry) return ERR_OK;
+    return why_set(why, ERR_IO, "%s: has no %s", path, symbol);
 }

@@ -13,7 +13,8 @@
  *
  * The disk. Each file has what is durable and what was written since the last file_sync; each
  * folder has the entries that are durable and the changes (create, rename, remove) since the last
- * path_sync. Reads see everything written. `sim_power_loss` decides by the seed, for every pending
+ * path_sync; path_make alone is durable at once (os.h). Files move within their folder only. Reads
+ * see everything written. `sim_power_loss` decides by the seed, for every pending
  * write, whether it reached the disk whole, in part (torn at a 512-byte sector), or not at all,
  * independently of order; of a folder's pending changes a prefix survives (a journal's order), and
  * file_sync of a file does not make its name durable. Kill -9 (`sim_kill`) keeps everything
@@ -25,8 +26,9 @@
  * and every stream of that node is cut: the node's code runs on against a dead world until its
  * owner stops it, and no acknowledgement given after that point counts (`sim_crashed` tells).
  *
- * Memory: the world's own allocations do not count as the n-th of mem_test_fail (they stand for
- * hardware). Thread: the one that made it. Owner: tests; not linked into the program. */
+ * Memory: what stands for hardware (bytes on a disk or a wire, the world itself) does not count as
+ * the n-th allocation of mem_test_fail; handles do, as they do in the real world. Thread: the one
+ * that made it. Owner: tests; not linked into the program. */
 #ifndef OS_SIM_H
 #define OS_SIM_H
 
@@ -66,14 +68,17 @@ void sim_wall_set(struct os *node, int64_t wall_ns);
 
 /* ---- faults ---- */
 
-/* The n-th disk call of the node from now on (1 = the next) is hit. n = 0 disarms. */
+/* The n-th disk call of the node from now on (1 = the next) is hit; what was armed before is over,
+ * a full or failing disk is well again. n = 0 arms nothing. Calls: everything on files and paths
+ * but closing and locking. */
 void sim_fault_arm(struct os *node, enum sim_fault fault, uint64_t n);
 /* Disk calls of the node since sim_fault_arm. */
 uint64_t sim_fault_calls(const struct os *node);
 /* Whether the armed fault happened, and whether the node's world is dead since. */
 bool sim_fault_happened(const struct os *node);
 bool sim_crashed(const struct os *node);
-/* After the node's parts were stopped: what the disk holds when it comes up again. */
+/* After the node's tasks were stopped: what the disk holds when it comes up again. A disk that was
+ * full or failing still is. */
 void sim_power_loss(struct os *node);
 void sim_kill(struct os *node);
 void sim_disk_grow(struct os *node);

@@ -1,8 +1,8 @@
 /* head.c - see head.h.
  *
  * A row is published only when all its cells are in place. A batch that fails half way (out of
- * memory) leaves its first rows behind: its writer gets an error and no promise, as after a lost
- * acknowledgement. */
+ * memory) is taken back: no statement has seen its rows, since all of them skip what is above the
+ * position applied when they began. */
 #include "store/head.h"
 #include <stdlib.h>
 #include <string.h>
@@ -291,9 +291,8 @@ static enum err fill_row(struct head *head, struct head_chain *chain, const stru
     return ERR_OK;
 }
 
-enum err head_apply(struct head *head, const struct batch *batch)
+static enum err apply_rows(struct head *head, const struct batch *batch)
 {
-    MUST(batch->sealed && batch->seq > head->last_seq);
     for (uint32_t row = 0; row < batch->row_count; row++) {
         struct head_series *series = NULL;
         enum err err = make_series(head, batch->devices[batch->device[row]].series, &series);
@@ -306,6 +305,43 @@ enum err head_apply(struct head *head, const struct batch *batch)
             series->last_time = batch->time[row];
             series->any = true;
         }
+    }
+    return ERR_OK;
+}
+
+/* Takes rows with this seq off the end of a chain; returns the last chunk that still has rows. The
+ * emptied chunks stay and are filled by the next rows. */
+static struct head_chunk *take_back_chain(struct head_chain *chain, uint64_t seq)
+{
+    struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
+    for (; chunk; chunk = chunk->prev) {
+        uint32_t count = atomic_load_explicit(&chunk->count, memory_order_relaxed);
+        while (count && chunk->seq[count - 1] == seq) count--;
+        atomic_store_explicit(&chunk->count, count, memory_order_release);
+        if (count) return chunk;
+    }
+    return NULL;
+}
+
+static void take_back(struct head *head, const struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->device_count; i++) {
+        struct head_series *series = head_find(head, batch->devices[i].series);
+        if (!series) continue;
+        (void)take_back_chain(&series->late, batch->seq);
+        const struct head_chunk *last = take_back_chain(&series->main, batch->seq);
+        series->any = last != NULL;
+        if (last) series->last_time = last->time[atomic_load(&last->count) - 1];
+    }
+}
+
+enum err head_apply(struct head *head, const struct batch *batch)
+{
+    MUST(batch->sealed && batch->seq > head->last_seq);
+    enum err err = apply_rows(head, batch);
+    if (err) {
+        take_back(head, batch);
+        return err;
     }
     head->last_seq = batch->seq;
     if (!head->first_seq) head->first_seq = batch->seq;

@@ -71,7 +71,7 @@ struct head *head_share(struct head *head);
 void head_release(struct head *head);
 
 /* Adds all rows of a sealed batch whose devices carry their series and whose seq is set. On an
- * error (BUDGET, NO_MEMORY, LIMIT) some of its first rows may stay. Writer only. */
+ * error (BUDGET, NO_MEMORY, LIMIT) none of them is there. Writer only. */
 enum err head_apply(struct head *head, const struct batch *batch);
 
 struct head_column *head_chunk_column(struct head_chunk *chunk,

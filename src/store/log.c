@@ -132,10 +132,12 @@ static enum err note_spare(void *arg, const char *name)
 }
 
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
-                  struct log_recovery *recovery, int64_t wall_ns, struct why *why)
+                  struct log_recovery *recovery, size_t segment_bytes, int64_t wall_ns,
+                  struct why *why)
 {
     *log = (struct log){
         .os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
+    log->segment_bytes = segment_bytes ? segment_bytes : LOG_SEGMENT_BYTES;
     recovery->segments = (struct log_segments){0};
     MUST(str_copy(log->folder, sizeof log->folder, str_of(folder)));
     uint64_t now = wall_ns > 0 ? (uint64_t)wall_ns / 1000 : 0;
@@ -320,7 +322,7 @@ static void check_end(struct replay *r, const struct header *h)
 }
 
 static enum err replay_bytes(struct replay *r, uint64_t number, const char *path, bool is_last,
-                             const uint8_t *bytes, size_t size, struct why *why)
+                             bool has_holes, const uint8_t *bytes, size_t size, struct why *why)
 {
     struct header h;
     size_t end = 0;
@@ -343,7 +345,7 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
     }
     check_end(r, &h);
     err = size > LOG_HEADER_BYTES ? replay_records(r, &h, bytes, size, &end, why) : ERR_OK;
-    if (!err && is_last && end) err = settle_last(r, path, end, size, why);
+    if (!err && is_last && end) err = settle_last(r, path, has_holes ? size : end, size, why);
     if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
     return err;
 }
@@ -351,16 +353,19 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
 static enum err replay_segment(struct replay *r, struct log_segment *segment, bool is_last,
                                struct why *why)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], text[64];
     segment_path(r->folder, segment->number, "seg", path);
     uint8_t *bytes;
-    size_t size;
-    enum err err = record_read_whole(r->os, path, &bytes, &size, why);
+    size_t size, lost_bytes;
+    enum err err = record_read_whole(r->os, path, &bytes, &size, &lost_bytes, why);
     if (err == ERR_IO) { /* a disk that cannot give it back: its rows are lost, the rest is not */
         tell_damage(r, segment->number, 0, "the segment cannot be read");
         err = ERR_OK;
     } else if (!err) {
-        err = replay_bytes(r, segment->number, path, is_last, bytes, size, why);
+        snprintf(text, sizeof text, "%zu bytes cannot be read", lost_bytes);
+        if (lost_bytes) tell_damage(r, segment->number, 0, text);
+        /* What cannot be read looks like a torn tail and is none: then nothing is cut. */
+        err = replay_bytes(r, segment->number, path, is_last, lost_bytes > 0, bytes, size, why);
     }
     segment->last_seq = r->recovery->record_seq;
     mem_free(bytes);

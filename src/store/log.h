@@ -56,6 +56,7 @@ struct log {
     uint64_t origin;
     struct os_file *file; /* the current segment */
     uint64_t number, salt;
+    size_t segment_bytes;  /* a full segment is at least so long */
     uint64_t offset;       /* where the next record goes */
     uint64_t last_seq;     /* given last */
     uint64_t reserved_seq; /* durably reserved by the header */
@@ -82,11 +83,14 @@ enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why);
 void log_recovery_free(struct log_recovery *recovery);
 
-/* Starts writing: a new segment above what recovery found (takes recovery->segments). */
 /* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */
 bool store_file_number(const char *name, const char *ending, uint64_t *number);
+
+/* Starts writing: a new segment above what recovery found (takes recovery->segments).
+ * `segment_bytes`: 0 = LOG_SEGMENT_BYTES. */
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
-                  struct log_recovery *recovery, int64_t wall_ns, struct why *why);
+                  struct log_recovery *recovery, size_t segment_bytes, int64_t wall_ns,
+                  struct why *why);
 void log_close(struct log *log);
 
 /* The next position: max(last + 1, wall clock in µs). */
@@ -107,7 +111,7 @@ enum err log_flush(struct log *log, struct why *why);
 
 static inline bool log_is_full(const struct log *log)
 {
-    return log->offset >= LOG_SEGMENT_BYTES;
+    return log->offset >= log->segment_bytes;
 }
 /* Goes on in a new segment; nothing is pending. `durable`: the position up to which the segments so
  * far were synced. On an error the current one stays. */

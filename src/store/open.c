@@ -22,8 +22,6 @@ static enum err apply_replayed(struct store *store, const struct batch *batch, s
     if (flush_is_due(store)) (void)flush_now(store, store->appended, why);
     enum err err = head_apply(store_writer_head(store), batch);
     if (err != ERR_BUDGET) return err;
-    /* Rows of the batch that are in already are sealed with the others; all of it follows with its
-     * own position. */
     err = flush_now(store, store->appended, why);
     return err ? err : head_apply(store_writer_head(store), batch);
 }
@@ -196,7 +194,8 @@ static enum err take_listed_parts(struct store *store, struct part_list *list)
         struct os_path_info info;
         struct part *part = part_new(os, store->parts_folder, &m->parts[i]);
         if (!part) return ERR_NO_MEMORY;
-        if (os->ops->path_info(os, part->path, &info, NULL) == ERR_OK) {
+        /* A disk that does not say whether it is there may say so when rows are read. */
+        if (os->ops->path_info(os, part->path, &info, NULL) != ERR_NOT_FOUND) {
             list->parts[list->count++] = part;
             continue;
         }
@@ -350,7 +349,7 @@ static enum err open_catalog(struct store *store, struct why *why)
 
 /* ---- the log ---- */
 
-static enum err open_log(struct store *store, struct why *why)
+static enum err open_log(struct store *store, size_t segment_bytes, struct why *why)
 {
     struct context *context = store->context;
     struct os *os = context->os;
@@ -362,8 +361,8 @@ static enum err open_log(struct store *store, struct why *why)
     if (!err)
         err = log_replay(os, folder, store->manifest.checkpoint.position, &sink, &recovery, why);
     if (err) return err;
-    err =
-        log_open(&store->log, os, folder, store->origin, &recovery, context_wall_ns(context), why);
+    err = log_open(&store->log, os, folder, store->origin, &recovery, segment_bytes,
+                   context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;
     store->appended = recovery.record_seq;
@@ -410,15 +409,20 @@ static void on_tick(void *arg)
     store->context->os->ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
 }
 
-static void make_timers(struct job *job) /* log task: timers belong to their task */
+void store_make_timers(struct store *store) /* log task: timers belong to their task */
 {
-    struct store *store = ((struct start *)job)->store;
     const struct os_ops *ops = store->context->os->ops;
-    enum err err =
-        ops->timer_make(store->log_loop.task, store_on_sync_timer, store, &store->sync_timer);
-    if (!err) err = ops->timer_make(store->log_loop.task, on_tick, store, &store->tick_timer);
-    MUST(!err);
+    struct os_task *task = store->log_loop.task;
+    if (!store->sync_timer &&
+        ops->timer_make(task, store_on_sync_timer, store, &store->sync_timer) != ERR_OK)
+        return;
+    if (ops->timer_make(task, on_tick, store, &store->tick_timer) != ERR_OK) return;
     ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
+}
+
+static void run_start(struct job *job)
+{
+    store_make_timers(((struct start *)job)->store);
     mem_free(job);
 }
 
@@ -445,14 +449,14 @@ enum err store_open(struct context *context, const struct store_config *config, 
     if (!err) snprintf(store->parts_folder, sizeof store->parts_folder, "%s/parts", store->folder);
     if (!err) err = open_parts(store, why);
     if (!err) err = open_catalog(store, why);
-    if (!err) err = open_log(store, why);
+    if (!err) err = open_log(store, config->segment_bytes, why);
     if (!err) err = start_tasks(store, why);
     if (err) {
         mem_free(start);
         store_close(store);
         return err;
     }
-    *start = (struct start){.job.run = make_timers, .store = store};
+    *start = (struct start){.job.run = run_start, .store = store};
     loop_post(&store->log_loop, &start->job);
     *out = store;
     return ERR_OK;
@@ -469,8 +473,8 @@ static void wind_up(struct job *job)
     loop_stop(&store->flush_loop);
     loop_run_jobs(&store->log_loop);
     flush_close(store);
-    store->context->os->ops->timer_close(store->sync_timer);
-    store->context->os->ops->timer_close(store->tick_timer);
+    if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
+    if (store->tick_timer) store->context->os->ops->timer_close(store->tick_timer);
 }
 
 void store_close(struct store *store)

@@ -5,20 +5,12 @@
  * slices of doubles are whole) is checked again, so a damaged byte that a checksum misses cannot do
  * more than change a value. */
 #include "base/hash.h"
+#include "base/num.h"
 #include "store/part.h"
 #include <math.h>
 #include <string.h>
 
 enum { FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3, ZSTD_LEVEL = 1, ZSTD_MIN_BYTES = 64 };
-
-static uint64_t zigzag(int64_t v)
-{
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
-}
-static int64_t unzigzag(uint64_t v)
-{
-    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
-}
 
 /* ---- encoding ---- */
 
@@ -46,7 +38,7 @@ static void add_delta2(struct buf *out, const struct vector *v)
     uint64_t last = 0, step = 0;
     for (uint32_t row = 0; row < v->count; row++) {
         uint64_t next = v->u[row] - last;
-        buf_add_varint(out, zigzag((int64_t)(next - step)));
+        buf_add_varint(out, num_zigzag((int64_t)(next - step)));
         step = row ? next : 0;
         last = v->u[row];
     }
@@ -74,7 +66,7 @@ static void add_values(struct buf *out, const struct vector *v)
 /* zstd stays only where it saves more than a tenth. */
 static bool squeeze(ZSTD_CCtx *zstd, struct buf *out, struct str raw)
 {
-    if (raw.size < ZSTD_MIN_BYTES) return false;
+    if (raw.size < ZSTD_MIN_BYTES || buf_failed(out)) return false;
     size_t bound = ZSTD_compressBound(raw.size), mark = out->size;
     if (!buf_reserve(out, bound)) {
         out->failed = false; /* then it is stored as it is */
@@ -158,7 +150,7 @@ static enum err read_delta2(struct reader *in, struct vector *v, struct why *why
 {
     uint64_t last = 0, step = 0;
     for (uint32_t row = 0; row < v->count; row++) {
-        uint64_t next = step + (uint64_t)unzigzag(reader_varint(in));
+        uint64_t next = step + (uint64_t)num_unzigzag(reader_varint(in));
         v->u[row] = last + next;
         step = row ? next : 0;
         last = v->u[row];

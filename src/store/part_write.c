@@ -193,7 +193,8 @@ void part_writer_series_end(struct part_writer *w)
     buf_add_le32(&w->directory, w->run_rows);
     buf_add_le64(&w->directory, (uint64_t)w->run_min);
     buf_add_le64(&w->directory, (uint64_t)w->run_max);
-    if (buf_failed(&w->run) || buf_failed(&w->directory)) stick(w, ERR_NO_MEMORY);
+    if (buf_failed(&w->run) || buf_failed(&w->directory) || buf_failed(&w->out))
+        stick(w, ERR_NO_MEMORY);
     w->entries++;
     w->info.rows += w->run_rows;
     if (w->run_min < w->info.min_time_ns) w->info.min_time_ns = w->run_min;

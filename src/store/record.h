@@ -69,9 +69,10 @@ enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path,
                            struct record_file *head, const struct record_sink *sink,
                            uint64_t *good_end, struct why *why);
 
-/* A whole file in memory (mem_free). */
+/* A whole file in memory (mem_free). A disk that says IO is asked again; what it does not give then
+ * is zeros, `*lost_bytes` of them, and the checksums tell which records that concerns. */
 enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size,
-                           struct why *why);
+                           size_t *lost_bytes, struct why *why);
 
 static inline void record_put_le32(void *to, uint32_t value)
 {

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "store/record.h"
 #include <stdio.h>
+#include <string.h>
 
 enum err record_file_replace(struct os *os, const char *folder, const char *name,
                              const struct buf *bytes, struct why *why)
@@ -23,22 +24,52 @@ enum err record_file_replace(struct os *os, const char *folder, const char *name
     return err;
 }
 
+/* One bad sector must not cost a whole file, nor one failure of a disk that works again. */
+enum { READ_TRIES = 3, PIECE_BYTES = 4096 };
+
+static enum err open_and_measure(struct os *os, const char *path, struct os_file **file,
+                                 uint64_t *size, struct why *why)
+{
+    enum err err = os->ops->file_open(os, path, 0, file, why);
+    if (err) return err;
+    err = os->ops->file_size(*file, size, why);
+    if (err) os->ops->file_close(*file);
+    return err;
+}
+
+static enum err read_piece(struct os *os, struct os_file *file, uint64_t offset, uint8_t *bytes,
+                           size_t size)
+{
+    enum err err = ERR_IO;
+    size_t got = 0;
+    for (unsigned tries = 0; tries < READ_TRIES && err == ERR_IO; tries++)
+        err = os->ops->file_read(file, offset, bytes, size, &got, NULL);
+    memset(bytes + got, 0, size - got);
+    return err;
+}
+
 enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size,
-                           struct why *why)
+                           size_t *lost_bytes, struct why *why)
 {
     struct os_file *file;
     uint64_t file_size = 0;
+    enum err err = ERR_IO;
     *bytes = NULL;
-    *size = 0;
-    enum err err = os->ops->file_open(os, path, 0, &file, why);
+    *size = *lost_bytes = 0;
+    for (unsigned tries = 0; tries < READ_TRIES && err == ERR_IO; tries++)
+        err = open_and_measure(os, path, &file, &file_size, why);
     if (err) return err;
-    err = os->ops->file_size(file, &file_size, why);
-    if (!err && !(*bytes = mem_alloc((size_t)file_size))) err = ERR_NO_MEMORY;
-    if (!err) err = os->ops->file_read(file, 0, *bytes, (size_t)file_size, size, why);
+    if (!(*bytes = mem_alloc((size_t)file_size))) err = ERR_NO_MEMORY;
+    if (!err) err = os->ops->file_read(file, 0, *bytes, (size_t)file_size, size, NULL);
+    if (err == ERR_IO) {
+        *size = (size_t)file_size;
+        for (size_t at = 0, n; at < *size; at += n) {
+            n = *size - at < PIECE_BYTES ? *size - at : PIECE_BYTES;
+            if (read_piece(os, file, at, *bytes + at, n)) *lost_bytes += n;
+        }
+        err = ERR_OK;
+    }
     os->ops->file_close(file);
-    if (!err) return ERR_OK;
-    mem_free(*bytes);
-    *bytes = NULL;
     return err;
 }
 
@@ -46,9 +77,14 @@ enum err record_file_read(struct os *os, const char *path, struct record_file *h
                           const struct record_sink *sink, uint64_t *good_end, struct why *why)
 {
     uint8_t *bytes;
-    size_t size;
-    enum err err = record_read_whole(os, path, &bytes, &size, why);
+    size_t size, lost_bytes;
+    enum err err = record_read_whole(os, path, &bytes, &size, &lost_bytes, why);
     if (err) return err;
+    if (lost_bytes) {
+        char text[4200];
+        snprintf(text, sizeof text, "%s: %zu bytes cannot be read", path, lost_bytes);
+        sink->damage(sink->arg, text);
+    }
     err = record_file_parse(bytes, size, path, head, sink, good_end, why);
     mem_free(bytes);
     return err;

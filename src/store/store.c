@@ -327,6 +327,7 @@ void store_after_jobs(void *arg)
     struct store *store = arg;
     struct store_append *first = store->arrived, *next;
     if (!first) return;
+    if (!store->tick_timer) store_make_timers(store);
     store->arrived = store->arrived_last = NULL;
     struct why why = WHY_NONE;
     enum err round = recover_log(store, &why);
@@ -361,6 +362,10 @@ void store_after_jobs(void *arg)
     if (store->waiting) sync_now(store);
     flush_look(store);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
+        if (!store->sync_timer) {
+            sync_now(store);
+            return;
+        }
         store->sync_timer_set = true;
         store->context->os->ops->timer_set(store->sync_timer, IDLE_SYNC_MS * TIME_NS_PER_MS);
     }

@@ -27,6 +27,7 @@ struct store_config {
     size_t head_limit_bytes; /* memory for rows not yet in parts; writing them begins well before it
                                 is reached */
     int64_t flush_age_ns;    /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
+    size_t segment_bytes;    /* of the log; 0 = LOG_SEGMENT_BYTES */
 };
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 

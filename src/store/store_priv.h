@@ -163,6 +163,8 @@ void store_after_jobs(void *arg);
 void store_run_sync(struct job *job);
 void store_run_synced(struct job *job);
 void store_on_sync_timer(void *arg);
+/* Log task. Without memory for them now they are made with the next rows. */
+void store_make_timers(struct store *store);
 void store_finish_all(struct store *store, enum err err);
 
 #endif

@@ -1,12 +1,14 @@
 /* store_testlib.h - for the store's tests: a store in a folder of its own, what a scan of it gives
  * as text, and a model to compare that with.
  *
- * The model is slow and obvious: a table of cells, each with the value that was written last. The
- * world's operations are the real ones until a test takes one over (clock, disk). All calls come
- * from the test's thread; completions are run by `wait_done`. */
+ * The model is slow and obvious: a table of cells, each with the value that was written last. A
+ * store lives in the real world (`setup`; a test may take over single operations of it) or in a
+ * simulated one (`sim_setup`), which waits for nothing. All calls come from the test's thread;
+ * completions are run by `wait_done`. */
 #ifndef STORE_TESTLIB_H
 #define STORE_TESTLIB_H
 
+#include "os/sim.h"
 #include "store/store_priv.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,12 +24,14 @@ struct world {
     struct os_ops ops; /* the real ones, the clock shifted */
     const struct os_ops *plain;
     struct os *real;
+    struct sim *sim; /* NULL: in the real world */
+    struct os *os;   /* the world the store is in */
     int64_t shift_ns;
     struct context context;
     struct loop home;
     struct store *store;
     char folder[64];
-    size_t head_limit;
+    size_t head_limit, segment_bytes;
     _Atomic int done;
     enum err err;
 };
@@ -36,7 +40,7 @@ struct world {
 
 static inline enum err try_open(struct world *w, struct why *why)
 {
-    struct store_config config = {w->folder, w->head_limit, 0};
+    struct store_config config = {w->folder, w->head_limit, 0, w->segment_bytes};
     w->store = NULL;
     return store_open(&w->context, &config, &w->store, why);
 }
@@ -56,18 +60,23 @@ static inline void drop_line(void *arg, const char *line, size_t size)
     (void)size;
 }
 
-static inline int setup(void **state)
+static inline void setup_context(struct world *w, struct os *os)
 {
-    struct world *w = calloc(1, sizeof *w);
-    w->real = os_real_new();
-    w->context.os = w->real;
+    w->os = w->context.os = os;
     w->context.diag_level = DIAG_ERROR;
     w->context.diag = (struct diag_writer){drop_line, NULL};
     budget_init(&w->context.memory, "node", NULL, 128 << 20);
     w->head_limit = 16 << 20;
+    assert_int_equal(loop_start(&w->home, os, "test", 0, NULL), ERR_OK);
+}
+
+static inline int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    w->real = os_real_new();
     strcpy(w->folder, "/tmp/millrace-parts-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
-    assert_int_equal(loop_start(&w->home, w->context.os, "test", 0, NULL), ERR_OK);
+    setup_context(w, w->real);
     open_store(w);
     *state = w;
     return 0;
@@ -87,6 +96,38 @@ static inline int teardown(void **state)
     return 0;
 }
 
+static inline struct world *sim_world_new(uint64_t seed)
+{
+    struct world *w = calloc(1, sizeof *w);
+    w->sim = sim_new(seed);
+    strcpy(w->folder, "data");
+    setup_context(w, sim_node(w->sim, "node"));
+    return w;
+}
+
+static inline void sim_world_free(struct world *w)
+{
+    store_close(w->store);
+    loop_stop(&w->home);
+    sim_free(w->sim);
+    assert_int_equal(atomic_load(&w->context.memory.used_bytes), 0);
+    free(w);
+}
+
+static inline int sim_setup(void **state)
+{
+    struct world *w = sim_world_new(1);
+    open_store(w);
+    *state = w;
+    return 0;
+}
+
+static inline int sim_teardown(void **state)
+{
+    sim_world_free(*state);
+    return 0;
+}
+
 static inline void reopen(struct world *w)
 {
     store_close(w->store);
@@ -102,7 +143,12 @@ static inline void on_done(struct completion *c)
 
 static inline void wait_done(struct world *w)
 {
-    while (!atomic_load(&w->done)) usleep(50);
+    while (!atomic_load(&w->done)) {
+        if (w->sim)
+            assert_true(sim_step(w->sim));
+        else
+            usleep(50);
+    }
     atomic_store(&w->done, 0);
 }
 
@@ -397,6 +443,7 @@ static inline void put_many(struct world *w, struct schema *s, int64_t first, un
     put(w, b);
 }
 
-#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORE_TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STORE_SIM_TEST(name) cmocka_unit_test_setup_teardown(name, sim_setup, sim_teardown)
 
 #endif
