@@ -110,12 +110,15 @@ static enum err check_version(const struct doc *doc, const struct resource *old,
         (unsigned long long)old->version, (unsigned long long)version);
 }
 
-static enum err check_owner(const struct resource *old, struct why *why)
+/* A document that vanished from its file may be changed and deleted: nobody else does. */
+static enum err check_owner(const struct change *change, const struct resource *old,
+                            struct why *why)
 {
+    const struct registry *registry = change->resources->service->registry;
     if (old && old->owner == OWNER_NODE)
         return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the node itself",
                        resource_kinds[old->kind].name, (int)old->name.size, old->name.at);
-    if (!old || old->owner != OWNER_FILE) return ERR_OK;
+    if (!old || old->owner != OWNER_FILE || registry_has_vanished(registry, old)) return ERR_OK;
     return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the file %s: change it there",
                    resource_kinds[old->kind].name, (int)old->name.size, old->name.at, old->file);
 }
@@ -187,7 +190,7 @@ static enum err build(struct change *change, struct why *why)
                        change->target.name.at);
     if (change->verb == VERB_DELETE) {
         enum err err = check_rights(change, old, NULL, why);
-        if (!err) err = check_owner(old, why);
+        if (!err) err = check_owner(change, old, why);
         if (!err) change->old = resource_share(old);
         return err;
     }
@@ -204,7 +207,7 @@ static enum err build(struct change *change, struct why *why)
         return why_set(why, ERR_EXISTS, "%s \"%.*s\" already exists",
                        resource_kinds[old->kind].plural, (int)old->name.size, old->name.at);
     err = check_rights(change, old, change->resource, why);
-    if (!err) err = check_owner(old, why);
+    if (!err) err = check_owner(change, old, why);
     if (!err) err = check_content(change, why);
     return err ? err : check_version(doc, old, why);
 }
