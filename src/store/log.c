@@ -297,6 +297,7 @@ static enum err replay_records(struct replay *r, const struct header *h, const u
             found->records++;
             if (record.seq > found->last_seq) found->last_seq = record.seq;
             if (record.seq > found->record_seq) found->record_seq = record.seq;
+            if (record.durable > found->claimed_seq) found->claimed_seq = record.durable;
             if ((err = r->sink->record(r->sink->arg, &record, why))) return err;
             continue;
         }
@@ -344,6 +345,7 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
         return ERR_OK;
     }
     check_end(r, &h);
+    if (h.durable_seq > r->recovery->claimed_seq) r->recovery->claimed_seq = h.durable_seq;
     err = size > LOG_HEADER_BYTES ? replay_records(r, &h, bytes, size, &end, why) : ERR_OK;
     if (!err && is_last && end) err = settle_last(r, path, has_holes ? size : end, size, why);
     if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
@@ -375,7 +377,8 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
 enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
 {
-    *recovery = (struct log_recovery){.last_seq = checkpoint, .record_seq = checkpoint};
+    *recovery = (struct log_recovery){
+        .last_seq = checkpoint, .record_seq = checkpoint, .claimed_seq = checkpoint};
     struct replay r = {os, folder, sink, recovery};
     struct log_segments *list = &recovery->segments;
     enum err err = os->ops->path_list(os, folder, note_segment, list, why);

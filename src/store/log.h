@@ -70,6 +70,7 @@ struct log {
 struct log_recovery {
     uint64_t last_seq;    /* highest position of a good record or reservation */
     uint64_t record_seq;  /* highest position of a good record, at least the checkpoint */
+    uint64_t claimed_seq; /* highest position that the log itself says was durable */
     uint64_t last_number; /* highest segment number */
     uint64_t records, damaged, cut_bytes;
     struct log_segments segments;

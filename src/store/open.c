@@ -51,6 +51,11 @@ static enum err replay_schema(struct store *store, const struct record *record, 
     bool dropped;
     enum err err = catalog_read_schema(&in, &schema, &dropped, why);
     if (err) return err;
+    err = catalog_logged_table(&store->catalog, schema->table_id, record->seq);
+    if (err) {
+        schema_release(schema);
+        return err;
+    }
     if (!dropped) return catalog_put_table(&store->catalog, schema);
     err = catalog_drop_table(&store->catalog, schema->table_id);
     schema_release(schema);
@@ -66,7 +71,7 @@ static enum err replay_record(void *arg, const struct record *record, struct why
     switch ((enum log_record_type)record->type) {
     case LOG_SCHEMA: err = in_snapshot ? ERR_OK : replay_schema(store, record, why); break;
     case LOG_SERIES:
-        err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, why);
+        err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, record->seq, why);
         break;
     case LOG_ROWS: err = replay_rows(store, record, why); break;
     case LOG_BLOCK:
@@ -365,6 +370,9 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
                    context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;
+    /* What a failed sync of the last life covered is read today and may be gone after a power loss:
+     * new rows must not depend on it. */
+    if ((err = store_restate_catalog(store, recovery.claimed_seq))) return err;
     store->appended = recovery.record_seq;
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);

@@ -159,6 +159,9 @@ struct store_snapshot {
 };
 
 /* store.c's own for opening and closing (open.c). */
+/* What the catalogue learned from records above `durable`, which may be lost, is said again in the
+ * log. Log task, or before it runs. */
+enum err store_restate_catalog(struct store *store, uint64_t durable);
 void store_after_jobs(void *arg);
 void store_run_sync(struct job *job);
 void store_run_synced(struct job *job);
