@@ -17,9 +17,10 @@
  * millrace_out`. Nothing it does may read outside the bytes it was given.
  *
  * Versions: a host takes a driver whose `abi` equals MILLRACE_DRIVER_ABI. Operations that come
- * later (values that equipment sends by itself, browsing) are appended to the struct; `size_bytes`
- * tells the host which a driver has. A shared object exports `const struct millrace_driver
- * *millrace_driver_entry(void)`. */
+ * later (values that equipment sends by itself) are appended to the struct; `size_bytes` tells the
+ * host which a driver has. A shared object is named millrace-driver-NAME.so, exports `const struct
+ * millrace_driver *millrace_driver_entry(void)`, needs this header and a C library only, and lies
+ * in lib/ beside the program or in the folder that node.yaml names under `drivers`. */
 #ifndef MILLRACE_DRIVER_H
 #define MILLRACE_DRIVER_H
 
@@ -27,7 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MILLRACE_DRIVER_ABI   1u
+#define MILLRACE_DRIVER_ABI   2u
 #define MILLRACE_DRIVER_ENTRY "millrace_driver_entry"
 
 enum {
@@ -35,6 +36,7 @@ enum {
     MILLRACE_WHY_BYTES = 240,
     MILLRACE_SCRATCH_BYTES = 512, /* room for a decoded text */
 };
+#define MILLRACE_STATION_DEFAULT UINT32_MAX
 
 /* ---- values ---- */
 
@@ -77,6 +79,9 @@ enum millrace_status {
     MILLRACE_NO_STATION,     /* a gateway got no answer from the station */
     MILLRACE_BAD_DATA,       /* the bytes do not decode */
     MILLRACE_PROTOCOL,       /* the answer does not belong to the request: tried again */
+    MILLRACE_ACCEPTED, /* the station works on it: a read is asked again later, a write counts as
+                          taken and is read back later */
+    MILLRACE_NOT_YET,  /* of a value: it follows from two readings, and this was the first */
     MILLRACE_STATUS_COUNT
 };
 
@@ -99,7 +104,25 @@ struct millrace_option_value { /* same index as the option */
     struct millrace_text text; /* valid as long as the line */
 };
 
-enum millrace_transport { MILLRACE_TCP = 1, MILLRACE_TLS, MILLRACE_SERIAL, MILLRACE_LISTEN };
+enum millrace_transport {
+    MILLRACE_TCP = 1,
+    MILLRACE_TLS,
+    MILLRACE_SERIAL, /* "SCHEME:///dev/ttyUSB0?baud=9600&parity=even&stop=1&data=8" */
+    MILLRACE_LISTEN, /* equipment dials in: the endpoint is the port to listen on */
+    MILLRACE_LOCAL,  /* the files of this machine; see below */
+};
+
+/* The LOCAL transport lets a driver look at the machine itself and stay sans I/O: the host reads
+ * files for it, on a task that may wait. The endpoint is "SCHEME://", or left out.
+ *
+ *   request  "#TOKEN\n", then lines "read PATH\n" (at most MILLRACE_LOCAL_FILE_BYTES of a file),
+ *            "list PATH\n" (names in a folder, one a line) or "disk PATH\n" ("TOTAL FREE AVAILABLE"
+ *            in bytes of the file system there; it can hang on one that is remote), then "\n"
+ *   answer   "#TOKEN SIZE\n" and SIZE bytes: for each line, in order, "+N\n" and N bytes, or "-\n"
+ *            when it cannot be read
+ *
+ * Answers come in any order. */
+enum { MILLRACE_LOCAL_FILE_BYTES = 32768, MILLRACE_LOCAL_ANSWER_BYTES = 131072 };
 
 /* One form of endpoint, "SCHEME://…". Tables end with a NULL name. */
 struct millrace_scheme {
@@ -108,7 +131,9 @@ struct millrace_scheme {
     uint16_t port; /* where the endpoint names none; 0 = it must */
     uint32_t
         in_flight_max; /* requests that the framing can tell apart: 1 where answers carry no mark */
-    uint32_t in_flight; /* default of the option inFlight */
+    uint32_t in_flight;      /* default of the option inFlight */
+    uint32_t silence_tenths; /* SERIAL: silence that a request needs before it, in tenths of the
+                                time of one character */
 };
 
 /* Kinds of cells. Tables end with a NULL name; a point names its area by index. */
@@ -144,6 +169,14 @@ struct millrace_span {
     uint32_t station, area, first, count;
 };
 
+/* What `millrace scan` looks through. */
+struct millrace_scan {
+    uint32_t station_first, station_last;
+    uint32_t area, first, count; /* cells; the areas area … area_last, whole, of a driver that
+                                    has `list` */
+    uint32_t area_last;
+};
+
 /* ---- the driver and its host ---- */
 
 /* Bytes that an operation produces. */
@@ -155,8 +188,9 @@ struct millrace_request {
 struct millrace_reply {
     uint32_t token; /* of the request that it answers */
     enum millrace_status status;
-    const uint8_t *
-        payload; /* GOOD reads: the span's cells as `decode` wants them; borrowed during the call */
+    const uint8_t *payload; /* GOOD reads: the span's cells as `decode` wants them; borrowed during
+                               the call. GOOD writes: NULL, or the point's cells as they are now,
+                               read back with the same request */
     size_t payload_bytes;
     const char *text;     /* not GOOD: what the station said; static */
     const uint8_t *frame; /* as it arrived, for diagnosis; borrowed during the call */
@@ -231,6 +265,29 @@ struct millrace_driver {
                                    const uint8_t *payload, size_t payload_bytes,
                                    char scratch[MILLRACE_SCRATCH_BYTES],
                                    struct millrace_value *value);
+
+    /* ---- what a driver may leave out (NULL) ---- */
+
+    /* Requests that may be under way at once with these options; NULL: the scheme's in_flight_max.
+     */
+    uint32_t (*in_flight_max)(const struct millrace_line_config *config);
+    /* Encodes the question who a station is (MILLRACE_STATION_DEFAULT: the one of addresses that
+     * name none). The payload of its GOOD answer is text, lines "name: value". False: this line has
+     * no such question. */
+    bool (*identify)(void *line, uint32_t station, uint32_t token,
+                     struct millrace_request *request);
+    /* Resolves the range that a scan is asked for; false with `why`, which shows a right one. */
+    bool (*scan_parse)(const struct millrace_line_config *config, const struct millrace_text *range,
+                       struct millrace_scan *scan, char why[MILLRACE_WHY_BYTES]);
+    /* Writes the address of a cell as point_parse reads it (with its station), ended by NUL. */
+    void (*cell_address)(uint32_t station, uint32_t area, uint32_t cell,
+                         char out[MILLRACE_WHY_BYTES]);
+    /* For drivers whose values have names, not numbers: tells the address of each value in a span's
+     * payload, with its status. */
+    void (*list)(uint32_t area, const uint8_t *payload, size_t payload_bytes,
+                 void (*found)(void *arg, struct millrace_text address,
+                               enum millrace_status status),
+                 void *arg);
 };
 
 #endif

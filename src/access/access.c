@@ -25,23 +25,127 @@ static struct str hash_key(const uint8_t hash[ACCESS_HASH_BYTES])
 
 /* ---- users ---- */
 
-const struct access_user *access_find_user(const struct access *a, const char *name)
+struct access_user *access_find_user(const struct access *a, const char *name)
 {
-    for (const struct access_user *u = a->users; u; u = u->next)
+    for (struct access_user *u = a->users; u; u = u->next)
         if (strcmp(u->name, name) == 0) return u;
     return NULL;
 }
 
-enum err access_add_user(struct access *a, const char *name, const char *role, const char *verifier)
+enum err access_put_user(struct access *a, const char *name, const char *roles,
+                         const char *verifier, bool is_disabled)
 {
-    struct access_user *u = mem_alloc_zero(1, sizeof *u);
-    if (!u) return ERR_NO_MEMORY;
-    (void)str_copy(u->name, sizeof u->name, str_of(name));
-    (void)str_copy(u->role, sizeof u->role, str_of(role));
-    (void)str_copy(u->verifier, sizeof u->verifier, str_of(verifier));
-    u->next = a->users;
-    a->users = u;
+    struct access_user *u = access_find_user(a, name);
+    if (strlen(name) >= ACCESS_USER_BYTES) return ERR_LIMIT;
+    if (!u) {
+        if (!(u = mem_alloc_zero(1, sizeof *u))) return ERR_NO_MEMORY;
+        (void)str_copy(u->name, sizeof u->name, str_of(name));
+        u->next = a->users;
+        a->users = u;
+    }
+    if (!u->serial || strcmp(u->verifier, verifier) != 0) u->serial = ++a->last_serial;
+    /* What does not fit is left out whole: half a role's name could be another's. */
+    if (!str_copy(u->roles, sizeof u->roles, str_of(roles))) u->roles[0] = 0;
+    if (!str_copy(u->verifier, sizeof u->verifier, str_of(verifier))) u->verifier[0] = 0;
+    u->is_disabled = is_disabled;
+    if (a->is_dirty) access_save(a);
+    a->epoch++;
+    access_forget_known(a);
     return ERR_OK;
+}
+
+void access_remove_user(struct access *a, const char *name)
+{
+    for (struct access_user **at = &a->users; *at; at = &(*at)->next) {
+        struct access_user *u = *at;
+        if (strcmp(u->name, name) != 0) continue;
+        *at = u->next;
+        bool was_in_file = u->is_in_file;
+        mem_free(u);
+        if (was_in_file || a->is_dirty) access_save(a);
+        break;
+    }
+    a->epoch++;
+    access_forget_known(a);
+}
+
+bool access_file_user_at(const struct access *a, size_t index, struct access_file_user *out)
+{
+    for (const struct access_user *u = a->users; u; u = u->next) {
+        if (!u->is_in_file || index--) continue;
+        *out = (struct access_file_user){u->name, u->roles, u->verifier, a->is_fresh};
+        return true;
+    }
+    return false;
+}
+
+void access_forget_file_user(struct access *a, const char *name)
+{
+    struct access_user *u = access_find_user(a, name);
+    if (!u || !u->is_in_file) return;
+    u->is_in_file = false;
+    access_save(a);
+}
+
+/* ---- roles ---- */
+
+enum err access_put_role(struct access *a, const char *name, const struct access_rule *rules,
+                         size_t count)
+{
+    const struct access_rule *ignored;
+    size_t ignored_count;
+    for (size_t i = 0;; i++) {
+        const char *known = access_builtin_role(i, &ignored, &ignored_count);
+        if (!known) break;
+        if (strcmp(known, name) == 0) return ERR_EXISTS;
+    }
+    struct role *role = role_new(name, rules, count);
+    void *old = NULL;
+    enum err err = role ? map_put(&a->roles, str_of(name), role, &old) : ERR_NO_MEMORY;
+    if (err) {
+        role_release(role);
+        access_remove_role(a, name); /* rather none than the rights of before */
+        return err;
+    }
+    role_release(old);
+    a->epoch++;
+    access_forget_known(a);
+    return ERR_OK;
+}
+
+void access_remove_role(struct access *a, const char *name)
+{
+    role_release(map_remove(&a->roles, str_of(name)));
+    a->epoch++;
+    access_forget_known(a);
+}
+
+enum err access_covers_role(const struct access *a, const struct identity *identity,
+                            struct str name, struct why *why)
+{
+    /* A role that does not exist yet may become any: only who may do everything gives it. */
+    static const struct access_rule everything = {
+        (1u << VERB_COUNT) - 1, {.any = true}, {.any = true}, {.any = true}, {.any = true}};
+    const struct role *role = map_get(&a->roles, name);
+    enum err err = role ? access_covers(identity, role->rules, role->rule_count, why)
+                        : access_covers(identity, &everything, 1, why);
+    return err ? why_wrap(why, err, "role %.*s", (int)name.size, name.at) : ERR_OK;
+}
+
+struct identity *access_resolve(struct access *a, const char *name, const char *limit)
+{
+    struct role *roles[ACCESS_ROLES_MAX];
+    size_t count = 0;
+    const struct access_user *u = access_find_user(a, name);
+    if (!u || u->is_disabled) return NULL;
+    struct str rest = str_of(u->roles), piece;
+    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+        struct role *role = map_get(&a->roles, piece);
+        if (role && (!limit[0] || role_is_among(limit, piece))) roles[count++] = role;
+    }
+    struct identity *identity = identity_of(u->name, roles, count);
+    if (identity) identity->user_serial = u->serial;
+    return identity;
 }
 
 /* ---- tokens ---- */
@@ -49,40 +153,82 @@ enum err access_add_user(struct access *a, const char *name, const char *role, c
 static void free_token(struct access_token *t)
 {
     if (!t) return;
-    identity_release(t->identity);
+    identity_release(t->cached);
     mem_free(t);
 }
 
-enum err access_add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
-                          struct identity *identity, int64_t expires_ns, bool is_admin_file)
+/* Takes `token`. */
+static enum err add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
+                          struct access_token *token)
+{
+    void *old = NULL;
+    enum err err = token ? map_put(&a->tokens, hash_key(hash), token, &old) : ERR_NO_MEMORY;
+    if (err) {
+        free_token(token);
+        return err;
+    }
+    const struct access_token *before = old;
+    if (before && before->kind == TOKEN_SESSION) a->session_count--;
+    if (token->kind == TOKEN_SESSION) a->session_count++;
+    free_token(old);
+    a->epoch++;
+    return ERR_OK;
+}
+
+static struct access_token *new_token(enum token_kind kind, const char *user, const char *roles)
 {
     struct access_token *t = mem_alloc_zero(1, sizeof *t);
-    void *old = NULL;
-    if (!t) return ERR_NO_MEMORY;
-    *t = (struct access_token){identity_share(identity), expires_ns, is_admin_file};
-    enum err err = map_put(&a->tokens, hash_key(hash), t, &old);
-    if (err) free_token(t);
-    MUST(!old || old == t || !expires_ns);
-    if (!err) free_token(old);
-    if (!err && expires_ns) a->session_count++;
-    return err;
+    if (!t) return NULL;
+    t->kind = kind;
+    if (str_copy(t->user, sizeof t->user, str_of(user)) &&
+        str_copy(t->roles, sizeof t->roles, str_of(roles)))
+        return t;
+    mem_free(t);
+    return NULL;
+}
+
+enum err access_add_file_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
+                               const char *user, const char *roles)
+{
+    return add_token(a, hash, new_token(TOKEN_FILE, user, roles));
+}
+
+enum err access_put_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES], const char *user,
+                          const char *roles, int64_t expires_ns)
+{
+    struct access_token *t = new_token(TOKEN_DOCUMENT, user, roles);
+    if (t) t->expires_ns = expires_ns;
+    return add_token(a, hash, t);
 }
 
 static void drop_token(struct access *a, struct str key)
 {
     struct access_token *t = map_remove(&a->tokens, key);
-    if (t && t->expires_ns) a->session_count--;
+    if (t && t->kind == TOKEN_SESSION) a->session_count--;
     free_token(t);
+    a->epoch++;
+}
+
+void access_remove_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES])
+{
+    drop_token(a, hash_key(hash));
+}
+
+static bool is_over(const struct access *a, const struct access_token *t)
+{
+    if (!t->expires_ns) return false;
+    int64_t now =
+        t->kind == TOKEN_SESSION ? context_mono_ns(a->context) : context_wall_ns(a->context);
+    return t->expires_ns <= now;
 }
 
 static void drop_expired(struct access *a)
 {
-    int64_t now = context_mono_ns(a->context);
     struct str key;
     void *value;
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) {
         const struct access_token *t = value;
-        if (t->expires_ns && t->expires_ns <= now) drop_token(a, key);
+        if (t->kind == TOKEN_SESSION && is_over(a, t)) drop_token(a, key);
     }
 }
 
@@ -99,8 +245,6 @@ static void make_text(struct os *os, char token[ACCESS_TOKEN_BYTES])
 
 /* ---- saving while serving ---- */
 
-static void start_save(struct access *a);
-
 static void save_done(struct job *job)
 {
     struct access *a = (struct access *)((char *)job - offsetof(struct access, save_job));
@@ -109,8 +253,9 @@ static void save_done(struct job *job)
     if (a->save_err) {
         diag(a->context, DIAG_ERROR, "access", "users and tokens could not be saved: %s",
              why_text(&a->save_why, a->save_err));
+        a->is_dirty = true; /* the next change tries again */
     } else if (a->is_dirty) {
-        start_save(a);
+        access_save(a);
     }
     access_free_if_over(a);
 }
@@ -125,10 +270,10 @@ static void save_run(struct job *job)
     loop_post(a->context->main, &a->save_job);
 }
 
-static void start_save(struct access *a)
+void access_save(struct access *a)
 {
     a->is_dirty = true;
-    if (a->is_saving) return;
+    if (a->is_saving || a->is_closing || !a->context->workers) return;
     access_file_print(a, &a->save_text);
     if (buf_failed(&a->save_text)) {
         buf_free(&a->save_text);
@@ -140,19 +285,50 @@ static void start_save(struct access *a)
     pool_post(a->context->workers, &a->save_job);
 }
 
-enum err access_token_make(struct access *a, struct identity *identity, int64_t ttl_ns,
-                           char token[ACCESS_TOKEN_BYTES])
+void access_token_text(struct access *a, char token[ACCESS_TOKEN_BYTES],
+                       uint8_t hash[ACCESS_HASH_BYTES])
 {
-    MUST(identity && ttl_ns >= 0 && !a->is_closing);
-    uint8_t hash[ACCESS_HASH_BYTES];
-    if (ttl_ns && a->session_count >= ACCESS_SESSIONS_MAX) drop_expired(a);
-    if (ttl_ns && a->session_count >= ACCESS_SESSIONS_MAX) return ERR_BUSY;
     make_text(a->context->os, token);
     access_sha256(token, strlen(token), hash);
-    enum err err = access_add_token(a, hash, identity,
-                                    ttl_ns ? context_mono_ns(a->context) + ttl_ns : 0, false);
-    if (!err && !ttl_ns) start_save(a);
-    return err;
+}
+
+enum err access_token_make(struct access *a, const struct identity *identity, int64_t ttl_ns,
+                           char token[ACCESS_TOKEN_BYTES])
+{
+    MUST(identity && ttl_ns > 0 && !a->is_closing);
+    uint8_t hash[ACCESS_HASH_BYTES];
+    if (a->session_count >= ACCESS_SESSIONS_MAX) drop_expired(a);
+    if (a->session_count >= ACCESS_SESSIONS_MAX) return ERR_BUSY;
+    access_token_text(a, token, hash);
+    struct access_token *t = new_token(TOKEN_SESSION, identity->user, "");
+    if (!t) return ERR_NO_MEMORY;
+    t->expires_ns = context_mono_ns(a->context) + ttl_ns;
+    t->user_serial = identity->user_serial;
+    return add_token(a, hash, t);
+}
+
+/* The token's identity with the rights of now; kept until something changes. */
+static struct identity *identity_behind(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES])
+{
+    struct access_token *t = map_get(&a->tokens, hash_key(hash));
+    if (!t) return NULL;
+    if (is_over(a, t)) {
+        if (t->kind == TOKEN_SESSION) drop_token(a, hash_key(hash));
+        return NULL;
+    }
+    if (t->cached && t->cached_epoch == a->epoch) return identity_share(t->cached);
+    identity_release(t->cached);
+    t->cached = access_resolve(a, t->user, t->roles);
+    t->cached_epoch = a->epoch;
+    bool is_old = t->cached && t->kind == TOKEN_SESSION && t->cached->user_serial != t->user_serial;
+    if (is_old) {
+        identity_release(t->cached);
+        t->cached = NULL;
+    }
+    if (!t->cached) return NULL;
+    t->cached->by_token = true;
+    memcpy(t->cached->token, hash, ACCESS_HASH_BYTES);
+    return identity_share(t->cached);
 }
 
 struct identity *access_token_find(struct access *a, struct str token)
@@ -160,13 +336,7 @@ struct identity *access_token_find(struct access *a, struct str token)
     uint8_t hash[ACCESS_HASH_BYTES];
     if (token.size == 0 || token.size >= ACCESS_TOKEN_BYTES) return NULL;
     access_sha256(token.at, token.size, hash);
-    struct access_token *t = map_get(&a->tokens, hash_key(hash));
-    if (!t) return NULL;
-    if (t->expires_ns && t->expires_ns <= context_mono_ns(a->context)) {
-        drop_token(a, hash_key(hash));
-        return NULL;
-    }
-    return identity_share(t->identity);
+    return identity_behind(a, hash);
 }
 
 void access_token_drop(struct access *a, struct str token)
@@ -175,9 +345,21 @@ void access_token_drop(struct access *a, struct str token)
     if (token.size == 0) return;
     access_sha256(token.at, token.size, hash);
     const struct access_token *t = map_get(&a->tokens, hash_key(hash));
-    bool was_kept = t && !t->expires_ns;
-    drop_token(a, hash_key(hash));
-    if (was_kept) start_save(a);
+    if (t && t->kind == TOKEN_SESSION) drop_token(a, hash_key(hash)); /* others: their documents */
+}
+
+struct identity *access_renew(struct access *a, struct identity *identity)
+{
+    if (identity->by_token) return identity_behind(a, identity->token);
+    struct identity *now = access_resolve(a, identity->user, "");
+    if (now && now->user_serial == identity->user_serial) return now;
+    identity_release(now);
+    return NULL;
+}
+
+uint64_t access_epoch(const struct access *a)
+{
+    return a->epoch;
 }
 
 /* ---- opening ---- */
@@ -188,6 +370,8 @@ static void release(struct access *a)
     void *value;
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) free_token(value);
     map_free(&a->tokens);
+    for (size_t at = 0; map_next(&a->roles, &at, &key, &value);) role_release(value);
+    map_free(&a->roles);
     while (a->users) {
         struct access_user *u = a->users;
         a->users = u->next;
@@ -200,15 +384,31 @@ static void release(struct access *a)
     mem_free(a);
 }
 
+static enum err add_builtin_roles(struct access *a)
+{
+    const struct access_rule *rules;
+    size_t count;
+    const char *name;
+    for (size_t i = 0; (name = access_builtin_role(i, &rules, &count)); i++) {
+        struct role *role = role_new_builtin(name);
+        enum err err = role ? map_put(&a->roles, str_of(name), role, NULL) : ERR_NO_MEMORY;
+        if (!err) continue;
+        role_release(role);
+        return err;
+    }
+    return ERR_OK;
+}
+
 static struct access *access_new(struct context *context, const char *folder)
 {
     struct access *a = mem_alloc_zero(1, sizeof *a);
     if (!a) return NULL;
     a->context = context;
     map_init(&a->tokens);
+    map_init(&a->roles);
     a->folder = mem_strdup(folder);
     context->os->ops->random(context->os, a->known_key, sizeof a->known_key);
-    if (a->folder) return a;
+    if (a->folder && !add_builtin_roles(a)) return a;
     release(a);
     return NULL;
 }
@@ -238,18 +438,23 @@ static enum err make_admin(struct access *a, const char *password, char new_pass
     os->ops->random(os, salt, sizeof salt);
     scram_make(str_of(password), salt, SCRAM_ITERATIONS, &verifier);
     scram_print(&verifier, text);
-    return access_add_user(a, "admin", "admin", text);
+    enum err err = access_put_user(a, "admin", "admin", text, false);
+    struct access_user *admin = access_find_user(a, "admin");
+    if (admin) admin->is_in_file = true;
+    a->is_fresh = true;
+    return err;
 }
 
 /* Whether admin.token holds a token that the access file knows. */
 static bool token_file_is_good(struct access *a)
 {
     struct buf text = BUF_EMPTY;
+    uint8_t hash[ACCESS_HASH_BYTES];
     bool good = false;
     if (access_file_read(a->context->os, a->folder, token_name, &text, NULL) == ERR_OK) {
-        struct identity *identity = access_token_find(a, str_trim(buf_str(&text)));
-        good = identity != NULL;
-        identity_release(identity);
+        struct str token = str_trim(buf_str(&text));
+        access_sha256(token.at, token.size, hash);
+        good = map_get(&a->tokens, hash_key(hash)) != NULL;
     }
     buf_free(&text);
     return good;
@@ -260,7 +465,7 @@ static void drop_old_file_token(struct access *a)
     struct str key;
     void *value;
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);)
-        if (((const struct access_token *)value)->is_admin_file) drop_token(a, key);
+        if (((const struct access_token *)value)->kind == TOKEN_FILE) drop_token(a, key);
 }
 
 static enum err save_now(struct access *a, struct why *why)
@@ -282,12 +487,8 @@ static enum err make_token_file(struct access *a, struct why *why)
     char token[ACCESS_TOKEN_BYTES + 1];
     uint8_t hash[ACCESS_HASH_BYTES];
     drop_old_file_token(a);
-    struct identity *identity = identity_new("admin", "admin");
-    if (!identity) return why_set(why, ERR_NO_MEMORY, "no memory for the admin token");
-    make_text(a->context->os, token);
-    access_sha256(token, strlen(token), hash);
-    enum err err = access_add_token(a, hash, identity, 0, true);
-    identity_release(identity);
+    access_token_text(a, token, hash);
+    enum err err = access_add_file_token(a, hash, "admin", "");
     if (!err) err = save_now(a, why);
     size_t size = strlen(token);
     token[size] = '\n'; /* there is room: one byte more than a token's text and its NUL */

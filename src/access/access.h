@@ -1,9 +1,15 @@
 /* access.h - who may do what: users, roles, tokens, and the one check that every listener calls.
  *
  * Passwords are kept as SCRAM-SHA-256 verifiers (RFC 5803 form: one for HTTP, PostgreSQL and MQTT);
- * tokens are 256-bit random, kept as SHA-256. A damaged or empty file means: nobody gets in until
- * the operator sets a new admin password. Everything here lives on the main loop, except what says
- * otherwise. */
+ * tokens are 256-bit random, kept as SHA-256. What is known here is a mirror: users, own roles and
+ * kept tokens are documents (kinds User, Role, Token), and `listeners/identities.c` tells of their
+ * changes. Only the first admin, until its document is on disk, and the token of `admin.token` live
+ * in a file of this module. A damaged or empty file means: nobody gets in until the operator sets a
+ * new admin password.
+ *
+ * Nothing is allowed that no rule allows, and there are no rules that deny: so whatever cannot be
+ * read, is unknown or is missing takes rights away and never gives any. Everything here lives on
+ * the main loop, except what says otherwise. */
 #ifndef ACCESS_ACCESS_H
 #define ACCESS_ACCESS_H
 
@@ -33,29 +39,94 @@ enum access_verb {
         VERB_COUNT
 };
 const char *access_verb_name(enum access_verb verb); /* "write-point" */
+int access_verb_of(struct str name);                 /* -1 when unknown */
 
 enum {
     ACCESS_USER_BYTES = 128,
-    ACCESS_ROLE_BYTES = 64,
+    ACCESS_ROLE_BYTES = 256,  /* of a role's name */
+    ACCESS_ROLES_MAX = 16,    /* of one user */
+    ACCESS_ROLES_BYTES = 512, /* of their names, joined by commas */
+    ACCESS_HASH_BYTES = 32,
     ACCESS_PASSWORD_BYTES = 256,
     ACCESS_TOKEN_BYTES = 80, /* of a token's text, its NUL included */
     ACCESS_VERIFIER_BYTES = 192,
 };
 
+/* ---- rights ---- */
+
+/* Texts of which one must fit; `any` = no limit. An empty list without `any` fits nothing. */
+struct access_list {
+    bool any;
+    size_t count;
+    const struct str *items;
+};
+
+/* What a rule allows: all five must fit. Kinds are compared without case, namespaces and names byte
+ * by byte, paths are filters of device paths and topics in MQTT's form ("line3/+/temp", "line3/#").
+ * A request that concerns no kind (a topic) fits whatever the kinds are; one without a path or name
+ * fits only rules that do not limit it. */
+struct access_rule {
+    uint32_t verbs; /* bit per enum access_verb */
+    struct access_list kinds, namespaces, names, paths;
+};
+
+/* Verbs that move data rather than documents. */
+#define ACCESS_DATA_VERBS                                                                          \
+    (1u << VERB_QUERY | 1u << VERB_INGEST | 1u << VERB_PUBLISH | 1u << VERB_SUBSCRIBE |            \
+     1u << VERB_WRITE_POINT)
+
+/* Is it a filter ('#' last, '+' and '#' alone in their segment, no empty segment)? */
+bool access_filter_is_valid(struct str filter);
+/* Whether every path or topic that `path` stands for fits the filter: a wildcard in `path` (a
+ * subscription) is covered by a wildcard at least as wide, never by a name. */
+bool access_filter_covers(struct str filter, struct str path);
+
+/* The built-in roles: admin, engineer, operator, viewer, anonymous; NULL at the end. `rules` is
+ * static. */
+const char *access_builtin_role(size_t index, const struct access_rule **rules, size_t *count);
+
 /* Who a request comes from; immutable, shared by reference count. Thread: any. */
 struct identity {
     _Atomic uint32_t refs;
     char user[ACCESS_USER_BYTES];
-    char role[ACCESS_ROLE_BYTES];
-    const struct role *role_rules;
+    char role[ACCESS_ROLES_BYTES]; /* names, joined by commas */
+    size_t role_count;
+    struct role *roles[ACCESS_ROLES_MAX];
+    uint64_t user_serial; /* the password it came with; for access_renew */
+    bool by_token;
+    uint8_t token[ACCESS_HASH_BYTES];
 };
-/* For what is no login of a user ("anonymous", a test): NULL when there is no such role, or no
- * memory. */
+/* One built-in role, for what is no login of a user ("anonymous", a test): NULL when there is no
+ * such role, or no memory. */
 struct identity *identity_new(const char *user, const char *role);
 struct identity *identity_share(struct identity *identity);
 void identity_release(struct identity *identity); /* NULL allowed */
 
-/* Opens the folder's `access` file (users, kept tokens), or makes it with the user admin:
+/* The one check. `kind` "Device" (case-insensitive), "" = none; `ns` "" = of no namespace; `name`
+ * of the document or the table's SQL name; `path` = absolute device path, or topic. NULL identity:
+ * UNAUTHENTICATED. Errors: FORBIDDEN with who, verb and what. Thread: any. */
+enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
+                      struct str ns, struct str name, struct str path, struct why *why);
+
+/* How much of something an identity may: SOME means that each object (device path, name) has to be
+ * checked by itself. `ns` without text = in any namespace; `name` "" = of any name. Thread: any. */
+enum access_scope { ACCESS_NONE, ACCESS_SOME, ACCESS_ALL };
+enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
+                               const char *kind, struct str ns, struct str name);
+
+/* Whether the identity may itself do all that the rules allow, so that nobody gives away more than
+ * he has. Each verb of a rule must be covered by one rule of the identity. Errors: FORBIDDEN names
+ * the verb. */
+enum err access_covers(const struct identity *identity, const struct access_rule *rules,
+                       size_t count, struct why *why);
+/* The same for a role by name; one that there is not (yet) is covered only by who may do all. */
+struct access;
+enum err access_covers_role(const struct access *access, const struct identity *identity,
+                            struct str role, struct why *why);
+
+/* ---- the file, opening and closing ---- */
+
+/* Opens the folder's `access` file, or makes it with the user admin:
  * `admin_password` NULL = a random one is made and given in `new_password` (empty when nobody needs
  * to be told). Writes `admin.token` (0600) when it is missing or no longer valid; otherwise it
  * stays as it is. An `admin_password` given for a good file is ignored; with a damaged one it
@@ -85,19 +156,53 @@ struct access_login {
 };
 void access_login(struct access *access, struct access_login *login);
 
-/* Makes a token for an identity (text form, for cookies and Bearer); `ttl_ns` 0 = for ever: then
- * its hash is kept in the file, which a worker writes afterwards (a failure is a diagnostic line
- * and is tried again with the next change). Errors: BUSY when 4096 sessions are alive. */
-enum err access_token_make(struct access *access, struct identity *identity, int64_t ttl_ns,
+/* ---- tokens ---- */
+
+/* Makes a session's token for an identity that logged in by password: text form, for cookies and
+ * Bearer. It ends after `ttl_ns`, and with the user, its password or its being enabled. Errors:
+ * BUSY when 4096 sessions are alive. */
+enum err access_token_make(struct access *access, const struct identity *identity, int64_t ttl_ns,
                            char token[ACCESS_TOKEN_BYTES]);
 /* The identity behind a token's text, shared, or NULL. */
 struct identity *access_token_find(struct access *access, struct str token);
 void access_token_drop(struct access *access, struct str token);
+/* A fresh token's text and the hash to keep of it. */
+void access_token_text(struct access *access, char token[ACCESS_TOKEN_BYTES],
+                       uint8_t hash[ACCESS_HASH_BYTES]);
 
-/* The one check. `kind` "Device" (case-insensitive), "" = none; `ns` namespace; `path` = device
- * path, topic or table name, "" = none. NULL identity: UNAUTHENTICATED. Errors: FORBIDDEN with who,
- * verb and what. Thread: any. */
-enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
-                      struct str ns, struct str path, struct why *why);
+/* What the identity of an open connection (a watch, a live view) has become: a share of it or of
+ * its successor with the rights of now, or NULL when the token, the user or the password it came
+ * with holds no longer. */
+struct identity *access_renew(struct access *access, struct identity *identity);
+/* Counts changes of users, roles and tokens: when it stands still, access_renew need only be asked
+ * for expiry. */
+uint64_t access_epoch(const struct access *access);
+
+/* ---- the mirror of the documents ---- */
+
+/* Roles are names joined by commas; one that there is not gives nothing. `verifier` "" = no
+ * password fits. Errors: LIMIT (the name), NO_MEMORY. */
+enum err access_put_user(struct access *access, const char *name, const char *roles,
+                         const char *verifier, bool is_disabled);
+void access_remove_user(struct access *access, const char *name);
+/* Own roles; built-in names are refused (EXISTS). Lists and texts are copied. */
+enum err access_put_role(struct access *access, const char *name, const struct access_rule *rules,
+                         size_t count);
+void access_remove_role(struct access *access, const char *name);
+/* `roles` "" = all of the user's; else those that the user has as well. `expires_ns` is wall time,
+ * 0 = never. */
+enum err access_put_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
+                          const char *user, const char *roles, int64_t expires_ns);
+void access_remove_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES]);
+
+/* Users that only the file holds: the first admin, until its document is on disk. `is_fresh`: the
+ * file was made in this start, so it says more than a document. False at the end. */
+struct access_file_user {
+    const char *name, *roles, *verifier;
+    bool is_fresh;
+};
+bool access_file_user_at(const struct access *access, size_t index, struct access_file_user *user);
+/* The document is on disk: the file need not hold the user any more. */
+void access_forget_file_user(struct access *access, const char *name);
 
 #endif

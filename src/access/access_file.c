@@ -1,8 +1,9 @@
-/* access_file.c - the `access` file: one line per user and kept token, closed by a checksum.
+/* access_file.c - the `access` file: the first admin until its document is on disk, and the hash of
+ * the token in admin.token, closed by a checksum.
  *
  *     millrace-access 1
- *     user<TAB>NAME<TAB>ROLE<TAB>VERIFIER
- *     token<TAB>SHA-256 in hex<TAB>USER<TAB>ROLE<TAB>file|kept
+ *     user<TAB>NAME<TAB>ROLES<TAB>VERIFIER
+ *     token<TAB>SHA-256 in hex<TAB>USER<TAB>ROLES<TAB>file
  *     sum<TAB>SHA-256 in hex of all bytes before this line
  *
  * The file is written whole under another name and renamed, so there is always an old or a new one.
@@ -43,30 +44,25 @@ static void print_hash(struct buf *out, const uint8_t hash[ACCESS_HASH_BYTES])
 
 static enum err parse_user(struct access *a, struct str fields[4])
 {
-    char name[ACCESS_USER_BYTES], role[ACCESS_ROLE_BYTES], verifier[ACCESS_VERIFIER_BYTES];
+    char name[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES], verifier[ACCESS_VERIFIER_BYTES];
     struct scram_verifier ignored;
-    if (!str_copy(name, sizeof name, fields[0]) || !str_copy(role, sizeof role, fields[1]) ||
+    if (!str_copy(name, sizeof name, fields[0]) || !str_copy(roles, sizeof roles, fields[1]) ||
         !str_copy(verifier, sizeof verifier, fields[2]) || !name[0] || fields[3].at)
         return ERR_CORRUPT;
-    if (!role_find(role) || !scram_parse(fields[2], &ignored) || access_find_user(a, name))
-        return ERR_CORRUPT;
-    return access_add_user(a, name, role, verifier);
+    if (!scram_parse(fields[2], &ignored) || access_find_user(a, name)) return ERR_CORRUPT;
+    enum err err = access_put_user(a, name, roles, verifier, false);
+    if (!err) access_find_user(a, name)->is_in_file = true;
+    return err;
 }
 
 static enum err parse_token(struct access *a, struct str fields[4])
 {
-    char user[ACCESS_USER_BYTES], role[ACCESS_ROLE_BYTES];
+    char user[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES];
     uint8_t hash[ACCESS_HASH_BYTES];
-    bool is_file = str_is(fields[3], "file");
     if (!parse_hash(fields[0], hash) || !str_copy(user, sizeof user, fields[1]) ||
-        !str_copy(role, sizeof role, fields[2]) || (!is_file && !str_is(fields[3], "kept")) ||
-        !role_find(role))
+        !str_copy(roles, sizeof roles, fields[2]) || !str_is(fields[3], "file"))
         return ERR_CORRUPT;
-    struct identity *identity = identity_new(user, role);
-    if (!identity) return ERR_NO_MEMORY;
-    enum err err = access_add_token(a, hash, identity, 0, is_file);
-    identity_release(identity);
-    return err;
+    return access_add_file_token(a, hash, user, roles);
 }
 
 static const struct {
@@ -108,7 +104,7 @@ enum err access_file_parse(struct access *a, struct str text, struct why *why)
         number++;
         if (err) return why_set(why, err, "line %u cannot be read", number);
     }
-    return a->users ? ERR_OK : why_set(why, ERR_CORRUPT, "it has no user");
+    return ERR_OK;
 }
 
 /* ---- writing ---- */
@@ -120,14 +116,13 @@ void access_file_print(const struct access *a, struct buf *text)
     void *value;
     buf_add_text(text, first_line);
     for (const struct access_user *u = a->users; u; u = u->next)
-        buf_printf(text, "user\t%s\t%s\t%s\n", u->name, u->role, u->verifier);
+        if (u->is_in_file) buf_printf(text, "user\t%s\t%s\t%s\n", u->name, u->roles, u->verifier);
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) {
         const struct access_token *t = value;
-        if (t->expires_ns) continue;
+        if (t->kind != TOKEN_FILE) continue;
         buf_add_text(text, "token\t");
         print_hash(text, (const uint8_t *)key.at);
-        buf_printf(text, "\t%s\t%s\t%s\n", t->identity->user, t->identity->role,
-                   t->is_admin_file ? "file" : "kept");
+        buf_printf(text, "\t%s\t%s\tfile\n", t->user, t->roles);
     }
     if (buf_failed(text)) return;
     access_sha256(text->at, text->size, hash);

@@ -6,7 +6,6 @@
 #include "base/map.h"
 
 enum {
-    ACCESS_HASH_BYTES = 32,
     ACCESS_SESSIONS_MAX = 4096,
     ACCESS_LOGINS_MAX = 64,     /* waiting or running */
     ACCESS_LOGINS_PER_USER = 4, /* of them per slot of `slow` */
@@ -17,14 +16,35 @@ enum {
 
 struct access_user {
     struct access_user *next;
-    char name[ACCESS_USER_BYTES], role[ACCESS_ROLE_BYTES], verifier[ACCESS_VERIFIER_BYTES];
+    char name[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES], verifier[ACCESS_VERIFIER_BYTES];
+    uint64_t serial; /* a new one with each password: what came with an older one holds no longer */
+    bool is_disabled;
+    bool is_in_file;
+};
+
+enum token_kind {
+    TOKEN_SESSION,
+    TOKEN_FILE, /* the one in admin.token */
+    TOKEN_DOCUMENT
 };
 
 /* Value in `tokens`; the key is the SHA-256 of the text. */
 struct access_token {
-    struct identity *identity;
-    int64_t expires_ns; /* monotonic; 0 = never, kept in the file */
-    bool is_admin_file; /* the one in admin.token */
+    enum token_kind kind;
+    char user[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES]; /* "" = all of the user's */
+    uint64_t user_serial; /* SESSION: of the password it was made with */
+    int64_t expires_ns;   /* SESSION: monotonic; DOCUMENT: wall; 0 = never */
+    struct identity *cached;
+    uint64_t cached_epoch;
+};
+
+/* Immutable, shared. */
+struct role {
+    _Atomic uint32_t refs;
+    char name[ACCESS_ROLE_BYTES];
+    size_t rule_count;
+    const struct access_rule *rules;
+    struct arena arena; /* of the rules, unless they are static */
 };
 
 struct access_slow {
@@ -43,6 +63,9 @@ struct access {
     struct context *context;
     char *folder;
     struct access_user *users;
+    struct map roles; /* name → struct role *, the built-in ones too */
+    uint64_t epoch, last_serial;
+    bool is_fresh; /* the file was made in this start */
     struct map tokens;
     size_t session_count;
     struct access_slow slow[ACCESS_SLOW_SLOTS];
@@ -58,7 +81,14 @@ struct access {
 };
 
 /* role.c */
-const struct role *role_find(const char *name);
+struct role *role_new(const char *name, const struct access_rule *rules, size_t count); /* copies */
+struct role *role_new_builtin(const char *name); /* NULL: no such role, or no memory */
+struct role *role_share(struct role *role);
+void role_release(struct role *role);
+/* Whether a name stands in names joined by commas. */
+bool role_is_among(const char *names, struct str name);
+/* An identity of these roles, which it shares. */
+struct identity *identity_of(const char *user, struct role *const *roles, size_t count);
 
 /* access_file.c: the text form, and files written whole (temporary file, sync, rename, sync of the
  * folder). */
@@ -72,11 +102,13 @@ enum err access_file_read(struct os *os, const char *folder, const char *name, s
 
 /* access.c */
 void access_sha256(const void *bytes, size_t size, uint8_t out[ACCESS_HASH_BYTES]);
-enum err access_add_user(struct access *access, const char *name, const char *role,
-                         const char *verifier);
-enum err access_add_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
-                          struct identity *identity, int64_t expires_ns, bool is_admin_file);
-const struct access_user *access_find_user(const struct access *access, const char *name);
+enum err access_add_file_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
+                               const char *user, const char *roles);
+struct access_user *access_find_user(const struct access *access, const char *name);
+/* The user as it is now, with its roles that are also among `limit` ("" = all of them); NULL when
+ * there is no such user, when it is disabled, or without memory. */
+struct identity *access_resolve(struct access *access, const char *user, const char *limit);
+void access_save(struct access *access); /* soon, on a worker */
 /* Frees when closing and nothing is under way any more. */
 void access_free_if_over(struct access *access);
 

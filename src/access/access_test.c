@@ -208,11 +208,13 @@ static void tokens(struct world *w)
     assert_null(access_token_find(w->access, STR("mr_0")));
     assert_null(access_token_find(w->access, STR("")));
 
-    struct identity *viewer = identity_new("eve", "viewer");
+    assert_int_equal(access_put_user(w->access, "eve", "viewer", "", false), ERR_OK);
+    struct identity *viewer = access_resolve(w->access, "eve", "");
     assert_int_equal(access_token_make(w->access, viewer, 5 * TIME_NS_PER_MS, session), ERR_OK);
     assert_int_equal(access_token_make(w->access, viewer, TIME_NS_PER_S, token), ERR_OK);
     struct identity *found = access_token_find(w->access, str_of(session));
-    assert_ptr_equal(found, viewer);
+    assert_string_equal(found->user, "eve");
+    assert_string_equal(found->role, "viewer");
     identity_release(found);
     usleep(6000);
     assert_null(access_token_find(w->access, str_of(session))); /* expired */
@@ -236,33 +238,75 @@ static void tokens_expire_and_the_admin_token_survives(void **state)
     run(tokens);
 }
 
-static char kept_token[ACCESS_TOKEN_BYTES];
+/* ---- what ends a login ---- */
 
-/* The one worker has written the file before it came to this login. */
-static void kept_is_there_after_restart(struct world *w)
+enum { ENDS = 5 };
+static void (*const ends[ENDS])(struct access *a);
+
+static void end_by_removing(struct access *a)
 {
-    assert_int_equal(w->login.completion.err, ERR_UNAUTHENTICATED);
-    reopen(w);
-    struct identity *found = access_token_find(w->access, str_of(kept_token));
-    assert_non_null(found);
-    assert_string_equal(found->user, "robot");
-    assert_string_equal(found->role, "engineer");
-    identity_release(found);
+    access_remove_user(a, "eve");
+}
+static void end_by_disabling(struct access *a)
+{
+    assert_int_equal(access_put_user(a, "eve", "viewer", "v", true), ERR_OK);
+}
+static void end_by_password(struct access *a)
+{
+    assert_int_equal(access_put_user(a, "eve", "viewer", "another", false), ERR_OK);
+}
+static void end_by_role(struct access *a)
+{
+    assert_int_equal(access_put_user(a, "eve", "", "v", false), ERR_OK);
+}
+static void end_by_unknown_role(struct access *a)
+{
+    assert_int_equal(access_put_user(a, "eve", "view", "v", false), ERR_OK);
+}
+static void (*const ends[ENDS])(struct access *a) = {
+    end_by_removing, end_by_disabling, end_by_password, end_by_role, end_by_unknown_role};
+
+static bool may_read(const struct identity *who)
+{
+    return who && access_check(who, VERB_GET, "Device", STR("default"), STR("d"), STR("l/d"),
+                               NULL) == ERR_OK;
+}
+
+/* Sessions, open connections and kept tokens alike: whatever was given before. */
+static void ending(struct world *w)
+{
+    for (size_t i = 0; i < ENDS; i++) {
+        char session[ACCESS_TOKEN_BYTES], kept[ACCESS_TOKEN_BYTES];
+        uint8_t hash[ACCESS_HASH_BYTES];
+        struct access *a = w->access;
+        assert_int_equal(access_put_user(a, "eve", "viewer", "v", false), ERR_OK);
+        struct identity *open = access_resolve(a, "eve", "");
+        assert_int_equal(access_token_make(a, open, TIME_NS_PER_S, session), ERR_OK);
+        access_token_text(a, kept, hash);
+        assert_int_equal(access_put_token(a, hash, "eve", "viewer,admin", 0), ERR_OK);
+        struct identity *by_kept = access_token_find(a, str_of(kept));
+        assert_true(may_read(by_kept));
+        assert_string_equal(by_kept->role, "viewer"); /* not admin: eve has it not */
+        ends[i](a);
+        struct identity *left[] = {access_renew(a, open), access_token_find(a, str_of(session)),
+                                   access_renew(a, by_kept)};
+        bool is_password = ends[i] == end_by_password; /* kept tokens outlive a new password */
+        for (size_t k = 0; k < 3; k++) {
+            if (may_read(left[k]) != (k == 2 && is_password)) fail_msg("end %zu, login %zu", i, k);
+            identity_release(left[k]);
+        }
+        access_remove_token(a, hash);
+        assert_null(access_renew(a, by_kept));
+        identity_release(by_kept);
+        identity_release(open);
+    }
     end(w);
 }
 
-static void keep_token(struct world *w)
-{
-    struct identity *robot = identity_new("robot", "engineer");
-    assert_int_equal(access_token_make(w->access, robot, 0, kept_token), ERR_OK);
-    identity_release(robot);
-    log_in(w, "nobody", "x", kept_is_there_after_restart);
-}
-
-static void tokens_without_end_survive_restarts(void **state)
+static void what_ends_a_user_ends_all_its_logins(void **state)
 {
     (void)state;
-    run(keep_token);
+    run(ending);
 }
 
 static void damage(struct world *w)
@@ -376,7 +420,7 @@ static void roles_allow_what_the_table_says(void **state)
         for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
             struct why why = WHY_NONE;
             enum err err = access_check(who, claims[i].verb, claims[i].kind, STR("default"),
-                                        STR("line3/press"), &why);
+                                        STR(""), STR("line3/press"), &why);
             bool allowed = strchr(claims[i].allowed, names[r][0]) != NULL;
             if ((err == ERR_OK) != allowed)
                 fail_msg("%s %s %s", names[r], access_verb_name(claims[i].verb), claims[i].kind);
@@ -386,14 +430,15 @@ static void roles_allow_what_the_table_says(void **state)
     }
     struct why why = WHY_NONE;
     struct identity *eve = identity_new("eve", "viewer");
-    assert_int_equal(
-        access_check(eve, VERB_WRITE_POINT, "Device", STR("default"), STR("line3/press"), &why),
-        ERR_FORBIDDEN);
+    assert_int_equal(access_check(eve, VERB_WRITE_POINT, "Device", STR("default"), STR(""),
+                                  STR("line3/press"), &why),
+                     ERR_FORBIDDEN);
     assert_string_equal(
         why.text,
         "user eve (role viewer) may not write-point Device line3/press in namespace default");
     identity_release(eve);
-    assert_int_equal(access_check(NULL, VERB_GET, "", STR(""), STR(""), NULL), ERR_UNAUTHENTICATED);
+    assert_int_equal(access_check(NULL, VERB_GET, "", STR(""), STR(""), STR(""), NULL),
+                     ERR_UNAUTHENTICATED);
     assert_null(identity_new("x", "no-such-role"));
 }
 
@@ -405,7 +450,7 @@ int main(void)
         cmocka_unit_test(the_printed_password_logs_in),
         cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
         cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
-        cmocka_unit_test(tokens_without_end_survive_restarts),
+        cmocka_unit_test(what_ends_a_user_ends_all_its_logins),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
     };

@@ -20,13 +20,16 @@ struct audit {
     char hash[AUDIT_HASH_TEXT + 1];
     struct buf out;
     uint64_t pending_count; /* lines in `out` */
+    struct record *waiting; /* lines in `out` that somebody waits for */
     /* Any task */
     _Atomic size_t queued;
     _Atomic bool is_failing;
 };
 
 struct record {
-    struct job job; /* first */
+    struct job job;          /* first */
+    struct record *next;     /* of those whose appender waits */
+    struct completion *done; /* NULL = nobody waits */
     struct audit *audit;
     size_t size;
     char text[];
@@ -143,12 +146,28 @@ static enum err write_out(struct audit *a, struct why *why)
     return err;
 }
 
+static void tell_waiting(struct audit *a, enum err err, const struct why *why)
+{
+    struct why whole = WHY_NONE;
+    if (err)
+        why_set(&whole, err,
+                "the audit log cannot be written, so nothing is done that it would not show: %s",
+                why_text(why, err));
+    while (a->waiting) {
+        struct record *r = a->waiting;
+        a->waiting = r->next;
+        completion_finish(r->done, err, &whole);
+        mem_free(r);
+    }
+}
+
 static void give_up(struct audit *a, enum err err, const struct why *why)
 {
     diag(a->context, DIAG_ERROR, "audit", "%llu lines of the audit log were lost: %s",
          (unsigned long long)a->pending_count, why_text(why, err));
     close_file(a);
     atomic_store(&a->is_failing, true);
+    tell_waiting(a, err, why);
 }
 
 /* Writes what has come together. */
@@ -162,6 +181,7 @@ static void write_pending(void *arg)
         give_up(a, err, &why);
     else
         atomic_store(&a->is_failing, false);
+    if (!err) tell_waiting(a, ERR_OK, NULL);
     a->pending_count = 0;
     buf_free(&a->out);
 }
@@ -179,12 +199,17 @@ static void take_record(struct job *job)
     }
     a->pending_count++;
     if (!err) audit_print_line(&a->out, ++a->seq, (struct str){r->text, r->size}, a->hash);
+    bool waits = r->done != NULL;
+    if (waits) {
+        r->next = a->waiting;
+        a->waiting = r;
+    }
     if (err) {
         give_up(a, err, &why);
         a->pending_count = 0;
         buf_free(&a->out);
     }
-    mem_free(r);
+    if (!waits) mem_free(r);
 }
 
 /* ---- what others call ---- */
@@ -196,7 +221,7 @@ static void add_field(struct buf *out, const char *name, struct str value, size_
     buf_add_json(out, value);
 }
 
-enum err audit_append(struct audit *a, const struct audit_entry *e)
+static enum err append(struct audit *a, const struct audit_entry *e, struct completion *done)
 {
     const struct {
         const char *name;
@@ -217,7 +242,7 @@ enum err audit_append(struct audit *a, const struct audit_entry *e)
         add_field(&text, fields[i].name, fields[i].value, fields[i].limit);
     struct record *r = buf_failed(&text) ? NULL : mem_alloc(sizeof *r + text.size);
     if (r) {
-        *r = (struct record){.job.run = take_record, .audit = a, .size = text.size};
+        *r = (struct record){.job.run = take_record, .done = done, .audit = a, .size = text.size};
         memcpy(r->text, text.at, text.size);
     }
     buf_free(&text);
@@ -228,6 +253,21 @@ enum err audit_append(struct audit *a, const struct audit_entry *e)
     bool failing = atomic_load(&a->is_failing);
     loop_post(&a->loop, &r->job);
     return failing ? ERR_IO : ERR_OK;
+}
+
+enum err audit_append(struct audit *a, const struct audit_entry *entry)
+{
+    return append(a, entry, NULL);
+}
+
+void audit_append_durable(struct audit *a, const struct audit_entry *entry, struct completion *done)
+{
+    MUST(done && done->home && done->done);
+    enum err err = append(a, entry, done);
+    struct why why = WHY_NONE;
+    if (!err || err == ERR_IO) return; /* queued; the writer tells */
+    why_set(&why, err, "the audit log takes no more lines now, so nothing is done; try again");
+    completion_finish(done, err, &why);
 }
 
 enum err audit_open(struct context *context, const char *folder, size_t file_bytes,

@@ -41,6 +41,11 @@ void audit_close(struct audit *audit);
  * action that must leave a trace is then refused by the caller. */
 enum err audit_append(struct audit *audit, const struct audit_entry *entry);
 
+/* The same, and `done` is finished (at its home) when the line is durable, or with the error that
+ * keeps it from being so: who waits for it does nothing that leaves no trace. Any task. */
+void audit_append_durable(struct audit *audit, const struct audit_entry *entry,
+                          struct completion *done);
+
 struct audit_report {
     uint64_t line_count, first_seq, last_seq;
     unsigned file_count;

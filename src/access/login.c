@@ -107,8 +107,9 @@ static void judged(struct job *job)
     a->login_count--;
     if (a->is_closing) {
         err = ERR_CANCELLED;
-    } else if (login->is_right && user && strcmp(user->verifier, login->verifier) == 0) {
-        login->identity = identity_new(user->name, user->role);
+    } else if (login->is_right && user && !user->is_disabled &&
+               strcmp(user->verifier, login->verifier) == 0) {
+        login->identity = access_resolve(a, user->name, "");
         err = login->identity ? ERR_OK : ERR_NO_MEMORY;
     }
     if (err == ERR_UNAUTHENTICATED) {

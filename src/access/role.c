@@ -1,20 +1,10 @@
-/* role.c - the built-in roles as a table, and the one check.
+/* role.c - rules and the one check.
  *
- * A role is a list of rules; what no rule allows is denied. A rule without kinds fits every kind;
- * one with kinds fits those, and requests that concern no kind at all (a query, a topic). Users,
- * roles and tokens stand in no list: only admin, whose rule has none, reaches them. */
+ * A role is a list of rules; what no rule allows is denied. The built-in roles are a table; own
+ * ones come from documents. Users, roles and tokens stand in no list of the built-in roles: only
+ * admin, whose rule has none, reaches them. */
 #include "access/access_priv.h"
 #include <string.h>
-
-struct role_rule {
-    uint32_t verbs;           /* bit per enum access_verb; 0 ends the list */
-    const char *const *kinds; /* lower case, ended by NULL; NULL = all */
-};
-
-struct role {
-    const char *name;
-    struct role_rule rules[4];
-};
 
 static const char *const verb_names[VERB_COUNT] = {
 #define X(symbol, name) name,
@@ -28,11 +18,23 @@ const char *access_verb_name(enum access_verb verb)
     return verb_names[verb];
 }
 
-static const char *const readable[] = {"connection",   "table",  "device", "rule",
-                                       "alarm",        "stream", "bridge", "sink",
-                                       "subscription", "node",   NULL};
-static const char *const editable[] = {"connection", "table",  "device", "rule",         "alarm",
-                                       "stream",     "bridge", "sink",   "subscription", NULL};
+int access_verb_of(struct str name)
+{
+    for (int v = 0; v < VERB_COUNT; v++)
+        if (str_is(name, verb_names[v])) return v;
+    return -1;
+}
+
+/* ---- the built-in roles ---- */
+
+#define S(text)                                                                                    \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+static const struct str readable[] = {S("connection"),   S("table"),  S("device"), S("rule"),
+                                      S("alarm"),        S("stream"), S("bridge"), S("sink"),
+                                      S("subscription"), S("node")};
+enum { READABLE = sizeof readable / sizeof readable[0], EDITABLE = READABLE - 1 }; /* not node */
 
 #define V(verb) (1u << VERB_##verb)
 enum {
@@ -41,57 +43,291 @@ enum {
     ALL = (1u << VERB_COUNT) - 1,
 };
 
-static const struct role roles[] = {
-    {"admin", {{ALL, NULL}}},
-    {"engineer", {{READ | V(WRITE_POINT), readable}, {EDIT, editable}}},
-    {"operator", {{READ | V(WRITE_POINT), readable}}},
-    {"viewer", {{READ, readable}}},
-};
+#define ANY                                                                                        \
+    {                                                                                              \
+        .any = true                                                                                \
+    }
+#define RULE(verbs, count, list)                                                                   \
+    {                                                                                              \
+        verbs, {false, count, list}, ANY, ANY, ANY                                                 \
+    }
+static const struct access_rule admin_rules[] = {{ALL, ANY, ANY, ANY, ANY}};
+static const struct access_rule engineer_rules[] = {RULE(READ | V(WRITE_POINT), READABLE, readable),
+                                                    RULE(EDIT, EDITABLE, readable)};
+static const struct access_rule operator_rules[] = {
+    RULE(READ | V(WRITE_POINT), READABLE, readable)};
+static const struct access_rule viewer_rules[] = {RULE(READ, READABLE, readable)};
 
-const struct role *role_find(const char *name)
+static const struct {
+    const char *name;
+    size_t count;
+    const struct access_rule *rules;
+} builtin[] = {
+    {"admin", 1, admin_rules},   {"engineer", 2, engineer_rules}, {"operator", 1, operator_rules},
+    {"viewer", 1, viewer_rules}, {"anonymous", 0, NULL},
+};
+enum { BUILTIN_COUNT = sizeof builtin / sizeof builtin[0] };
+
+const char *access_builtin_role(size_t index, const struct access_rule **rules, size_t *count)
 {
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
-        if (strcmp(roles[i].name, name) == 0) return &roles[i];
+    if (index >= BUILTIN_COUNT) return NULL;
+    *rules = builtin[index].rules;
+    *count = builtin[index].count;
+    return builtin[index].name;
+}
+
+/* ---- roles ---- */
+
+struct role *role_new_builtin(const char *name)
+{
+    size_t i = 0;
+    while (i < BUILTIN_COUNT && strcmp(builtin[i].name, name) != 0) i++;
+    struct role *role = i < BUILTIN_COUNT ? mem_alloc_zero(1, sizeof *role) : NULL;
+    if (!role) return NULL;
+    atomic_init(&role->refs, 1);
+    (void)str_copy(role->name, sizeof role->name, str_of(name));
+    role->rules = builtin[i].rules;
+    role->rule_count = builtin[i].count;
+    return role;
+}
+
+static bool copy_list(struct arena *arena, struct access_list *list)
+{
+    struct str *items = arena_alloc(arena, (list->count + 1) * sizeof *items);
+    for (size_t i = 0; items && i < list->count; i++) {
+        char *text = arena_strdup(arena, list->items[i].at, list->items[i].size);
+        if (!text) return false;
+        items[i] = (struct str){text, list->items[i].size};
+    }
+    list->items = items;
+    return items != NULL;
+}
+
+struct role *role_new(const char *name, const struct access_rule *rules, size_t count)
+{
+    struct role *role = mem_alloc_zero(1, sizeof *role);
+    if (!role) return NULL;
+    atomic_init(&role->refs, 1);
+    arena_init(&role->arena, NULL);
+    struct access_rule *own = arena_alloc(&role->arena, (count + 1) * sizeof *own);
+    bool ok = own && str_copy(role->name, sizeof role->name, str_of(name));
+    for (size_t i = 0; ok && i < count; i++) {
+        own[i] = rules[i];
+        ok = copy_list(&role->arena, &own[i].kinds) &&
+             copy_list(&role->arena, &own[i].namespaces) &&
+             copy_list(&role->arena, &own[i].names) && copy_list(&role->arena, &own[i].paths);
+    }
+    role->rules = own;
+    role->rule_count = count;
+    if (ok) return role;
+    role_release(role);
     return NULL;
 }
 
-static bool allows(const struct role_rule *rule, enum access_verb verb, const char *kind)
+struct role *role_share(struct role *role)
 {
-    if (!(rule->verbs & 1u << verb)) return false;
-    if (!rule->kinds || !kind[0]) return true;
-    for (size_t i = 0; rule->kinds[i]; i++)
-        if (str_is_nocase(str_of(kind), rule->kinds[i])) return true;
+    uint32_t before = atomic_fetch_add(&role->refs, 1);
+    MUST(before > 0);
+    return role;
+}
+
+void role_release(struct role *role)
+{
+    if (!role) return;
+    uint32_t before = atomic_fetch_sub(&role->refs, 1);
+    MUST(before > 0);
+    if (before > 1) return;
+    arena_free(&role->arena);
+    mem_free(role);
+}
+
+bool role_is_among(const char *names, struct str name)
+{
+    struct str rest = str_of(names), piece;
+    while (rest.size && str_split(&rest, ',', &piece))
+        if (str_equal(piece, name)) return true;
+    return false;
+}
+
+/* ---- filters ---- */
+
+bool access_filter_is_valid(struct str filter)
+{
+    struct str rest = filter, piece;
+    if (!filter.size) return false;
+    while (str_split(&rest, '/', &piece)) {
+        if (!piece.size || (str_is(piece, "#") && rest.at)) return false;
+        for (size_t i = 0; i < piece.size; i++)
+            if (piece.size > 1 && (piece.at[i] == '+' || piece.at[i] == '#')) return false;
+    }
+    return true;
+}
+
+bool access_filter_covers(struct str filter, struct str path)
+{
+    struct str f_rest = filter, p_rest = path, f, p;
+    if (!access_filter_is_valid(filter) || !path.size) return false;
+    /* Topics that begin with $ are the broker's own: no wildcard reaches them (MQTT 5 §4.7.2). */
+    if (path.at[0] == '$' && (filter.at[0] == '#' || filter.at[0] == '+')) return false;
+    while (str_split(&f_rest, '/', &f)) {
+        if (str_is(f, "#")) return true;
+        if (!str_split(&p_rest, '/', &p) || str_is(p, "#")) return false;
+        if (!str_is(f, "+") && !str_equal(f, p)) return false;
+        if (!p_rest.at) return !f_rest.at || str_is(f_rest, "#");
+    }
+    return false; /* the path goes on */
+}
+
+/* ---- the check ---- */
+
+static bool holds(const struct access_list *list, struct str value)
+{
+    if (list->any) return true;
+    for (size_t i = 0; i < list->count; i++)
+        if (str_equal(list->items[i], value)) return true;
+    return false;
+}
+
+static bool holds_kind(const struct access_list *list, const char *kind)
+{
+    if (list->any || !kind[0]) return true;
+    for (size_t i = 0; i < list->count; i++)
+        if (str_is_nocase(list->items[i], kind)) return true;
+    return false;
+}
+
+static bool holds_path(const struct access_list *list, struct str path)
+{
+    if (list->any) return true;
+    for (size_t i = 0; i < list->count; i++)
+        if (access_filter_covers(list->items[i], path)) return true;
     return false;
 }
 
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
-                      struct str ns, struct str path, struct why *why)
+                      struct str ns, struct str name, struct str path, struct why *why)
 {
     MUST((unsigned)verb < VERB_COUNT && kind);
     if (!identity)
         return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
-    const struct role *role = identity->role_rules;
-    size_t count = role ? sizeof role->rules / sizeof role->rules[0] : 0;
-    for (size_t i = 0; i < count && role->rules[i].verbs; i++)
-        if (allows(&role->rules[i], verb, kind)) return ERR_OK;
-    return why_set(why, ERR_FORBIDDEN, "user %s (role %s) may not %s%s%s%s%.*s in namespace %.*s",
-                   identity->user, identity->role, access_verb_name(verb), kind[0] ? " " : "", kind,
-                   path.size ? " " : "", (int)path.size, path.size ? path.at : "",
-                   ns.size ? (int)ns.size : 7, ns.size ? ns.at : "default");
+    for (size_t r = 0; r < identity->role_count; r++) {
+        const struct role *role = identity->roles[r];
+        for (size_t i = 0; i < role->rule_count; i++) {
+            const struct access_rule *rule = &role->rules[i];
+            if (rule->verbs & 1u << verb && holds_kind(&rule->kinds, kind) &&
+                holds(&rule->namespaces, ns) && holds(&rule->names, name) &&
+                holds_path(&rule->paths, path))
+                return ERR_OK;
+        }
+    }
+    struct str what = path.size ? path : name;
+    return why_set(why, ERR_FORBIDDEN, "user %s (role %s) may not %s%s%s%s%.*s%s%.*s",
+                   identity->user, identity->role[0] ? identity->role : "none",
+                   access_verb_name(verb), kind[0] ? " " : "", kind, what.size ? " " : "",
+                   (int)what.size, what.size ? what.at : "", ns.size ? " in namespace " : "",
+                   (int)ns.size, ns.size ? ns.at : "");
+}
+
+enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
+                               const char *kind, struct str ns, struct str name)
+{
+    MUST((unsigned)verb < VERB_COUNT && kind);
+    enum access_scope best = ACCESS_NONE;
+    for (size_t r = 0; identity && r < identity->role_count; r++) {
+        const struct role *role = identity->roles[r];
+        for (size_t i = 0; i < role->rule_count; i++) {
+            const struct access_rule *rule = &role->rules[i];
+            if (!(rule->verbs & 1u << verb) || !holds_kind(&rule->kinds, kind)) continue;
+            if (ns.size && !holds(&rule->namespaces, ns)) continue;
+            if (name.size && !holds(&rule->names, name)) continue;
+            bool whole = rule->paths.any && (name.size || rule->names.any) &&
+                         (ns.size || rule->namespaces.any);
+            if (whole) return ACCESS_ALL;
+            best = ACCESS_SOME;
+        }
+    }
+    return best;
+}
+
+/* ---- giving rights away ---- */
+
+static bool contains(const struct access_list *mine, const struct access_list *given,
+                     bool (*one)(const struct access_list *mine, struct str item))
+{
+    if (mine->any) return true;
+    if (given->any) return false;
+    for (size_t i = 0; i < given->count; i++)
+        if (!one(mine, given->items[i])) return false;
+    return true;
+}
+
+static bool holds_kind_text(const struct access_list *list, struct str kind)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].size == kind.size && !strncasecmp(list->items[i].at, kind.at, kind.size))
+            return true;
+    return false;
+}
+
+static bool verb_is_covered(const struct identity *identity, unsigned verb,
+                            const struct access_rule *given)
+{
+    for (size_t r = 0; r < identity->role_count; r++) {
+        const struct role *role = identity->roles[r];
+        for (size_t i = 0; i < role->rule_count; i++) {
+            const struct access_rule *mine = &role->rules[i];
+            if (mine->verbs & 1u << verb &&
+                contains(&mine->kinds, &given->kinds, holds_kind_text) &&
+                contains(&mine->namespaces, &given->namespaces, holds) &&
+                contains(&mine->names, &given->names, holds) &&
+                contains(&mine->paths, &given->paths, holds_path))
+                return true;
+        }
+    }
+    return false;
+}
+
+enum err access_covers(const struct identity *identity, const struct access_rule *rules,
+                       size_t count, struct why *why)
+{
+    if (!identity) return why_set(why, ERR_UNAUTHENTICATED, "giving rights needs a login");
+    for (size_t i = 0; i < count; i++)
+        for (unsigned verb = 0; verb < VERB_COUNT; verb++)
+            if (rules[i].verbs & 1u << verb && !verb_is_covered(identity, verb, &rules[i]))
+                return why_set(
+                    why, ERR_FORBIDDEN,
+                    "user %s (role %s) may not give the right %s: it goes beyond its own "
+                    "rights (each verb of a rule must lie within one of its own rules)",
+                    identity->user, identity->role, access_verb_name(verb));
+    return ERR_OK;
 }
 
 /* ---- identities ---- */
 
-struct identity *identity_new(const char *user, const char *role)
+struct identity *identity_of(const char *user, struct role *const *roles, size_t count)
 {
-    const struct role *rules = role_find(role);
-    if (!rules) return NULL;
+    MUST(count <= ACCESS_ROLES_MAX);
     struct identity *identity = mem_alloc_zero(1, sizeof *identity);
     if (!identity) return NULL;
     atomic_init(&identity->refs, 1);
     (void)str_copy(identity->user, sizeof identity->user, str_of(user));
-    (void)str_copy(identity->role, sizeof identity->role, str_of(role));
-    identity->role_rules = rules;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t name = strlen(roles[i]->name);
+        identity->roles[identity->role_count++] = role_share(roles[i]);
+        if (size + name + 2 > sizeof identity->role) continue; /* only for people to read */
+        if (size) identity->role[size++] = ',';
+        memcpy(identity->role + size, roles[i]->name, name);
+        size += name;
+    }
+    return identity;
+}
+
+struct identity *identity_new(const char *user, const char *name)
+{
+    struct role *role = role_new_builtin(name);
+    struct identity *identity = role ? identity_of(user, &role, 1) : NULL;
+    role_release(role);
     return identity;
 }
 
@@ -107,5 +343,7 @@ void identity_release(struct identity *identity)
     if (!identity) return;
     uint32_t before = atomic_fetch_sub(&identity->refs, 1);
     MUST(before > 0);
-    if (before == 1) mem_free(identity);
+    if (before > 1) return;
+    for (size_t i = 0; i < identity->role_count; i++) role_release(identity->roles[i]);
+    mem_free(identity);
 }

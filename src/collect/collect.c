@@ -41,8 +41,27 @@ void collect_stop(struct collect *collect)
     collect->is_ticking = true; /* nothing sets the timer any more */
     collect->context->os->ops->timer_close(collect->timer);
     while (collect->line_count) line_free(collect->lines[--collect->line_count]);
+    MUST(!collect->doors); /* lines take their doors with them */
+    if (collect->files) loop_stop(collect->files);
+    mem_free(collect->files);
     mem_free(collect->lines);
     mem_free(collect);
+}
+
+enum err collect_files(struct collect *collect, struct loop **files, struct why *why)
+{
+    if (!collect->files) {
+        struct loop *loop = mem_alloc_zero(1, sizeof *loop);
+        if (!loop) return ERR_NO_MEMORY;
+        enum err err = loop_start(loop, collect->context->os, "files", OS_TASK_BLOCKING, why);
+        if (err) {
+            mem_free(loop);
+            return err;
+        }
+        collect->files = loop;
+    }
+    *files = collect->files;
+    return ERR_OK;
 }
 
 void collect_look_up_tables(struct collect *collect)
@@ -85,8 +104,8 @@ static void check_point(const struct line_config *config, const struct resource 
         problem_add(problems, path, at, "%s", why);
 }
 
-static void check_device(const struct registry *registry, const struct resource *device,
-                         struct problems *problems)
+static void check_device(struct context *context, const struct registry *registry,
+                         const struct resource *device, struct problems *problems)
 {
     const struct device_spec *spec = device->spec;
     const struct resource *connection =
@@ -99,7 +118,8 @@ static void check_device(const struct registry *registry, const struct resource 
     if (!connection) return;
     arena_init(&arena, NULL);
     problems_init(&others, &arena);
-    (void)line_config_read(connection->spec, connection->spec_doc, &arena, &config, &others);
+    (void)line_config_read(context, connection->spec, connection->spec_doc, &arena, &config,
+                           &others);
     for (size_t i = 0; config.driver && config.options && i < spec->points.count; i++) {
         char path[64];
         snprintf(path, sizeof path, "spec.points[%zu]", i);
@@ -109,14 +129,34 @@ static void check_device(const struct registry *registry, const struct resource 
     arena_free(&arena);
 }
 
-void collect_check(const struct registry *registry, const struct resource *resource,
-                   struct problems *problems)
+/* What the driver itself says about its options. */
+static void try_options(const struct resource *connection, const struct line_config *config,
+                        struct problems *problems)
+{
+    char why[MILLRACE_WHY_BYTES] = "";
+    void *state = mem_alloc_zero(1, config->driver->line_bytes);
+    if (!state) {
+        problems->no_memory = true;
+        return;
+    }
+    if (!config->driver->line_init(state, &config->line, why))
+        problem_add(problems, "spec.options", doc_get(connection->spec_doc, "options"), "%s", why);
+    else if (config->driver->line_free)
+        config->driver->line_free(state);
+    mem_free(state);
+}
+
+void collect_check(struct context *context, const struct registry *registry,
+                   const struct resource *resource, struct problems *problems)
 {
     struct line_config config;
     struct arena arena;
-    if (resource->kind == KIND_DEVICE && registry) check_device(registry, resource, problems);
+    if (resource->kind == KIND_DEVICE && registry)
+        check_device(context, registry, resource, problems);
     if (resource->kind != KIND_CONNECTION) return;
     arena_init(&arena, NULL);
-    (void)line_config_read(resource->spec, resource->spec_doc, &arena, &config, problems);
+    (void)line_config_read(context, resource->spec, resource->spec_doc, &arena, &config, problems);
+    if (config.driver && config.options && config.line.scheme)
+        try_options(resource, &config, problems);
     arena_free(&arena);
 }

@@ -44,8 +44,8 @@ void collect_look_up_tables(struct collect *collect);
  * document is accepted. Adds problems with paths. A Device needs `registry`, in which its
  * Connection (and, for the columns' types, its Table) is looked up; what is not there yet is no
  * problem. NULL checks Connections only. Main loop; without a registry any task. */
-void collect_check(const struct registry *registry, const struct resource *resource,
-                   struct problems *problems);
+void collect_check(struct context *context, const struct registry *registry,
+                   const struct resource *resource, struct problems *problems);
 
 /* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets
  * the answer. Errors: NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the
@@ -72,6 +72,60 @@ struct collect_read {
 };
 void collect_read(struct collect *collect, struct collect_read *read);
 
+/* ---- putting a line into operation ---- */
+
+enum {
+    COLLECT_TEXT_BYTES = 1024,
+    COLLECT_RAW_BYTES = 260,
+};
+
+/* Asks equipment once, past everything configured: with an address, for its value; without, who it
+ * is. Waits for a line that is not up to try anew. Errors: NOT_FOUND (connection), INVALID
+ * (address, type, order), CONFLICT (the connection is off), UNSUPPORTED (the line has no way to ask
+ * who), and of the equipment CONNECT, TIMEOUT, DEVICE, PROTOCOL, CLOSED; of these `why` is what it
+ * said. */
+struct collect_test {
+    struct completion completion;                    /* first */
+    struct str ns, connection, address, type, order; /* borrowed until done */
+    struct value value;                              /* of an address, OK; text lives in `text` */
+    bool has_value;
+    char text[COLLECT_TEXT_BYTES]; /* or who it is, lines "name: value" */
+    int64_t rtt_ns;                /* of the exchange; 0 = there was none */
+    uint8_t raw[COLLECT_RAW_BYTES],
+        frame[COLLECT_RAW_BYTES]; /* the cells; the frame, if an error */
+    size_t raw_size, frame_size;
+};
+void collect_test(struct collect *collect, struct collect_test *test);
+
+/* One thing that a scan found. */
+struct collect_scan_find {
+    enum collect_scan_kind {
+        COLLECT_SCAN_CELLS, /* cells first … first + count - 1 of a station's area can be read */
+        COLLECT_SCAN_STATION, /* who a station is (`text`), or what it answers instead of cells */
+        COLLECT_SCAN_NAME,    /* a value with a name */
+    } kind;
+    uint32_t station, first, count;
+    const char *area;
+    struct str address, last_address, text;
+};
+
+/* Looks which stations and cells answer, piece by piece: each call does what it can in about a
+ * second from step `from` on, and says with `next` where to go on (= total: it is done). Whoever
+ * stops calling has stopped the scan. Asks one thing at a time, only where polling leaves room.
+ * Errors: NOT_FOUND, INVALID (range), UNSUPPORTED (the driver has no scan), CONNECT (the line is
+ * down), BUSY (another scan, or no gap in polling), CLOSED. */
+struct collect_scan {
+    struct completion completion; /* first */
+    struct str ns, connection, range;
+    uint64_t from;
+    uint64_t next, total;
+    struct arena arena; /* of finds; the caller calls collect_scan_free when done */
+    struct collect_scan_find *finds;
+    size_t find_count, find_capacity;
+};
+void collect_scan(struct collect *collect, struct collect_scan *scan);
+void collect_scan_free(struct collect_scan *scan);
+
 /* ---- what system tables show; taken on the main loop, readable and freed on any task ---- */
 
 struct collect_point_row {
@@ -94,6 +148,21 @@ struct collect_connection_row {
     size_t last_error_frame_size;
     int64_t last_error_time_ns;
 };
+
+/* A device that is polled. */
+struct collect_device_row {
+    struct str ns, name;
+    bool has_table;
+    int64_t last_time_ns;      /* of the newest reading; 0 = none yet */
+    size_t good, bad, waiting; /* points by the quality of their last reading */
+};
+
+/* Each connection and each device that is polled, now. Main loop; rows are borrowed during the
+ * call, which may change nothing here. */
+typedef void collect_use_connection(void *arg, const struct collect_connection_row *row);
+typedef void collect_use_device(void *arg, const struct collect_device_row *row);
+void collect_each_connection(struct collect *collect, collect_use_connection *use, void *arg);
+void collect_each_device(struct collect *collect, collect_use_device *use, void *arg);
 
 struct collect_snapshot {
     size_t point_count, connection_count;

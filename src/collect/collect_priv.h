@@ -15,6 +15,7 @@
 #include "collect/collect.h"
 #include "collect/planner.h"
 #include "millrace/driver.h"
+#include "net/tls.h"
 
 enum {
     LINE_IN_FLIGHT_MAX = 16,
@@ -22,6 +23,7 @@ enum {
     LINE_CYCLES_MAX = 8,   /* plans kept */
     LINE_AREAS_MAX = 16,
     ERROR_FRAME_BYTES = 64,
+    PACKET_BYTES_MAX = 128, /* of a registration or heartbeat */
 };
 #define NEVER_NS INT64_MAX
 
@@ -31,12 +33,31 @@ enum { LINE_MAGIC = 0x4C494E45, CYCLE_MAGIC = 0x4359434C };
 
 /* ---- drivers ---- */
 
+/* Whether a driver has an operation that it may leave out, or be too old to know. */
+#define DRIVER_HAS(driver, operation)                                                              \
+    ((driver)->size_bytes >=                                                                       \
+         offsetof(struct millrace_driver, operation) + sizeof((driver)->operation) &&              \
+     (driver)->operation)
+
 /* Options of every polled connection, before the driver's own. */
 enum host_option {
     HOST_OPTION_MAX_GAP,
     HOST_OPTION_IN_FLIGHT,
     HOST_OPTION_IN_FLIGHT_PER_UNIT,
+    HOST_OPTION_CA,
+    HOST_OPTION_CERT,
+    HOST_OPTION_KEY,
+    HOST_OPTION_SERVER_NAME,
+    HOST_OPTION_VERIFY,
+    HOST_OPTION_REGISTRATION,
+    HOST_OPTION_HEARTBEAT,
     HOST_OPTION_COUNT
+};
+
+/* Bytes that equipment which dials in sends by itself; empty = none. */
+struct packet {
+    uint8_t bytes[PACKET_BYTES_MAX];
+    size_t size;
 };
 
 /* A Connection's spec, read against its driver. */
@@ -46,12 +67,18 @@ struct line_config {
     struct millrace_line_config line;
     struct millrace_option_value *options; /* the driver's; in the arena given */
     struct millrace_option_value host[HOST_OPTION_COUNT];
+    struct packet registration, heartbeat; /* LISTEN */
 };
 
 /* Reads driver, endpoint and options; adds a problem for each thing wrong. False when there was
  * one. */
-bool line_config_read(const struct connection_spec *spec, const struct doc *spec_doc,
-                      struct arena *arena, struct line_config *config, struct problems *problems);
+bool line_config_read(struct context *context, const struct connection_spec *spec,
+                      const struct doc *spec_doc, struct arena *arena, struct line_config *config,
+                      struct problems *problems);
+/* driver_load.c: a driver by its name, built in or from a shared object; NULL with `why`, which
+ * names what there is, or the file and what is wrong with it. */
+const struct millrace_driver *driver_find(struct context *context, struct str name,
+                                          struct why *why);
 
 /* ---- points ---- */
 
@@ -139,11 +166,19 @@ struct station {
     int64_t backoff_ns, retry_at_ns;
     struct ask *probe; /* reads one point; always allocated */
     bool is_probing;
+    int64_t busy_until_ns; /* it asked for a pause: nothing is sent to it before; 0 = none */
+    /* Where answers carry no mark: reads that were given up, whose answers may still come and would
+     * look like that of the next read of the same size. See ask_replied. */
+    unsigned owed;
+    bool owed_differs;              /* they were not all for the same cells */
+    struct millrace_span owed_span; /* of the last one */
 };
 
 /* ---- asks ---- */
 
-enum ask_kind { ASK_SPAN, ASK_PROBE, ASK_WRITE, ASK_READ_BACK };
+enum ask_kind { ASK_SPAN, ASK_PROBE, ASK_WRITE, ASK_READ_BACK, ASK_TEST, ASK_IDENTIFY };
+
+struct answer;
 
 struct ask {
     struct ask *next;
@@ -151,12 +186,15 @@ struct ask {
     struct millrace_span span;
     struct station *station;
     unsigned tries; /* sent so often */
+    int64_t rtt_ns; /* of the last reply */
     int64_t first_sent_ns;
     bool insists;        /* asked although the station rests (reads and writes on demand) */
     struct cycle *cycle; /* SPAN */
     size_t order_first, order_count; /* SPAN: into cycle->order */
     struct writing *writing;         /* WRITE, READ_BACK */
-    const struct point *point;       /* names the ask in errors; the first of a span */
+    const struct point *point;       /* names the ask in errors; the first of a span; may be NULL */
+    void (*done)(struct ask *ask, const struct answer *answer); /* TEST, IDENTIFY */
+    bool is_low; /* goes only when nothing else wants to, and never for long: a scan's */
 };
 
 /* How an ask ended. */
@@ -168,6 +206,9 @@ struct answer {
     const char *text;
     const uint8_t *payload;
     size_t payload_bytes;
+    int64_t rtt_ns; /* of the last try; 0 = there was no reply */
+    const uint8_t *frame;
+    size_t frame_bytes;
 };
 
 struct in_flight {
@@ -252,9 +293,14 @@ struct line {
     void *driver_state;
     struct planner_area areas[LINE_AREAS_MAX];
     unsigned in_flight_max, station_in_flight_max;
+    bool has_marks;       /* answers tell which request they belong to */
+    int64_t silence_ns;   /* before a request, on a serial line */
+    int64_t character_ns; /* 0 = as good as none */
 
     enum line_state state;
     struct os_stream *stream;
+    struct door *door;                            /* LISTEN: where its equipment dials in */
+    struct tls_dial *tls_dial;                    /* TLS: its certificates are being read */
     int64_t state_deadline_ns, timer_deadline_ns; /* mono; NEVER_NS */
     int64_t backoff_ns;
     bool is_settled; /* connected, or failed to, at least once */
@@ -262,9 +308,13 @@ struct line {
     char fail_text[160];
     struct buf received, sending;
     int64_t received_at_ns;
+    int64_t busy_until_ns;  /* earliest end of a station's pause; NEVER_NS */
     int64_t quiet_until_ns; /* nothing is sent before: an answer given up may still be on its way */
 
     struct ask *queue_first, *queue_last;
+    struct ask *low_first; /* asks that wait for a gap; newest first, as there is one for a scan */
+    struct testing *tests; /* wait for the line to be up */
+    struct scanning *scan; /* under way; at most one */
     struct in_flight in_flight[LINE_IN_FLIGHT_MAX];
     unsigned in_flight_count;
     uint16_t next_token;
@@ -284,11 +334,16 @@ struct line {
     struct collect_connection_row stats;
 };
 
+/* line.c: queue, sending, time, life */
 struct line *line_new(struct collect *collect, struct resource *connection);
 void line_free(struct line *line); /* ends everything under way with CLOSED */
 void line_start(struct line *line);
 /* Puts an ask into the queue (front: before polling) and sends what may be sent. */
 void line_ask(struct line *line, struct ask *ask, bool front);
+/* The same for one with is_low: it is sent in a gap of polling. */
+void line_ask_low(struct line *line, struct ask *ask);
+/* Takes an ask back that waits; false when it is under way. */
+bool line_take_back(struct line *line, struct ask *ask);
 void line_pump(struct line *line);
 /* What is due by now: state deadlines, time-outs, probes. */
 void line_tick(struct line *line, int64_t now_ns);
@@ -297,7 +352,55 @@ bool line_is_up(const struct line *line);
 /* Notes an error with the frame at fault (may be NULL). */
 void line_note_error(struct line *line, const char *text, const uint8_t *frame, size_t frame_size);
 struct station *line_station(struct line *line, uint32_t id); /* finds or makes; NULL: no memory */
+/* For receive.c and connect.c: the request that a reply answers (NULL: none), and its end. */
+struct in_flight *line_find_slot(struct line *line, uint32_t token);
+struct ask *line_free_slot(struct line *line, struct in_flight *slot);
+/* Nothing is sent for a while, because an answer given up may still come. */
+void line_keep_quiet(struct line *line);
+/* Ends all that waits or is under way. */
+void line_fail_all(struct line *line, enum err err, const char *text);
+/* Puts what is in flight back into the queue, its try not counted. */
+void line_requeue(struct line *line);
+
+/* connect.c: the states, and how each transport gets its stream */
 enum collect_state line_public_state(const struct line *line);
+void line_connect_now(struct line *line);
+void line_fail(struct line *line, enum err err, const char *text);
+void line_close_stream(struct line *line);
+/* Works off what operations on the stream could not do at once. */
+void line_settle_wishes(struct line *line);
+/* The stay in the state has ended. */
+void line_state_ended(struct line *line);
+/* The driver says that requests may follow. */
+void line_ready(struct line *line);
+/* Equipment dialled in (takes the stream); `bytes` came behind its registration. */
+void line_take_stream(struct line *line, struct os_stream *stream, const uint8_t *bytes,
+                      size_t size);
+/* A TLS line's certificates have been read. */
+void line_tls_ready(struct line *line, struct tls_config *config, enum err err,
+                    const struct why *why);
+
+/* receive.c: bytes on their way through the driver */
+void line_receive(struct line *line, const uint8_t *bytes, size_t size);
+void line_call_timer(struct line *line);
+void line_call_opened(struct line *line);
+
+/* ---- transports ---- */
+
+/* door.c: ports on which equipment dials in, shared by the lines that name the same one. */
+enum err door_enter(struct line *line, struct why *why);
+void door_leave(struct line *line);
+void door_tick(struct collect *collect, int64_t now_ns); /* turns those away who say nothing */
+int64_t door_next_ns(const struct collect *collect);
+
+/* local.c: the machine's files as a stream (see millrace/driver.h). `files` reads them. */
+enum err local_connect(struct context *context, struct loop *files,
+                       const struct os_stream_events *events, void *owner,
+                       struct os_stream **stream);
+
+/* tls_dial.c: reads a TLS line's certificates on the files task, then calls line_tls_ready. */
+enum err tls_dial_start(struct line *line, struct loop *files);
+void tls_dial_cancel(struct line *line);
 
 /* ask.c: what follows from how an exchange ended: another try, two halves, a rest for the station,
  * or the end. */
@@ -305,6 +408,18 @@ void ask_replied(struct line *line, struct ask *ask, const struct millrace_reply
 void ask_timed_out(struct line *line, struct ask *ask);
 void ask_failed(struct line *line, struct ask *ask, enum err err, const char *text);
 void ask_start_probes(struct line *line, int64_t now_ns);
+/* The quality of a value that has such a status. */
+uint32_t ask_quality(enum millrace_status status);
+
+/* scan.c: gives up where polling leaves no gap */
+void scan_tick(struct line *line, int64_t now_ns);
+int64_t scan_next_ns(const struct line *line);
+
+/* test.c: those that wait for the line */
+void test_line_is_up(struct line *line);
+void test_line_failed(struct line *line, enum err err, const char *text);
+void test_tick(struct line *line, int64_t now_ns);
+int64_t test_next_ns(const struct line *line);
 
 /* ---- writes ---- */
 
@@ -333,7 +448,13 @@ struct collect {
     bool is_dirty; /* config_apply has work */
     bool lines_changed;
     bool is_ticking;
+    struct door *doors;
+    struct loop *files; /* reads files for lines that need some; NULL until the first does */
 };
+
+/* The task that reads files, started with the first call. Why a task of its own: a file system may
+ * keep it waiting, and neither polling nor queries shall wait with it. */
+enum err collect_files(struct collect *collect, struct loop **files, struct why *why);
 
 static inline int64_t collect_now_ns(const struct collect *c)
 {

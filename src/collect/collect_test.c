@@ -387,7 +387,7 @@ static void check_all(struct world *w, void *arg)
     for (size_t k = 0; k < 2; k++) {
         struct resource *r;
         for (size_t at = 0; (r = registry_next(w->registry, kinds[k], &at));)
-            collect_check(w->registry, r, &c->problems);
+            collect_check(&w->context, w->registry, r, &c->problems);
     }
 }
 
@@ -410,16 +410,23 @@ static void documents_are_checked_against_the_driver(void **state)
         w, load,
         (void
              *)(uintptr_t)("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
-                           "spec: {driver: modbus, endpoint: \"rtu:///dev/ttyS0\", options: {unit: 300, maxGab: 1}}\n---\n"
+                           "spec: {driver: modbus, endpoint: \"rtu://ttyS0\", options: {unit: 300, maxGab: 1, ca: x.pem}}\n---\n"
                            "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: other}\n"
                            "spec: {driver: modbuss, endpoint: \"x\"}\n---\n"
+                           "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: dialled}\n"
+                           "spec: {driver: modbus, endpoint: \"listen+tcp://0.0.0.0:1\", "
+                           "options: {registration: \"hex:0\", framing: rtx}}\n---\n"
                            "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: t}\n"
                            "spec: {columns: [{name: a, type: bool}]}\n---\n" DEVICE(
                                "press", POINT("column: a, address: \"400001\"")
                                             POINT("column: b, address: \"40001\"") POINT(
                                                 "column: c, address: \"300001\", access: rw"))));
     world_call(w, check_all, &c);
-    want_problem(&c, "spec.endpoint", "serial lines (rtu://): not in this version");
+    want_problem(&c, "spec.endpoint",
+                 "the path of the line is missing, such as rtu:///dev/ttyUSB0");
+    want_problem(&c, "spec.options.ca", "goes with tls:// endpoints only");
+    want_problem(&c, "spec.options.registration", "pairs of hex digits");
+    want_problem(&c, "spec.options", "framing must be auto, tcp, rtu or ascii");
     want_problem(&c, "spec.options.unit", "from 0 to 255");
     want_problem(&c, "spec.options", "has no option 'maxGab'; did you mean maxGap?");
     want_problem(&c, "spec.driver", "there is no driver 'modbuss'; did you mean modbus?");

@@ -40,7 +40,11 @@ void config_watch(void *arg, const struct resource *old, const struct resource *
         mark_device(collect, now);
         break;
     case KIND_TABLE: collect_look_up_tables(collect); break;
-    case KIND_COUNT: break;
+    case KIND_NODE:
+    case KIND_USER:
+    case KIND_ROLE:
+    case KIND_TOKEN:
+    case KIND_COUNT: return; /* nothing of the equipment */
     }
     collect->is_dirty = true;
     schedule_wake_at(collect, 0);

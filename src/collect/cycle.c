@@ -212,9 +212,10 @@ static void decode(struct cycle *cycle, const struct ask *ask, const struct answ
     struct millrace_value raw;
     char scratch[MILLRACE_SCRATCH_BYTES];
     r->run = cycle->run_number;
-    if (driver->decode(&r->point->at, ask->span.first, answer->payload, answer->payload_bytes,
-                       scratch, &raw)) {
-        r->value = (struct value){.is_null = true, .quality = (uint32_t)QualityBadDecodingError};
+    enum millrace_status status = driver->decode(&r->point->at, ask->span.first, answer->payload,
+                                                 answer->payload_bytes, scratch, &raw);
+    if (status) {
+        r->value = (struct value){.is_null = true, .quality = ask_quality(status)};
         return;
     }
     r->value = point_convert(r->point, &raw);

@@ -1,24 +1,15 @@
-/* line.c - one connection to equipment: its stream, its states, the queue of asks.
+/* line.c - one connection to equipment: the queue of asks, what goes when, and its life.
  *
- * The states are a table: what to do on entering, how long one may stay, what follows. Everything
- * time-driven is line_tick, called by the one timer of the collector. The stream's events only note
- * and move on; a line is never freed inside one of its own events.
- *
- *     OFF → WAITING → CONNECTING → OPENING → UP
- *               ↑__________↓___________↓______↓   (failure: after a pause that doubles, with
- * jitter)
- *
- * A silent peer (asks given up, not a byte since they were sent) makes the line connect anew at
- * once, keeping its queue: a dead connection is found that way, and late answers of the old one can
- * do no harm. */
+ * Everything time-driven is line_tick, called by the one timer of the collector. The queue holds
+ * what polling, writes and reads on demand want; beside it there is a place for what a scan wants,
+ * which goes only when the queue is empty. Where one request at a time must do (RTU, ASCII), a
+ * scan's request also ends before the next cycle begins: nobody waits for a scan. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { CONNECT_TRIES_NS_MIN = 1000000000, BACKOFF_FIRST_NS = 100000000 };
-
-static void enter(struct line *line, enum line_state state, int64_t stay_ns);
+enum { LOW_NS_MIN = 50000000 }; /* a gap shorter than this is none */
 
 /* ---- errors and statistics ---- */
 
@@ -55,11 +46,17 @@ static void queue_push(struct line *line, struct ask *ask, bool front)
     line->queue_last = ask;
 }
 
+static bool can_go(const struct line *line, const struct ask *ask, int64_t now_ns)
+{
+    return ask->station->in_flight < line->station_in_flight_max &&
+           ask->station->busy_until_ns <= now_ns;
+}
+
 /* Takes the first ask whose station has room. */
-static struct ask *queue_take(struct line *line)
+static struct ask *queue_take(struct line *line, int64_t now_ns)
 {
     struct ask **link = &line->queue_first, *before = NULL;
-    while (*link && (*link)->station->in_flight >= line->station_in_flight_max) {
+    while (*link && !can_go(line, *link, now_ns)) {
         before = *link;
         link = &before->next;
     }
@@ -71,14 +68,14 @@ static struct ask *queue_take(struct line *line)
     return ask;
 }
 
-static struct in_flight *find_slot(struct line *line, uint32_t token)
+struct in_flight *line_find_slot(struct line *line, uint32_t token)
 {
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX; i++)
         if (line->in_flight[i].ask && line->in_flight[i].token == token) return &line->in_flight[i];
     return NULL;
 }
 
-static struct ask *free_slot(struct line *line, struct in_flight *slot)
+struct ask *line_free_slot(struct line *line, struct in_flight *slot)
 {
     struct ask *ask = slot->ask;
     MUST(ask && line->in_flight_count > 0 && ask->station->in_flight > 0);
@@ -95,15 +92,44 @@ static bool encode(struct line *line, struct ask *ask, uint32_t token,
 {
     const struct millrace_driver *driver = line->config.driver;
     request->size = 0;
-    if (ask->kind != ASK_WRITE) {
+    if (ask->kind == ASK_WRITE) {
+        if (driver->write(line->driver_state, &ask->writing->point->at, &ask->writing->raw, token,
+                          request)) {
+            ask_failed(line, ask, ERR_RANGE, "the value does not fit the point's type");
+            return false;
+        }
+    } else if (ask->kind == ASK_IDENTIFY) {
+        if (!driver->identify(line->driver_state, ask->span.station, token, request)) {
+            ask_failed(line, ask, ERR_UNSUPPORTED, "this line has no way to ask who it is");
+            return false;
+        }
+    } else {
         driver->read(line->driver_state, &ask->span, token, request);
-    } else if (driver->write(line->driver_state, &ask->writing->point->at, &ask->writing->raw,
-                             token, request)) {
-        ask_failed(line, ask, ERR_RANGE, "the value does not fit the point's type");
-        return false;
     }
     MUST(request->size > 0 && request->size <= MILLRACE_REQUEST_BYTES);
     return true;
+}
+
+/* How long question and answer take to pass over a serial line; the answer's size is taken from
+ * above. */
+static int64_t transfer_ns(const struct line *line, const struct ask *ask, size_t request_bytes)
+{
+    if (!line->character_ns) return 0;
+    uint32_t bits = line->config.driver->areas[ask->span.area].bits_per_cell;
+    size_t answer_bytes = 2 * (((size_t)ask->span.count * bits + 7) / 8) + 16;
+    if (ask->kind == ASK_IDENTIFY) answer_bytes = 256;
+    return line->character_ns * (int64_t)(request_bytes + answer_bytes);
+}
+
+/* When the next cycle of the line begins, as mono time. */
+static int64_t next_cycle_ns(const struct line *line)
+{
+    int64_t next = NEVER_NS;
+    for (unsigned c = 0; c < line->class_count; c++) {
+        int64_t due = line->classes[c].next_wall_ns - line->collect->clock_offset_ns;
+        if (due < next) next = due;
+    }
+    return next;
 }
 
 static void send_ask(struct line *line, struct ask *ask)
@@ -115,7 +141,9 @@ static void send_ask(struct line *line, struct ask *ask)
     while (slot->ask) slot++;
     MUST(slot < line->in_flight + LINE_IN_FLIGHT_MAX);
     int64_t now = collect_now_ns(line->collect);
-    *slot = (struct in_flight){ask, token, now, now + line->spec->timeout_ns, {0}, 0};
+    int64_t deadline = now + line->spec->timeout_ns + transfer_ns(line, ask, request.size);
+    int64_t cycle = ask->is_low && !line->has_marks ? next_cycle_ns(line) : NEVER_NS;
+    *slot = (struct in_flight){ask, token, now, deadline < cycle ? deadline : cycle, {0}, 0};
     slot->frame_size = request.size < ERROR_FRAME_BYTES ? request.size : ERROR_FRAME_BYTES;
     memcpy(slot->frame, request.bytes, slot->frame_size);
     if (!ask->tries++) ask->first_sent_ns = now;
@@ -127,20 +155,52 @@ static void send_ask(struct line *line, struct ask *ask)
     schedule_wake_at(line->collect, slot->deadline_ns);
 }
 
-/* All requests that may go, in one write. */
-void line_pump(struct line *line)
+/* Whether a scan may have the line now. */
+static bool has_gap(const struct line *line, int64_t now_ns)
 {
-    if (line->state != LINE_UP || line->wants_reopen || line->wants_fail) return;
-    if (line->quiet_until_ns && line->quiet_until_ns > collect_now_ns(line->collect)) return;
-    line->quiet_until_ns = 0;
+    if (!line->low_first || line->queue_first || !can_go(line, line->low_first, now_ns))
+        return false;
+    if (line->has_marks) return line->in_flight_count < line->in_flight_max;
+    int64_t cycle = next_cycle_ns(line);
+    return line->in_flight_count == 0 && (cycle == NEVER_NS || cycle - now_ns >= LOW_NS_MIN);
+}
+
+static void send_what_may_go(struct line *line, int64_t now_ns)
+{
     while (line->in_flight_count < line->in_flight_max) {
-        struct ask *ask = queue_take(line);
+        struct ask *ask = queue_take(line, now_ns);
         if (!ask) break;
         if (ask->station->is_resting && !ask->insists && ask->kind == ASK_SPAN)
             ask_failed(line, ask, ERR_TIMEOUT, "the station does not answer");
         else
             send_ask(line, ask);
     }
+    if (!has_gap(line, now_ns)) return;
+    struct ask *low = line->low_first;
+    line->low_first = low->next;
+    low->next = NULL;
+    send_ask(line, low);
+}
+
+/* A line may be kept quiet (see line_keep_quiet), and on a serial one silence parts the frames. */
+static bool must_wait(struct line *line, int64_t now_ns)
+{
+    int64_t silent_until = line->silence_ns ? line->received_at_ns + line->silence_ns : 0;
+    bool has_work = line->queue_first || line->low_first;
+    if (line->quiet_until_ns > silent_until) silent_until = line->quiet_until_ns;
+    line->quiet_until_ns = silent_until > now_ns && has_work ? silent_until : 0;
+    if (silent_until <= now_ns) return false;
+    if (has_work) schedule_wake_at(line->collect, silent_until);
+    return true;
+}
+
+/* All requests that may go, in one write. */
+void line_pump(struct line *line)
+{
+    if (line->state != LINE_UP || line->wants_reopen || line->wants_fail) return;
+    int64_t now = collect_now_ns(line->collect);
+    if (must_wait(line, now)) return;
+    send_what_may_go(line, now);
     if (!line->sending.size || !line->stream) return;
     enum err err = buf_failed(&line->sending)
                        ? ERR_NO_MEMORY
@@ -156,278 +216,65 @@ void line_ask(struct line *line, struct ask *ask, bool front)
     queue_push(line, ask, front);
 }
 
-/* Where answers carry no mark, one that was given up could pass for the answer to the next request.
- * So after a time-out (and after an answer to a repeated request, of which there may be two) the
- * line keeps quiet for half a time-out, and what arrives meanwhile belongs to nobody. */
-static void keep_quiet(struct line *line)
+void line_ask_low(struct line *line, struct ask *ask)
 {
-    if (line->config.line.scheme->in_flight_max > 1) return;
-    line->quiet_until_ns = collect_now_ns(line->collect) + line->spec->timeout_ns / 2;
-    schedule_wake_at(line->collect, line->quiet_until_ns);
+    MUST(line->magic == LINE_MAGIC && ask->station && ask->is_low);
+    ask->next = line->low_first;
+    line->low_first = ask;
 }
 
-/* Ends all that waits or is under way. The queue is taken first: an answer may put new asks into
- * it. */
-static void fail_all(struct line *line, enum err err, const char *text)
+bool line_take_back(struct line *line, struct ask *ask)
 {
-    struct ask *queue = line->queue_first;
-    line->queue_first = line->queue_last = NULL;
-    for (size_t i = 0; i < LINE_IN_FLIGHT_MAX; i++)
-        if (line->in_flight[i].ask)
-            ask_failed(line, free_slot(line, &line->in_flight[i]), err, text);
-    while (queue) {
-        struct ask *ask = queue;
-        queue = ask->next;
-        ask_failed(line, ask, err, text);
-    }
+    struct ask **link = &line->low_first;
+    while (*link && *link != ask) link = &(*link)->next;
+    if (!*link) return false;
+    *link = ask->next;
+    return true;
 }
 
-/* ---- what the driver finds ---- */
-
-struct line_out {
-    struct millrace_out out; /* first */
-    struct line *line;
-};
-
-static struct line *line_of(struct millrace_out *out)
+void line_requeue(struct line *line)
 {
-    return ((struct line_out *)out)->line;
-}
-
-static void out_reply(struct millrace_out *out, const struct millrace_reply *reply)
-{
-    struct line *line = line_of(out);
-    struct in_flight *slot = find_slot(line, reply->token);
-    if (!slot) return;
-    int64_t rtt = collect_now_ns(line->collect) - slot->sent_ns;
-    line->stats.rtt_ns += line->stats.rtt_ns ? (rtt - line->stats.rtt_ns) / 16 : rtt;
-    if (slot->ask->tries > 1) keep_quiet(line);
-    ask_replied(line, free_slot(line, slot), reply);
-}
-
-static void out_stray(struct millrace_out *out, const char *text, const uint8_t *frame,
-                      size_t frame_bytes)
-{
-    line_note_error(line_of(out), text, frame, frame_bytes);
-}
-
-static void out_send(struct millrace_out *out, const void *bytes, size_t size)
-{
-    struct line *line = line_of(out);
-    if (line->stream && os_stream_write(line->stream, bytes, size) == ERR_OK)
-        line->stats.bytes_out += size;
-}
-
-static void out_ready(struct millrace_out *out)
-{
-    if (line_of(out)->state == LINE_OPENING) enter(line_of(out), LINE_UP, NEVER_NS);
-}
-
-static void out_timer(struct millrace_out *out, uint32_t delay_ms)
-{
-    struct line *line = line_of(out);
-    line->timer_deadline_ns =
-        delay_ms ? collect_now_ns(line->collect) + (int64_t)delay_ms * TIME_NS_PER_MS : NEVER_NS;
-    schedule_wake_at(line->collect, line->timer_deadline_ns);
-}
-
-static void out_fail(struct millrace_out *out, const char *text)
-{
-    struct line *line = line_of(out);
-    line->wants_fail = true;
-    (void)str_copy(line->fail_text, sizeof line->fail_text, str_of(text));
-}
-
-static struct line_out make_out(struct line *line)
-{
-    return (struct line_out){{out_reply, out_stray, out_send, out_ready, out_timer, out_fail},
-                             line};
-}
-
-/* ---- the states ---- */
-
-static void close_stream(struct line *line)
-{
-    os_stream_close(&line->stream);
-    buf_clear(&line->received);
-    buf_clear(&line->sending);
-    line->timer_deadline_ns = NEVER_NS;
-    line->quiet_until_ns = 0;
-}
-
-/* A line that was down says nothing about the stations behind it. (A line that is only opened anew
- * does.) */
-static void wake_stations(struct line *line)
-{
-    size_t at = 0;
-    void *station;
-    while (map_next(&line->stations, &at, NULL, &station))
-        ((struct station *)station)->is_resting = false;
-}
-
-/* Pause before the next attempt: 50 to 90 % of a value that doubles up to maxBackoff, so that a
- * whole plant does not knock at once, and that with the default of 4 s equipment which came back is
- * seen within 5 s. */
-static void line_fail(struct line *line, enum err err, const char *text)
-{
-    char message[WHY_TEXT_BYTES + OS_HOST_BYTES], peer[OS_HOST_BYTES + 8];
-    uint32_t random;
-    line->wants_fail = line->wants_reopen = false;
-    os_address_print(&line->config.address, peer, sizeof peer);
-    snprintf(message, sizeof message, "%s: %s", peer, text);
-    if (line->state == LINE_UP || !line->is_settled)
-        diag(line->collect->context, DIAG_WARNING, "collect", "connection %.*s: %s",
-             (int)line->resource->name.size, line->resource->name.at, message);
-    line_note_error(line, message, NULL, 0);
-    line->is_settled = true;
-    close_stream(line);
-    line->collect->context->os->ops->random(line->collect->context->os, &random, sizeof random);
-    if (line->state == LINE_UP) line->backoff_ns = BACKOFF_FIRST_NS;
-    int64_t pause = line->backoff_ns / 2 + line->backoff_ns / 1000 * (random % 400);
-    line->backoff_ns *= 2;
-    if (line->backoff_ns > line->spec->connect_backoff_max_ns)
-        line->backoff_ns = line->spec->connect_backoff_max_ns;
-    enter(line, LINE_WAITING, pause);
-    wake_stations(line);
-    fail_all(line, err, message);
-}
-
-static void on_open(void *owner);
-static void on_read(void *owner, const uint8_t *bytes, size_t size);
-static void on_closed(void *owner, enum err err, const char *text);
-static const struct os_stream_events stream_events = {on_open, on_read, NULL, on_closed};
-
-static void enter_connecting(struct line *line)
-{
-    struct context *context = line->collect->context;
-    struct why why = WHY_NONE;
-    enum err err = context->os->ops->stream_connect(context->main->task, &line->config.address,
-                                                    &stream_events, line, &line->stream, &why);
-    if (err) line_fail(line, ERR_CONNECT, why_text(&why, err));
-}
-
-static void enter_opening(struct line *line)
-{
-    struct line_out out = make_out(line);
-    if (line->config.driver->line_reset) line->config.driver->line_reset(line->driver_state);
-    if (line->config.driver->opened)
-        line->config.driver->opened(line->driver_state, &out.out);
-    else
-        enter(line, LINE_UP, NEVER_NS);
-}
-
-static void enter_up(struct line *line)
-{
-    line->is_settled = true;
-    line->backoff_ns = BACKOFF_FIRST_NS;
-    line_pump(line);
-}
-
-static const struct state {
-    const char *name;
-    void (*enter)(struct line *line);
-    enum line_state after; /* when the stay ends */
-    bool after_is_failure;
-    enum collect_state shown;
-} states[LINE_STATE_COUNT] = {
-    [LINE_OFF] = {"off", NULL, LINE_OFF, false, COLLECT_DISABLED},
-    [LINE_WAITING] = {"waiting", NULL, LINE_CONNECTING, false, COLLECT_DOWN},
-    [LINE_CONNECTING] = {"connecting", enter_connecting, LINE_WAITING, true, COLLECT_CONNECTING},
-    [LINE_OPENING] = {"opening", enter_opening, LINE_WAITING, true, COLLECT_CONNECTING},
-    [LINE_UP] = {"up", enter_up, LINE_UP, false, COLLECT_CONNECTED},
-};
-
-enum collect_state line_public_state(const struct line *line)
-{
-    if (line->spec->enabled && !line->is_usable) return COLLECT_DOWN;
-    return states[line->state].shown;
-}
-
-static void enter(struct line *line, enum line_state state, int64_t stay_ns)
-{
-    MUST(line->magic == LINE_MAGIC && state < LINE_STATE_COUNT);
-    line->state = state;
-    line->state_deadline_ns =
-        stay_ns == NEVER_NS ? NEVER_NS : collect_now_ns(line->collect) + stay_ns;
-    schedule_wake_at(line->collect, line->state_deadline_ns);
-    if (states[state].enter) states[state].enter(line);
-}
-
-static void connect_now(struct line *line)
-{
-    int64_t patience = line->spec->timeout_ns * (line->spec->retries + 1);
-    enter(line, LINE_CONNECTING, patience > CONNECT_TRIES_NS_MIN ? patience : CONNECT_TRIES_NS_MIN);
-}
-
-/* Connects anew without a pause. What was in flight goes back into the queue, its try not counted.
- */
-static void reopen(struct line *line)
-{
-    line->wants_reopen = false;
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX; i++) {
         if (!line->in_flight[i].ask) continue;
-        struct ask *ask = free_slot(line, &line->in_flight[i]);
+        struct ask *ask = line_free_slot(line, &line->in_flight[i]);
         if (ask->kind == ASK_WRITE) {
             ask_failed(line, ask, ERR_TIMEOUT,
                        "the connection was lost; whether the value arrived is not known");
             continue;
         }
         ask->tries--;
-        queue_push(line, ask, true);
-    }
-    close_stream(line);
-    connect_now(line);
-}
-
-static void settle_wishes(struct line *line)
-{
-    if (line->wants_fail) {
-        line_fail(line, ERR_CONNECT, line->fail_text);
-    } else if (line->wants_reopen) {
-        reopen(line);
+        if (ask->is_low)
+            line_ask_low(line, ask);
+        else
+            queue_push(line, ask, true);
     }
 }
 
-/* ---- the stream's events ---- */
-
-static void on_open(void *owner)
+/* Where answers carry no mark, one that was given up could pass for the answer to the next request.
+ * So after a time-out (and after an answer to a repeated request, of which there may be two) the
+ * line keeps quiet for half a time-out, and what arrives meanwhile belongs to nobody. */
+void line_keep_quiet(struct line *line)
 {
-    struct line *line = owner;
-    MUST(line->magic == LINE_MAGIC && line->state == LINE_CONNECTING);
-    enter(line, LINE_OPENING, line->spec->timeout_ns * (line->spec->retries + 1));
-    settle_wishes(line);
+    if (line->has_marks) return;
+    line->quiet_until_ns = collect_now_ns(line->collect) + line->spec->timeout_ns / 2;
+    schedule_wake_at(line->collect, line->quiet_until_ns);
 }
 
-static void on_read(void *owner, const uint8_t *bytes, size_t size)
+/* Ends all that waits or is under way. The queue is taken first: an answer may put new asks into
+ * it. */
+void line_fail_all(struct line *line, enum err err, const char *text)
 {
-    struct line *line = owner;
-    MUST(line->magic == LINE_MAGIC);
-    struct line_out out = make_out(line);
-    const struct millrace_driver *driver = line->config.driver;
-    line->stats.bytes_in += size;
-    line->received_at_ns = collect_now_ns(line->collect);
-    if (line->received.size) {
-        buf_add(&line->received, bytes, size);
-        bytes = (const uint8_t *)line->received.at;
-        size = line->received.size;
-    }
-    size_t done = driver->receive(line->driver_state, bytes, size, &out.out);
-    MUST(done <= size);
-    if (size - done > driver->receive_bytes_max) done = size;
-    if (line->received.size)
-        buf_drop_front(&line->received, done);
-    else
-        buf_add(&line->received, bytes + done, size - done);
-    if (buf_failed(&line->received)) line->wants_reopen = true;
-    settle_wishes(line);
-    line_pump(line);
-}
-
-static void on_closed(void *owner, enum err err, const char *text)
-{
-    struct line *line = owner;
-    MUST(line->magic == LINE_MAGIC);
-    line_fail(line, line->state == LINE_CONNECTING ? ERR_CONNECT : err, text);
+    struct ask *lists[2] = {line->queue_first, line->low_first};
+    line->queue_first = line->queue_last = line->low_first = NULL;
+    for (size_t i = 0; i < LINE_IN_FLIGHT_MAX; i++)
+        if (line->in_flight[i].ask)
+            ask_failed(line, line_free_slot(line, &line->in_flight[i]), err, text);
+    for (size_t i = 0; i < 2; i++)
+        while (lists[i]) {
+            struct ask *ask = lists[i];
+            lists[i] = ask->next;
+            ask_failed(line, ask, err, text);
+        }
 }
 
 /* ---- time ---- */
@@ -440,32 +287,38 @@ static void time_out(struct line *line, struct in_flight *slot)
     line->config.driver->forget(line->driver_state, slot->token);
     line->stats.timeouts++;
     metric_add(line->collect->context, METRIC_COLLECT_TIMEOUTS, 1);
-    keep_quiet(line);
-    ask_timed_out(line, free_slot(line, slot));
+    bool is_low = slot->ask->is_low;
+    if (!is_low) line_keep_quiet(line);
+    ask_timed_out(line, line_free_slot(line, slot));
+    if (is_low) return;
     memcpy(line->stats.last_error_frame, frame, frame_size);
     line->stats.last_error_frame_size = frame_size;
+}
+
+/* The next pause of a station that ends. */
+static void find_busy(struct line *line, int64_t now_ns)
+{
+    size_t at = 0;
+    void *value;
+    line->busy_until_ns = NEVER_NS;
+    while (map_next(&line->stations, &at, NULL, &value)) {
+        int64_t until = ((struct station *)value)->busy_until_ns;
+        if (until > now_ns && until < line->busy_until_ns) line->busy_until_ns = until;
+    }
 }
 
 void line_tick(struct line *line, int64_t now_ns)
 {
     MUST(line->magic == LINE_MAGIC);
-    if (line->timer_deadline_ns <= now_ns) {
-        struct line_out out = make_out(line);
-        line->timer_deadline_ns = NEVER_NS;
-        line->config.driver->timer(line->driver_state, &out.out);
-    }
+    if (line->timer_deadline_ns <= now_ns) line_call_timer(line);
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX && line->in_flight_count; i++)
         if (line->in_flight[i].ask && line->in_flight[i].deadline_ns <= now_ns)
             time_out(line, &line->in_flight[i]);
-    settle_wishes(line);
-    if (line->state_deadline_ns <= now_ns) {
-        if (states[line->state].after_is_failure)
-            line_fail(line, ERR_CONNECT,
-                      line->state == LINE_CONNECTING ? "no answer to the connection attempt"
-                                                     : "the handshake did not end in time");
-        else
-            connect_now(line);
-    }
+    if (line->busy_until_ns <= now_ns) find_busy(line, now_ns);
+    line_settle_wishes(line);
+    if (line->state_deadline_ns <= now_ns) line_state_ended(line);
+    test_tick(line, now_ns);
+    scan_tick(line, now_ns);
     if (line->probe_at_ns <= now_ns && line->state == LINE_UP) ask_start_probes(line, now_ns);
     line_pump(line);
 }
@@ -476,6 +329,11 @@ int64_t line_next_ns(const struct line *line)
     if (line->timer_deadline_ns < next) next = line->timer_deadline_ns;
     if (line->state == LINE_UP && line->probe_at_ns < next) next = line->probe_at_ns;
     if (line->quiet_until_ns && line->quiet_until_ns < next) next = line->quiet_until_ns;
+    if (line->busy_until_ns < next) next = line->busy_until_ns;
+    int64_t test = test_next_ns(line);
+    if (test < next) next = test;
+    int64_t scan = scan_next_ns(line);
+    if (scan < next) next = scan;
     for (size_t i = 0; i < LINE_IN_FLIGHT_MAX && line->in_flight_count; i++)
         if (line->in_flight[i].ask && line->in_flight[i].deadline_ns < next)
             next = line->in_flight[i].deadline_ns;
@@ -487,7 +345,18 @@ int64_t line_next_ns(const struct line *line)
 void line_start(struct line *line)
 {
     if (!line->spec->enabled || !line->is_usable) return;
-    connect_now(line);
+    line_connect_now(line);
+}
+
+/* Frames on a serial line are parted by silence: MODBUS over Serial Line V1.02 section 2.5.1.1
+ * names 3.5 characters, and 1.75 ms above 19,200 baud. */
+static void set_serial(struct line *line)
+{
+    enum { FIXED_ABOVE_BAUD = 19200, FIXED_NS = 1750000 };
+    const struct os_address *address = &line->config.address;
+    line->character_ns = os_address_character_ns(address);
+    line->silence_ns = line->character_ns * line->config.line.scheme->silence_tenths / 10;
+    if (line->silence_ns && address->baud > FIXED_ABOVE_BAUD) line->silence_ns = FIXED_NS;
 }
 
 static void set_limits(struct line *line)
@@ -495,8 +364,13 @@ static void set_limits(struct line *line)
     const struct millrace_scheme *scheme = line->config.line.scheme;
     const struct millrace_option_value *host = line->config.host;
     unsigned wanted = (unsigned)host[HOST_OPTION_IN_FLIGHT].i;
+    const struct millrace_driver *driver = line->config.driver;
+    uint32_t most = DRIVER_HAS(driver, in_flight_max) ? driver->in_flight_max(&line->config.line)
+                                                      : scheme->in_flight_max;
+    line->has_marks = most > 1;
     line->in_flight_max = wanted ? wanted : scheme->in_flight;
-    if (line->in_flight_max > scheme->in_flight_max) line->in_flight_max = scheme->in_flight_max;
+    if (line->in_flight_max > most) line->in_flight_max = most;
+    set_serial(line);
     line->station_in_flight_max = (unsigned)host[HOST_OPTION_IN_FLIGHT_PER_UNIT].i;
     const struct millrace_area *areas = line->config.driver->areas;
     for (size_t i = 0; areas[i].name; i++) {
@@ -512,8 +386,8 @@ static enum err configure(struct line *line)
     struct problems problems;
     char why[MILLRACE_WHY_BYTES] = "";
     problems_init(&problems, &line->config_arena);
-    line->is_usable = line_config_read(line->spec, line->resource->spec_doc, &line->config_arena,
-                                       &line->config, &problems);
+    line->is_usable = line_config_read(line->collect->context, line->spec, line->resource->spec_doc,
+                                       &line->config_arena, &line->config, &problems);
     if (problems.no_memory) return ERR_NO_MEMORY;
     if (line->is_usable) {
         line->driver_state = mem_alloc_zero(1, line->config.driver->line_bytes);
@@ -540,7 +414,7 @@ struct line *line_new(struct collect *collect, struct resource *connection)
     line->spec = connection->spec;
     line->state_deadline_ns = line->timer_deadline_ns = NEVER_NS;
     line->refused_retry_ns = line->probe_at_ns = line->tables_again_ns = NEVER_NS;
-    line->backoff_ns = BACKOFF_FIRST_NS;
+    line->busy_until_ns = NEVER_NS;
     line->is_dirty = true;
     arena_init(&line->config_arena, NULL);
     arena_init(&line->arena, NULL);
@@ -580,9 +454,12 @@ struct station *line_station(struct line *line, uint32_t id)
 
 void line_free(struct line *line)
 {
+    static const char text[] = "the connection was removed or changed";
     line->state = LINE_OFF;
-    close_stream(line);
-    fail_all(line, ERR_CLOSED, "the connection was removed or changed");
+    door_leave(line);
+    line_close_stream(line);
+    line_fail_all(line, ERR_CLOSED, text);
+    test_line_failed(line, ERR_CLOSED, text);
     for (size_t i = 0; i < LINE_CYCLES_MAX; i++) cycle_free(line->cycles[i]);
     size_t at = 0;
     void *value;

@@ -131,7 +131,8 @@ static void watch_clock(struct collect *collect, int64_t offset_ns)
 
 static int64_t next_event(const struct collect *collect)
 {
-    int64_t next = collect->timer_at_ns;
+    int64_t next = collect->timer_at_ns, door = door_next_ns(collect);
+    if (door < next) next = door;
     for (size_t i = 0; i < collect->line_count; i++) {
         const struct line *line = collect->lines[i];
         int64_t own = line_next_ns(line);
@@ -154,6 +155,7 @@ void schedule_tick(void *arg)
     int64_t now = collect_now_ns(collect), wall = context_wall_ns(collect->context);
     watch_clock(collect, wall - now);
     if (collect->is_dirty) config_apply(collect);
+    door_tick(collect, now);
     for (size_t i = 0; i < collect->line_count; i++) {
         if (collect->lines[i]->is_dirty && !collect->lines[i]->running_count)
             config_build(collect->lines[i]);

@@ -151,6 +151,7 @@ static enum err take_fields(struct line_in *in, struct line *line)
         if (!field->key.size || !take_char(in, '='))
             return trouble(in, ERR_SYNTAX, "a field must be key=value");
         if ((err = take_value(in, &field->value))) return err;
+        field->fresh = field->value.type;
         line->field_count++;
     } while (take_char(in, ','));
     return ERR_OK;

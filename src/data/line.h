@@ -18,9 +18,11 @@ enum {
 
 struct line_field {
     struct str key;
-    struct value value; /* DOUBLE, BIGINT, UBIGINT, BOOL or TEXT */
+    struct value value;
+    enum type fresh; /* the type of a column made for it; NONE = none is made */
 };
 
+/* One row as it was written, whatever the notation (json_rows.h gives the same). */
 struct line {
     struct str measurement;
     uint32_t tag_count, field_count;

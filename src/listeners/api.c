@@ -217,6 +217,8 @@ static void handle_logout(struct http_exchange *exchange, void *arg)
     struct service *service = arg;
     struct str token = cookie(http_request_of(exchange), "millrace");
     if (token.size) access_token_drop(service->access, token);
+    resources_recheck(service->resources); /* what is open under it ends with it */
+    live_recheck(service->live);
     set_cookie(exchange, "", http_request_of(exchange)->is_tls, 0);
     http_reply(exchange, 204, NULL, STR(""));
 }
@@ -329,8 +331,10 @@ const struct http_route api_routes[] = {
      "lists, watches or creates resources of a namespace"},
     {"*", "/apis/millrace.io/v1/namespaces/{}/{}/{}", resources_object, BODY_DOCUMENT, 0,
      "gets, replaces, patches or deletes a resource"},
-    {"GET", "/apis/millrace.io/v1/{}", resources_all, 0, 0,
-     "lists or watches resources of all namespaces"},
+    {"*", "/apis/millrace.io/v1/{}", resources_all, BODY_DOCUMENT, 0,
+     "lists or watches resources of all namespaces; creates nodes, users, roles, tokens"},
+    {"*", "/apis/millrace.io/v1/{}/{}", resources_cluster_object, BODY_DOCUMENT, 0,
+     "gets, replaces, patches or deletes a node, user, role or token"},
     {"GET", "/apis/millrace.io/v1", resources_group_version, 0, 0, "the resource types"},
     {"GET", "/apis/millrace.io", resources_group, 0, 0, "the API group"},
     {"GET", "/apis", resources_apis, 0, 0, "the API groups"},

@@ -34,13 +34,17 @@ static enum err find_table(struct ingest *in, struct str name, struct ingest_tab
     if (in->table_count == INGEST_TABLES_MAX)
         return why_set(why, ERR_LIMIT, "more than %d tables in one request", INGEST_TABLES_MAX);
     enum err err = schema_check_name(name, "table", why);
-    if (!err) err = access_check(in->identity, VERB_INGEST, "Table", in->ns, name, why);
+    enum access_scope scope =
+        err ? ACCESS_NONE : access_scope(in->identity, VERB_INGEST, "Table", in->ns, name);
+    if (!err && scope == ACCESS_NONE)
+        err = access_check(in->identity, VERB_INGEST, "Table", in->ns, name, STR(""), why);
     if (err) return err;
     err = mem_grow(&in->tables, &in->table_capacity, in->table_count + 1, sizeof *in->tables);
     if (err) return err;
     struct ingest_table *t = &in->tables[in->table_count];
     memset(t, 0, sizeof *t);
     (void)str_copy(t->name, sizeof t->name, name);
+    t->is_limited = scope != ACCESS_ALL;
     t->schema = store_find_table(in->service->store, in->ns, name);
     in->table_count++;
     *out = t;
@@ -104,7 +108,7 @@ static enum err want_columns(struct ingest *in, struct ingest_table *t, const st
 /* The device: the tags named by the table, else tag `device`, else all tag values joined by '/'. */
 static bool is_device_tag(const struct schema *s, struct str key, bool has_device_tag)
 {
-    if (s->device_tags[0]) {
+    if (s && s->device_tags[0]) {
         struct str rest = str_of(s->device_tags), piece;
         while (str_split(&rest, ',', &piece))
             if (str_equal(piece, key)) return true;
@@ -157,7 +161,7 @@ static enum err seal(struct ingest *in, struct ingest_table *t)
         return err;
     }
     in->appends[in->append_count++] =
-        (struct ingest_append){{.batch = batch, .ack = STORE_ACK_DURABLE}, in};
+        (struct ingest_append){{.batch = batch, .ack = store_ack_of(batch->schema)}, in};
     return ERR_OK;
 }
 
@@ -177,6 +181,18 @@ static enum err set_fields(struct ingest_table *t, const struct line *line, stru
         if (err) return err;
     }
     return ERR_OK;
+}
+
+/* Where only some devices may be written: is this one of them? Asked before a line makes a table or
+ * a column. */
+static enum err check_device(struct ingest *in, struct ingest_table *t, const struct line *line,
+                             struct why *why)
+{
+    struct str path = {0};
+    if (!t->is_limited) return ERR_OK;
+    enum err err = device_path(in, t->schema, line, &path, why);
+    if (err) return err;
+    return access_check(in->identity, VERB_INGEST, "Table", in->ns, str_of(t->name), path, why);
 }
 
 static enum err add_row(struct ingest *in, struct ingest_table *t, const struct line *line,
@@ -212,6 +228,7 @@ static enum err take_line(struct ingest *in, const struct line *line, uint64_t n
     enum err err = find_table(in, line->measurement, &t, why);
     if (err) return in->rounds ? ERR_OK : err; /* the first round told it */
     if (number < t->from) return ERR_OK;
+    if ((err = check_device(in, t, line, why))) return in->rounds ? ERR_OK : err;
     bool fits_now = t->schema && has_columns(t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
     if (fits_now && !t->waits_from) return add_row(in, t, line, why);
     if (is_last && !t->schema)

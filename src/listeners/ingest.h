@@ -10,6 +10,7 @@ enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
 /* One table that the text writes to. */
 struct ingest_table {
     char name[SCHEMA_NAME_BYTES_MAX + 1];
+    bool is_limited;       /* each device has to be looked at: not all may be written */
     struct schema *schema; /* as known now; NULL = not there yet */
     struct schema *wanted; /* with columns added, to be defined; NULL = fits */
     struct batch *batch;   /* being filled */
@@ -49,6 +50,13 @@ struct ingest {
     char path[1024]; /* of the line's device */
     struct arena scratch;
 };
+
+/* What an acknowledgement for rows of the table waits for: with durability `interval` nothing but
+ * that they are applied, since the log syncs within a second anyway (the shortest interval). */
+static inline enum store_ack store_ack_of(const struct schema *schema)
+{
+    return schema->durability == DURABILITY_INTERVAL ? STORE_ACK_APPLIED : STORE_ACK_DURABLE;
+}
 
 void ingest_start(struct ingest *ingest);
 void ingest_free(struct ingest *ingest); /* not the struct */

@@ -91,6 +91,14 @@ static void add_row(struct buf *out, const struct batch *batch, uint32_t row,
     buf_add_char(out, '}');
 }
 
+/* Of a table that may be seen in part: is this row's device allowed? */
+static bool may_see(const struct viewer *v, const struct batch *batch, uint32_t row)
+{
+    return access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns),
+                        str_of(batch->schema->name), batch->devices[batch->device[row]].path,
+                        NULL) == ERR_OK;
+}
+
 static const struct filter *find_filter(const struct viewer *v, const struct batch *batch,
                                         uint32_t row)
 {
@@ -123,15 +131,16 @@ static void show_rows(struct viewer *v, const struct batch *batch)
     struct buf out = BUF_EMPTY;
     uint64_t rows = 0;
     if (!v->everything && !v->filter_count) return;
-    if (access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns),
-                     str_of(batch->schema->name), NULL))
-        return;
+    enum access_scope scope = access_scope(v->identity, VERB_QUERY, "Table",
+                                           str_of(batch->schema->ns), str_of(batch->schema->name));
+    if (scope == ACCESS_NONE) return;
     if (v->dropped) send_dropped(v);
     if (v->closed) return;
     buf_add_text(&out, "{\"rows\":[");
     for (uint32_t row = 0; row < batch->row_count; row++) {
         const struct filter *filter = v->everything ? NULL : find_filter(v, batch, row);
         if (!v->everything && !filter) continue;
+        if (scope == ACCESS_SOME && !may_see(v, batch, row)) continue;
         add_row(&out, batch, row, filter);
         rows++;
     }
@@ -283,6 +292,24 @@ void api_live(struct http_exchange *exchange, void *arg)
     v->next = live->viewers;
     live->viewers = v;
     atomic_fetch_add(&live->viewer_count, 1);
+}
+
+/* RFC 6455 section 7.4.1: 1008 = against the policy. */
+enum { CLOSE_POLICY = 1008 };
+
+void live_recheck(struct live *live)
+{
+    struct viewer *next;
+    for (struct viewer *v = live->viewers; v; v = next) {
+        next = v->next;
+        struct identity *now = access_renew(live->service->access, v->identity);
+        if (now) {
+            identity_release(v->identity);
+            v->identity = now;
+        } else {
+            websocket_close(v->socket, CLOSE_POLICY, "the login holds no longer");
+        }
+    }
 }
 
 enum err live_start(struct service *service, struct live **out, struct why *why)

@@ -18,6 +18,8 @@ struct live;
 enum err live_start(struct service *service, struct live **live, struct why *why);
 /* After the store was closed: nothing is applied any more. */
 void live_stop(struct live *live);
+/* Rights have changed, or time has passed: viewers whose identity holds no longer are cut. */
+void live_recheck(struct live *live);
 void api_live(struct http_exchange *exchange, void *arg);
 
 #endif

@@ -1,13 +1,41 @@
 /* point_http.c - writing and reading points of equipment over HTTP. */
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/identities.h"
 #include <string.h>
 
 struct point_write {
     struct collect_write op; /* first */
     struct http_exchange *exchange;
+    struct service *service;
+    struct completion audited;
     struct buf value;
 };
+
+/* The right to every Device that the name in the request may mean: metadata.name, or path with or
+ * without the node's, as the collector looks it up. Who may not do it with all devices is not told
+ * whether there is one. */
+static enum err check_right(struct service *service, struct http_exchange *exchange,
+                            enum access_verb verb, struct why *why)
+{
+    const struct http_request *request = http_request_of(exchange);
+    const struct identity *who = api_identity(exchange);
+    struct str ns = request->params[0], device = request->params[1];
+    size_t at = 0;
+    bool found = false;
+    for (struct resource *r; (r = registry_next(service->registry, KIND_DEVICE, &at));) {
+        char path[1024];
+        struct str whole = resource_path(service, r, path);
+        const struct device_spec *spec = r->spec;
+        bool is_meant =
+            str_equal(r->name, device) || str_equal(whole, device) || str_equal(spec->path, device);
+        if (!is_meant || !str_equal(r->ns, ns)) continue;
+        found = true;
+        enum err err = access_check(who, verb, "Device", ns, r->name, whole, NULL);
+        if (err) return access_check(who, verb, "Device", ns, device, STR(""), why);
+    }
+    return found ? ERR_OK : access_check(who, verb, "Device", ns, device, STR(""), why);
+}
 
 static void on_written(struct completion *c)
 {
@@ -55,24 +83,58 @@ static enum err read_write(struct point_write *w, struct http_exchange *exchange
     w->op.ns = request->params[0];
     w->op.device = request->params[1];
     if (!w->op.reason) return ERR_NO_MEMORY;
-    return access_check(api_identity(exchange), VERB_WRITE_POINT, "Device", w->op.ns, w->op.device,
-                        why);
+    return check_right(w->service, exchange, VERB_WRITE_POINT, why);
+}
+
+/* The audit log shows the command before the equipment gets it. */
+static void on_audited(struct completion *c)
+{
+    struct point_write *w =
+        (struct point_write *)(void *)((char *)c - offsetof(struct point_write, audited));
+    if (c->err) {
+        http_reply_error(w->exchange, c->err, &c->why);
+        buf_free(&w->value);
+        mem_free(w);
+        return;
+    }
+    completion_init(&w->op.completion, w->service->context->main, on_written);
+    collect_write(w->service->collect, &w->op);
+}
+
+static void audit_request(struct point_write *w, enum err err, const struct why *why)
+{
+    struct buf detail = BUF_EMPTY;
+    buf_printf(&detail, "%.*s = %.*s: %s", (int)w->op.point.size, w->op.point.at,
+               (int)w->op.value.size, w->op.value.at ? w->op.value.at : "",
+               w->op.reason ? w->op.reason : "");
+    struct audit_entry entry = {.user = str_of(api_identity(w->exchange)->user),
+                                .verb = str_of(access_verb_name(VERB_WRITE_POINT)),
+                                .kind = STR("Device"),
+                                .ns = w->op.ns,
+                                .path = w->op.device,
+                                .detail = buf_str(&detail),
+                                .outcome = err ? str_of(why_text(why, err)) : STR("asked")};
+    completion_init(&w->audited, w->service->context->main, on_audited);
+    if (!err)
+        audit_append_durable(w->service->audit, &entry, &w->audited);
+    else if (audit_append(w->service->audit, &entry))
+        diag(w->service->context, DIAG_ERROR, "api", "the audit log takes no lines");
+    buf_free(&detail);
 }
 
 void api_device_write(struct http_exchange *exchange, void *arg)
 {
-    struct service *service = arg;
     struct why why = WHY_NONE;
     struct point_write *w = mem_alloc_zero(1, sizeof *w);
-    enum err err = w ? read_write(w, exchange, &why) : ERR_NO_MEMORY;
-    if (err) {
-        http_reply_error(exchange, err, &why);
-        mem_free(w);
-        return;
+    if (w) {
+        w->exchange = exchange;
+        w->service = arg;
     }
-    w->exchange = exchange;
-    completion_init(&w->op.completion, service->context->main, on_written);
-    collect_write(service->collect, &w->op);
+    enum err err = w ? read_write(w, exchange, &why) : ERR_NO_MEMORY;
+    if (w && (!err || err == ERR_FORBIDDEN)) audit_request(w, err, &why);
+    if (!err) return;
+    http_reply_error(exchange, err, &why);
+    mem_free(w);
 }
 
 /* ---- reading ---- */
@@ -122,9 +184,7 @@ void api_device_read(struct http_exchange *exchange, void *arg)
     const struct http_request *request = http_request_of(exchange);
     struct why why = WHY_NONE;
     struct point_read *r = mem_alloc_zero(1, sizeof *r);
-    enum err err = r ? access_check(api_identity(exchange), VERB_GET, "Device", request->params[0],
-                                    request->params[1], &why)
-                     : ERR_NO_MEMORY;
+    enum err err = r ? check_right(service, exchange, VERB_GET, &why) : ERR_NO_MEMORY;
     if (err) {
         http_reply_error(exchange, err, &why);
         mem_free(r);

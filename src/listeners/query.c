@@ -1,5 +1,6 @@
 /* query.c - see query.h. */
 #include "listeners/query.h"
+#include "listeners/ingest.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,6 +155,32 @@ static enum err write_rows(void *context, const struct vector *columns, size_t c
                    QUERY_ANSWER_BYTES_MAX >> 20);
 }
 
+static enum access_verb needed_verb(enum sql_verb verb, bool writes)
+{
+    if (!writes) return VERB_QUERY;
+    switch (verb) {
+    case SQL_CREATE_TABLE: return VERB_CREATE;
+    case SQL_ALTER_TABLE: return VERB_UPDATE;
+    case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_SELECT:
+    case SQL_INSERT: break;
+    }
+    return VERB_INGEST;
+}
+
+/* System tables show only what the identity may see, so the right to query anything opens them. A
+ * bare name is the user's table if there is one, as for the binder. */
+static bool is_system_table(const struct query *q, const struct sql_access *access)
+{
+    if (access->writes || strcmp(access->schema, "public") == 0) return false;
+    if (strcmp(access->schema, "sys") == 0) return true;
+    struct schema *own = store_find_table(q->service->store, q->ns, str_of(access->table));
+    schema_release(own);
+    return !own;
+}
+
+/* The right to the tables; rows and devices are looked at one by one where it is not whole: by the
+ * guard when reading, below when writing. */
 static enum err check_rights(struct query *q, struct why *why)
 {
     const struct sql_access *accesses;
@@ -161,16 +188,25 @@ static enum err check_rights(struct query *q, struct why *why)
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
     for (size_t i = 0; i < count; i++) {
-        enum access_verb need = !accesses[i].writes        ? VERB_QUERY
-                                : !ddl                     ? VERB_INGEST
-                                : verb == SQL_CREATE_TABLE ? VERB_CREATE
-                                : verb == SQL_DROP_TABLE   ? VERB_DELETE
-                                                           : VERB_UPDATE;
-        enum err err =
-            access_check(q->identity, need, "Table", q->ns, str_of(accesses[i].table), why);
+        enum access_verb need = needed_verb(verb, accesses[i].writes);
+        struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
+        enum access_scope scope = access_scope(q->identity, need, "Table", q->ns, name);
+        if (scope == ACCESS_ALL || (scope == ACCESS_SOME && !ddl)) continue;
+        enum err err = access_check(q->identity, need, "Table", q->ns, str_of(accesses[i].table),
+                                    STR(""), why);
         if (err) return err;
     }
     return ERR_OK;
+}
+
+/* INSERT: the right to each device, by its absolute path. */
+static enum err check_devices(struct query *q, const struct batch *batch, struct why *why)
+{
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < batch->device_count && !err; i++)
+        err = access_check(q->identity, VERB_INGEST, "Table", q->ns, str_of(batch->schema->name),
+                           batch->devices[i].path, why);
+    return err;
 }
 
 static int64_t mono_of(void *clock)
@@ -183,8 +219,9 @@ static void set_context(struct query *q)
 {
     struct service *s = q->service;
     q->catalog = (struct sql_catalog){.count = 2};
-    q->catalog.source[0].ops = &store_sql_source;
-    q->catalog.source[0].context = s->store;
+    q->guard = (struct guard){s->store, q->identity};
+    q->catalog.source[0].ops = &guard_source;
+    q->catalog.source[0].context = &q->guard;
     q->catalog.source[1].ops = &sys_source;
     q->catalog.source[1].context = q->sys;
     q->context = (struct sql_context){
@@ -210,7 +247,14 @@ static enum err run_statement(struct query *q, struct why *why)
     if (err) return err;
     q->verb = sql_verb_of(q->statement);
     q->column_count = sql_columns(q->statement, &q->columns);
-    if (q->verb == SQL_INSERT) return sql_insert_batch(q->statement, &q->append.batch, why);
+    if (q->verb == SQL_INSERT) {
+        err = sql_insert_batch(q->statement, &q->append.batch, why);
+        if (!err) err = check_devices(q, q->append.batch, why);
+        if (!err) return ERR_OK;
+        batch_release(q->append.batch);
+        q->append.batch = NULL;
+        return err;
+    }
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -277,6 +321,34 @@ static void on_changed(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+/* A change of a table is done when the audit log shows it. */
+static void on_audited(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, audited));
+    if (c->err) {
+        finish(q, c->err, &c->why);
+        return;
+    }
+    completion_init(&q->change.completion, q->service->context->main, on_changed);
+    q->change.ns = q->ns;
+    q->service->change_table(q->service->node, &q->change);
+}
+
+static void start_change(struct query *q)
+{
+    struct audit_entry entry = {
+        .user = str_of(q->identity->user),
+        .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
+        .kind = STR("Table"),
+        .ns = q->ns,
+        .path = str_of(q->change.ddl->table),
+        .detail = q->text,
+        .outcome = STR("ok"),
+    };
+    completion_init(&q->audited, q->service->context->main, on_audited);
+    audit_append_durable(q->service->audit, &entry, &q->audited);
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
@@ -285,13 +357,11 @@ static void back_on_main(struct completion *c)
         finish(q, c->err, &c->why);
     } else if (q->verb == SQL_INSERT) {
         q->rows = q->append.batch->row_count;
-        q->append.ack = STORE_ACK_DURABLE;
+        q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
     } else {
-        completion_init(&q->change.completion, main, on_changed);
-        q->change.ns = q->ns;
-        q->service->change_table(q->service->node, &q->change);
+        start_change(q);
     }
 }
 
@@ -301,7 +371,7 @@ void query_start(struct query *q)
     MUST(q->completion.done && q->format && q->identity);
     budget_init(&q->budget, "statement", s->statements, s->statement_limit_bytes);
     q->answer.limit = QUERY_ANSWER_BYTES_MAX;
-    q->sys = sys_snapshot_take(s, q->text);
+    q->sys = sys_snapshot_take(s, q->text, q->identity);
     completion_init(&q->append.completion, s->context->main, back_on_main);
     if (!q->sys) {
         finish(q, ERR_NO_MEMORY, NULL);

@@ -7,6 +7,7 @@
 #ifndef LISTENERS_QUERY_H
 #define LISTENERS_QUERY_H
 
+#include "listeners/guard_source.h"
 #include "listeners/service.h"
 #include "listeners/sys_source.h"
 
@@ -58,7 +59,9 @@ struct query {
     struct budget budget;
     struct sys_snapshot *sys;
     struct sql_statement *statement;
+    struct guard guard;
     struct sql_catalog catalog;
+    struct completion audited;
     struct sql_context context;
     const struct sql_result_column *columns;
     size_t column_count;

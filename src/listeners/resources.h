@@ -1,6 +1,7 @@
 /* resources.h - the resource API in the shape of the Kubernetes API, so that kubectl and GitOps
- * tools are ordinary clients. resources.c changes documents, resources_read.c shows them,
- * resources_watch.c tells of changes, resources_discovery.c says what there is. */
+ * tools are ordinary clients. resources.c finds out what a request is about, resources_change.c
+ * changes documents, resources_read.c shows them, resources_watch.c tells of changes,
+ * resources_discovery.c says what there is. */
 #ifndef LISTENERS_RESOURCES_H
 #define LISTENERS_RESOURCES_H
 
@@ -10,12 +11,17 @@
 struct resources;
 enum err resources_start(struct service *service, struct resources **resources, struct why *why);
 void resources_stop(struct resources *resources);
+/* Rights have changed, or time has passed: watches whose identity holds no longer are cut, the
+ * others go on with the rights of now. */
+void resources_recheck(struct resources *resources);
 
 /* Handlers; `arg` = the service. */
 void resources_collection(struct http_exchange *exchange, void *arg); /* GET list or watch, POST */
 void resources_object(struct http_exchange *exchange, void *arg);     /* GET, PUT, PATCH, DELETE */
-void resources_all(struct http_exchange *exchange,
-                   void *arg); /* GET list or watch over all namespaces */
+/* Without a namespace: GET list or watch over all namespaces; POST for cluster-wide kinds. */
+void resources_all(struct http_exchange *exchange, void *arg);
+void resources_cluster_object(struct http_exchange *exchange,
+                              void *arg); /* of cluster-wide kinds */
 void resources_version(struct http_exchange *exchange, void *arg);
 void resources_api(struct http_exchange *exchange, void *arg);
 void resources_apis(struct http_exchange *exchange, void *arg);
@@ -34,9 +40,13 @@ struct resource_target {
  * unknown. */
 bool resources_target(struct http_exchange *exchange, bool has_ns, bool has_name,
                       struct resource_target *target);
-/* Checks the right; answers 403 itself. */
+/* How much of the target the request may; answers 401 or 403 itself and gives false when nothing.
+ * With ACCESS_SOME each document has to be looked at (resources_visible). */
 bool resources_allowed(struct http_exchange *exchange, enum access_verb verb,
                        const struct resource_target *target);
+/* Whether an identity may do `verb` with this document. */
+bool resources_visible(const struct service *service, const struct identity *identity,
+                       enum access_verb verb, const struct resource *resource);
 
 /* Answers with a Status document. `problems` may be NULL. */
 void resources_fail(struct http_exchange *exchange, const struct resource_target *target,
@@ -56,7 +66,8 @@ bool resources_wants_table(const struct http_request *request);
 /* A meta.k8s.io/v1 Table of some resources. */
 void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
                            size_t count, uint64_t version, bool with_columns, int64_t now_ns);
-void resources_write_document(struct buf *out, const struct resource *resource);
+/* `secret` not empty: status.token, this once. */
+void resources_write_document(struct buf *out, const struct resource *resource, const char *secret);
 
 /* Begins a watch on the exchange. */
 void resources_watch(struct http_exchange *exchange, struct service *service,

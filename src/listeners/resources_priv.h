@@ -2,7 +2,9 @@
 #ifndef LISTENERS_RESOURCES_PRIV_H
 #define LISTENERS_RESOURCES_PRIV_H
 
+#include "access/scram.h"
 #include "listeners/api.h"
+#include "listeners/identities.h"
 #include "listeners/resources.h"
 #include "resource/persist.h"
 
@@ -14,8 +16,15 @@ struct change {
     struct resource_target target;
     enum access_verb verb; /* CREATE, UPDATE, DELETE */
     bool is_patch, dry_run;
+    struct doc *body; /* as sent; NULL for DELETE */
     struct resource *resource, *old;
     struct problems problems;
+    /* A password on its way to a verifier, on a worker. */
+    struct job job;
+    char password[ACCESS_PASSWORD_BYTES], verifier[SCRAM_TEXT_BYTES];
+    uint8_t salt[SCRAM_SALT_BYTES];
+    char secret[ACCESS_TOKEN_BYTES]; /* of a new token, to be shown once */
+    struct completion audited;
     struct persist_change persist;
 };
 
@@ -31,6 +40,7 @@ struct watch {
     struct watch *next;
     struct resources *resources;
     struct http_exchange *exchange;
+    struct identity *identity; /* renewed when rights change */
     struct resource_target target;
     struct resource_selector selector;
     bool table, first_table_sent, slow;
@@ -50,6 +60,9 @@ void resources_list(struct http_exchange *exchange, struct service *service,
                     const struct resource_target *target);
 void resources_get(struct http_exchange *exchange, struct service *service,
                    const struct resource_target *target);
+/* Queues a change; the answer follows. */
+void resources_submit(struct http_exchange *exchange, struct service *service,
+                      const struct resource_target *target, enum access_verb verb, bool is_patch);
 void resources_on_change(void *resources, const struct resource *old, const struct resource *now);
 void resources_end_watches(struct resources *resources);
 

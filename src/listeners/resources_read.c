@@ -68,28 +68,80 @@ bool resources_wants_table(const struct http_request *request)
     return accept.size && memmem(accept.at, accept.size, "as=Table", 8) != NULL;
 }
 
-/* What kubectl prints beside name and age. */
-static const struct {
+/* What kubectl prints beside name and age; `wide` only with -o wide. A list shows its texts. */
+static const struct table_column {
     enum resource_kind kind;
     const char *header, *path;
+    bool wide;
 } table_columns[] = {
-    {KIND_CONNECTION, "Driver", "driver"},
-    {KIND_CONNECTION, "Endpoint", "endpoint"},
-    {KIND_TABLE, "SQL name", "name"},
-    {KIND_TABLE, "Retention", "retention"},
-    {KIND_DEVICE, "Path", "path"},
-    {KIND_DEVICE, "Table", "table"},
-    {KIND_DEVICE, "Connection", "connection"},
-    {KIND_DEVICE, "Interval", "interval"},
+    {KIND_CONNECTION, "Driver", "spec.driver", false},
+    {KIND_CONNECTION, "Endpoint", "spec.endpoint", false},
+    {KIND_CONNECTION, "State", "status.state", false},
+    {KIND_CONNECTION, "RTT ms", "status.roundTripMs", false},
+    {KIND_CONNECTION, "Since", "status.since", true},
+    {KIND_CONNECTION, "Last error", "status.lastError", true},
+    {KIND_TABLE, "SQL name", "spec.name", false},
+    {KIND_TABLE, "Retention", "spec.retention", false},
+    {KIND_TABLE, "Columns", "status.columns", false},
+    {KIND_TABLE, "Devices", "status.devices", false},
+    {KIND_TABLE, "Parts", "status.parts", true},
+    {KIND_DEVICE, "Path", "spec.path", false},
+    {KIND_DEVICE, "Table", "spec.table", false},
+    {KIND_DEVICE, "Connection", "spec.connection", false},
+    {KIND_DEVICE, "Interval", "spec.interval", false},
+    {KIND_DEVICE, "Good", "status.good", false},
+    {KIND_DEVICE, "Bad", "status.bad", false},
+    {KIND_DEVICE, "Last row", "status.lastRow", true},
+    {KIND_NODE, "Tier", "status.tier", false},
+    {KIND_NODE, "Version", "status.version", false},
+    {KIND_NODE, "Address", "status.address", false},
+    {KIND_NODE, "Memory", "status.memoryUsed", true},
+    {KIND_USER, "Roles", "spec.roles", false},
+    {KIND_USER, "Disabled", "spec.disabled", false},
+    {KIND_USER, "Description", "spec.description", true},
+    {KIND_ROLE, "Description", "spec.description", false},
+    {KIND_TOKEN, "User", "spec.user", false},
+    {KIND_TOKEN, "Roles", "spec.roles", false},
+    {KIND_TOKEN, "Expires", "spec.expires", false},
+    {KIND_TOKEN, "Description", "spec.description", true},
 };
 enum { TABLE_COLUMN_COUNT = sizeof table_columns / sizeof table_columns[0] };
 
-static void add_column(struct buf *out, const char *name, const char *format)
+static void add_column(struct buf *out, const char *name, const char *format, bool wide)
 {
     buf_printf(
         out,
-        "{\"name\":\"%s\",\"type\":\"string\",\"format\":\"%s\",\"description\":\"\",\"priority\":0}",
-        name, format);
+        "{\"name\":\"%s\",\"type\":\"string\",\"format\":\"%s\",\"description\":\"\",\"priority\":%d}",
+        name, format, wide);
+}
+
+/* Lists are not kept as trees (see struct resource): they are read from the spec's text. */
+static void add_list(struct buf *out, const struct resource *r, const char *key)
+{
+    struct arena arena;
+    struct buf text = BUF_EMPTY;
+    arena_init(&arena, NULL);
+    const struct doc *list = doc_get(resource_spec(r, &arena), key);
+    for (size_t i = 0; list && list->kind == DOC_LIST && i < list->count; i++) {
+        if (i) buf_add_char(&text, ',');
+        buf_add_str(&text, doc_text(list->items[i].value));
+    }
+    buf_add_json(out, buf_str(&text));
+    buf_free(&text);
+    arena_free(&arena);
+}
+
+static void add_cell(struct buf *out, const struct resource *r, const struct table_column *column)
+{
+    bool is_spec = strncmp(column->path, "spec.", 5) == 0;
+    const char *key = strchr(column->path, '.') + 1;
+    const struct doc *value = doc_get(is_spec ? r->spec_doc : r->status, key);
+    if (value && value->kind == DOC_LIST)
+        add_list(out, r, key);
+    else if (value && value->kind == DOC_BOOL)
+        buf_add_text(out, value->b ? "\"true\"" : "\"false\"");
+    else
+        buf_add_json(out, doc_text(value));
 }
 
 /* "35s", "12m", "5h", "3d": as kubectl prints ages. */
@@ -114,7 +166,7 @@ static void add_row(struct buf *out, const struct resource *r, int64_t now_ns)
     for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
         if (table_columns[i].kind != r->kind) continue;
         buf_add_char(out, ',');
-        buf_add_json(out, doc_text(doc_find(r->spec_doc, table_columns[i].path)));
+        add_cell(out, r, &table_columns[i]);
     }
     buf_add_char(out, ',');
     add_age(out, now_ns - r->created_ns);
@@ -138,14 +190,14 @@ void resources_write_table(struct buf *out, enum resource_kind kind, struct reso
         "\"columnDefinitions\":[",
         (unsigned long long)version);
     if (with_columns) {
-        add_column(out, "Name", "name");
+        add_column(out, "Name", "name", false);
         for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
             if (table_columns[i].kind != kind) continue;
             buf_add_char(out, ',');
-            add_column(out, table_columns[i].header, "");
+            add_column(out, table_columns[i].header, "", table_columns[i].wide);
         }
         buf_add_char(out, ',');
-        add_column(out, "Age", "");
+        add_column(out, "Age", "", false);
     }
     buf_add_text(out, "],\"rows\":[");
     for (size_t i = 0; i < count; i++) {
@@ -163,8 +215,23 @@ void resources_get(struct http_exchange *exchange, struct service *service,
     struct buf out = BUF_EMPTY;
     if (!resources_allowed(exchange, VERB_GET, target)) return;
     struct resource *r = registry_get(service->registry, target->kind, target->ns, target->name);
+    struct why why = WHY_NONE;
+    char path[1024];
+    const char *kind = resource_kinds[target->kind].name;
+    /* Who may see only some is told neither that a document is there nor that it is not. */
+    enum err err = access_check(api_identity(exchange), VERB_GET, kind, target->ns, target->name,
+                                r ? resource_path(service, r, path) : STR(""), &why);
+    if (err) {
+        why = WHY_NONE; /* its path is not the asker's to see */
+        (void)access_check(api_identity(exchange), VERB_GET, kind, target->ns, target->name,
+                           STR(""), &why);
+        if (!why.text[0])
+            why_set(&why, err, "%s %.*s: not allowed", kind, (int)target->name.size,
+                    target->name.at);
+        resources_fail(exchange, target, err, &why, NULL);
+        return;
+    }
     if (!r) {
-        struct why why = WHY_NONE;
         why_set(&why, ERR_NOT_FOUND, "%s.millrace.io \"%.*s\" not found",
                 resource_kinds[target->kind].plural, (int)target->name.size, target->name.at);
         resources_fail(exchange, target, ERR_NOT_FOUND, &why, NULL);
@@ -174,7 +241,7 @@ void resources_get(struct http_exchange *exchange, struct service *service,
         resources_write_table(&out, target->kind, &r, 1, r->version, true,
                               context_wall_ns(service->context));
     else
-        resources_write_document(&out, r);
+        resources_write_document(&out, r, "");
     http_reply(exchange, 200, "application/json", buf_str(&out));
     buf_free(&out);
 }
@@ -189,7 +256,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* All selected resources in order of namespace and name, in the exchange's arena. */
-static bool gather(struct http_exchange *exchange, struct service *service,
+static bool gather(struct http_exchange *exchange, const struct service *service,
                    const struct resource_target *target, const struct resource_selector *selector,
                    struct resource ***list, size_t *count)
 {
@@ -199,7 +266,9 @@ static bool gather(struct http_exchange *exchange, struct service *service,
     *count = at = 0;
     if (!*list) return false;
     for (struct resource *r; (r = registry_next(service->registry, target->kind, &at));)
-        if (resources_selected(selector, r, target)) (*list)[(*count)++] = r;
+        if (resources_selected(selector, r, target) &&
+            resources_visible(service, api_identity(exchange), VERB_LIST, r))
+            (*list)[(*count)++] = r;
     if (*count) qsort(*list, *count, sizeof **list, compare_names);
     return true;
 }
@@ -214,7 +283,7 @@ static void write_list(struct buf *out, enum resource_kind kind, struct resource
                resource_kinds[kind].name, (unsigned long long)version);
     for (size_t i = 0; i < count; i++) {
         if (i) buf_add_char(out, ',');
-        resources_write_document(out, list[i]);
+        resources_write_document(out, list[i], "");
     }
     buf_add_text(out, "]}");
 }
@@ -249,10 +318,4 @@ void resources_list(struct http_exchange *exchange, struct service *service,
         write_list(&out, target->kind, list, count, version);
     http_reply(exchange, 200, "application/json", buf_str(&out));
     buf_free(&out);
-}
-
-void resources_all(struct http_exchange *exchange, void *arg)
-{
-    struct resource_target target;
-    if (resources_target(exchange, false, false, &target)) resources_list(exchange, arg, &target);
 }

@@ -17,7 +17,7 @@ static void send_event(struct watch *w, const char *type, const struct resource 
         resources_write_table(&out, r->kind, list, 1, r->version, !w->first_table_sent,
                               context_wall_ns(w->resources->service->context));
     else
-        resources_write_document(&out, r);
+        resources_write_document(&out, r, "");
     w->first_table_sent = true;
     buf_add_text(&out, "}\n");
     http_send(w->exchange, buf_str(&out), &wait);
@@ -25,10 +25,17 @@ static void send_event(struct watch *w, const char *type, const struct resource 
     buf_free(&out);
 }
 
+/* Selected, and the watcher's to see. */
+static bool is_shown(const struct watch *w, const struct resource *r)
+{
+    return resources_selected(&w->selector, r, &w->target) &&
+           resources_visible(w->resources->service, w->identity, VERB_WATCH, r);
+}
+
 static void tell(struct watch *w, const struct resource *old, const struct resource *now)
 {
-    bool was = old && resources_selected(&w->selector, old, &w->target);
-    bool is = now && resources_selected(&w->selector, now, &w->target);
+    bool was = old && is_shown(w, old);
+    bool is = now && is_shown(w, now);
     if (is)
         send_event(w, was ? "MODIFIED" : "ADDED", now);
     else if (was)
@@ -47,6 +54,7 @@ static void end_watch(struct watch *w, enum err err)
 {
     struct http_exchange *exchange = w->exchange;
     unlink_watch(w);
+    identity_release(w->identity);
     mem_free(w);
     http_end(exchange, err);
 }
@@ -78,6 +86,24 @@ void resources_on_change(void *arg, const struct resource *old, const struct res
     }
 }
 
+void resources_recheck(struct resources *r)
+{
+    struct watch *next;
+    for (struct watch *w = r->watches; w; w = next) {
+        next = w->next;
+        struct identity *now = access_renew(r->service->access, w->identity);
+        bool holds = now && access_scope(now, VERB_WATCH, resource_kinds[w->target.kind].name,
+                                         w->target.ns, w->target.name) != ACCESS_NONE;
+        identity_release(holds ? w->identity : now);
+        if (holds)
+            w->identity = now;
+        else if (w->busy)
+            w->gone = true; /* who sends ends it */
+        else
+            end_watch(w, ERR_UNAUTHENTICATED);
+    }
+}
+
 static void on_drained(void *arg)
 {
     ((struct watch *)arg)->slow = false;
@@ -86,7 +112,7 @@ static void on_drained(void *arg)
 /* The oldest version from which a watch can be continued. */
 static uint64_t oldest_version(const struct resources *r)
 {
-    if (r->event_count < WATCH_HISTORY) return 0;
+    if (r->event_count < WATCH_HISTORY) return registry_first_version(r->service->registry);
     return r->history[r->event_count % WATCH_HISTORY].version;
 }
 
@@ -105,7 +131,7 @@ static void send_all(struct watch *w)
     size_t at = 0;
     for (struct resource *r;
          (r = registry_next(w->resources->service->registry, w->target.kind, &at));)
-        if (resources_selected(&w->selector, r, &w->target)) send_event(w, "ADDED", r);
+        if (is_shown(w, r)) send_event(w, "ADDED", r);
 }
 
 void resources_watch(struct http_exchange *exchange, struct service *service,
@@ -134,6 +160,7 @@ void resources_watch(struct http_exchange *exchange, struct service *service,
     *w = (struct watch){.next = r->watches,
                         .resources = r,
                         .exchange = exchange,
+                        .identity = identity_share(api_identity(exchange)),
                         .target = *target,
                         .selector = *selector,
                         .table = resources_wants_table(http_request_of(exchange))};

@@ -15,6 +15,8 @@
 struct persist;
 struct live;
 struct resources;
+struct identities;
+struct status;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -31,6 +33,8 @@ struct service {
     struct registry *registry;
     struct persist *persist;
     struct resources *resources;
+    struct identities *identities;
+    struct status *status;
     struct live *live;
     struct collect *collect;
     struct access *access;
@@ -40,8 +44,15 @@ struct service {
     size_t statement_limit_bytes; /* of one */
     int64_t statement_limit_ns;   /* its time */
     struct str node_name, node_path;
-    bool ready; /* /readyz */
+    char node_document[256];            /* metadata.name of this node's own document */
+    char http_url[320], https_url[320]; /* where it listens; "" = it does not */
+    int64_t started_ns;                 /* monotonic */
+    bool ready;                         /* /readyz */
     void (*change_table)(void *node, struct table_change *change);
+    /* Whether a Table document fits the table that there is; adds problems with the way out. */
+    void (*check_table)(void *node, const struct resource *table, struct problems *problems);
+    /* Gives tables that came by writing their documents. */
+    void (*publish_tables)(void *node);
     void *node;
 };
 

@@ -13,6 +13,9 @@ struct sys_snapshot {
     struct service *service; /* only for what any task may read: context, store */
     struct collect_snapshot *collect;
     int64_t now_ns;
+    bool has_devices;  /* the list below counts; else all series of the catalogue are shown */
+    uint32_t *devices; /* their ids */
+    size_t device_count, device_capacity;
     size_t health_count;
     struct store_health_row health[HEALTH_ROWS_MAX]; /* the statement sees one state of it */
 };
@@ -174,13 +177,14 @@ static void write_connection(const struct sys_snapshot *s, size_t n, struct row_
 
 static size_t count_devices(const struct sys_snapshot *s)
 {
-    return store_series_count(s->service->store);
+    return s->has_devices ? s->device_count : store_series_count(s->service->store);
 }
 
 static void write_device(const struct sys_snapshot *s, size_t n, struct row_out *out)
 {
     struct store_series_info info;
-    if (!store_series(s->service->store, (uint32_t)n + 1, &info)) {
+    uint32_t id = s->has_devices ? s->devices[n] : (uint32_t)n + 1;
+    if (!store_series(s->service->store, id, &info)) {
         for (int i = 0; i < 4; i++) put_null(out);
         return;
     }
@@ -346,28 +350,81 @@ static bool mentions(struct str text, const char *word)
     return false;
 }
 
-struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text)
+static void keep_visible_rows(struct collect_snapshot *c, const struct identity *identity)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->point_count; i++) {
+        const struct collect_point_row *p = &c->points[i];
+        if (access_check(identity, VERB_QUERY, "Table", p->ns, p->table, p->device, NULL) == ERR_OK)
+            c->points[kept++] = *p;
+    }
+    c->point_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < c->connection_count; i++) {
+        const struct collect_connection_row *row = &c->connections[i];
+        if (access_scope(identity, VERB_LIST, "Connection", row->ns, row->name) == ACCESS_ALL)
+            c->connections[kept++] = *row;
+    }
+    c->connection_count = kept;
+}
+
+static const struct schema *table_of(const struct store_table_list *list, uint32_t table_id)
+{
+    for (uint32_t i = 0; i < store_table_count(list); i++)
+        if (store_table_at(list, i)->table_id == table_id) return store_table_at(list, i);
+    return NULL;
+}
+
+/* The series whose device and table the identity may query. */
+static enum err keep_visible_devices(struct sys_snapshot *s, const struct identity *identity)
+{
+    struct store *store = s->service->store;
+    struct store_table_list *list = store_tables(store);
+    struct store_series_info info;
+    enum err err = list ? ERR_OK : ERR_NO_MEMORY;
+    s->has_devices = true;
+    for (uint32_t id = 1; !err && id <= store_series_count(store); id++) {
+        if (!store_series(store, id, &info)) continue;
+        const struct schema *table = table_of(list, info.table_id);
+        if (!table || access_check(identity, VERB_QUERY, "Table", str_of(table->ns),
+                                   str_of(table->name), info.path, NULL))
+            continue;
+        err = mem_grow(&s->devices, &s->device_capacity, s->device_count + 1, sizeof *s->devices);
+        if (!err) s->devices[s->device_count++] = id;
+    }
+    store_tables_release(list);
+    return err;
+}
+
+struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
+                                       const struct identity *identity)
 {
     struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
+    enum err err = ERR_OK;
     if (!s) return NULL;
     s->service = service;
     s->now_ns = context_wall_ns(service->context);
+    bool sees_all =
+        access_scope(identity, VERB_QUERY, "Table", (struct str){0}, STR("")) == ACCESS_ALL;
     if (service->store && mentions(text, "health"))
         s->health_count = store_health(service->store, s->health, HEALTH_ROWS_MAX);
-    if (service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
+    if (service->store && !sees_all && mentions(text, "devices"))
+        err = keep_visible_devices(s, identity);
+    if (!err && service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
         s->collect = collect_snapshot(service->collect);
-        if (!s->collect) {
-            mem_free(s);
-            return NULL;
-        }
+        if (!s->collect) err = ERR_NO_MEMORY;
+        if (!err) keep_visible_rows(s->collect, identity);
     }
-    return s;
+    if (!err) return s;
+    sys_snapshot_free(s);
+    return NULL;
 }
 
 void sys_snapshot_free(struct sys_snapshot *s)
 {
     if (!s) return;
     collect_snapshot_free(s->collect);
+    mem_free(s->devices);
     mem_free(s);
 }
 

@@ -38,6 +38,7 @@ struct context {
     struct budget memory; /* root: node.yaml `memory:` */
     struct loop *main;    /* I/O loop 0 */
     struct pool *workers;
+    const char *drivers_folder; /* where drivers are looked for first; NULL = nowhere; borrowed */
     enum diag_level diag_level; /* lines below it are not written */
     bool diag_json;
     struct diag_writer diag;

@@ -18,6 +18,9 @@ enum err tls_server_config(struct str certificate_pem, struct str key_pem, struc
  * (32 bytes of the certificate's SHA-256) is given. certificate and key may be empty. */
 enum err tls_client_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
                            const uint8_t *pin_sha256, struct tls_config **config, struct why *why);
+/* A client that takes any certificate, for equipment with one that nobody signed: its traffic is
+ * hidden from onlookers, but who answers is not known. */
+void tls_config_trust_anyone(struct tls_config *config);
 void tls_config_release(struct tls_config *config);
 
 /* Makes a key (P-256) and a self-signed certificate for `common_name` and the alternative names (IP

@@ -7,8 +7,10 @@
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/identities.h"
 #include "listeners/live.h"
 #include "listeners/resources.h"
+#include "listeners/status.h"
 #include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
@@ -201,25 +203,30 @@ static enum err load_manifest(struct node *node, const char *path, struct why *w
     return err;
 }
 
+static enum err check_resource(struct node *node, const struct resource *r, struct arena *arena,
+                               struct why *why)
+{
+    struct problems problems;
+    problems_init(&problems, arena);
+    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE)
+        collect_check(&node->context, node->service.registry, r, &problems);
+    identities_check(r, &problems);
+    const struct problem *p = problems.first;
+    if (!p) return ERR_OK;
+    return why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
+                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, p->path, p->text);
+}
+
 static enum err check_resources(struct node *node, struct why *why)
 {
-    static const enum resource_kind kinds[] = {KIND_CONNECTION, KIND_DEVICE};
     struct arena arena;
     arena_init(&arena, NULL);
     enum err err = ERR_OK;
-    for (size_t k = 0; k < 2 && !err; k++) {
+    for (int k = 0; k < KIND_COUNT && !err; k++) {
         size_t at = 0;
         for (struct resource *r;
-             !err && (r = registry_next(node->service.registry, kinds[k], &at));) {
-            struct problems problems;
-            problems_init(&problems, &arena);
-            collect_check(node->service.registry, r, &problems);
-            const struct problem *p = problems.first;
-            if (!p) continue;
-            err = why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file,
-                          p->line ? p->line : r->line, resource_kinds[r->kind].name,
-                          (int)r->name.size, r->name.at, p->path, p->text);
-        }
+             !err && (r = registry_next(node->service.registry, (enum resource_kind)k, &at));)
+            err = check_resource(node, r, &arena, why);
     }
     arena_free(&arena);
     return err;
@@ -268,12 +275,25 @@ static enum err start_tables(struct node *node, struct why *why)
     enum err err = node_tables_start(&node->service, &node->tables, why);
     node->service.node = node->tables;
     node->service.change_table = node_tables_change;
+    node->service.check_table = node_tables_check;
+    node->service.publish_tables = node_tables_publish;
     return err;
 }
 
 static void stop_tables(struct node *node)
 {
     node_tables_stop(node->tables);
+}
+
+static enum err start_identities(struct node *node, struct why *why)
+{
+    return identities_start(&node->service, &node->service.identities, why);
+}
+
+static void stop_identities(struct node *node)
+{
+    identities_stop(node->service.identities);
+    node->service.identities = NULL;
 }
 
 static enum err start_collect(struct node *node, struct why *why)
@@ -288,6 +308,17 @@ static void stop_collect(struct node *node)
 {
     collect_stop(node->service.collect);
     node->service.collect = NULL;
+}
+
+static enum err start_status(struct node *node, struct why *why)
+{
+    return status_start(&node->service, &node->service.status, why);
+}
+
+static void stop_status(struct node *node)
+{
+    status_stop(node->service.status);
+    node->service.status = NULL;
 }
 
 static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls,
@@ -405,10 +436,12 @@ static const struct {
     {"resource database", start_persist, stop_persist},
     {"resource API", start_resources, stop_resources},
     {"tables", start_tables, stop_tables},
+    {"identities", start_identities, stop_identities},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
     {"http", start_http, stop_http},
     {"https", start_https, stop_https},
+    {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
 
@@ -436,17 +469,21 @@ static void write_server_file(struct node *node)
              "%s cannot be written: the command line needs --server", path);
 }
 
-static void announce(struct node *node)
+static void note_address(char *out, size_t out_bytes, const char *scheme,
+                         const struct os_address *address)
 {
     char text[OS_HOST_BYTES + 8];
-    if (node->http) {
-        os_address_print(&node->http_address, text, sizeof text);
-        diag(&node->context, DIAG_INFO, component, "listening on http://%s", text);
-    }
-    if (node->https) {
-        os_address_print(&node->https_address, text, sizeof text);
-        diag(&node->context, DIAG_INFO, component, "listening on https://%s", text);
-    }
+    os_address_print(address, text, sizeof text);
+    snprintf(out, out_bytes, "%s://%s", scheme, text);
+}
+
+static void announce(struct node *node)
+{
+    struct service *s = &node->service;
+    if (node->http) note_address(s->http_url, sizeof s->http_url, "http", &node->http_address);
+    if (node->https) note_address(s->https_url, sizeof s->https_url, "https", &node->https_address);
+    if (node->http) diag(&node->context, DIAG_INFO, component, "listening on %s", s->http_url);
+    if (node->https) diag(&node->context, DIAG_INFO, component, "listening on %s", s->https_url);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -510,6 +547,7 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
         *out = NULL;
         return err;
     }
+    node->service.started_ns = context_mono_ns(&node->context);
     node->service.ready = true;
     write_server_file(node);
     announce(node);

@@ -36,5 +36,9 @@ struct node_tables;
 enum err node_tables_start(struct service *service, struct node_tables **tables, struct why *why);
 void node_tables_stop(struct node_tables *tables);
 void node_tables_change(void *tables, struct table_change *change);
+/* Gives tables that came by writing their documents. */
+void node_tables_publish(void *tables);
+/* Whether a Table document fits the table that there is; adds problems with the way out. */
+void node_tables_check(void *tables, const struct resource *table, struct problems *problems);
 
 #endif

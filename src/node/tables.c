@@ -1,11 +1,12 @@
 /* tables.c - Table documents and the store's schemas, kept in step.
  *
  * The log is the truth about tables (a SCHEMA record precedes the first row), the Table document is
- * its face. At start each table of the log without a document gets one; a document that changes is
- * turned into a new schema. A column once there stays: a document that leaves one out does not
- * remove it. */
-#include "base/timetext.h"
-#include "node/node.h"
+ * its face. A table of the log without a document gets one; a document that changes is turned into
+ * a new schema (tables_document.c says how); one that is deleted takes the table and its rows
+ * along. DDL changes the log first, then the document, and is answered when both are on disk. */
+#include "listeners/resources.h"
+#include "node/tables_priv.h"
+#include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -22,82 +23,12 @@ struct define_op {
     char name[SCHEMA_NAME_BYTES_MAX + 1];
 };
 
-/* ---- a document becomes a schema ---- */
-
-static enum err set_texts(struct schema *s, const struct table_spec *spec)
+struct service *tables_service(void *tables)
 {
-    s->description = arena_strdup(&s->arena, spec->description.at, spec->description.size);
-    struct buf tags = BUF_EMPTY;
-    for (size_t i = 0; i < spec->device_tags.count; i++) {
-        if (i) buf_add_char(&tags, ',');
-        buf_add_str(&tags, spec->device_tags.items[i]);
-    }
-    s->device_tags = buf_failed(&tags) ? NULL : arena_strdup(&s->arena, tags.at, tags.size);
-    buf_free(&tags);
-    return s->description && s->device_tags ? ERR_OK : ERR_NO_MEMORY;
+    return ((struct node_tables *)tables)->service;
 }
 
-static void set_durability(struct schema *s, struct str text)
-{
-    s->durability = DURABILITY_COMMIT;
-    if (!str_starts(text, "interval ")) return;
-    s->durability = DURABILITY_INTERVAL;
-    (void)duration_parse(str_trim((struct str){text.at + 9, text.size - 9}),
-                         &s->durability_interval_ns); /* checked */
-}
-
-static enum err add_columns(struct schema *s, const struct table_spec *spec, struct why *why)
-{
-    const struct table_column_spec *columns = spec->columns.items;
-    for (size_t i = 0; i < spec->columns.count; i++) {
-        const struct table_column_spec *c = &columns[i];
-        enum type type = type_of_name(c->type);
-        const struct column *old = schema_find(s, c->name);
-        if (old && old->type == type) continue;
-        if (old)
-            return why_set(why, ERR_TYPE, "table %s: column %s is %s already, the document says %s",
-                           s->name, old->name, type_name(old->type), type_name(type));
-        char name[SCHEMA_NAME_BYTES_MAX + 1], unit[128], text[512];
-        (void)str_copy(name, sizeof name, c->name);
-        (void)str_copy(unit, sizeof unit, c->unit);
-        (void)str_copy(text, sizeof text, c->description);
-        enum err err = schema_add_column(s, 0, name, type, COLUMN_OWNER_DOCUMENT, unit, text, why);
-        if (err) return err;
-    }
-    return ERR_OK;
-}
-
-static bool same_schema(const struct schema *a, const struct schema *b)
-{
-    return a->column_count == b->column_count && a->retention_ns == b->retention_ns &&
-           a->open == b->open && a->durability == b->durability &&
-           a->durability_interval_ns == b->durability_interval_ns &&
-           strcmp(a->description, b->description) == 0 &&
-           strcmp(a->device_tags, b->device_tags) == 0;
-}
-
-static enum err schema_of_document(struct node_tables *t, const struct resource *r,
-                                   struct schema **out, struct why *why)
-{
-    const struct table_spec *spec = r->spec;
-    char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
-    table_sql_name(r, name);
-    (void)str_copy(ns, sizeof ns, r->ns);
-    struct schema *old = store_find_table(t->service->store, r->ns, str_of(name));
-    struct schema *s = old ? schema_copy(old) : schema_new(ns, name, 0);
-    enum err err = s ? set_texts(s, spec) : ERR_NO_MEMORY;
-    if (!err) {
-        s->retention_ns = spec->retention_ns;
-        s->open = spec->open;
-        set_durability(s, spec->durability);
-        err = add_columns(s, spec, why);
-    }
-    if (!err && old && same_schema(s, old)) err = ERR_EXISTS; /* nothing to do */
-    schema_release(old);
-    if (err) schema_release(s);
-    *out = err ? NULL : s;
-    return err;
-}
+/* ---- a document becomes a table ---- */
 
 static void on_defined(struct completion *c)
 {
@@ -114,7 +45,7 @@ static void apply_document(struct node_tables *t, const struct resource *r)
     struct context *context = t->service->context;
     struct why why = WHY_NONE;
     struct define_op *op = mem_alloc_zero(1, sizeof *op);
-    enum err err = op ? schema_of_document(t, r, &op->define.schema, &why) : ERR_NO_MEMORY;
+    enum err err = op ? tables_schema_of(t->service, r, &op->define.schema, &why) : ERR_NO_MEMORY;
     if (err) {
         if (err != ERR_EXISTS) diag(context, DIAG_ERROR, component, "%s", why_text(&why, err));
         mem_free(op);
@@ -126,11 +57,38 @@ static void apply_document(struct node_tables *t, const struct resource *r)
     store_define(t->service->store, &op->define);
 }
 
+/* The document is gone: so is the table, with its rows. */
+static void drop_table(struct node_tables *t, const struct resource *r)
+{
+    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    table_sql_name(r, name);
+    struct schema *old = store_find_table(t->service->store, r->ns, str_of(name));
+    if (!old) return; /* dropped by DDL already */
+    struct define_op *op = mem_alloc_zero(1, sizeof *op);
+    struct schema *s = op ? schema_copy(old) : NULL;
+    schema_release(old);
+    if (!s) {
+        diag(t->service->context, DIAG_ERROR, component, "table %s is not dropped: out of memory",
+             name);
+        mem_free(op);
+        return;
+    }
+    op->tables = t;
+    op->define.schema = s;
+    op->define.drop = true;
+    (void)str_copy(op->name, sizeof op->name, str_of(name));
+    completion_init(&op->define.completion, t->service->context->main, on_defined);
+    store_define(t->service->store, &op->define);
+}
+
 static void on_resource(void *arg, const struct resource *old, const struct resource *now)
 {
     struct node_tables *t = arg;
-    (void)old;
-    if (now && now->kind == KIND_TABLE && !t->starting) apply_document(t, now);
+    if ((now ? now : old)->kind != KIND_TABLE || t->starting) return;
+    if (now)
+        apply_document(t, now);
+    else
+        drop_table(t, old);
 }
 
 /* ---- DDL ---- */
@@ -198,36 +156,6 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
     return err;
 }
 
-/* A document for a table that came from the log or from DDL. */
-static struct doc *document_of(const struct schema *s, struct arena *arena)
-{
-    struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP),
-               *spec = doc_new(arena, DOC_MAP), *columns = doc_new(arena, DOC_LIST);
-    char name[SCHEMA_NAME_BYTES_MAX + 1];
-    (void)str_copy(name, sizeof name, str_of(s->name));
-    for (char *p = name; *p; p++) {
-        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.')) *p = '-';
-    }
-    bool ok = top && metadata && spec && columns &&
-              doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
-              doc_set(arena, top, "kind", doc_new_string(arena, STR("Table"))) &&
-              doc_set(arena, top, "metadata", metadata) && doc_set(arena, top, "spec", spec) &&
-              doc_set(arena, metadata, "name", doc_new_string(arena, str_of(name))) &&
-              doc_set(arena, metadata, "namespace", doc_new_string(arena, str_of(s->ns))) &&
-              doc_set(arena, spec, "name", doc_new_string(arena, str_of(s->name))) &&
-              doc_set(arena, spec, "columns", columns);
-    for (uint32_t i = 0; ok && i < s->column_count; i++) {
-        struct doc *c = doc_new(arena, DOC_MAP);
-        ok = c && doc_set(arena, c, "name", doc_new_string(arena, str_of(s->columns[i].name))) &&
-             doc_set(arena, c, "type",
-                     doc_new_string(arena, str_of(type_name(s->columns[i].type)))) &&
-             doc_set(arena, c, "unit", doc_new_string(arena, str_of(s->columns[i].unit))) &&
-             doc_append(arena, columns, c);
-    }
-    return ok ? top : NULL;
-}
-
 static struct resource *find_document(struct node_tables *t, const char *ns, const char *name)
 {
     size_t at = 0;
@@ -239,15 +167,21 @@ static struct resource *find_document(struct node_tables *t, const char *ns, con
     return NULL;
 }
 
-static void publish_document(struct node_tables *t, const struct schema *s)
+/* Gives the document as the registry holds it, or NULL. */
+static struct resource *publish_document(struct node_tables *t, const struct schema *s)
 {
     struct arena arena;
     struct problems problems;
     struct resource *resource = NULL;
     struct why why = WHY_NONE;
+    char name[256] = "";
     arena_init(&arena, NULL);
     problems_init(&problems, &arena);
-    struct doc *doc = document_of(s, &arena);
+    const struct resource *known = find_document(t, s->ns, s->name);
+    if (known) (void)str_copy(name, sizeof name, known->name);
+    struct doc *doc = tables_document_of(s, known ? name : NULL, &arena);
+    struct doc *labels = known && known->labels ? doc_copy(&arena, known->labels) : NULL;
+    if (doc && labels && !doc_set(&arena, doc_get(doc, "metadata"), "labels", labels)) doc = NULL;
     enum err err = doc ? resource_read(doc, "", &resource, &problems, &why) : ERR_NO_MEMORY;
     bool was_starting = t->starting;
     t->starting = true; /* it says what the log says already */
@@ -257,6 +191,39 @@ static void publish_document(struct node_tables *t, const struct schema *s)
         diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s", s->name,
              why_text(&why, err));
     arena_free(&arena);
+    return err ? NULL : find_document(t, s->ns, s->name);
+}
+
+/* ---- DDL's document on its way to the disk ---- */
+
+struct save_op {
+    struct persist_change change; /* first */
+    struct table_change *answer;
+    struct resource *resource;
+};
+
+static void on_saved(struct completion *c)
+{
+    struct save_op *op = (struct save_op *)c;
+    completion_finish(&op->answer->completion, c->err, &c->why);
+    resource_release(op->resource);
+    mem_free(op);
+}
+
+static void save(struct node_tables *t, struct table_change *answer, const struct resource *r,
+                 bool remove)
+{
+    struct save_op *op = r ? mem_alloc_zero(1, sizeof *op) : NULL;
+    if (!op) {
+        completion_finish(&answer->completion, r ? ERR_NO_MEMORY : ERR_OK, NULL);
+        return;
+    }
+    op->answer = answer;
+    op->resource = resource_share(r);
+    op->change.resource = r;
+    op->change.remove = remove;
+    completion_init(&op->change.completion, t->service->context->main, on_saved);
+    persist_submit(t->service->persist, &op->change);
 }
 
 static void on_changed(struct completion *c)
@@ -265,25 +232,42 @@ static void on_changed(struct completion *c)
     struct table_change *change =
         (struct table_change *)(void *)((char *)define - offsetof(struct table_change, define));
     struct node_tables *t = change->node;
-    if (!c->err && define->result) {
-        struct resource *known = find_document(t, define->result->ns, define->result->name);
-        if (!known || known->owner != OWNER_FILE) publish_document(t, define->result);
-    }
-    if (!c->err && define->drop) {
+    struct schema *result = define->result;
+    define->result = NULL;
+    if (c->err) {
+        completion_finish(&change->completion, c->err, &c->why);
+    } else if (define->drop) {
         char ns[256];
         (void)str_copy(ns, sizeof ns, change->ns);
         struct resource *known = find_document(t, ns, change->ddl->table);
-        if (known) (void)registry_remove(t->service->registry, KIND_TABLE, known->ns, known->name);
+        struct resource *gone = known ? resource_share(known) : NULL;
+        if (gone) (void)registry_remove(t->service->registry, KIND_TABLE, gone->ns, gone->name);
+        save(t, change, gone, true);
+        resource_release(gone);
+    } else {
+        save(t, change, result ? publish_document(t, result) : NULL, false);
     }
-    schema_release(define->result);
-    completion_finish(&change->completion, c->err, &c->why);
+    schema_release(result);
+}
+
+/* A table that a file describes is changed there. */
+static enum err check_owner(struct node_tables *t, const struct table_change *change,
+                            struct why *why)
+{
+    char ns[256];
+    (void)str_copy(ns, sizeof ns, change->ns);
+    const struct resource *known = find_document(t, ns, change->ddl->table);
+    if (!known || known->owner != OWNER_FILE || change->ddl->action == DDL_CREATE) return ERR_OK;
+    return why_set(why, ERR_READ_ONLY, "table %s belongs to the file %s: change it there",
+                   change->ddl->table, known->file);
 }
 
 void node_tables_change(void *tables, struct table_change *change)
 {
     struct node_tables *t = tables;
     struct why why = WHY_NONE;
-    enum err err = schema_of_ddl(t, change, &change->define.schema, &why);
+    enum err err = check_owner(t, change, &why);
+    if (!err) err = schema_of_ddl(t, change, &change->define.schema, &why);
     if (err || !change->define.schema) {
         completion_finish(&change->completion, err, &why);
         return;
@@ -296,12 +280,13 @@ void node_tables_change(void *tables, struct table_change *change)
 
 /* ---- start ---- */
 
-static void add_missing_documents(struct node_tables *t)
+void node_tables_publish(void *tables)
 {
+    struct node_tables *t = tables;
     struct store_table_list *list = store_tables(t->service->store);
     for (uint32_t i = 0; list && i < store_table_count(list); i++) {
         const struct schema *s = store_table_at(list, i);
-        if (!find_document(t, s->ns, s->name)) publish_document(t, s);
+        if (!find_document(t, s->ns, s->name)) (void)publish_document(t, s);
     }
     store_tables_release(list);
 }
@@ -316,7 +301,7 @@ enum err node_tables_start(struct service *service, struct node_tables **out, st
     size_t at = 0;
     for (struct resource *r; (r = registry_next(service->registry, KIND_TABLE, &at));)
         apply_document(t, r);
-    add_missing_documents(t);
+    node_tables_publish(t);
     *out = t;
     return ERR_OK;
 }

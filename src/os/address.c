@@ -31,6 +31,77 @@ enum err os_address_tcp(struct str text, struct os_address *address, struct why 
     return ERR_OK;
 }
 
+/* ---- serial lines ---- */
+
+static bool one_of(uint64_t value, const uint32_t *list)
+{
+    while (*list && *list != value) list++;
+    return *list != 0;
+}
+
+/* The speeds that a kernel knows by a constant (termios(3)). */
+static const uint32_t bauds[] = {300,   600,    1200,   2400,   4800,   9600,   19200,   38400,
+                                 57600, 115200, 230400, 460800, 500000, 921600, 1000000, 0};
+
+/* One "key=value" of the query; gives what is wrong, NULL when nothing is. */
+static const char *set_serial(struct os_address *address, struct str key, struct str value)
+{
+    static const uint32_t stops[] = {1, 2, 0}, datas[] = {7, 8, 0};
+    uint64_t number = 0;
+    bool is_number = num_parse_u64(value, &number);
+    if (str_is(key, "parity")) {
+        address->parity = str_is(value, "none") ? 'N' : str_is(value, "even") ? 'E' : 'O';
+        return address->parity == 'O' && !str_is(value, "odd") ? "parity is none, even or odd"
+                                                               : NULL;
+    }
+    if (str_is(key, "baud")) {
+        address->baud = (uint32_t)number;
+        return is_number && one_of(number, bauds)
+                   ? NULL
+                   : "baud is 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, "
+                     "460800, 500000, 921600 or 1000000";
+    }
+    if (str_is(key, "stop")) {
+        address->stop_bits = (uint8_t)number;
+        return is_number && one_of(number, stops) ? NULL : "stop is 1 or 2";
+    }
+    if (str_is(key, "data")) {
+        address->data_bits = (uint8_t)number;
+        return is_number && one_of(number, datas) ? NULL : "data is 7 or 8";
+    }
+    return "there are baud, parity, stop and data";
+}
+
+enum err os_address_serial(struct str text, struct os_address *address, struct why *why)
+{
+    struct str rest = text, path = {0}, pair;
+    *address = (struct os_address){
+        .kind = OS_ADDRESS_SERIAL, .baud = 9600, .data_bits = 8, .stop_bits = 1, .parity = 'E'};
+    (void)str_split(&rest, '?', &path);
+    int shown = (int)(text.size > 80 ? 80 : text.size);
+    if (!path.size || path.at[0] != '/' || !str_copy(address->host, sizeof address->host, path))
+        return why_set(why, ERR_INVALID,
+                       "'%.*s': the path of the line is missing, such as rtu:///dev/ttyUSB0", shown,
+                       text.at);
+    while (rest.size && str_split(&rest, '&', &pair)) {
+        struct str value = pair, key = {0};
+        (void)str_split(&value, '=', &key);
+        const char *wrong = set_serial(address, key, value);
+        if (wrong)
+            return why_set(why, ERR_INVALID, "'%.*s': %s", (int)(pair.size > 60 ? 60 : pair.size),
+                           pair.at, wrong);
+    }
+    return ERR_OK;
+}
+
+int64_t os_address_character_ns(const struct os_address *address)
+{
+    unsigned bits = 1u + address->data_bits + (address->parity != 'N') + address->stop_bits;
+    return address->kind == OS_ADDRESS_SERIAL && address->baud
+               ? (int64_t)bits * 1000000000 / address->baud
+               : 0;
+}
+
 bool os_address_is_loopback(const struct os_address *address)
 {
     if (address->kind != OS_ADDRESS_TCP) return true;

@@ -22,6 +22,11 @@ struct os_address {
 
 /* Reads "HOST:PORT", "[::1]:PORT" (IPv6 in brackets). Errors: INVALID says what is missing. */
 enum err os_address_tcp(struct str text, struct os_address *address, struct why *why);
+/* Reads "/dev/ttyUSB0?baud=9600&parity=even&stop=1&data=8"; what is left out is as shown. Parity:
+ * none, even, odd. Errors: INVALID names the part and what it may be. */
+enum err os_address_serial(struct str text, struct os_address *address, struct why *why);
+/* How long one character takes, start, parity and stop bits included. */
+int64_t os_address_character_ns(const struct os_address *address);
 /* True for 127.0.0.0/8, ::1, "localhost" and Unix sockets. */
 bool os_address_is_loopback(const struct os_address *address);
 /* "127.0.0.1:502", "[::1]:502", a path. */

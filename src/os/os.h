@@ -43,6 +43,11 @@ struct os_path_info {
     uint64_t size_bytes;
 };
 
+struct os_disk_usage {
+    uint64_t total_bytes, free_bytes;
+    uint64_t available_bytes; /* what is free for programs without privileges */
+};
+
 /* ---- streams ---- */
 
 /* What a stream tells its owner; all on the stream's task. After on_closed no other event comes,
@@ -157,6 +162,9 @@ struct os_ops {
                           enum err (*entry)(void *arg, const char *name), void *arg,
                           struct why *why);
     enum err (*disk_free)(struct os *os, const char *path, uint64_t *bytes, struct why *why);
+    /* The file system that holds the path. Blocks as long as a remote one does not answer. */
+    enum err (*disk_usage)(struct os *os, const char *path, struct os_disk_usage *usage,
+                           struct why *why);
 
     /* Tasks. `name` ≤ 15 bytes. The first wake is implied. */
     enum err (*task_start)(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
@@ -188,6 +196,13 @@ struct os_ops {
                        void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                        struct os_listener **listener, struct os_address *bound, struct why *why);
     void (*listener_close)(struct os_listener *listener);
+
+    /* Loads a shared object for good and gives the address of its symbol. `folder` NULL: lib/
+     * beside the program. Loading the same one again costs nothing. Reads a file, the first time:
+     * rare enough for any task. Errors: NOT_FOUND (no such file), IO (its text says why it does not
+     * load or has no such symbol). NULL operation: this world has none. */
+    enum err (*library_open)(struct os *os, const char *folder, const char *file,
+                             const char *symbol, void **entry, struct why *why);
 };
 
 struct os {

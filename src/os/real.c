@@ -317,6 +317,7 @@ static const struct os_ops real_ops = {
     .path_sync = real_path_sync,
     .path_list = real_path_list,
     .disk_free = real_disk_free,
+    .disk_usage = real_disk_usage,
     .task_start = real_task_start,
     .task_wake = real_task_wake,
     .task_stop = real_task_stop,
@@ -328,6 +329,7 @@ static const struct os_ops real_ops = {
     .stream_connect = real_stream_connect,
     .listen = real_listen,
     .listener_close = real_listener_close,
+    .library_open = real_library_open,
 };
 
 struct os *os_real_new(void)

@@ -3,8 +3,10 @@
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -188,4 +190,48 @@ enum err real_disk_free(struct os *os, const char *path, uint64_t *bytes, struct
     if (statvfs(path, &vfs)) return failed(why, "look at", path);
     *bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
     return ERR_OK;
+}
+
+enum err real_disk_usage(struct os *os, const char *path, struct os_disk_usage *usage,
+                         struct why *why)
+{
+    (void)os;
+    struct statvfs vfs;
+    if (statvfs(path, &vfs)) return failed(why, "look at", path);
+    *usage = (struct os_disk_usage){(uint64_t)vfs.f_blocks * vfs.f_frsize,
+                                    (uint64_t)vfs.f_bfree * vfs.f_frsize,
+                                    (uint64_t)vfs.f_bavail * vfs.f_frsize};
+    return ERR_OK;
+}
+
+/* ---- shared objects ---- */
+
+/* The folder of the program itself, without its name. */
+static bool program_folder(char *out, size_t out_bytes)
+{
+    ssize_t size = readlink("/proc/self/exe", out, out_bytes - 1);
+    if (size <= 0) return false;
+    out[size] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash) *slash = 0;
+    return slash != NULL;
+}
+
+/* Never closed again (RTLD_NODELETE): what came out of it may be used as long as the program runs.
+ */
+enum err real_library_open(struct os *os, const char *folder, const char *file, const char *symbol,
+                           void **entry, struct why *why)
+{
+    char beside[3800] = "", path[4096];
+    (void)os;
+    if (!folder && !program_folder(beside, sizeof beside))
+        return why_set(why, ERR_NOT_FOUND, "where the program lies cannot be read");
+    snprintf(path, sizeof path, "%s%s/%s", folder ? folder : beside, folder ? "" : "/lib", file);
+    if (access(path, F_OK)) return why_set(why, ERR_NOT_FOUND, "%s: there is no such file", path);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) return why_set(why, ERR_IO, "%s", dlerror());
+    *entry = dlsym(library, symbol);
+    (void)dlclose(library);
+    if (*entry) return ERR_OK;
+    return why_set(why, ERR_IO, "%s: has no %s", path, symbol);
 }

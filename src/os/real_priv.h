@@ -43,6 +43,9 @@ enum err real_path_sync(struct os *, const char *, struct why *);
 enum err real_path_list(struct os *, const char *, enum err (*)(void *, const char *), void *,
                         struct why *);
 enum err real_disk_free(struct os *, const char *, uint64_t *, struct why *);
+enum err real_disk_usage(struct os *, const char *, struct os_disk_usage *, struct why *);
+enum err real_library_open(struct os *, const char *, const char *, const char *, void **,
+                           struct why *);
 
 /* real_stream.c */
 enum err real_stream_connect(struct os_task *, const struct os_address *,
@@ -52,5 +55,10 @@ enum err real_listen(struct os_task *, const struct os_address *,
                      void (*)(void *, struct os_stream *), void *, struct os_listener **,
                      struct os_address *, struct why *);
 void real_listener_close(struct os_listener *);
+
+/* real_serial.c: stream_connect for serial lines. */
+enum err real_serial_open(struct os_task *, const struct os_address *,
+                          const struct os_stream_events *, void *, struct os_stream **,
+                          struct why *);
 
 #endif

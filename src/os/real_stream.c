@@ -265,8 +265,7 @@ enum err real_stream_connect(struct os_task *task, const struct os_address *addr
                              struct os_stream **stream, struct why *why)
 {
     if (address->kind == OS_ADDRESS_SERIAL)
-        return why_set(why, ERR_UNSUPPORTED, "%s: serial lines are not in this version",
-                       address->host);
+        return real_serial_open(task, address, events, owner, stream, why);
     struct real_stream *s = stream_new(task, address->kind);
     if (!s) return ERR_NO_MEMORY;
     s->address = *address;

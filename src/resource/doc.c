@@ -98,6 +98,16 @@ bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *
     return doc_set_key(arena, map, str_of(key), value);
 }
 
+void doc_remove(struct doc *map, const char *key)
+{
+    if (!map || map->kind != DOC_MAP) return;
+    size_t kept = 0;
+    for (size_t i = 0; i < map->count; i++)
+        if (!str_is(map->items[i].key, key)) map->items[kept++] = map->items[i];
+    /* The array is larger than add_item expects at this count, never smaller. */
+    map->count = kept;
+}
+
 struct doc *doc_copy(struct arena *arena, const struct doc *doc)
 {
     struct doc *copy = doc_new(arena, doc->kind);

@@ -72,6 +72,8 @@ bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *
 /* The same with a key that need not be terminated. */
 bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value);
 bool doc_append(struct arena *arena, struct doc *list, struct doc *value);
+/* Takes a key out of a map, if it is there. NULL and other kinds are left alone. */
+void doc_remove(struct doc *map, const char *key);
 /* A deep copy. */
 struct doc *doc_copy(struct arena *arena, const struct doc *doc);
 /* RFC 7396: a new tree. */

@@ -8,8 +8,18 @@ int resource_kind_of(struct str name)
 {
     for (int k = 0; k < KIND_COUNT; k++) {
         const struct kind_info *info = &resource_kinds[k];
-        if (str_is(name, info->name) || str_is(name, info->plural)) return k;
+        if (str_is(name, info->name) || str_is(name, info->plural) ||
+            str_is(name, info->singular) || (info->short_name[0] && str_is(name, info->short_name)))
+            return k;
     }
+    return -1;
+}
+
+/* In a document only the kind's own name counts. */
+static int kind_of_name(struct str name)
+{
+    for (int k = 0; k < KIND_COUNT; k++)
+        if (str_is(name, resource_kinds[k].name)) return k;
     return -1;
 }
 
@@ -148,7 +158,7 @@ enum err resource_read(const struct doc *doc, const char *file, struct resource 
                        struct problems *problems, struct why *why)
 {
     *out = NULL;
-    int kind = doc->kind == DOC_MAP ? resource_kind_of(doc_text(doc_get(doc, "kind"))) : -1;
+    int kind = doc->kind == DOC_MAP ? kind_of_name(doc_text(doc_get(doc, "kind"))) : -1;
     if (doc->kind != DOC_MAP)
         problem_add(problems, "", doc,
                     "a resource must be a map with apiVersion, kind, metadata and spec");
@@ -179,46 +189,120 @@ static bool copy_key(struct arena *arena, struct doc *to, const struct doc *from
     return !value || doc_set(arena, to, key, doc_copy(arena, value));
 }
 
-/* The document with this as its spec. */
-static struct doc *document(const struct resource *r, struct arena *arena, struct doc *spec)
+static const char *const owner_names[OWNER_COUNT] = {
+    [OWNER_API] = "api", [OWNER_FILE] = "file", [OWNER_PARENT] = "parent", [OWNER_NODE] = "node"};
+
+bool resource_has_secrets(enum resource_kind kind)
 {
-    static const char *const owners[] = {
-        [OWNER_API] = "api", [OWNER_FILE] = "file", [OWNER_PARENT] = "parent"};
-    const struct kind_info *info = &resource_kinds[r->kind];
-    struct doc *top = doc_new(arena, DOC_MAP), *m = doc_new(arena, DOC_MAP);
+    for (const struct field *f = resource_kinds[kind].fields; f->name; f++)
+        if (f->flags & FIELD_SECRET) return true;
+    return false;
+}
+
+/* The spec without what is secret. */
+static struct doc *shown_spec(const struct resource *r, struct arena *arena)
+{
+    struct doc *spec = resource_spec(r, arena);
+    for (const struct field *f = resource_kinds[r->kind].fields; spec && f->name; f++)
+        if (f->flags & FIELD_SECRET) doc_remove(spec, f->name);
+    return spec;
+}
+
+static struct doc *metadata_of(const struct resource *r, struct arena *arena)
+{
+    struct doc *m = doc_new(arena, DOC_MAP);
     char created[TIME_TEXT_BYTES], version[24];
     time_format(r->created_ns - r->created_ns % TIME_NS_PER_S, created);
     snprintf(version, sizeof version, "%llu", (unsigned long long)r->version);
-    bool ok = top && m &&
-              doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
-              doc_set(arena, top, "kind", doc_new_string(arena, str_of(info->name))) &&
-              doc_set(arena, top, "metadata", m) &&
-              doc_set(arena, m, "name", doc_new_string(arena, r->name)) &&
+    bool ok = m && doc_set(arena, m, "name", doc_new_string(arena, r->name)) &&
               (!r->ns.size || doc_set(arena, m, "namespace", doc_new_string(arena, r->ns))) &&
               doc_set(arena, m, "uid", doc_new_string(arena, str_of(r->uid))) &&
               doc_set(arena, m, "resourceVersion", doc_new_string(arena, str_of(version))) &&
               doc_set(arena, m, "generation", doc_new_int(arena, (int64_t)r->generation)) &&
               doc_set(arena, m, "creationTimestamp", doc_new_string(arena, str_of(created))) &&
-              doc_set(arena, m, "owner", doc_new_string(arena, str_of(owners[r->owner]))) &&
+              doc_set(arena, m, "owner", doc_new_string(arena, str_of(owner_names[r->owner]))) &&
               copy_key(arena, m, r->metadata, "labels") &&
-              copy_key(arena, m, r->metadata, "annotations") && doc_set(arena, top, "spec", spec);
+              copy_key(arena, m, r->metadata, "annotations");
+    return ok ? m : NULL;
+}
+
+/* The document with this as its spec, without status. */
+static struct doc *document(const struct resource *r, struct arena *arena, struct doc *spec)
+{
+    struct doc *top = doc_new(arena, DOC_MAP);
+    bool ok =
+        top &&
+        doc_set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION))) &&
+        doc_set(arena, top, "kind", doc_new_string(arena, str_of(resource_kinds[r->kind].name))) &&
+        doc_set(arena, top, "metadata", metadata_of(r, arena)) && doc_set(arena, top, "spec", spec);
     return ok ? top : NULL;
 }
 
 struct doc *resource_document(const struct resource *r, struct arena *arena)
 {
-    return document(r, arena, resource_spec(r, arena));
+    struct doc *top = document(r, arena, shown_spec(r, arena));
+    bool ok = top && (!r->status || doc_set(arena, top, "status", doc_copy(arena, r->status)));
+    return ok ? top : NULL;
+}
+
+struct doc *resource_stored(const struct resource *r, struct arena *arena)
+{
+    struct doc *top = document(r, arena, resource_spec(r, arena));
+    bool ok = top && (r->owner != OWNER_FILE || doc_set(arena, doc_get(top, "metadata"), "file",
+                                                        doc_new_string(arena, str_of(r->file))));
+    return ok ? top : NULL;
+}
+
+/* A spec goes out as the text that is kept, unless something in it is secret. */
+static bool write_json(struct buf *out, const struct resource *r, bool is_stored)
+{
+    struct arena arena;
+    struct doc text = {.kind = DOC_JSON, .text = r->spec_text};
+    arena_init(&arena, NULL);
+    struct doc *spec = is_stored || !resource_has_secrets(r->kind) ? &text : shown_spec(r, &arena);
+    struct doc *doc = document(r, &arena, spec);
+    bool ok = doc != NULL;
+    if (ok && is_stored && r->owner == OWNER_FILE)
+        ok = doc_set(&arena, doc_get(doc, "metadata"), "file",
+                     doc_new_string(&arena, str_of(r->file)));
+    if (ok && !is_stored && r->status) ok = doc_set(&arena, doc, "status", r->status);
+    if (ok) doc_write_json(out, doc);
+    arena_free(&arena);
+    return ok && !buf_failed(out);
 }
 
 bool resource_write_json(struct buf *out, const struct resource *r)
 {
-    struct arena arena;
-    struct doc spec = {.kind = DOC_JSON, .text = r->spec_text};
-    arena_init(&arena, NULL);
-    struct doc *doc = document(r, &arena, &spec);
-    if (doc) doc_write_json(out, doc);
-    arena_free(&arena);
-    return doc && !buf_failed(out);
+    return write_json(out, r, false);
+}
+
+bool resource_write_stored(struct buf *out, const struct resource *r)
+{
+    return write_json(out, r, true);
+}
+
+enum err resource_take_owner(struct resource *r, const struct doc *stored)
+{
+    struct str owner = doc_text(doc_find(stored, "metadata.owner")),
+               file = doc_text(doc_find(stored, "metadata.file"));
+    for (int o = 0; o < OWNER_COUNT; o++)
+        if (str_is(owner, owner_names[o])) r->owner = (enum resource_owner)o;
+    if (r->owner != OWNER_FILE) return ERR_OK;
+    r->file = arena_strdup(&r->arena, file.at, file.size);
+    return r->file ? ERR_OK : ERR_NO_MEMORY;
+}
+
+struct resource *resource_with_status(const struct resource *r, const struct doc *status)
+{
+    struct resource *changed = mem_dup(r, sizeof *r);
+    if (!changed) return NULL;
+    atomic_init(&changed->refs, 1);
+    arena_init(&changed->arena, NULL);
+    changed->base = resource_share(r->base ? r->base : r);
+    changed->status = doc_copy(&changed->arena, status);
+    if (changed->status) return changed;
+    resource_release(changed);
+    return NULL;
 }
 
 struct doc *resource_spec(const struct resource *r, struct arena *arena)
@@ -249,8 +333,10 @@ struct resource *resource_share(const struct resource *resource)
 void resource_release(struct resource *r)
 {
     if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
+    struct resource *base = r->base;
     arena_free(&r->arena);
     mem_free(r);
+    resource_release(base); /* which has none itself */
 }
 
 void table_sql_name(const struct resource *table, char out[SCHEMA_NAME_BYTES_MAX + 1])

@@ -12,7 +12,16 @@
 
 #define RESOURCE_API_VERSION "millrace.io/v1"
 
-enum resource_kind { KIND_CONNECTION, KIND_TABLE, KIND_DEVICE, KIND_COUNT };
+enum resource_kind {
+    KIND_CONNECTION,
+    KIND_TABLE,
+    KIND_DEVICE,
+    KIND_NODE,
+    KIND_USER,
+    KIND_ROLE,
+    KIND_TOKEN,
+    KIND_COUNT
+};
 
 /* ---- specs ---- */
 
@@ -65,6 +74,36 @@ struct device_spec {
     bool enabled;
 };
 
+struct user_spec {
+    struct field_strings roles;
+    struct str password; /* only on its way in: never part of a resource that is kept or shown */
+    struct str verifier; /* "SCRAM-SHA-256$…"; never shown */
+    struct str description;
+    bool disabled;
+};
+
+/* A list that is left out has items NULL; one that is given and empty fits nothing. */
+struct role_rule_spec {
+    struct field_strings verbs, kinds, namespaces, names, paths;
+};
+
+struct role_spec {
+    struct field_list rules; /* struct role_rule_spec */
+    struct str description;
+};
+
+struct token_spec {
+    struct str user;
+    struct field_strings roles; /* none = all of the user's */
+    struct str expires;         /* RFC 3339, "" = never */
+    struct str hash;            /* SHA-256 of the secret in hex; never shown */
+    struct str description;
+};
+
+struct node_spec { /* what a node is, its configuration says; only labels can be changed */
+    struct str description;
+};
+
 /* ---- documents ---- */
 
 struct kind_info {
@@ -78,7 +117,8 @@ struct kind_info {
 };
 extern const struct kind_info resource_kinds[KIND_COUNT];
 
-enum resource_owner { OWNER_API, OWNER_FILE, OWNER_PARENT };
+/* NODE: made by the node itself (built-in roles), read only for everybody. */
+enum resource_owner { OWNER_API, OWNER_FILE, OWNER_PARENT, OWNER_NODE, OWNER_COUNT };
 
 struct resource {
     _Atomic uint32_t refs;
@@ -96,21 +136,34 @@ struct resource {
     void *spec;           /* the kind's struct */
     const char *file;     /* where a file-owned one came from, or "" */
     uint32_t line;
+    uint32_t load;         /* file-owned: the registry's load that last found it in its file */
+    bool is_stored;        /* the database holds it as it is */
+    struct doc *status;    /* what the node says about it; NULL = nothing yet */
+    struct resource *base; /* a share of the one whose memory this one uses, or NULL */
     struct arena arena;
 };
 
-/* Index of a kind by its name ("Device") or plural, or -1. */
+/* Index of a kind by its name ("Device"), plural, singular or short name, or -1. */
 int resource_kind_of(struct str name);
 
 /* Reads one document (its tree is copied). On error the problems say what; `why` gets the first one
  * with file and place. `file` "" for API documents. Errors: INVALID, NO_MEMORY. */
 enum err resource_read(const struct doc *doc, const char *file, struct resource **resource,
                        struct problems *problems, struct why *why);
-/* The whole document as REST shows it, with the registry's metadata, in `arena`. NULL: no memory.
- */
+/* The whole document as REST shows it, with the registry's metadata and the status, without what is
+ * secret, in `arena`. NULL: no memory. */
 struct doc *resource_document(const struct resource *resource, struct arena *arena);
-/* The same as JSON text, appended. False: no memory. */
+/* The same as the database keeps it: with its secrets and its file, without the status. */
+struct doc *resource_stored(const struct resource *resource, struct arena *arena);
+/* The two as JSON text, appended. False: no memory. */
 bool resource_write_json(struct buf *out, const struct resource *resource);
+bool resource_write_stored(struct buf *out, const struct resource *resource);
+/* Takes owner and file from a document of the database. Errors: NO_MEMORY. */
+enum err resource_take_owner(struct resource *resource, const struct doc *stored);
+/* The same resource with another status: shares the memory of `resource`. NULL: no memory. */
+struct resource *resource_with_status(const struct resource *resource, const struct doc *status);
+/* Whether a kind has fields that are never shown. */
+bool resource_has_secrets(enum resource_kind kind);
 /* The whole spec as given, in `arena`. NULL: no memory. */
 struct doc *resource_spec(const struct resource *resource, struct arena *arena);
 /* Whether two specs say the same (the order of keys does not matter). */

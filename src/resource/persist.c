@@ -73,7 +73,7 @@ static enum err write_one(struct persist *p, const struct persist_change *change
     const struct resource *r = change->resource;
     if (change->remove) return step(p, p->remove, bind_key(p->remove, r), why);
     struct buf text = BUF_EMPTY;
-    bool bound = resource_write_json(&text, r) && bind_key(p->put, r) &&
+    bool bound = resource_write_stored(&text, r) && bind_key(p->put, r) &&
                  sqlite3_bind_int64(p->put, 4, (sqlite3_int64)r->version) == SQLITE_OK &&
                  sqlite3_bind_int64(p->put, 5, (sqlite3_int64)r->generation) == SQLITE_OK &&
                  sqlite3_bind_int64(p->put, 6, r->created_ns) == SQLITE_OK &&
@@ -138,16 +138,20 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
     struct str text = {(const char *)sqlite3_column_text(s, 4), (size_t)sqlite3_column_bytes(s, 4)};
     enum err err = doc_read_json(text, &arena, &doc, &why);
     if (!err) err = resource_read(doc, "", &r, &problems, &why);
+    if (!err && (err = resource_take_owner(r, doc))) resource_release(r);
     if (!err) {
         r->version = (uint64_t)sqlite3_column_int64(s, 0);
         r->generation = (uint64_t)sqlite3_column_int64(s, 1);
         r->created_ns = sqlite3_column_int64(s, 2);
         (void)str_copy(r->uid, sizeof r->uid, str_of((const char *)sqlite3_column_text(s, 3)));
-        const struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
-        if (held && held->owner == OWNER_FILE)
-            resource_release(r); /* the file's document stands in front */
-        else
+        r->is_stored = true;
+        struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
+        if (held && held->owner == OWNER_FILE) { /* the file's document stands in front */
+            registry_adopt(registry, held, r);
+            resource_release(r);
+        } else {
             err = registry_restore(registry, r);
+        }
     } else if (err != ERR_NO_MEMORY) {
         diag(p->context, DIAG_ERROR, component,
              "a stored document cannot be read and is left out: %s", why_text(&why, err));

@@ -1,9 +1,9 @@
-/* persist.h - documents that came through the API, kept in SQLite ("resources.db" of the data
+/* persist.h - documents of the API and of files, kept in SQLite ("resources.db" of the data
  * folder).
  *
  * One blocking task of its own touches SQLite; what is submitted in one round of its queue becomes
  * one transaction. Reads never come here: the registry in memory answers them. File-owned documents
- * are not kept, they come back from their files. */
+ * come back from their files; they are kept so that one that vanished from its file is known. */
 #ifndef RESOURCE_PERSIST_H
 #define RESOURCE_PERSIST_H
 

@@ -7,19 +7,27 @@ enum { WATCHERS_MAX = 8 };
 
 struct registry {
     struct os *os;
-    uint64_t version;
+    uint64_t version, first_version;
+    uint32_t load;
     struct map kinds[KIND_COUNT]; /* "ns/name" -> struct resource * */
     size_t watcher_count;
     struct {
         registry_watch *watch;
         void *arg;
+        bool wants_status;
     } watchers[WATCHERS_MAX];
 };
 
 struct registry *registry_new(struct os *os)
 {
     struct registry *registry = mem_alloc_zero(1, sizeof *registry);
-    if (registry) registry->os = os;
+    if (registry) {
+        /* Versions of an earlier run, those of status included, are never given again: else a
+         * client that comes back could take a new document for the one it knew. */
+        int64_t now_us = os->ops->wall_ns(os) / 1000;
+        registry->os = os;
+        registry->version = registry->first_version = now_us > 0 ? (uint64_t)now_us : 0;
+    }
     for (int k = 0; registry && k < KIND_COUNT; k++) map_init(&registry->kinds[k]);
     return registry;
 }
@@ -36,11 +44,22 @@ void registry_free(struct registry *registry)
     mem_free(registry);
 }
 
-void registry_watch_all(struct registry *registry, registry_watch *watch, void *arg)
+static void add_watcher(struct registry *registry, registry_watch *watch, void *arg, bool status)
 {
     MUST(registry->watcher_count < WATCHERS_MAX);
     registry->watchers[registry->watcher_count].watch = watch;
+    registry->watchers[registry->watcher_count].wants_status = status;
     registry->watchers[registry->watcher_count++].arg = arg;
+}
+
+void registry_watch_all(struct registry *registry, registry_watch *watch, void *arg)
+{
+    add_watcher(registry, watch, arg, false);
+}
+
+void registry_watch_status(struct registry *registry, registry_watch *watch, void *arg)
+{
+    add_watcher(registry, watch, arg, true);
 }
 
 void registry_unwatch(struct registry *registry, const void *arg)
@@ -73,15 +92,22 @@ struct resource *registry_next(const struct registry *registry, enum resource_ki
     return map_next(&registry->kinds[kind], at, NULL, &value) ? value : NULL;
 }
 
-static void tell(struct registry *registry, const struct resource *old, const struct resource *now)
+static void tell(struct registry *registry, const struct resource *old, const struct resource *now,
+                 bool is_status)
 {
     for (size_t i = 0; i < registry->watcher_count; i++)
-        registry->watchers[i].watch(registry->watchers[i].arg, old, now);
+        if (!is_status || registry->watchers[i].wants_status)
+            registry->watchers[i].watch(registry->watchers[i].arg, old, now);
 }
 
 uint64_t registry_version(const struct registry *registry)
 {
     return registry->version;
+}
+
+uint64_t registry_first_version(const struct registry *registry)
+{
+    return registry->first_version;
 }
 
 /* RFC 9562 section 5.4. */
@@ -120,6 +146,7 @@ bool registry_prepare(struct registry *registry, struct resource *resource)
 enum err registry_put(struct registry *registry, struct resource *resource)
 {
     if (registry_prepare(registry, resource)) return registry_restore(registry, resource);
+    registry_get(registry, resource->kind, resource->ns, resource->name)->load = resource->load;
     resource_release(resource);
     return ERR_OK;
 }
@@ -128,6 +155,10 @@ enum err registry_restore(struct registry *registry, struct resource *resource)
 {
     char key[KEY_BYTES];
     void *old = NULL;
+    const struct resource *before =
+        registry_get(registry, resource->kind, resource->ns, resource->name);
+    if (before && before->status && !resource->status)
+        resource->status = doc_copy(&resource->arena, before->status);
     enum err err = map_put(&registry->kinds[resource->kind],
                            make_key(key, resource->ns, resource->name), resource, &old);
     if (err) {
@@ -135,7 +166,7 @@ enum err registry_restore(struct registry *registry, struct resource *resource)
         return err;
     }
     if (resource->version > registry->version) registry->version = resource->version;
-    tell(registry, old, resource);
+    tell(registry, old, resource, false);
     resource_release(old);
     return ERR_OK;
 }
@@ -147,9 +178,54 @@ bool registry_remove(struct registry *registry, enum resource_kind kind, struct 
     struct resource *old = map_remove(&registry->kinds[kind], make_key(key, ns, name));
     if (!old) return false;
     registry->version++;
-    tell(registry, old, NULL);
+    tell(registry, old, NULL, false);
     resource_release(old);
     return true;
+}
+
+/* ---- status ---- */
+
+bool registry_set_status(struct registry *registry, enum resource_kind kind, struct str ns,
+                         struct str name, const struct doc *status)
+{
+    char key[KEY_BYTES];
+    void *old = NULL;
+    struct str text = make_key(key, ns, name);
+    const struct resource *held = map_get(&registry->kinds[kind], text);
+    if (!held || (held->status && doc_equal(held->status, status))) return false;
+    struct resource *now = resource_with_status(held, status);
+    if (!now) return false;
+    if (map_put(&registry->kinds[kind], text, now, &old)) {
+        resource_release(now);
+        return false;
+    }
+    now->version = ++registry->version;
+    tell(registry, old, now, true);
+    resource_release(old);
+    return true;
+}
+
+void registry_adopt(struct registry *registry, struct resource *held, const struct resource *stored)
+{
+    MUST(held->kind == stored->kind && str_equal(held->name, stored->name));
+    memcpy(held->uid, stored->uid, sizeof held->uid);
+    held->created_ns = stored->created_ns;
+    held->is_stored = same_content(held, stored);
+    held->generation = stored->generation + !resource_same_spec(held, stored);
+    if (held->is_stored) held->version = stored->version;
+    if (stored->version > registry->version) registry->version = stored->version;
+}
+
+/* ---- manifests ---- */
+
+void registry_begin_load(struct registry *registry)
+{
+    registry->load++;
+}
+
+bool registry_has_vanished(const struct registry *registry, const struct resource *r)
+{
+    return r->owner == OWNER_FILE && r->load != registry->load;
 }
 
 /* One file being read: its resources, which go into the registry together. */
@@ -170,7 +246,8 @@ static enum err check_twice(struct loading *l, struct resource *r)
     key[0] = (char)('A' + r->kind);
     name = (struct str){key, name.size + 1};
     if (!other) other = map_get(&l->names, name);
-    if (!other || other->owner != OWNER_FILE) return map_put(&l->names, name, r, NULL);
+    if (!other || other->owner != OWNER_FILE || registry_has_vanished(l->registry, other))
+        return map_put(&l->names, name, r, NULL);
     return why_set(l->why, ERR_EXISTS, "%s:%u: %s %.*s is defined already in %s:%u", r->file,
                    r->line, resource_kinds[r->kind].name, (int)r->name.size, r->name.at,
                    other->file, other->line);
@@ -187,6 +264,7 @@ static enum err load_document(void *arg, const struct doc *doc)
     enum err err = mem_grow(&l->items, &l->capacity, l->count + 1, sizeof *l->items);
     if (!err) err = resource_read(doc, l->file, &r, &problems, l->why);
     if (!err) {
+        r->load = l->registry->load;
         l->items[l->count++] = r;
         err = check_twice(l, r);
     }

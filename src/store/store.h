@@ -127,6 +127,9 @@ enum { STORE_LISTENERS_MAX = 4 };
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
                   void *arg);
 
+/* How many parts hold rows of a table. Any task. */
+size_t store_table_parts(struct store *store, uint32_t table_id);
+
 /* Every series of the catalogue, for sys.devices. The texts are borrowed until the store closes. */
 struct store_series_info {
     uint32_t id, table_id;

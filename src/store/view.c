@@ -151,3 +151,17 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
             rows[count++] = store->health.items[i].row;
     return count;
 }
+
+/* ---- what a table takes ---- */
+
+size_t store_table_parts(struct store *store, uint32_t table_id)
+{
+    struct store_view *view = store_view_get(store);
+    size_t count = 0;
+    for (size_t i = 0; i < view->parts->count; i++) {
+        const struct part_info *info = &view->parts->parts[i]->info;
+        for (uint32_t t = 0; t < info->table_count; t++) count += info->tables[t] == table_id;
+    }
+    store_view_release(view);
+    return count;
+}

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/reader.h"
 #include "collect/drivers/modbus/modbus_priv.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { PENDING_MAX = 16, EXCEPTION_FLAG = 0x80 };
@@ -17,14 +18,17 @@ struct pending {
     bool is_open;
     uint32_t token;
     uint8_t unit, function;
-    uint8_t payload_bytes; /* reads: what the answer must hold */
+    uint8_t payload_bytes; /* reads, and writes that read back: what the answer must hold */
     uint8_t echo_bytes;    /* writes: how much of the request the answer repeats */
     uint8_t echo[8];
 };
 
 struct modbus_line {
     const struct modbus_framing *framing;
-    bool write_multiple;
+    bool write_multiple, reads_back;
+    uint8_t unit; /* of stations that are not named */
+    char identity[MODBUS_IDENTITY_BYTES];
+    size_t identity_size;
     struct pending pending[PENDING_MAX];
     uint8_t scratch[MODBUS_PDU_BYTES_MAX + 2];
 };
@@ -32,14 +36,14 @@ struct modbus_line {
 /* ---- tables ---- */
 
 static const struct millrace_scheme schemes[] = {
-    {"tcp", MILLRACE_TCP, 502, PENDING_MAX, 4},
-    {"tls", MILLRACE_TLS, 802, PENDING_MAX, 4},
-    {"rtu", MILLRACE_SERIAL, 0, 1, 1},
-    {"ascii", MILLRACE_SERIAL, 0, 1, 1},
-    {"rtu+tcp", MILLRACE_TCP, 0, 1, 1},
-    {"ascii+tcp", MILLRACE_TCP, 0, 1, 1},
-    {"listen+tcp", MILLRACE_LISTEN, 0, PENDING_MAX, 4},
-    {NULL, MILLRACE_TCP, 0, 0, 0},
+    {"tcp", MILLRACE_TCP, 502, PENDING_MAX, 4, 0},
+    {"tls", MILLRACE_TLS, 802, PENDING_MAX, 4, 0},
+    {"rtu", MILLRACE_SERIAL, 0, 1, 1, 35},
+    {"ascii", MILLRACE_SERIAL, 0, 1, 1, 0},
+    {"rtu+tcp", MILLRACE_TCP, 0, 1, 1, 0},
+    {"ascii+tcp", MILLRACE_TCP, 0, 1, 1, 0},
+    {"listen+tcp", MILLRACE_LISTEN, 0, PENDING_MAX, 4, 0},
+    {NULL, MILLRACE_TCP, 0, 0, 0, 0},
 };
 
 static const struct millrace_option options[] = {
@@ -50,6 +54,15 @@ static const struct millrace_option options[] = {
          "write single coils and registers with functions 15 and 16, for equipment without 5 "
          "and 6",
          "用功能码 15 和 16 写单个线圈和寄存器（设备不支持 5 和 6 时）"},
+    [MODBUS_OPTION_FRAMING] =
+        {"framing", MILLRACE_OPTION_TEXT, "auto", 0, 0,
+         "auto: as the endpoint's scheme says; tcp, rtu or ascii: what the "
+         "equipment really speaks there (modems that dial in mostly speak rtu)",
+         "帧格式：auto 按地址前缀；或 tcp、rtu、ascii（拨入的 DTU 多为 rtu）"},
+    [MODBUS_OPTION_READ_BACK] = {"readBack", MILLRACE_OPTION_TEXT, "separate", 0, 0,
+                                 "how a written register is read back: separate request, or fc23: "
+                                 "function 23, which writes and reads in one",
+                                 "写后回读方式：separate 单独读取；fc23 用功能码 23 一次完成"},
     {NULL, MILLRACE_OPTION_BOOL, NULL, 0, 0, NULL, NULL},
 };
 
@@ -79,7 +92,7 @@ static const struct {
     {2, MILLRACE_BAD_ADDRESS, "exception 2: illegal data address"},
     {3, MILLRACE_BAD_VALUE, "exception 3: illegal data value"},
     {4, MILLRACE_DEVICE_FAILURE, "exception 4: server device failure"},
-    {5, MILLRACE_BUSY, "exception 5: acknowledge, still working"},
+    {5, MILLRACE_ACCEPTED, "exception 5: acknowledge, still working"},
     {6, MILLRACE_BUSY, "exception 6: server device busy"},
     {7, MILLRACE_DEVICE_FAILURE, "exception 7: negative acknowledge"},
     {8, MILLRACE_DEVICE_FAILURE, "exception 8: memory parity error"},
@@ -89,17 +102,55 @@ static const struct {
 
 /* ---- the line ---- */
 
+static const struct modbus_framing *const framings[] = {&modbus_framing_tcp, &modbus_framing_rtu,
+                                                        &modbus_framing_ascii};
+enum { FRAMING_COUNT = sizeof framings / sizeof framings[0] };
+
+static struct str option_text(const struct millrace_line_config *config, enum modbus_option option)
+{
+    const struct millrace_text *text = &config->options[option].text;
+    return (struct str){text->at, text->size};
+}
+
+/* By the option, else by the scheme; NULL when the option names none. */
+static const struct modbus_framing *find_framing(const struct millrace_line_config *config)
+{
+    struct str wanted = option_text(config, MODBUS_OPTION_FRAMING);
+    struct str scheme = str_of(config->scheme->name);
+    if (str_is(wanted, "auto"))
+        return str_starts(scheme, "rtu")     ? &modbus_framing_rtu
+               : str_starts(scheme, "ascii") ? &modbus_framing_ascii
+                                             : &modbus_framing_tcp;
+    for (size_t i = 0; i < FRAMING_COUNT; i++)
+        if (str_is(wanted, framings[i]->name)) return framings[i];
+    return NULL;
+}
+
 static bool line_init(void *opaque, const struct millrace_line_config *config,
                       char why[MILLRACE_WHY_BYTES])
 {
     struct modbus_line *line = opaque;
-    (void)why;
-    struct str scheme = str_of(config->scheme->name);
-    line->framing = str_starts(scheme, "rtu")     ? &modbus_framing_rtu
-                    : str_starts(scheme, "ascii") ? &modbus_framing_ascii
-                                                  : &modbus_framing_tcp;
+    struct str read_back = option_text(config, MODBUS_OPTION_READ_BACK);
+    line->framing = find_framing(config);
     line->write_multiple = config->options[MODBUS_OPTION_WRITE_MULTIPLE].b;
-    return true;
+    line->reads_back = str_is(read_back, "fc23");
+    line->unit = (uint8_t)config->options[MODBUS_OPTION_UNIT].i;
+    if (!line->framing) {
+        snprintf(why, MILLRACE_WHY_BYTES, "framing must be auto, tcp, rtu or ascii");
+    } else if (config->scheme->transport == MILLRACE_SERIAL && line->framing->has_transaction) {
+        snprintf(why, MILLRACE_WHY_BYTES, "framing tcp does not go over a serial line");
+    } else if (!line->reads_back && !str_is(read_back, "separate")) {
+        snprintf(why, MILLRACE_WHY_BYTES, "readBack must be separate or fc23");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static uint32_t in_flight_max(const struct millrace_line_config *config)
+{
+    const struct modbus_framing *framing = find_framing(config);
+    return framing && framing->has_transaction ? PENDING_MAX : 1;
 }
 
 static void line_reset(void *opaque)
@@ -180,9 +231,24 @@ static size_t write_register_bit(const struct millrace_point *point, unsigned bi
     return 7;
 }
 
+/* Writes first, then reads: section 6.17. */
+static size_t write_and_read_registers(const struct millrace_point *point, const uint8_t *registers,
+                                       uint8_t *pdu)
+{
+    pdu[0] = MODBUS_READ_WRITE_REGISTERS;
+    put_be16(pdu + 1, point->first);
+    put_be16(pdu + 3, point->count);
+    put_be16(pdu + 5, point->first);
+    put_be16(pdu + 7, point->count);
+    pdu[9] = (uint8_t)(point->count * 2);
+    memcpy(pdu + 10, registers, (size_t)point->count * 2);
+    return 10 + (size_t)point->count * 2;
+}
+
 static size_t write_registers(const struct modbus_line *line, const struct millrace_point *point,
                               const uint8_t *registers, uint8_t *pdu)
 {
+    if (line->reads_back) return write_and_read_registers(point, registers, pdu);
     put_be16(pdu + 1, point->first);
     if (point->count == 1 && !line->write_multiple) {
         pdu[0] = MODBUS_WRITE_REGISTER;
@@ -217,10 +283,35 @@ static enum millrace_status line_write(void *opaque, const struct millrace_point
     struct pending *pending = pending_add(line, token);
     pending->unit = (uint8_t)point->station;
     pending->function = pdu[0];
-    pending->echo_bytes = pdu[0] == MODBUS_MASK_WRITE_REGISTER ? 7 : 5;
+    if (pdu[0] == MODBUS_READ_WRITE_REGISTERS)
+        pending->payload_bytes = (uint8_t)(point->count * 2);
+    else
+        pending->echo_bytes = pdu[0] == MODBUS_MASK_WRITE_REGISTER ? 7 : 5;
     memcpy(pending->echo, pdu, pending->echo_bytes);
     finish_request(line, pending, pdu, size, request);
     return MILLRACE_GOOD;
+}
+
+/* ---- who is there ---- */
+
+/* Function 43/14, basic identification (stream access), from `object` on: section 6.21. */
+static void ask_identity(struct modbus_line *line, const struct pending *pending, uint8_t object,
+                         struct millrace_request *request)
+{
+    const uint8_t pdu[] = {MODBUS_ENCAPSULATED, 14, 1, object};
+    finish_request(line, pending, pdu, sizeof pdu, request);
+}
+
+static bool line_identify(void *opaque, uint32_t station, uint32_t token,
+                          struct millrace_request *request)
+{
+    struct modbus_line *line = opaque;
+    struct pending *pending = pending_add(line, token);
+    pending->unit = station == MILLRACE_STATION_DEFAULT ? line->unit : (uint8_t)station;
+    pending->function = MODBUS_ENCAPSULATED;
+    line->identity_size = 0;
+    ask_identity(line, pending, 0, request);
+    return true;
 }
 
 /* ---- answers ---- */
@@ -242,6 +333,8 @@ static struct millrace_reply read_answer(const struct pending *pending, struct r
                 reply.status = exceptions[i].status;
                 reply.text = exceptions[i].text;
             }
+    } else if (function == pending->function && function == MODBUS_ENCAPSULATED) {
+        reply.status = MILLRACE_GOOD; /* modbus_read_identity looks closer */
     } else if (function == pending->function && pending->echo_bytes) {
         const uint8_t *echo = reader_take(&whole, pending->echo_bytes);
         if (echo && reader_left(&whole) == 0 &&
@@ -268,6 +361,27 @@ static struct pending *find_pending(struct modbus_line *line, const struct modbu
     return NULL;
 }
 
+/* Part of an identity: true when there is more, and it has been asked for. */
+static bool asks_on(struct modbus_line *line, const struct pending *pending,
+                    const struct modbus_frame *frame, struct millrace_out *out,
+                    struct millrace_reply *reply)
+{
+    uint8_t next = 0;
+    struct millrace_request request;
+    if (!modbus_read_identity(frame->pdu, frame->pdu_bytes, line->identity, &line->identity_size,
+                              &next)) {
+        reply->status = MILLRACE_BAD_DATA;
+        reply->text = "an identification that cannot be read";
+        return false;
+    }
+    reply->payload = (const uint8_t *)line->identity;
+    reply->payload_bytes = line->identity_size;
+    if (!next) return false;
+    ask_identity(line, pending, next, &request);
+    out->send(out, request.bytes, request.size);
+    return true;
+}
+
 /* `bytes` is the whole frame as it arrived. */
 static void take_frame(struct modbus_line *line, const struct modbus_frame *frame, struct str bytes,
                        struct millrace_out *out)
@@ -285,6 +399,9 @@ static void take_frame(struct modbus_line *line, const struct modbus_frame *fram
         out->stray(out, "an answer of another size than asked for", raw, bytes.size);
         return;
     }
+    if (reply.status == MILLRACE_GOOD && pending->function == MODBUS_ENCAPSULATED &&
+        asks_on(line, pending, frame, out, &reply))
+        return;
     pending->is_open = false;
     reply.frame = raw;
     reply.frame_bytes = bytes.size;
@@ -343,8 +460,8 @@ const struct millrace_driver modbus_driver = {
     .abi = MILLRACE_DRIVER_ABI,
     .size_bytes = sizeof(struct millrace_driver),
     .name = "modbus",
-    .help_en = "Modbus TCP, RTU and ASCII over TCP",
-    .help_zh = "Modbus TCP，以及通过 TCP 传输的 RTU 和 ASCII",
+    .help_en = "Modbus TCP, RTU and ASCII: over TCP, TLS, serial lines, and dialled in",
+    .help_zh = "Modbus TCP、RTU 和 ASCII：TCP、TLS、串口以及设备拨入",
     .schemes = schemes,
     .options = options,
     .areas = areas,
@@ -358,4 +475,8 @@ const struct millrace_driver modbus_driver = {
     .forget = line_forget,
     .receive = line_receive,
     .decode = modbus_decode,
+    .in_flight_max = in_flight_max,
+    .identify = line_identify,
+    .scan_parse = modbus_scan_parse,
+    .cell_address = modbus_cell_address,
 };

@@ -3,11 +3,14 @@
  * The first byte chooses the framing and the requests that are open, the second how the bytes
  * arrive in pieces; the rest is what the peer sends. Claims: a reply carries the token of an open
  * request, and each at most one; the payload of a good one is as long as asked for; what is
- * consumed does not depend on how the bytes were cut; a decoded text lies in the scratch room. */
+ * consumed does not depend on how the bytes were cut; a decoded text lies in the scratch room; what
+ * was decoded can be encoded again, and decodes to the same. */
 /* covers: src/collect/drivers/modbus/frame_tcp.c src/collect/drivers/modbus/frame_rtu.c
    src/collect/drivers/modbus/frame_ascii.c src/collect/drivers/modbus/modbus.c
-   src/collect/drivers/modbus/value.c */
+   src/collect/drivers/modbus/value.c src/collect/drivers/modbus/explore.c */
 #include "collect/drivers/modbus/modbus.h"
+#include "collect/drivers/modbus/modbus_priv.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +23,14 @@ enum { SPANS = 4 };
 /* One span of each area, with points that decode it in every way. */
 static const struct millrace_span spans[SPANS] = {
     {1, 0, 0, 20}, {1, 1, 8, 3}, {1, 2, 0, 12}, {2, 3, 100, 12}};
-static const char *const types[] = {"int16",     "uint32",   "float", "double", "int64",
-                                    "string(7)", "bytes(8)", "int8",  "bool"};
+static const struct {
+    const char *type, *order, *bit;
+} types[] = {{"int16", "", ""},      {"int16", "BA", ""},       {"uint16", "BA", ""},
+             {"uint32", "CDAB", ""}, {"int32", "DCBA", ""},     {"float", "", ""},
+             {"double", "", ""},     {"int64", "GHEFCDAB", ""}, {"uint64", "", ""},
+             {"string(7)", "", ""},  {"string(8)", "BA", ""},   {"bytes(8)", "", ""},
+             {"int8", "", ""},       {"uint8", "BA", ""},       {"bool", "", ""},
+             {"bit", "", ".15"}};
 
 struct out {
     struct millrace_out base; /* first */
@@ -30,21 +39,73 @@ struct out {
     unsigned good, refused, stray;
 };
 
+static bool is_same(const struct millrace_value *a, const struct millrace_value *b)
+{
+    switch (a->type) {
+    case MILLRACE_BOOL: return a->b == b->b;
+    case MILLRACE_INT: return a->i == b->i;
+    case MILLRACE_UINT: return a->u == b->u;
+    case MILLRACE_DOUBLE: return memcmp(&a->d, &b->d, sizeof a->d) == 0;
+    case MILLRACE_TEXT:
+    case MILLRACE_BYTES:
+        return a->text.size == b->text.size && memcmp(a->text.at, b->text.at, a->text.size) == 0;
+    }
+    return false;
+}
+
+/* A decoded value goes out and comes back as itself. */
+static void encode_again(const struct millrace_point *point, const struct millrace_value *value)
+{
+    uint8_t wire[MODBUS_PDU_BYTES_MAX];
+    char scratch[MILLRACE_SCRATCH_BYTES];
+    struct millrace_value back;
+    if (modbus_area_is_bits(point->area) || modbus_point_of(point).kind == MODBUS_KIND_BIT) return;
+    enum millrace_status status = modbus_encode(point, value, wire);
+    if (value->type == MILLRACE_DOUBLE && status == MILLRACE_BAD_VALUE) return; /* not finite */
+    CLAIM(status == MILLRACE_GOOD);
+    CLAIM(modbus_driver.decode(point, point->first, wire, (size_t)point->count * 2, scratch,
+                               &back) == MILLRACE_GOOD);
+    CLAIM(is_same(value, &back));
+}
+
+/* Numbers that do not fit are refused, whatever the type; nothing else is. */
+static void encode_any(const struct millrace_point *point, const uint8_t *payload, size_t bytes)
+{
+    uint8_t wire[MODBUS_PDU_BYTES_MAX];
+    char scratch[MILLRACE_SCRATCH_BYTES];
+    struct millrace_value value = {.type = point->type}, back;
+    if (point->type > MILLRACE_DOUBLE || bytes < 8 || modbus_area_is_bits(point->area) ||
+        modbus_point_of(point).kind == MODBUS_KIND_BIT)
+        return;
+    memcpy(&value.u, payload, 8);
+    if (point->type == MILLRACE_BOOL) value.b = payload[0] & 1;
+    if (modbus_encode(point, &value, wire) != MILLRACE_GOOD) return;
+    CLAIM(modbus_driver.decode(point, point->first, wire, (size_t)point->count * 2, scratch,
+                               &back) == MILLRACE_GOOD);
+    if (point->type != MILLRACE_DOUBLE) CLAIM(is_same(&value, &back));
+}
+
 static void decode_all(const struct out *out, const struct millrace_span *span,
                        const struct millrace_reply *reply)
 {
     static const char *const addresses[] = {"000003", "100010", "300001", "2!400101"};
     char why[MILLRACE_WHY_BYTES], scratch[MILLRACE_SCRATCH_BYTES];
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        const char *type = span->area < 2 ? "bit" : types[t], *address = addresses[span->area];
+        bool is_bit = span->area < 2;
+        const char *type = is_bit ? "bit" : types[t].type, *order = is_bit ? "" : types[t].order;
+        char address[32];
+        int n = snprintf(address, sizeof address, "%s%s", addresses[span->area],
+                         is_bit ? "" : types[t].bit);
         struct millrace_point point;
         struct millrace_value value;
         struct millrace_point_text text = {
-            {address, strlen(address)}, {type, strlen(type)}, {"", 0}};
+            {address, (size_t)n}, {type, strlen(type)}, {order, strlen(order)}};
         CLAIM(modbus_driver.point_parse(out->config, &text, &point, why));
         enum millrace_status status = modbus_driver.decode(&point, span->first, reply->payload,
                                                            reply->payload_bytes, scratch, &value);
         CLAIM(status == MILLRACE_GOOD || status == MILLRACE_BAD_DATA);
+        encode_any(&point, reply->payload, reply->payload_bytes);
+        if (status == MILLRACE_GOOD) encode_again(&point, &value);
         if (status == MILLRACE_GOOD && value.type >= MILLRACE_TEXT)
             CLAIM(value.text.at >= scratch &&
                   value.text.at + value.text.size <= scratch + sizeof scratch);
@@ -63,7 +124,10 @@ static void on_reply(struct millrace_out *base, const struct millrace_reply *rep
         return;
     }
     out->good++;
-    if (reply->token > SPANS) return; /* a write */
+    if (reply->token > SPANS) { /* a write, or who it is */
+        CLAIM(reply->payload_bytes == 0 || reply->payload);
+        return;
+    }
     const struct millrace_span *span = &spans[reply->token - 1];
     CLAIM(reply->payload_bytes == (span->area < 2 ? (span->count + 7) / 8 : span->count * 2));
     decode_all(out, span, reply);
@@ -76,15 +140,26 @@ static void on_stray(struct millrace_out *base, const char *text, const uint8_t 
     ((struct out *)base)->stray++;
 }
 
+/* Who it is may take several questions; nobody answers them here. */
+static void on_send(struct millrace_out *base, const void *bytes, size_t size)
+{
+    (void)base;
+    CLAIM(bytes && size >= 7 && size <= MILLRACE_REQUEST_BYTES);
+}
+
 static void open_requests(void *line, struct out *out, unsigned which, bool one)
 {
     struct millrace_request request;
     char why[MILLRACE_WHY_BYTES];
     for (unsigned i = 0; i < SPANS; i++) {
-        if (one && i != which % SPANS) continue;
+        if (one && i != which % (SPANS + 1)) continue;
         modbus_driver.read(line, &spans[i], i + 1, &request);
         CLAIM(request.size >= 8 && request.size <= sizeof request.bytes);
         out->open |= 1u << (i + 1);
+    }
+    if (!one || which % (SPANS + 1) == SPANS) {
+        CLAIM(modbus_driver.identify(line, 1, 6, &request));
+        out->open |= 1u << 6;
     }
     if (one) return;
     struct millrace_point point;
@@ -99,7 +174,11 @@ static void open_requests(void *line, struct out *out, unsigned which, bool one)
 static void feed(const uint8_t *bytes, size_t size, uint8_t choice, size_t step, struct out *out)
 {
     static const char *const schemes[] = {"tcp", "rtu+tcp", "ascii+tcp"};
-    struct millrace_option_value options[2] = {{.i = 1}, {.b = false}};
+    struct millrace_option_value options[4] = {{.i = 1},
+                                               {.b = (choice & 64) != 0},
+                                               {.text = {"auto", 4}},
+                                               {.text = {"fc23", choice & 128 ? 4 : 0}}};
+    if (!(choice & 128)) options[3].text = (struct millrace_text){"separate", 8};
     const struct millrace_scheme *scheme = modbus_driver.schemes;
     while (strcmp(scheme->name, schemes[choice % 3]) != 0) scheme++;
     struct millrace_line_config config = {scheme, options};
@@ -108,7 +187,8 @@ static void feed(const uint8_t *bytes, size_t size, uint8_t choice, size_t step,
     uint8_t *held = malloc(size ? size : 1);
     CLAIM(line && held && modbus_driver.line_init(line, &config, why));
     modbus_driver.line_reset(line);
-    *out = (struct out){.base = {.reply = on_reply, .stray = on_stray}, .config = &config};
+    *out = (struct out){.base = {.reply = on_reply, .stray = on_stray, .send = on_send},
+                        .config = &config};
     open_requests(line, out, choice / 3u, scheme->in_flight_max == 1);
     size_t count = 0;
     for (size_t at = 0; at < size;) {

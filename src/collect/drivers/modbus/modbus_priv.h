@@ -35,7 +35,12 @@ static inline bool modbus_area_is_bits(uint32_t area)
 }
 
 /* Rows of the driver's option table, in its order. */
-enum modbus_option { MODBUS_OPTION_UNIT, MODBUS_OPTION_WRITE_MULTIPLE };
+enum modbus_option {
+    MODBUS_OPTION_UNIT,
+    MODBUS_OPTION_WRITE_MULTIPLE,
+    MODBUS_OPTION_FRAMING,
+    MODBUS_OPTION_READ_BACK
+};
 
 /* How a value lies in its cells. */
 enum modbus_kind {
@@ -78,5 +83,16 @@ enum millrace_status modbus_decode(const struct millrace_point *point, uint32_t 
 enum millrace_status modbus_encode(const struct millrace_point *point,
                                    const struct millrace_value *value,
                                    uint8_t out[MODBUS_PDU_BYTES_MAX]);
+
+/* explore.c: see driver.h. */
+bool modbus_scan_parse(const struct millrace_line_config *config, const struct millrace_text *range,
+                       struct millrace_scan *scan, char why[MILLRACE_WHY_BYTES]);
+void modbus_cell_address(uint32_t station, uint32_t area, uint32_t cell,
+                         char out[MILLRACE_WHY_BYTES]);
+enum { MODBUS_IDENTITY_BYTES = 1000 };
+/* Adds what an answer of function 43/14 (its PDU) says to `text`, lines "name: value"; `*next` gets
+ * the object to go on with, 0 = it was all. False: not such an answer. */
+bool modbus_read_identity(const uint8_t *pdu, size_t pdu_bytes, char text[MODBUS_IDENTITY_BYTES],
+                          size_t *text_size, uint8_t *next);
 
 #endif

@@ -8,7 +8,8 @@
 #include <cmocka.h>
 #include <string.h>
 
-static const struct millrace_option_value options[2] = {{.i = 1}, {.b = false}};
+static const struct millrace_option_value options[4] = {
+    {.i = 1}, {.b = false}, {.text = {"auto", 4}}, {.text = {"separate", 8}}};
 static const struct millrace_line_config config = {NULL, options};
 
 static struct millrace_text text_of(const char *s)

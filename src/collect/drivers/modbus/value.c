@@ -26,6 +26,7 @@ static uint64_t gather(const uint8_t *wire, const struct modbus_point *own)
 static int64_t extend_sign(uint64_t v, unsigned bytes)
 {
     MUST(bytes >= 1 && bytes <= 8);
+    MUST(bytes >= 1 && bytes <= 8);
     unsigned shift = 64 - 8 * bytes;
     return (int64_t)(v << shift) >> shift;
 }
@@ -132,7 +133,6 @@ enum millrace_status modbus_encode(const struct millrace_point *point,
     struct modbus_point own = modbus_point_of(point);
     MUST(value->type == point->type && !modbus_area_is_bits(point->area));
     memset(out, 0, (size_t)point->count * 2);
-    unsigned spare = 64 - 8u * (own.bytes > 8 ? 8 : own.bytes);
     switch ((enum modbus_kind)own.kind) {
     case MODBUS_KIND_BIT:
     case MODBUS_KIND_BOOL: out[1] = value->b; break;
@@ -141,7 +141,8 @@ enum millrace_status modbus_encode(const struct millrace_point *point,
         scatter((uint64_t)value->i, &own, out);
         break;
     case MODBUS_KIND_UNSIGNED:
-        if (value->u << spare >> spare != value->u) return MILLRACE_BAD_VALUE;
+        MUST(own.bytes >= 1 && own.bytes <= 8);
+        if (value->u > UINT64_MAX >> (64 - 8u * own.bytes)) return MILLRACE_BAD_VALUE;
         scatter(value->u, &own, out);
         break;
     case MODBUS_KIND_FLOAT: return encode_float(&own, value->d, out);

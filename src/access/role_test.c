@@ -1,0 +1,177 @@
+/* role_test.c - claims about rules: filters, own roles, what is denied, and giving rights away. */
+#include "access/access_priv.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void a_filter_covers_what_mqtt_says_and_never_more(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *filter, *path;
+        bool covers;
+    } cases[] = {
+        {"a/b", "a/b", true},
+        {"a/b", "a/b/c", false},
+        {"a/b", "a", false},
+        {"a/+", "a/b", true},
+        {"a/+", "a/b/c", false},
+        {"a/+", "a", false},
+        {"a/#", "a", true},
+        {"a/#", "a/b/c", true},
+        {"a/#", "ab", false},
+        {"#", "a/b", true},
+        {"#", "", false},
+        {"+", "a", true},
+        {"+/b", "a/b", true},
+        {"a/+/c", "a/x/c", true},
+        {"a/+/c", "a/x/d", false},
+        {"#", "$SYS/a", false},
+        {"+/a", "$SYS/a", false},
+        {"$SYS/#", "$SYS/a", true},
+        /* Wildcards that are asked for are covered by wildcards only. */
+        {"a/b", "a/+", false},
+        {"a/b", "a/#", false},
+        {"a/+", "a/#", false},
+        {"a/+", "a/+", true},
+        {"a/#", "a/+", true},
+        {"a/#", "a/#", true},
+        {"a/#", "#", false},
+        {"+/b", "#", false},
+        {"#", "#", true},
+        /* What is no filter covers nothing, itself neither. */
+        {"a/#/b", "a/#/b", false},
+        {"a/b+", "a/b+", false},
+        {"a//b", "a//b", false},
+        {"", "a", false},
+        {"/a", "/a", false},
+        {"a/", "a/", false},
+        {"a*", "ab", false},
+        {"*", "a", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (access_filter_covers(str_of(cases[i].filter), str_of(cases[i].path)) != cases[i].covers)
+            fail_msg("%s covers %s", cases[i].filter, cases[i].path);
+}
+
+#define ANY                                                                                        \
+    {                                                                                              \
+        .any = true                                                                                \
+    }
+#define ONE(s)                                                                                     \
+    {                                                                                              \
+        false, 1, (struct str[])                                                                   \
+        {                                                                                          \
+            {                                                                                      \
+                (s), sizeof(s) - 1                                                                 \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BIT(v) (1u << VERB_##v)
+
+static struct identity *with(const struct access_rule *rules, size_t count)
+{
+    struct role *role = role_new("own", rules, count);
+    struct identity *who = identity_of("eve", &role, 1);
+    role_release(role);
+    return who;
+}
+
+static bool may(const struct identity *who, enum access_verb verb, const char *kind, const char *ns,
+                const char *name, const char *path)
+{
+    return access_check(who, verb, kind, str_of(ns), str_of(name), str_of(path), NULL) == ERR_OK;
+}
+
+static void all_parts_of_one_rule_must_fit(void **state)
+{
+    (void)state;
+    const struct access_rule rules[] = {
+        {BIT(GET) | BIT(WRITE_POINT), ONE("Device"), ONE("prod"), ANY, ONE("line1/#")},
+        {BIT(QUERY), ONE("Table"), ANY, ONE("press"), ANY},
+    };
+    struct identity *who = with(rules, 2);
+    assert_true(may(who, VERB_GET, "Device", "prod", "d", "line1/d"));
+    assert_true(may(who, VERB_WRITE_POINT, "device", "prod", "d", "line1/x/d"));
+    assert_false(may(who, VERB_GET, "Device", "prod", "d", "line10/d"));
+    assert_false(may(who, VERB_GET, "Device", "test", "d", "line1/d"));
+    assert_false(may(who, VERB_GET, "Device", "", "d", "line1/d"));
+    assert_false(may(who, VERB_GET, "Device", "prod", "d", "")); /* no path: not limited to it */
+    assert_false(may(who, VERB_GET, "Table", "prod", "press", ""));
+    assert_false(may(who, VERB_DELETE, "Device", "prod", "d", "line1/d"));
+    assert_true(may(who, VERB_QUERY, "Table", "any", "press", "line9/d"));
+    assert_false(may(who, VERB_QUERY, "Table", "any", "press2", ""));
+    assert_int_equal(access_scope(who, VERB_GET, "Device", STR("prod"), STR("")), ACCESS_SOME);
+    assert_int_equal(access_scope(who, VERB_GET, "Device", STR("test"), STR("")), ACCESS_NONE);
+    assert_int_equal(access_scope(who, VERB_GET, "Device", STR(""), STR("")), ACCESS_SOME);
+    assert_int_equal(access_scope(who, VERB_QUERY, "Table", STR("a"), STR("press")), ACCESS_ALL);
+    assert_int_equal(access_scope(who, VERB_QUERY, "Table", STR("a"), STR("")), ACCESS_SOME);
+    assert_int_equal(access_scope(NULL, VERB_QUERY, "Table", STR("a"), STR("")), ACCESS_NONE);
+    identity_release(who);
+}
+
+static void an_empty_list_and_a_star_in_a_name_fit_nothing(void **state)
+{
+    (void)state;
+    const struct access_rule rules[] = {
+        {BIT(GET), {.any = false}, ANY, ANY, ANY},
+        {BIT(LIST), ANY, ONE("*"), ONE("*"), ANY}, /* as texts: what `any` is, the document says */
+        {0, ANY, ANY, ANY, ANY},
+    };
+    struct identity *who = with(rules, 3);
+    assert_false(may(who, VERB_GET, "Device", "default", "d", "a"));
+    assert_false(may(who, VERB_LIST, "Device", "default", "d", "a"));
+    assert_false(may(who, VERB_DELETE, "Device", "default", "d", "a"));
+    identity_release(who);
+    who = identity_new("x", "anonymous");
+    for (int v = 0; v < VERB_COUNT; v++)
+        assert_false(may(who, (enum access_verb)v, "", "default", "", "a"));
+    identity_release(who);
+}
+
+static void nobody_gives_more_than_he_has(void **state)
+{
+    (void)state;
+    const struct access_rule mine[] = {
+        {BIT(GET) | BIT(CREATE), ONE("Device"), ONE("prod"), ANY, ONE("line1/#")},
+        {BIT(CREATE) | BIT(UPDATE), ONE("Role"), ANY, ANY, ANY},
+    };
+    const struct {
+        bool is_covered;
+        struct access_rule rule;
+    } cases[] = {
+        {true, {BIT(GET), ONE("Device"), ONE("prod"), ANY, ONE("line1/a")}},
+        {true, {BIT(GET), ONE("device"), ONE("prod"), ONE("x"), ONE("line1/+")}},
+        {true, {BIT(CREATE), ONE("Role"), ONE("q"), ANY, ANY}},
+        {true, {0, ANY, ANY, ANY, ANY}},
+        {false, {BIT(GET), ONE("Device"), ONE("prod"), ANY, ONE("#")}},
+        {false, {BIT(GET), ONE("Device"), ONE("prod"), ANY, ONE("+/a")}},
+        {false, {BIT(GET), ONE("Device"), ONE("prod"), ANY, ANY}},
+        {false, {BIT(GET), ONE("Device"), ANY, ANY, ONE("line1/a")}},
+        {false, {BIT(GET), ANY, ONE("prod"), ANY, ONE("line1/a")}},
+        {false, {BIT(GET) | BIT(DELETE), ONE("Device"), ONE("prod"), ANY, ONE("line1/a")}},
+        {false, {BIT(UPDATE), ONE("User"), ANY, ANY, ANY}},
+    };
+    struct identity *who = with(mine, 2);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum err err = access_covers(who, &cases[i].rule, 1, NULL);
+        if ((err == ERR_OK) != cases[i].is_covered) fail_msg("case %zu", i);
+    }
+    struct identity *admin = identity_new("root", "admin");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(access_covers(admin, &cases[i].rule, 1, NULL), ERR_OK);
+    identity_release(admin);
+    identity_release(who);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_filter_covers_what_mqtt_says_and_never_more),
+        cmocka_unit_test(all_parts_of_one_rule_must_fit),
+        cmocka_unit_test(an_empty_list_and_a_star_in_a_name_fit_nothing),
+        cmocka_unit_test(nobody_gives_more_than_he_has),
+    };
+    return cmocka_run_group_tests_name("role", tests, NULL, NULL);
+}

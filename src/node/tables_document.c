@@ -1,0 +1,265 @@
+/* tables_document.c - what a Table document does to the table that there is.
+ *
+ * Nothing that was stored is lost by a document: it may add a column, widen a type, change a unit
+ * or text, and the table's own settings. A column that it leaves out is not dropped, so leaving one
+ * out is refused (through the API) or told (in a manifest, whose other columns count all the same).
+ * Columns that arrived by writing are no document's: they stay, mentioned or not. */
+#include "base/timetext.h"
+#include "node/tables_priv.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- a document becomes a schema ---- */
+
+static enum err set_texts(struct schema *s, const struct table_spec *spec)
+{
+    s->description = arena_strdup(&s->arena, spec->description.at, spec->description.size);
+    struct buf tags = BUF_EMPTY;
+    for (size_t i = 0; i < spec->device_tags.count; i++) {
+        if (i) buf_add_char(&tags, ',');
+        buf_add_str(&tags, spec->device_tags.items[i]);
+    }
+    s->device_tags = buf_failed(&tags) ? NULL : arena_strdup(&s->arena, tags.at, tags.size);
+    buf_free(&tags);
+    return s->description && s->device_tags ? ERR_OK : ERR_NO_MEMORY;
+}
+
+static void set_durability(struct schema *s, struct str text)
+{
+    s->durability = DURABILITY_COMMIT;
+    s->durability_interval_ns = 0;
+    if (!str_starts(text, "interval ")) return;
+    s->durability = DURABILITY_INTERVAL;
+    (void)duration_parse(str_trim((struct str){text.at + 9, text.size - 9}),
+                         &s->durability_interval_ns); /* checked */
+}
+
+static enum err set_text(struct schema *s, const char **to, struct str text)
+{
+    if (str_is(text, *to)) return ERR_OK;
+    const char *own = arena_strdup(&s->arena, text.at, text.size);
+    if (own) *to = own;
+    return own ? ERR_OK : ERR_NO_MEMORY;
+}
+
+/* A column that the table has: the document says what it means from now on. */
+static enum err change_column(struct schema *s, struct column *column,
+                              const struct table_column_spec *spec, struct why *why)
+{
+    enum type type = type_of_name(spec->type);
+    if (column->type != type && !type_widens(column->type, type))
+        return why_set(why, ERR_TYPE, "table %s: column %s is %s already, the document says %s",
+                       s->name, column->name, type_name(column->type), type_name(type));
+    column->type = type;
+    column->owner = COLUMN_OWNER_DOCUMENT;
+    enum err err = set_text(s, &column->unit, spec->unit);
+    return err ? err : set_text(s, &column->description, spec->description);
+}
+
+static enum err set_columns(struct schema *s, const struct table_spec *spec, struct why *why)
+{
+    const struct table_column_spec *columns = spec->columns.items;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < spec->columns.count && !err; i++) {
+        const struct table_column_spec *c = &columns[i];
+        struct column *old = (struct column *)(uintptr_t)schema_find(s, c->name);
+        if (old) {
+            err = change_column(s, old, c, why);
+            continue;
+        }
+        char name[SCHEMA_NAME_BYTES_MAX + 1], unit[128], text[512];
+        (void)str_copy(name, sizeof name, c->name);
+        (void)str_copy(unit, sizeof unit, c->unit);
+        (void)str_copy(text, sizeof text, c->description);
+        err = schema_add_column(s, 0, name, type_of_name(c->type), COLUMN_OWNER_DOCUMENT, unit,
+                                text, why);
+    }
+    return err;
+}
+
+static bool same_columns(const struct schema *a, const struct schema *b)
+{
+    if (a->column_count != b->column_count) return false;
+    for (uint32_t i = 0; i < a->column_count; i++) {
+        const struct column *x = &a->columns[i], *y = &b->columns[i];
+        if (x->type != y->type || x->owner != y->owner || strcmp(x->unit, y->unit) != 0 ||
+            strcmp(x->description, y->description) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool same_schema(const struct schema *a, const struct schema *b)
+{
+    return same_columns(a, b) && a->retention_ns == b->retention_ns && a->open == b->open &&
+           a->durability == b->durability &&
+           a->durability_interval_ns == b->durability_interval_ns &&
+           strcmp(a->description, b->description) == 0 &&
+           strcmp(a->device_tags, b->device_tags) == 0;
+}
+
+enum err tables_schema_of(struct service *service, const struct resource *r, struct schema **out,
+                          struct why *why)
+{
+    const struct table_spec *spec = r->spec;
+    char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
+    table_sql_name(r, name);
+    (void)str_copy(ns, sizeof ns, r->ns);
+    struct schema *old = store_find_table(service->store, r->ns, str_of(name));
+    struct schema *s = old ? schema_copy(old) : schema_new(ns, name, 0);
+    enum err err = s ? set_texts(s, spec) : ERR_NO_MEMORY;
+    if (!err) {
+        s->retention_ns = spec->retention_ns;
+        s->open = spec->open;
+        set_durability(s, spec->durability);
+        err = set_columns(s, spec, why);
+    }
+    if (!err && old && same_schema(s, old)) err = ERR_EXISTS; /* nothing to do */
+    schema_release(old);
+    if (err) schema_release(s);
+    *out = err ? NULL : s;
+    return err;
+}
+
+/* ---- checks before it is accepted ---- */
+
+static void check_type(const struct schema *s, const struct table_column_spec *c, const char *path,
+                       const struct doc *at, struct problems *problems)
+{
+    const struct column *old = schema_find(s, c->name);
+    enum type type = type_of_name(c->type);
+    if (!old || old->type == type || type_widens(old->type, type)) return;
+    problem_add(problems, path, at,
+                "column '%s' holds values of type %s, which cannot become %s: only widening keeps "
+                "every value; add a column with another name",
+                old->name, type_name(old->type), type_name(type));
+}
+
+static bool mentions(const struct table_spec *spec, const char *column)
+{
+    const struct table_column_spec *columns = spec->columns.items;
+    for (size_t i = 0; i < spec->columns.count; i++)
+        if (str_is(columns[i].name, column)) return true;
+    return false;
+}
+
+static void check_against(const struct schema *s, const struct table_spec *spec,
+                          struct problems *problems)
+{
+    const struct table_column_spec *columns = spec->columns.items;
+    for (size_t i = 0; i < spec->columns.count; i++) {
+        char path[64];
+        struct doc at = {.line = spec->columns.lines[i]};
+        snprintf(path, sizeof path, "spec.columns[%zu].type", i);
+        check_type(s, &columns[i], path, &at, problems);
+    }
+    for (uint32_t i = 0; i < s->column_count; i++) {
+        const struct column *c = &s->columns[i];
+        if (c->owner == COLUMN_OWNER_DATA || mentions(spec, c->name)) continue;
+        problem_add(problems, "spec.columns", NULL,
+                    "column '%s' is left out: a document does not drop a column, since its values "
+                    "would go; put it back, or rename it with ALTER TABLE %s RENAME COLUMN %s TO …",
+                    c->name, s->name, c->name);
+    }
+}
+
+/* The SQL name is the table: another name would be another, empty table. */
+static void check_name(struct service *service, const struct resource *r, struct problems *problems)
+{
+    char name[SCHEMA_NAME_BYTES_MAX + 1], other[SCHEMA_NAME_BYTES_MAX + 1];
+    const struct resource *old = registry_get(service->registry, KIND_TABLE, r->ns, r->name);
+    size_t at = 0;
+    table_sql_name(r, name);
+    if (old) table_sql_name(old, other);
+    if (old && strcmp(name, other) != 0)
+        problem_add(
+            problems, "spec.name", NULL,
+            "a table cannot be renamed by its document: it is %s in SQL and keeps its rows "
+            "under that name; make a second Table %s and copy with INSERT, or leave the name",
+            other, name);
+    for (const struct resource *t; (t = registry_next(service->registry, KIND_TABLE, &at));) {
+        table_sql_name(t, other);
+        if (t == old || !str_equal(t->ns, r->ns) || strcmp(name, other) != 0) continue;
+        problem_add(problems, old ? "spec.name" : "metadata.name", NULL,
+                    "the SQL name %s belongs to Table %.*s already", name, (int)t->name.size,
+                    t->name.at);
+    }
+}
+
+void node_tables_check(void *tables, const struct resource *r, struct problems *problems)
+{
+    struct service *service = tables_service(tables);
+    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    MUST(r->kind == KIND_TABLE);
+    check_name(service, r, problems);
+    table_sql_name(r, name);
+    struct schema *s = store_find_table(service->store, r->ns, str_of(name));
+    if (s) check_against(s, r->spec, problems);
+    schema_release(s);
+}
+
+/* ---- a schema becomes a document ---- */
+
+static bool add_text(struct arena *arena, struct doc *map, const char *key, const char *text)
+{
+    return !text[0] || doc_set(arena, map, key, doc_new_string(arena, str_of(text)));
+}
+
+static bool add_columns(struct arena *arena, struct doc *list, const struct schema *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < s->column_count; i++) {
+        const struct column *from = &s->columns[i];
+        struct doc *c = doc_new(arena, DOC_MAP);
+        ok = c && add_text(arena, c, "name", from->name) &&
+             add_text(arena, c, "type", type_name(from->type)) &&
+             add_text(arena, c, "unit", from->unit) &&
+             add_text(arena, c, "description", from->description) && doc_append(arena, list, c);
+    }
+    return ok;
+}
+
+static bool add_settings(struct arena *arena, struct doc *spec, const struct schema *s)
+{
+    struct buf text = BUF_EMPTY;
+    bool ok = add_text(arena, spec, "description", s->description);
+    if (ok && s->retention_ns) {
+        buf_add_duration(&text, s->retention_ns);
+        ok = buf_cstr(&text) && add_text(arena, spec, "retention", text.at);
+    }
+    buf_clear(&text);
+    if (ok && s->durability == DURABILITY_INTERVAL) {
+        buf_add_text(&text, "interval ");
+        buf_add_duration(&text, s->durability_interval_ns);
+        ok = buf_cstr(&text) && add_text(arena, spec, "durability", text.at);
+    }
+    buf_free(&text);
+    struct doc *open = ok && !s->open ? doc_new(arena, DOC_BOOL) : NULL;
+    if (ok && !s->open) ok = open && doc_set(arena, spec, "open", open);
+    struct doc *tags = ok && s->device_tags[0] ? doc_new(arena, DOC_LIST) : NULL;
+    struct str rest = str_of(s->device_tags), piece;
+    while (tags && rest.size && str_split(&rest, ',', &piece))
+        if (!doc_append(arena, tags, doc_new_string(arena, piece))) return false;
+    return ok && (!s->device_tags[0] || doc_set(arena, spec, "deviceTags", tags));
+}
+
+struct doc *tables_document_of(const struct schema *s, const char *given_name, struct arena *arena)
+{
+    struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP),
+               *spec = doc_new(arena, DOC_MAP), *columns = doc_new(arena, DOC_LIST);
+    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    (void)str_copy(name, sizeof name, str_of(s->name));
+    for (char *p = name; *p; p++) {
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.')) *p = '-';
+    }
+    bool ok = top && metadata && spec && columns &&
+              add_text(arena, top, "apiVersion", RESOURCE_API_VERSION) &&
+              add_text(arena, top, "kind", "Table") && doc_set(arena, top, "metadata", metadata) &&
+              doc_set(arena, top, "spec", spec) &&
+              add_text(arena, metadata, "name", given_name ? given_name : name) &&
+              add_text(arena, metadata, "namespace", s->ns) &&
+              add_text(arena, spec, "name", s->name) && add_settings(arena, spec, s) &&
+              doc_set(arena, spec, "columns", columns) && add_columns(arena, columns, s);
+    return ok ? top : NULL;
+}
