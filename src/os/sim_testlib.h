@@ -26,6 +26,51 @@ struct sim_case {
     uint64_t n; /* 0: nothing is hit */
 };
 
+/* ---- what a writer knows about one key ---- */
+
+enum { SIM_ATTEMPTS_MAX = 40 };
+
+/* One write, or removal (value 0), in the order they were sent. */
+struct sim_attempt {
+    int64_t value;
+    bool acked;
+};
+
+struct sim_key {
+    unsigned count;
+    struct sim_attempt attempts[SIM_ATTEMPTS_MAX];
+    unsigned seen; /* by the check under way */
+};
+
+/* NULL: this key was written often enough. */
+static inline struct sim_attempt *sim_key_try(struct sim_key *key, int64_t value)
+{
+    if (key->count == SIM_ATTEMPTS_MAX) return NULL;
+    key->attempts[key->count] = (struct sim_attempt){.value = value};
+    return &key->attempts[key->count++];
+}
+
+/* Whether the key may be found with this value (0: not found): what was acknowledged last, or a
+ * later attempt whose fate is unknown. */
+static inline bool sim_key_allows(const struct sim_key *key, int64_t value)
+{
+    for (unsigned i = key->count; i-- > 0;) {
+        if (key->attempts[i].value == value) return true;
+        if (key->attempts[i].acked) return false;
+    }
+    return value == 0;
+}
+
+/* For the eye, when a claim failed. */
+static inline void sim_key_show(const struct sim_key *key)
+{
+    for (unsigned i = 0; i < key->count; i++)
+        print_error("attempt %u: %" PRId64 "%s\n", i, key->attempts[i].value,
+                    key->attempts[i].acked ? ", acknowledged" : "");
+}
+
+/* ---- cases ---- */
+
 /* Runs one case; returns how many calls there were for n to hit. */
 typedef uint64_t sim_case_run(const struct sim_case *c);
 

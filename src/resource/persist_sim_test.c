@@ -5,25 +5,13 @@
 #include "resource/persist.h"
 #include <string.h>
 
-enum { NAMES = 12, ATTEMPTS_MAX = 40, GROUP = 3 };
+enum { NAMES = 12, GROUP = 3 };
 #define CASE_TIME_NS (60 * (int64_t)1000000000)
-
-/* What was asked for one name; value 0: to remove it. */
-struct attempt {
-    int value;
-    bool acked;
-};
-
-struct name {
-    unsigned count;
-    struct attempt attempts[ATTEMPTS_MAX];
-    bool seen;
-};
 
 struct change_op {
     struct persist_change change; /* first */
     struct trial *trial;
-    struct attempt *attempt;
+    struct sim_attempt *attempt; /* value 0: to remove it */
     struct resource *resource;
     bool under_way;
 };
@@ -37,7 +25,7 @@ struct trial {
     struct loop home;
     struct registry *registry;
     struct persist *persist;
-    struct name names[NAMES];
+    struct sim_key names[NAMES];
     struct change_op ops[GROUP];
     unsigned under_way, failures;
     int values;
@@ -131,16 +119,18 @@ static void change_one(struct trial *t)
     struct change_op *op = t->ops;
     while (op->under_way) op++;
     unsigned index = pick(t, NAMES);
-    struct name *name = &t->names[index];
     bool remove = pick(t, 4) == 0;
-    if (name->count == ATTEMPTS_MAX) return;
     struct resource *r = make_resource(t, index, remove ? 0 : t->values + 1);
     if (!r) {
         t->failures++;
         return;
     }
-    name->attempts[name->count] = (struct attempt){.value = remove ? 0 : ++t->values};
-    *op = (struct change_op){.trial = t, .attempt = &name->attempts[name->count++]};
+    *op = (struct change_op){.trial = t};
+    op->attempt = sim_key_try(&t->names[index], remove ? 0 : ++t->values);
+    if (!op->attempt) {
+        resource_release(r);
+        return;
+    }
     op->resource = r;
     op->change.resource = r;
     op->change.remove = remove;
@@ -171,26 +161,10 @@ static void work(struct trial *t)
 
 /* ---- checking ---- */
 
-static void show(const struct name *name)
-{
-    for (unsigned i = 0; i < name->count; i++)
-        print_error("attempt %u: %d%s\n", i, name->attempts[i].value,
-                    name->attempts[i].acked ? ", acknowledged" : "");
-}
-
-static bool is_allowed(const struct name *name, int value)
-{
-    for (unsigned i = name->count; i-- > 0;) {
-        if (name->attempts[i].value == value) return true;
-        if (name->attempts[i].acked) return false;
-    }
-    return value == 0;
-}
-
 /* What was restored at the last opening. */
 static void check(struct trial *t)
 {
-    for (unsigned i = 0; i < NAMES; i++) t->names[i].seen = false;
+    for (unsigned i = 0; i < NAMES; i++) t->names[i].seen = 0;
     size_t at = 0;
     for (struct resource *r; (r = registry_next(t->registry, KIND_TABLE, &at));) {
         unsigned index;
@@ -201,12 +175,12 @@ static void check(struct trial *t)
                        ((struct table_spec *)r->spec)->description);
         claim(t, sscanf(name, "t%u", &index) == 1 && index < NAMES, "an unknown document", 0);
         claim(t, sscanf(description, "v%d", &value) == 1, "a strange document", index);
-        if (!is_allowed(&t->names[index], value)) show(&t->names[index]);
-        claim(t, is_allowed(&t->names[index], value), "a document of another time", value);
-        t->names[index].seen = true;
+        if (!sim_key_allows(&t->names[index], value)) sim_key_show(&t->names[index]);
+        claim(t, sim_key_allows(&t->names[index], value), "a document of another time", value);
+        t->names[index].seen++;
     }
     for (unsigned i = 0; i < NAMES; i++)
-        claim(t, t->names[i].seen || is_allowed(&t->names[i], 0), "a document is missing", i);
+        claim(t, t->names[i].seen || sim_key_allows(&t->names[i], 0), "a document is missing", i);
 }
 
 static void start_again(struct trial *t)

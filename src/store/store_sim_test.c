@@ -9,9 +9,8 @@
 #include "store/store_testlib.h"
 
 enum {
-    NAMES = 4,         /* devices whose rows are written again and again */
-    SLOTS = 200,       /* times of each */
-    ATTEMPTS_MAX = 24, /* of one row */
+    NAMES = 4,   /* devices whose rows are written again and again */
+    SLOTS = 200, /* times of each */
     BATCHES_MAX = 256,
     WHOLE_ROWS = 3, /* of each batch for the device that tells whole batches from torn ones */
     GROUP = 4,      /* batches under way together */
@@ -23,19 +22,8 @@ enum {
 
 /* ---- what the writer knows ---- */
 
-struct attempt {
-    int64_t value;
-    bool acked;
-};
-
-struct row {
-    unsigned count;
-    struct attempt attempts[ATTEMPTS_MAX];
-    unsigned seen; /* by the last check */
-};
-
 struct ledger {
-    struct row rows[NAMES][SLOTS];
+    struct sim_key rows[NAMES][SLOTS];
     int64_t values; /* given so far; each is used once */
     unsigned batches;
     bool batch_acked[BATCHES_MAX];
@@ -48,7 +36,7 @@ struct put_op {
     struct trial *trial;
     unsigned batch;
     bool under_way;
-    struct attempt *attempts[8];
+    struct sim_attempt *attempts[8];
     unsigned attempt_count;
 };
 
@@ -104,13 +92,12 @@ static bool fill(struct trial *t, struct put_op *op, struct batch *b)
     op->attempt_count = 0;
     for (unsigned i = 0; i < 5; i++) {
         unsigned name = pick(t, NAMES), slot = pick(t, SLOTS);
-        struct row *row = &l->rows[name][slot];
         char device[8];
         snprintf(device, sizeof device, "d%u", name);
-        if (row->count == ATTEMPTS_MAX) continue;
         int64_t value = ++l->values;
-        row->attempts[row->count] = (struct attempt){.value = value};
-        op->attempts[op->attempt_count++] = &row->attempts[row->count++];
+        struct sim_attempt *attempt = sim_key_try(&l->rows[name][slot], value);
+        if (!attempt) continue;
+        op->attempts[op->attempt_count++] = attempt;
         if (!write_row(t, b, device, BASE_NS + slot * SLOT_NS, value)) return false;
     }
     /* A new device now and then: its series has to survive with its rows. */
@@ -259,16 +246,10 @@ static void see_row(struct trial *t, unsigned name, int64_t time, int64_t value)
 {
     int64_t slot = (time - BASE_NS) / SLOT_NS;
     claim(t, name < NAMES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
-    struct row *row = &t->ledger.rows[name][slot];
+    struct sim_key *row = &t->ledger.rows[name][slot];
     claim(t, row->seen++ == 0, "a row twice", value);
-    bool allowed = false;
-    for (unsigned i = row->count; i-- > 0;) {
-        allowed |= row->attempts[i].value == value;
-        if (row->attempts[i].acked) break; /* what is older was overwritten */
-    }
-    for (unsigned i = 0; !allowed && i < row->count; i++)
-        print_error("attempt %u: value %" PRId64 "%s\n", i, row->attempts[i].value,
-                    row->attempts[i].acked ? ", acknowledged" : "");
+    bool allowed = sim_key_allows(row, value);
+    if (!allowed) sim_key_show(row);
     claim(t, allowed, "a row without its latest value", value);
 }
 
@@ -301,10 +282,8 @@ static void check(struct trial *t)
         if (*line) see_line(t, line);
     free(text);
     for (unsigned i = 0; i < NAMES * SLOTS; i++) {
-        const struct row *row = &l->rows[i / SLOTS][i % SLOTS];
-        bool acked = false;
-        for (unsigned a = 0; a < row->count; a++) acked |= row->attempts[a].acked;
-        claim(t, !acked || row->seen == 1, "an acknowledged row is missing", i);
+        const struct sim_key *row = &l->rows[i / SLOTS][i % SLOTS];
+        claim(t, row->seen || sim_key_allows(row, 0), "an acknowledged row is missing", i);
     }
     for (unsigned i = 0; i < l->batches; i++) {
         claim(t, !l->batch_acked[i] || l->batch_seen[i] == WHOLE_ROWS, "a batch is missing", i);
