@@ -123,6 +123,7 @@ struct store {
     struct flush flush;
     struct manifest manifest;
     struct trust trust;
+    bool settled;           /* what the manifest said at the start is durable for certain */
     bool was_untrusted;     /* since the last head was frozen */
     uint64_t saved_changes; /* of the catalogue, in the snapshot on the disk */
     uint64_t next_part_id;
