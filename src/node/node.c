@@ -470,6 +470,7 @@ static enum err set_up(struct node *node, struct why *why)
     node->service.statement_limit_ns = STATEMENT_SECONDS * TIME_NS_PER_S;
     node->service.node_name = config->node.name;
     node->service.node_path = config->node.path;
+    node->context.drivers_folder = config->drivers;
     return ERR_OK;
 }
 
