@@ -3,6 +3,7 @@
 #include "access/scram.h"
 #include "cli/api.h"
 #include "base/timetext.h"
+#include "os/os.h"
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PASSWORD_BYTES = 256 };
@@ -258,7 +258,11 @@ static int read_expiry(const struct cli_args *args, char out[TIME_TEXT_BYTES])
     if (!ttl) return CLI_OK;
     if (!duration_parse(str_of(ttl), &ns) || ns < TIME_NS_PER_S)
         return cli_fail(args, CLI_USAGE, "--ttl %s: must be a duration such as 12h, 90d", ttl);
-    (void)time_format(((int64_t)time(NULL) + ns / TIME_NS_PER_S) * TIME_NS_PER_S, out);
+    struct os *os = os_real_new();
+    if (!os) return cli_fail(args, CLI_FAILED, "out of memory");
+    int64_t now = os->ops->wall_ns(os);
+    os_real_free(os);
+    (void)time_format((now + ns) / TIME_NS_PER_S * TIME_NS_PER_S, out);
     return CLI_OK;
 }
 

@@ -26,7 +26,8 @@ static enum err check_one(struct context *context, const struct registry *regist
 {
     struct problems problems;
     problems_init(&problems, arena);
-    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE) collect_check(context, registry, r, &problems);
+    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE)
+        collect_check(context, registry, r, &problems);
     identities_check(r, &problems);
     const struct problem *p = problems.first;
     if (!p) return ERR_OK;
