@@ -1,15 +1,11 @@
 /* cmd_point.c - `millrace write` and `millrace read`: equipment, now. */
 #include "cli/api.h"
+#include "cli/equipment.h"
 #include <stdio.h>
-#include <string.h>
 
 static void add_device_path(struct buf *out, const struct cli_args *args)
 {
-    const char *ns = cli_value(args, "-n");
-    buf_add_text(out, "/apis/millrace.io/v1/namespaces/");
-    api_add_segment(out, ns ? ns : "default");
-    buf_add_text(out, "/devices/");
-    api_add_segment(out, args->words[0]);
+    equipment_add_path(out, args, "devices", args->words[0], NULL);
 }
 
 /* Sends the request and prints the answer's JSON line. */

@@ -39,6 +39,35 @@ static const struct cli_option write_options[] = {
 };
 static const struct cli_option read_options[] = {
     NODE_OPTIONS, {"-n", "NAMESPACE", "namespace; default: default"}, {0}};
+static const struct cli_option test_options[] = {
+    NODE_OPTIONS,
+    {"--order", "ABCD", "byte order by letters"},
+    {"--json", NULL, "the answer as JSON"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option scan_options[] = {
+    NODE_OPTIONS,
+    {"--json", NULL, "one JSON object for each thing found"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option import_options[] = {
+    NODE_OPTIONS,
+    {"--neuron", "FILE.csv", "tag list of an EMQX Neuron device"},
+    {"--connection", "NAME", "the Connection that its devices are read through"},
+    {"--table", "NAME", "one Table for all groups; default: one each"},
+    {"--order", "SUFFIX=ORDER…", "what a byte order suffix means, such as #BL=CDAB"},
+    {"--dry-run", NULL, "prints the documents and sends nothing"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
+static const struct cli_option export_options[] = {
+    NODE_OPTIONS,
+    {"--neuron", NULL, "as a tag list of EMQX Neuron"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
 static const struct cli_option apply_options[] = {
     NODE_OPTIONS,
     {"-f", "FILE…", "file or folder of documents, or - for the standard input; may be repeated"},
@@ -98,6 +127,17 @@ const struct cli_command cli_commands[] = {
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
     {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1,
      2, cli_read},
+    {"test", "CONNECTION [ADDRESS TYPE]",
+     "asks equipment once, past everything configured: for a value, or who it is", test_options, 1,
+     3, cli_test},
+    {"scan", "CONNECTION [RANGE]",
+     "looks which units and addresses answer, such as 1-20!400001-400100; a driver whose values have "
+     "names lists them",
+     scan_options, 1, 2, cli_scan},
+    {"import", "--neuron FILE.csv --connection NAME [--table NAME]",
+     "makes Devices and Tables of a tag list", import_options, 0, 0, cli_import},
+    {"export", "CONNECTION", "prints the points of a connection's devices as a tag list",
+     export_options, 1, 1, cli_export},
     {"apply", "-f FILE…", "makes the node's documents what files say", apply_options, 0, 0,
      cli_apply},
     {"get", "KIND [NAME]", "shows documents", get_options, 1, 2, cli_get},
