@@ -251,9 +251,9 @@ static bool part_is_full(void *context)
 static enum err begin_statement(struct query *q, struct why *why)
 {
     enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
+    if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
     if (err) return err;
-    q->verb = sql_verb_of(q->statement);
     q->column_count = sql_columns(q->statement, &q->columns);
     if (q->verb == SQL_INSERT) {
         err = sql_insert_batch(q->statement, &q->append.batch, why);
@@ -372,10 +372,24 @@ static void start_change(struct query *q)
     audit_append_durable(q->service->audit, &entry, &q->audited);
 }
 
+/* Refused changes leave a line as well. */
+static void note_forbidden(struct query *q)
+{
+    struct audit_entry entry = {.user = str_of(q->identity->user),
+                                .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
+                                .kind = STR("Table"),
+                                .ns = q->ns,
+                                .detail = q->text,
+                                .outcome = STR("forbidden")};
+    if (audit_append(q->service->audit, &entry))
+        diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
     struct loop *main = q->service->context->main;
+    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note_forbidden(q);
     if (!c->err && q->verb == SQL_SELECT && !q->is_done) {
         q->on_part(q);
     } else if (c->err || q->verb == SQL_SELECT) {

@@ -303,12 +303,30 @@ static bool start_verifier(struct change *change)
     return true;
 }
 
+/* What is refused before it comes to the queue leaves a line too. */
+static void note_forbidden(struct http_exchange *exchange, struct service *service,
+                           const struct resource_target *target, enum access_verb verb)
+{
+    const struct identity *who = api_identity(exchange);
+    const char *kind = resource_kinds[target->kind].name;
+    if (access_scope(who, verb, kind, target->ns, target->name)) return;
+    struct audit_entry entry = {.user = str_of(who->user),
+                                .verb = str_of(access_verb_name(verb)),
+                                .kind = str_of(kind),
+                                .ns = target->ns,
+                                .path = target->name,
+                                .outcome = STR("forbidden")};
+    if (audit_append(service->audit, &entry))
+        diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
+}
+
 void resources_submit(struct http_exchange *exchange, struct service *service,
                       const struct resource_target *target, enum access_verb verb, bool is_patch)
 {
     struct str dry_run;
     struct why why = WHY_NONE;
     struct doc *body = NULL;
+    note_forbidden(exchange, service, target, verb);
     if (!resources_allowed(exchange, verb, target)) return;
     enum err err = verb == VERB_DELETE ? ERR_OK
                                        : doc_read_json(http_request_of(exchange)->body,
