@@ -156,7 +156,9 @@ static enum err start_store(struct node *node, struct why *why)
 static void stop_store(struct node *node)
 {
     store_close(node->service.store);
-    loop_run_jobs(&node->main);
+    loop_run_jobs(&node->main); /* its last answers, to the tables too */
+    node_tables_free(node->tables);
+    node->tables = NULL;
     live_stop(node->service.live);
 }
 
@@ -237,6 +239,7 @@ static enum err start_tables(struct node *node, struct why *why)
     node->service.node = node->tables;
     node->service.change_table = node_tables_change;
     node->service.check_table = node_tables_check;
+    node->service.settle_tables = node_tables_settle;
     node->service.publish_tables = node_tables_publish;
     return err;
 }
@@ -394,8 +397,8 @@ static const struct {
     {"access", start_access, stop_access},
     {"audit log", start_audit, stop_audit},
     {"resources", start_registry, stop_registry},
-    {"resource database", start_persist, stop_persist},
     {"resource API", start_resources, stop_resources},
+    {"resource database", start_persist, stop_persist}, /* answers to the API until it is closed */
     {"tables", start_tables, stop_tables},
     {"identities", start_identities, stop_identities},
     {"collect", start_collect, stop_collect},
