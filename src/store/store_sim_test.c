@@ -143,7 +143,10 @@ static void wait_quiet(struct trial *t)
 static void put_group(struct trial *t)
 {
     unsigned count = 1 + pick(t, GROUP);
-    for (unsigned i = 0; i < count; i++) put_one(t);
+    for (unsigned i = 0; i < count; i++) {
+        put_one(t);
+        for (unsigned steps = pick(t, 3); steps; steps--) (void)sim_step(t->world->sim);
+    }
     wait_quiet(t);
 }
 
