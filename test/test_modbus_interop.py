@@ -1,13 +1,16 @@
 """The Modbus driver against pymodbus: every type and order, every framing, writes, and a peer that comes and goes."""
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
 from conftest import HOST, die_with_parent, free_port, wait_for
+from equipment import Modem, SerialLine
 
 PEER = os.path.join(os.path.dirname(__file__), "modbus_peer.py")
 ORDERS = {1: ("AB", "BA"), 2: ("AB", "BA"), 4: ("ABCD", "CDAB", "BADC", "DCBA"),
@@ -49,13 +52,12 @@ def points():
     return out
 
 
-def manifest(port, framing):
-    scheme = {"tcp": "tcp", "rtu": "rtu+tcp", "ascii": "ascii+tcp"}[framing]
+def manifest(endpoint, options):
     columns = "".join(f"    - {{name: {p[0]}, type: {p[1]}}}\n" for p in points())
     lines = "".join(f"    - {{column: {p[0]}, address: \"{p[2]}\", type: {p[3]}, access: rw"
                     + (f", order: {p[4]}" if p[4] else "") + "}\n" for p in points())
     return (f"apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {{name: peer}}\n"
-            f"spec: {{driver: modbus, endpoint: \"{scheme}://{HOST}:{port}\", timeout: 1s, retries: 1}}\n---\n"
+            f"spec: {{driver: modbus, endpoint: \"{endpoint}\", timeout: 1s, retries: 1, options: {json.dumps(options)}}}\n---\n"
             f"apiVersion: millrace.io/v1\nkind: Table\nmetadata: {{name: peer}}\nspec:\n  columns:\n{columns}"
             "    - {name: coil, type: bool}\n    - {name: discrete, type: bool}\n    - {name: input, type: bigint}\n---\n"
             f"apiVersion: millrace.io/v1\nkind: Device\nmetadata: {{name: peer}}\nspec:\n  path: peer\n  table: peer\n"
@@ -65,15 +67,44 @@ def manifest(port, framing):
             "    - {column: input, address: \"2!300008\", type: int16}\n")
 
 
+def make_certificate(folder):
+    """A self-signed certificate for the name "furnace"."""
+    paths = [str(folder / "cert.pem"), str(folder / "key.pem")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=furnace", "-addext", "subjectAltName=DNS:furnace", "-out", paths[0], "-keyout", paths[1]],
+                   check=True, capture_output=True)
+    return paths
+
+
 class Peer:
-    def __init__(self, framing):
-        self.port, self.framing, self.process = free_port(), framing, None
+    """pymodbus behind one kind of line; .endpoint and .options are what a Connection to it says, .lost the quality of what it
+    no longer answers."""
+
+    def __init__(self, kind, folder):
+        self.line, self.modem, self.process = None, None, None
+        self.options, self.tls, self.lost = {}, [], "BadNoCommunication"
+        self.framing = kind.rsplit("-", maxsplit=1)[-1].replace("tls", "tcp")
+        self.where = str(free_port())
+        self.endpoint = f"{ {'tcp': 'tcp', 'rtu': 'rtu+tcp', 'ascii': 'ascii+tcp'}[self.framing]}://{HOST}:{self.where}"
+        if kind == "tls":
+            self.tls = make_certificate(folder)
+            self.endpoint = f"tls://{HOST}:{self.where}"
+            self.options = {"ca": self.tls[0], "serverName": "furnace"}
+        if kind.startswith("serial"):
+            self.line = SerialLine()
+            self.where, self.lost = self.line.theirs, "BadTimeout"
+            self.endpoint = f"{self.framing}://{self.line.ours}?baud=115200&parity=none"
+        if kind.startswith("listen"):
+            port = free_port()
+            self.endpoint = f"listen+tcp://{HOST}:{port}"
+            self.options = {"framing": self.framing, "registration": "DTU-17", "heartbeat": "hex:FE FE FE"}
+            self.modem = Modem(port, int(self.where), b"DTU-17", b"\xfe\xfe\xfe")
 
     def start(self):
         wire = b"".join(p[5] for p in points()).ljust(400, b"\0")
         memory = {"holding": list(struct.unpack(f">{len(wire) // 2}H", wire)), "input": list(range(100, 200)),
                   "coils": [False, False, False, True] + [False] * 60, "discrete": [False] * 5 + [True] + [False] * 60}
-        self.process = subprocess.Popen([sys.executable, PEER, str(self.port), self.framing], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, PEER, self.where, self.framing, *self.tls], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         self.process.stdin.write(json.dumps(memory).encode())
         self.process.stdin.close()
@@ -83,19 +114,25 @@ class Peer:
         self.process.kill()
         self.process.wait()
 
+    def end(self):
+        self.stop()
+        for part in (self.modem, self.line):
+            if part:
+                part.stop()
 
-@pytest.fixture(name="peer", params=["tcp", "rtu", "ascii"])
-def peer_fixture(request):
-    made = Peer(request.param)
+
+@pytest.fixture(name="peer", params=["tcp", "rtu", "ascii", "tls", "serial-rtu", "serial-ascii", "listen-rtu", "listen-tcp"])
+def peer_fixture(request, tmp_path):
+    made = Peer(request.param, tmp_path)
     made.start()
     yield made
-    made.stop()
+    made.end()
 
 
 @pytest.fixture(name="polling")
 def polling_fixture(node_factory, peer, tmp_path):
     path = tmp_path / "peer.yaml"
-    path.write_text(manifest(peer.port, peer.framing), encoding="utf-8")
+    path.write_text(manifest(peer.endpoint, peer.options), encoding="utf-8")
     return node_factory(manifests=[str(path)], settings=["listen.https=off"])
 
 
@@ -129,7 +166,83 @@ def test_every_type_and_order_is_written_and_read_back(polling):
 def test_a_peer_that_comes_back_is_good_again(polling, peer):
     wait_for(lambda: newest(polling, ["coil"]), 10, "no rows")
     peer.stop()
-    wait_for(lambda: newest(polling, ["coil"])[0] is None, 4, "not bad after the stop")
-    assert newest(polling, ["coil"])[1] == "BadNoCommunication"
+    wait_for(lambda: newest(polling, ["coil"])[0] is None, 6, "not bad after the stop")
+    assert newest(polling, ["coil"])[1] == peer.lost
     peer.start()
     wait_for(lambda: newest(polling, ["coil"])[0] is True, 5, "not good again")
+
+
+def test_the_unit_says_who_it_is_and_a_value_is_read_once(polling, peer):
+    wait_for(lambda: newest(polling, ["coil"]), 10, "no rows")
+    status, said = polling.cli("test", "peer")
+    assert status == 0 and "Acme Furnaces" in said and "DO-7" in said and "3.1" in said, said
+    status, said = polling.cli("test", "peer", "2!300008", "int16", "--json")
+    answer = json.loads(said)
+    assert (status, answer["value"], answer["raw"]) == (0, 107, "00 6B"), said
+    assert 0 < answer["roundTripMs"] < 1000
+    status, said = polling.cli("test", "peer", "1!409000", "int16")
+    assert status == 1 and "exception 2: illegal data address" in said and "frame" in said, said
+
+
+def test_a_scan_finds_the_units_and_cells_that_answer(polling, peer):
+    wait_for(lambda: newest(polling, ["coil"]), 10, "no rows")
+    status, said = polling.cli("scan", "peer", "1-3!300001-300240")
+    assert status == 0, said
+    assert "1!300001 … 1!300100" in said and "2!300001 … 2!300100" in said and "unit 3" not in said, said
+    assert "vendor Acme Furnaces" in said, said
+
+
+def test_a_scan_does_not_hold_up_polling(polling, peer):
+    wait_for(lambda: newest(polling, ["coil"]), 10, "no rows")
+    start = polling.sql("SELECT max(time) FROM peer")[0][0]
+    polling.cli("scan", "peer", "1-6!300001-300240")
+    rows = polling.sql(f"SELECT count(*), count(coil), count(input) FROM peer WHERE time > '{start}'")[0]
+    assert rows[0] == rows[1] == rows[2], rows
+    assert polling.sql("SELECT missed_cycles FROM sys.connections")[0][0] == 0
+
+
+@pytest.mark.parametrize("peer", ["tcp", "rtu"], indirect=True)
+def test_function_23_writes_and_reads_back_in_one_request(node_factory, peer, tmp_path):
+    peer.options["readBack"] = "fc23"
+    path = tmp_path / "peer.yaml"
+    path.write_text(manifest(peer.endpoint, peer.options).replace("interval: 200ms", "interval: 1h"), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    wait_for(lambda: node.cli("test", "peer")[0] == 0, 10, "not connected")
+    before = node.sql("SELECT requests FROM sys.connections")[0][0]
+    status, said = node.write("peer", "uint32_cdab", 77777)
+    assert status == 0 and json.loads(said)["readBack"] == 77777, said
+    assert node.sql("SELECT requests FROM sys.connections")[0][0] == before + 1
+    status, said = node.cli("test", "peer", "400001", "int16")
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("peer", ["tls"], indirect=True)
+@pytest.mark.parametrize("options, error", [({}, "self-signed|verify"), ({"ca": "CA"}, "name|mismatch"), ({"ca": "/nowhere.pem"}, "nowhere")])
+def test_a_certificate_that_does_not_prove_the_peer_is_refused(node_factory, peer, tmp_path, options, error):
+    options = {key: peer.tls[0] if value == "CA" else value for key, value in options.items()}
+    path = tmp_path / "peer.yaml"
+    path.write_text(manifest(peer.endpoint, options), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    said = wait_for(lambda: node.sql("SELECT last_error FROM sys.connections")[0][0], 10, "no error")
+    assert re.search(error, said), said
+    assert all(row[0] is None for row in node.sql("SELECT coil FROM peer"))
+
+
+@pytest.mark.parametrize("peer", ["tls"], indirect=True)
+def test_verification_can_be_turned_off(node_factory, peer, tmp_path):
+    path = tmp_path / "peer.yaml"
+    path.write_text(manifest(peer.endpoint, {"verify": False}), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    wait_for(lambda: newest(node, ["coil"])[0] if newest(node, ["coil"]) else None, 10, "no value")
+
+
+@pytest.mark.parametrize("peer", ["serial-rtu"], indirect=True)
+def test_silence_of_three_and_a_half_characters_parts_serial_frames(node_factory, peer, tmp_path):
+    path = tmp_path / "peer.yaml"
+    slow = peer.endpoint.replace("115200", "9600")  # a pseudo terminal has no speed, but the node does not know
+    path.write_text(manifest(slow, {}), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    wait_for(lambda: newest(node, ["coil"]), 10, "no rows")
+    time.sleep(1)
+    gaps = [b[0] - a[0] for a, b in zip(peer.line.traffic, peer.line.traffic[1:]) if (a[1], b[1]) == ("equipment", "node")]
+    assert len(gaps) > 5 and min(gaps) >= 0.0035, gaps  # 3.5 characters of 10 bits at 9,600 baud are 3.6 ms

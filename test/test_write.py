@@ -53,3 +53,44 @@ def test_precision_and_many_devices(node_factory):
     assert node.sql("SELECT time FROM m WHERE v = 7") == [["2023-11-14T22:13:27Z"]]
     status, answer = write(node, "m,device=a v=1i 1", "?precision=days")
     assert status == 400 and "precision=days" in answer
+
+
+def rows(node, body, query="?table=m"):
+    status, answer = node.request("POST", "/v1/rows" + query, body if isinstance(body, str) else json.dumps(body))
+    return status, json.loads(answer)
+
+
+def test_json_rows_make_tables_and_keep_quality(node_factory):
+    node = node_factory()
+    row = {"time": "2026-11-21T01:02:03.5Z", "device": "line3/p7", "t": 21, "on": True, "name": "x"}
+    assert rows(node, row) == (200, {"rows": 1})
+    bad = {"time": 1795230245500, "device": "line3/p7", "t": None, "t@q": "BadNoCommunication"}
+    assert rows(node, [bad, {"time": 1795230246500, "t": 21.5}], "?table=m&device=other") == (200, {"rows": 2})
+    assert node.sql("SELECT time, device, t, \"on\", name, quality(t) FROM m ORDER BY time") == [
+        ["2026-11-21T01:02:03.5Z", "line3/p7", 21, True, "x", "Good"],
+        ["2026-11-21T03:04:05.5Z", "line3/p7", None, None, None, "BadNoCommunication"],
+        ["2026-11-21T03:04:06.5Z", "other", 21.5, None, None, "Good"]]
+
+
+def test_a_json_row_that_is_wrong_is_named_and_the_others_are_kept(node_factory):
+    node = node_factory()
+    body = "\n".join(['{"time":1,"device":"a","t":1}', '{"time":2,"device":"a","t":"warm"}', '{"time":3,"t":3}',
+                      '{"time":4,"device":"a","t":{"v":1}}', '{"time":5,"device":"a","t":5,"u":true}', '{"time":6,"devi'])
+    status, answer = rows(node, body)
+    assert status == 400 and answer["rows"] == 2 and answer["refused"] == 4, answer
+    for part in ("row 2: field \"t\" is text", "row 3: nothing names the device", "row 4: \"t\" is an object", "row 6: byte "):
+        assert answer["error"]["message"].count(part) == 1, answer
+    assert node.sql("SELECT t, u FROM m ORDER BY time") == [[1, None], [5, True]]
+    assert rows(node, "{}", "")[0] == 400
+
+
+def test_json_values_take_the_form_of_their_column(node_factory):
+    node = node_factory()
+    node.sql("CREATE TABLE m (n bigint, big ubigint, at timestamp, raw bytes, wave double[])")
+    body = {"time": 1, "device": "a", "n": 5.0, "big": "18446744073709551615", "at": "2026-11-21T00:00:00Z", "raw": "AP8Q",
+            "wave": [1, 2.5]}
+    assert rows(node, body) == (200, {"rows": 1})
+    assert node.sql("SELECT n, big, at, raw, wave FROM m") == [
+        [5, "18446744073709551615", "2026-11-21T00:00:00Z", "AP8Q", [1, 2.5]]]
+    for column, value in (("n", 5.5), ("big", -1), ("raw", "A==="), ("at", True)):
+        assert rows(node, {"time": 2, "device": "a", column: value})[0] == 400, column

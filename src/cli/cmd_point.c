@@ -1,29 +1,11 @@
 /* cmd_point.c - `millrace write` and `millrace read`: equipment, now. */
-#include "cli/client.h"
+#include "cli/api.h"
+#include "cli/equipment.h"
 #include <stdio.h>
-#include <string.h>
-
-/* Everything but unreserved characters (RFC 3986 section 2.3) is percent-encoded. */
-static void add_segment(struct buf *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     strchr("-._~", c);
-        if (plain)
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
 
 static void add_device_path(struct buf *out, const struct cli_args *args)
 {
-    const char *ns = cli_value(args, "-n");
-    buf_add_text(out, "/apis/millrace.io/v1/namespaces/");
-    add_segment(out, ns ? ns : "default");
-    buf_add_text(out, "/devices/");
-    add_segment(out, args->words[0]);
+    equipment_add_path(out, args, "devices", args->words[0], NULL);
 }
 
 /* Sends the request and prints the answer's JSON line. */
@@ -82,7 +64,7 @@ int cli_read(const struct cli_args *args)
     buf_add_text(&target, "/read");
     if (args->word_count > 1) {
         buf_add_text(&target, "?point=");
-        add_segment(&target, args->words[1]);
+        api_add_segment(&target, args->words[1]);
     }
     int code = call(args, "GET", &target, (struct str){0});
     buf_free(&target);

@@ -101,7 +101,8 @@ void collect_test(struct collect *collect, struct collect_test *test);
 struct collect_scan_find {
     enum collect_scan_kind {
         COLLECT_SCAN_CELLS, /* cells first … first + count - 1 of a station's area can be read */
-        COLLECT_SCAN_STATION, /* who a station is (`text`), or what it answers instead of cells */
+        COLLECT_SCAN_STATION, /* who a station is: `text`, lines "name: value" */
+        COLLECT_SCAN_REFUSAL, /* what a station answers to any read of the area */
         COLLECT_SCAN_NAME,    /* a value with a name */
     } kind;
     uint32_t station, first, count;

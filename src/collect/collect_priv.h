@@ -194,7 +194,8 @@ struct ask {
     struct writing *writing;         /* WRITE, READ_BACK */
     const struct point *point;       /* names the ask in errors; the first of a span; may be NULL */
     void (*done)(struct ask *ask, const struct answer *answer); /* TEST, IDENTIFY */
-    bool is_low; /* goes only when nothing else wants to, and never for long: a scan's */
+    bool is_repeated; /* asked once more, because what came may have been owed */
+    bool is_low;      /* goes only when nothing else wants to, and never for long: a scan's */
 };
 
 /* How an ask ended. */

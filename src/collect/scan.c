@@ -118,6 +118,12 @@ static void found_station(struct scanning *scanning, struct str text)
     if (find) find->text = copy(scanning, str_trim(text));
 }
 
+static void found_refusal(struct scanning *scanning, const char *text)
+{
+    struct collect_scan_find *find = add_find(scanning, COLLECT_SCAN_REFUSAL);
+    if (find) find->text = copy(scanning, str_of(text));
+}
+
 static void found_name(void *arg, struct millrace_text address, enum millrace_status status)
 {
     struct scanning *scanning = arg;
@@ -185,7 +191,7 @@ static void take_refusal(struct scanning *scanning, const struct ask *ask,
         if (ask->span.count > 1) halve(scanning, &ask->span);
         return;
     }
-    found_station(scanning, str_of(answer->text)); /* this answer would be the same everywhere */
+    found_refusal(scanning, answer->text); /* this answer would be the same everywhere */
     skip_station(scanning);
 }
 

@@ -99,7 +99,8 @@ static void on_answer(struct ask *ask, const struct answer *answer)
     if (err) {
         (void)why_set(&why, err, "%s", answer->text);
     } else {
-        request->raw_size = keep(request->raw, answer->payload, answer->payload_bytes);
+        if (!DRIVER_HAS(testing->line->config.driver, list)) /* else it holds other values too */
+            request->raw_size = keep(request->raw, answer->payload, answer->payload_bytes);
         if (testing->has_address)
             err = take_value(testing, answer, &why);
         else

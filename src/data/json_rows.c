@@ -487,3 +487,76 @@ enum err json_rows_next(struct json_rows *in, struct arena *scratch, struct line
     *found = true;
     return take_row(&(struct row_in){in, scratch, row, why, ERR_OK});
 }
+
+/* ---- values for columns ---- */
+
+/* RFC 4648 section 4, with its padding. */
+static bool undo_base64(struct str text, struct arena *scratch, struct str *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if (text.size % 4) return false;
+    size_t pad = 0, size = 0;
+    while (pad < 2 && pad < text.size && text.at[text.size - 1 - pad] == '=') pad++;
+    char *bytes = arena_alloc(scratch, text.size / 4 * 3);
+    if (!bytes) return false;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        const char *found = text.at[i] ? strchr(digits, text.at[i]) : NULL;
+        if (i + pad >= text.size) found = digits; /* padding counts as zero bits */
+        if (!found) return false;
+        bits = bits << 6 | (uint32_t)(found - digits);
+        if (i % 4 != 3) continue;
+        for (unsigned k = 3; k-- > 0;) bytes[size++] = (char)(bits >> 8 * k & 0xff);
+        bits = 0;
+    }
+    *out = (struct str){bytes, size - pad};
+    return true;
+}
+
+static bool number_to(struct value *value, enum type type)
+{
+    bool is_i = value->type == TYPE_BIGINT, is_d = value->type == TYPE_DOUBLE;
+    double whole = is_d ? value->d : 0;
+    int64_t ns;
+    switch (type) {
+    case TYPE_DOUBLE: value->d = is_i ? (double)value->i : (double)value->u; return true;
+    case TYPE_BIGINT:
+        if (!is_d || whole != (double)(int64_t)whole) return false;
+        value->i = (int64_t)whole;
+        return true;
+    case TYPE_UBIGINT:
+        if (is_i ? value->i < 0 : whole < 0 || whole != (double)(int64_t)whole) return false;
+        value->u = is_i ? (uint64_t)value->i : (uint64_t)whole;
+        return true;
+    case TYPE_TIMESTAMP:
+        if (!is_i || __builtin_mul_overflow(value->i, TIME_NS_PER_MS, &ns)) return false;
+        value->i = ns;
+        return true;
+    default: return false;
+    }
+}
+
+bool json_rows_convert(struct value *value, enum type type, struct arena *scratch)
+{
+    struct str text = value->s;
+    enum type from = value->type;
+    if (value->is_null || from == type) {
+        value->type = type;
+        return true;
+    }
+    /* Doubles up to 2^53 convert exactly; above it a whole number was written as one. */
+    if (from == TYPE_DOUBLE && !(value->d >= -0x1p53 && value->d <= 0x1p53)) return false;
+    value->type = type;
+    if (type_is_number(from)) {
+        struct value given = *value;
+        given.type = from;
+        if (!number_to(&given, type)) return false;
+        *value = given;
+        value->type = type;
+        return true;
+    }
+    if (from != TYPE_TEXT) return false;
+    if (type == TYPE_TIMESTAMP) return time_parse(text, &value->i);
+    if (type == TYPE_UBIGINT) return num_parse_u64(text, &value->u);
+    return type == TYPE_BYTES && undo_base64(text, scratch, &value->s);
+}

@@ -31,4 +31,10 @@ void json_rows_init(struct json_rows *in, struct str text);
 enum err json_rows_next(struct json_rows *in, struct arena *scratch, struct line *row, bool *found,
                         struct why *why);
 
+/* Makes a value that JSON wrote one of a column's type, where they fit: whole numbers and doubles
+ * into each other when nothing is lost, milliseconds and RFC 3339 into timestamp, digits into
+ * ubigint (JSON readers lose digits above 2^53), base64 into bytes (`scratch` holds them). NULL
+ * fits all. */
+bool json_rows_convert(struct value *value, enum type type, struct arena *scratch);
+
 #endif

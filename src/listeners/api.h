@@ -16,5 +16,7 @@ struct identity *api_identity(const struct http_exchange *exchange);
 void api_sql(struct http_exchange *exchange, void *arg);          /* sql_http.c */
 void api_device_write(struct http_exchange *exchange, void *arg); /* point_http.c */
 void api_device_read(struct http_exchange *exchange, void *arg);
+void api_connection_test(struct http_exchange *exchange, void *arg); /* equipment_http.c */
+void api_connection_scan(struct http_exchange *exchange, void *arg);
 
 #endif

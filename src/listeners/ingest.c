@@ -7,18 +7,17 @@
  * rare and saves a list of them. After the last round the batches are appended and the answer waits
  * for all of them. A line with an error is counted, told and left out; the others are kept. */
 #include "listeners/ingest.h"
-#include "data/line.h"
 #include <stdio.h>
 #include <string.h>
 
 enum { ROUNDS_MAX = 5 }; /* others may define tables at the same time */
 
-static void refuse(struct ingest *in, uint64_t line, const struct why *why, enum err err)
+static void refuse(struct ingest *in, uint64_t number, const struct why *why, enum err err)
 {
     in->refused++;
     if (in->refused > INGEST_ERRORS_SHOWN) return;
-    buf_printf(&in->errors, "%sline %llu: %s", in->errors.size ? "\n" : "",
-               (unsigned long long)line, why_text(why, err));
+    buf_printf(&in->errors, "%s%s %llu: %s", in->errors.size ? "\n" : "", in->format->unit,
+               (unsigned long long)number, why_text(why, err));
 }
 
 /* ---- tables ---- */
@@ -61,13 +60,6 @@ static const struct column *find_column(struct ingest_table *t, const struct sch
     return found;
 }
 
-/* May a value of this type go into the column? Integers fit doubles. */
-static bool fits(enum type value, enum type column)
-{
-    return value == column ||
-           (column == TYPE_DOUBLE && (value == TYPE_BIGINT || value == TYPE_UBIGINT));
-}
-
 static enum err want_column(struct ingest *in, struct ingest_table *t,
                             const struct line_field *field, struct why *why)
 {
@@ -82,14 +74,15 @@ static enum err want_column(struct ingest *in, struct ingest_table *t,
     if (!t->wanted) t->wanted = t->schema ? schema_copy(t->schema) : schema_new(ns, t->name, 0);
     if (!t->wanted) return ERR_NO_MEMORY;
     if (schema_find(t->wanted, field->key)) return ERR_OK;
-    return schema_add_column(t->wanted, 0, name, field->value.type, COLUMN_OWNER_DATA, "", "", why);
+    return schema_add_column(t->wanted, 0, name, field->fresh, COLUMN_OWNER_DATA, "", "", why);
 }
 
 /* Whether the table has all columns of the line. */
 static bool has_columns(struct ingest_table *t, const struct line *line)
 {
     for (uint32_t i = 0; i < line->field_count; i++)
-        if (!find_column(t, t->schema, i, line->fields[i].key)) return false;
+        if (line->fields[i].fresh && !find_column(t, t->schema, i, line->fields[i].key))
+            return false;
     return true;
 }
 
@@ -98,7 +91,8 @@ static enum err want_columns(struct ingest *in, struct ingest_table *t, const st
 {
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < line->field_count && !err; i++)
-        if (!t->schema || !find_column(t, t->schema, i, line->fields[i].key))
+        if (line->fields[i].fresh &&
+            (!t->schema || !find_column(t, t->schema, i, line->fields[i].key)))
             err = want_column(in, t, &line->fields[i], why);
     return err;
 }
@@ -141,7 +135,7 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
         size += value.size;
         any = true;
     }
-    if (!any) return why_set(why, ERR_INVALID, "no tag names the device (a tag device=NAME does)");
+    if (!any) return why_set(why, ERR_INVALID, "%s", in->format->no_device);
     *path = (struct str){out, size};
     return ERR_OK;
 }
@@ -165,18 +159,18 @@ static enum err seal(struct ingest *in, struct ingest_table *t)
     return ERR_OK;
 }
 
-static enum err set_fields(struct ingest_table *t, const struct line *line, struct why *why)
+static enum err set_fields(struct ingest *in, struct ingest_table *t, const struct line *line,
+                           struct why *why)
 {
     for (uint32_t i = 0; i < line->field_count; i++) {
         const struct line_field *f = &line->fields[i];
         const struct column *c = find_column(t, t->schema, i, f->key);
         struct value v = f->value;
-        if (!c || !fits(v.type, c->type))
+        if (!c && v.is_null) continue; /* a NULL makes no column and has none to overwrite */
+        if (!c || (v.type != c->type && !in->format->convert(&v, c->type, &in->scratch)))
             return why_set(why, ERR_TYPE, "field \"%.*s\" is %s, column of table %s is %s",
-                           (int)f->key.size, f->key.at, type_name(v.type), t->name,
+                           (int)f->key.size, f->key.at, type_name(f->value.type), t->name,
                            c ? type_name(c->type) : "missing");
-        if (v.type != c->type) v.d = v.type == TYPE_BIGINT ? (double)v.i : (double)v.u;
-        v.type = c->type;
         enum err err = batch_set(t->batch, c, &v);
         if (err) return err;
     }
@@ -205,14 +199,15 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     for (int tries = 0; tries < 2; tries++) {
         if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
             return ERR_NO_MEMORY;
-        err = batch_add_device(t->batch, path, line->tags, line->tag_count, &device);
+        err = batch_add_device(t->batch, path, line->tags,
+                               in->format->tags_are_labels ? line->tag_count : 0, &device);
         if (!err)
             err = batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
         if (err != ERR_LIMIT) break;
         if ((err = seal(in, t))) return err;
     }
     if (err) return err;
-    err = set_fields(t, line, why);
+    err = set_fields(in, t, line, why);
     if (err)
         batch_drop_row(t->batch);
     else
@@ -239,26 +234,83 @@ static enum err take_line(struct ingest *in, const struct line *line, uint64_t n
     return ERR_OK;
 }
 
-/* One round over the text. What cannot be parsed is told in the first. */
-static void read_lines(struct ingest *in)
+/* One round over the text. What cannot be read is told in the first. */
+static void read_rows(struct ingest *in)
 {
-    struct str rest = in->text, text;
     bool is_first = in->rounds == 0;
-    uint64_t number = 0;
-    while (rest.size && str_split(&rest, '\n', &text)) {
+    in->number = 0;
+    in->format->begin(in);
+    for (;;) {
         struct why why = WHY_NONE;
-        number++;
-        text = str_trim(text);
-        if (!text.size || text.at[0] == '#') continue;
+        bool found = false;
+        enum err err = in->format->next(in, &found, &why);
+        if (!found && !err) break;
         in->lines += is_first;
-        enum err err = line_parse(text, in->unit_ns, &in->scratch, in->line, &why);
         bool is_told = err && !is_first;
-        if (!err) err = take_line(in, in->line, number, &why);
-        if (err && !is_told) refuse(in, number, &why, err);
+        if (!err) err = take_line(in, in->line, in->number, &why);
+        if (err && !is_told) refuse(in, in->number, &why, err);
+        if (err && !found) break;
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);
     }
     arena_reset(&in->scratch);
 }
+
+/* ---- notations ---- */
+
+static void begin_lines(struct ingest *in)
+{
+    in->rest = in->text;
+}
+
+static enum err next_line(struct ingest *in, bool *found, struct why *why)
+{
+    struct str text;
+    while (in->rest.size && str_split(&in->rest, '\n', &text)) {
+        in->number++;
+        text = str_trim(text);
+        if (!text.size || text.at[0] == '#') continue;
+        *found = true;
+        return line_parse(text, in->unit_ns, &in->scratch, in->line, why);
+    }
+    return ERR_OK;
+}
+
+/* Line protocol says what it means: only whole numbers become doubles. */
+static bool convert_line(struct value *value, enum type type, struct arena *scratch)
+{
+    (void)scratch;
+    if (type != TYPE_DOUBLE || (value->type != TYPE_BIGINT && value->type != TYPE_UBIGINT))
+        return false;
+    value->d = value->type == TYPE_BIGINT ? (double)value->i : (double)value->u;
+    value->type = TYPE_DOUBLE;
+    return true;
+}
+
+const struct ingest_format ingest_line_protocol = {
+    "line",       begin_lines, next_line,
+    convert_line, true,        "no tag names the device (a tag device=NAME does)"};
+
+static void begin_json(struct ingest *in)
+{
+    json_rows_init(&in->json, in->text);
+}
+
+static enum err next_json(struct ingest *in, bool *found, struct why *why)
+{
+    enum err err = json_rows_next(&in->json, &in->scratch, in->line, found, why);
+    in->number++;
+    if (in->json.is_over) *found = false;
+    in->line->measurement = in->table;
+    if (in->line->tag_count || !in->device.size) return err;
+    in->line->tags[0] = (struct label){STR("device"), in->device};
+    in->line->tag_count = 1;
+    return err;
+}
+
+const struct ingest_format ingest_json = {
+    "row",     begin_json,
+    next_json, json_rows_convert,
+    false,     "nothing names the device (\"device\" in the row or ?device=NAME does)"};
 
 /* ---- the way through ---- */
 
@@ -366,7 +418,7 @@ static void on_round(struct completion *c)
 static void round_on_worker(struct job *job)
 {
     struct ingest *in = (struct ingest *)(void *)((char *)job - offsetof(struct ingest, job));
-    read_lines(in);
+    read_rows(in);
     for (size_t i = 0; i < in->table_count; i++) { /* the next round has other schemas */
         enum err err = seal(in, &in->tables[i]);
         if (err) in->append_err = err;
@@ -384,7 +436,7 @@ static void start_round(struct ingest *in)
 void ingest_start(struct ingest *in)
 {
     struct context *context = in->service->context;
-    MUST(in->completion.done && in->unit_ns > 0);
+    MUST(in->completion.done && in->format);
     arena_init(&in->scratch, in->service->in_flight);
     in->append_why = WHY_NONE;
     in->now_ns = context_wall_ns(context);

@@ -1,8 +1,9 @@
 /* ingest.h - rows that arrive by writing: tables and columns are made as needed, batches go to the
- * log, the answer waits until they are durable. Used by line protocol (more inputs follow). */
+ * log, the answer waits until they are durable. Used by line protocol and JSON rows. */
 #ifndef LISTENERS_INGEST_H
 #define LISTENERS_INGEST_H
 
+#include "data/json_rows.h"
 #include "listeners/service.h"
 
 enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
@@ -26,12 +27,30 @@ struct ingest_append {
     struct ingest *ingest;
 };
 
+struct ingest;
+
+/* A notation of rows. */
+struct ingest_format {
+    const char *unit;                     /* "line": what errors count */
+    void (*begin)(struct ingest *ingest); /* at the first row, once a round */
+    /* The next row into ingest->line; ingest->number counts. `*found` false: the end, unless there
+     * is an error (of this row, or of the whole rest). */
+    enum err (*next)(struct ingest *ingest, bool *found, struct why *why);
+    /* Makes a value one of a column's type; false: it does not fit. */
+    bool (*convert)(struct value *value, enum type type, struct arena *scratch);
+    bool tags_are_labels;
+    const char *no_device; /* what to say when a row has none */
+};
+extern const struct ingest_format ingest_line_protocol, ingest_json;
+
 struct ingest {
     struct completion completion; /* first; err only when nothing could be read at all */
     struct service *service;
     struct identity *identity; /* borrowed */
-    struct str text, ns;       /* borrowed until done */
-    int64_t unit_ns;
+    const struct ingest_format *format;
+    struct str text, ns;      /* borrowed until done */
+    struct str table, device; /* JSON: where rows go; the device of those that name none */
+    int64_t unit_ns;          /* line protocol: of timestamps */
     /* The answer. */
     uint64_t lines, rows, refused;
     struct buf errors; /* texts of the first refused lines, "line N: …" one per line */
@@ -47,6 +66,9 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
+    struct str rest; /* line protocol: what is not read yet */
+    struct json_rows json;
+    uint64_t number; /* of the row being read, from 1 */
     char path[1024]; /* of the line's device */
     struct arena scratch;
 };
@@ -63,5 +85,7 @@ void ingest_free(struct ingest *ingest); /* not the struct */
 
 /* POST /write; `arg` = the service. */
 void api_write(struct http_exchange *exchange, void *arg);
+/* POST /v1/rows?table=T[&device=D][&ns=N]. */
+void api_rows(struct http_exchange *exchange, void *arg);
 
 #endif

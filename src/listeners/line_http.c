@@ -69,6 +69,7 @@ void api_write(struct http_exchange *exchange, void *arg)
     }
     w->exchange = exchange;
     w->ingest.service = arg;
+    w->ingest.format = &ingest_line_protocol;
     w->ingest.identity = api_identity(exchange);
     w->ingest.text = http_request_of(exchange)->body;
     if (!http_query(exchange, "db", &w->ingest.ns) || !w->ingest.ns.size)

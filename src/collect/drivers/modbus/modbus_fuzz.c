@@ -206,10 +206,33 @@ static void feed(const uint8_t *bytes, size_t size, uint8_t choice, size_t step,
     free(line);
 }
 
+/* Ranges and identifications, straight from the bytes. */
+static void explore(const uint8_t *bytes, size_t size)
+{
+    const struct millrace_option_value options[4] = {{.i = 1}};
+    const struct millrace_line_config config = {modbus_driver.schemes, options};
+    struct millrace_text range = {(const char *)bytes, size};
+    struct millrace_scan scan;
+    char why[MILLRACE_WHY_BYTES] = "", text[MODBUS_IDENTITY_BYTES];
+    size_t used = 0;
+    uint8_t next = 0;
+    if (modbus_driver.scan_parse(&config, &range, &scan, why)) {
+        CLAIM(scan.count >= 1 && scan.first + scan.count <= 65536);
+        CLAIM(scan.station_first <= scan.station_last && scan.station_last <= 255);
+        modbus_driver.cell_address(scan.station_last, scan.area, scan.first, why);
+    }
+    CLAIM(why[0]);
+    for (int i = 0; i < 3; i++) {
+        if (!modbus_read_identity(bytes, size, text, &used, &next)) continue;
+        CLAIM(used <= sizeof text);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct out whole, pieces;
     if (size < 2) return 0;
+    explore(bytes, size);
     feed(bytes + 2, size - 2, bytes[0], 0, &whole);
     feed(bytes + 2, size - 2, bytes[0], 1 + bytes[1] % 40u, &pieces);
     if (bytes[0] % 3 == 0) CLAIM(whole.good == pieces.good && whole.refused == pieces.refused);
