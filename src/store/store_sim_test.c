@@ -351,6 +351,10 @@ static void after_a_crash(struct trial *t)
 static void after_a_fault(struct trial *t)
 {
     if (t->world->store) check(t); /* reading goes on */
+    if (t->c->fault == SIM_FAULT_FULL && t->schema) {
+        start_again(t); /* also on a full disk */
+        check(t);
+    }
     sim_fault_arm(t->world->os, SIM_FAULT_NONE, 0);
     if (pick(t, 2)) start_again(t);
     must_write(t);
