@@ -309,20 +309,25 @@ static void stop_http(struct node *node)
     if (node->http) http_server_stop(node->http);
 }
 
-/* The self-signed certificate of the first start stays in the data folder. */
+/* Under another name first: a start finds the whole file or none. */
 static enum err write_secret(struct node *node, const char *path, struct str text, struct why *why)
 {
     struct os *os = node->context.os;
     struct os_file *file;
-    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
+    char fresh[4096];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    (void)os->ops->path_remove(os, fresh, NULL); /* of a start that was cut off */
+    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
                                       &file, why);
     if (err) return err;
     err = os->ops->file_write(file, 0, text.at, text.size, why);
     if (!err) err = os->ops->file_sync(file, why);
     os->ops->file_close(file);
-    return err;
+    return err ? err : os->ops->path_rename(os, fresh, path, why);
 }
 
+/* The self-signed certificate of the first start stays in the data folder. The key comes first:
+ * where there is a certificate, there is its key. */
 static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path,
                                  struct why *why)
 {
@@ -331,7 +336,6 @@ static enum err make_certificate(struct node *node, const char *cert_path, const
     struct os *os = node->context.os;
     int64_t day_ago_s = context_wall_ns(&node->context) / TIME_NS_PER_S - 86400;
     enum err err = tls_make_self_signed("millrace", names, 3, day_ago_s, 3650, &cert, &key, why);
-    (void)os->ops->path_remove(os, key_path, NULL); /* a half-made pair of an earlier start */
     if (!err) err = write_secret(node, key_path, buf_str(&key), why);
     if (!err) err = write_secret(node, cert_path, buf_str(&cert), why);
     if (!err) err = os->ops->path_sync(os, node->folder, why);
