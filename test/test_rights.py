@@ -12,15 +12,16 @@ PASSWORD = "a-good-password"
 MANAGER = [{"verbs": ["get", "list", "create", "update", "delete"], "kinds": ["User", "Role", "Token"]},
            {"verbs": ["get", "list"], "kinds": ["Device"], "paths": ["line1/#"]}]
 LINE1 = [{"verbs": ["query", "ingest", "write-point", "subscribe"], "paths": ["line1/#"]},
-         {"verbs": ["get", "list", "watch", "update", "create"], "kinds": ["Device"], "paths": ["line1/#"]}]
+         {"verbs": ["get", "list", "watch", "update", "create"], "kinds": ["Device"], "paths": ["line1/#"]},
+         {"verbs": ["get"], "kinds": ["Connection"], "names": ["c"]}]
 
 
 def document(kind, name, spec, **metadata):
     return {"apiVersion": "millrace.io/v1", "kind": kind, "metadata": {"name": name, **metadata}, "spec": spec}
 
 
-def device(name, path, **metadata):
-    return document("Device", name, {"path": path, "table": "press", "connection": "c"}, **metadata)
+def device(name, path, connection="c", **metadata):
+    return document("Device", name, {"path": path, "table": "press", "connection": connection}, **metadata)
 
 
 class Plant:
@@ -148,6 +149,11 @@ def test_a_path_limits_rows_points_and_devices(plant):
     assert plant.call("PUT", devices + "/b", device("b", "line1/b"), joe)[0] == 403
     assert plant.call("POST", devices, device("d", "line2/d"), joe)[0] == 403
     assert plant.call("POST", devices, device("d", "line1/d"), joe)[0] == 201
+    # A device of his own on a foreign line would read, and write, what the path keeps from him.
+    status, answer = plant.call("POST", devices, device("e", "line1/e", "other-line"), joe)
+    assert status == 403 and "right to its Connection" in answer["message"], answer
+    assert plant.call("PUT", devices + "/d", device("d", "line1/d", "other-line"), joe)[0] == 403
+    assert plant.call("DELETE", devices, login="admin")[0] == 405
     assert plant.call("DELETE", devices + "/a", login=joe)[0] == 403
     body = {"point": "x", "value": 1, "reason": "test"}
     for name, wanted in (("a", 404), ("line1/a", 404), ("b", 403), ("line2/b", 403), ("zzz", 403)):
@@ -156,7 +162,7 @@ def test_a_path_limits_rows_points_and_devices(plant):
 
 
 def test_a_put_that_creates_needs_the_right_to_create(plant):
-    joe = plant.user("joe", [{"verbs": ["get", "update"], "kinds": ["Device"]}])
+    joe = plant.user("joe", [{"verbs": ["get", "update"], "kinds": ["Device", "Connection"]}])
     devices = f"{API}/namespaces/default/devices"
     assert plant.call("PUT", devices + "/new", device("new", "line1/new"), joe)[0] == 403
     assert plant.call("PUT", devices + "/a", device("a", "line1/a2"), joe)[0] == 200
@@ -322,6 +328,7 @@ def test_a_new_password_ends_the_sessions_of_the_old(plant):
 def test_every_change_and_every_refusal_is_in_the_audit_log(plant):
     joe = plant.user("joe", LINE1)
     plant.sql("CREATE TABLE made (a double)", "admin")
+    plant.sql("DROP TABLE press", joe)
     plant.call("DELETE", f"{API}/namespaces/default/devices/a", login=joe)
     plant.call("POST", f"{API}/namespaces/default/devices/b/write", {"point": "x", "value": 1, "reason": "r"}, joe)
     time.sleep(0.3)
@@ -331,4 +338,40 @@ def test_every_change_and_every_refusal_is_in_the_audit_log(plant):
             lines += [json.loads(line) for line in file]
     seen = {(line["user"], line["verb"], line["kind"], line["path"], line["outcome"] == "ok") for line in lines}
     assert {("admin", "create", "User", "joe", True), ("admin", "create", "Role", "joe-role", True),
-            ("admin", "create", "Table", "made", True), ("joe", "write-point", "Device", "b", False)} <= seen, seen
+            ("admin", "create", "Table", "made", True), ("joe", "write-point", "Device", "b", False),
+            ("joe", "delete", "Device", "a", False), ("joe", "delete", "Table", "", False)} <= seen, seen
+
+
+def test_a_forgotten_password_is_set_anew_and_the_rest_stays(plant):
+    plant.must("User", "eve", {"roles": ["viewer"], "password": PASSWORD})
+    patch = "application/merge-patch+json"
+    assert plant.call("PATCH", f"{API}/users/admin", {"spec": {"password": "forgotten"}}, "admin", patch)[0] == 200
+    plant.node.restart()
+    assert plant.call("GET", "/v1/about", login=f"admin:{plant.node.PASSWORD}")[0] == 401
+    assert plant.call("GET", "/v1/about", login="admin:forgotten")[0] == 200
+    plant.node.stop()
+    os.rename(os.path.join(plant.node.data, "access"), os.path.join(plant.node.data, "access.away"))
+    plant.node.start()  # with MILLRACE_ADMIN_PASSWORD
+    for login, status in ((f"admin:{plant.node.PASSWORD}", 200), ("admin:forgotten", 401), (f"eve:{PASSWORD}", 200), ("admin", 200)):
+        assert plant.call("GET", "/v1/about", login=login)[0] == status, login
+    plant.node.restart()
+    assert plant.call("GET", "/v1/about", login=f"admin:{plant.node.PASSWORD}")[0] == 200
+
+
+def test_json_rows_and_live_rows_are_limited_by_path_too(plant):
+    joe = plant.user("joe", LINE1)
+    rows = json.dumps([{"device": "line1/a", "t": 11}, {"device": "line2/b", "t": 12}])
+    status, answer = plant.call("POST", "/v1/rows?table=press", rows, joe)
+    assert status == 400 and answer["refused"] == 1, answer
+    assert plant.sql("SELECT max(t) FROM press WHERE device = 'line2/b'", "admin")[1]["rows"] == [[2]]
+    token = plant.must("Token", "t", {"user": "joe"})["status"]["token"]
+    live = open_stream(plant.node, "/v1/live", token, upgrade=True)
+    text = b'{"subscribe": "*"}'
+    live.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+    time.sleep(0.5)
+    assert plant.node.request("POST", "/write", "press,device=line2/b t=21\npress,device=line1/a t=22")[0] == 204
+    live.settimeout(5)
+    seen = b""
+    while b'"t":22' not in seen:
+        seen += live.recv(65536)
+    assert b"line2" not in seen and b"21" not in seen.split(b'"rows"')[1].replace(b"2026-11-21", b""), seen

@@ -237,6 +237,53 @@ static void after_a_failing_disk_the_chain_is_whole(void **state)
     assert_true(report.line_count >= 10);
 }
 
+struct wait {
+    struct completion completion; /* first */
+    _Atomic int outcome;          /* -1 = not told yet */
+};
+
+static void note_outcome(struct completion *c)
+{
+    atomic_store(&((struct wait *)c)->outcome, (int)c->err);
+}
+
+static int append_and_wait(struct audit *audit, struct loop *home)
+{
+    struct wait wait = {.outcome = -1};
+    struct audit_entry entry = {.user = STR("admin"), .outcome = STR("ok")};
+    completion_init(&wait.completion, home, note_outcome);
+    audit_append_durable(audit, &entry, &wait.completion);
+    while (atomic_load(&wait.outcome) < 0) usleep(500);
+    return wait.outcome;
+}
+
+/* Who waits is told of exactly the line that did not become durable, the first one already. */
+static void who_waits_for_a_line_is_told_what_became_of_it(void **state)
+{
+    struct world *w = *state;
+    struct audit *audit;
+    struct audit_report report;
+    struct loop home;
+    assert_int_equal(loop_start(&home, w->os, "home", 0, NULL), ERR_OK);
+    real_ops = w->os->ops;
+    struct os_ops flaky = *real_ops;
+    flaky.file_sync = flaky_sync;
+    flaky.file_write = flaky_write;
+    w->os->ops = &flaky;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    assert_int_equal(append_and_wait(audit, &home), ERR_OK);
+    fail_sync = 1;
+    assert_int_equal(append_and_wait(audit, &home), ERR_IO);
+    assert_int_equal(append_and_wait(audit, &home), ERR_OK);
+    fail_write = 1;
+    assert_int_equal(append_and_wait(audit, &home), ERR_DISK_FULL);
+    assert_int_equal(append_and_wait(audit, &home), ERR_OK);
+    audit_close(audit);
+    w->os->ops = real_ops;
+    loop_stop(&home);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+}
+
 static void a_missing_file_is_found(void **state)
 {
     struct world *w = *state;
@@ -260,6 +307,7 @@ int main(void)
         T(a_forged_line_is_found_by_the_one_behind_it),
         T(a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on),
         T(after_a_failing_disk_the_chain_is_whole),
+        T(who_waits_for_a_line_is_told_what_became_of_it),
         T(a_missing_file_is_found),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);

@@ -57,6 +57,14 @@ int cli_test(const struct cli_args *args);
 int cli_scan(const struct cli_args *args);
 int cli_import(const struct cli_args *args);
 int cli_export(const struct cli_args *args);
+int cli_apply(const struct cli_args *args);
+int cli_get(const struct cli_args *args);
+int cli_watch(const struct cli_args *args);
+int cli_describe(const struct cli_args *args);
+int cli_delete(const struct cli_args *args);
+int cli_explain(const struct cli_args *args);
+int cli_identity(const struct cli_args *args); /* user and token */
+int cli_kubeconfig(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);

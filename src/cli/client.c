@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct client {
     bool tls;
     char host[256], port[8], token[256], server[300];
+    char own_ca[4096]; /* the certificate of a node on this machine */
     BIO *bio;
     SSL_CTX *ssl;
 };
@@ -82,6 +84,7 @@ struct client *client_open(const struct cli_args *args)
         mem_free(c);
         return NULL;
     }
+    snprintf(c->own_ca, sizeof c->own_ca, "%s/tls-cert.pem", folder);
     if (token)
         (void)str_copy(c->token, sizeof c->token, str_of(token));
     else
@@ -112,6 +115,9 @@ static enum err connect_tls(struct client *c, struct why *why)
     const char *pinned = getenv("MILLRACE_CA");
     if (pinned && SSL_CTX_load_verify_locations(c->ssl, pinned, NULL) != 1)
         return why_set(why, ERR_TLS, "MILLRACE_CA: %s cannot be read", pinned);
+    if (!pinned && access(c->own_ca, R_OK) == 0)
+        (void)SSL_CTX_load_verify_locations(c->ssl, c->own_ca, NULL);
+    ERR_clear_error();
     SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
     c->bio = BIO_new_ssl_connect(c->ssl);
     SSL *ssl = NULL;
@@ -253,17 +259,24 @@ static bool exchange(struct client *c, struct str request, struct str body,
     return ok;
 }
 
+static void add_head(const struct client *c, struct buf *request, const char *method,
+                     const char *target, const char *accept, const char *content_type,
+                     size_t body_bytes)
+{
+    buf_printf(request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n",
+               method, target, c->host, c->port, accept, body_bytes);
+    if (content_type) buf_printf(request, "Content-Type: %s\r\n", content_type);
+    if (c->token[0]) buf_printf(request, "Authorization: Bearer %s\r\n", c->token);
+    buf_add_text(request, "\r\n");
+}
+
 enum err client_request(struct client *c, const char *method, const char *target,
                         const char *accept, const char *content_type, struct str body,
                         struct client_answer *answer, struct why *why)
 {
     *answer = (struct client_answer){0};
     struct buf request = BUF_EMPTY;
-    buf_printf(&request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n",
-               method, target, c->host, c->port, accept, body.size);
-    if (content_type) buf_printf(&request, "Content-Type: %s\r\n", content_type);
-    if (c->token[0]) buf_printf(&request, "Authorization: Bearer %s\r\n", c->token);
-    buf_add_text(&request, "\r\n");
+    add_head(c, &request, method, target, accept, content_type, body.size);
     bool again = c->bio != NULL; /* a kept connection may have been closed meanwhile */
     enum err err = buf_failed(&request) ? ERR_NO_MEMORY : connect_to(c, why);
     bool ok = !err && exchange(c, buf_str(&request), body, answer);
@@ -272,6 +285,71 @@ enum err client_request(struct client *c, const char *method, const char *target
     buf_free(&request);
     if (err) return err;
     return ok ? ERR_OK : why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
+}
+
+/* Hands out the whole lines at the front of `text`. False: no more are wanted. */
+static bool use_lines(struct buf *text, bool (*use)(void *arg, struct str line), void *arg)
+{
+    const char *end;
+    bool more = true;
+    while (more && text->size && (end = memchr(text->at, '\n', text->size))) {
+        struct str line = {text->at, (size_t)(end - text->at)};
+        if (str_trim(line).size) more = use(arg, str_trim(line));
+        buf_drop_front(text, line.size + 1);
+    }
+    return more;
+}
+
+static void stream_chunks(struct client *c, struct buf *in, bool (*use)(void *arg, struct str line),
+                          void *arg)
+{
+    struct buf text = BUF_EMPTY;
+    for (bool more = true; more;) {
+        const char *end = NULL;
+        char size_text[20];
+        while (more && !(end = in->size ? memmem(in->at, in->size, "\r\n", 2) : NULL))
+            more = read_more(c, in);
+        if (!more ||
+            !str_copy(size_text, sizeof size_text, (struct str){in->at, (size_t)(end - in->at)}))
+            break;
+        unsigned long long size = strtoull(size_text, NULL, 16);
+        if (size == 0 || size > CLIENT_ANSWER_BYTES_MAX) break;
+        buf_drop_front(in, (size_t)(end - in->at) + 2);
+        while (more && in->size < size + 2) more = read_more(c, in);
+        if (!more) break;
+        buf_add(&text, in->at, (size_t)size);
+        buf_drop_front(in, (size_t)size + 2);
+        more = use_lines(&text, use, arg);
+    }
+    buf_free(&text);
+}
+
+enum err client_stream(struct client *c, const char *target, const char *accept,
+                       bool (*use)(void *arg, struct str line), void *arg,
+                       struct client_answer *answer, struct why *why)
+{
+    struct buf request = BUF_EMPTY, in = BUF_EMPTY;
+    struct head head = {0};
+    *answer = (struct client_answer){0};
+    disconnect(c); /* a kept connection could have gone, and a stream is not tried again */
+    add_head(c, &request, "GET", target, accept, NULL, 0);
+    enum err err = buf_failed(&request) ? ERR_NO_MEMORY : connect_to(c, why);
+    if (!err && !(write_all(c, buf_str(&request)) && read_head(c, &in, &head, answer)))
+        err = why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
+    answer->status = head.status;
+    if (!err && head.status == 200 && head.chunked)
+        stream_chunks(c, &in, use, arg);
+    else if (!err)
+        (void)read_body(c, &in, &head, answer);
+    disconnect(c);
+    buf_free(&request);
+    buf_free(&in);
+    return err;
+}
+
+const char *client_token(const struct client *client)
+{
+    return client->token;
 }
 
 void client_answer_free(struct client_answer *answer)

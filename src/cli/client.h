@@ -23,6 +23,13 @@ void client_close(struct client *client);
 enum err client_request(struct client *client, const char *method, const char *target,
                         const char *accept, const char *content_type, struct str body,
                         struct client_answer *answer, struct why *why);
+/* A GET whose answer is a stream of lines: `use` gets each one as it comes, until it gives false or
+ * the node ends the stream. An answer that is no success comes in `answer`. */
+enum err client_stream(struct client *client, const char *target, const char *accept,
+                       bool (*use)(void *arg, struct str line), void *arg,
+                       struct client_answer *answer, struct why *why);
+/* The token that requests are sent with, "" = none. */
+const char *client_token(const struct client *client);
 void client_answer_free(struct client_answer *answer);
 /* The message of an error answer ({"error":{"message"}} or a Status). */
 void client_error_text(const struct client_answer *answer, char *out, size_t out_bytes);

@@ -18,7 +18,7 @@ struct export
 /* An imported device has its group in its path, behind the connection's name. */
 static struct str group_of(const struct export *export, const struct doc *spec)
 {
-    struct str path = equipment_text(spec, "path");
+    struct str path = doc_text(doc_get(spec, "path"));
     size_t prefix = strlen(export->args->words[0]);
     bool is_ours = path.size > prefix + 1 && path.at[prefix] == '/' &&
                    str_starts(path, export->args->words[0]);
@@ -29,22 +29,22 @@ static void add_point(struct export *export, const struct doc *device, const str
 {
     struct why why = WHY_NONE;
     const struct doc *spec = doc_get(device, "spec");
-    struct str interval = equipment_text(point, "interval");
+    struct str interval = doc_text(doc_get(point, "interval"));
     int64_t interval_ns = TIME_NS_PER_S;
-    if (!interval.size) interval = equipment_text(spec, "interval");
+    if (!interval.size) interval = doc_text(doc_get(spec, "interval"));
     if (interval.size) (void)duration_parse(interval, &interval_ns);
     const struct neuron_source source = {
         .group = group_of(export, spec),
-        .column = equipment_text(point, "column"),
-        .address = equipment_text(point, "address"),
-        .type = equipment_text(point, "type"),
-        .order = equipment_text(point, "order"),
-        .access = equipment_text(point, "access"),
-        .store = equipment_text(point, "store"),
-        .description = equipment_text(point, "description"),
-        .scale = equipment_text(point, "scale"),
-        .offset = equipment_text(point, "offset"),
-        .precision = equipment_text(point, "precision"),
+        .column = doc_text(doc_get(point, "column")),
+        .address = doc_text(doc_get(point, "address")),
+        .type = doc_text(doc_get(point, "type")),
+        .order = doc_text(doc_get(point, "order")),
+        .access = doc_text(doc_get(point, "access")),
+        .store = doc_text(doc_get(point, "store")),
+        .description = doc_text(doc_get(point, "description")),
+        .scale = doc_text(doc_get(point, "scale")),
+        .offset = doc_text(doc_get(point, "offset")),
+        .precision = doc_text(doc_get(point, "precision")),
         .interval_ms = interval_ns / TIME_NS_PER_MS,
         .unit = export->unit,
     };
@@ -62,7 +62,7 @@ static void add_devices(struct export *export, const struct doc *list)
     const struct doc *items = doc_get(list, "items");
     for (size_t i = 0; items && i < items->count; i++) {
         const struct doc *device = items->items[i].value, *points = doc_find(device, "spec.points");
-        struct str connection = equipment_text(doc_get(device, "spec"), "connection");
+        struct str connection = doc_text(doc_get(doc_get(device, "spec"), "connection"));
         if (!str_is(connection, export->args->words[0])) continue;
         for (size_t p = 0; points && p < points->count; p++)
             add_point(export, device, points->items[p].value);
@@ -86,7 +86,7 @@ static int run(struct export *export, struct client *client, struct arena *arena
         get(export, client, arena, "connections", export->args->words[0]);
     const struct doc *devices = connection ? get(export, client, arena, "devices", NULL) : NULL;
     if (!devices) return CLI_FAILED;
-    (void)num_parse_u64(equipment_text(doc_find(connection, "spec.options"), "unit"), &unit);
+    (void)num_parse_u64(doc_text(doc_get(doc_find(connection, "spec.options"), "unit")), &unit);
     export->unit = (uint32_t)unit;
     neuron_add_header(&export->out);
     add_devices(export, devices);

@@ -158,7 +158,8 @@ static struct doc *find_columns(struct import *import, const char *table)
 static bool has_point(const struct group *group, struct str column)
 {
     for (size_t i = 0; i < group->points->count; i++)
-        if (str_equal(equipment_text(group->points->items[i].value, "column"), column)) return true;
+        if (str_equal(doc_text(doc_get(group->points->items[i].value, "column")), column))
+            return true;
     return false;
 }
 
@@ -228,7 +229,7 @@ static struct doc *device_document(struct import *import, const struct group *gr
 static bool has_column(const struct doc *list, struct str name)
 {
     for (size_t i = 0; list && i < list->count; i++)
-        if (str_equal(equipment_text(list->items[i].value, "name"), name)) return true;
+        if (str_equal(doc_text(doc_get(list->items[i].value, "name")), name)) return true;
     return false;
 }
 

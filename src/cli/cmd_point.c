@@ -1,4 +1,5 @@
 /* cmd_point.c - `millrace write` and `millrace read`: equipment, now. */
+#include "cli/api.h"
 #include "cli/equipment.h"
 #include <stdio.h>
 
@@ -63,7 +64,7 @@ int cli_read(const struct cli_args *args)
     buf_add_text(&target, "/read");
     if (args->word_count > 1) {
         buf_add_text(&target, "?point=");
-        equipment_add_segment(&target, args->words[1]);
+        api_add_segment(&target, args->words[1]);
     }
     int code = call(args, "GET", &target, (struct str){0});
     buf_free(&target);

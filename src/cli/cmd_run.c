@@ -1,4 +1,5 @@
-/* cmd_run.c - `millrace run`: one node on the main task, until SIGTERM or SIGINT. */
+/* cmd_run.c - `millrace run`: one node on the main task, until SIGTERM or SIGINT; SIGHUP reads its
+ * files again. */
 #include "cli/cli.h"
 #include "base/mem.h"
 #include "node/node.h"
@@ -34,10 +35,31 @@ static void wake(void *arg)
     node_wake(run->node);
 }
 
+/* SIGHUP. A configuration that cannot be read changes nothing. */
+static void reload(struct run *run)
+{
+    struct node_config config;
+    struct why why = WHY_NONE;
+    const struct cli_args *args = run->args;
+    enum err err = node_config_read(run->os, cli_value(args, "-c"), args->repeated,
+                                    args->repeated_count, &config, &why);
+    if (err) {
+        (void)cli_fail(args, CLI_FAILED, "reload: nothing was changed: %s", why_text(&why, err));
+        return;
+    }
+    if (cli_value(args, "--data")) config.data = run->config.data; /* it counts, not the file's */
+    node_reload(run->node, &config);
+    node_config_free(&config);
+}
+
 static void on_signal(void *arg, int signum)
 {
     struct run *run = arg;
-    if (signum == SIGHUP || !run->node) return; /* nothing is read again yet */
+    if (!run->node) return;
+    if (signum == SIGHUP) {
+        reload(run);
+        return;
+    }
     node_stop(run->node);
     run->node = NULL;
     os_real_main_stop(run->task);
@@ -81,6 +103,7 @@ static enum err read_options(struct run *run)
     run->options.admin_password = getenv("MILLRACE_ADMIN_PASSWORD");
     run->options.manifests = args->words;
     run->options.manifest_count = args->word_count;
+    run->options.prune = cli_value(args, "--prune") != NULL;
     return ERR_OK;
 }
 

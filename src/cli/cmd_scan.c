@@ -23,13 +23,13 @@ struct scan {
 
 static void copy_text(char *out, size_t out_bytes, const struct doc *find, const char *key)
 {
-    (void)str_copy(out, out_bytes, equipment_text(find, key));
+    (void)str_copy(out, out_bytes, doc_text(doc_get(find, key)));
 }
 
 static uint64_t number(const struct doc *find, const char *key)
 {
     uint64_t value = 0;
-    (void)num_parse_u64(equipment_text(find, key), &value);
+    (void)num_parse_u64(doc_text(doc_get(find, key)), &value);
     return value;
 }
 
@@ -74,7 +74,7 @@ static void take_cells(struct scan *scan, const struct doc *find)
 
 static void print_identity(struct scan *scan, const struct doc *find, const struct doc *identity)
 {
-    struct str unit = equipment_text(find, "unit");
+    struct str unit = doc_text(doc_get(find, "unit"));
     print_run(scan);
     clear_bar(scan);
     printf("unit %-4.*s is", (int)unit.size, unit.at);
@@ -89,8 +89,9 @@ static void print_identity(struct scan *scan, const struct doc *find, const stru
 static void take_find(struct scan *scan, const struct doc *find)
 {
     const struct doc *identity = doc_get(find, "identity");
-    struct str refusal = equipment_text(find, "refusal"), address = equipment_text(find, "address"),
-               quality = equipment_text(find, "quality"), unit = equipment_text(find, "unit");
+    struct str refusal = doc_text(doc_get(find, "refusal")),
+               address = doc_text(doc_get(find, "address")),
+               quality = doc_text(doc_get(find, "quality")), unit = doc_text(doc_get(find, "unit"));
     if (scan->is_json) {
         struct buf out = BUF_EMPTY;
         doc_write_json(&out, find);

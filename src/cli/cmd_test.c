@@ -14,7 +14,7 @@ static void add_field(struct buf *body, const char *name, const char *value)
 static void print_text(const struct doc *answer, const char *key, const char *label,
                        const char *unit)
 {
-    struct str text = equipment_text(answer, key);
+    struct str text = doc_text(doc_get(answer, key));
     if (text.size) printf("%-11s %.*s%s\n", label, (int)text.size, text.at, unit);
 }
 

@@ -1,39 +1,20 @@
 /* equipment.c - see equipment.h. */
 #include "cli/equipment.h"
+#include "cli/api.h"
 #include <string.h>
-
-void equipment_add_segment(struct buf *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     strchr("-._~", c);
-        if (plain)
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
 
 void equipment_add_path(struct buf *out, const struct cli_args *args, const char *plural,
                         const char *name, const char *verb)
 {
     const char *ns = cli_value(args, "-n");
     buf_add_text(out, "/apis/millrace.io/v1/namespaces/");
-    equipment_add_segment(out, ns ? ns : "default");
+    api_add_segment(out, ns ? ns : "default");
     buf_printf(out, "/%s", plural);
     if (name) {
         buf_add_char(out, '/');
-        equipment_add_segment(out, name);
+        api_add_segment(out, name);
     }
     if (verb) buf_printf(out, "/%s", verb);
-}
-
-struct str equipment_text(const struct doc *doc, const char *key)
-{
-    const struct doc *value = doc_get(doc, key);
-    bool has_text = value && (value->kind == DOC_STRING || value->kind == DOC_NUMBER);
-    return has_text ? value->text : STR("");
 }
 
 const struct doc *equipment_call(const struct cli_args *args, struct client *client,

@@ -19,6 +19,7 @@ static const struct cli_option run_options[] = {
     {"--data", "DIR", "data folder"},
     {"--set", "KEY=VALUE…",
      "sets one key of the configuration, such as listen.http=127.0.0.1:8420"},
+    {"--prune", NULL, "removes documents of manifests that stand in them no more"},
     {"--check", NULL, "reads configuration and manifests, says what is wrong, and ends"},
     {"--log-format", "FORMAT", "text or json"},
     {"--log-level", "LEVEL", "debug, info, warning or error"},
@@ -67,6 +68,54 @@ static const struct cli_option export_options[] = {
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
+static const struct cli_option apply_options[] = {
+    NODE_OPTIONS,
+    {"-f", "FILE…", "file or folder of documents, or - for the standard input; may be repeated"},
+    {"-n", "NAMESPACE", "namespace of documents that name none; default: default"},
+    {"--prune", NULL, "deletes what was applied from the same files and stands in them no more"},
+    {"--dry-run", NULL, "the node checks everything and changes nothing"},
+    {0},
+};
+static const struct cli_option get_options[] = {
+    NODE_OPTIONS,
+    {"-o", "FORMAT", "table, wide, yaml, json or name"},
+    {"-l", "SELECTOR", "labels, such as site=sz,line!=l3"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {"-A", NULL, "all namespaces"},
+    {"--watch", NULL, "goes on with every change"},
+    {0},
+};
+static const struct cli_option delete_options[] = {
+    NODE_OPTIONS,
+    {"-f", "FILE…", "the documents of a file or folder; may be repeated"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {"--ignore-not-found", NULL, "what is not there is no failure"},
+    {"--dry-run", NULL, "the node checks everything and changes nothing"},
+    {0},
+};
+static const struct cli_option user_options[] = {
+    NODE_OPTIONS,
+    {"--role", "ROLE…", "a role of the new user; may be repeated"},
+    {"--password-stdin", NULL,
+     "reads the password from the standard input; without it and without a terminal one is made"},
+    {"--json", NULL, "prints JSON"},
+    {0},
+};
+static const struct cli_option token_options[] = {
+    NODE_OPTIONS,
+    {"--user", "NAME", "the user it stands for"},
+    {"--role", "ROLE…", "only this role of the user; may be repeated; default: all"},
+    {"--ttl", "DURATION", "how long it holds, such as 90d; default: for ever"},
+    {"--description", "TEXT", "what uses it"},
+    {"--json", NULL, "prints JSON"},
+    {0},
+};
+static const struct cli_option kubeconfig_options[] = {
+    NODE_OPTIONS,
+    {"--ca", "FILE", "the node's CA certificate; default: that of the data folder"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
 static const struct cli_option audit_options[] = {
     {"--data", "DIR", "data folder of a node on this machine"}, {0}};
 static const struct cli_option no_options[] = {{0}};
@@ -89,6 +138,22 @@ const struct cli_command cli_commands[] = {
      "makes Devices and Tables of a tag list", import_options, 0, 0, cli_import},
     {"export", "CONNECTION", "prints the points of a connection's devices as a tag list",
      export_options, 1, 1, cli_export},
+    {"apply", "-f FILE…", "makes the node's documents what files say", apply_options, 0, 0,
+     cli_apply},
+    {"get", "KIND [NAME]", "shows documents", get_options, 1, 2, cli_get},
+    {"describe", "KIND [NAME]", "shows all of a document, status too", get_options, 1, 2,
+     cli_describe},
+    {"watch", "KIND [NAME]", "shows documents and goes on with every change", get_options, 1, 2,
+     cli_watch},
+    {"delete", "KIND NAME… | -f FILE…", "deletes documents", delete_options, 0, CLI_VALUES_MAX,
+     cli_delete},
+    {"explain", "KIND[.FIELD]", "says what a kind's fields mean", no_options, 1, 1, cli_explain},
+    {"user", "add|passwd|list|disable|enable|delete|verifier [NAME]",
+     "users: who logs in, with which roles", user_options, 1, 2, cli_identity},
+    {"token", "create|list|revoke [NAME]", "tokens: secrets for programs, each standing for a user",
+     token_options, 1, 2, cli_identity},
+    {"kubeconfig", "", "prints a configuration for kubectl: address, CA and token",
+     kubeconfig_options, 0, 0, cli_kubeconfig},
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC", "prints a part of the manual: kinds, errors, metrics, http or commands",
@@ -108,7 +173,7 @@ static void print_commands(FILE *to)
 {
     fprintf(to, "usage: millrace COMMAND [OPTION…]\n\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
-        fprintf(to, "  %-8s %s\n", c->name, c->help);
+        fprintf(to, "  %-10s %s\n", c->name, c->help);
     fprintf(to, "\n'millrace COMMAND --help' tells more.\n");
 }
 
@@ -229,6 +294,20 @@ static const struct cli_command *find_command(const char *name)
     return NULL;
 }
 
+static int unknown_command(const char *name)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const struct cli_command *c = cli_commands; c->name && count < 64; c++)
+        names[count++] = c->name;
+    int nearest = str_nearest(str_of(name), names, count);
+    fprintf(stderr, "millrace: unknown command '%s'%s%s%s\n\n", name,
+            nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
+            nearest >= 0 ? "?" : "");
+    print_commands(stderr);
+    return CLI_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
@@ -239,11 +318,7 @@ int main(int argc, char **argv)
     }
     const struct cli_command *command =
         find_command(strcmp(name, "--version") == 0 ? "version" : name);
-    if (!command) {
-        fprintf(stderr, "millrace: unknown command '%s'\n\n", name);
-        print_commands(stderr);
-        return CLI_USAGE;
-    }
+    if (!command) return unknown_command(name);
     struct cli_args args = {.command = command};
     for (int at = 2; at < argc; at++) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {

@@ -49,22 +49,22 @@ static bool parse_hash(struct str text, uint8_t hash[ACCESS_HASH_BYTES])
     return true;
 }
 
-/* A list left out has no limit; one with "*" neither; an empty one fits nothing. */
-static struct access_list list_of(const struct field_strings *names)
+/* A list left out has no limit; an empty one fits nothing. Where `star` is true, "*" stands for
+ * all; elsewhere it is a name like another. */
+static struct access_list list_of(const struct field_strings *names, bool star)
 {
     struct access_list list = {names->items == NULL, names->count, names->items};
-    for (size_t i = 0; i < names->count; i++)
+    for (size_t i = 0; star && i < names->count; i++)
         if (str_is(names->items[i], "*")) list.any = true;
     return list;
 }
 
 static struct access_rule rule_of(const struct role_rule_spec *spec)
 {
-    struct access_rule rule = {
-        .kinds = list_of(&spec->kinds),
-        .namespaces = list_of(&spec->namespaces),
-        .names = list_of(&spec->names),
-        .paths = {spec->paths.items == NULL, spec->paths.count, spec->paths.items}};
+    struct access_rule rule = {.kinds = list_of(&spec->kinds, true),
+                               .namespaces = list_of(&spec->namespaces, true),
+                               .names = list_of(&spec->names, false),
+                               .paths = list_of(&spec->paths, false)};
     for (size_t i = 0; i < spec->verbs.count; i++) {
         int verb = access_verb_of(spec->verbs.items[i]);
         if (verb >= 0) rule.verbs |= 1u << verb;
@@ -299,6 +299,21 @@ static enum err allow_token(struct service *service, const struct identity *who,
     return err ? err : covers_token(service, who, now ? now : old, why);
 }
 
+/* A Device reads and writes whatever its Connection reaches: a limit by path would mean nothing to
+ * somebody who could put any address of any line under a path of his own. */
+static enum err allow_device(struct service *service, const struct identity *who,
+                             const struct resource *old, const struct resource *now,
+                             struct why *why)
+{
+    (void)service;
+    (void)old;
+    if (!now) return ERR_OK;
+    const struct device_spec *spec = now->spec;
+    enum err err = access_check(who, VERB_GET, "Connection", now->ns, spec->connection,
+                                (struct str){"", 0}, why);
+    return err ? why_wrap(why, err, "a Device needs the right to its Connection") : ERR_OK;
+}
+
 static enum err allow_node(struct service *service, const struct identity *who,
                            const struct resource *old, const struct resource *now, struct why *why)
 {
@@ -318,7 +333,8 @@ enum err identities_allow(struct service *service, const struct identity *who,
         const struct resource *now, struct why *why) = {[KIND_USER] = allow_user,
                                                         [KIND_ROLE] = allow_role,
                                                         [KIND_TOKEN] = allow_token,
-                                                        [KIND_NODE] = allow_node};
+                                                        [KIND_NODE] = allow_node,
+                                                        [KIND_DEVICE] = allow_device};
     const struct resource *either = now ? now : old;
     MUST(either);
     return allows[either->kind] ? allows[either->kind](service, who, old, now, why) : ERR_OK;

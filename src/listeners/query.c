@@ -59,10 +59,11 @@ static void json_row(struct query *q, struct buf *out, const struct value *value
 
 static void json_end(struct query *q, struct buf *out)
 {
+    int64_t run_ns = q->run_ns + context_mono_ns(q->service->context) - q->part_start_ns;
     buf_printf(out,
                "],\"stats\":{\"rows\":%llu,\"rowsRead\":%llu,\"damaged\":%llu,\"runMs\":%.3f}}",
                (unsigned long long)q->rows, (unsigned long long)q->stats.scan.rows,
-               (unsigned long long)q->stats.scan.damaged, (double)q->run_ns / 1e6);
+               (unsigned long long)q->stats.scan.damaged, (double)run_ns / 1e6);
 }
 
 static void ndjson_row(struct query *q, struct buf *out, const struct value *values, size_t count)
@@ -240,12 +241,19 @@ static void set_context(struct query *q)
     };
 }
 
-static enum err run_statement(struct query *q, struct why *why)
+static bool part_is_full(void *context)
+{
+    const struct query *q = context;
+    return q->answer.size >= QUERY_PART_BYTES;
+}
+
+/* Parses, binds and begins. A SELECT's rows are left to run_on_worker. */
+static enum err begin_statement(struct query *q, struct why *why)
 {
     enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
+    if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
     if (err) return err;
-    q->verb = sql_verb_of(q->statement);
     q->column_count = sql_columns(q->statement, &q->columns);
     if (q->verb == SQL_INSERT) {
         err = sql_insert_batch(q->statement, &q->append.batch, why);
@@ -261,8 +269,18 @@ static enum err run_statement(struct query *q, struct why *why)
                        "the statement has %zu result columns; %d are allowed: name those needed",
                        q->column_count, SCHEMA_COLUMNS_MAX / 4);
     if (q->format->begin) q->format->begin(q, &q->answer);
-    struct sql_sink sink = {write_rows, q};
-    return sql_run(q->statement, &sink, &q->stats, why);
+    q->sink = (struct sql_sink){write_rows, q, q->on_part ? part_is_full : NULL};
+    return ERR_OK;
+}
+
+/* Rows until the part is full or all are there. */
+static enum err run_select(struct query *q, struct why *why)
+{
+    enum err err = ERR_OK;
+    do err = sql_step(q->statement, &q->sink, &q->stats, &q->is_done, why);
+    while (!q->is_done && !(q->on_part && part_is_full(q)));
+    if (!err && q->is_done && q->format->end) q->format->end(q, &q->answer);
+    return err;
 }
 
 static void back_on_main(struct completion *c);
@@ -270,16 +288,21 @@ static void back_on_main(struct completion *c);
 static void run_on_worker(struct job *job)
 {
     struct query *q = (struct query *)(void *)((char *)job - offsetof(struct query, job));
-    struct why why = WHY_NONE;
-    int64_t start = context_mono_ns(q->service->context);
-    set_context(q);
-    enum err err = run_statement(q, &why);
-    q->run_ns = context_mono_ns(q->service->context) - start;
-    metric_add(q->service->context, METRIC_STATEMENTS, 1);
-    metric_add(q->service->context, METRIC_STATEMENT_NS, (uint64_t)q->run_ns);
-    if (!err && q->verb == SQL_SELECT && q->format->end) q->format->end(q, &q->answer);
-    if (err) metric_add(q->service->context, METRIC_STATEMENT_ERRORS, 1);
-    completion_finish(&q->append.completion, err, &why); /* borrowed for the way back */
+    struct context *context = q->service->context;
+    struct why *why = &q->run_why;
+    enum err err = ERR_OK;
+    q->part_start_ns = context_mono_ns(context);
+    if (!q->statement) {
+        set_context(q);
+        err = begin_statement(q, why);
+        metric_add(context, METRIC_STATEMENTS, 1);
+    }
+    if (!err && q->verb == SQL_SELECT) err = run_select(q, why);
+    int64_t spent = context_mono_ns(context) - q->part_start_ns;
+    q->run_ns += spent;
+    metric_add(context, METRIC_STATEMENT_NS, (uint64_t)spent);
+    if (err) metric_add(context, METRIC_STATEMENT_ERRORS, 1);
+    completion_finish(&q->append.completion, err, why); /* borrowed for the way back */
 }
 
 /* ---- on the main loop ---- */
@@ -349,11 +372,27 @@ static void start_change(struct query *q)
     audit_append_durable(q->service->audit, &entry, &q->audited);
 }
 
+/* Refused changes leave a line as well. */
+static void note_forbidden(struct query *q)
+{
+    struct audit_entry entry = {.user = str_of(q->identity->user),
+                                .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
+                                .kind = STR("Table"),
+                                .ns = q->ns,
+                                .detail = q->text,
+                                .outcome = STR("forbidden")};
+    if (audit_append(q->service->audit, &entry))
+        diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
     struct loop *main = q->service->context->main;
-    if (c->err || q->verb == SQL_SELECT) {
+    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note_forbidden(q);
+    if (!c->err && q->verb == SQL_SELECT && !q->is_done) {
+        q->on_part(q);
+    } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
     } else if (q->verb == SQL_INSERT) {
         q->rows = q->append.batch->row_count;
@@ -365,20 +404,33 @@ static void back_on_main(struct completion *c)
     }
 }
 
+/* Hands over to a worker, whose way back is back_on_main. */
+static void post(struct query *q)
+{
+    completion_init(&q->append.completion, q->service->context->main, back_on_main);
+    q->job.run = run_on_worker;
+    pool_post(q->service->context->workers, &q->job);
+}
+
+void query_continue(struct query *q)
+{
+    MUST(q->statement && !q->is_done);
+    post(q);
+}
+
 void query_start(struct query *q)
 {
     struct service *s = q->service;
     MUST(q->completion.done && q->format && q->identity);
     budget_init(&q->budget, "statement", s->statements, s->statement_limit_bytes);
     q->answer.limit = QUERY_ANSWER_BYTES_MAX;
+    q->run_why = WHY_NONE;
     q->sys = sys_snapshot_take(s, q->text, q->identity);
-    completion_init(&q->append.completion, s->context->main, back_on_main);
     if (!q->sys) {
         finish(q, ERR_NO_MEMORY, NULL);
         return;
     }
-    q->job.run = run_on_worker;
-    pool_post(s->context->workers, &q->job);
+    post(q);
 }
 
 void query_free(struct query *q)

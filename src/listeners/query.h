@@ -1,9 +1,9 @@
 /* query.h - one statement from any listener: to a worker and back.
  *
  * Main loop: query_start takes the snapshot of the system tables and hands over → worker: parse,
- * bind, check rights, run; rows go through the format's writer into the answer → main loop: what
- * changes something is carried out (a batch to the log, a table's definition), then
- * `completion.done`. */
+ * bind, check rights, run; rows go through the format's writer into the answer (a long one in
+ * parts, each over the main loop) → main loop: what changes something is carried out (a batch to
+ * the log, a table's definition), then `completion.done`. */
 #ifndef LISTENERS_QUERY_H
 #define LISTENERS_QUERY_H
 
@@ -35,7 +35,8 @@ const struct query_format *query_format_of(
 enum {
     QUERY_PARAMS_MAX = 64,
     QUERY_TEXT_BYTES_MAX = 1024 * 1024,
-    QUERY_ANSWER_BYTES_MAX = 64 * 1024 * 1024
+    QUERY_ANSWER_BYTES_MAX = 64 * 1024 * 1024,
+    QUERY_PART_BYTES = 256 * 1024, /* on_part gets at least so much, but for the last */
 };
 
 struct query {
@@ -48,12 +49,16 @@ struct query {
     struct value params[QUERY_PARAMS_MAX];
     const struct query_format *format;
     enum query_time_format time_format;
+    /* Optional: takes over what is in `answer` of a long SELECT (main loop) and calls
+     * query_continue, then or later. Without it the answer is gathered whole, up to
+     * QUERY_ANSWER_BYTES_MAX. */
+    void (*on_part)(struct query *query);
     /* The answer. */
-    struct buf answer; /* whole text in the format; the caller frees with query_free */
+    struct buf answer; /* the text, or its last part; the caller frees with query_free */
     enum sql_verb verb;
     uint64_t rows; /* out, or inserted */
     struct sql_stats stats;
-    int64_t run_ns;
+    int64_t run_ns, part_start_ns;
     /* The module's own. */
     struct job job;
     struct budget budget;
@@ -63,6 +68,9 @@ struct query {
     struct sql_catalog catalog;
     struct completion audited;
     struct sql_context context;
+    struct sql_sink sink;
+    struct why run_why;
+    bool is_done; /* the statement gives no more rows */
     const struct sql_result_column *columns;
     size_t column_count;
     struct store_append append;
@@ -71,6 +79,7 @@ struct query {
 };
 
 void query_start(struct query *query);
+void query_continue(struct query *query); /* after on_part; main loop */
 void query_free(
     struct query *query); /* the answer and what is left of the statement; not the struct */
 

@@ -151,8 +151,11 @@ static void collection(struct http_exchange *exchange, struct service *service,
     struct str method = http_request_of(exchange)->method;
     if (str_is(method, "POST"))
         resources_submit(exchange, service, target, VERB_CREATE, false);
-    else
+    else if (str_is(method, "GET") || str_is(method, "HEAD"))
         resources_list(exchange, service, target);
+    else
+        http_reply_status(exchange, 405, "METHOD_NOT_ALLOWED",
+                          "a collection takes GET and POST; name the object");
 }
 
 static void object(struct http_exchange *exchange, struct service *service,
@@ -164,8 +167,11 @@ static void object(struct http_exchange *exchange, struct service *service,
         resources_submit(exchange, service, target, VERB_UPDATE, false);
     } else if (str_is(request->method, "DELETE")) {
         resources_submit(exchange, service, target, VERB_DELETE, false);
-    } else if (!str_is(request->method, "PATCH")) {
+    } else if (str_is(request->method, "GET") || str_is(request->method, "HEAD")) {
         resources_get(exchange, service, target);
+    } else if (!str_is(request->method, "PATCH")) {
+        http_reply_status(exchange, 405, "METHOD_NOT_ALLOWED",
+                          "an object takes GET, PUT, PATCH and DELETE");
     } else if (str_starts(type, "application/merge-patch+json")) {
         resources_submit(exchange, service, target, VERB_UPDATE, true);
     } else {
@@ -193,8 +199,8 @@ void resources_all(struct http_exchange *exchange, void *arg)
 {
     struct resource_target target;
     if (!resources_target(exchange, false, false, &target)) return;
-    bool is_get = str_is(http_request_of(exchange)->method, "GET");
-    if (is_get || !resource_kinds[target.kind].namespaced) {
+    bool is_post = str_is(http_request_of(exchange)->method, "POST");
+    if (!is_post || !resource_kinds[target.kind].namespaced) {
         collection(exchange, arg, &target);
         return;
     }

@@ -110,12 +110,15 @@ static enum err check_version(const struct doc *doc, const struct resource *old,
         (unsigned long long)old->version, (unsigned long long)version);
 }
 
-static enum err check_owner(const struct resource *old, struct why *why)
+/* A document that vanished from its file may be changed and deleted: nobody else does. */
+static enum err check_owner(const struct change *change, const struct resource *old,
+                            struct why *why)
 {
+    const struct registry *registry = change->resources->service->registry;
     if (old && old->owner == OWNER_NODE)
         return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the node itself",
                        resource_kinds[old->kind].name, (int)old->name.size, old->name.at);
-    if (!old || old->owner != OWNER_FILE) return ERR_OK;
+    if (!old || old->owner != OWNER_FILE || registry_has_vanished(registry, old)) return ERR_OK;
     return why_set(why, ERR_READ_ONLY, "%s %.*s belongs to the file %s: change it there",
                    resource_kinds[old->kind].name, (int)old->name.size, old->name.at, old->file);
 }
@@ -187,7 +190,7 @@ static enum err build(struct change *change, struct why *why)
                        change->target.name.at);
     if (change->verb == VERB_DELETE) {
         enum err err = check_rights(change, old, NULL, why);
-        if (!err) err = check_owner(old, why);
+        if (!err) err = check_owner(change, old, why);
         if (!err) change->old = resource_share(old);
         return err;
     }
@@ -204,7 +207,7 @@ static enum err build(struct change *change, struct why *why)
         return why_set(why, ERR_EXISTS, "%s \"%.*s\" already exists",
                        resource_kinds[old->kind].plural, (int)old->name.size, old->name.at);
     err = check_rights(change, old, change->resource, why);
-    if (!err) err = check_owner(old, why);
+    if (!err) err = check_owner(change, old, why);
     if (!err) err = check_content(change, why);
     return err ? err : check_version(doc, old, why);
 }
@@ -300,12 +303,30 @@ static bool start_verifier(struct change *change)
     return true;
 }
 
+/* What is refused before it comes to the queue leaves a line too. */
+static void note_forbidden(struct http_exchange *exchange, struct service *service,
+                           const struct resource_target *target, enum access_verb verb)
+{
+    const struct identity *who = api_identity(exchange);
+    const char *kind = resource_kinds[target->kind].name;
+    if (access_scope(who, verb, kind, target->ns, target->name)) return;
+    struct audit_entry entry = {.user = str_of(who->user),
+                                .verb = str_of(access_verb_name(verb)),
+                                .kind = str_of(kind),
+                                .ns = target->ns,
+                                .path = target->name,
+                                .outcome = STR("forbidden")};
+    if (audit_append(service->audit, &entry))
+        diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
+}
+
 void resources_submit(struct http_exchange *exchange, struct service *service,
                       const struct resource_target *target, enum access_verb verb, bool is_patch)
 {
     struct str dry_run;
     struct why why = WHY_NONE;
     struct doc *body = NULL;
+    note_forbidden(exchange, service, target, verb);
     if (!resources_allowed(exchange, verb, target)) return;
     enum err err = verb == VERB_DELETE ? ERR_OK
                                        : doc_read_json(http_request_of(exchange)->body,

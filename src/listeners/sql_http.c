@@ -8,23 +8,53 @@
 struct sql_request {
     struct query query; /* first */
     struct http_exchange *exchange;
+    bool has_begun; /* a part is on its way: errors can only cut the answer */
+    bool waits;     /* for a slow peer; nothing of the statement runs */
 };
 
 static void on_done(struct completion *c)
 {
     struct sql_request *r = (struct sql_request *)c;
-    if (c->err)
+    bool wait;
+    if (r->has_begun) {
+        if (!c->err) http_send(r->exchange, buf_str(&r->query.answer), &wait);
+        http_end(r->exchange, c->err);
+    } else if (c->err) {
         http_reply_error(r->exchange, c->err, &c->why);
-    else
+    } else {
         http_reply(r->exchange, 200, r->query.format->content_type, buf_str(&r->query.answer));
+    }
     query_free(&r->query);
     mem_free(r);
 }
 
+static void go_on(void *arg)
+{
+    struct sql_request *r = arg;
+    if (!r->waits) return;
+    r->waits = false;
+    query_continue(&r->query);
+}
+
+static void on_part(struct query *q)
+{
+    struct sql_request *r = (struct sql_request *)q;
+    bool wait = false;
+    if (!r->has_begun) http_begin(r->exchange, 200, q->format->content_type);
+    r->has_begun = true;
+    http_send(r->exchange, buf_str(&q->answer), &wait);
+    buf_clear(&q->answer);
+    r->waits = true;
+    http_on_drained(r->exchange, go_on, r);
+    if (!wait || http_is_gone(r->exchange)) go_on(r);
+}
+
+/* The peer went away: what runs sees it at its next chunk, what waits is woken to see it. */
 static void cancel(void *arg)
 {
     struct sql_request *r = arg;
     atomic_store(&r->query.completion.cancelled, true);
+    go_on(r);
 }
 
 /* A JSON value as a parameter; numbers without fraction are bigint. */
@@ -98,6 +128,7 @@ void api_sql(struct http_exchange *exchange, void *arg)
         struct str body = str_trim(request->body);
         r->exchange = exchange;
         r->query.service = arg;
+        r->query.on_part = on_part;
         r->query.identity = api_identity(exchange);
         r->query.text = body;
         err = read_options(exchange, &r->query, &why);

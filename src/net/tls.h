@@ -22,6 +22,8 @@ enum err tls_client_config(struct str certificate_pem, struct str key_pem, struc
  * hidden from onlookers, but who answers is not known. */
 void tls_config_trust_anyone(struct tls_config *config);
 void tls_config_release(struct tls_config *config);
+/* New streams use what `fresh` (takes; of the same side) says; those that are open keep the old. */
+void tls_config_renew(struct tls_config *config, struct tls_config *fresh);
 
 /* Makes a key (P-256) and a self-signed certificate for `common_name` and the alternative names (IP
  * addresses and host names), valid from `not_before_s` (Unix time) for `days`. */

@@ -157,6 +157,15 @@ enum err tls_client_config(struct str certificate, struct str key, struct str ca
     return err;
 }
 
+void tls_config_renew(struct tls_config *config, struct tls_config *fresh)
+{
+    MUST(config->is_server == fresh->is_server);
+    struct tls_config old = *config;
+    *config = *fresh;
+    *fresh = old;
+    tls_config_release(fresh); /* each stream holds the OpenSSL context that it was made from */
+}
+
 void tls_config_trust_anyone(struct tls_config *config)
 {
     MUST(!config->is_server && !config->has_pin);

@@ -11,6 +11,7 @@
 #include "listeners/live.h"
 #include "listeners/resources.h"
 #include "listeners/status.h"
+#include "node/manifests.h"
 #include "resource/persist.h"
 #include <stdio.h>
 #include <string.h>
@@ -192,55 +193,13 @@ static void stop_audit(struct node *node)
     audit_close(node->service.audit);
 }
 
-static enum err load_manifest(struct node *node, const char *path, struct why *why)
-{
-    struct arena arena;
-    struct str text;
-    arena_init(&arena, NULL);
-    enum err err = node_read_file(node->context.os, path, &arena, &text, why);
-    if (!err) err = registry_load_yaml(node->service.registry, text, path, why);
-    arena_free(&arena);
-    return err;
-}
-
-static enum err check_resource(struct node *node, const struct resource *r, struct arena *arena,
-                               struct why *why)
-{
-    struct problems problems;
-    problems_init(&problems, arena);
-    if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE)
-        collect_check(&node->context, node->service.registry, r, &problems);
-    identities_check(r, &problems);
-    const struct problem *p = problems.first;
-    if (!p) return ERR_OK;
-    return why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,
-                   resource_kinds[r->kind].name, (int)r->name.size, r->name.at, p->path, p->text);
-}
-
-static enum err check_resources(struct node *node, struct why *why)
-{
-    struct arena arena;
-    arena_init(&arena, NULL);
-    enum err err = ERR_OK;
-    for (int k = 0; k < KIND_COUNT && !err; k++) {
-        size_t at = 0;
-        for (struct resource *r;
-             !err && (r = registry_next(node->service.registry, (enum resource_kind)k, &at));)
-            err = check_resource(node, r, &arena, why);
-    }
-    arena_free(&arena);
-    return err;
-}
-
 static enum err start_registry(struct node *node, struct why *why)
 {
+    const struct node_options *options = node->options;
     node->service.registry = registry_new(node->context.os);
     if (!node->service.registry) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < node->options->manifest_count; i++) {
-        enum err err = load_manifest(node, node->options->manifests[i], why);
-        if (err) return err;
-    }
-    return check_resources(node, why);
+    return manifests_read(&node->service, node->service.registry, options->manifests,
+                          options->manifest_count, why);
 }
 
 static void stop_registry(struct node *node)
@@ -251,8 +210,10 @@ static void stop_registry(struct node *node)
 /* After the manifests: a document of the API with the name of a file's gives way to the file's. */
 static enum err start_persist(struct node *node, struct why *why)
 {
-    return persist_open(&node->context, node->folder, node->service.registry,
-                        &node->service.persist, why);
+    enum err err = persist_open(&node->context, node->folder, node->service.registry,
+                                &node->service.persist, why);
+    if (!err) manifests_settle(&node->service, node->options->prune);
+    return err;
 }
 
 static void stop_persist(struct node *node)
@@ -376,9 +337,9 @@ static enum err make_certificate(struct node *node, const char *cert_path, const
     return err;
 }
 
-static enum err read_certificates(struct node *node, struct arena *arena, struct why *why)
+static enum err read_certificates(struct node *node, const struct node_config *c,
+                                  struct arena *arena, struct tls_config **tls, struct why *why)
 {
-    const struct node_config *c = node->options->config;
     struct os *os = node->context.os;
     char cert_path[4096], key_path[4096], ca_path[4096];
     struct str cert = {0}, key = {0}, ca = {0};
@@ -398,7 +359,7 @@ static enum err read_certificates(struct node *node, struct arena *arena, struct
         (void)str_copy(ca_path, sizeof ca_path, c->tls.ca);
         err = node_read_file(os, ca_path, arena, &ca, why);
     }
-    if (!err) err = tls_server_config(cert, key, ca, &node->tls, why);
+    if (!err) err = tls_server_config(cert, key, ca, tls, why);
     char fingerprint[128];
     if (!err && tls_fingerprint(cert, fingerprint, sizeof fingerprint))
         diag(&node->context, DIAG_INFO, component, "https certificate %s", fingerprint);
@@ -411,7 +372,7 @@ static enum err start_https(struct node *node, struct why *why)
     if (!where.size) return ERR_OK;
     struct arena arena;
     arena_init(&arena, NULL);
-    enum err err = read_certificates(node, &arena, why);
+    enum err err = read_certificates(node, node->options->config, &arena, &node->tls, why);
     arena_free(&arena);
     return err ? err
                : start_http_on(node, where, node->tls, &node->https, &node->https_address, why);
@@ -558,6 +519,65 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
 void node_wake(struct node *node)
 {
     if (node) loop_run_jobs(&node->main);
+}
+
+/* ---- SIGHUP ---- */
+
+/* What a running node cannot change about itself: told, with the way out. */
+static void compare_configs(struct node *node, const struct node_config *now)
+{
+    const struct node_config *was = node->options->config;
+    char memory[2][24];
+    snprintf(memory[0], sizeof memory[0], "%lld", (long long)was->memory_bytes);
+    snprintf(memory[1], sizeof memory[1], "%lld", (long long)now->memory_bytes);
+    const struct {
+        const char *key;
+        struct str was, now;
+    } keys[] = {
+        {"node.name", was->node.name, now->node.name},
+        {"node.path", was->node.path, now->node.path},
+        {"data", was->data, now->data.size ? now->data : was->data},
+        {"memory", str_of(memory[0]), str_of(memory[1])},
+        {"listen.http", was->listen.http, now->listen.http},
+        {"listen.https", was->listen.https, now->listen.https},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!str_equal(keys[i].was, keys[i].now))
+            diag(&node->context, DIAG_WARNING, component,
+                 "reload: %s changed from '%.*s' to '%.*s': that needs a restart", keys[i].key,
+                 (int)keys[i].was.size, keys[i].was.size ? keys[i].was.at : "",
+                 (int)keys[i].now.size, keys[i].now.size ? keys[i].now.at : "");
+}
+
+static enum err renew_certificates(struct node *node, const struct node_config *config,
+                                   struct why *why)
+{
+    struct arena arena;
+    struct tls_config *fresh = NULL;
+    if (!node->tls) return ERR_OK;
+    arena_init(&arena, NULL);
+    enum err err = read_certificates(node, config, &arena, &fresh, why);
+    arena_free(&arena);
+    if (!err) tls_config_renew(node->tls, fresh);
+    return err;
+}
+
+void node_reload(struct node *node, const struct node_config *config)
+{
+    const struct node_options *o = node->options;
+    struct why why = WHY_NONE;
+    compare_configs(node, config);
+    enum err err = renew_certificates(node, config, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: the certificate stays as it was: %s",
+             why_text(&why, err));
+    why = WHY_NONE;
+    err = manifests_reload(&node->service, o->manifests, o->manifest_count, o->prune, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: the documents stay as they were: %s",
+             why_text(&why, err));
+    else
+        diag(&node->context, DIAG_INFO, component, "reload: done");
 }
 
 void node_stop(struct node *node)

@@ -13,6 +13,7 @@ struct node_options {
     const char *admin_password;       /* NULL = make one at the first start */
     size_t manifest_count;
     const char *const *manifests; /* files applied at start, owner `file` */
+    bool prune;                   /* documents that vanished from them are removed */
     bool diag_json;
     enum diag_level diag_level;
 };
@@ -28,6 +29,10 @@ enum err node_check(struct os *os, const struct node_options *options, struct wh
 void node_wake(struct node *node); /* NULL allowed */
 /* Stops everything; blocking, ≤ 5 s. */
 void node_stop(struct node *node);
+/* SIGHUP: reads manifests and certificates again and says what of the configuration needs a
+ * restart; what cannot be read leaves everything as it was. Blocking. `config` is borrowed during
+ * the call. */
+void node_reload(struct node *node, const struct node_config *config);
 /* The service bundle, for tests. */
 struct service *node_service(struct node *node);
 

@@ -20,7 +20,7 @@ struct node_tables {
 struct define_op {
     struct store_define define; /* first */
     struct node_tables *tables;
-    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    char ns[256], name[SCHEMA_NAME_BYTES_MAX + 1];
 };
 
 struct service *tables_service(void *tables)
@@ -30,11 +30,21 @@ struct service *tables_service(void *tables)
 
 /* ---- a document becomes a table ---- */
 
+static struct resource *find_document(struct node_tables *t, const char *ns, const char *name);
+static void apply_document(struct node_tables *t, const struct resource *r);
+
 static void on_defined(struct completion *c)
 {
     struct define_op *op = (struct define_op *)c;
-    if (c->err)
-        diag(op->tables->service->context, DIAG_ERROR, component, "table %s: %s", op->name,
+    struct node_tables *t = op->tables;
+    /* Somebody else was faster (a writer made the table or a column): once more, on what there is
+     * now. */
+    bool again = !op->define.drop && (c->err == ERR_CONFLICT || c->err == ERR_EXISTS);
+    const struct resource *r = again ? find_document(t, op->ns, op->name) : NULL;
+    if (r)
+        apply_document(t, r);
+    else if (c->err)
+        diag(t->service->context, DIAG_ERROR, component, "table %s: %s", op->name,
              why_text(&c->why, c->err));
     schema_release(op->define.result);
     mem_free(op);
@@ -52,6 +62,7 @@ static void apply_document(struct node_tables *t, const struct resource *r)
         return;
     }
     op->tables = t;
+    (void)str_copy(op->ns, sizeof op->ns, r->ns);
     table_sql_name(r, op->name);
     completion_init(&op->define.completion, context->main, on_defined);
     store_define(t->service->store, &op->define);

@@ -116,13 +116,13 @@ static void carry_over_some(struct sim *sim, struct sim_inode *file)
     }
 }
 
-void sim_inode_sync(struct sim *sim, struct sim_inode *file, bool sure)
+void sim_inode_sync(struct sim *sim, struct sim_inode *file, enum sim_sync how)
 {
-    if (sure)
+    if (how == SIM_SYNC_WHOLE)
         for (const struct sim_op *op = file->ops; op; op = op->next) carry_over(file, op);
     else
         carry_over_some(sim, file);
-    forget_ops(file);
+    if (how != SIM_SYNC_TORN) forget_ops(file);
 }
 
 /* ---- folders ---- */
@@ -228,7 +228,7 @@ static void settle_file(struct sim *sim, struct sim_inode *file)
 {
     size_t written = file->now.size;
     bool pending = file->ops != NULL;
-    sim_inode_sync(sim, file, false);
+    sim_inode_sync(sim, file, SIM_SYNC_FAILED);
     /* The length may be on the disk before what it covers: then zeros are read. */
     if (pending && written > file->durable.size && sim_one_in(sim, 4))
         bytes_resize(&file->durable, written);

@@ -54,9 +54,12 @@ struct sim_inode *sim_inode_new(struct sim_disk *disk, bool is_folder);
 
 void sim_inode_write(struct sim_inode *file, uint64_t offset, const void *bytes, size_t size);
 void sim_inode_truncate(struct sim_inode *file, uint64_t size);
-/* Everything pending becomes durable, `sure`; else each by the seed, and what does not is forgotten
- * all the same. */
-void sim_inode_sync(struct sim *sim, struct sim_inode *file, bool sure);
+enum sim_sync {
+    SIM_SYNC_WHOLE,  /* everything pending becomes durable */
+    SIM_SYNC_FAILED, /* some of it by the seed; the rest is forgotten all the same */
+    SIM_SYNC_TORN,   /* some of it by the seed; it goes on if it was only a kill */
+};
+void sim_inode_sync(struct sim *sim, struct sim_inode *file, enum sim_sync how);
 
 /* NULL: none of that name. */
 struct sim_inode *sim_folder_find(const struct sim_inode *folder, const char *name);

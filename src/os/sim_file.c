@@ -166,7 +166,10 @@ enum err sim_file_sync(struct os_file *file, struct why *why)
     struct sim_node *node = file->node;
     enum fate fate = enter(node, CHANGES);
     node->sim->now_ns += SYNC_NS_MIN + (int64_t)sim_random(node->sim, SYNC_NS_SPREAD);
-    if (fate != DEAD) sim_inode_sync(node->sim, file->inode, fate == GO);
+    enum sim_sync how = fate == GO     ? SIM_SYNC_WHOLE
+                        : fate == TORN ? SIM_SYNC_TORN
+                                       : SIM_SYNC_FAILED;
+    if (fate != DEAD) sim_inode_sync(node->sim, file->inode, how);
     return fate == GO ? ERR_OK : failed(node, fate, why, "sync", file->path);
 }
 

@@ -223,6 +223,12 @@ void registry_begin_load(struct registry *registry)
     registry->load++;
 }
 
+enum err registry_put_loaded(struct registry *registry, struct resource *resource)
+{
+    resource->load = registry->load;
+    return registry_put(registry, resource);
+}
+
 bool registry_has_vanished(const struct registry *registry, const struct resource *r)
 {
     return r->owner == OWNER_FILE && r->load != registry->load;

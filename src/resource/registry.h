@@ -58,6 +58,8 @@ uint64_t registry_first_version(const struct registry *registry);
 /* Loading manifests: begin_load, load_yaml for each file, and what is file-owned but of an older
  * load has vanished from its file. */
 void registry_begin_load(struct registry *registry);
+/* As registry_put, for a document of this load. */
+enum err registry_put_loaded(struct registry *registry, struct resource *resource);
 bool registry_has_vanished(const struct registry *registry, const struct resource *resource);
 /* Reads a manifest's text and puts all its resources, or none: errors name file, line and path. A
  * name that stands twice in one run of files is an error. */

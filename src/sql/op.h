@@ -21,12 +21,18 @@ struct run {
     struct eval eval;
     struct why *why;
     bool enough;
+    bool paused; /* the sink is full: who drives or hands out rows stops at the next chunk */
+    struct arena own;
+    struct op *first;
+    struct scan *scan; /* NULL when over, or when there is no table */
+    bool is_scanned;   /* every row was pushed: what remains is to finish */
 };
 
 struct op {
     enum err (*push)(struct op *op, const struct rows *rows);
-    enum err (*finish)(
-        struct op *op);           /* pushes what is held, then finishes the next; may be NULL */
+    /* Pushes what is held, then finishes the next; may be NULL. When it returns with run->paused it
+     * is called again, until it returns without. */
+    enum err (*finish)(struct op *op);
     void (*close)(struct op *op); /* releases memory of its own; may be NULL */
     struct op *next;
     struct run *run;
@@ -46,10 +52,14 @@ enum err run_no_memory(struct run *run); /* the error for refused memory */
 /* Looked at for every chunk and every few thousand rows of a sort: CANCELLED, TIMEOUT. */
 enum err run_check(struct run *run);
 
-/* Scans the plan's table (or makes the one row of a SELECT without FROM) into `first`, then
- * finishes it. */
-enum err run_scan(struct run *run, struct op *first);
-/* Builds the chain, runs it, takes it down. */
+/* Builds the chain and opens the scan. On error nothing is left open. */
+enum err run_open(const struct sql_context *context, const struct plan *plan,
+                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why,
+                  struct run **run);
+/* Runs until the sink is full or the end (`*done`). */
+enum err run_step(struct run *run, bool *done);
+void run_close(struct run *run); /* NULL allowed; completes the stats */
+/* All of it. */
 enum err run_plan(const struct sql_context *context, const struct plan *plan,
                   const struct sql_sink *sink, struct sql_stats *stats, struct why *why);
 

@@ -39,6 +39,8 @@ struct group {
     struct vector *out; /* [GROUP_KEYS_MAX + agg_count] */
     uint32_t out_count;
     uint16_t out_selection[SQL_CHUNK_ROWS];
+    bool is_finishing;
+    size_t handed_out; /* of keys.entries */
 };
 
 /* ---- what comes out ---- */
@@ -366,26 +368,34 @@ static enum err group_push(struct op *op, const struct rows *rows)
     return plan->streaming ? add_streaming(group, rows) : add_hashed(group, rows);
 }
 
+/* No row comes any more: the groups are complete. */
+static enum err close_groups(struct group *group)
+{
+    const struct plan *plan = group->op.run->plan;
+    size_t entry;
+    if (group->is_finishing) return ERR_OK;
+    group->is_finishing = true;
+    if (plan->streaming) return group->is_open ? close_open_group(group) : ERR_OK;
+    if (plan->key_count > 0) return ERR_OK;
+    buf_clear(&group->key); /* one group, also over no rows at all */
+    return find_hashed(group, &entry);
+}
+
 static enum err group_finish(struct op *op)
 {
     struct group *group = (struct group *)op;
-    const struct plan *plan = op->run->plan;
-    enum err err = ERR_OK;
-    size_t entry;
-    if (plan->streaming) {
-        if (group->is_open) err = close_open_group(group);
-    } else if (plan->key_count == 0) { /* one group, also over no rows at all */
-        buf_clear(&group->key);
-        err = find_hashed(group, &entry);
-    }
-    for (size_t i = 0; i < group->keys.count && !err && !op->run->enough; i++) {
+    enum err err = close_groups(group);
+    for (; group->handed_out < group->keys.count && !err && !op->run->enough && !op->run->paused;
+         group->handed_out++) {
+        size_t i = group->handed_out;
         const struct key_entry *e = &group->keys.entries[i];
         if (i % SQL_CHUNK_ROWS == 0) err = run_check(op->run);
         if (i % SQL_CHUNK_ROWS == 0) arena_reset(&op->run->eval.scratch);
         if (!err) err = emit_group(group, (struct str){(const char *)e->bytes, e->size}, e->state);
     }
-    if (!err) err = flush_groups(group);
-    return err ? err : op_finish(op->next);
+    bool all = op->run->enough || group->handed_out == group->keys.count;
+    if (!err && all && !op->run->paused) err = flush_groups(group);
+    return err || op->run->paused ? err : op_finish(op->next);
 }
 
 static void group_close(struct op *op)

@@ -163,8 +163,10 @@ static enum err output_push(struct op *op, const struct rows *rows)
 {
     struct run *run = op->run;
     run->stats->rows_out += rows->view.selected;
-    return run->sink->rows(run->sink->context, rows->columns, run->plan->visible_count,
-                           rows->view.selection, rows->view.selected, run->why);
+    enum err err = run->sink->rows(run->sink->context, rows->columns, run->plan->visible_count,
+                                   rows->view.selection, rows->view.selected, run->why);
+    run->paused |= run->sink->is_full && run->sink->is_full(run->sink->context);
+    return err;
 }
 
 struct op *op_output_new(struct run *run)

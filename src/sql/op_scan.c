@@ -24,7 +24,8 @@ enum err run_check(struct run *run)
 /* The source's side of a scan, and the vectors that inputs read. */
 struct scan {
     struct run *run;
-    void *source_context;
+    void *source_context, *snapshot;
+    struct sql_table table;
     struct sql_scan *scan;
     struct vector *columns; /* [input_count] */
     struct str
@@ -109,61 +110,71 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
     }
 }
 
-static enum err push_chunks(struct scan *scan, struct op *first)
+static enum err push_chunks(struct run *run)
 {
-    struct run *run = scan->run;
+    struct scan *scan = run->scan;
     const struct plan *plan = run->plan;
     const struct sql_source *source = plan->table.source;
-    while (!run->enough) {
+    while (!run->enough && !run->paused) {
         struct sql_chunk chunk = {0};
         enum err err = run_check(run);
         if (!err) err = source->scan_next(scan->scan, &chunk, run->why);
-        if (err || chunk.row_count == 0) return err;
+        if (err) return err;
+        if (chunk.row_count == 0) {
+            run->is_scanned = true;
+            return ERR_OK;
+        }
         MUST(chunk.row_count <= SQL_CHUNK_ROWS);
         arena_reset(&run->eval.scratch);
         fill_inputs(scan, &chunk);
-        if (scan->failed) return ERR_NO_MEMORY; /* scan_table finds the words */
+        if (scan->failed) return ERR_NO_MEMORY; /* run_step finds the words */
         struct rows rows = {.view = {chunk.row_count, NULL, chunk.row_count},
                             .columns = scan->columns,
                             .column_count = plan->input_count,
                             .series = chunk.series};
         if (plan->table.has_series && plan->request.want_time && !plan->request.newest_first)
             rows.time = chunk.time.i;
-        err = first->push(first, &rows);
+        err = run->first->push(run->first, &rows);
         if (err) return err;
     }
+    run->is_scanned |= run->enough;
     return ERR_OK;
 }
 
-static enum err scan_table(struct run *run, struct op *first)
+static void close_scan(struct run *run)
+{
+    const struct sql_source *source = run->plan->table.source;
+    struct scan *scan = run->scan;
+    if (!scan) return;
+    run->scan = NULL;
+    if (scan->scan) source->scan_close(scan->scan, &run->stats->scan);
+    if (scan->snapshot) source->snapshot_close(scan->source_context, scan->snapshot);
+}
+
+static enum err open_scan(struct run *run)
 {
     const struct plan *plan = run->plan;
     const struct sql_source *source = plan->table.source;
-    struct scan scan = {.run = run};
-    void *snapshot = NULL;
+    struct scan *scan = arena_zero(run->arena, 1, sizeof *scan);
     bool names_wanted = false;
+    if (!scan) return run_no_memory(run);
     for (size_t i = 0; i < run->context->catalog->count; i++)
         if (run->context->catalog->source[i].ops == source)
-            scan.source_context = run->context->catalog->source[i].context;
+            scan->source_context = run->context->catalog->source[i].context;
     for (size_t i = 0; i < plan->input_count; i++)
         names_wanted |= plan->inputs[i].kind >= INPUT_QUALITY;
-    scan.columns = arena_zero(run->arena, plan->input_count, sizeof *scan.columns);
-    scan.worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan.worst);
-    scan.names = arena_zero(run->arena, names_wanted ? plan->input_count * SQL_CHUNK_ROWS : 1,
-                            sizeof *scan.names);
-    if (!scan.columns || !scan.worst || !scan.names) return run_no_memory(run);
-    enum err err = source->snapshot_open(scan.source_context, &snapshot);
+    scan->run = run;
+    scan->columns = arena_zero(run->arena, plan->input_count, sizeof *scan->columns);
+    scan->worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan->worst);
+    scan->names = arena_zero(run->arena, names_wanted ? plan->input_count * SQL_CHUNK_ROWS : 1,
+                             sizeof *scan->names);
+    if (!scan->columns || !scan->worst || !scan->names) return run_no_memory(run);
+    run->scan = scan; /* from here on close_scan takes down what is up */
+    enum err err = source->snapshot_open(scan->source_context, &scan->snapshot);
     if (err) return why_wrap(run->why, err, "table %s", plan->table.schema->name);
-    struct sql_table table = plan->table;
-    err = source->scan_open(scan.source_context, snapshot, &table, &plan->request,
-                            run->context->budget, &scan.scan, run->why);
-    if (!err) {
-        err = push_chunks(&scan, first);
-        source->scan_close(scan.scan, &run->stats->scan);
-    }
-    source->snapshot_close(scan.source_context, snapshot);
-    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) return run_no_memory(run);
-    return err;
+    scan->table = plan->table;
+    return source->scan_open(scan->source_context, scan->snapshot, &scan->table, &plan->request,
+                             run->context->budget, &scan->scan, run->why);
 }
 
 static enum err push_one_row(struct op *first)
@@ -177,15 +188,6 @@ enum err op_finish(struct op *op)
     for (; op; op = op->next)
         if (op->finish) return op->finish(op);
     return ERR_OK;
-}
-
-enum err run_scan(struct run *run, struct op *first)
-{
-    enum err err = run_check(run);
-    if (err) return err;
-    if (!run->plan->nothing)
-        err = run->plan->has_table ? scan_table(run, first) : push_one_row(first);
-    return err ? err : op_finish(first);
 }
 
 /* ---- the chain ---- */
@@ -203,25 +205,75 @@ static struct op *build_chain(struct run *run)
     return op;
 }
 
+/* ---- a run ---- */
+
+void run_close(struct run *run)
+{
+    if (!run) return;
+    close_scan(run);
+    for (struct op *op = run->first; op; op = op->next)
+        if (op->close) op->close(op);
+    arena_free(&run->eval.scratch);
+    arena_free(&run->own);
+    mem_free(run);
+}
+
+/* Refused memory gets its words; whatever the error, everything is taken down. */
+static enum err give_up(struct run *run, enum err err)
+{
+    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
+    run_close(run);
+    return err;
+}
+
+enum err run_open(const struct sql_context *context, const struct plan *plan,
+                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why,
+                  struct run **out)
+{
+    struct run *run = mem_alloc_zero(1, sizeof *run);
+    if (!run) return expr_no_memory(context->budget, why);
+    *run = (struct run){.context = context,
+                        .plan = plan,
+                        .sink = sink,
+                        .stats = stats,
+                        .arena = &run->own,
+                        .why = why};
+    arena_init(&run->own, context->budget);
+    run->eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
+    arena_init(&run->eval.scratch, context->budget);
+    run->first = build_chain(run);
+    run->enough = plan->has_limit && plan->limit == 0;
+    enum err err = run->first ? run_check(run) : run_no_memory(run);
+    if (!err && plan->has_table && !plan->nothing) err = open_scan(run);
+    if (err) return give_up(run, err);
+    *out = run;
+    return ERR_OK;
+}
+
+enum err run_step(struct run *run, bool *done)
+{
+    enum err err = ERR_OK;
+    run->paused = false;
+    if (run->scan) {
+        err = push_chunks(run);
+        if (!err && run->is_scanned) close_scan(run);
+    } else if (!run->is_scanned) {
+        run->is_scanned = true;
+        if (!run->plan->nothing) err = push_one_row(run->first);
+    }
+    if (!err && run->is_scanned && !run->paused) err = op_finish(run->first);
+    *done = err || (run->is_scanned && !run->paused);
+    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
+    return err;
+}
+
 enum err run_plan(const struct sql_context *context, const struct plan *plan,
                   const struct sql_sink *sink, struct sql_stats *stats, struct why *why)
 {
-    struct arena arena;
-    arena_init(&arena, context->budget);
-    struct run run = {.context = context,
-                      .plan = plan,
-                      .sink = sink,
-                      .stats = stats,
-                      .arena = &arena,
-                      .why = why};
-    run.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
-    arena_init(&run.eval.scratch, context->budget);
-    struct op *first = build_chain(&run);
-    run.enough = plan->has_limit && plan->limit == 0;
-    enum err err = first ? run_scan(&run, first) : run_no_memory(&run);
-    for (struct op *op = first; op; op = op->next)
-        if (op->close) op->close(op);
-    arena_free(&run.eval.scratch);
-    arena_free(&arena);
+    struct run *run = NULL;
+    bool done = false;
+    enum err err = run_open(context, plan, sink, stats, why, &run);
+    while (!err && !done) err = run_step(run, &done);
+    run_close(run);
     return err;
 }

@@ -28,6 +28,9 @@ struct sort {
     bool has_best;  /* rows 0 … keep - 1 of the store are sorted: a new row must beat the last of
                        them */
     uint32_t *rows; /* sorted row numbers, in store.arena */
+    /* handing out */
+    struct vector *out; /* [output_count]; NULL = not begun */
+    uint32_t handed_out;
 };
 
 /* ---- the store ---- */
@@ -196,7 +199,7 @@ static enum err sort_push(struct op *op, const struct rows *rows)
     return is_full ? keep_best(sort) : ERR_OK;
 }
 
-static enum err push_sorted(struct sort *sort)
+static enum err make_out(struct sort *sort)
 {
     struct op *op = &sort->op;
     const struct plan *plan = op->run->plan;
@@ -208,8 +211,17 @@ static enum err push_sorted(struct sort *sort)
                         quality))
             return run_no_memory(op->run);
     }
-    for (uint32_t from = 0; from < sort->store.row_count && !op->run->enough;
-         from += SQL_CHUNK_ROWS) {
+    sort->out = out;
+    return ERR_OK;
+}
+
+static enum err push_sorted(struct sort *sort)
+{
+    struct op *op = &sort->op;
+    const struct plan *plan = op->run->plan;
+    struct vector *out = sort->out;
+    while (sort->handed_out < sort->store.row_count && !op->run->enough && !op->run->paused) {
+        uint32_t from = sort->handed_out;
         uint32_t n = sort->store.row_count - from < SQL_CHUNK_ROWS ? sort->store.row_count - from
                                                                    : SQL_CHUNK_ROWS;
         for (size_t c = 0; c < plan->output_count; c++) {
@@ -225,6 +237,7 @@ static enum err push_sorted(struct sort *sort)
         enum err err = run_check(op->run);
         if (!err) err = op->next->push(op->next, &rows);
         if (err) return err;
+        sort->handed_out += n;
     }
     return ERR_OK;
 }
@@ -232,9 +245,13 @@ static enum err push_sorted(struct sort *sort)
 static enum err sort_finish(struct op *op)
 {
     struct sort *sort = (struct sort *)op;
-    enum err err = sort_rows(sort);
+    enum err err = ERR_OK;
+    if (!sort->out) {
+        err = sort_rows(sort);
+        if (!err) err = make_out(sort);
+    }
     if (!err) err = push_sorted(sort);
-    return err ? err : op_finish(op->next);
+    return err || op->run->paused ? err : op_finish(op->next);
 }
 
 static void sort_close(struct op *op)

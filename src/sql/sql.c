@@ -29,10 +29,17 @@ static enum err select_prepare(struct sql_statement *s, struct why *why)
     return result_columns(s, why);
 }
 
-static enum err select_run(struct sql_statement *s, const struct sql_sink *sink,
-                           struct sql_stats *stats, struct why *why)
+static enum err select_step(struct sql_statement *s, const struct sql_sink *sink,
+                            struct sql_stats *stats, bool *done, struct why *why)
 {
-    return run_plan(s->context, &s->plan, sink, stats, why);
+    enum err err = ERR_OK;
+    *done = true;
+    if (!s->run) err = run_open(s->context, &s->plan, sink, stats, why, &s->run);
+    if (!err) err = run_step(s->run, done);
+    if (!*done) return ERR_OK;
+    run_close(s->run);
+    s->run = NULL;
+    return err;
 }
 
 /* ---- the kinds of statements ---- */
@@ -40,10 +47,11 @@ static enum err select_run(struct sql_statement *s, const struct sql_sink *sink,
 static const struct {
     enum sql_verb verb;
     enum err (*prepare)(struct sql_statement *s, struct why *why);
+    /* Short lists come whole; NULL: see sql_step. */
     enum err (*run)(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
                     struct why *why);
 } kinds[] = {
-    [AST_SELECT] = {SQL_SELECT, select_prepare, select_run},
+    [AST_SELECT] = {SQL_SELECT, select_prepare, NULL},
     [AST_EXPLAIN] = {SQL_SELECT, explain_prepare, explain_run},
     [AST_SHOW_TABLES] = {SQL_SELECT, show_prepare, show_run},
     [AST_SHOW_FUNCTIONS] = {SQL_SELECT, show_prepare, show_run},
@@ -97,6 +105,7 @@ void sql_close(struct sql_statement *s)
 {
     if (!s) return;
     check(s);
+    run_close(s->run);
     plan_close(s->context, &s->plan);
     bind_close_table(s->context, &s->table);
     arena_free(&s->arena);
@@ -124,14 +133,13 @@ size_t sql_columns(const struct sql_statement *s, const struct sql_result_column
     return s->column_count;
 }
 
-enum err sql_run(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
-                 struct why *why)
+enum err sql_step(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
+                  bool *done, struct why *why)
 {
-    struct sql_stats own = {0};
     check(s);
-    MUST(s->verb == SQL_SELECT);
-    if (!stats) stats = &own;
-    *stats = (struct sql_stats){0};
+    MUST(s->verb == SQL_SELECT && stats);
+    if (!kinds[s->tree.verb].run) return select_step(s, sink, stats, done, why);
+    *done = true;
     return kinds[s->tree.verb].run(s, sink, stats, why);
 }
 

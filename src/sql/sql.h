@@ -1,11 +1,11 @@
 /* sql.h - statements: text in, typed rows or an effect out.
  *
  * Life of a statement: sql_parse (text → tree, positions kept) → sql_bind (names → columns, types
- * checked, plan made) → sql_run (operators pushed over the sources' chunks, rows handed to the
- * sink). Reading statements finish inside sql_run. Statements that change something (INSERT, CREATE
- * TABLE…) do not change it themselves: they produce an *effect*, which the caller carries out (a
- * batch for the log, a document for the registry), because only the caller may wait for another
- * task.
+ * checked, plan made) → sql_step (operators pushed over the sources' chunks, rows handed to the
+ * sink). Reading statements finish inside sql_step. Statements that change something (INSERT,
+ * CREATE TABLE…) do not change it themselves: they produce an *effect*, which the caller carries
+ * out (a batch for the log, a document for the registry), because only the caller may wait for
+ * another task.
  *
  * Thread: one statement belongs to one task; different statements run in parallel. Memory:
  * everything lives in the statement's arena, which counts against its budget. Time: deadline and
@@ -69,11 +69,13 @@ size_t sql_columns(const struct sql_statement *statement, const struct sql_resul
 
 /* Where rows go: called with vectors of up to SQL_CHUNK_ROWS rows; `selection` lists the rows of
  * the vectors that count (NULL = 0…count-1). An error stops the statement and is returned by
- * sql_run. */
+ * sql_step. */
 struct sql_sink {
     enum err (*rows)(void *context, const struct vector *columns, size_t column_count,
                      const uint16_t *selection, uint32_t row_count, struct why *why);
     void *context;
+    /* Asked after each call of `rows`: true lets sql_step pause soon. NULL: never. */
+    bool (*is_full)(void *context);
 };
 
 struct sql_stats {
@@ -81,9 +83,11 @@ struct sql_stats {
     struct sql_scan_stats scan;
 };
 
-/* Runs a statement of verb SQL_SELECT to its end. */
-enum err sql_run(struct sql_statement *statement, const struct sql_sink *sink,
-                 struct sql_stats *stats, struct why *why);
+/* The same in pieces: runs until the sink is full or the end (`*done`, also on error). Every call
+ * gets the same sink, stats and why; the task may be another one. The time limit goes on between
+ * calls; sql_close ends what is not done. */
+enum err sql_step(struct sql_statement *statement, const struct sql_sink *sink,
+                  struct sql_stats *stats, bool *done, struct why *why);
 
 /* The effect of INSERT: a sealed batch (gives; the caller releases it). Device "" rows are refused
  * with an error that says a device is needed. Columns absent from the column list stay absent;

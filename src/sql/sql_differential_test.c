@@ -220,7 +220,7 @@ static enum err run_ours(struct test_world *world, struct str text, struct buf *
     struct sql_statement *statement;
     enum err err = sql_prepare(&world->context, text, &statement, why);
     if (err) return err;
-    err = sql_run(statement, &(struct sql_sink){collect, out}, NULL, why);
+    err = test_world_run(statement, collect, out, why);
     sql_close(statement);
     return err;
 }

@@ -17,6 +17,7 @@ struct sql_statement {
     struct sql_result_column *columns;
     size_t column_count;
     struct plan plan;       /* SELECT, EXPLAIN */
+    struct run *run;        /* of a SELECT begun by sql_step */
     struct sql_table table; /* DESCRIBE, INSERT, ALTER, DROP: open until sql_close */
     struct sql_ddl ddl;
 };

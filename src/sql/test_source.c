@@ -506,6 +506,26 @@ static enum err insert_rows(struct test_world *world, struct sql_statement *stat
     return err ? why_set(why, err, "no memory for the rows") : ERR_OK;
 }
 
+/* A sink that is always full: every statement of every test goes by the smallest steps. */
+static bool is_full(void *context)
+{
+    (void)context;
+    return true;
+}
+
+enum err test_world_run(struct sql_statement *statement,
+                        enum err (*rows)(void *context, const struct vector *columns,
+                                         size_t column_count, const uint16_t *selection,
+                                         uint32_t row_count, struct why *why),
+                        void *context, struct why *why)
+{
+    struct sql_sink sink = {rows, context, is_full};
+    struct sql_stats stats = {0};
+    enum err err = ERR_OK;
+    for (bool done = false; !done;) err = sql_step(statement, &sink, &stats, &done, why);
+    return err;
+}
+
 enum err test_world_sql(struct test_world *world, const char *text, size_t size, struct buf *out,
                         struct why *why)
 {
@@ -515,9 +535,7 @@ enum err test_world_sql(struct test_world *world, const char *text, size_t size,
     enum err err = sql_prepare(&world->context, (struct str){text, size}, &statement, why);
     if (err) return err;
     switch (sql_verb_of(statement)) {
-    case SQL_SELECT:
-        err = sql_run(statement, &(struct sql_sink){print_rows, out}, NULL, why);
-        break;
+    case SQL_SELECT: err = test_world_run(statement, print_rows, out, why); break;
     case SQL_INSERT: err = insert_rows(world, statement, why); break;
     default: MUST(sql_ddl_of(statement, &ddl) == ERR_OK); err = carry_out(world, ddl, why);
     }

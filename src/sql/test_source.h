@@ -55,6 +55,12 @@ enum err test_series_row(struct test_world *world, const struct test_table *tabl
  */
 enum err test_world_sql(struct test_world *world, const char *text, size_t size, struct buf *out,
                         struct why *why);
+/* Runs a prepared SELECT to its end, pausing wherever it can. */
+enum err test_world_run(struct sql_statement *statement,
+                        enum err (*rows)(void *context, const struct vector *columns,
+                                         size_t column_count, const uint16_t *selection,
+                                         uint32_t row_count, struct why *why),
+                        void *context, struct why *why);
 /* For preparing tests: fails loudly. */
 void test_world_must(struct test_world *world, const char *text);
 

@@ -297,10 +297,12 @@ enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32
     return err;
 }
 
-void catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq)
+enum err catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq)
 {
     struct table_state *state = NULL;
-    if (state_of(catalog, table_id, &state) == ERR_OK) state->logged_seq = seq;
+    enum err err = state_of(catalog, table_id, &state);
+    if (!err) state->logged_seq = seq;
+    return err;
 }
 
 void catalog_logged_series(struct catalog *catalog, uint32_t id, uint64_t seq)
@@ -443,7 +445,8 @@ void catalog_write_series(struct buf *out, const struct series *series)
     }
 }
 
-enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why)
+enum err catalog_read_series(struct catalog *catalog, struct reader *in, uint64_t seq,
+                             struct why *why)
 {
     struct label labels[TABLE_LABELS_MAX] = {0};
     uint8_t version = reader_u8(in);
@@ -459,5 +462,7 @@ enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct 
         labels[i].value = read_text(in);
     }
     if (!reader_ok(in)) return why_set(why, ERR_CORRUPT, "series record ends early");
-    return catalog_put_series(catalog, id, table_id, path, labels, (uint32_t)count, &given);
+    enum err err = catalog_put_series(catalog, id, table_id, path, labels, (uint32_t)count, &given);
+    if (!err) catalog_logged_series(catalog, id, seq);
+    return err;
 }

@@ -88,8 +88,10 @@ enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table
  * numbers). */
 enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count);
 /* Notes the position of the record that says what the table or series is now. */
-void catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq);
+enum err catalog_logged_table(struct catalog *catalog, uint32_t table_id, uint64_t seq);
 void catalog_logged_series(struct catalog *catalog, uint32_t id, uint64_t seq);
+/* As `seq`: the record could not be written; it is due before the next rows of the series. */
+#define CATALOG_NOT_LOGGED UINT64_MAX
 bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count);
 
 /* Bodies of the log's SCHEMA and SERIES records (little-endian, version byte first). */
@@ -97,7 +99,8 @@ void catalog_write_schema(struct buf *out, const struct schema *schema, bool dro
 enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped,
                              struct why *why);
 void catalog_write_series(struct buf *out, const struct series *series);
-enum err catalog_read_series(struct catalog *catalog, struct reader *in, struct why *why);
+enum err catalog_read_series(struct catalog *catalog, struct reader *in, uint64_t seq,
+                             struct why *why);
 
 /* The whole catalogue as a file of records (store/record.h): what the log need not keep. Any task
  * may write one: it holds at least the first `series_count` series and the tables below

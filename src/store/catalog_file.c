@@ -101,7 +101,7 @@ static enum err read_record(void *arg, const struct record *record, struct why *
     } else if (record->type == LOG_SCHEMA) {
         err = read_schema(r->catalog, &in, why);
     } else if (record->type == LOG_SERIES) {
-        err = catalog_read_series(r->catalog, &in, why);
+        err = catalog_read_series(r->catalog, &in, 0, why);
     }
     if (err != ERR_CORRUPT) return err;
     r->damage(r->arg, why_text(why, err));

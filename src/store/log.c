@@ -9,7 +9,12 @@
 #include <string.h>
 
 static const char magic[8] = {'M', 'I', 'L', 'L', 'R', 'L', 'O', 'G'};
-enum { HEADER_USED_BYTES = 64, CRC_OFFSET = 12, PATH_BYTES = 4096 };
+enum {
+    HEADER_USED_BYTES = 64, /* of each of two slots */
+    HEADER_SLOT_BYTES = 512,
+    CRC_OFFSET = 12,
+    PATH_BYTES = 4096,
+};
 
 static void segment_path(const char *folder, uint64_t number, const char *ending,
                          char out[PATH_BYTES])
@@ -43,7 +48,7 @@ static enum err write_header(uint8_t out[HEADER_USED_BYTES], const struct header
     return err;
 }
 
-static enum err read_header(const uint8_t *bytes, struct header *h)
+static enum err read_slot(const uint8_t *bytes, struct header *h)
 {
     uint8_t copy[HEADER_USED_BYTES];
     memcpy(copy, bytes, sizeof copy);
@@ -62,12 +67,25 @@ static enum err read_header(const uint8_t *bytes, struct header *h)
     return h->format == LOG_FORMAT ? ERR_OK : ERR_FORMAT;
 }
 
+/* The header with the higher reservation of those that are whole. */
+static enum err read_header(const uint8_t *bytes, size_t size, struct header *h)
+{
+    struct header second;
+    enum err err = read_slot(bytes, h);
+    if (size < HEADER_SLOT_BYTES + HEADER_USED_BYTES ||
+        read_slot(bytes + HEADER_SLOT_BYTES, &second) != ERR_OK)
+        return err;
+    if (err || second.reserved_seq > h->reserved_seq) *h = second;
+    return ERR_OK;
+}
+
 /* ---- writing ---- */
 
-static enum err write_segment_header(struct log *log, struct os_file *file, const struct header *h,
-                                     struct why *why)
+/* A new segment has one header, and the other slot holds nothing of a former life. */
+static enum err write_first_header(struct log *log, struct os_file *file, const struct header *h,
+                                   struct why *why)
 {
-    uint8_t bytes[HEADER_USED_BYTES];
+    uint8_t bytes[2 * HEADER_SLOT_BYTES] = {0};
     enum err err = write_header(bytes, h);
     if (!err) err = log->os->ops->file_write(file, 0, bytes, sizeof bytes, why);
     return err ? err : log->os->ops->file_sync(file, why);
@@ -97,7 +115,7 @@ static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable
     struct header h = {LOG_FORMAT, number, 0, log->origin, log->reserved_seq, durable};
     ops->random(log->os, &h.salt, sizeof h.salt);
     segment_path(log->folder, number, "seg", name);
-    err = write_segment_header(log, file, &h, why);
+    err = write_first_header(log, file, &h, why);
     if (!err) err = ops->path_rename(log->os, path, name, why);
     if (!err) err = ops->path_sync(log->os, log->folder, why);
     if (err) {
@@ -111,6 +129,8 @@ static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable
     log->file = file;
     log->number = number;
     log->salt = h.salt;
+    log->header_durable = durable;
+    log->header_slot = 0;
     log->offset = LOG_HEADER_BYTES;
     return ERR_OK;
 }
@@ -164,20 +184,23 @@ uint64_t log_next_seq(struct log *log, int64_t wall_ns)
 }
 
 /* Positions about to be used are reserved first, so that none is ever given twice, whatever is
- * lost. The header's other fields are read back from the file: they never change. */
+ * lost. The slot written is the one that does not count, so a torn write spoils no segment. */
 static enum err reserve(struct log *log, struct why *why)
 {
     if (log->last_seq <= log->reserved_seq) return ERR_OK;
     uint8_t bytes[HEADER_USED_BYTES];
-    size_t got;
-    struct header h;
-    enum err err = log->os->ops->file_read(log->file, 0, bytes, sizeof bytes, &got, why);
-    if (!err) err = got == sizeof bytes ? read_header(bytes, &h) : ERR_CORRUPT;
+    const struct os_ops *ops = log->os->ops;
+    struct header h = {
+        LOG_FORMAT,         log->number, log->salt, log->origin, log->last_seq + LOG_SEQ_RESERVE,
+        log->header_durable};
+    unsigned slot = !log->header_slot;
+    enum err err = write_header(bytes, &h);
+    if (!err) err = ops->file_write(log->file, slot * HEADER_SLOT_BYTES, bytes, sizeof bytes, why);
+    if (!err) err = ops->file_sync(log->file, why);
     if (err) return err;
-    h.reserved_seq = log->last_seq + LOG_SEQ_RESERVE;
-    err = write_segment_header(log, log->file, &h, why);
-    if (!err) log->reserved_seq = h.reserved_seq;
-    return err;
+    log->reserved_seq = h.reserved_seq;
+    log->header_slot = slot;
+    return ERR_OK;
 }
 
 enum err log_flush(struct log *log, struct why *why)
@@ -297,6 +320,7 @@ static enum err replay_records(struct replay *r, const struct header *h, const u
             found->records++;
             if (record.seq > found->last_seq) found->last_seq = record.seq;
             if (record.seq > found->record_seq) found->record_seq = record.seq;
+            if (record.durable > found->claimed_seq) found->claimed_seq = record.durable;
             if ((err = r->sink->record(r->sink->arg, &record, why))) return err;
             continue;
         }
@@ -328,7 +352,7 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
     size_t end = 0;
     /* A file shorter than its header never held a record: the header's sync precedes the first. */
     if (size < HEADER_USED_BYTES) return ERR_OK;
-    enum err err = read_header(bytes, &h);
+    enum err err = read_header(bytes, size, &h);
     if (err == ERR_FORMAT)
         return why_set(
             why, ERR_FORMAT,
@@ -344,6 +368,7 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
         return ERR_OK;
     }
     check_end(r, &h);
+    if (h.durable_seq > r->recovery->claimed_seq) r->recovery->claimed_seq = h.durable_seq;
     err = size > LOG_HEADER_BYTES ? replay_records(r, &h, bytes, size, &end, why) : ERR_OK;
     if (!err && is_last && end) err = settle_last(r, path, has_holes ? size : end, size, why);
     if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
@@ -375,7 +400,8 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
 enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
 {
-    *recovery = (struct log_recovery){.last_seq = checkpoint, .record_seq = checkpoint};
+    *recovery = (struct log_recovery){
+        .last_seq = checkpoint, .record_seq = checkpoint, .claimed_seq = checkpoint};
     struct replay r = {os, folder, sink, recovery};
     struct log_segments *list = &recovery->segments;
     enum err err = os->ops->path_list(os, folder, note_segment, list, why);

@@ -4,10 +4,11 @@
  * exists. What a record means is the caller's; here it is a type, a position and bytes.
  *
  * Segment file "log/<number, 16 hex digits>.seg", little-endian:
- *   header, 4096 bytes: "MILLRLOG", u32 format, u32 header CRC32C (of the first 64 bytes with this
- * field 0), u64 number, u64 salt, u64 origin, u64 reserved seq: a start continues above it, u64
- * durable seq: the last position of the segments before, all of them on the disk when this one
- * began records; each carries the position known durable when it was written A bad record below a
+ * a header of 4096 bytes, then records. The header has two slots of 512 bytes, of which the whole
+ * one with the higher reservation counts: "MILLRLOG", u32 format, u32 CRC32C (of its 64 bytes with
+ * this field 0), u64 number, u64 salt, u64 origin, u64 reserved seq (a start continues above it),
+ * u64 durable seq (the last position of the segments before, all of them on the disk when this one
+ * began). Each record carries the position known durable when it was written. A bad record below a
  * position claimed durable later is damage (skipped, counted); above it a torn tail, cut off. That
  * claim may be a later record of the segment or the header of the next one.
  *
@@ -55,7 +56,8 @@ struct log {
     char folder[4000]; /* "<data>/log" */
     uint64_t origin;
     struct os_file *file; /* the current segment */
-    uint64_t number, salt;
+    uint64_t number, salt, header_durable;
+    unsigned header_slot;  /* 0 or 1: the one that counts */
     size_t segment_bytes;  /* a full segment is at least so long */
     uint64_t offset;       /* where the next record goes */
     uint64_t last_seq;     /* given last */
@@ -70,6 +72,7 @@ struct log {
 struct log_recovery {
     uint64_t last_seq;    /* highest position of a good record or reservation */
     uint64_t record_seq;  /* highest position of a good record, at least the checkpoint */
+    uint64_t claimed_seq; /* highest position that the log itself says was durable */
     uint64_t last_number; /* highest segment number */
     uint64_t records, damaged, cut_bytes;
     struct log_segments segments;

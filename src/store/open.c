@@ -51,6 +51,11 @@ static enum err replay_schema(struct store *store, const struct record *record, 
     bool dropped;
     enum err err = catalog_read_schema(&in, &schema, &dropped, why);
     if (err) return err;
+    err = catalog_logged_table(&store->catalog, schema->table_id, record->seq);
+    if (err) {
+        schema_release(schema);
+        return err;
+    }
     if (!dropped) return catalog_put_table(&store->catalog, schema);
     err = catalog_drop_table(&store->catalog, schema->table_id);
     schema_release(schema);
@@ -66,7 +71,7 @@ static enum err replay_record(void *arg, const struct record *record, struct why
     switch ((enum log_record_type)record->type) {
     case LOG_SCHEMA: err = in_snapshot ? ERR_OK : replay_schema(store, record, why); break;
     case LOG_SERIES:
-        err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, why);
+        err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, record->seq, why);
         break;
     case LOG_ROWS: err = replay_rows(store, record, why); break;
     case LOG_BLOCK:
@@ -212,6 +217,17 @@ static enum err take_listed_parts(struct store *store, struct part_list *list)
     return ERR_OK;
 }
 
+/* What a failed sync of the last life covered is read today and may be gone after a power loss. So
+ * before anything is removed because of what the manifest says, the manifest is written anew. If it
+ * cannot be (or lost something, then the parts found are needed first), nothing is removed until
+ * the first group of this life is durable. */
+static bool settle_manifest(struct store *store, const struct part_list *parts)
+{
+    struct manifest *m = &store->manifest;
+    if (m->damaged) return false;
+    return m->records == 0 || manifest_commit(m, parts->parts, parts->count, NULL) == ERR_OK;
+}
+
 struct strays {
     struct store *store;
     const struct part_list *known;
@@ -263,6 +279,7 @@ static enum err look_at_file(void *arg, const char *name)
     if (is_part && id >= store->next_part_id) store->next_part_id = id + 1;
     if (is_part && is_known(s->known, id)) return ERR_OK;
     if (is_part && store->manifest.damaged) return adopt(s, path);
+    if (!store->settled) return ERR_OK;
     (void)store->context->os->ops->path_remove(store->context->os, path,
                                                NULL); /* tried again at the next start */
     return ERR_OK;
@@ -287,6 +304,7 @@ static enum err open_parts(struct store *store, struct why *why)
     struct part_list *listed = part_list_new(store->manifest.part_count), *all = NULL;
     struct strays strays = {.store = store, .known = listed};
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
+    store->settled = !err && settle_manifest(store, listed);
     if (!err) err = os->ops->path_list(os, store->parts_folder, look_at_file, &strays, why);
     if (!err && !(all = part_list_change(listed, strays.found, strays.count))) err = ERR_NO_MEMORY;
     for (size_t i = 0; i < strays.count; i++) part_release(strays.found[i]);
@@ -340,7 +358,7 @@ static enum err open_catalog(struct store *store, struct why *why)
         on_catalog_damage(store, why_text(why, err));
         store->manifest.checkpoint.catalog_seq = 0; /* the log says what it still knows */
         err = ERR_OK;
-    } else if (!err) {
+    } else if (!err && store->settled) {
         err = os->ops->path_list(os, store->folder, remove_old_snapshot, store, why);
     }
     store->saved_changes = atomic_load(&store->catalog.changes);
@@ -365,11 +383,14 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
                    context_wall_ns(context), why);
     log_recovery_free(&recovery);
     if (err) return err;
+    /* What a failed sync of the last life covered is read today and may be gone after a power loss:
+     * new rows must not depend on it. */
+    if ((err = store_restate_catalog(store, recovery.claimed_seq))) return err;
     store->appended = recovery.record_seq;
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);
     atomic_store(&store->position_durable, recovery.record_seq);
-    log_recycle(&store->log, atomic_load(&store->checkpoint));
+    if (store->settled) log_recycle(&store->log, atomic_load(&store->checkpoint));
     const struct store_view *view = store->view.object;
     metric_set(context, METRIC_PARTS, view->parts->count);
     diag(context, DIAG_INFO, component,

@@ -164,17 +164,19 @@ static enum err write_series(struct store *store, uint32_t id)
     size_t mark =
         log_record_begin(&store->log, LOG_SERIES, seq, atomic_load(&store->position_durable));
     catalog_write_series(&store->log.pending, catalog_series(&store->catalog, id));
-    catalog_logged_series(&store->catalog, id, seq);
-    return log_record_end(&store->log, mark);
+    enum err err = log_record_end(&store->log, mark);
+    catalog_logged_series(&store->catalog, id, err ? CATALOG_NOT_LOGGED : seq);
+    return err;
 }
 
 static enum err write_schema(struct store *store, const struct schema *schema, bool dropped)
 {
     uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
+    enum err err = catalog_logged_table(&store->catalog, schema->table_id, seq);
+    if (err) return err;
     size_t mark =
         log_record_begin(&store->log, LOG_SCHEMA, seq, atomic_load(&store->position_durable));
     catalog_write_schema(&store->log.pending, schema, dropped);
-    catalog_logged_table(&store->catalog, schema->table_id, seq);
     return log_record_end(&store->log, mark);
 }
 
@@ -186,14 +188,15 @@ static enum err resolve_series(struct store *store, struct batch *batch)
         struct batch_device *device = &batch->devices[i];
         uint32_t id = catalog_find_series(&store->catalog, batch->schema->table_id, device->path);
         struct series *known = catalog_series(&store->catalog, id);
-        if (!known || (device->label_count &&
-                       !catalog_labels_equal(known, device->labels, device->label_count))) {
-            enum err err =
-                catalog_put_series(&store->catalog, 0, batch->schema->table_id, device->path,
-                                   device->labels, device->label_count, &id);
-            if (!err) err = write_series(store, id);
-            if (err) return err;
-        }
+        bool is_new = !known || (device->label_count &&
+                                 !catalog_labels_equal(known, device->labels, device->label_count));
+        enum err err = ERR_OK;
+        if (is_new)
+            err = catalog_put_series(&store->catalog, 0, batch->schema->table_id, device->path,
+                                     device->labels, device->label_count, &id);
+        if (!err && (is_new || known->logged_seq == CATALOG_NOT_LOGGED))
+            err = write_series(store, id);
+        if (err) return err;
         device->series = id;
     }
     metric_set(store->context, METRIC_SERIES, atomic_load(&store->catalog.series_count));
@@ -240,8 +243,7 @@ static void refuse(struct store *store, struct store_append *append, enum err er
     completion_finish(&append->completion, err, why);
 }
 
-/* What the catalogue learned from records that may be lost is said again. */
-static enum err restate_catalog(struct store *store, uint64_t durable)
+enum err store_restate_catalog(struct store *store, uint64_t durable)
 {
     struct table_list *tables = store->catalog.tables.object;
     enum err err = ERR_OK;
@@ -265,7 +267,7 @@ static enum err recover_log(struct store *store, struct why *why)
     uint64_t durable = atomic_load(&store->position_durable);
     buf_clear(&store->log.pending);
     enum err err = log_rotate(&store->log, durable, why);
-    if (!err) err = restate_catalog(store, durable);
+    if (!err) err = store_restate_catalog(store, durable);
     if (!err) err = log_flush(&store->log, why);
     if (err) return err;
     store->failed = false;

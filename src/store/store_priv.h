@@ -123,6 +123,7 @@ struct store {
     struct flush flush;
     struct manifest manifest;
     struct trust trust;
+    bool settled;           /* what the manifest said at the start is durable for certain */
     bool was_untrusted;     /* since the last head was frozen */
     uint64_t saved_changes; /* of the catalogue, in the snapshot on the disk */
     uint64_t next_part_id;
@@ -159,6 +160,9 @@ struct store_snapshot {
 };
 
 /* store.c's own for opening and closing (open.c). */
+/* What the catalogue learned from records above `durable`, which may be lost, is said again in the
+ * log. Log task, or before it runs. */
+enum err store_restate_catalog(struct store *store, uint64_t durable);
 void store_after_jobs(void *arg);
 void store_run_sync(struct job *job);
 void store_run_synced(struct job *job);

@@ -1,0 +1,439 @@
+/* node_sim_test.c - claims about a whole node whose power fails, or whose disk or memory does, at
+ * any single call: it always starts again, and each row of a request that was answered 2xx is
+ * there, once, with its value. Cases: os/sim_testlib.h.
+ *
+ * The node runs in a simulated world with its HTTP listener; clients on another node of that world
+ * create a table, INSERT, and POST lines to /write over simulated streams, several at once, and
+ * note what they were answered. What is stored is asked for the same way, by /v1/sql. */
+#include "node/node.h"
+#include "os/sim_testlib.h"
+#include <string.h>
+
+enum {
+    DEVICES = 6, /* each written by one client only: between clients there is no order */
+    SLOTS = 12,  /* times of each device */
+    CLIENTS = 3,
+    ROWS_MAX = 4, /* of one request */
+    CHUNK_BYTES = 16384,
+};
+#define BASE_NS      (INT64_C(1767225600) * 1000000000) /* 2026-01-01 */
+#define SLOT_NS      (INT64_C(60) * 1000000000)
+#define SECOND_NS    (INT64_C(1000000000))
+#define CASE_TIME_NS (120 * SECOND_NS)
+
+/* ---- the node ---- */
+
+/* The program's main task: starts the node, wakes it, stops it, all in its own calls. */
+struct host {
+    struct os *os;
+    struct os_task *task;
+    struct node_config config;
+    struct node_options options;
+    struct node *node;
+    bool wants_start, wants_stop;
+    enum err err;
+    struct why why;
+};
+
+static void host_run(void *arg)
+{
+    struct host *h = arg;
+    if (h->wants_start) {
+        h->wants_start = false;
+        h->why = WHY_NONE;
+        h->err = node_start(h->os, h->task, &h->options, &h->node, &h->why);
+    } else if (h->wants_stop) {
+        h->wants_stop = false;
+        node_stop(h->node);
+        h->node = NULL;
+    } else {
+        node_wake(h->node);
+    }
+}
+
+static bool host_is_settled(void *arg)
+{
+    const struct host *h = arg;
+    return !h->wants_start && !h->wants_stop;
+}
+
+/* ---- a client ---- */
+
+/* One request at a time, each over a connection of its own. */
+struct client {
+    struct os *os;
+    struct os_task *task;
+    struct os_stream *stream;
+    bool wants, busy;
+    char request[4096];
+    size_t request_bytes;
+    char *answer; /* grown as needed; NUL-terminated */
+    size_t answer_bytes, answer_capacity;
+    struct sim_attempt *attempts[ROWS_MAX];
+    unsigned attempt_count;
+};
+
+static void client_end(struct client *c)
+{
+    os_stream_close(&c->stream);
+    c->busy = false;
+}
+
+static void client_open(void *owner)
+{
+    struct client *c = owner;
+    if (os_stream_write(c->stream, c->request, c->request_bytes)) client_end(c);
+}
+
+static void client_read(void *owner, const uint8_t *bytes, size_t size)
+{
+    struct client *c = owner;
+    if (c->answer_bytes + size >= c->answer_capacity) {
+        c->answer_capacity = c->answer_capacity * 2 + size + CHUNK_BYTES;
+        c->answer = realloc(c->answer, c->answer_capacity);
+        assert_non_null(c->answer);
+    }
+    memcpy(c->answer + c->answer_bytes, bytes, size);
+    c->answer_bytes += size;
+    c->answer[c->answer_bytes] = 0;
+}
+
+static void client_closed(void *owner, enum err err, const char *text)
+{
+    (void)err;
+    (void)text;
+    client_end(owner);
+}
+
+static const struct os_stream_events client_events = {client_open, client_read, NULL,
+                                                      client_closed};
+
+static void client_run(void *arg)
+{
+    struct client *c = arg;
+    struct os_address address;
+    if (!c->wants) return;
+    c->wants = false;
+    if (os_address_tcp(STR("node:8420"), &address, NULL) ||
+        c->os->ops->stream_connect(c->task, &address, &client_events, c, &c->stream, NULL))
+        c->busy = false;
+}
+
+/* The status of the answer; 0: none came. */
+static int client_status(const struct client *c)
+{
+    int status = 0;
+    return c->answer_bytes && sscanf(c->answer, "HTTP/1.1 %d ", &status) == 1 ? status : 0;
+}
+
+/* ---- the trial ---- */
+
+struct trial {
+    const struct sim_case *c;
+    unsigned random;
+    struct sim *sim;
+    struct host host;
+    struct client clients[CLIENTS];
+    char token[128];
+    struct sim_key rows[DEVICES][SLOTS];
+    int64_t values;
+    unsigned failures;
+    bool has_table;
+};
+
+static void claim(const struct trial *t, bool holds, const char *what, int64_t detail)
+{
+    sim_case_claim(t->c, holds, what, detail);
+}
+
+static unsigned pick(struct trial *t, unsigned below)
+{
+    return (unsigned)rand_r(&t->random) % below;
+}
+
+static bool is_quiet(void *arg)
+{
+    const struct trial *t = arg;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        if (t->clients[i].busy) return false;
+    return true;
+}
+
+/* What an operator on the node's machine would read; asks again when the armed fault hits it. */
+static void read_token(struct trial *t)
+{
+    struct os *os = t->host.os;
+    struct os_file *file;
+    enum err err = ERR_IO;
+    size_t got = 0;
+    for (unsigned tries = 0; tries < 3 && err; tries++) {
+        err = os->ops->file_open(os, "data/admin.token", 0, &file, NULL);
+        if (err) continue;
+        err = os->ops->file_read(file, 0, t->token, sizeof t->token - 1, &got, NULL);
+        os->ops->file_close(file);
+    }
+    if (!err) t->token[got] = 0;
+    t->token[strcspn(t->token, "\r\n")] = 0;
+}
+
+static bool start_node(struct trial *t)
+{
+    t->host.wants_start = true;
+    t->host.os->ops->task_wake(t->host.task);
+    claim(t, sim_run_until(t->sim, host_is_settled, &t->host, CASE_TIME_NS), "the start hangs", 0);
+    if (t->host.node) read_token(t);
+    return t->host.node != NULL;
+}
+
+static void stop_node(struct trial *t)
+{
+    t->host.wants_stop = true;
+    t->host.os->ops->task_wake(t->host.task);
+    claim(t, sim_run_until(t->sim, host_is_settled, &t->host, CASE_TIME_NS), "the stop hangs", 0);
+}
+
+static void begin_request(struct trial *t, struct client *c, const char *path, const char *body)
+{
+    int n = snprintf(c->request, sizeof c->request,
+                     "POST %s HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer %s\r\n"
+                     "Connection: close\r\nContent-Type: text/plain\r\nAccept: text/csv\r\n"
+                     "Content-Length: %zu\r\n\r\n%s",
+                     path, t->token, strlen(body), body);
+    assert_true(n > 0 && (size_t)n < sizeof c->request);
+    c->request_bytes = (size_t)n;
+    c->answer_bytes = 0;
+    c->wants = c->busy = true;
+    c->os->ops->task_wake(c->task);
+}
+
+/* Waits for all answers; those with 2xx count, unless the node's power had failed by then. */
+static void end_requests(struct trial *t)
+{
+    claim(t, sim_run_until(t->sim, is_quiet, t, CASE_TIME_NS), "no answer", 0);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct client *c = &t->clients[i];
+        if (!c->request_bytes) continue;
+        bool acked = client_status(c) / 100 == 2;
+        for (unsigned k = 0; k < c->attempt_count && acked; k++) c->attempts[k]->acked = true;
+        t->failures += !acked;
+        if (!acked && t->c->n == 0) print_error("%.*s\n", (int)c->answer_bytes, c->answer);
+        c->request_bytes = c->attempt_count = 0;
+    }
+}
+
+/* The whole answer of one statement, or NULL. Borrowed until the next request. */
+static const char *ask(struct trial *t, const char *sql)
+{
+    struct client *c = &t->clients[0];
+    begin_request(t, c, "/v1/sql?time=ns", sql);
+    claim(t, sim_run_until(t->sim, is_quiet, t, CASE_TIME_NS), "no answer", 0);
+    c->request_bytes = 0;
+    if (client_status(c) / 100 != 2) return NULL;
+    const char *body = strstr(c->answer, "\r\n\r\n");
+    return body ? body + 4 : NULL;
+}
+
+static bool make_table(struct trial *t)
+{
+    for (unsigned tries = 0; tries < 3 && !t->has_table; tries++)
+        t->has_table = ask(t, "CREATE TABLE IF NOT EXISTS t (a bigint, b bigint)") != NULL;
+    return t->has_table;
+}
+
+/* One request with rows: an INSERT or lines. */
+static void write_rows(struct trial *t, struct client *c)
+{
+    char body[1024];
+    bool lines = pick(t, 2);
+    size_t at =
+        lines ? 0
+              : (size_t)snprintf(body, sizeof body, "INSERT INTO t (device, time, a, b) VALUES ");
+    for (unsigned i = 0; i < 1 + pick(t, ROWS_MAX); i++) {
+        unsigned device = (unsigned)(c - t->clients) + CLIENTS * pick(t, DEVICES / CLIENTS);
+        unsigned slot = (pick(t, SLOTS / ROWS_MAX)) * ROWS_MAX + i;
+        int64_t value = t->values + 1, time = BASE_NS + slot * SLOT_NS;
+        struct sim_attempt *attempt = sim_key_try(&t->rows[device][slot], value);
+        if (!attempt) continue;
+        t->values++;
+        c->attempts[c->attempt_count] = attempt;
+        char *to = body + at;
+        if (lines)
+            at += (size_t)snprintf(to, sizeof body - at,
+                                   "t,device=d%u a=%" PRId64 "i,b=%" PRId64 "i %" PRId64 "\n",
+                                   device, value, value * 7 + 1, time);
+        else
+            at +=
+                (size_t)snprintf(to, sizeof body - at,
+                                 "%s('d%u', '2026-01-01T00:%02u:00Z', %" PRId64 ", %" PRId64 ")",
+                                 c->attempt_count ? ", " : "", device, slot, value, value * 7 + 1);
+        c->attempt_count++;
+    }
+    if (c->attempt_count) begin_request(t, c, lines ? "/write" : "/v1/sql", body);
+}
+
+static void write_group(struct trial *t)
+{
+    for (unsigned i = 0; i < 1 + pick(t, CLIENTS); i++) write_rows(t, &t->clients[i]);
+    end_requests(t);
+}
+
+/* What a node does in a small life: rows, half an hour after which they become parts, a restart. */
+static void work(struct trial *t)
+{
+    for (unsigned life = 0; life < 2; life++) {
+        for (unsigned tries = 0; tries < 3 && !t->host.node; tries++) (void)start_node(t);
+        if (!t->host.node || !make_table(t)) return;
+        for (unsigned i = 0; i < 4; i++) write_group(t);
+        if (life == 0) sim_run_for(t->sim, 1900 * SECOND_NS);
+        for (unsigned i = 0; i < 2; i++) write_group(t);
+        if (life == 0) stop_node(t);
+    }
+}
+
+/* ---- checking ---- */
+
+static void see_line(struct trial *t, const char *line)
+{
+    unsigned device;
+    int64_t time, a, b;
+    int fields = sscanf(line, "d%u,%" SCNd64 ",%" SCNd64 ",%" SCNd64, &device, &time, &a, &b);
+    claim(t, fields == 4 && b == a * 7 + 1, "half a row", fields);
+    int64_t slot = (time - BASE_NS) / SLOT_NS;
+    claim(t, device < DEVICES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
+    struct sim_key *row = &t->rows[device][slot];
+    claim(t, row->seen++ == 0, "a row twice", a);
+    if (!sim_key_allows(row, a)) sim_key_show(row);
+    claim(t, sim_key_allows(row, a), "a row without its latest value", a);
+}
+
+static void check(struct trial *t)
+{
+    const char *answer = ask(t, "SELECT device, time, a, b FROM t");
+    if (!answer && !t->has_table && client_status(&t->clients[0]) == 404) answer = "\n";
+    claim(t, answer != NULL, "the rows cannot be asked for", client_status(&t->clients[0]));
+    char *text = strdup(answer), *rest = text;
+    for (unsigned i = 0; i < DEVICES * SLOTS; i++) t->rows[i / SLOTS][i % SLOTS].seen = 0;
+    (void)strsep(&rest, "\n"); /* the names */
+    for (char *line; (line = strsep(&rest, "\n"));)
+        if (*line && *line != '\r') see_line(t, line);
+    free(text);
+    for (unsigned i = 0; i < DEVICES * SLOTS; i++) {
+        const struct sim_key *row = &t->rows[i / SLOTS][i % SLOTS];
+        claim(t, row->seen || sim_key_allows(row, 0), "an acknowledged row is missing", i);
+    }
+}
+
+/* ---- one case ---- */
+
+static void start_again(struct trial *t)
+{
+    stop_node(t);
+    end_requests(t);
+    t->host.os->ops->task_stop(t->host.task);
+    if (pick(t, 4))
+        sim_power_loss(t->host.os);
+    else
+        sim_kill(t->host.os);
+    struct os *os = t->host.os;
+    assert_int_equal(os->ops->task_start(os, "main", 0, host_run, &t->host, &t->host.task, NULL),
+                     ERR_OK);
+    bool started = start_node(t);
+    if (!started) print_error("%s\n", why_text(&t->host.why, t->host.err));
+    claim(t, started, "the node does not start", t->host.err);
+}
+
+/* Once nothing fails any more, requests are answered again, at the latest after a while. */
+static void must_write(struct trial *t)
+{
+    if (!t->host.node) claim(t, start_node(t), "the node does not start now", t->host.err);
+    for (unsigned tries = 0;; tries++) {
+        unsigned failures = t->failures;
+        claim(t, tries < 20, "writing does not resume", client_status(&t->clients[0]));
+        if (make_table(t)) {
+            write_group(t);
+            if (t->failures == failures) return;
+        }
+        sim_run_for(t->sim, SECOND_NS);
+    }
+}
+
+static struct trial *trial_new(const struct sim_case *c)
+{
+    static const char *const settings[] = {"data=data", "listen.http=127.0.0.1:8420",
+                                           "listen.https=off", "memory=64MiB"};
+    struct trial *t = calloc(1, sizeof *t);
+    *t = (struct trial){.c = c, .random = (unsigned)c->seed, .sim = sim_new(c->seed)};
+    struct host *h = &t->host;
+    struct why why = WHY_NONE;
+    h->os = sim_node(t->sim, "node");
+    enum err err = node_config_read(h->os, NULL, settings, 4, &h->config, &why);
+    if (err) fail_msg("%s", why_text(&why, err));
+    h->options = (struct node_options){.config = &h->config, .admin_password = "a long password"};
+    h->options.diag_level = (enum diag_level)(DIAG_ERROR + 1);
+    assert_int_equal(h->os->ops->task_start(h->os, "main", 0, host_run, h, &h->task, NULL), ERR_OK);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct client *client = &t->clients[i];
+        client->os = sim_node(t->sim, "desk");
+        err = client->os->ops->task_start(client->os, "client", 0, client_run, client,
+                                          &client->task, NULL);
+        assert_int_equal(err, ERR_OK);
+    }
+    return t;
+}
+
+static void trial_free(struct trial *t)
+{
+    stop_node(t);
+    end_requests(t);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        t->clients[i].os->ops->task_stop(t->clients[i].task);
+        free(t->clients[i].answer);
+    }
+    t->host.os->ops->task_stop(t->host.task);
+    node_config_free(&t->host.config);
+    sim_free(t->sim);
+    free(t);
+}
+
+static uint64_t run_case(const struct sim_case *c)
+{
+    struct trial *t = trial_new(c);
+    sim_case_arm(t->host.os, c);
+    work(t);
+    uint64_t calls = sim_case_calls(t->host.os, c);
+    if (c->n == 0) claim(t, t->failures == 0, "without a fault something failed", t->failures);
+    bool crashed = sim_crashed(t->host.os);
+    if (!crashed && t->host.node) check(t); /* reading goes on */
+    sim_fault_arm(t->host.os, SIM_FAULT_NONE, 0);
+    if (!crashed && pick(t, 2)) {
+        must_write(t);
+        check(t);
+    }
+    start_again(t);
+    check(t);
+    must_write(t);
+    check(t);
+    start_again(t);
+    check(t);
+    trial_free(t);
+    return calls;
+}
+
+/* Cases that failed once, and what was wrong. */
+static const struct sim_case known_cases[] = {
+    {1, SIM_FAULT_CRASH, 1},
+};
+
+static void a_fault_at_any_call_of_a_node_costs_no_acknowledged_row(void **state)
+{
+    (void)state;
+    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fault_at_any_call_of_a_node_costs_no_acknowledged_row),
+    };
+    return cmocka_run_group_tests_name("a node in the simulated world", tests, NULL, NULL);
+}

@@ -1,0 +1,196 @@
+"""The command line as a new user meets it: each verb, its exit codes (0 done, 1 failed, 2 usage) and what it says when wrong."""
+import json
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+MANIFEST = """apiVersion: millrace.io/v1
+kind: Connection
+metadata: {name: plc, labels: {site: sz}}
+spec: {driver: modbus, endpoint: "tcp://127.0.0.1:1", enabled: false}
+---
+apiVersion: millrace.io/v1
+kind: Table
+metadata: {name: press}
+spec: {columns: [{name: temperature, type: double, unit: "°C"}]}
+---
+apiVersion: millrace.io/v1
+kind: Device
+metadata: {name: press01, labels: {site: sz}}
+spec: {path: line1/press01, table: press, connection: plc, points: [{column: temperature, address: "1!400001"}]}
+"""
+
+
+@pytest.fixture(name="millrace")
+def millrace_fixture(node_factory):
+    """millrace(ARGUMENTS…, code=0, stdin="") gives (stdout, stderr)."""
+    node = node_factory()
+
+    def run(*arguments, code=0, stdin="", env=None):
+        done = subprocess.run([node.millrace, *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=60, check=False, env=dict(os.environ, MILLRACE_DATA=node.data, **(env or {})))
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout, done.stderr
+    run.node = node
+    return run
+
+
+def write(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_apply_get_describe_and_delete(millrace, tmp_path):
+    path = write(tmp_path / "m", "plant.yaml", MANIFEST)
+    out, _ = millrace("apply", "-f", path, "--dry-run")
+    assert "connection/plc created (dry run)" in out
+    assert millrace("get", "devices")[1] == "No devices found.\n"
+    out, _ = millrace("apply", "-f", str(tmp_path / "m"))
+    assert out == "connection/plc created\ntable/press created\ndevice/press01 created\n"
+    assert millrace("apply", "-f", str(tmp_path / "m"))[0].count("unchanged") == 3
+    write(tmp_path / "m", "plant.yaml", MANIFEST.replace("127.0.0.1:1", "127.0.0.1:2"))
+    out, _ = millrace("apply", "-f", str(tmp_path / "m"))
+    assert out == "connection/plc configured\ntable/press unchanged\ndevice/press01 unchanged\n"
+
+    lines = millrace("get", "dev")[0].splitlines()
+    assert lines[0].split()[:4] == ["NAME", "PATH", "TABLE", "CONNECTION"] and lines[1].split()[:3] == ["press01", "line1/press01", "press"]
+    assert "LAST ROW" in millrace("get", "Devices", "-o", "wide")[0]
+    assert millrace("get", "devices", "-o", "name", "-l", "site=sz")[0] == "device/press01\n"
+    assert millrace("get", "devices", "-l", "site!=sz")[1] == "No devices found.\n"
+    assert json.loads(millrace("get", "device/press01", "-o", "json")[0])["spec"]["path"] == "line1/press01"
+    assert "  path: line1/press01" in millrace("get", "device", "press01", "-o", "yaml")[0]
+    limit = time.monotonic() + 5
+    while "Conditions:" not in (out := millrace("describe", "connection", "plc")[0]) and time.monotonic() < limit:
+        time.sleep(0.1)  # its status follows within a second
+    assert "Endpoint:  tcp://127.0.0.1:2" in out and "State:  disabled" in out and "Conditions:" in out, out
+    assert millrace("delete", "device", "press01")[0] == "device/press01 deleted\n"
+    assert "not found" in millrace("delete", "device", "press01", code=1)[1]
+    assert millrace("delete", "device", "press01", "--ignore-not-found")[0] == ""
+    assert "not found" in millrace("get", "device", "press01", code=1)[1]
+    out, err = millrace("delete", "-f", path, code=1)
+    assert out == "table/press deleted\nconnection/plc deleted\n" and "press01" in err
+
+
+def test_what_get_prints_can_be_applied_again(millrace, tmp_path):
+    millrace("apply", "-f", "-", stdin=MANIFEST)
+    text = millrace("get", "device", "press01", "-o", "yaml")[0]
+    assert "device/press01 configured" in millrace("apply", "-f", "-", stdin=text.replace("line1/press01", "line1/moved"))[0]
+    everything = millrace("get", "devices", "-o", "yaml")[0]
+    assert "line1/moved" in everything and "device/press01" in millrace("apply", "-f", write(tmp_path, "back.yaml", everything))[0]
+
+
+def test_prune_takes_away_what_left_the_files_and_nothing_else(millrace, tmp_path):
+    plant, other = tmp_path / "plant", tmp_path / "other"
+    write(plant, "a.yaml", MANIFEST)
+    write(other, "b.yaml", MANIFEST.split("---")[0].replace("plc", "other"))
+    millrace("apply", "-f", str(plant))
+    millrace("apply", "-f", str(other))
+    write(plant, "a.yaml", "---".join(MANIFEST.split("---")[:2]))
+    assert "pruned" not in millrace("apply", "-f", str(plant))[0]
+    assert "device/press01 pruned (dry run)" in millrace("apply", "-f", str(plant), "--prune", "--dry-run")[0]
+    assert "device/press01 pruned\n" in millrace("apply", "-f", str(plant), "--prune")[0]
+    assert millrace("get", "connections", "-o", "name")[0] == "connection/other\nconnection/plc\n"
+
+
+def test_mistakes_are_told_with_the_way_out(millrace, tmp_path):
+    cases = ((("get", "devcies"), 2, "did you mean devices?"), (("get", "devices", "-o", "yml"), 2, "did you mean yaml?"),
+             (("gte", "devices"), 2, "did you mean get?"), (("get",), 2, "usage: millrace get"),
+             (("get", "devices", "--selector", "a"), 2, "unknown option"), (("apply",), 2, "-f plant.yaml"),
+             (("apply", "-f", str(tmp_path / "none.yaml")), 2, "No such file"), (("delete", "device"), 2, "KIND NAME"),
+             (("user", "ad", "x"), 2, "did you mean add?"), (("user", "add"), 2, "usage: millrace user add NAME"),
+             (("user", "add", "joe"), 2, "--role viewer"), (("token", "create", "t"), 2, "--user NAME"),
+             (("token", "create", "t", "--user", "admin", "--ttl", "soon"), 2, "such as 12h"), (("explain", "devicse"), 2, "did you mean"),
+             (("explain", "device.pionts"), 2, "did you mean points?"), (("get", "users", "--token", "wrong"), 1, "token is unknown"),
+             (("get", "users", "--server", "http://127.0.0.1:1"), 1, "cannot reach"), (("get", "users", "--server", "x"), 1, "http://HOST:PORT"))
+    for arguments, code, part in cases:
+        _, err = millrace(*arguments, code=code)
+        assert part in err, (arguments, err)
+    wrong = write(tmp_path, "wrong.yaml", MANIFEST.replace("enabled", "enabeld"))
+    _, err = millrace("apply", "-f", wrong, code=2)
+    assert "wrong.yaml:4:" in err and "did you mean 'enabled'" in err, err
+    assert millrace("get", "tables")[1] == "No tables found.\n"  # nothing of the file was sent
+    for command in ("apply", "get", "user", "token", "kubeconfig", "delete", "describe", "watch", "explain", "run"):
+        assert f"usage: millrace {command}" in millrace(command, "--help")[0]
+
+
+def test_explain(millrace):
+    assert "metadata.name of the Connection" in millrace("explain", "device")[0]
+    assert "address in the equipment" in millrace("explain", "device.spec.points")[0]
+    out, _ = millrace("explain", "device.points.access")
+    assert out.split("\n")[1:4] == ["  r", "  rw", "  w"]
+
+
+def test_users_and_tokens(millrace):
+    made = json.loads(millrace("user", "add", "joe", "--role", "viewer", "--json")[0])
+    assert made["name"] == "joe" and len(made["password"]) == 19
+    assert millrace("user", "add", "eve", "--role", "operator", "--role", "viewer", "--password-stdin", stdin="s3cret\n")[0] == "eve added\n"
+    status, _ = millrace.node.request("GET", "/v1/about", token="eve:s3cret")
+    assert status == 200 and millrace.node.request("GET", "/v1/about", token="joe:" + made["password"])[0] == 200
+    out, _ = millrace("user", "list")
+    assert [line.split()[:2] for line in out.splitlines()] == [["NAME", "ROLES"], ["admin", "admin"], ["eve", "operator,viewer"],
+                                                               ["joe", "viewer"]]
+    assert "already exists" in millrace("user", "add", "eve", "--role", "viewer", code=1)[1]
+    assert millrace("user", "passwd", "eve", "--password-stdin", stdin="n3w\n")[0] == "eve has a new password\n"
+    assert millrace.node.request("GET", "/v1/about", token="eve:s3cret")[0] == 401
+    assert millrace.node.request("GET", "/v1/about", token="eve:n3w")[0] == 200
+    assert millrace("user", "disable", "eve")[0] == "eve disabled\n"
+    assert millrace.node.request("GET", "/v1/about", token="eve:n3w")[0] == 401
+    assert millrace("user", "enable", "eve")[0] == "eve enabled\n"
+    assert "last one" in millrace("user", "disable", "admin", code=1)[1]
+    assert "last one" in millrace("user", "delete", "admin", code=1)[1]
+
+    out, _ = millrace("token", "create", "scada", "--user", "eve", "--role", "viewer", "--ttl", "1h", "--description", "SCADA")
+    token = out.splitlines()[1].rsplit(" ", 1)[1]
+    assert out.startswith("scada created\ntoken (shown once): mr_")
+    assert json.loads(millrace("get", "nodes", "-o", "json", "--token", token)[0])["items"]
+    assert "may not list User" in millrace("get", "users", "--token", token, code=1)[1]
+    listed = json.loads(millrace("token", "list", "--json")[0])
+    assert listed[0]["spec"]["user"] == "eve" and "hash" not in listed[0]["spec"] and "token" not in json.dumps(listed[0].get("status", {}))
+    assert millrace("token", "revoke", "scada")[0] == "scada revoked\n"
+    assert "token is unknown" in millrace("get", "nodes", "--token", token, code=1)[1]
+    assert millrace("user", "delete", "eve")[0] == "eve deleted\n"
+
+
+def test_a_user_of_a_manifest_has_a_verifier_and_no_password(millrace, node_factory, tmp_path):
+    verifier = millrace("user", "verifier", stdin="from-a-file\n")[0].strip()
+    text = "apiVersion: millrace.io/v1\nkind: User\nmetadata: {name: joe}\nspec: {roles: [viewer], KEY: \"VALUE\"}\n"
+    good = write(tmp_path, "user.yaml", text.replace("KEY", "verifier").replace("VALUE", verifier))
+    node = node_factory(manifests=[good])
+    assert node.request("GET", "/v1/about", token="joe:from-a-file")[0] == 200
+    assert node.request("DELETE", "/apis/millrace.io/v1/users/joe")[0] == 403  # it belongs to the file
+    bad = write(tmp_path, "bad.yaml", text.replace("KEY", "password").replace("VALUE", "plain"))
+    _, err = millrace("run", "--check", bad, code=2)
+    assert "spec.password" in err and "verifier" in err and "plain" not in err
+
+
+def test_watch_goes_on_with_every_change(millrace):
+    watch = subprocess.Popen([millrace.node.millrace, "watch", "connections"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env=dict(os.environ, MILLRACE_DATA=millrace.node.data))
+    seen = []
+    threading.Thread(target=lambda: seen.extend(watch.stdout), daemon=True).start()
+    time.sleep(1)
+    millrace("apply", "-f", "-", stdin=MANIFEST.split("---")[0])
+    millrace("delete", "connection", "plc")
+    limit = time.monotonic() + 10
+    while "(deleted)\n" not in seen and time.monotonic() < limit:
+        time.sleep(0.05)
+    watch.terminate()
+    assert seen[0].startswith("plc") and "tcp://127.0.0.1:1" in seen[0] and seen[-1] == "(deleted)\n", seen
+
+
+def test_https_with_the_nodes_own_certificate_and_kubeconfig(node_factory):
+    node = node_factory(settings=["listen.http=off", "listen.https=127.0.0.1:0"], start=False)
+    node.spawn()
+    env = dict(os.environ, MILLRACE_DATA=node.data)
+    for _ in range(200):
+        done = subprocess.run([node.millrace, "kubeconfig"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, check=False)
+        if done.returncode == 0:
+            break
+        time.sleep(0.1)
+    assert done.returncode == 0 and "server: https://127.0.0.1:" in done.stdout and "certificate-authority-data: LS0tLS1CRUdJTi" in done.stdout
+    assert "token: mr_" in done.stdout, done.stderr
