@@ -75,6 +75,7 @@ struct line_config {
 bool line_config_read(struct context *context, const struct connection_spec *spec,
                       const struct doc *spec_doc, struct arena *arena, struct line_config *config,
                       struct problems *problems);
+extern const struct millrace_option driver_host_options[]; /* of every driver */
 /* driver_load.c: a driver by its name, built in or from a shared object; NULL with `why`, which
  * names what there is, or the file and what is wrong with it. */
 const struct millrace_driver *driver_find(struct context *context, struct str name,
