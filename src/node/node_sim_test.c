@@ -431,6 +431,11 @@ static uint64_t run_case(const struct sim_case *c)
 /* Cases that failed once, and what was wrong. */
 static const struct sim_case known_cases[] = {
     {1, SIM_FAULT_CRASH, 1},
+    {1490784088, SIM_FAULT_IO_FOREVER, 111},  /* a reservation spoiled the segment's only header */
+    {215559186, SIM_FAULT_TORN, 126},         /* a kill forgot what a torn sync had not done */
+    {1542891944, SIM_FAULT_IO_FOREVER, 86},   /* a damaged end of the audit log refused the start */
+    {1040012690, SIM_FAULT_IO, 133},          /* rows waited for ever behind a failed write */
+    {1196403210, SIM_FAULT_ALLOCATION, 3296}, /* the admin was locked out until the next start */
 };
 
 static void a_fault_at_any_call_of_a_node_costs_no_acknowledged_row(void **state)
