@@ -239,7 +239,8 @@ static uint64_t run_case(const struct sim_case *c)
 /* Cases that failed once, and what was wrong. */
 static const struct sim_case known_cases[] = {
     {1, SIM_FAULT_CRASH, 1},
-    {522424042, SIM_FAULT_TORN, 302}, /* a commit behind one whose sync had failed */
+    {1730736854, SIM_FAULT_IO_FOREVER, 143}, /* what had failed came back after it was removed */
+    {522424042, SIM_FAULT_TORN, 302},        /* a commit behind one whose sync had failed */
 };
 
 static void a_fault_at_any_call_costs_no_acknowledged_document(void **state)
