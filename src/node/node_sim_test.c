@@ -122,8 +122,8 @@ static void client_run(void *arg)
 /* The status of the answer; 0: none came. */
 static int client_status(const struct client *c)
 {
-    int status = 0;
-    return c->answer_bytes && sscanf(c->answer, "HTTP/1.1 %d ", &status) == 1 ? status : 0;
+    int64_t status = 0;
+    return c->answer_bytes && sim_scan(c->answer, "HTTP/1.1 # ", &status) ? (int)status : 0;
 }
 
 /* ---- the trial ---- */
@@ -303,12 +303,11 @@ static void work(struct trial *t)
 
 static void see_line(struct trial *t, const char *line)
 {
-    unsigned device;
-    int64_t time, a, b;
-    int fields = sscanf(line, "d%u,%" SCNd64 ",%" SCNd64 ",%" SCNd64, &device, &time, &a, &b);
-    claim(t, fields == 4 && b == a * 7 + 1, "half a row", fields);
-    int64_t slot = (time - BASE_NS) / SLOT_NS;
-    claim(t, device < DEVICES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
+    int64_t v[4] = {-1}; /* device, time, a, b */
+    claim(t, sim_scan(line, "d#,#,#,#", v) && v[3] == v[2] * 7 + 1, "half a row", v[2]);
+    int64_t device = v[0], slot = (v[1] - BASE_NS) / SLOT_NS, a = v[2];
+    claim(t, device >= 0 && device < DEVICES && slot >= 0 && slot < SLOTS, "a row nobody wrote",
+          v[1]);
     struct sim_key *row = &t->rows[device][slot];
     claim(t, row->seen++ == 0, "a row twice", a);
     if (!sim_key_allows(row, a)) sim_key_show(row);

@@ -212,12 +212,11 @@ static void set_clock(struct trial *t)
 static bool open_again(struct trial *t)
 {
     struct why why = WHY_NONE;
-    enum err err = ERR_OK;
     set_clock(t);
     store_close(t->world->store);
     t->world->store = NULL;
     for (unsigned tries = 0; tries < 3; tries++)
-        if (!(err = try_open(t->world, &why))) return true;
+        if (try_open(t->world, &why) == ERR_OK) return true;
     t->world->store = NULL;
     return false;
 }
@@ -245,10 +244,10 @@ static void work(struct trial *t)
 
 /* ---- checking ---- */
 
-static void see_row(struct trial *t, unsigned name, int64_t time, int64_t value)
+static void see_row(struct trial *t, int64_t name, int64_t time, int64_t value)
 {
     int64_t slot = (time - BASE_NS) / SLOT_NS;
-    claim(t, name < NAMES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
+    claim(t, name >= 0 && name < NAMES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
     struct sim_key *row = &t->ledger.rows[name][slot];
     claim(t, row->seen++ == 0, "a row twice", value);
     bool allowed = sim_key_allows(row, value);
@@ -258,16 +257,15 @@ static void see_row(struct trial *t, unsigned name, int64_t time, int64_t value)
 
 static void see_line(struct trial *t, const char *line)
 {
-    int64_t time, a, b;
-    unsigned name;
-    if (sscanf(line, "whole%u %" SCNd64 " %" SCNd64 " %" SCNd64, &name, &time, &a, &b) == 4) {
-        claim(t, a >= 0 && a < t->ledger.batches && b == a * 7 + 1, "a batch nobody wrote", a);
-        t->ledger.batch_seen[a]++;
+    int64_t v[4] = {-1}; /* device, time, a, b */
+    if (sim_scan(line, "whole# # # #", v)) {
+        bool known = v[2] >= 0 && v[2] < t->ledger.batches && v[3] == v[2] * 7 + 1;
+        claim(t, known, "a batch nobody wrote", v[2]);
+        t->ledger.batch_seen[v[2]]++;
         return;
     }
-    int fields = sscanf(line, "d%u %" SCNd64 " %" SCNd64 " %" SCNd64, &name, &time, &a, &b);
-    claim(t, fields == 4 && b == a * 7 + 1, "half a row", fields);
-    see_row(t, name, time, a);
+    claim(t, sim_scan(line, "d# # # #", v) && v[3] == v[2] * 7 + 1, "half a row", v[2]);
+    see_row(t, v[0], v[1], v[2]);
 }
 
 static void check(struct trial *t)
