@@ -408,6 +408,8 @@ static const struct sim_case known_cases[] = {
 static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)
 {
     (void)state;
+    /* What a known case means moves with the code; each call of one seed does not. */
+    if (!getenv("MILLRACE_SIM_CASE")) sim_cases_every_call(run_case, 1, SIM_FAULT_IO);
     sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 12);
 }
 
