@@ -225,4 +225,5 @@ const struct millrace_driver host_driver = {
     .decode = host_decode,
     .scan_parse = host_scan_parse,
     .list = host_list_payload,
+    .measures = host_measures,
 };

@@ -113,6 +113,8 @@ enum host_measure {
         HOST_MEASURE_COUNT
 };
 
+extern const struct millrace_measure host_measures[HOST_MEASURE_COUNT + 1];
+
 /* The values of one reading, as they go to `decode`: entries of name size, status, type (a byte
  * each), 8 bytes of value, name. */
 struct host_list {

@@ -16,6 +16,13 @@ static const struct row {
 #undef X
 };
 
+const struct millrace_measure host_measures[HOST_MEASURE_COUNT + 1] = {
+#define X(symbol, before, after, area, type, unit, en, zh)                                         \
+    [HOST_##symbol] = {before, after, unit, en, zh},
+    HOST_MEASURE_TABLE(X)
+#undef X
+};
+
 enum { HEAD_BYTES = 11 }; /* of an entry: name size, status, type, value */
 
 uint64_t host_hash(const char *bytes, size_t size)

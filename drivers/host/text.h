@@ -39,6 +39,7 @@ static inline bool text_starts(struct text t, const char *prefix)
  * mark the rest is the piece. */
 static inline bool text_until(struct text *t, char mark, struct text *piece)
 {
+    *piece = (struct text){t->at, t->at};
     if (t->at == t->end) return false;
     const char *found = memchr(t->at, mark, text_size(*t));
     *piece = (struct text){t->at, found ? found : t->end};

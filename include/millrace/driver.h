@@ -169,6 +169,12 @@ struct millrace_span {
     uint32_t station, area, first, count;
 };
 
+/* A value of a driver whose values have names. Tables end with a NULL `before`. */
+struct millrace_measure {
+    const char *before, *after; /* "net." … ".rx" around a name; `after` NULL: `before` is all */
+    const char *unit, *help_en, *help_zh;
+};
+
 /* What `millrace scan` looks through. */
 struct millrace_scan {
     uint32_t station_first, station_last;
@@ -288,6 +294,8 @@ struct millrace_driver {
                  void (*found)(void *arg, struct millrace_text address,
                                enum millrace_status status),
                  void *arg);
+    /* For the same: what addresses there are, for the manual and for forms. */
+    const struct millrace_measure *measures;
 };
 
 #endif

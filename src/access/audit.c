@@ -37,14 +37,32 @@ struct record {
 
 /* ---- opening: where the chain ends ---- */
 
-/* Reads the end of the file: drops a cut line, takes the last whole one. */
+/* Goes on behind the last good line of `text`, which ends with a LF or is empty. False when that is
+ * not the last one. */
+static bool take_last_line(struct audit *a, struct str text)
+{
+    uint64_t seq;
+    char prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
+    bool is_last = true;
+    for (size_t end = text.size, start; end > 0; end = start, is_last = false) {
+        for (start = end - 1; start > 0 && text.at[start - 1] != '\n';) start--;
+        if (!audit_read_line((struct str){text.at + start, end - 1 - start}, &seq, prev, hash))
+            continue;
+        a->seq = seq;
+        memcpy(a->hash, hash, sizeof hash);
+        return is_last;
+    }
+    return text.size == 0;
+}
+
+/* Reads the end of the file: drops a cut line, takes the last whole one. CORRUPT: the last is not
+ * one that was written; the chain goes on from the good one before it. */
 static enum err find_end(struct audit *a, struct why *why)
 {
     const struct os_ops *ops = a->context->os->ops;
     struct buf tail = BUF_EMPTY;
-    uint64_t size = 0, seq;
+    uint64_t size = 0;
     size_t got = 0;
-    char prev[AUDIT_HASH_TEXT + 1], hash[AUDIT_HASH_TEXT + 1];
     enum err err = ops->file_size(a->file, &size, why);
     size_t want = size < AUDIT_LINE_BYTES_MAX ? (size_t)size : AUDIT_LINE_BYTES_MAX;
     if (!err && !buf_reserve(&tail, 2 * want + 1))
@@ -58,22 +76,9 @@ static enum err find_end(struct audit *a, struct why *why)
              "a line cut by a crash was dropped from the audit log");
         err = ops->file_truncate(a->file, a->size, why);
     }
-    size_t start = end ? end - 1 : 0;
-    while (!err && start > 0 && tail.at[start - 1] != '\n') start--;
-    if (!err && end > 0) {
-        if (audit_read_line((struct str){tail.at + start, end - 1 - start}, &seq, prev, hash)) {
-            a->seq = seq;
-            memcpy(a->hash, hash, sizeof hash);
-        } else {
-            err = why_set(
-                why, ERR_CORRUPT,
-                "the last line of audit-%06u.jsonl is damaged; move the folder %s away to begin "
-                "a new audit log",
-                a->number, a->folder);
-        }
-    }
+    bool is_damaged = !err && !take_last_line(a, (struct str){tail.at, end});
     buf_free(&tail);
-    return err;
+    return is_damaged ? ERR_CORRUPT : err;
 }
 
 static enum err open_file(struct audit *a, unsigned number, struct why *why)
@@ -94,6 +99,18 @@ static void close_file(struct audit *a)
     a->file = NULL;
 }
 
+/* A damaged end, by a power loss or by somebody, stays as it is for audit_verify to tell; the log
+ * goes on in a new file, and the node starts. */
+static enum err leave_damaged(struct audit *a, struct why *why)
+{
+    diag(a->context, DIAG_ERROR, "audit",
+         "the end of audit-%06u.jsonl is damaged; it stays as it is, the log goes on in a new file",
+         a->number);
+    close_file(a);
+    a->size = 0;
+    return open_file(a, a->number + 1, why);
+}
+
 static enum err open_last(struct audit *a, struct why *why)
 {
     struct os *os = a->context->os;
@@ -105,13 +122,14 @@ static enum err open_last(struct audit *a, struct why *why)
     if (!a->first_number) a->first_number = 1;
     if (!err) err = open_file(a, last ? last : 1, why);
     if (!err) err = find_end(a, why);
+    if (err == ERR_CORRUPT) return leave_damaged(a, why);
     /* A crash right after a file was begun: the chain's end is in the one before. */
     if (!err && a->size == 0 && last > a->first_number) {
         close_file(a);
         err = open_file(a, last - 1, why);
         if (!err) err = find_end(a, why);
         close_file(a);
-        if (!err) err = open_file(a, last, why);
+        if (!err || err == ERR_CORRUPT) err = open_file(a, last, why);
         a->size = 0;
     }
     if (err) close_file(a);

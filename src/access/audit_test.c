@@ -181,12 +181,26 @@ static void a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on(void **state)
     append(w, 1, 0);
     assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
     assert_int_equal(report.last_seq, 3);
-    text[size - 20] ^= 1; /* but a whole line that is wrong is not written over */
+}
+
+static void a_whole_line_that_is_wrong_stays_and_the_log_goes_on_behind_it(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    char text[4096], again[4096];
+    append(w, 3, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    text[size - 20] ^= 1;
     write_all(w, 1, text, size);
-    struct audit *audit;
-    struct why why = WHY_NONE;
-    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, &why), ERR_CORRUPT);
-    assert_non_null(strstr(why.text, "move the folder"));
+    append(w, 2, 0);
+    assert_int_equal(read_all(w, 1, again, sizeof again), size);
+    assert_memory_equal(again, text, size);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_CORRUPT);
+    assert_string_equal(report.broken_file, "audit-000001.jsonl");
+    assert_int_equal(report.broken_line, 3);
+    size = read_all(w, 2, text, sizeof text - 1);
+    text[size] = 0;
+    assert_non_null(strstr(text, "{\"seq\":3,")); /* behind the last good one, 2 */
 }
 
 /* The real world with a disk that fails when told to. */
@@ -306,6 +320,7 @@ int main(void)
         T(removed_moved_and_inserted_lines_are_found),
         T(a_forged_line_is_found_by_the_one_behind_it),
         T(a_line_cut_by_a_crash_is_dropped_and_the_chain_goes_on),
+        T(a_whole_line_that_is_wrong_stays_and_the_log_goes_on_behind_it),
         T(after_a_failing_disk_the_chain_is_whole),
         T(who_waits_for_a_line_is_told_what_became_of_it),
         T(a_missing_file_is_found),

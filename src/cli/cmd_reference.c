@@ -101,12 +101,23 @@ static void print_commands(void)
     }
 }
 
+static void print_drivers(void)
+{
+    struct buf out = BUF_EMPTY;
+    struct context context = {.os = os_real_new()};
+    if (!context.os) return;
+    collect_describe_drivers(&context, &out);
+    printf("%.*s", (int)out.size, out.at);
+    buf_free(&out);
+    os_real_free(context.os);
+}
+
 static const struct {
     const char *name;
     void (*print)(void);
 } topics[] = {
     {"kinds", print_kinds}, {"errors", print_errors},     {"metrics", print_metrics},
-    {"http", print_routes}, {"commands", print_commands},
+    {"http", print_routes}, {"commands", print_commands}, {"drivers", print_drivers},
 };
 
 int cli_reference(const struct cli_args *args)
@@ -116,6 +127,7 @@ int cli_reference(const struct cli_args *args)
         topics[i].print();
         return CLI_OK;
     }
-    return cli_fail(args, CLI_USAGE, "topic '%s': must be kinds, errors, metrics, http or commands",
+    return cli_fail(args, CLI_USAGE,
+                    "topic '%s': must be kinds, errors, metrics, http, commands or drivers",
                     args->words[0]);
 }

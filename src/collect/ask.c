@@ -10,7 +10,8 @@
  * given up looks like the answer to the next request of the same station, function and size. How
  * late it is does not matter: as many answers may be owed as reads were given up, and they come in
  * order. So an answer is believed at once only if it cannot be one of those, or if all of those
- * were for the same cells; else it counts as owed, and the read is asked once more. */
+ * were for the same cells; else it counts as owed, and the read is asked once more. After that the
+ * line keeps quiet for a while, as after any repeated request: there may be one answer too many. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -218,6 +219,7 @@ static bool may_be_owed(struct line *line, struct ask *ask, const struct millrac
     if (!station->owed_differs && same_span(&station->owed_span, &ask->span)) return false;
     if (--station->owed == 0) station->owed_differs = false;
     ask->tries--;
+    ask->is_repeated = true;
     return true;
 }
 

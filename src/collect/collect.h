@@ -47,6 +47,9 @@ void collect_look_up_tables(struct collect *collect);
 void collect_check(struct context *context, const struct registry *registry,
                    const struct resource *resource, struct problems *problems);
 
+/* Writes what the drivers named can do as Markdown: endpoints, options, addresses. */
+void collect_describe_drivers(struct context *context, struct buf *out);
+
 /* One write to a point. The caller fills the first block (texts borrowed until done); `done` gets
  * the answer. Errors: NOT_FOUND (device or point), READ_ONLY, RANGE, TYPE, TIMEOUT, DEVICE (the
  * exception), CLOSED, CONNECT, FORBIDDEN. */

@@ -75,6 +75,7 @@ struct line_config {
 bool line_config_read(struct context *context, const struct connection_spec *spec,
                       const struct doc *spec_doc, struct arena *arena, struct line_config *config,
                       struct problems *problems);
+extern const struct millrace_option driver_host_options[]; /* of every driver */
 /* driver_load.c: a driver by its name, built in or from a shared object; NULL with `why`, which
  * names what there is, or the file and what is wrong with it. */
 const struct millrace_driver *driver_find(struct context *context, struct str name,
@@ -194,7 +195,8 @@ struct ask {
     struct writing *writing;         /* WRITE, READ_BACK */
     const struct point *point;       /* names the ask in errors; the first of a span; may be NULL */
     void (*done)(struct ask *ask, const struct answer *answer); /* TEST, IDENTIFY */
-    bool is_low; /* goes only when nothing else wants to, and never for long: a scan's */
+    bool is_repeated; /* asked once more, because what came may have been owed */
+    bool is_low;      /* goes only when nothing else wants to, and never for long: a scan's */
 };
 
 /* How an ask ended. */

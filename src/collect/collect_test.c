@@ -2,83 +2,6 @@
  * real socket. */
 #include "collect/collect_testlib.h"
 
-#define CONNECTION(scheme, extra)                                                                  \
-    "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"                        \
-    "spec: {driver: modbus, endpoint: \"" scheme                                                   \
-    "://127.0.0.1:%u\", timeout: 100ms, retries: 1, maxBackoff: 500ms" extra "}\n---\n"
-#define DEVICE(name, points)                                                                       \
-    "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: " name                             \
-    ", labels: {site: sz, area: hall}}\n"                                                          \
-    "spec:\n  path: hall/" name                                                                    \
-    "\n  table: t\n  connection: plc\n  interval: 20ms\n  points:\n" points
-#define POINT(text) "    - {" text "}\n"
-
-static int setup(void **state)
-{
-    struct world *w = world_new();
-    w->schema = schema_new("default", "t", 1);
-    static const struct {
-        const char *name;
-        enum type type;
-    } columns[] = {{"a", TYPE_DOUBLE},  {"b", TYPE_DOUBLE}, {"c", TYPE_DOUBLE},
-                   {"d", TYPE_DOUBLE},  {"n", TYPE_BIGINT}, {"lamp", TYPE_BOOL},
-                   {"flag", TYPE_BOOL}, {"name", TYPE_TEXT}};
-    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
-        assert_int_equal(schema_add_column(w->schema, 0, columns[i].name, columns[i].type,
-                                           COLUMN_OWNER_DOCUMENT, "", "", NULL),
-                         ERR_OK);
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-/* Starts equipment and collector with a manifest that names the port once. */
-static void begin(struct world *w, const char *manifest)
-{
-    char text[8192];
-    world_call(w, fake_start, NULL);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(text, sizeof text, manifest, w->plc.at.port);
-#pragma GCC diagnostic pop
-    world_call(w, load, text);
-    world_call(w, start_collect, NULL);
-}
-
-struct want {
-    const char *column;
-    double number;
-    uint32_t quality;
-};
-
-static bool has_cell(struct world *w, void *arg)
-{
-    const struct want *want = arg;
-    struct value v;
-    int64_t time;
-    if (!newest_cell(w, want->column, &v, &time)) return false;
-    if (want->quality) return v.is_null && v.quality == want->quality;
-    if (v.is_null) return false;
-    return v.type == TYPE_DOUBLE ? v.d == want->number
-           : v.type == TYPE_BOOL ? v.b == (want->number != 0)
-                                 : v.i == (int64_t)want->number;
-}
-
-static void want_number(struct world *w, const char *column, double number)
-{
-    world_wait(w, 3, has_cell, &(struct want){column, number, 0});
-}
-
-static void want_quality(struct world *w, const char *column, int quality)
-{
-    world_wait(w, 3, has_cell, &(struct want){column, 0, (uint32_t)quality});
-}
-
 static void values_arrive_scaled_in_one_row_with_path_and_labels(void **state)
 {
     struct world *w = *state;
@@ -438,38 +361,6 @@ static void documents_are_checked_against_the_driver(void **state)
 
 /* ---- writing ---- */
 
-struct write_call {
-    struct collect_write write;
-    _Atomic bool done;
-};
-
-static void on_written(struct completion *c)
-{
-    atomic_store(&((struct write_call *)c)->done, true);
-}
-
-static void start_write(struct world *w, void *arg)
-{
-    struct write_call *call = arg;
-    completion_init(&call->write.completion, &w->main, on_written);
-    collect_write(w->collect, &call->write);
-}
-
-static struct write_call *put(struct world *w, const char *point, const char *value)
-{
-    static struct write_call call;
-    memset(&call, 0, sizeof call);
-    call.write.ns = STR("default");
-    call.write.device = STR("press");
-    call.write.point = str_of(point);
-    call.write.value = str_of(value);
-    call.write.user = "ann";
-    call.write.reason = "test";
-    world_call(w, start_write, &call);
-    while (!atomic_load(&call.done)) usleep(500);
-    return &call;
-}
-
 static void a_write_is_checked_sent_read_back_and_audited(void **state)
 {
     struct world *w = *state;
@@ -510,23 +401,6 @@ static void a_write_is_checked_sent_read_back_and_audited(void **state)
     w->plc.exception = 0;
     w->plc.silent_unit = 1;
     assert_int_equal(put(w, "a", "1")->write.completion.err, ERR_TIMEOUT);
-}
-
-struct read_call {
-    struct collect_read read;
-    _Atomic bool done;
-};
-
-static void on_was_read(struct completion *c)
-{
-    atomic_store(&((struct read_call *)c)->done, true);
-}
-
-static void start_read(struct world *w, void *arg)
-{
-    struct read_call *call = arg;
-    completion_init(&call->read.completion, &w->main, on_was_read);
-    collect_read(w->collect, &call->read);
 }
 
 static void a_read_on_demand_gives_one_row(void **state)

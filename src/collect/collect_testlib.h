@@ -10,6 +10,8 @@
 
 #include "collect/collect.h"
 #include "collect/drivers/modbus/frame.h"
+/* Each test takes of this what it needs. */
+#pragma GCC diagnostic ignored "-Wunused-function"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -38,6 +40,13 @@ struct equipment {
     struct os_timer *timer;
     uint8_t late[MODBUS_PDU_BYTES_MAX];
     struct modbus_frame late_frame; /* pdu NULL = none waits */
+    bool in_order;                  /* a second answer waits for the first, and then as long */
+    struct {
+        struct modbus_frame frame;
+        uint8_t pdu[MODBUS_PDU_BYTES_MAX];
+    } behind[FAKE_STREAMS];
+    size_t behind_count;
+    unsigned exceptions_left; /* how many times `exception` is answered; 0 = always */
     unsigned requests, largest_count, accepted;
     struct buf received;
 };
@@ -123,6 +132,7 @@ static size_t fake_answer(struct equipment *plc, const uint8_t *pdu, uint8_t *ou
     if (plc->exception || (reads && hits_bad(plc, first, count))) {
         out[0] |= 0x80;
         out[1] = (uint8_t)(plc->exception ? plc->exception : 2);
+        if (plc->exceptions_left && --plc->exceptions_left == 0) plc->exception = 0;
         return 2;
     }
     if (reads && count > plc->largest_count) plc->largest_count = count;
@@ -136,6 +146,15 @@ static size_t fake_answer(struct equipment *plc, const uint8_t *pdu, uint8_t *ou
         return 2u + out[1];
     case 3:
     case 4:
+        out[1] = (uint8_t)(count * 2);
+        for (unsigned i = 0; i < count; i++) {
+            out[2 + i * 2] = (uint8_t)(plc->registers[first + i] >> 8);
+            out[3 + i * 2] = (uint8_t)plc->registers[first + i];
+        }
+        return 2u + out[1];
+    case 23:
+        for (unsigned i = 0; i < be16(pdu + 7); i++)
+            plc->registers[be16(pdu + 5) + i] = be16(pdu + 10 + i * 2);
         out[1] = (uint8_t)(count * 2);
         for (unsigned i = 0; i < count; i++) {
             out[2 + i * 2] = (uint8_t)(plc->registers[first + i] >> 8);
@@ -190,11 +209,22 @@ static void send_late(void *arg)
     struct equipment *plc = arg;
     fake_send_all(plc, &plc->late_frame);
     plc->late_frame.pdu = NULL;
+    if (!plc->behind_count) return;
+    plc->late_frame = plc->behind[0].frame;
+    memcpy(plc->late, plc->behind[0].pdu, plc->late_frame.pdu_bytes);
+    plc->late_frame.pdu = plc->late;
+    memmove(&plc->behind[0], &plc->behind[1], --plc->behind_count * sizeof plc->behind[0]);
+    plc->os->ops->timer_set(plc->timer, plc->delay_ns ? plc->delay_ns : 1000000);
 }
 
 /* Lays the answer aside for later; false when it is to go at once. */
 static bool delay(struct equipment *plc, const struct modbus_frame *frame)
 {
+    if (plc->in_order && plc->late_frame.pdu && plc->behind_count < FAKE_STREAMS) {
+        plc->behind[plc->behind_count].frame = *frame;
+        memcpy(plc->behind[plc->behind_count++].pdu, frame->pdu, frame->pdu_bytes);
+        return true;
+    }
     if (!plc->delay_ns || plc->late_frame.pdu) return false;
     memcpy(plc->late, frame->pdu, frame->pdu_bytes);
     plc->late_frame = *frame;
@@ -389,6 +419,134 @@ static bool newest_cell(struct world *w, const char *column, struct value *value
         }
     }
     return false;
+}
+
+/* ---- the documents, and what is asked of them ---- */
+
+#define CONNECTION(scheme, extra)                                                                  \
+    "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"                        \
+    "spec: {driver: modbus, endpoint: \"" scheme                                                   \
+    "://127.0.0.1:%u\", timeout: 100ms, retries: 1, maxBackoff: 500ms" extra "}\n---\n"
+#define DEVICE(name, points)                                                                       \
+    "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: " name                             \
+    ", labels: {site: sz, area: hall}}\n"                                                          \
+    "spec:\n  path: hall/" name                                                                    \
+    "\n  table: t\n  connection: plc\n  interval: 20ms\n  points:\n" points
+#define POINT(text) "    - {" text "}\n"
+
+static int setup(void **state)
+{
+    struct world *w = world_new();
+    w->schema = schema_new("default", "t", 1);
+    static const struct {
+        const char *name;
+        enum type type;
+    } columns[] = {{"a", TYPE_DOUBLE},  {"b", TYPE_DOUBLE}, {"c", TYPE_DOUBLE},
+                   {"d", TYPE_DOUBLE},  {"n", TYPE_BIGINT}, {"lamp", TYPE_BOOL},
+                   {"flag", TYPE_BOOL}, {"name", TYPE_TEXT}};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
+        assert_int_equal(schema_add_column(w->schema, 0, columns[i].name, columns[i].type,
+                                           COLUMN_OWNER_DOCUMENT, "", "", NULL),
+                         ERR_OK);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+/* Starts equipment and collector with a manifest that names the port once. */
+static void begin(struct world *w, const char *manifest)
+{
+    char text[8192];
+    world_call(w, fake_start, NULL);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(text, sizeof text, manifest, w->plc.at.port);
+#pragma GCC diagnostic pop
+    world_call(w, load, text);
+    world_call(w, start_collect, NULL);
+}
+
+struct want {
+    const char *column;
+    double number;
+    uint32_t quality;
+};
+
+static bool has_cell(struct world *w, void *arg)
+{
+    const struct want *want = arg;
+    struct value v;
+    int64_t time;
+    if (!newest_cell(w, want->column, &v, &time)) return false;
+    if (want->quality) return v.is_null && v.quality == want->quality;
+    if (v.is_null) return false;
+    return v.type == TYPE_DOUBLE ? v.d == want->number
+           : v.type == TYPE_BOOL ? v.b == (want->number != 0)
+                                 : v.i == (int64_t)want->number;
+}
+
+static void want_number(struct world *w, const char *column, double number)
+{
+    world_wait(w, 3, has_cell, &(struct want){column, number, 0});
+}
+
+static void want_quality(struct world *w, const char *column, int quality)
+{
+    world_wait(w, 3, has_cell, &(struct want){column, 0, (uint32_t)quality});
+}
+
+struct write_call {
+    struct collect_write write;
+    _Atomic bool done;
+};
+
+static void on_written(struct completion *c)
+{
+    atomic_store(&((struct write_call *)c)->done, true);
+}
+
+static void start_write(struct world *w, void *arg)
+{
+    struct write_call *call = arg;
+    completion_init(&call->write.completion, &w->main, on_written);
+    collect_write(w->collect, &call->write);
+}
+
+static struct write_call *put(struct world *w, const char *point, const char *value)
+{
+    static struct write_call call;
+    memset(&call, 0, sizeof call);
+    call.write.ns = STR("default");
+    call.write.device = STR("press");
+    call.write.point = str_of(point);
+    call.write.value = str_of(value);
+    call.write.user = "ann";
+    call.write.reason = "test";
+    world_call(w, start_write, &call);
+    while (!atomic_load(&call.done)) usleep(500);
+    return &call;
+}
+
+struct read_call {
+    struct collect_read read;
+    _Atomic bool done;
+};
+
+static void on_was_read(struct completion *c)
+{
+    atomic_store(&((struct read_call *)c)->done, true);
+}
+
+static void start_read(struct world *w, void *arg)
+{
+    struct read_call *call = arg;
+    completion_init(&call->read.completion, &w->main, on_was_read);
+    collect_read(w->collect, &call->read);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Options that the host itself has for every driver. */
-static const struct millrace_option host_options[HOST_OPTION_COUNT + 1] = {
+const struct millrace_option driver_host_options[HOST_OPTION_COUNT + 1] = {
     [HOST_OPTION_MAX_GAP] =
         {"maxGap", MILLRACE_OPTION_INT, "8", 0, 1000,
          "unused registers that may be read to save a request (16 times as many bits)",
@@ -229,7 +229,7 @@ static void read_packets(struct line_config *config, const struct doc *given,
     static const enum host_option options[2] = {HOST_OPTION_REGISTRATION, HOST_OPTION_HEARTBEAT};
     struct packet *const packets[2] = {&config->registration, &config->heartbeat};
     for (size_t i = 0; i < 2; i++) {
-        const char *name = host_options[options[i]].name;
+        const char *name = driver_host_options[options[i]].name;
         char path[64];
         if (read_packet(config->host[options[i]].text, packets[i])) continue;
         snprintf(path, sizeof path, "spec.options.%s", name);
@@ -244,11 +244,11 @@ static void refuse_idle_options(const struct line_config *config, const struct d
                                 struct problems *problems)
 {
     for (size_t i = 0; i < HOST_OPTION_COUNT && config->line.scheme; i++) {
-        const struct doc *at = doc_get(given, host_options[i].name);
+        const struct doc *at = doc_get(given, driver_host_options[i].name);
         if (!at || !option_transports[i] || option_transports[i] == config->line.scheme->transport)
             continue;
         char path[64];
-        snprintf(path, sizeof path, "spec.options.%s", host_options[i].name);
+        snprintf(path, sizeof path, "spec.options.%s", driver_host_options[i].name);
         problem_add(problems, path, at, "goes with %s endpoints only",
                     option_transports[i] == MILLRACE_TLS ? "tls://" : "listen+…://");
     }
@@ -262,7 +262,7 @@ static void refuse_idle_options(const struct line_config *config, const struct d
 static void refuse_unknown_options(const struct millrace_driver *driver, const struct doc *given,
                                    struct problems *problems)
 {
-    const struct millrace_option *const tables[] = {host_options, driver->options};
+    const struct millrace_option *const tables[] = {driver_host_options, driver->options};
     for (size_t i = 0; given && i < given->count; i++) {
         const char *names[64];
         size_t count = 0;
@@ -298,7 +298,7 @@ bool line_config_read(struct context *context, const struct connection_spec *spe
     }
     config->line.options = config->options;
     read_endpoint(spec->endpoint, doc_get(spec_doc, "endpoint"), config, problems);
-    read_options(host_options, spec->options, config->host, problems);
+    read_options(driver_host_options, spec->options, config->host, problems);
     read_options(config->driver->options, spec->options, config->options, problems);
     refuse_unknown_options(config->driver, spec->options, problems);
     refuse_idle_options(config, spec->options, problems);

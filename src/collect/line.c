@@ -186,12 +186,13 @@ static void send_what_may_go(struct line *line, int64_t now_ns)
 static bool must_wait(struct line *line, int64_t now_ns)
 {
     int64_t silent_until = line->silence_ns ? line->received_at_ns + line->silence_ns : 0;
-    bool has_work = line->queue_first || line->low_first;
-    if (line->quiet_until_ns > silent_until) silent_until = line->quiet_until_ns;
-    line->quiet_until_ns = silent_until > now_ns && has_work ? silent_until : 0;
-    if (silent_until <= now_ns) return false;
-    if (has_work) schedule_wake_at(line->collect, silent_until);
-    return true;
+    if (silent_until > line->quiet_until_ns) line->quiet_until_ns = silent_until;
+    if (line->quiet_until_ns > now_ns) {
+        schedule_wake_at(line->collect, line->quiet_until_ns);
+        return true;
+    }
+    line->quiet_until_ns = 0;
+    return false;
 }
 
 /* All requests that may go, in one write. */

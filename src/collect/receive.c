@@ -27,7 +27,7 @@ static void out_reply(struct millrace_out *out, const struct millrace_reply *rep
     if (!slot) return;
     int64_t rtt = collect_now_ns(line->collect) - slot->sent_ns;
     line->stats.rtt_ns += line->stats.rtt_ns ? (rtt - line->stats.rtt_ns) / 16 : rtt;
-    if (slot->ask->tries > 1) line_keep_quiet(line);
+    if (slot->ask->tries > 1 || slot->ask->is_repeated) line_keep_quiet(line);
     struct ask *ask = line_free_slot(line, slot);
     ask->rtt_ns = rtt;
     ask_replied(line, ask, reply);

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/timetext.h"
 #include "data/quality.h"
+#include <math.h>
 #include <string.h>
 
 struct row_in {
@@ -172,8 +173,8 @@ static enum err take_number(struct row_in *r, struct str *out, bool *is_whole)
 
 static enum err number_value(struct row_in *r, struct str key, struct value *value)
 {
-    struct str text;
-    bool is_whole;
+    struct str text = {0};
+    bool is_whole = false;
     enum err err = take_number(r, &text, &is_whole);
     if (err) return err;
     *value = (struct value){.type = TYPE_BIGINT};
@@ -327,7 +328,7 @@ static bool time_of_number(struct str text, int64_t *time_ns)
 static enum err take_time(struct row_in *r)
 {
     struct json_rows *in = r->in;
-    struct str key = STR("time"), text;
+    struct str key = STR("time"), text = {0};
     bool is_whole, good;
     skip_space(in);
     if (take_word(in, "null")) return ERR_OK;
@@ -342,7 +343,7 @@ static enum err take_time(struct row_in *r)
 
 static enum err take_device(struct row_in *r)
 {
-    struct str text;
+    struct str text = {0};
     enum err err = take_text(r, &text);
     if (err) return err;
     r->row->tags[0] = (struct label){STR("device"), text};
@@ -425,7 +426,7 @@ static enum err take_row(struct row_in *r)
     if (!take_char(in, '{')) return no_json(in, r->why, "a row {\"column\": value, …} is expected");
     bool more = !take_char(in, '}');
     while (more) {
-        struct str key;
+        struct str key = {0};
         enum err err = take_text(r, &key);
         if (err) return err;
         if (!take_char(in, ':')) return no_json(in, r->why, "':' is expected");
@@ -545,7 +546,7 @@ bool json_rows_convert(struct value *value, enum type type, struct arena *scratc
         return true;
     }
     /* Doubles up to 2^53 convert exactly; above it a whole number was written as one. */
-    if (from == TYPE_DOUBLE && !(value->d >= -0x1p53 && value->d <= 0x1p53)) return false;
+    if (from == TYPE_DOUBLE && !(fabs(value->d) <= 9007199254740992.0)) return false;
     value->type = type;
     if (type_is_number(from)) {
         struct value given = *value;

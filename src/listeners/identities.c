@@ -144,7 +144,7 @@ static enum err (*const tells[KIND_COUNT])(struct access *access, const struct r
                                            const char *name, bool is_gone) = {
     [KIND_USER] = tell_user, [KIND_ROLE] = tell_role, [KIND_TOKEN] = tell_token};
 
-static void tell(struct service *service, const struct resource *r, bool is_gone)
+static enum err tell(struct service *service, const struct resource *r, bool is_gone)
 {
     char name[256];
     text_of(name, sizeof name, r->name);
@@ -152,6 +152,7 @@ static void tell(struct service *service, const struct resource *r, bool is_gone
     if (err)
         diag(service->context, DIAG_ERROR, component, "%s %s has no effect: %s",
              resource_kinds[r->kind].name, name, err_text(err));
+    return err;
 }
 
 static void on_change(void *arg, const struct resource *old, const struct resource *now)
@@ -160,8 +161,8 @@ static void on_change(void *arg, const struct resource *old, const struct resour
     struct service *service = identities->service;
     if (!tells[(now ? now : old)->kind]) return;
     /* A token's hash may be another now. */
-    if (old && (!now || old->kind == KIND_TOKEN)) tell(service, old, true);
-    if (now) tell(service, now, false);
+    if (old && (!now || old->kind == KIND_TOKEN)) (void)tell(service, old, true);
+    if (now) (void)tell(service, now, false); /* an error was told */
     if (service->resources) resources_recheck(service->resources);
     if (service->live) live_recheck(service->live);
 }
@@ -544,16 +545,18 @@ enum err identities_start(struct service *service, struct identities **out, stru
     if (!err) err = put_node(identities, &arena, why);
     if (!err) err = take_file_users(identities, &arena, why);
     arena_free(&arena);
+    static const enum resource_kind order[] = {KIND_ROLE, KIND_USER, KIND_TOKEN};
+    for (size_t k = 0; !err && k < sizeof order / sizeof order[0]; k++) {
+        size_t at = 0;
+        for (struct resource *r; !err && (r = registry_next(service->registry, order[k], &at));)
+            /* A document that gives nothing is told of; one there is no memory for can be tried
+             * again by starting again, and nobody is locked out meanwhile. */
+            err = tell(service, r, false) == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_OK;
+    }
     if (err) {
         identities->is_stopping = true;
         free_if_over(identities);
         return err;
-    }
-    static const enum resource_kind order[] = {KIND_ROLE, KIND_USER, KIND_TOKEN};
-    for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
-        size_t at = 0;
-        for (struct resource *r; (r = registry_next(service->registry, order[k], &at));)
-            tell(service, r, false);
     }
     registry_watch_all(service->registry, on_change, identities);
     *out = identities;

@@ -63,6 +63,16 @@ static void finish(struct change *change, enum err err, const struct why *why)
 
 static void next_change(struct resources *r);
 
+static void on_settled(struct completion *c)
+{
+    struct change *change = (struct change *)(void *)((char *)c - offsetof(struct change, settled));
+    struct resources *r = change->resources;
+    r->current = NULL;
+    finish(change, c->err, &c->why);
+    next_change(r);
+}
+
+/* On disk: now it holds. A Table is answered when it can be used. */
 static void on_durable(struct completion *c)
 {
     struct change *change = (struct change *)(void *)((char *)c - offsetof(struct change, persist));
@@ -74,9 +84,11 @@ static void on_durable(struct completion *c)
                               change->target.name);
     else if (!err)
         err = registry_restore(registry, resource_share(change->resource));
-    r->current = NULL;
-    finish(change, err, &c->why);
-    next_change(r);
+    completion_init(&change->settled, r->service->context->main, on_settled);
+    if (!err && change->target.kind == KIND_TABLE)
+        r->service->settle_tables(r->service->node, &change->settled);
+    else
+        completion_finish(&change->settled, err, &c->why);
 }
 
 /* The document to become, from what the client sent and what there is. */

@@ -26,6 +26,7 @@ struct change {
     char secret[ACCESS_TOKEN_BYTES]; /* of a new token, to be shown once */
     struct completion audited;
     struct persist_change persist;
+    struct completion settled; /* a Table: the store has it */
 };
 
 enum { WATCH_HISTORY = 256, WATCHES_MAX = 256 };

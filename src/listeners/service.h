@@ -51,6 +51,8 @@ struct service {
     void (*change_table)(void *node, struct table_change *change);
     /* Whether a Table document fits the table that there is; adds problems with the way out. */
     void (*check_table)(void *node, const struct resource *table, struct problems *problems);
+    /* Finishes the completion when the store's tables are what the documents put so far say. */
+    void (*settle_tables)(void *node, struct completion *completion);
     /* Gives tables that came by writing their documents. */
     void (*publish_tables)(void *node);
     void *node;

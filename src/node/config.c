@@ -8,7 +8,7 @@ struct raw_config {
     struct {
         struct str name, path;
     } node;
-    struct str data, memory;
+    struct str data, memory, drivers;
     struct {
         struct str http, https, mqtt, postgres, line;
         bool insecure;
@@ -116,6 +116,11 @@ static const struct field top_fields[] = {
      .default_text = "64MiB",
      .help_en = "memory budget, such as 64MiB",
      .help_zh = "内存预算，例如 64MiB"},
+    {.name = "drivers",
+     .type = FIELD_STRING,
+     .offset = AT(drivers),
+     .help_en = "folder of further drivers, millrace-driver-NAME.so",
+     .help_zh = "附加驱动所在目录（millrace-driver-NAME.so）"},
     {.name = "listen",
      .type = FIELD_OBJECT,
      .offset = AT(listen),
@@ -240,6 +245,10 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->node.name = raw->node.name;
     c->node.path = raw->node.path;
     c->data = raw->data;
+    if (raw->drivers.size) {
+        c->drivers = arena_strdup(&c->arena, raw->drivers.at, raw->drivers.size);
+        if (!c->drivers) return ERR_NO_MEMORY;
+    }
     c->listen.http = raw->listen.http;
     c->listen.https = raw->listen.https;
     c->listen.mqtt = raw->listen.mqtt;

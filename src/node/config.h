@@ -13,6 +13,7 @@ struct node_config {
         struct str name, path;
     } node;
     struct str data;
+    const char *drivers; /* folder of further drivers; NULL = none */
     int64_t memory_bytes;
     struct {
         struct str http, https, mqtt, postgres, line;

@@ -156,7 +156,9 @@ static enum err start_store(struct node *node, struct why *why)
 static void stop_store(struct node *node)
 {
     store_close(node->service.store);
-    loop_run_jobs(&node->main);
+    loop_run_jobs(&node->main); /* its last answers, to the tables too */
+    node_tables_free(node->tables);
+    node->tables = NULL;
     live_stop(node->service.live);
 }
 
@@ -237,6 +239,7 @@ static enum err start_tables(struct node *node, struct why *why)
     node->service.node = node->tables;
     node->service.change_table = node_tables_change;
     node->service.check_table = node_tables_check;
+    node->service.settle_tables = node_tables_settle;
     node->service.publish_tables = node_tables_publish;
     return err;
 }
@@ -306,20 +309,25 @@ static void stop_http(struct node *node)
     if (node->http) http_server_stop(node->http);
 }
 
-/* The self-signed certificate of the first start stays in the data folder. */
+/* Under another name first: a start finds the whole file or none. */
 static enum err write_secret(struct node *node, const char *path, struct str text, struct why *why)
 {
     struct os *os = node->context.os;
     struct os_file *file;
-    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
+    char fresh[4096];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    (void)os->ops->path_remove(os, fresh, NULL); /* of a start that was cut off */
+    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
                                       &file, why);
     if (err) return err;
     err = os->ops->file_write(file, 0, text.at, text.size, why);
     if (!err) err = os->ops->file_sync(file, why);
     os->ops->file_close(file);
-    return err;
+    return err ? err : os->ops->path_rename(os, fresh, path, why);
 }
 
+/* The self-signed certificate of the first start stays in the data folder. The key comes first:
+ * where there is a certificate, there is its key. */
 static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path,
                                  struct why *why)
 {
@@ -328,7 +336,6 @@ static enum err make_certificate(struct node *node, const char *cert_path, const
     struct os *os = node->context.os;
     int64_t day_ago_s = context_wall_ns(&node->context) / TIME_NS_PER_S - 86400;
     enum err err = tls_make_self_signed("millrace", names, 3, day_ago_s, 3650, &cert, &key, why);
-    (void)os->ops->path_remove(os, key_path, NULL); /* a half-made pair of an earlier start */
     if (!err) err = write_secret(node, key_path, buf_str(&key), why);
     if (!err) err = write_secret(node, cert_path, buf_str(&cert), why);
     if (!err) err = os->ops->path_sync(os, node->folder, why);
@@ -394,8 +401,8 @@ static const struct {
     {"access", start_access, stop_access},
     {"audit log", start_audit, stop_audit},
     {"resources", start_registry, stop_registry},
-    {"resource database", start_persist, stop_persist},
     {"resource API", start_resources, stop_resources},
+    {"resource database", start_persist, stop_persist}, /* answers to the API until it is closed */
     {"tables", start_tables, stop_tables},
     {"identities", start_identities, stop_identities},
     {"collect", start_collect, stop_collect},
@@ -470,6 +477,7 @@ static enum err set_up(struct node *node, struct why *why)
     node->service.statement_limit_ns = STATEMENT_SECONDS * TIME_NS_PER_S;
     node->service.node_name = config->node.name;
     node->service.node_path = config->node.path;
+    node->context.drivers_folder = config->drivers;
     return ERR_OK;
 }
 

@@ -39,7 +39,10 @@ struct service *node_service(struct node *node);
 /* tables.c: keeps the store's tables and the Table documents in step. Private to node/. */
 struct node_tables;
 enum err node_tables_start(struct service *service, struct node_tables **tables, struct why *why);
+/* Begins nothing any more; who waits is answered. */
 void node_tables_stop(struct node_tables *tables);
+void node_tables_free(struct node_tables *tables); /* behind the store's last answer */
+void node_tables_settle(void *tables, struct completion *completion);
 void node_tables_change(void *tables, struct table_change *change);
 /* Gives tables that came by writing their documents. */
 void node_tables_publish(void *tables);

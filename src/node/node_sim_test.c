@@ -395,15 +395,14 @@ static void trial_free(struct trial *t)
     free(t);
 }
 
-static uint64_t run_case(const struct sim_case *c)
+static void after_work(struct trial *t)
 {
-    struct trial *t = trial_new(c);
-    sim_case_arm(t->host.os, c);
-    work(t);
-    uint64_t calls = sim_case_calls(t->host.os, c);
-    if (c->n == 0) claim(t, t->failures == 0, "without a fault something failed", t->failures);
     bool crashed = sim_crashed(t->host.os);
     if (!crashed && t->host.node) check(t); /* reading goes on */
+    if (t->c->fault == SIM_FAULT_FULL && t->has_table) {
+        start_again(t); /* also on a full disk */
+        check(t);
+    }
     sim_fault_arm(t->host.os, SIM_FAULT_NONE, 0);
     if (!crashed && pick(t, 2)) {
         must_write(t);
@@ -415,6 +414,16 @@ static uint64_t run_case(const struct sim_case *c)
     check(t);
     start_again(t);
     check(t);
+}
+
+static uint64_t run_case(const struct sim_case *c)
+{
+    struct trial *t = trial_new(c);
+    sim_case_arm(t->host.os, c);
+    work(t);
+    uint64_t calls = sim_case_calls(t->host.os, c);
+    if (c->n == 0) claim(t, t->failures == 0, "without a fault something failed", t->failures);
+    after_work(t);
     trial_free(t);
     return calls;
 }

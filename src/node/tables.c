@@ -12,9 +12,16 @@
 
 static const char component[] = "tables";
 
+/* One change of a document is answered at a time (listeners/resources_change.c). */
+enum { TABLES_WAITING_MAX = 4 };
+
 struct node_tables {
     struct service *service;
     bool starting; /* documents made from the log are not written back to it */
+    bool is_stopping;
+    size_t pending;                                 /* definitions under way to the store */
+    struct completion *waiting[TABLES_WAITING_MAX]; /* for pending = 0; in order */
+    size_t waiting_count;
 };
 
 struct define_op {
@@ -33,13 +40,43 @@ struct service *tables_service(void *tables)
 static struct resource *find_document(struct node_tables *t, const char *ns, const char *name);
 static void apply_document(struct node_tables *t, const struct resource *r);
 
+static void submit(struct node_tables *t, struct define_op *op)
+{
+    t->pending++;
+    op->tables = t;
+    store_define(t->service->store, &op->define);
+}
+
+static void answer_waiting(struct node_tables *t)
+{
+    for (size_t i = 0; i < t->waiting_count; i++) completion_finish(t->waiting[i], ERR_OK, NULL);
+    t->waiting_count = 0;
+}
+
+static void one_is_done(struct node_tables *t)
+{
+    MUST(t->pending > 0);
+    if (--t->pending == 0) answer_waiting(t);
+}
+
+void node_tables_settle(void *tables, struct completion *completion)
+{
+    struct node_tables *t = tables;
+    MUST(t->waiting_count < TABLES_WAITING_MAX);
+    if (t->pending && !t->is_stopping)
+        t->waiting[t->waiting_count++] = completion;
+    else
+        completion_finish(completion, ERR_OK, NULL);
+}
+
 static void on_defined(struct completion *c)
 {
     struct define_op *op = (struct define_op *)c;
     struct node_tables *t = op->tables;
     /* Somebody else was faster (a writer made the table or a column): once more, on what there is
      * now. */
-    bool again = !op->define.drop && (c->err == ERR_CONFLICT || c->err == ERR_EXISTS);
+    bool again =
+        !t->is_stopping && !op->define.drop && (c->err == ERR_CONFLICT || c->err == ERR_EXISTS);
     const struct resource *r = again ? find_document(t, op->ns, op->name) : NULL;
     if (r)
         apply_document(t, r);
@@ -48,6 +85,7 @@ static void on_defined(struct completion *c)
              why_text(&c->why, c->err));
     schema_release(op->define.result);
     mem_free(op);
+    one_is_done(t); /* behind the next try, if there is one */
 }
 
 static void apply_document(struct node_tables *t, const struct resource *r)
@@ -61,11 +99,10 @@ static void apply_document(struct node_tables *t, const struct resource *r)
         mem_free(op);
         return;
     }
-    op->tables = t;
     (void)str_copy(op->ns, sizeof op->ns, r->ns);
     table_sql_name(r, op->name);
     completion_init(&op->define.completion, context->main, on_defined);
-    store_define(t->service->store, &op->define);
+    submit(t, op);
 }
 
 /* The document is gone: so is the table, with its rows. */
@@ -84,18 +121,17 @@ static void drop_table(struct node_tables *t, const struct resource *r)
         mem_free(op);
         return;
     }
-    op->tables = t;
     op->define.schema = s;
     op->define.drop = true;
     (void)str_copy(op->name, sizeof op->name, str_of(name));
     completion_init(&op->define.completion, t->service->context->main, on_defined);
-    store_define(t->service->store, &op->define);
+    submit(t, op);
 }
 
 static void on_resource(void *arg, const struct resource *old, const struct resource *now)
 {
     struct node_tables *t = arg;
-    if ((now ? now : old)->kind != KIND_TABLE || t->starting) return;
+    if ((now ? now : old)->kind != KIND_TABLE || t->starting || t->is_stopping) return;
     if (now)
         apply_document(t, now);
     else
@@ -318,6 +354,13 @@ enum err node_tables_start(struct service *service, struct node_tables **out, st
 }
 
 void node_tables_stop(struct node_tables *tables)
+{
+    if (!tables) return;
+    tables->is_stopping = true;
+    answer_waiting(tables);
+}
+
+void node_tables_free(struct node_tables *tables)
 {
     mem_free(tables);
 }

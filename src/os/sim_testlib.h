@@ -3,8 +3,9 @@
  * A *case* is (seed, fault, n): a world made from the seed, in which the n-th disk call (or
  * allocation) is hit by the fault. `./dev test` runs as many as fit into its time, drawn from the
  * printed seed (MILLRACE_TEST_SEED); the soak runs every n of many seeds (MILLRACE_SIM_SEEDS).
- * MILLRACE_SIM_CASE="SEED FAULT N" runs one, which is what a failure prints. A case that failed
- * once stays in its test's list of known cases. */
+ * MILLRACE_SIM_CASE="SEED FAULT N" runs one, which is what a failure prints. MILLRACE_SIM_SECONDS
+ * and MILLRACE_SIM_FAULT: so long, only this fault. A case that failed once stays in its test's
+ * list of known cases. */
 #ifndef OS_SIM_TESTLIB_H
 #define OS_SIM_TESTLIB_H
 
@@ -128,10 +129,11 @@ static inline void sim_cases_every_call(sim_case_run *run, uint64_t seed, int fa
 static inline void sim_cases_for_seconds(sim_case_run *run, unsigned random, uint64_t limit_s)
 {
     enum { PER_SEED = 8 };
-    uint64_t cases = 0;
+    uint64_t cases = 0, only = sim_number_in("MILLRACE_SIM_FAULT", 0);
     for (double end = sim_seconds() + (double)limit_s; sim_seconds() < end;) {
         struct sim_case c = {(uint64_t)rand_r(&random),
                              sim_faults[(unsigned)rand_r(&random) % SIM_FAULTS], 0};
+        if (only) c.fault = (int)only;
         uint64_t calls = run(&c);
         for (unsigned k = 0; k < PER_SEED && sim_seconds() < end; k++, cases++) {
             c.n = 1 + (uint64_t)rand_r(&random) % calls;

@@ -281,7 +281,7 @@ static void check_unknown(const struct field *fields, const struct doc *doc, con
 {
     const char *names[64];
     size_t count = 0;
-    while (fields[count].name && count < 64) {
+    while (count < 64 && fields[count].name) {
         names[count] = fields[count].name;
         count++;
     }

@@ -15,8 +15,13 @@ static const struct field connection_fields[] = {
      .type = FIELD_STRING,
      .offset = AT(connection_spec, endpoint),
      .help_en =
-         "where the equipment is: tcp://HOST:PORT, rtu+tcp://HOST:PORT or ascii+tcp://HOST:PORT",
-     .help_zh = "设备地址：tcp://主机:端口、rtu+tcp://主机:端口 或 ascii+tcp://主机:端口"},
+         "where the equipment is: tcp://, tls://, rtu+tcp:// or ascii+tcp://HOST:PORT; "
+         "rtu:// or ascii:///dev/ttyUSB0?baud=9600&parity=even; listen+tcp://0.0.0.0:PORT where it "
+         "dials in; nothing for the driver host",
+     .help_zh =
+         "设备地址：tcp://、tls://、rtu+tcp:// 或 ascii+tcp://主机:端口；rtu:// 或 "
+         "ascii:///dev/ttyUSB0?baud=9600&parity=even；设备拨入时用 listen+tcp://0.0.0.0:端口；"
+         "host 驱动留空"},
     {.name = "timeout",
      .type = FIELD_DURATION,
      .offset = AT(connection_spec, timeout_ns),

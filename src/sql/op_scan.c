@@ -273,6 +273,7 @@ enum err run_plan(const struct sql_context *context, const struct plan *plan,
     struct run *run = NULL;
     bool done = false;
     enum err err = run_open(context, plan, sink, stats, why, &run);
+    MUST(err || run);
     while (!err && !done) err = run_step(run, &done);
     run_close(run);
     return err;

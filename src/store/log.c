@@ -158,12 +158,13 @@ enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t o
     *log = (struct log){
         .os = os, .origin = origin, .last_seq = recovery->last_seq, .old = recovery->segments};
     log->segment_bytes = segment_bytes ? segment_bytes : LOG_SEGMENT_BYTES;
+    log->number = recovery->last_number;
     recovery->segments = (struct log_segments){0};
     MUST(str_copy(log->folder, sizeof log->folder, str_of(folder)));
     uint64_t now = wall_ns > 0 ? (uint64_t)wall_ns / 1000 : 0;
     log->reserved_seq = (now > log->last_seq ? now : log->last_seq) + LOG_SEQ_RESERVE;
     enum err err = os->ops->path_list(os, folder, note_spare, log, why);
-    if (!err) err = begin_segment(log, recovery->last_number + 1, recovery->record_seq, why);
+    if (!err) err = begin_segment(log, log->number + 1, recovery->record_seq, why);
     return err;
 }
 
@@ -220,9 +221,10 @@ enum err log_rotate(struct log *log, uint64_t durable, struct why *why)
     MUST(log->pending.size == 0);
     struct log_segments *old = &log->old;
     enum err err = mem_grow(&old->items, &old->capacity, old->count + 1, sizeof *old->items);
-    uint64_t number = log->number;
-    if (!err) err = begin_segment(log, number + 1, durable, why);
-    if (!err) old->items[old->count++] = (struct log_segment){number, log->last_seq};
+    struct log_segment left = {log->number, log->last_seq};
+    bool leaves = log->file != NULL; /* none yet: log_open could not begin one */
+    if (!err) err = begin_segment(log, left.number + 1, durable, why);
+    if (!err && leaves) old->items[old->count++] = left;
     return err;
 }
 

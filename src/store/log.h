@@ -90,7 +90,8 @@ void log_recovery_free(struct log_recovery *recovery);
 bool store_file_number(const char *name, const char *ending, uint64_t *number);
 
 /* Starts writing: a new segment above what recovery found (takes recovery->segments).
- * `segment_bytes`: 0 = LOG_SEGMENT_BYTES. */
+ * `segment_bytes`: 0 = LOG_SEGMENT_BYTES. After DISK_FULL or IO the log is usable all the same: a
+ * later log_rotate begins the segment. */
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
                   struct log_recovery *recovery, size_t segment_bytes, int64_t wall_ns,
                   struct why *why);

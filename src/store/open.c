@@ -382,6 +382,12 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
     err = log_open(&store->log, os, folder, store->origin, &recovery, segment_bytes,
                    context_wall_ns(context), why);
     log_recovery_free(&recovery);
+    if (err == ERR_DISK_FULL || err == ERR_IO) {
+        diag(context, DIAG_ERROR, component, "rows can be read, but none taken yet: %s",
+             why_text(why, err));
+        store->failed = true;
+        err = ERR_OK;
+    }
     if (err) return err;
     /* What a failed sync of the last life covered is read today and may be gone after a power loss:
      * new rows must not depend on it. */

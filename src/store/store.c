@@ -63,9 +63,22 @@ static void finish_defines(struct store *store, enum err err, const struct why *
         struct store_define *define = store->defined;
         store->defined = define->next;
         define->next = NULL;
+        if (err) {
+            schema_release(define->result);
+            define->result = NULL;
+        }
         completion_finish(&define->completion, err, why);
     }
     store->defined_last = NULL;
+}
+
+/* Of what waits in a segment that failed nothing is durable for certain, and a sync of the next
+ * segment says nothing about it. */
+static void fail_waiting(struct store *store, enum err err, const struct why *why)
+{
+    store->failed = true;
+    finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, err, why);
+    finish_defines(store, err, why);
 }
 
 /* A failed sync says nothing about which pages are safe: everything not acknowledged fails, and the
@@ -75,10 +88,7 @@ static void on_sync_failed(struct store *store)
     metric_add(store->context, METRIC_LOG_ERRORS, 1);
     diag(store->context, DIAG_ERROR, component, "sync of the log failed: %s",
          why_text(&store->sync_why, store->sync_err));
-    store->failed = true;
-    finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, store->sync_err,
-                   &store->sync_why);
-    finish_defines(store, store->sync_err, &store->sync_why);
+    fail_waiting(store, store->sync_err, &store->sync_why);
 }
 
 /* A full segment is left when all of it is on the disk: the next one's header says so. Synced here
@@ -115,6 +125,12 @@ void store_run_synced(struct job *job) /* log task */
     atomic_store_explicit(&store->position_durable, store->sync_seq, memory_order_release);
     finish_appends(&store->waiting, &store->waiting_last, store->sync_seq, ERR_OK, NULL);
     if (store->sync_seq == store->appended) finish_defines(store, ERR_OK, NULL);
+    if (store->failed) { /* by a write, while the sync ran */
+        struct why why = WHY_NONE;
+        why_set(&why, ERR_IO, "the log failed before this was on the disk");
+        fail_waiting(store, ERR_IO, &why);
+        return;
+    }
     leave_full_segment(store);
     if (store->waiting || store->defined) sync_now(store);
 }
@@ -285,6 +301,7 @@ static enum err write_round(struct store *store, struct why *why)
         metric_add(store->context, METRIC_LOG_ERRORS, 1);
         diag(store->context, DIAG_ERROR, component, "write of the log failed: %s",
              why_text(why, err));
+        if (!store->syncing) fail_waiting(store, err, why);
         return err;
     }
     metric_add(store->context, METRIC_LOG_BYTES, size);
@@ -424,6 +441,8 @@ static void run_define(struct job *job)
     schema_release(define->schema);
     define->schema = NULL;
     if (err) {
+        schema_release(define->result);
+        define->result = NULL;
         completion_finish(&define->completion, err, &why);
         return;
     }

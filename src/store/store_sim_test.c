@@ -143,7 +143,10 @@ static void wait_quiet(struct trial *t)
 static void put_group(struct trial *t)
 {
     unsigned count = 1 + pick(t, GROUP);
-    for (unsigned i = 0; i < count; i++) put_one(t);
+    for (unsigned i = 0; i < count; i++) {
+        put_one(t);
+        for (unsigned steps = pick(t, 3); steps; steps--) (void)sim_step(t->world->sim);
+    }
     wait_quiet(t);
 }
 
@@ -348,6 +351,10 @@ static void after_a_crash(struct trial *t)
 static void after_a_fault(struct trial *t)
 {
     if (t->world->store) check(t); /* reading goes on */
+    if (t->c->fault == SIM_FAULT_FULL && t->schema) {
+        start_again(t); /* also on a full disk */
+        check(t);
+    }
     sim_fault_arm(t->world->os, SIM_FAULT_NONE, 0);
     if (pick(t, 2)) start_again(t);
     must_write(t);
