@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """modbus_peer.py - pymodbus as equipment: serves memory given as JSON on standard input, over one framing.
 
-usage: modbus_peer.py PORT|/dev/TTY tcp|rtu|ascii [CERTIFICATE KEY]
+usage: modbus_peer.py PORT|/dev/TTY tcp|rtu|ascii [CERTIFICATE KEY [CA]]
 
-stdin: {"holding": [...], "input": [...], "coils": [...], "discrete": [...]}. With a certificate the port speaks TLS. It prints
-"ready" once it listens and serves until it is killed. Units 1 and 2 share the memory; others do not answer.
+stdin: {"holding": [...], "input": [...], "coils": [...], "discrete": [...]}. With a certificate the port speaks TLS, and
+with a CA it asks for the client's. It prints "ready" once it listens and serves until it is killed. Units 1 and 2 share the memory; others do not answer.
 """
 import asyncio
 import json
@@ -31,7 +31,10 @@ def make_server(context, where, framer, tls):
     if not tls:
         return ModbusTcpServer(context, framer, address=address, allow_reuse_address=True, **common)
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    secure.load_cert_chain(*tls)
+    secure.load_cert_chain(*tls[:2])
+    if tls[2:]:
+        secure.verify_mode = ssl.CERT_REQUIRED
+        secure.load_verify_locations(tls[2])
     return ModbusTlsServer(context, framer, address=address, sslctx=secure, allow_reuse_address=True, **common)
 
 

@@ -246,3 +246,28 @@ def test_silence_of_three_and_a_half_characters_parts_serial_frames(node_factory
     time.sleep(1)
     gaps = [b[0] - a[0] for a, b in zip(peer.line.traffic, peer.line.traffic[1:]) if (a[1], b[1]) == ("equipment", "node")]
     assert len(gaps) > 5 and min(gaps) >= 0.0035, gaps  # 3.5 characters of 10 bits at 9,600 baud are 3.6 ms
+
+
+@pytest.mark.parametrize("peer", ["tls"], indirect=True)
+def test_a_peer_may_ask_for_our_certificate(node_factory, peer, tmp_path):
+    peer.stop()
+    cert, key = peer.tls[:2]
+    peer.tls.append(cert)  # it trusts itself, and so do we: one pair serves both sides
+    peer.start()
+    path = tmp_path / "peer.yaml"
+    path.write_text(manifest(peer.endpoint, peer.options), encoding="utf-8")
+    refused = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    said = wait_for(lambda: refused.sql("SELECT last_error FROM sys.connections")[0][0], 10, "no error")
+    assert re.search("certificate|closed", said), said  # TLS 1.3: the peer finds out after the handshake
+    path.write_text(manifest(peer.endpoint, {**peer.options, "cert": cert, "key": key}), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    wait_for(lambda: newest(node, ["coil"])[0] if newest(node, ["coil"]) else None, 10, "no value")
+
+
+@pytest.mark.parametrize("endpoint, error", [("rtu:///dev/null", "/dev/null is not a serial line"),
+                                             ("ascii:///dev/ttyNONE?baud=19200", "open /dev/ttyNONE: no such file")])
+def test_a_serial_line_that_is_none_says_so(node_factory, tmp_path, endpoint, error):
+    path = tmp_path / "peer.yaml"
+    path.write_text(manifest(endpoint, {}), encoding="utf-8")
+    node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
+    wait_for(lambda: error in str(node.sql("SELECT last_error FROM sys.connections")[0][0]), 10, "no error")

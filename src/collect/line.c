@@ -142,7 +142,7 @@ static void send_ask(struct line *line, struct ask *ask)
     MUST(slot < line->in_flight + LINE_IN_FLIGHT_MAX);
     int64_t now = collect_now_ns(line->collect);
     int64_t deadline = now + line->spec->timeout_ns + transfer_ns(line, ask, request.size);
-    int64_t cycle = ask->is_low && !line->has_marks ? next_cycle_ns(line) : NEVER_NS;
+    int64_t cycle = ask->is_low && line->in_flight_max == 1 ? next_cycle_ns(line) : NEVER_NS;
     *slot = (struct in_flight){ask, token, now, deadline < cycle ? deadline : cycle, {0}, 0};
     slot->frame_size = request.size < ERROR_FRAME_BYTES ? request.size : ERROR_FRAME_BYTES;
     memcpy(slot->frame, request.bytes, slot->frame_size);
@@ -160,7 +160,7 @@ static bool has_gap(const struct line *line, int64_t now_ns)
 {
     if (!line->low_first || line->queue_first || !can_go(line, line->low_first, now_ns))
         return false;
-    if (line->has_marks) return line->in_flight_count < line->in_flight_max;
+    if (line->in_flight_max > 1) return line->in_flight_count < line->in_flight_max;
     int64_t cycle = next_cycle_ns(line);
     return line->in_flight_count == 0 && (cycle == NEVER_NS || cycle - now_ns >= LOW_NS_MIN);
 }

@@ -259,6 +259,68 @@ static void only_the_answer_to_the_request_is_taken(void **state)
     assert_int_equal(twice.strays, 1);
 }
 
+static void a_range_names_units_and_cells(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t station_first, station_last, area, first, count;
+    } good[] = {{"1-20!400001-400100", 1, 20, MODBUS_HOLDING_REGISTERS, 0, 100},
+                {"7!300010", 7, 7, MODBUS_INPUT_REGISTERS, 9, 1},
+                {"000001-000016", 1, 1, MODBUS_COILS, 0, 16},
+                {"0-255!165536", 0, 255, MODBUS_DISCRETE_INPUTS, 65535, 1}};
+    static const char *const bad[] = {"",
+                                      "1!",
+                                      "1-20",
+                                      "20-1!400001",
+                                      "1!400001-300001",
+                                      "1!40001",
+                                      "1!400002-400001",
+                                      "1-256!400001",
+                                      "1!400000",
+                                      "x!400001"};
+    char why[MILLRACE_WHY_BYTES];
+    struct millrace_scan scan;
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct millrace_text text = text_of(good[i].text);
+        assert_true(modbus_scan_parse(&config, &text, &scan, why));
+        assert_int_equal(scan.station_first, good[i].station_first);
+        assert_int_equal(scan.station_last, good[i].station_last);
+        assert_int_equal(scan.area, good[i].area);
+        assert_int_equal(scan.first, good[i].first);
+        assert_int_equal(scan.count, good[i].count);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct millrace_text text = text_of(bad[i]);
+        if (modbus_scan_parse(&config, &text, &scan, why)) fail_msg("'%s' is taken", bad[i]);
+        assert_non_null(strstr(why, "1-20!400001-400100"));
+    }
+}
+
+static void an_identity_in_two_parts_is_one(void **state)
+{
+    static const uint8_t first[] = "\x2b\x0e\x01\x81\xff\x02\x02\x00\x04"
+                                   "Acme\x01\x03P-1",
+                         second[] = "\x2b\x0e\x01\x81\x00\x00\x01\x02\x03"
+                                    "1.\x07",
+                         again[] = "\x2b\x0e\x01\x81\xff\x01\x01\x02\x01"
+                                   "2";
+    char text[MODBUS_IDENTITY_BYTES];
+    size_t size = 0;
+    uint8_t next = 9;
+    (void)state;
+    assert_true(modbus_read_identity(first, sizeof first - 1, text, &size, &next));
+    assert_int_equal(next, 2);
+    assert_true(modbus_read_identity(second, sizeof second - 1, text, &size, &next));
+    assert_int_equal(next, 0);
+    assert_memory_equal(text, "vendor: Acme\nproduct: P-1\nrevision: 1..\n", size);
+    assert_true(modbus_read_identity(again, sizeof again - 1, text, &size, &next));
+    assert_int_equal(next, 0); /* one that sends us back would never end */
+    assert_false(modbus_read_identity(first, sizeof first - 3, text, &size, &next));
+    assert_false(
+        modbus_read_identity((const uint8_t *)"\x2b\x0d\1\1\0\0\0", 7, text, &size, &next));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +332,8 @@ int main(void)
         cmocka_unit_test(checksums_are_those_of_the_specification),
         cmocka_unit_test(every_framing_finds_what_it_wrapped_behind_rubbish),
         cmocka_unit_test(only_the_answer_to_the_request_is_taken),
+        cmocka_unit_test(a_range_names_units_and_cells),
+        cmocka_unit_test(an_identity_in_two_parts_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
