@@ -78,6 +78,19 @@ def test_sighup_takes_over_what_changed_or_nothing(plant):
     assert plant.names() == ["a", "b", "c"]
 
 
+def test_sighup_prunes_where_the_start_did_and_never_rows(plant):
+    plant.stop()
+    plant.command.insert(2, "--prune")
+    plant.start()
+    assert plant.sql("INSERT INTO t (device, x) VALUES ('d', 1)")
+    plant.path.write_text(doc("Connection", "b", CONNECTION))
+    hup(plant, "reload: done")
+    assert plant.names() == ["b"] and plant.names("tables") == ["t"]
+    assert plant.get("tables", "t")["metadata"]["owner"] == "api" and plant.sql("SELECT x FROM t") == [[1]]
+    plant.restart()
+    assert plant.names("tables") == ["t"] and plant.sql("SELECT x FROM t") == [[1]]
+
+
 def test_sighup_names_what_needs_a_restart_and_renews_the_certificate(node_factory, tmp_path):
     def make_pair(name):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",

@@ -54,8 +54,8 @@ static bool parse_hash(struct str text, uint8_t hash[ACCESS_HASH_BYTES])
 static struct access_list list_of(const struct field_strings *names, bool star)
 {
     struct access_list list = {names->items == NULL, names->count, names->items};
-    for (size_t i = 0; star && i < names->count; i++)
-        if (str_is(names->items[i], "*")) list.any = true;
+    for (size_t i = 0; star && list.items && i < list.count; i++)
+        if (str_is(list.items[i], "*")) list.any = true;
     return list;
 }
 
@@ -159,8 +159,7 @@ static void on_change(void *arg, const struct resource *old, const struct resour
 {
     struct identities *identities = arg;
     struct service *service = identities->service;
-    const struct resource *either = now ? now : old;
-    if (!tells[either->kind]) return;
+    if (!tells[(now ? now : old)->kind]) return;
     /* A token's hash may be another now. */
     if (old && (!now || old->kind == KIND_TOKEN)) (void)tell(service, old, true);
     if (now) (void)tell(service, now, false); /* an error was told */
@@ -278,6 +277,7 @@ static enum err check_token_owner(struct service *service, const struct token_sp
 static enum err covers_token(struct service *service, const struct identity *who,
                              const struct resource *r, struct why *why)
 {
+    MUST(r);
     const struct token_spec *spec = r->spec;
     if (spec->roles.count) return covers_roles(service, who, &spec->roles, why);
     const struct resource *user = registry_get(service->registry, KIND_USER, STR(""), spec->user);

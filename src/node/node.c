@@ -534,9 +534,9 @@ void node_wake(struct node *node)
 static void compare_configs(struct node *node, const struct node_config *now)
 {
     const struct node_config *was = node->options->config;
-    char memory[2][24];
-    snprintf(memory[0], sizeof memory[0], "%lld", (long long)was->memory_bytes);
-    snprintf(memory[1], sizeof memory[1], "%lld", (long long)now->memory_bytes);
+    char then[24], here[24];
+    snprintf(then, sizeof then, "%lld", (long long)was->memory_bytes);
+    snprintf(here, sizeof here, "%lld", (long long)now->memory_bytes);
     const struct {
         const char *key;
         struct str was, now;
@@ -544,7 +544,7 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"node.name", was->node.name, now->node.name},
         {"node.path", was->node.path, now->node.path},
         {"data", was->data, now->data.size ? now->data : was->data},
-        {"memory", str_of(memory[0]), str_of(memory[1])},
+        {"memory", str_of(then), str_of(here)},
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
     };
@@ -559,10 +559,9 @@ static void compare_configs(struct node *node, const struct node_config *now)
 static enum err renew_certificates(struct node *node, const struct node_config *config,
                                    struct why *why)
 {
-    struct arena arena;
+    struct arena arena = {0}; /* as arena_init leaves one */
     struct tls_config *fresh = NULL;
     if (!node->tls) return ERR_OK;
-    arena_init(&arena, NULL);
     enum err err = read_certificates(node, config, &arena, &fresh, why);
     arena_free(&arena);
     if (!err) tls_config_renew(node->tls, fresh);

@@ -276,6 +276,91 @@ static void the_registry_counts_versions_and_tells_only_of_changes(void **state)
     os_real_free(os);
 }
 
+#define USER                                                                                       \
+    "apiVersion: millrace.io/v1\nkind: User\nmetadata: {name: eve}\nspec: {roles: [viewer], "      \
+    "verifier: VVV}\n"
+
+static void secrets_are_kept_and_never_shown(void **state)
+{
+    (void)state;
+    struct resource *r;
+    struct problems problems;
+    struct buf shown = BUF_EMPTY, stored = BUF_EMPTY;
+    assert_int_equal(read_kind(USER, &r, &problems, NULL), ERR_OK);
+    assert_true(resource_has_secrets(KIND_USER) && !resource_has_secrets(KIND_DEVICE));
+    assert_true(resource_write_json(&shown, r) && resource_write_stored(&stored, r));
+    assert_null(strstr(buf_cstr(&shown), "VVV"));
+    assert_non_null(strstr(buf_cstr(&stored), "VVV"));
+    assert_null(doc_find(resource_document(r, &arena), "spec.verifier"));
+    assert_non_null(doc_find(resource_stored(r, &arena), "spec.verifier"));
+    assert_non_null(strstr(buf_cstr(&stored), "test.yaml")); /* whose file it is */
+    buf_free(&shown);
+    buf_free(&stored);
+    resource_release(r);
+}
+
+/* What a status change is: a new version of the same generation, and only for who asked. */
+static void a_status_changes_the_version_and_nothing_else(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct registry *registry = registry_new(os);
+    struct seen all = {0}, with_status = {0};
+    struct resource *r;
+    struct problems problems;
+    assert_int_equal(read_kind(DEVICE, &r, &problems, NULL), ERR_OK);
+    assert_int_equal(registry_put(registry, r), ERR_OK);
+    registry_watch_all(registry, watch, &all);
+    registry_watch_status(registry, watch, &with_status);
+    struct resource *before =
+        resource_share(registry_get(registry, KIND_DEVICE, STR("default"), STR("p1")));
+    for (int i = 0; i < 3; i++) { /* the third says what the second said */
+        struct doc *status = yaml(i == 0 ? "{good: 1}" : "{good: 2}");
+        bool changed =
+            registry_set_status(registry, KIND_DEVICE, STR("default"), STR("p1"), status);
+        assert_int_equal(changed, i < 2);
+    }
+    const struct resource *now = registry_get(registry, KIND_DEVICE, STR("default"), STR("p1"));
+    assert_int_equal(now->generation, 1);
+    assert_true(now->version == before->version + 2 && !before->status);
+    assert_true(str_is(doc_text(doc_get(now->status, "good")), "2"));
+    assert_true(now->spec == before->spec); /* shared, not copied */
+    assert_int_equal(all.changed, 0);
+    assert_int_equal(with_status.changed, 2);
+    resource_release(before); /* its memory stays for who shares it */
+    assert_true(str_is(now->name, "p1"));
+    /* A new spec keeps the status that there is. */
+    assert_int_equal(read_kind(DEVICE "  interval: 5s\n", &r, &problems, NULL), ERR_OK);
+    assert_int_equal(registry_put(registry, r), ERR_OK);
+    now = registry_get(registry, KIND_DEVICE, STR("default"), STR("p1"));
+    assert_int_equal(now->generation, 2);
+    assert_true(str_is(doc_text(doc_get(now->status, "good")), "2"));
+    assert_false(
+        registry_set_status(registry, KIND_DEVICE, STR("default"), STR("none"), yaml("{good: 1}")));
+    registry_free(registry);
+    os_real_free(os);
+}
+
+static void what_left_its_file_is_known(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct registry *registry = registry_new(os);
+    struct str two = STR("apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: a}\n---\n"
+                         "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: b}\n"),
+               one = STR("apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: b}\n");
+    registry_begin_load(registry);
+    assert_int_equal(registry_load_yaml(registry, two, "f", NULL), ERR_OK);
+    assert_int_equal(registry_load_yaml(registry, one, "g", NULL), ERR_EXISTS);
+    registry_begin_load(registry);
+    assert_int_equal(registry_load_yaml(registry, one, "f", NULL), ERR_OK); /* b again: no clash */
+    const struct resource *a = registry_get(registry, KIND_TABLE, STR("default"), STR("a")),
+                          *b = registry_get(registry, KIND_TABLE, STR("default"), STR("b"));
+    assert_true(registry_has_vanished(registry, a) && !registry_has_vanished(registry, b));
+    registry_free(registry);
+    os_real_free(os);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +373,9 @@ int main(void)
         cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
         cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
         cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),
+        cmocka_unit_test_teardown(secrets_are_kept_and_never_shown, free_arena),
+        cmocka_unit_test_teardown(a_status_changes_the_version_and_nothing_else, free_arena),
+        cmocka_unit_test_teardown(what_left_its_file_is_known, free_arena),
         cmocka_unit_test_teardown(the_registry_counts_versions_and_tells_only_of_changes,
                                   free_arena),
     };
