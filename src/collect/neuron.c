@@ -92,7 +92,7 @@ enum err neuron_read(struct str text, struct arena *arena, struct neuron_tag **t
 {
     struct csv_row row = {.field_count = 0};
     struct str rest = text;
-    size_t places[COLUMN_COUNT], capacity = count_lines(text);
+    size_t places[COLUMN_COUNT] = {0}, capacity = count_lines(text);
     uint32_t line = 0;
     bool has_row;
     *count = 0;
