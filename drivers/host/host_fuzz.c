@@ -104,6 +104,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         .left = size - 1,
         .line = calloc(1, host_driver.line_bytes)};
     CLAIM(peer.line);
+    char why[MILLRACE_WHY_BYTES] = "";
+    struct millrace_text range = {(const char *)bytes + 1, size - 1};
+    struct millrace_scan scan;
+    struct millrace_point point;
+    CLAIM(host_driver.line_init(peer.line, NULL, why));
+    if (host_driver.scan_parse(NULL, &range, &scan, why))
+        CLAIM(scan.area <= scan.area_last && scan.area_last < HOST_AREA_COUNT);
+    else
+        CLAIM(why[0]);
+    if (!host_driver.point_parse(NULL, &(struct millrace_point_text){range, {"", 0}, {"", 0}},
+                                 &point, why))
+        CLAIM(why[0]);
     for (int twice = 0; twice < 2; twice++) {
         peer.is_open = true;
         peer.depth = 0;
@@ -114,6 +126,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         host_driver.forget(peer.line, 7);
     }
     (void)host_driver.receive(peer.line, bytes, size, &peer.out);
+    /* The same bytes as the body of an answer to an open request. */
+    char *frame = malloc(size + 32);
+    CLAIM(frame);
+    peer.is_open = true;
+    peer.left = 0;
+    host_driver.read(peer.line, &(struct millrace_span){0, bytes[0] % HOST_AREA_COUNT, 0, 1}, 7,
+                     &request);
+    size_t head = (size_t)sprintf(frame, "#7 %zu\n", size);
+    memcpy(frame + head, bytes, size);
+    CLAIM(host_driver.receive(peer.line, (const uint8_t *)frame, head + size, &peer.out) <=
+          head + size);
+    host_driver.line_reset(peer.line);
+    free(frame);
     free(peer.line);
     return 0;
 }

@@ -245,7 +245,8 @@ static uint64_t uptime_ms(const struct host_facts *facts)
 {
     struct text text = find(facts, "read /proc/uptime");
     double seconds;
-    return text_word_decimal(&text, &seconds) ? (uint64_t)(seconds * 1000) : 0;
+    bool sane = text_word_decimal(&text, &seconds) && seconds >= 0 && seconds < 1e12;
+    return sane ? (uint64_t)(seconds * 1000) : 0;
 }
 
 static void measure_busy(struct text name, uint64_t busy_ms, uint64_t now_ms,
@@ -274,9 +275,9 @@ static void measure_io(const struct host_facts *facts, struct host_before *befor
     struct text text = find(facts, "read /proc/diskstats"), line, name;
     uint64_t now_ms = uptime_ms(facts);
     while (text_until(&text, '\n', &line)) {
-        uint64_t number, fields[10];
+        uint64_t major, minor, fields[10];
         size_t n = 0;
-        if (!text_word_number(&line, &number) || !text_word_number(&line, &number) ||
+        if (!text_word_number(&line, &major) || !text_word_number(&line, &minor) ||
             !text_word(&line, &name) || text_starts(name, "loop") || text_starts(name, "ram"))
             continue;
         while (n < 10 && text_word_number(&line, &fields[n])) n++;
@@ -495,7 +496,7 @@ static void measure_stat(struct text stat, uint64_t now_ms, struct host_before *
     host_add_uint(list, HOST_PROCESS_THREADS, none, threads);
     if (last && now_ms > last && ticks >= before->process_ticks)
         host_add_double(list, HOST_PROCESS_CPU, none,
-                        (double)((ticks - before->process_ticks) * 1000 / TICKS_PER_SECOND * 100) /
+                        (double)(ticks - before->process_ticks) * 100 * 1000 / TICKS_PER_SECOND /
                             (double)(now_ms - last));
     else
         host_add_bad(list, HOST_PROCESS_CPU, none, MILLRACE_NOT_YET);

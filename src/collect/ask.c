@@ -193,7 +193,7 @@ static bool may_try_again(const struct line *line, const struct ask *ask,
 /* Leaves the station alone: 100 ms after the first try, then twice as long each time. */
 static void pause_station(struct line *line, struct station *station, unsigned tries)
 {
-    int64_t pause = BUSY_FIRST_NS << (tries > 5 ? 5 : tries ? tries - 1 : 0);
+    int64_t pause = (int64_t)BUSY_FIRST_NS << (tries > 5 ? 5 : tries ? tries - 1 : 0);
     station->busy_until_ns = collect_now_ns(line->collect) + pause;
     if (station->busy_until_ns < line->busy_until_ns) line->busy_until_ns = station->busy_until_ns;
     schedule_wake_at(line->collect, station->busy_until_ns);

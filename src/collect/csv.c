@@ -46,7 +46,7 @@ static enum err take_row(struct str *rest, uint32_t *line, struct arena *arena, 
     row->field_count = 0;
     row->line = *line;
     for (;;) {
-        struct str field;
+        struct str field = {rest->at, 0};
         enum err err = ERR_OK;
         if (row->field_count == CSV_FIELDS_MAX)
             return why_set(why, ERR_SYNTAX, "line %u: more than %d fields", row->line,

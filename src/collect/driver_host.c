@@ -83,7 +83,7 @@ static enum err read_tcp(struct str host, const struct millrace_scheme *scheme,
 {
     char with_port[OS_HOST_BYTES + 16];
     const char *colon = host.size && host.at ? memrchr(host.at, ':', host.size) : NULL,
-               *bracket = host.size ? memrchr(host.at, ']', host.size) : NULL;
+               *bracket = host.size && host.at ? memrchr(host.at, ']', host.size) : NULL;
     if ((!colon || (bracket && colon < bracket)) && scheme->port && host.size <= OS_HOST_BYTES) {
         int n =
             snprintf(with_port, sizeof with_port, "%.*s:%u", (int)host.size, host.at, scheme->port);

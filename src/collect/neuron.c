@@ -90,7 +90,7 @@ static size_t count_lines(struct str text)
 enum err neuron_read(struct str text, struct arena *arena, struct neuron_tag **tags, size_t *count,
                      struct why *why)
 {
-    struct csv_row row;
+    struct csv_row row = {.field_count = 0};
     struct str rest = text;
     size_t places[COLUMN_COUNT], capacity = count_lines(text);
     uint32_t line = 0;
@@ -250,6 +250,14 @@ static enum err read_numbers(const struct neuron_tag *tag, struct neuron_point *
     return ERR_OK;
 }
 
+/* Printable ASCII, and at least one of it. */
+static bool is_plain(struct str text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.at[i] <= ' ' || text.at[i] > '~') return false;
+    return text.size > 0;
+}
+
 enum err neuron_translate(const struct neuron_tag *tag,
                           struct neuron_order orders[NEURON_ORDER_ROWS], struct neuron_point *point,
                           struct why *why)
@@ -266,8 +274,8 @@ enum err neuron_translate(const struct neuron_tag *tag,
     if (!err)
         err = type->is_size_in_brackets ? take_size(&address, type, orders, point, why)
                                         : take_order(&address, type, orders, point, why);
-    if (!err && (!address.size || !str_copy(point->address, sizeof point->address, address)))
-        err = why_set(why, ERR_INVALID, "the address is missing or too long");
+    if (!err && (!is_plain(address) || !str_copy(point->address, sizeof point->address, address)))
+        err = why_set(why, ERR_INVALID, "the address is missing or too long, or no plain text");
     bool is_scaled = point->scale != 1 || point->offset != 0;
     point->column_type = is_scaled && type->column[0] != 't' && strcmp(type->column, "bytes") != 0
                              ? "double"

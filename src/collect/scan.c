@@ -362,8 +362,8 @@ void collect_scan(struct collect *collect, struct collect_scan *request)
     arena_init(&request->arena, &collect->context->memory);
     enum err err = check(collect, request, &line, &why);
     struct scanning *scanning = err ? NULL : mem_alloc_zero(1, sizeof *scanning);
-    if (!err && !scanning) err = why_set(&why, ERR_NO_MEMORY, "out of memory");
-    if (err) {
+    if (!scanning) {
+        if (!err) err = why_set(&why, ERR_NO_MEMORY, "out of memory");
         completion_finish(&request->completion, err, &why);
         return;
     }

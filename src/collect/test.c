@@ -227,8 +227,8 @@ void collect_test(struct collect *collect, struct collect_test *request)
     request->text[0] = 0;
     enum err err = find_line(collect, request, &line, &why);
     struct testing *testing = err ? NULL : mem_alloc_zero(1, sizeof *testing);
-    if (!err && !testing) err = why_set(&why, ERR_NO_MEMORY, "out of memory");
-    if (err) {
+    if (!testing) {
+        if (!err) err = why_set(&why, ERR_NO_MEMORY, "out of memory");
         completion_finish(&request->completion, err, &why);
         return;
     }

@@ -241,6 +241,7 @@ static void take(struct sim_stream *s, uint8_t *to, size_t size)
     s->in_bytes -= size;
     for (size_t n; size; size -= n, to += n) {
         struct chunk *c = s->in;
+        MUST(c); /* arrived_bytes counted them */
         n = c->size - c->used < size ? c->size - c->used : size;
         memcpy(to, c->bytes + c->used, n);
         c->used += n;

@@ -101,6 +101,22 @@ static inline void sim_case_claim(const struct sim_case *c, bool holds, const ch
     fail();
 }
 
+/* Whether `text` begins as `pattern` says, each '#' of it being a number (put into `out`). */
+static inline bool sim_scan(const char *text, const char *pattern, int64_t *out)
+{
+    for (; *pattern; pattern++) {
+        char *end = NULL;
+        if (*pattern != '#') {
+            if (*text++ != *pattern) return false;
+            continue;
+        }
+        *out++ = strtoll(text, &end, 10);
+        if (end == text) return false;
+        text = end;
+    }
+    return true;
+}
+
 static inline uint64_t sim_number_in(const char *variable, uint64_t otherwise)
 {
     const char *text = getenv(variable);
@@ -147,9 +163,10 @@ static inline void sim_cases_for_seconds(sim_case_run *run, unsigned random, uin
 static inline void sim_cases(sim_case_run *run, const struct sim_case *known, size_t known_count,
                              uint64_t limit_s)
 {
-    struct sim_case one;
+    int64_t numbers[3];
     const char *text = getenv("MILLRACE_SIM_CASE");
-    if (text && sscanf(text, "%" SCNu64 " %d %" SCNu64, &one.seed, &one.fault, &one.n) == 3) {
+    if (text && sim_scan(text, "# # #", numbers)) {
+        struct sim_case one = {(uint64_t)numbers[0], (int)numbers[1], (uint64_t)numbers[2]};
         (void)run(&one);
         return;
     }

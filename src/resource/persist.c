@@ -19,6 +19,7 @@ struct persist {
     sqlite3 *db;
     sqlite3_stmt *put, *remove;
     struct persist_change *first, *last; /* of this round */
+    bool suspect;                        /* a transaction failed: the database is opened anew */
     char path[4000];
 };
 
@@ -45,6 +46,80 @@ static enum err run_sql(struct persist *p, const char *sql, struct why *why)
     return sqlite3_exec(p->db, sql, NULL, NULL, NULL) == SQLITE_OK
                ? ERR_OK
                : failed(p, why, "statement failed");
+}
+
+/* ---- opening the database ---- */
+
+static enum err make_tables(struct persist *p, struct why *why)
+{
+    enum err err = run_sql(p, "PRAGMA journal_mode=WAL", why);
+    if (err) return err;
+    return run_sql(
+        p,
+        "BEGIN IMMEDIATE;"
+        "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+        " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
+        " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;"
+        "PRAGMA user_version=1; COMMIT",
+        why);
+}
+
+/* A database that is as it should be is not written to: a node starts on a full disk. */
+static enum err check_format(struct persist *p, struct why *why)
+{
+    sqlite3_stmt *s = NULL;
+    int format = -1;
+    enum err err = run_sql(p,
+                           "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY;"
+                           "PRAGMA synchronous=FULL; PRAGMA cache_size=-512",
+                           why);
+    if (err) return err;
+    if (sqlite3_prepare_v2(p->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        format = sqlite3_column_int(s, 0);
+    if (format < 0) err = failed(p, why, "cannot be read");
+    sqlite3_finalize(s);
+    if (err) return err;
+    if (format == DATABASE_FORMAT) return ERR_OK;
+    if (format == 0) return make_tables(p, why);
+    return why_set(
+        why, ERR_FORMAT,
+        "%s has format %d, this version reads format %d; move the data folder away to start "
+        "afresh, or run the version that wrote it",
+        p->path, format, DATABASE_FORMAT);
+}
+
+static enum err prepare(struct persist *p, struct why *why)
+{
+    static const char put[] =
+        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    static const char remove[] =
+        "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+    if (sqlite3_prepare_v2(p->db, put, -1, &p->put, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(p->db, remove, -1, &p->remove, NULL) == SQLITE_OK)
+        return ERR_OK;
+    return failed(p, why, "cannot be prepared");
+}
+
+static enum err open_database(struct persist *p, struct why *why)
+{
+    enum err err = ERR_OK;
+    if (sqlite3_open_v2(p->path, &p->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        sqlite_vfs_name(p->vfs)) != SQLITE_OK)
+        err = failed(p, why, "cannot be opened");
+    if (!err) err = check_format(p, why);
+    return err ? err : prepare(p, why);
+}
+
+static void close_database(struct persist *p)
+{
+    sqlite3_finalize(p->put);
+    sqlite3_finalize(p->remove);
+    int result = sqlite3_close(p->db);
+    MUST(result == SQLITE_OK); /* a statement was left open */
+    p->put = p->remove = NULL;
+    p->db = NULL;
 }
 
 /* ---- writing (the module's task) ---- */
@@ -84,6 +159,18 @@ static enum err write_one(struct persist *p, const struct persist_change *change
     return err;
 }
 
+/* A transaction that failed may be found in the log all the same when it is read again. So it is
+ * read again before the next one, which then knows what it builds on: else a document could come
+ * back whose removal was acknowledged because it did not seem to be there. */
+static enum err reopen_suspect(struct persist *p, struct why *why)
+{
+    if (!p->suspect) return ERR_OK;
+    close_database(p);
+    enum err err = open_database(p, why);
+    p->suspect = err != ERR_OK;
+    return err;
+}
+
 static void after_jobs(void *arg)
 {
     struct persist *p = arg;
@@ -91,12 +178,15 @@ static void after_jobs(void *arg)
     struct why why = WHY_NONE;
     if (!change) return;
     p->first = p->last = NULL;
-    enum err err = run_sql(p, "BEGIN IMMEDIATE", &why);
+    enum err err = reopen_suspect(p, &why);
+    if (!err) err = run_sql(p, "BEGIN IMMEDIATE", &why);
     for (struct persist_change *c = change; c && !err; c = c->next) err = write_one(p, c, &why);
     if (!err) err = run_sql(p, "COMMIT", &why);
-    if (err)
+    if (err) {
         (void)sqlite3_exec(p->db, "ROLLBACK", NULL, NULL,
                            NULL); /* the first error is the one to tell */
+        p->suspect = true;
+    }
     for (; change; change = next) {
         next = change->next;
         completion_finish(&change->completion, err, &why);
@@ -177,57 +267,6 @@ static enum err restore(struct persist *p, struct registry *registry, struct why
     return err;
 }
 
-static enum err make_tables(struct persist *p, struct why *why)
-{
-    enum err err = run_sql(p, "PRAGMA journal_mode=WAL", why);
-    if (err) return err;
-    return run_sql(
-        p,
-        "BEGIN IMMEDIATE;"
-        "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
-        " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
-        " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;"
-        "PRAGMA user_version=1; COMMIT",
-        why);
-}
-
-/* A database that is as it should be is not written to: a node starts on a full disk. */
-static enum err check_format(struct persist *p, struct why *why)
-{
-    sqlite3_stmt *s = NULL;
-    int format = -1;
-    enum err err = run_sql(p,
-                           "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY;"
-                           "PRAGMA synchronous=FULL; PRAGMA cache_size=-512",
-                           why);
-    if (err) return err;
-    if (sqlite3_prepare_v2(p->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW)
-        format = sqlite3_column_int(s, 0);
-    if (format < 0) err = failed(p, why, "cannot be read");
-    sqlite3_finalize(s);
-    if (err) return err;
-    if (format == DATABASE_FORMAT) return ERR_OK;
-    if (format == 0) return make_tables(p, why);
-    return why_set(
-        why, ERR_FORMAT,
-        "%s has format %d, this version reads format %d; move the data folder away to start "
-        "afresh, or run the version that wrote it",
-        p->path, format, DATABASE_FORMAT);
-}
-
-static enum err prepare(struct persist *p, struct why *why)
-{
-    static const char put[] =
-        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    static const char remove[] =
-        "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
-    if (sqlite3_prepare_v2(p->db, put, -1, &p->put, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(p->db, remove, -1, &p->remove, NULL) == SQLITE_OK)
-        return ERR_OK;
-    return failed(p, why, "cannot be prepared");
-}
-
 enum err persist_open(struct context *context, const char *folder, struct registry *registry,
                       struct persist **out, struct why *why)
 {
@@ -236,12 +275,7 @@ enum err persist_open(struct context *context, const char *folder, struct regist
     p->context = context;
     snprintf(p->path, sizeof p->path, "%s/resources.db", folder);
     enum err err = sqlite_vfs_new(context->os, &p->vfs);
-    if (!err && sqlite3_open_v2(p->path, &p->db,
-                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                                sqlite_vfs_name(p->vfs)) != SQLITE_OK)
-        err = failed(p, why, "cannot be opened");
-    if (!err) err = check_format(p, why);
-    if (!err) err = prepare(p, why);
+    if (!err) err = open_database(p, why);
     if (!err) err = restore(p, registry, why);
     if (!err) err = loop_start(&p->loop, context->os, "resources", OS_TASK_BLOCKING, why);
     if (err) {
@@ -258,10 +292,7 @@ void persist_close(struct persist *p)
 {
     if (!p) return;
     loop_stop(&p->loop);
-    sqlite3_finalize(p->put);
-    sqlite3_finalize(p->remove);
-    int result = sqlite3_close(p->db);
-    MUST(result == SQLITE_OK); /* a statement was left open */
+    close_database(p);
     sqlite_vfs_free(p->vfs);
     mem_free(p);
 }

@@ -22,7 +22,7 @@ BUILD = os.environ.get("MILLRACE_TEST_BUILD", os.path.join(ROOT, "build", "relea
 CALLS = re.compile(r"seed (\d+), fault (\d+): each of (\d+) calls")
 
 # program, seeds: about equal times. The node's workload has thousands of allocations.
-PROGRAMS = [("store_sim_test", 40), ("persist_sim_test", 40), ("node_sim_test", 6)]
+PROGRAMS = [("store_sim_test", 20), ("persist_sim_test", 20), ("node_sim_test", 4)]
 
 
 def run(program, seeds, first_seed):
