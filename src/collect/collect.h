@@ -166,7 +166,15 @@ struct collect_device_row {
 typedef void collect_use_connection(void *arg, const struct collect_connection_row *row);
 typedef void collect_use_device(void *arg, const struct collect_device_row *row);
 void collect_each_connection(struct collect *collect, collect_use_connection *use, void *arg);
-void collect_each_device(struct collect *collect, collect_use_device *use, void *arg);
+/* Where a walk over the devices is; zero at its beginning. Devices that come and go meanwhile may
+ * be missed or met twice. */
+struct collect_walk {
+    size_t line, device;
+};
+/* Goes on with at most about `points_max` points, so that a walk over very many never holds the
+ * main loop up. False when the walk is over. */
+bool collect_walk_devices(struct collect *collect, struct collect_walk *walk, size_t points_max,
+                          collect_use_device *use, void *arg);
 
 struct collect_snapshot {
     size_t point_count, connection_count;

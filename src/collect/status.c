@@ -32,16 +32,29 @@ static void count_points(const struct device *device, struct collect_device_row 
     }
 }
 
-void collect_each_device(struct collect *collect, collect_use_device *use, void *arg)
+static void use_one(const struct device *device, collect_use_device *use, void *arg)
 {
+    struct collect_device_row row = {.ns = device->resource->ns,
+                                     .name = device->resource->name,
+                                     .has_table = device->schema != NULL};
+    count_points(device, &row);
+    use(arg, &row);
+}
+
+bool collect_walk_devices(struct collect *collect, struct collect_walk *walk, size_t points_max,
+                          collect_use_device *use, void *arg)
+{
+    size_t points = 0;
     MUST(use);
-    for (size_t i = 0; i < collect->line_count; i++)
-        for (size_t d = 0; d < collect->lines[i]->device_count; d++) {
-            const struct device *device = &collect->lines[i]->devices[d];
-            struct collect_device_row row = {.ns = device->resource->ns,
-                                             .name = device->resource->name,
-                                             .has_table = device->schema != NULL};
-            count_points(device, &row);
-            use(arg, &row);
+    for (; walk->line < collect->line_count; walk->line++, walk->device = 0) {
+        const struct line *line = collect->lines[walk->line];
+        for (; walk->device < line->device_count; walk->device++) {
+            if (points >= points_max) return true;
+            const struct device *device = &line->devices[walk->device];
+            points += 1 + device->spec->points.count;
+            use_one(device, use, arg);
         }
+    }
+    *walk = (struct collect_walk){0};
+    return false;
 }

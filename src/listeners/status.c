@@ -8,18 +8,28 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TICK_NS TIME_NS_PER_S
-enum { REFRESH_TICKS = 10 };
+#define TICK_NS  TIME_NS_PER_S
+#define SLICE_NS (10 * TIME_NS_PER_MS)
+enum {
+    REFRESH_TICKS = 10,
+    SLICE_POINTS = 4000, /* looked at in one go: well below the 2 ms that polling may be late */
+};
+
+/* What was found about a table last; by table id. */
+struct table_note {
+    uint32_t devices, revision;
+    uint64_t generation; /* of the document that was held against this revision */
+};
 
 struct status {
     struct service *service;
     struct os_timer *timer;
     struct arena arena; /* of one tick */
     uint64_t ticks;
-    bool is_refresh; /* what only grew older is told too */
-    /* On a refresh: devices by table. */
-    uint32_t *series; /* [table id] */
-    size_t series_capacity;
+    bool is_refresh;          /* what only grew older is told too */
+    struct collect_walk walk; /* over the devices; begun anew each second */
+    struct table_note *notes; /* [table id] */
+    size_t note_capacity;
 };
 
 /* What grows older by itself: no reason to tell anybody at once. */
@@ -198,21 +208,41 @@ static void count_series(struct status *s)
 {
     struct store *store = s->service->store;
     struct store_series_info info;
-    if (s->series) memset(s->series, 0, s->series_capacity * sizeof *s->series);
+    for (size_t i = 0; i < s->note_capacity; i++) s->notes[i].devices = 0;
     for (uint32_t id = 1; id <= store_series_count(store); id++) {
         if (!store_series(store, id, &info)) continue;
-        size_t before = s->series_capacity;
-        if (mem_grow(&s->series, &s->series_capacity, info.table_id + 1, sizeof *s->series)) return;
-        for (; before < s->series_capacity; before++) s->series[before] = 0;
-        s->series[info.table_id]++;
+        size_t before = s->note_capacity;
+        if (mem_grow(&s->notes, &s->note_capacity, info.table_id + 1, sizeof *s->notes)) return;
+        for (; before < s->note_capacity; before++) s->notes[before] = (struct table_note){0};
+        s->notes[info.table_id].devices++;
     }
+}
+
+/* Whether the document fits is asked again only when it or the table is another: tables may have
+ * thousands of columns. */
+static bool add_applied(struct status *s, struct doc *status, const struct resource *r,
+                        const struct schema *schema)
+{
+    struct table_note *note =
+        schema->table_id < s->note_capacity ? &s->notes[schema->table_id] : NULL;
+    const struct doc *before = doc_get(r->status, "conditions");
+    if (note && before && note->revision == schema->revision && note->generation == r->generation)
+        return doc_set(&s->arena, status, "conditions", doc_copy(&s->arena, before));
+    struct problems problems;
+    problems_init(&problems, &s->arena);
+    s->service->check_table(s->service->node, r, &problems);
+    const struct problem *p = problems.first;
+    struct condition applied = {"Applied", !p, p ? "DocumentDiffers" : "Applied",
+                                p ? str_of(p->text) : STR("")};
+    if (note) note->revision = schema->revision;
+    if (note) note->generation = r->generation;
+    return add_condition(s, status, r, &applied);
 }
 
 static void use_table(struct status *s, const struct resource *r)
 {
     struct arena *arena = &s->arena;
     char name[SCHEMA_NAME_BYTES_MAX + 1];
-    struct problems problems;
     struct doc *now = doc_new(arena, DOC_MAP);
     table_sql_name(r, name);
     struct schema *schema = store_find_table(s->service->store, r->ns, str_of(name));
@@ -220,17 +250,11 @@ static void use_table(struct status *s, const struct resource *r)
         schema_release(schema);
         return;
     }
-    problems_init(&problems, arena);
-    s->service->check_table(s->service->node, r, &problems);
-    const struct problem *p = problems.first;
-    uint32_t devices = schema->table_id < s->series_capacity ? s->series[schema->table_id] : 0;
-    struct condition applied = {"Applied", !p, p ? "DocumentDiffers" : "Applied",
-                                p ? str_of(p->text) : STR("")};
-    bool ok =
-        set_count(arena, now, "columns", schema->column_count) &&
-        set_count(arena, now, "devices", devices) &&
-        set_count(arena, now, "parts", store_table_parts(s->service->store, schema->table_id)) &&
-        add_condition(s, now, r, &applied);
+    uint32_t devices = schema->table_id < s->note_capacity ? s->notes[schema->table_id].devices : 0;
+    size_t parts = store_table_parts(s->service->store, schema->table_id);
+    bool ok = set_count(arena, now, "columns", schema->column_count) &&
+              set_count(arena, now, "devices", devices) && set_count(arena, now, "parts", parts) &&
+              add_applied(s, now, r, schema);
     schema_release(schema);
     tell(s, r, ok, now);
 }
@@ -294,20 +318,24 @@ static void use_tables(struct status *s)
     }
 }
 
+/* Once a second, then in slices until every device was looked at. */
 static void tick(void *arg)
 {
     struct status *s = arg;
     struct service *service = s->service;
-    s->is_refresh = s->ticks % REFRESH_TICKS == 0;
-    recheck(s);
-    collect_each_connection(service->collect, use_connection, s);
-    collect_each_device(service->collect, use_device, s);
-    /* Tables change with what is written: every ten seconds, and soon after the start. */
-    if (s->is_refresh || s->ticks == 1) use_tables(s);
-    use_node(s);
+    bool begins = s->walk.line == 0 && s->walk.device == 0;
+    if (begins) {
+        s->is_refresh = s->ticks % REFRESH_TICKS == 0;
+        recheck(s);
+        collect_each_connection(service->collect, use_connection, s);
+        /* Tables change with what is written: every ten seconds, and soon after the start. */
+        if (s->is_refresh || s->ticks == 1) use_tables(s);
+        use_node(s);
+        s->ticks++;
+    }
+    bool more = collect_walk_devices(service->collect, &s->walk, SLICE_POINTS, use_device, s);
     arena_reset(&s->arena);
-    s->ticks++;
-    service->context->os->ops->timer_set(s->timer, TICK_NS);
+    service->context->os->ops->timer_set(s->timer, more ? SLICE_NS : TICK_NS);
 }
 
 enum err status_start(struct service *service, struct status **out, struct why *why)
@@ -332,6 +360,6 @@ void status_stop(struct status *s)
     if (!s) return;
     s->service->context->os->ops->timer_close(s->timer);
     arena_free(&s->arena);
-    mem_free(s->series);
+    mem_free(s->notes);
     mem_free(s);
 }

@@ -123,44 +123,57 @@ enum err tables_schema_of(struct service *service, const struct resource *r, str
 
 /* ---- checks before it is accepted ---- */
 
-static void check_type(const struct schema *s, const struct table_column_spec *c, const char *path,
-                       const struct doc *at, struct problems *problems)
+static void check_type(const struct column *old, const struct table_column_spec *c,
+                       const char *path, const struct doc *at, struct problems *problems)
 {
-    const struct column *old = schema_find(s, c->name);
     enum type type = type_of_name(c->type);
-    if (!old || old->type == type || type_widens(old->type, type)) return;
+    if (old->type == type || type_widens(old->type, type)) return;
     problem_add(problems, path, at,
                 "column '%s' holds values of type %s, which cannot become %s: only widening keeps "
                 "every value; add a column with another name",
                 old->name, type_name(old->type), type_name(type));
 }
 
-static bool mentions(const struct table_spec *spec, const char *column)
+/* Columns by name: a table may have thousands on both sides. */
+static enum err index_columns(struct map *index, const struct table_spec *spec)
 {
     const struct table_column_spec *columns = spec->columns.items;
-    for (size_t i = 0; i < spec->columns.count; i++)
-        if (str_is(columns[i].name, column)) return true;
-    return false;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < spec->columns.count && !err; i++)
+        err = map_put(index, columns[i].name, (void *)(uintptr_t)&columns[i], NULL);
+    return err;
 }
 
-static void check_against(const struct schema *s, const struct table_spec *spec,
-                          struct problems *problems)
+static void check_column(const struct schema *s, const struct column *c,
+                         const struct table_spec *spec, const struct map *index,
+                         struct problems *problems)
 {
-    const struct table_column_spec *columns = spec->columns.items;
-    for (size_t i = 0; i < spec->columns.count; i++) {
+    const struct table_column_spec *first = spec->columns.items;
+    const struct table_column_spec *said = map_get(index, str_of(c->name));
+    if (said) {
         char path[64];
+        size_t i = (size_t)(said - first);
         struct doc at = {.line = spec->columns.lines[i]};
         snprintf(path, sizeof path, "spec.columns[%zu].type", i);
-        check_type(s, &columns[i], path, &at, problems);
-    }
-    for (uint32_t i = 0; i < s->column_count; i++) {
-        const struct column *c = &s->columns[i];
-        if (c->owner == COLUMN_OWNER_DATA || mentions(spec, c->name)) continue;
+        check_type(c, said, path, &at, problems);
+    } else if (c->owner != COLUMN_OWNER_DATA) {
         problem_add(problems, "spec.columns", NULL,
                     "column '%s' is left out: a document does not drop a column, since its values "
                     "would go; put it back, or rename it with ALTER TABLE %s RENAME COLUMN %s TO …",
                     c->name, s->name, c->name);
     }
+}
+
+static void check_against(const struct schema *s, const struct table_spec *spec,
+                          struct problems *problems)
+{
+    struct map index;
+    map_init(&index);
+    if (index_columns(&index, spec))
+        problem_add(problems, "spec.columns", NULL, "out of memory; try again");
+    for (uint32_t i = 0; i < s->column_count && !problems->no_memory; i++)
+        check_column(s, &s->columns[i], spec, &index, problems);
+    map_free(&index);
 }
 
 /* The SQL name is the table: another name would be another, empty table. */
