@@ -157,6 +157,27 @@ def see_write(clone, modbus):
     assert modbus.read_coils(0, 1, slave=1).bits[0] is True
 
 
+def see_tar(clone):
+    """The tar of a release build runs where nothing of it is installed, also without /proc, as in a bare chroot."""
+    packed = subprocess.run([os.path.join(clone.folder, "tools", "pack.sh"), "build/release"], cwd=clone.folder, check=True,
+                            stdout=subprocess.PIPE, text=True).stdout.split()[0]
+    away = os.path.realpath(os.path.join(clone.folder, "..", "away"))
+    os.mkdir(away)
+    subprocess.run(["tar", "xzf", os.path.join(clone.folder, packed), "--strip-components=1", "-C", away], check=True)
+    bare = dict(PATH=os.environ["PATH"])
+    told = subprocess.run([os.path.join(away, "millrace"), "version"], env=bare, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert told.startswith("millrace ")
+    libraries = subprocess.run(["ldd", os.path.join(away, "millrace-program")], env=bare, check=True, stdout=subprocess.PIPE,
+                               text=True).stdout
+    assert away + "/lib/libcrypto" in libraries, libraries
+    if os.geteuid() == 0:
+        without_proc = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /proc && cd / && exec \"$0\" version"]
+        bare["LD_DEBUG"] = "libs"
+        told = subprocess.run([*without_proc, os.path.join(away, "millrace")], env=bare, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=True)
+        assert told.stdout.startswith("millrace ") and "calling init: " + away + "/lib/libcrypto" in told.stderr
+
+
 @pytest.mark.timeout(BUILD_LIMIT_S + 240)
 def test_a_newcomer_sees_writes_loses_and_keeps_values(clone):
     from pymodbus.client import ModbusTcpClient
@@ -185,3 +206,4 @@ def test_a_newcomer_sees_writes_loses_and_keeps_values(clone):
     assert int(clone.sql(earlier)[0]["n"]) == count
     assert clone.ctrl_c() == 0
     assert clone.processes() == []
+    see_tar(clone)

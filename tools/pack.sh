@@ -4,7 +4,8 @@
 # The tar runs on any Linux with this or a newer glibc and nothing else installed: it holds the stripped program, what it
 # loads on demand, every shared library of both but glibc's own (those must match the kernel's loader), and the libraries'
 # licences. The program finds them by the rpath $ORIGIN/lib that the build gave it, which as DT_RPATH also serves libraries
-# of libraries; $ORIGIN needs /proc mounted, in a chroot too. Same input, same bytes: times and owners are fixed.
+# of libraries. $ORIGIN means nothing where /proc is not mounted, as in a bare chroot: there `millrace`, a script in front of
+# the program, says where the libraries are. Same input, same bytes: times and owners are fixed.
 # Called by `./dev build --release`.
 set -euo pipefail
 from=$1
@@ -18,7 +19,15 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 top=$stage/$name
 mkdir -p "$top/lib" "$top/licenses"
-install -m 755 -s "$from/millrace" "$top/millrace"
+install -m 755 -s "$from/millrace" "$top/millrace-program"
+cat >"$top/millrace" <<'END'
+#!/bin/sh
+# Starts the program beside it. It finds its libraries by itself but where there is no /proc.
+here=$(dirname "$(readlink -f "$0")")
+[ -e /proc/self/exe ] || export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+exec "$here/millrace-program" "$@"
+END
+chmod 755 "$top/millrace"
 for driver in "$from"/lib/*.so; do
     [ -e "$driver" ] && install -m 755 -s "$driver" "$top/lib/"
 done
@@ -35,7 +44,7 @@ install -m 644 LICENSE "$top/LICENSE"
     [ -z "$package" ] || cp -L "/usr/share/doc/$package/copyright" "$top/licenses/$package" 2>/dev/null || true
 done
 
-LD_LIBRARY_PATH='' ldd "$top/millrace" | grep 'not found' && { echo "pack: a library is missing" >&2; exit 1; }
+LD_LIBRARY_PATH='' ldd "$top/millrace-program" | grep 'not found' && { echo "pack: a library is missing" >&2; exit 1; }
 when=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$when" -C "$stage" -cf - "$name" | gzip -n9 >"$from/$name.tar.gz.part"
 mv "$from/$name.tar.gz.part" "$from/$name.tar.gz"

@@ -6,10 +6,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/auxv.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -206,12 +209,14 @@ enum err real_disk_usage(struct os *os, const char *path, struct os_disk_usage *
 
 /* ---- shared objects ---- */
 
-/* The folder of the program itself, without its name. */
-static bool program_folder(char *out, size_t out_bytes)
+/* The folder of the program itself, without its name. Without /proc (a bare chroot) the kernel's
+ * word for what was started must do. */
+static bool program_folder(char out[PATH_MAX])
 {
-    ssize_t size = readlink("/proc/self/exe", out, out_bytes - 1);
-    if (size <= 0) return false;
-    out[size] = 0;
+    ssize_t size = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    const char *started = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    if (size <= 0 && (!started || !realpath(started, out))) return false;
+    if (size > 0) out[size] = 0;
     char *slash = strrchr(out, '/');
     if (slash) *slash = 0;
     return slash != NULL;
@@ -222,9 +227,9 @@ static bool program_folder(char *out, size_t out_bytes)
 enum err real_library_open(struct os *os, const char *folder, const char *file, const char *symbol,
                            void **entry, struct why *why)
 {
-    char beside[3800] = "", path[4096];
+    char beside[PATH_MAX] = "", path[PATH_MAX + 300];
     (void)os;
-    if (!folder && !program_folder(beside, sizeof beside))
+    if (!folder && !program_folder(beside))
         return why_set(why, ERR_NOT_FOUND, "where the program lies cannot be read");
     snprintf(path, sizeof path, "%s%s/%s", folder ? folder : beside, folder ? "" : "/lib", file);
     if (access(path, F_OK)) return why_set(why, ERR_NOT_FOUND, "%s: there is no such file", path);
