@@ -215,22 +215,33 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     return err;
 }
 
+/* Errors that are not the row's: the request fails as a whole and may be sent again. */
+static bool is_lack(enum err err)
+{
+    return err == ERR_NO_MEMORY || err == ERR_BUDGET;
+}
+
 /* Takes one line into its table's batch, or leaves it for the next round. */
 static enum err take_line(struct ingest *in, const struct line *line, uint64_t number,
                           struct why *why)
 {
     struct ingest_table *t = NULL;
     enum err err = find_table(in, line->measurement, &t, why);
-    if (err) return in->rounds ? ERR_OK : err; /* the first round told it */
+    if (err) return in->rounds && !is_lack(err) ? ERR_OK : err; /* the first round told it */
     if (number < t->from) return ERR_OK;
-    if ((err = check_device(in, t, line, why))) return in->rounds ? ERR_OK : err;
     bool fits_now = t->schema && has_columns(t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
-    if (fits_now && !t->waits_from) return add_row(in, t, line, why);
+    err = check_device(in, t, line, why);
+    if (t->waits_from) { /* what is wrong with it is told when its turn comes */
+        if (!err && !fits_now) err = want_columns(in, t, line, why);
+        return is_lack(err) ? err : ERR_OK;
+    }
+    if (err) return err;
+    if (fits_now) return add_row(in, t, line, why);
     if (is_last && !t->schema)
         return why_set(why, ERR_NO_TABLE, "table %s could not be made", t->name);
     if (is_last) return add_row(in, t, line, why); /* it names the column */
-    if (!fits_now && (err = want_columns(in, t, line, why))) return err;
-    if (!t->waits_from) t->waits_from = number;
+    if ((err = want_columns(in, t, line, why))) return err;
+    t->waits_from = number;
     return ERR_OK;
 }
 
@@ -248,6 +259,11 @@ static void read_rows(struct ingest *in)
         in->lines += is_first;
         bool is_told = err && !is_first;
         if (!err) err = take_line(in, in->line, in->number, &why);
+        if (is_lack(err)) {
+            in->append_err = err;
+            in->append_why = why;
+            break;
+        }
         if (err && !is_told) refuse(in, in->number, &why, err);
         if (err && !found) break;
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);

@@ -300,6 +300,7 @@ static void run_on_worker(struct job *job)
     if (!err && q->verb == SQL_SELECT) err = run_select(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
+    q->part_end_ns = q->part_start_ns + spent;
     metric_add(context, METRIC_STATEMENT_NS, (uint64_t)spent);
     if (err) metric_add(context, METRIC_STATEMENT_ERRORS, 1);
     completion_finish(&q->append.completion, err, why); /* borrowed for the way back */
@@ -415,6 +416,8 @@ static void post(struct query *q)
 void query_continue(struct query *q)
 {
     MUST(q->statement && !q->is_done);
+    /* The time limit is the statement's own: waiting for the reader does not count. */
+    q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
     post(q);
 }
 
