@@ -3,7 +3,8 @@
  * Appending makes the line's text on the caller's task and posts it; the writer's own blocking task
  * numbers, chains and writes what has come together, then syncs once for all of it. After a failed
  * write nothing is known about the file's end, so it is closed, and the next lines begin by looking
- * at it anew, as after a crash. */
+ * at it anew, as after a crash. A drained log has no task any more: the few lines of a node that
+ * stops are written by who appends them. */
 #include "access/audit_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -269,7 +270,12 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
         return ERR_NO_MEMORY;
     }
     bool failing = atomic_load(&a->is_failing);
-    loop_post(&a->loop, &r->job);
+    if (a->loop.task) {
+        loop_post(&a->loop, &r->job);
+    } else { /* drained */
+        take_record(&r->job);
+        write_pending(a);
+    }
     return failing ? ERR_IO : ERR_OK;
 }
 
@@ -312,11 +318,17 @@ enum err audit_open(struct context *context, const char *folder, size_t file_byt
     return ERR_OK;
 }
 
-void audit_close(struct audit *a)
+void audit_drain(struct audit *a)
 {
     if (!a) return;
     loop_stop(&a->loop);
-    MUST(a->pending_count == 0);
+    MUST(a->pending_count == 0 && !a->waiting);
+}
+
+void audit_close(struct audit *a)
+{
+    if (!a) return;
+    audit_drain(a);
     close_file(a);
     buf_free(&a->out);
     mem_free(a->folder);

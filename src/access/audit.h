@@ -33,7 +33,10 @@ struct audit_entry {
  * be read (move the folder away to begin a new chain). */
 enum err audit_open(struct context *context, const char *folder, size_t file_bytes,
                     struct audit **audit, struct why *why);
-/* Writes what was appended, then ends the task. */
+/* Writes what was appended and finishes all who wait for it. The task is gone from here on: what is
+ * appended after is written during the call, and one task only may do so. */
+void audit_drain(struct audit *audit);
+/* Drains, then frees. */
 void audit_close(struct audit *audit);
 
 /* Queues one line; any task. OK means queued: it is durable some milliseconds later. Errors: BUSY

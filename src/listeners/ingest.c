@@ -389,6 +389,8 @@ static void on_defined(struct completion *c)
         in->append_err = c->err;
         in->append_why = c->why;
     }
+    /* The store answers until it is closed, and no longer knows any table then. */
+    if (in->service->stopping && !in->append_err) in->append_err = ERR_CANCELLED;
     in->define_at++;
     next_define(in);
 }
@@ -446,6 +448,11 @@ static void start_round(struct ingest *in)
 {
     completion_init(&in->define.completion, in->service->context->main, on_round);
     in->job.run = round_on_worker;
+    if (!in->service->context->workers) { /* the node stops */
+        in->append_err = ERR_CANCELLED;
+        append_all(in);
+        return;
+    }
     pool_post(in->service->context->workers, &in->job);
 }
 

@@ -48,6 +48,9 @@ struct service {
     char http_url[320], https_url[320]; /* where it listens; "" = it does not */
     int64_t started_ns;                 /* monotonic */
     bool ready;                         /* /readyz */
+    /* The listeners and workers are gone: what waited for the audit log or for its turn is finished
+     * with CANCELLED instead of taking its next step. */
+    bool stopping;
     void (*change_table)(void *node, struct table_change *change);
     /* Whether a Table document fits the table that there is; adds problems with the way out. */
     void (*check_table)(void *node, const struct resource *table, struct problems *problems);

@@ -281,8 +281,8 @@ static void on_changed(struct completion *c)
     struct node_tables *t = change->node;
     struct schema *result = define->result;
     define->result = NULL;
-    if (c->err) {
-        completion_finish(&change->completion, c->err, &c->why);
+    if (c->err || t->is_stopping) { /* registry and database are gone: it has no document yet */
+        completion_finish(&change->completion, c->err ? c->err : ERR_CANCELLED, &c->why);
     } else if (define->drop) {
         char ns[256];
         (void)str_copy(ns, sizeof ns, change->ns);
