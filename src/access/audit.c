@@ -249,7 +249,9 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
     } fields[] = {{"user", e->user, 128},      {"verb", e->verb, 128},  {"kind", e->kind, 128},
                   {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
                   {"outcome", e->outcome, 128}};
-    if (atomic_fetch_add(&a->queued, 1) >= AUDIT_QUEUE_MAX) {
+    /* Lines that nobody waits for may be caused by anybody: they leave room for the others. */
+    size_t limit = done ? AUDIT_QUEUE_MAX : AUDIT_QUEUE_MAX / 2;
+    if (atomic_fetch_add(&a->queued, 1) >= limit) {
         atomic_fetch_sub(&a->queued, 1);
         return ERR_BUSY;
     }

@@ -70,7 +70,8 @@ static enum err want_column(struct ingest *in, struct ingest_table *t,
     char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
     if (!str_copy(name, sizeof name, field->key))
         return why_set(why, ERR_LIMIT, "a field's name is too long");
-    (void)str_copy(ns, sizeof ns, in->ns);
+    bool is_whole = str_copy(ns, sizeof ns, in->ns);
+    MUST(is_whole); /* ingest_start has checked it */
     if (!t->wanted) t->wanted = t->schema ? schema_copy(t->schema) : schema_new(ns, t->name, 0);
     if (!t->wanted) return ERR_NO_MEMORY;
     if (schema_find(t->wanted, field->key)) return ERR_OK;
@@ -463,9 +464,12 @@ void ingest_start(struct ingest *in)
     arena_init(&in->scratch, in->service->in_flight);
     in->append_why = WHY_NONE;
     in->now_ns = context_wall_ns(context);
-    in->line = mem_alloc(sizeof *in->line);
+    /* Rows define tables, so their namespace must be one that a document can have. */
+    struct why why = WHY_NONE;
+    enum err err = resource_check_namespace(in->ns, &why);
+    if (!err) in->line = mem_alloc(sizeof *in->line);
     if (!in->line) {
-        completion_finish(&in->completion, ERR_NO_MEMORY, NULL);
+        completion_finish(&in->completion, err ? err : ERR_NO_MEMORY, &why);
         return;
     }
     start_round(in);
