@@ -118,6 +118,25 @@ void budget_give(struct budget *budget, size_t size)
 
 /* ---- arenas ---- */
 
+/* Under the address sanitizer what an arena has not given out is hidden, with a gap behind each
+ * piece, so that an overflow inside a block is seen like one of the heap, and so is a use after a
+ * reset. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_IS_WATCHED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ARENA_IS_WATCHED
+#endif
+#ifdef ARENA_IS_WATCHED
+#include <sanitizer/asan_interface.h>
+enum { ARENA_GAP = 16 };
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+enum { ARENA_GAP = 0 };
+#endif
+
 enum { ARENA_BLOCK_BYTES = 4096, ARENA_BLOCK_BYTES_MAX = 256 * 1024, ARENA_ALIGN = 16 };
 
 struct arena_block {
@@ -140,6 +159,7 @@ static void release_blocks(struct arena *arena, struct arena_block *keep)
             size_t whole = sizeof *block + block->size_bytes;
             budget_give(arena->budget, whole);
             arena->taken_bytes -= whole;
+            ASAN_UNPOISON_MEMORY_REGION(block->bytes, block->size_bytes);
             mem_free(block);
         }
         block = next;
@@ -148,6 +168,7 @@ static void release_blocks(struct arena *arena, struct arena_block *keep)
     if (keep) {
         keep->next = NULL;
         keep->used_bytes = 0;
+        ASAN_POISON_MEMORY_REGION(keep->bytes, keep->size_bytes);
     }
 }
 
@@ -178,18 +199,20 @@ static struct arena_block *add_block(struct arena *arena, size_t at_least)
     *block = (struct arena_block){.next = arena->blocks, .size_bytes = size};
     arena->blocks = block;
     arena->taken_bytes += whole;
+    ASAN_POISON_MEMORY_REGION(block->bytes, block->size_bytes);
     return block;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
     if (size > SIZE_MAX / 4) return NULL;
-    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    size_t room = (size + ARENA_GAP + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     struct arena_block *block = arena->blocks;
-    if (!block || block->size_bytes - block->used_bytes < size) block = add_block(arena, size);
+    if (!block || block->size_bytes - block->used_bytes < room) block = add_block(arena, room);
     if (!block) return NULL;
     void *p = block->bytes + block->used_bytes;
-    block->used_bytes += size;
+    block->used_bytes += room;
+    ASAN_UNPOISON_MEMORY_REGION(p, size);
     return p;
 }
 
