@@ -190,6 +190,35 @@ def test_a_deleted_document_takes_its_table_along(put):
     assert node.request("POST", "/v1/sql", "SELECT * FROM press")[0] == 404
 
 
+def test_every_table_has_a_document_of_its_own(put):
+    """SQL names that one metadata.name could stand for, or none: nothing is put over another table's document."""
+    node, tables = put.node, f"{API}/namespaces/default/tables"
+    mine = table([("z", "double")], name="mine").replace('"name": "press"}', '"name": "taken"}', 1)
+    assert node.request("POST", tables, mine)[0] == 201
+    sql_names = ["Temp", "temp", "TEMP", "a-b", "a.b", "a_b", "trailing_", "_", "温度", "taken", "x" * 255]
+    assert node.request("POST", "/write", "\n".join(f"{name},device=d v=1 1" for name in sql_names))[0] == 204
+    node.sql('CREATE TABLE "Made" (a double)')
+
+    def documents():
+        items = json.loads(node.request("GET", tables)[1])["items"]
+        named = {item["spec"].get("name", item["metadata"]["name"]): item["metadata"]["name"] for item in items}
+        assert len(named) == len(items)
+        return named
+    node.restart()
+    before = documents()
+    assert set(before) == {*sql_names, "press", "mine", "Made"}
+    assert (before["mine"], before["temp"], before["a_b"]) == ("taken", "temp", "a-b")
+    assert before["Temp"].startswith("temp-") and before["Made"].startswith("made-") and before["taken"].startswith("taken-")
+    node.restart()
+    assert documents() == before and "has no document" not in node.log()
+    assert node.request("DELETE", f"{tables}/temp")[0] == 200
+    wait_for(lambda: node.request("POST", "/v1/sql", "SELECT * FROM temp")[0] == 404, 5, "the table is still there")
+    assert [node.sql(f'SELECT v FROM "{name}"') for name in ("Temp", "TEMP", "taken")] == [[[1]]] * 3
+    assert node.request("DELETE", f"{tables}/{before['Temp']}")[0] == 200
+    wait_for(lambda: node.request("POST", "/v1/sql", 'SELECT * FROM "Temp"')[0] == 404, 5, "the table is still there")
+    assert node.sql('SELECT v FROM "TEMP"') == [[1]]
+
+
 def test_a_table_of_a_file_is_changed_in_the_file(plant):
     status, text = plant.request("POST", "/v1/sql", "ALTER TABLE t ADD COLUMN y double")
     assert status == 409 and str(plant.path) in text, text

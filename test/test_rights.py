@@ -1,5 +1,6 @@
 """Who may do what: own roles, limits by path, name and namespace, giving rights away, and logins that end."""
 import base64
+import http.client
 import json
 import os
 import socket
@@ -325,6 +326,36 @@ def test_a_new_password_ends_the_sessions_of_the_old(plant):
     assert plant.call("GET", "/v1/about", login="eve:another")[0] == 200
 
 
+def audit_lines(plant):
+    lines = []
+    for name in sorted(os.listdir(os.path.join(plant.node.data, "audit"))):
+        with open(os.path.join(plant.node.data, "audit", name), encoding="utf-8") as file:
+            lines += [json.loads(line) for line in file]
+    return lines
+
+
+def test_refused_logins_leave_few_short_lines_in_the_audit_log(plant):
+    """40 at once under one name: those that find the queue full are counted, not written."""
+    name = "\x01" * 120
+    waiting, statuses = [], []
+    for _ in range(40):
+        connection = http.client.HTTPConnection("127.0.0.1", plant.node.port, timeout=60)
+        connection.request("POST", "/v1/login", json.dumps({"user": name, "password": "wrong"}))
+        waiting.append(connection)
+    for connection in waiting:
+        statuses.append(connection.getresponse().status)
+        connection.close()
+    plant.node.stop()  # writes the counts
+    lines = audit_lines(plant)
+    logins = [line for line in lines if line["verb"] == "login"]
+    checked = [line for line in logins if line["user"]]
+    turned_away = len(statuses) - statuses.count(401)
+    assert turned_away > 0 and len(checked) == statuses.count(401), statuses
+    assert {line["user"] for line in checked} == {"\x01" * 64}
+    assert [line["detail"] for line in logins if not line["user"]] == [
+        f"0 more with a wrong user or password, {turned_away} unchecked because too many came at once"]
+
+
 def test_every_change_and_every_refusal_is_in_the_audit_log(plant):
     joe = plant.user("joe", LINE1)
     plant.sql("CREATE TABLE made (a double)", "admin")
@@ -332,10 +363,7 @@ def test_every_change_and_every_refusal_is_in_the_audit_log(plant):
     plant.call("DELETE", f"{API}/namespaces/default/devices/a", login=joe)
     plant.call("POST", f"{API}/namespaces/default/devices/b/write", {"point": "x", "value": 1, "reason": "r"}, joe)
     time.sleep(0.3)
-    lines = []
-    for name in sorted(os.listdir(os.path.join(plant.node.data, "audit"))):
-        with open(os.path.join(plant.node.data, "audit", name), encoding="utf-8") as file:
-            lines += [json.loads(line) for line in file]
+    lines = audit_lines(plant)
     seen = {(line["user"], line["verb"], line["kind"], line["path"], line["outcome"] == "ok") for line in lines}
     assert {("admin", "create", "User", "joe", True), ("admin", "create", "Role", "joe-role", True),
             ("admin", "create", "Table", "made", True), ("joe", "write-point", "Device", "b", False),

@@ -60,6 +60,19 @@ def rows(node, body, query="?table=m"):
     return status, json.loads(answer)
 
 
+def test_rows_and_statements_need_a_namespace_that_a_document_can_have(node_factory):
+    node = node_factory()
+    longest = "n" * 253
+    for ns in ("n" * 254, "n" * 256, "n" * 300, "My_Site", "-a", "a%2Fb"):
+        for path, body in (("/write?db=", "m,device=a t=1 1"), ("/v1/rows?table=m&device=a&ns=", '{"t": 1}'),
+                           ("/v1/sql?ns=", "CREATE TABLE m (t double)"), ("/v1/sql?ns=", "SELECT 1")):
+            status, answer = node.request("POST", path + ns, body)
+            assert status == 400 and "namespace '" + ns[:1] in answer, (path, status, answer)
+    assert write(node, "m,device=a t=1 1", f"?db={longest}") == (204, "")
+    status, answer = node.request("POST", f"/v1/sql?ns={longest}", "SELECT t FROM m")
+    assert status == 200 and json.loads(answer)["rows"] == [[1]], answer
+
+
 def test_json_rows_make_tables_and_keep_quality(node_factory):
     node = node_factory()
     row = {"time": "2026-11-21T01:02:03.5Z", "device": "line3/p7", "t": 21, "on": True, "name": "x"}

@@ -3,7 +3,8 @@
  * Appending makes the line's text on the caller's task and posts it; the writer's own blocking task
  * numbers, chains and writes what has come together, then syncs once for all of it. After a failed
  * write nothing is known about the file's end, so it is closed, and the next lines begin by looking
- * at it anew, as after a crash. */
+ * at it anew, as after a crash. A drained log has no task any more: the few lines of a node that
+ * stops are written by who appends them. */
 #include "access/audit_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -248,7 +249,9 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
     } fields[] = {{"user", e->user, 128},      {"verb", e->verb, 128},  {"kind", e->kind, 128},
                   {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
                   {"outcome", e->outcome, 128}};
-    if (atomic_fetch_add(&a->queued, 1) >= AUDIT_QUEUE_MAX) {
+    /* Lines that nobody waits for may be caused by anybody: they leave room for the others. */
+    size_t limit = done ? AUDIT_QUEUE_MAX : AUDIT_QUEUE_MAX / 2;
+    if (atomic_fetch_add(&a->queued, 1) >= limit) {
         atomic_fetch_sub(&a->queued, 1);
         return ERR_BUSY;
     }
@@ -269,7 +272,12 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
         return ERR_NO_MEMORY;
     }
     bool failing = atomic_load(&a->is_failing);
-    loop_post(&a->loop, &r->job);
+    if (a->loop.task) {
+        loop_post(&a->loop, &r->job);
+    } else { /* drained */
+        take_record(&r->job);
+        write_pending(a);
+    }
     return failing ? ERR_IO : ERR_OK;
 }
 
@@ -312,11 +320,17 @@ enum err audit_open(struct context *context, const char *folder, size_t file_byt
     return ERR_OK;
 }
 
-void audit_close(struct audit *a)
+void audit_drain(struct audit *a)
 {
     if (!a) return;
     loop_stop(&a->loop);
-    MUST(a->pending_count == 0);
+    MUST(a->pending_count == 0 && !a->waiting);
+}
+
+void audit_close(struct audit *a)
+{
+    if (!a) return;
+    audit_drain(a);
     close_file(a);
     buf_free(&a->out);
     mem_free(a->folder);

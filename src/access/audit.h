@@ -33,12 +33,16 @@ struct audit_entry {
  * be read (move the folder away to begin a new chain). */
 enum err audit_open(struct context *context, const char *folder, size_t file_bytes,
                     struct audit **audit, struct why *why);
-/* Writes what was appended, then ends the task. */
+/* Writes what was appended and finishes all who wait for it. The task is gone from here on: what is
+ * appended after is written during the call, and one task only may do so. */
+void audit_drain(struct audit *audit);
+/* Drains, then frees. */
 void audit_close(struct audit *audit);
 
 /* Queues one line; any task. OK means queued: it is durable some milliseconds later. Errors: BUSY
- * when the queue is full, NO_MEMORY, IO while the disk refuses (the line is tried all the same): an
- * action that must leave a trace is then refused by the caller. */
+ * when the queue is half full (the other half is audit_append_durable's), NO_MEMORY, IO while the
+ * disk refuses (the line is tried all the same): an action that must leave a trace is then refused
+ * by the caller. */
 enum err audit_append(struct audit *audit, const struct audit_entry *entry);
 
 /* The same, and `done` is finished (at its home) when the line is durable, or with the error that

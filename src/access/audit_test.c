@@ -298,6 +298,45 @@ static void who_waits_for_a_line_is_told_what_became_of_it(void **state)
     assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
 }
 
+static _Atomic bool hold_sync;
+
+static enum err held_sync(struct os_file *file, struct why *why)
+{
+    while (hold_sync) usleep(500);
+    return real_ops->file_sync(file, why);
+}
+
+/* Lines that anybody can cause do not keep out those that an action waits for. */
+static void half_of_the_queue_is_kept_for_lines_that_somebody_waits_for(void **state)
+{
+    struct world *w = *state;
+    struct audit *audit;
+    struct loop home;
+    struct wait wait = {.outcome = -1};
+    struct audit_entry entry = {.user = STR("eve"), .outcome = STR("refused")};
+    assert_int_equal(loop_start(&home, w->os, "home", 0, NULL), ERR_OK);
+    real_ops = w->os->ops;
+    struct os_ops held = *real_ops;
+    held.file_sync = held_sync;
+    w->os->ops = &held;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    hold_sync = true;
+    unsigned taken = 0;
+    /* The writer may take one lot away before its first sync holds it. */
+    while (taken < 2 * AUDIT_QUEUE_MAX && audit_append(audit, &entry) == ERR_OK) taken++;
+    assert_true(taken >= AUDIT_QUEUE_MAX / 2);
+    completion_init(&wait.completion, &home, note_outcome);
+    audit_append_durable(audit, &entry, &wait.completion);
+    usleep(20000);
+    assert_int_equal(atomic_load(&wait.outcome), -1); /* not refused: it waits */
+    hold_sync = false;
+    while (atomic_load(&wait.outcome) < 0) usleep(500);
+    assert_int_equal(wait.outcome, ERR_OK);
+    audit_close(audit);
+    w->os->ops = real_ops;
+    loop_stop(&home);
+}
+
 static void a_missing_file_is_found(void **state)
 {
     struct world *w = *state;
@@ -323,6 +362,7 @@ int main(void)
         T(a_whole_line_that_is_wrong_stays_and_the_log_goes_on_behind_it),
         T(after_a_failing_disk_the_chain_is_whole),
         T(who_waits_for_a_line_is_told_what_became_of_it),
+        T(half_of_the_queue_is_kept_for_lines_that_somebody_waits_for),
         T(a_missing_file_is_found),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);

@@ -171,11 +171,9 @@ static void on_login(struct completion *c)
     struct service *service = login->service;
     char token[80];
     enum err err = c->err;
-    struct audit_entry entry = {.user = str_of(login->op.user),
-                                .verb = STR("login"),
-                                .path = str_of(http_request_of(exchange)->peer),
-                                .outcome = err ? STR("refused") : STR("ok")};
-    if (audit_append(service->audit, &entry))
+    struct login_line line = {context_mono_ns(service->context), str_of(login->op.user),
+                              str_of(http_request_of(exchange)->peer), err};
+    if (login_lines_add(&service->login_lines, service->audit, &line))
         diag(service->context, DIAG_ERROR, "api", "the audit log takes no lines");
     if (!err)
         err = access_token_make(service->access, login->op.identity,

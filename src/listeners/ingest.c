@@ -70,7 +70,8 @@ static enum err want_column(struct ingest *in, struct ingest_table *t,
     char name[SCHEMA_NAME_BYTES_MAX + 1], ns[256];
     if (!str_copy(name, sizeof name, field->key))
         return why_set(why, ERR_LIMIT, "a field's name is too long");
-    (void)str_copy(ns, sizeof ns, in->ns);
+    bool is_whole = str_copy(ns, sizeof ns, in->ns);
+    MUST(is_whole); /* ingest_start has checked it */
     if (!t->wanted) t->wanted = t->schema ? schema_copy(t->schema) : schema_new(ns, t->name, 0);
     if (!t->wanted) return ERR_NO_MEMORY;
     if (schema_find(t->wanted, field->key)) return ERR_OK;
@@ -215,22 +216,33 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     return err;
 }
 
+/* Errors that are not the row's: the request fails as a whole and may be sent again. */
+static bool is_lack(enum err err)
+{
+    return err == ERR_NO_MEMORY || err == ERR_BUDGET;
+}
+
 /* Takes one line into its table's batch, or leaves it for the next round. */
 static enum err take_line(struct ingest *in, const struct line *line, uint64_t number,
                           struct why *why)
 {
     struct ingest_table *t = NULL;
     enum err err = find_table(in, line->measurement, &t, why);
-    if (err) return in->rounds ? ERR_OK : err; /* the first round told it */
+    if (err) return in->rounds && !is_lack(err) ? ERR_OK : err; /* the first round told it */
     if (number < t->from) return ERR_OK;
-    if ((err = check_device(in, t, line, why))) return in->rounds ? ERR_OK : err;
     bool fits_now = t->schema && has_columns(t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
-    if (fits_now && !t->waits_from) return add_row(in, t, line, why);
+    err = check_device(in, t, line, why);
+    if (t->waits_from) { /* what is wrong with it is told when its turn comes */
+        if (!err && !fits_now) err = want_columns(in, t, line, why);
+        return is_lack(err) ? err : ERR_OK;
+    }
+    if (err) return err;
+    if (fits_now) return add_row(in, t, line, why);
     if (is_last && !t->schema)
         return why_set(why, ERR_NO_TABLE, "table %s could not be made", t->name);
     if (is_last) return add_row(in, t, line, why); /* it names the column */
-    if (!fits_now && (err = want_columns(in, t, line, why))) return err;
-    if (!t->waits_from) t->waits_from = number;
+    if ((err = want_columns(in, t, line, why))) return err;
+    t->waits_from = number;
     return ERR_OK;
 }
 
@@ -248,6 +260,11 @@ static void read_rows(struct ingest *in)
         in->lines += is_first;
         bool is_told = err && !is_first;
         if (!err) err = take_line(in, in->line, in->number, &why);
+        if (is_lack(err)) {
+            in->append_err = err;
+            in->append_why = why;
+            break;
+        }
         if (err && !is_told) refuse(in, in->number, &why, err);
         if (err && !found) break;
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);
@@ -373,6 +390,8 @@ static void on_defined(struct completion *c)
         in->append_err = c->err;
         in->append_why = c->why;
     }
+    /* The store answers until it is closed, and no longer knows any table then. */
+    if (in->service->stopping && !in->append_err) in->append_err = ERR_CANCELLED;
     in->define_at++;
     next_define(in);
 }
@@ -430,6 +449,11 @@ static void start_round(struct ingest *in)
 {
     completion_init(&in->define.completion, in->service->context->main, on_round);
     in->job.run = round_on_worker;
+    if (!in->service->context->workers) { /* the node stops */
+        in->append_err = ERR_CANCELLED;
+        append_all(in);
+        return;
+    }
     pool_post(in->service->context->workers, &in->job);
 }
 
@@ -440,9 +464,12 @@ void ingest_start(struct ingest *in)
     arena_init(&in->scratch, in->service->in_flight);
     in->append_why = WHY_NONE;
     in->now_ns = context_wall_ns(context);
-    in->line = mem_alloc(sizeof *in->line);
+    /* Rows define tables, so their namespace must be one that a document can have. */
+    struct why why = WHY_NONE;
+    enum err err = resource_check_namespace(in->ns, &why);
+    if (!err) in->line = mem_alloc(sizeof *in->line);
     if (!in->line) {
-        completion_finish(&in->completion, ERR_NO_MEMORY, NULL);
+        completion_finish(&in->completion, err ? err : ERR_NO_MEMORY, &why);
         return;
     }
     start_round(in);

@@ -91,8 +91,9 @@ static void on_audited(struct completion *c)
 {
     struct point_write *w =
         (struct point_write *)(void *)((char *)c - offsetof(struct point_write, audited));
-    if (c->err) {
-        http_reply_error(w->exchange, c->err, &c->why);
+    enum err err = c->err ? c->err : w->service->stopping ? ERR_CANCELLED : ERR_OK;
+    if (err) {
+        http_reply_error(w->exchange, err, &c->why);
         buf_free(&w->value);
         mem_free(w);
         return;

@@ -300,6 +300,7 @@ static void run_on_worker(struct job *job)
     if (!err && q->verb == SQL_SELECT) err = run_select(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
+    q->part_end_ns = q->part_start_ns + spent;
     metric_add(context, METRIC_STATEMENT_NS, (uint64_t)spent);
     if (err) metric_add(context, METRIC_STATEMENT_ERRORS, 1);
     completion_finish(&q->append.completion, err, why); /* borrowed for the way back */
@@ -337,10 +338,35 @@ static void on_appended(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+/* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
+ * line of its own). */
+static struct audit_entry entry_of(const struct query *q, const char *outcome)
+{
+    return (struct audit_entry){.user = str_of(q->identity->user),
+                                .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
+                                .kind = STR("Table"),
+                                .ns = q->ns,
+                                .path = q->change.ddl ? str_of(q->change.ddl->table) : STR(""),
+                                .detail = q->text,
+                                .outcome = str_of(outcome)};
+}
+
+/* What the audit log promised did not happen. The store closes after the audit log; a change that
+ * it answers that late leaves no line. */
+static void note(struct query *q, const char *outcome)
+{
+    struct audit_entry entry = entry_of(q, outcome);
+    if (q->service->audit && audit_append(q->service->audit, &entry))
+        diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
+}
+
 static void on_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
-    if (!c->err) answer_count(q);
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q);
     finish(q, c->err, &c->why);
 }
 
@@ -348,8 +374,10 @@ static void on_changed(struct completion *c)
 static void on_audited(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, audited));
-    if (c->err) {
-        finish(q, c->err, &c->why);
+    bool is_refused = !c->err && q->service->stopping;
+    if (is_refused) note(q, err_text(ERR_CANCELLED));
+    if (c->err || is_refused) {
+        finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
         return;
     }
     completion_init(&q->change.completion, q->service->context->main, on_changed);
@@ -359,37 +387,17 @@ static void on_audited(struct completion *c)
 
 static void start_change(struct query *q)
 {
-    struct audit_entry entry = {
-        .user = str_of(q->identity->user),
-        .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
-        .kind = STR("Table"),
-        .ns = q->ns,
-        .path = str_of(q->change.ddl->table),
-        .detail = q->text,
-        .outcome = STR("ok"),
-    };
+    struct audit_entry entry = entry_of(q, "ok");
     completion_init(&q->audited, q->service->context->main, on_audited);
     audit_append_durable(q->service->audit, &entry, &q->audited);
-}
-
-/* Refused changes leave a line as well. */
-static void note_forbidden(struct query *q)
-{
-    struct audit_entry entry = {.user = str_of(q->identity->user),
-                                .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
-                                .kind = STR("Table"),
-                                .ns = q->ns,
-                                .detail = q->text,
-                                .outcome = STR("forbidden")};
-    if (audit_append(q->service->audit, &entry))
-        diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
     struct loop *main = q->service->context->main;
-    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note_forbidden(q);
+    /* Refused changes leave a line as well. */
+    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note(q, "forbidden");
     if (!c->err && q->verb == SQL_SELECT && !q->is_done) {
         q->on_part(q);
     } else if (c->err || q->verb == SQL_SELECT) {
@@ -409,12 +417,17 @@ static void post(struct query *q)
 {
     completion_init(&q->append.completion, q->service->context->main, back_on_main);
     q->job.run = run_on_worker;
-    pool_post(q->service->context->workers, &q->job);
+    if (q->service->context->workers)
+        pool_post(q->service->context->workers, &q->job);
+    else
+        finish(q, ERR_CANCELLED, NULL); /* the node stops */
 }
 
 void query_continue(struct query *q)
 {
     MUST(q->statement && !q->is_done);
+    /* The time limit is the statement's own: waiting for the reader does not count. */
+    q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
     post(q);
 }
 

@@ -58,7 +58,7 @@ struct query {
     enum sql_verb verb;
     uint64_t rows; /* out, or inserted */
     struct sql_stats stats;
-    int64_t run_ns, part_start_ns;
+    int64_t run_ns, part_start_ns, part_end_ns;
     /* The module's own. */
     struct job job;
     struct budget budget;

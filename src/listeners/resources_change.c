@@ -228,9 +228,10 @@ static void on_audited(struct completion *c)
 {
     struct change *change = (struct change *)(void *)((char *)c - offsetof(struct change, audited));
     struct resources *r = change->resources;
-    if (c->err) {
+    enum err err = c->err ? c->err : r->service->stopping ? ERR_CANCELLED : ERR_OK;
+    if (err) {
         r->current = NULL;
-        finish(change, c->err, &c->why);
+        finish(change, err, &c->why);
         next_change(r);
         return;
     }
@@ -249,7 +250,7 @@ static void show_unchanged(struct change *change)
     change->target.name = same->name;
 }
 
-/* Takes the next change to its turn. */
+/* Takes the next change to its turn; in a node that stops, none has one any more. */
 static void next_change(struct resources *r)
 {
     while (r->first && !r->current) {
@@ -257,7 +258,7 @@ static void next_change(struct resources *r)
         struct why why = WHY_NONE;
         r->first = change->next;
         if (!r->first) r->last = NULL;
-        enum err err = build(change, &why);
+        enum err err = r->service->stopping ? ERR_CANCELLED : build(change, &why);
         bool changes = !err && (change->verb == VERB_DELETE ||
                                 registry_prepare(r->service->registry, change->resource));
         if (!err && !changes) show_unchanged(change);

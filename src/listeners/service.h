@@ -6,6 +6,7 @@
 
 #include "access/access.h"
 #include "access/audit.h"
+#include "access/login_lines.h"
 #include "collect/collect.h"
 #include "net/http.h"
 #include "resource/registry.h"
@@ -39,15 +40,19 @@ struct service {
     struct collect *collect;
     struct access *access;
     struct audit *audit;
-    struct budget *statements;    /* parent of every statement's budget */
-    struct budget *in_flight;     /* batches on their way to the log */
-    size_t statement_limit_bytes; /* of one */
-    int64_t statement_limit_ns;   /* its time */
+    struct login_lines login_lines; /* what the audit log shows of logins */
+    struct budget *statements;      /* parent of every statement's budget */
+    struct budget *in_flight;       /* batches on their way to the log */
+    size_t statement_limit_bytes;   /* of one */
+    int64_t statement_limit_ns;     /* its time */
     struct str node_name, node_path;
     char node_document[256];            /* metadata.name of this node's own document */
     char http_url[320], https_url[320]; /* where it listens; "" = it does not */
     int64_t started_ns;                 /* monotonic */
     bool ready;                         /* /readyz */
+    /* The listeners and workers are gone: what waited for the audit log or for its turn is finished
+     * with CANCELLED instead of taking its next step. */
+    bool stopping;
     void (*change_table)(void *node, struct table_change *change);
     /* Whether a Table document fits the table that there is; adds problems with the way out. */
     void (*check_table)(void *node, const struct resource *table, struct problems *problems);

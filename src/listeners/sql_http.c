@@ -105,7 +105,9 @@ static enum err read_options(struct http_exchange *exchange, struct query *q, st
                                           [QUERY_TIME_S] = "s"};
     struct str text;
     q->ns = STR("default");
-    if (http_query(exchange, "ns", &text)) q->ns = text;
+    if (http_query(exchange, "ns", &text) && text.size) q->ns = text;
+    enum err err = resource_check_namespace(q->ns, why);
+    if (err) return err;
     q->format = query_format_of(http_header(http_request_of(exchange), "accept"));
     if (http_query(exchange, "format", &text)) q->format = query_format_of(text);
     if (!http_query(exchange, "time", &text)) return ERR_OK;

@@ -331,6 +331,9 @@ static void tick(void *arg)
         /* Tables change with what is written: every ten seconds, and soon after the start. */
         if (s->is_refresh || s->ticks == 1) use_tables(s);
         use_node(s);
+        if (login_lines_tick(&service->login_lines, service->audit,
+                             context_mono_ns(service->context)))
+            diag(service->context, DIAG_ERROR, "status", "the audit log takes no lines");
         s->ticks++;
     }
     bool more = collect_walk_devices(service->collect, &s->walk, SLICE_POINTS, use_device, s);
@@ -358,6 +361,7 @@ enum err status_start(struct service *service, struct status **out, struct why *
 void status_stop(struct status *s)
 {
     if (!s) return;
+    (void)login_lines_flush(&s->service->login_lines, s->service->audit);
     s->service->context->os->ops->timer_close(s->timer);
     arena_free(&s->arena);
     mem_free(s->notes);

@@ -3,7 +3,9 @@
  * Parts are started in the order of the list below and stopped in reverse; a part that fails to
  * start stops those before it. The order is: what can refuse (data folder, passwords) first,
  * equipment before the listeners, so that whoever connects finds everything there. The workers come
- * after all that their jobs touch, because stopping them waits for their jobs. */
+ * after all that their jobs touch, because stopping them waits for their jobs. Once they are
+ * stopped nothing new is begun (service.stopping), and the audit log's queue is drained: a change
+ * that waits for its line is refused while the queue that it stands in still exists. */
 #include "node/node.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
@@ -125,6 +127,12 @@ static void host_audit(void *arg, const char *user, const char *device, const ch
 typedef enum err start_part(struct node *node, struct why *why);
 typedef void stop_part(struct node *node);
 
+/* The main loop's jobs, and those that they bring about. */
+static void run_all_jobs(struct node *node)
+{
+    while (atomic_load(&node->main.incoming)) loop_run_jobs(&node->main);
+}
+
 static unsigned worker_count(struct os *os)
 {
     unsigned cores = os->ops->processor_count(os);
@@ -137,8 +145,10 @@ static enum err start_workers(struct node *node, struct why *why)
                       why);
 }
 
+/* Nobody asks any more; what still comes from the workers is not begun. */
 static void stop_workers(struct node *node)
 {
+    node->service.stopping = true;
     pool_stop(node->context.workers);
     node->context.workers = NULL;
 }
@@ -156,7 +166,7 @@ static enum err start_store(struct node *node, struct why *why)
 static void stop_store(struct node *node)
 {
     store_close(node->service.store);
-    loop_run_jobs(&node->main); /* its last answers, to the tables too */
+    run_all_jobs(node); /* its last answers, to the tables too */
     node_tables_free(node->tables);
     node->tables = NULL;
     live_stop(node->service.live);
@@ -190,9 +200,24 @@ static enum err start_audit(struct node *node, struct why *why)
     return audit_open(&node->context, folder, 0, &node->service.audit, why);
 }
 
+static enum err start_answers(struct node *node, struct why *why)
+{
+    (void)why;
+    MUST(node->service.audit);
+    return ERR_OK;
+}
+
+/* Those who wait for the audit log are answered while the parts that they belong to are there. */
+static void stop_answers(struct node *node)
+{
+    node->service.stopping = true;
+    audit_drain(node->service.audit);
+}
+
 static void stop_audit(struct node *node)
 {
     audit_close(node->service.audit);
+    node->service.audit = NULL;
 }
 
 static enum err start_registry(struct node *node, struct why *why)
@@ -405,6 +430,7 @@ static const struct {
     {"resource database", start_persist, stop_persist}, /* answers to the API until it is closed */
     {"tables", start_tables, stop_tables},
     {"identities", start_identities, stop_identities},
+    {"answers of the audit log", start_answers, stop_answers},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
     {"http", start_http, stop_http},
@@ -595,9 +621,9 @@ void node_stop(struct node *node)
     while (node->started > 0) {
         node->started--;
         /* Answers on their way to a part must arrive before it goes. */
-        loop_run_jobs(&node->main);
+        run_all_jobs(node);
         parts[node->started].stop(node);
-        loop_run_jobs(&node->main);
+        run_all_jobs(node);
     }
     mem_free(node);
 }

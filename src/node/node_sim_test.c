@@ -4,7 +4,10 @@
  *
  * The node runs in a simulated world with its HTTP listener; clients on another node of that world
  * create a table, INSERT, and POST lines to /write over simulated streams, several at once, and
- * note what they were answered. What is stored is asked for the same way, by /v1/sql. */
+ * note what they were answered. What is stored is asked for the same way, by /v1/sql.
+ *
+ * The last claims are about a node without faults: it may be stopped at any moment, whatever is
+ * under way, and its audit log tells of a DDL statement that failed. */
 #include "node/node.h"
 #include "os/sim_testlib.h"
 #include <string.h>
@@ -14,6 +17,7 @@ enum {
     SLOTS = 12,  /* times of each device */
     CLIENTS = 3,
     ROWS_MAX = 4, /* of one request */
+    CROWD = 12,   /* clients at work while the node is stopped */
     CHUNK_BYTES = 16384,
 };
 #define BASE_NS      (INT64_C(1767225600) * 1000000000) /* 2026-01-01 */
@@ -134,6 +138,7 @@ struct trial {
     struct sim *sim;
     struct host host;
     struct client clients[CLIENTS];
+    struct client crowd[CROWD]; /* of the stops only */
     char token[128];
     struct sim_key rows[DEVICES][SLOTS];
     int64_t values;
@@ -436,6 +441,133 @@ static uint64_t run_case(const struct sim_case *c)
     return calls;
 }
 
+/* ---- stops ---- */
+
+static const char documents[] = "/apis/millrace.io/v1/namespaces/default/tables";
+static const char users[] = "/apis/millrace.io/v1/users";
+
+/* What somebody of the crowd asks for. SELECTs have answers of several parts. */
+static void ask_something(struct trial *t, struct client *c, unsigned number)
+{
+    static const char wide[] = "SELECT device, time, a, '%0900d' AS x FROM t";
+    static const char document[] = "{\"apiVersion\":\"millrace.io/v1\",\"kind\":\"Table\","
+                                   "\"metadata\":{\"name\":\"n%u\"},\"spec\":{\"columns\":"
+                                   "[{\"name\":\"a\",\"type\":\"bigint\"}]}}";
+    static const char user[] = "{\"apiVersion\":\"millrace.io/v1\",\"kind\":\"User\","
+                               "\"metadata\":{\"name\":\"u%u\"},"
+                               "\"spec\":{\"password\":\"a long password\"}}";
+    const char *path = "/v1/sql";
+    char body[2048];
+    switch (pick(t, 8)) {
+    case 0: snprintf(body, sizeof body, wide, 0); break;
+    case 1: snprintf(body, sizeof body, "CREATE TABLE c%u (a bigint)", number); break;
+    case 2: snprintf(body, sizeof body, "ALTER TABLE t ADD COLUMN c%u bigint", number); break;
+    case 3: snprintf(body, sizeof body, "DROP TABLE IF EXISTS c%u", pick(t, number + 1)); break;
+    case 4:
+        path = "/write";
+        snprintf(body, sizeof body, "l%u,device=x a=%ui\nt,device=x z%u=1i\n", number, number,
+                 number);
+        break;
+    case 5:
+        path = users;
+        snprintf(body, sizeof body, user, number);
+        break;
+    default: path = documents; snprintf(body, sizeof body, document, number);
+    }
+    begin_request(t, c, path, body);
+}
+
+static bool crowd_is_quiet(void *arg)
+{
+    const struct trial *t = arg;
+    for (unsigned i = 0; i < CROWD; i++)
+        if (t->crowd[i].busy) return false;
+    return true;
+}
+
+/* Rows enough for SELECTs whose answers have several parts. */
+static void fill_table(struct trial *t)
+{
+    char body[3500];
+    claim(t, make_table(t), "no table", 0);
+    for (unsigned request = 0; request < 5; request++) {
+        size_t at = 0;
+        for (unsigned i = 0; i < 120; i++)
+            at += (size_t)snprintf(body + at, sizeof body - at, "t,device=w a=%ui %u\n", i,
+                                   1 + request * 120 + i);
+        begin_request(t, &t->clients[0], "/write", body);
+        claim(t, sim_run_until(t->sim, is_quiet, t, CASE_TIME_NS), "no answer", 0);
+        claim(t, client_status(&t->clients[0]) / 100 == 2, "no rows", request);
+    }
+}
+
+static void make_crowd(struct trial *t)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        struct client *c = &t->crowd[i];
+        c->os = sim_node(t->sim, "crowd");
+        enum err err = c->os->ops->task_start(c->os, "client", 0, client_run, c, &c->task, NULL);
+        assert_int_equal(err, ERR_OK);
+    }
+}
+
+static void free_crowd(struct trial *t)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        t->crowd[i].os->ops->task_stop(t->crowd[i].task);
+        free(t->crowd[i].answer);
+    }
+}
+
+/* Several lives, each ended some steps after a crowd began to ask. */
+static void run_stops(const struct sim_case *c)
+{
+    struct trial *t = trial_new(c);
+    make_crowd(t);
+    for (unsigned life = 0; life < 6; life++) {
+        claim(t, start_node(t), "the node does not start", t->host.err);
+        if (life == 0) fill_table(t);
+        for (unsigned i = 0; i < CROWD; i++) ask_something(t, &t->crowd[i], life * CROWD + i);
+        unsigned steps = pick(t, pick(t, 2) ? 300 : 1500);
+        for (unsigned i = 0; i < steps && !crowd_is_quiet(t); i++) (void)sim_step(t->sim);
+        stop_node(t);
+        claim(t, sim_run_until(t->sim, crowd_is_quiet, t, CASE_TIME_NS), "a client hangs", steps);
+    }
+    free_crowd(t);
+    trial_free(t);
+}
+
+static void a_node_stops_at_any_moment_with_work_under_way(void **state)
+{
+    (void)state;
+    unsigned random = (unsigned)sim_number_in("MILLRACE_TEST_SEED", 1);
+    double end = sim_seconds() + (double)sim_number_in("MILLRACE_SIM_SECONDS", 10);
+    do {
+        const struct sim_case c = {(uint64_t)rand_r(&random), SIM_FAULT_NONE, 0};
+        run_stops(&c);
+    } while (sim_seconds() < end);
+}
+
+static void the_audit_log_tells_of_ddl_that_failed(void **state)
+{
+    (void)state;
+    const struct sim_case c = {1, SIM_FAULT_NONE, 1};
+    struct trial *t = trial_new(&c);
+    struct os *os = t->host.os;
+    struct os_file *file;
+    char text[8192];
+    size_t got = 0;
+    claim(t, start_node(t) && make_table(t), "no table", t->host.err);
+    claim(t, !ask(t, "CREATE TABLE t (a bigint)"), "a table was made twice", 0);
+    stop_node(t);
+    assert_int_equal(os->ops->file_open(os, "data/audit/audit-000001.jsonl", 0, &file, NULL), 0);
+    assert_int_equal(os->ops->file_read(file, 0, text, sizeof text - 1, &got, NULL), 0);
+    os->ops->file_close(file);
+    text[got] = 0;
+    assert_non_null(strstr(text, "\"outcome\":\"table t exists already\""));
+    trial_free(t);
+}
+
 /* Cases that failed once, and what was wrong. */
 static const struct sim_case known_cases[] = {
     {1, SIM_FAULT_CRASH, 1},
@@ -455,6 +587,8 @@ static void a_fault_at_any_call_of_a_node_costs_no_acknowledged_row(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_audit_log_tells_of_ddl_that_failed),
+        cmocka_unit_test(a_node_stops_at_any_moment_with_work_under_way),
         cmocka_unit_test(a_fault_at_any_call_of_a_node_costs_no_acknowledged_row),
     };
     return cmocka_run_group_tests_name("a node in the simulated world", tests, NULL, NULL);

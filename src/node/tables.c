@@ -17,7 +17,8 @@ enum { TABLES_WAITING_MAX = 4 };
 
 struct node_tables {
     struct service *service;
-    bool starting; /* documents made from the log are not written back to it */
+    bool starting;   /* documents made from the log are not written back to it */
+    bool is_started; /* the tables of the log were gone through once */
     bool is_stopping;
     size_t pending;                                 /* definitions under way to the store */
     struct completion *waiting[TABLES_WAITING_MAX]; /* for pending = 0; in order */
@@ -176,17 +177,19 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
 {
     const struct sql_ddl *ddl = change->ddl;
     char ns[256];
-    (void)str_copy(ns, sizeof ns, change->ns);
+    enum err err = resource_check_namespace(change->ns, why);
+    *out = NULL;
+    if (err) return err;
+    bool is_whole = str_copy(ns, sizeof ns, change->ns);
+    MUST(is_whole);
     struct schema *old = store_find_table(t->service->store, change->ns, str_of(ddl->table));
     bool create = ddl->action == DDL_CREATE;
-    enum err err = ERR_OK;
     if (create && old)
         err = ddl->if_not_exists ? ERR_OK
                                  : why_set(why, ERR_EXISTS, "table %s exists already", ddl->table);
     else if (!create && !old)
         err = ddl->if_exists ? ERR_OK
                              : why_set(why, ERR_NO_TABLE, "table %s does not exist", ddl->table);
-    *out = NULL;
     if (err || (create && old) || (!create && !old)) {
         schema_release(old);
         return err;
@@ -221,15 +224,19 @@ static struct resource *publish_document(struct node_tables *t, const struct sch
     struct problems problems;
     struct resource *resource = NULL;
     struct why why = WHY_NONE;
-    char name[256] = "";
+    char name[RESOURCE_NAME_BYTES_MAX + 1];
     arena_init(&arena, NULL);
     problems_init(&problems, &arena);
     const struct resource *known = find_document(t, s->ns, s->name);
-    if (known) (void)str_copy(name, sizeof name, known->name);
-    struct doc *doc = tables_document_of(s, known ? name : NULL, &arena);
+    enum err err = ERR_OK;
+    if (known)
+        (void)str_copy(name, sizeof name, known->name);
+    else
+        err = tables_document_name(t->service->registry, s, name, &why);
+    struct doc *doc = err ? NULL : tables_document_of(s, name, &arena);
     struct doc *labels = known && known->labels ? doc_copy(&arena, known->labels) : NULL;
     if (doc && labels && !doc_set(&arena, doc_get(doc, "metadata"), "labels", labels)) doc = NULL;
-    enum err err = doc ? resource_read(doc, "", &resource, &problems, &why) : ERR_NO_MEMORY;
+    if (!err) err = doc ? resource_read(doc, "", &resource, &problems, &why) : ERR_NO_MEMORY;
     bool was_starting = t->starting;
     t->starting = true; /* it says what the log says already */
     if (!err) err = registry_put(t->service->registry, resource);
@@ -281,8 +288,8 @@ static void on_changed(struct completion *c)
     struct node_tables *t = change->node;
     struct schema *result = define->result;
     define->result = NULL;
-    if (c->err) {
-        completion_finish(&change->completion, c->err, &c->why);
+    if (c->err || t->is_stopping) { /* registry and database are gone: it has no document yet */
+        completion_finish(&change->completion, c->err ? c->err : ERR_CANCELLED, &c->why);
     } else if (define->drop) {
         char ns[256];
         (void)str_copy(ns, sizeof ns, change->ns);
@@ -333,8 +340,16 @@ void node_tables_publish(void *tables)
     struct store_table_list *list = store_tables(t->service->store);
     for (uint32_t i = 0; list && i < store_table_count(list); i++) {
         const struct schema *s = store_table_at(list, i);
-        if (!find_document(t, s->ns, s->name)) (void)publish_document(t, s);
+        if (find_document(t, s->ns, s->name)) continue;
+        struct why why = WHY_NONE;
+        /* Rows written before namespaces were checked: told once, not at every round. */
+        if (!resource_check_namespace(str_of(s->ns), &why))
+            (void)publish_document(t, s);
+        else if (!t->is_started)
+            diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s",
+                 s->name, why_text(&why, ERR_INVALID));
     }
+    t->is_started = true;
     store_tables_release(list);
 }
 

@@ -4,6 +4,7 @@
  * or text, and the table's own settings. A column that it leaves out is not dropped, so leaving one
  * out is refused (through the API) or told (in a manifest, whose other columns count all the same).
  * Columns that arrived by writing are no document's: they stay, mentioned or not. */
+#include "base/hash.h"
 #include "base/timetext.h"
 #include "node/tables_priv.h"
 #include <stdio.h>
@@ -256,21 +257,60 @@ static bool add_settings(struct arena *arena, struct doc *spec, const struct sch
     return ok && (!s->device_tags[0] || doc_set(arena, spec, "deviceTags", tags));
 }
 
-struct doc *tables_document_of(const struct schema *s, const char *given_name, struct arena *arena)
+/* SQL names that a document's name says in full: small letters, digits and '_' (as '-'). Any other
+ * (`Temp`, `a-b`, `_x`, `温度`) shares its nearest name with one of those, and gets the hash of the
+ * SQL name behind it, always: were it only when the plain name is taken, two tables could change
+ * names at a restart, and with them what deleting one of the two documents drops. */
+static bool plain_name(const char *sql_name, char out[RESOURCE_NAME_BYTES_MAX + 1])
+{
+    if (!str_copy(out, RESOURCE_NAME_BYTES_MAX + 1, str_of(sql_name))) return false;
+    for (char *p = out; *p; p++) {
+        if (*p == '-' || *p == '.') return false;
+        if (*p == '_') *p = '-';
+    }
+    return resource_is_name(str_of(out));
+}
+
+static void hashed_name(const char *sql_name, unsigned salt, char out[RESOURCE_NAME_BYTES_MAX + 1])
+{
+    enum { KEPT_BYTES = 200 }; /* leaves room for "-", 16 digits and the salt */
+    size_t size = 0;
+    for (const char *p = sql_name; *p && size < KEPT_BYTES; p++) {
+        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        /* One '-' for any number of other bytes, none at the beginning. */
+        if (!alnum && (size == 0 || out[size - 1] == '-')) continue;
+        out[size++] = alnum ? c : '-';
+    }
+    if (size && out[size - 1] == '-') size--;
+    if (!size) size = str_copy(out, 6, STR("table")) ? 5 : 0;
+    snprintf(out + size, RESOURCE_NAME_BYTES_MAX + 1 - size, "-%016llx",
+             (unsigned long long)hash_64(sql_name, strlen(sql_name)));
+    if (salt) snprintf(out + size + 17, RESOURCE_NAME_BYTES_MAX + 1 - size - 17, "-%u", salt);
+}
+
+enum err tables_document_name(const struct registry *registry, const struct schema *s,
+                              char out[RESOURCE_NAME_BYTES_MAX + 1], struct why *why)
+{
+    enum { TRIES = 16 }; /* documents that somebody gave just these names */
+    if (plain_name(s->name, out) && !registry_get(registry, KIND_TABLE, str_of(s->ns), str_of(out)))
+        return ERR_OK;
+    for (unsigned salt = 0; salt < TRIES; salt++) {
+        hashed_name(s->name, salt, out);
+        MUST(resource_is_name(str_of(out)));
+        if (!registry_get(registry, KIND_TABLE, str_of(s->ns), str_of(out))) return ERR_OK;
+    }
+    return why_set(why, ERR_EXISTS, "documents of other tables have all names that it could have");
+}
+
+struct doc *tables_document_of(const struct schema *s, const char *name, struct arena *arena)
 {
     struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP),
                *spec = doc_new(arena, DOC_MAP), *columns = doc_new(arena, DOC_LIST);
-    char name[SCHEMA_NAME_BYTES_MAX + 1];
-    (void)str_copy(name, sizeof name, str_of(s->name));
-    for (char *p = name; *p; p++) {
-        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.')) *p = '-';
-    }
     bool ok = top && metadata && spec && columns &&
               add_text(arena, top, "apiVersion", RESOURCE_API_VERSION) &&
               add_text(arena, top, "kind", "Table") && doc_set(arena, top, "metadata", metadata) &&
-              doc_set(arena, top, "spec", spec) &&
-              add_text(arena, metadata, "name", given_name ? given_name : name) &&
+              doc_set(arena, top, "spec", spec) && add_text(arena, metadata, "name", name) &&
               add_text(arena, metadata, "namespace", s->ns) &&
               add_text(arena, spec, "name", s->name) && add_settings(arena, spec, s) &&
               doc_set(arena, spec, "columns", columns) && add_columns(arena, columns, s);

@@ -11,8 +11,14 @@ struct service *tables_service(void *tables);
 enum err tables_schema_of(struct service *service, const struct resource *table,
                           struct schema **schema, struct why *why);
 
-/* The document of a table that came from the log or from DDL, in `arena`; `name` NULL = its SQL
- * name made fit for metadata.name. NULL: no memory. */
+/* The metadata.name for a table that has no document: one that no document of the registry has. It
+ * says the SQL name as nearly as it can, and is the same after a restart. Errors: EXISTS when all
+ * are taken. */
+enum err tables_document_name(const struct registry *registry, const struct schema *schema,
+                              char out[RESOURCE_NAME_BYTES_MAX + 1], struct why *why);
+
+/* The document, named `name`, of a table that came from the log or from DDL, in `arena`. NULL: no
+ * memory. */
 struct doc *tables_document_of(const struct schema *schema, const char *name, struct arena *arena);
 
 #endif

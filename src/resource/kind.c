@@ -23,11 +23,9 @@ static int kind_of_name(struct str name)
     return -1;
 }
 
-/* RFC 1123 subdomain: lower-case letters, digits, '-' and '.', starting and ending with a letter or
- * digit. */
-static bool is_rfc1123(struct str name)
+bool resource_is_name(struct str name)
 {
-    if (name.size == 0 || name.size > 253) return false;
+    if (name.size == 0 || name.size > RESOURCE_NAME_BYTES_MAX) return false;
     for (size_t i = 0; i < name.size; i++) {
         char c = name.at[i];
         bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -37,18 +35,29 @@ static bool is_rfc1123(struct str name)
     return true;
 }
 
+enum err resource_check_namespace(struct str ns, struct why *why)
+{
+    if (resource_is_name(ns)) return ERR_OK;
+    return why_set(
+        why, ERR_INVALID,
+        "the namespace '%.*s%s' must be lower-case letters, digits, '-' and '.' (at most "
+        "%d), and begin and end with a letter or digit",
+        (int)(ns.size > 80 ? 80 : ns.size), ns.at, ns.size > 80 ? "…" : "",
+        RESOURCE_NAME_BYTES_MAX);
+}
+
 static void check_metadata(struct resource *r, struct problems *problems)
 {
     struct doc *name = doc_get(r->metadata, "name"), *ns = doc_get(r->metadata, "namespace");
     r->name = doc_text(name);
-    if (!is_rfc1123(r->name))
+    if (!resource_is_name(r->name))
         problem_add(
             problems, "metadata.name", name,
             "'%.*s' must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit",
             (int)(r->name.size > 80 ? 80 : r->name.size), r->name.at);
     if (resource_kinds[r->kind].namespaced) {
         r->ns = ns ? doc_text(ns) : STR("default");
-        if (!is_rfc1123(r->ns))
+        if (!resource_is_name(r->ns))
             problem_add(problems, "metadata.namespace", ns, "is not a valid name");
     }
     r->labels = doc_get(r->metadata, "labels");

@@ -146,6 +146,14 @@ struct resource {
 /* Index of a kind by its name ("Device"), plural, singular or short name, or -1. */
 int resource_kind_of(struct str name);
 
+/* Of metadata.name and of a namespace, as in RFC 1123 (a "subdomain"). */
+enum { RESOURCE_NAME_BYTES_MAX = 253 };
+/* Whether `name` is one: lower-case letters, digits, '-' and '.', beginning and ending with a
+ * letter or digit. */
+bool resource_is_name(struct str name);
+/* The same for a namespace that came with a request. Errors: INVALID names it. */
+enum err resource_check_namespace(struct str ns, struct why *why);
+
 /* Reads one document (its tree is copied). On error the problems say what; `why` gets the first one
  * with file and place. `file` "" for API documents. Errors: INVALID, NO_MEMORY. */
 enum err resource_read(const struct doc *doc, const char *file, struct resource **resource,

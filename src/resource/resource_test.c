@@ -50,6 +50,7 @@ static void yaml_trouble_names_file_line_and_column(void **state)
                  {"a: [1", "test.yaml:2:1"},
                  {"a: &x 1\nb: *x", "aliases"},
                  {"? [a]\n: b", "key must be plain"},
+                 {"a: \"x\\0y\"", "NUL character"},
                  {"a: \"\\xff\"x", "test.yaml:1"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct doc **docs;

@@ -74,6 +74,8 @@ static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc
         doc->kind = DOC_NUMBER;
     }
     if (!str_is_utf8(text)) return trouble(in, ERR_SYNTAX, &event->start_mark, "not UTF-8");
+    if (memchr(text.at, 0, text.size))
+        return trouble(in, ERR_SYNTAX, &event->start_mark, "a NUL character inside a text");
     *out = doc;
     return ERR_OK;
 }
