@@ -4,7 +4,8 @@
  * they are with a registration packet, and from then on speak as if we had connected to them. Lines
  * whose endpoints name the same port share one door; a visitor's first bytes tell which line it
  * belongs to. A line without a registration takes whom no registration fits, and there can be only
- * one such line at a door.
+ * one such line at a door. No registration begins with another one: where "DEV1" and "DEV10" shared
+ * a door, a "DEV10" that came in two pieces would pass for the other.
  *
  * Who owns: collect → doors → visitors (streams not yet given to a line). A visitor that says
  * nothing that fits, or nothing at all for VISIT_NS, is sent away; so the number of visitors is
@@ -73,15 +74,20 @@ static void refuse(struct visitor *visitor, const char *text)
     send_away(visitor);
 }
 
-static void hand_over(struct visitor *visitor, struct line *line, const uint8_t *rest, size_t size)
+/* Gives the visitor to the line, with what followed its registration in the `had` bytes kept from
+ * before and those that came now. */
+static void hand_over(struct visitor *visitor, struct line *line, size_t had, const uint8_t *now,
+                      size_t size)
 {
-    uint8_t bytes[65536];
+    uint8_t bytes[PACKET_BYTES_MAX + 65536];
     struct os_stream *stream = visitor->stream;
-    MUST(size <= sizeof bytes);
-    if (size) memcpy(bytes, rest, size); /* `rest` may lie in the visitor */
+    size_t skip = line->config.registration.size;
+    MUST(had <= PACKET_BYTES_MAX && had + size <= sizeof bytes && skip <= had + size);
+    memcpy(bytes, visitor->bytes, had);
+    if (size) memcpy(bytes + had, now, size);
     unlink_visitor(visitor);
     mem_free(visitor);
-    line_take_stream(line, stream, bytes, size);
+    line_take_stream(line, stream, bytes + skip, had + size - skip);
 }
 
 enum match { MATCH_NONE, MATCH_PERHAPS, MATCH_FULL };
@@ -93,41 +99,36 @@ static enum match match(const struct packet *packet, const uint8_t *bytes, size_
     return size >= packet->size ? MATCH_FULL : MATCH_PERHAPS;
 }
 
-/* The line that the bytes name; NULL with `*perhaps` while more could make one. The longest
- * registration wins. */
+/* The line that the bytes name, at most one (see check_guest); NULL with `*perhaps` while more
+ * could make one. */
 static struct line *find_line(const struct door *door, const uint8_t *bytes, size_t size,
                               bool *perhaps)
 {
-    struct line *found = NULL, *open = NULL;
+    struct line *open = NULL;
     *perhaps = false;
     for (size_t i = 0; i < door->line_count; i++) {
         struct line *line = door->lines[i];
         const struct packet *packet = &line->config.registration;
         if (!packet->size) open = line;
         enum match fits = match(packet, bytes, size);
+        if (fits == MATCH_FULL) return line;
         *perhaps |= fits == MATCH_PERHAPS;
-        if (fits == MATCH_FULL && (!found || packet->size > found->config.registration.size))
-            found = line;
     }
-    return found ? found : *perhaps ? NULL : open;
+    return *perhaps ? NULL : open;
 }
 
 static void on_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct visitor *visitor = owner;
-    uint8_t all[PACKET_BYTES_MAX];
-    size_t had = visitor->size, kept = sizeof all - had < size ? sizeof all - had : size;
+    size_t had = visitor->size, room = sizeof visitor->bytes - had;
+    size_t kept = room < size ? room : size;
     bool perhaps;
     MUST(visitor->door->magic == DOOR_MAGIC);
     memcpy(visitor->bytes + had, bytes, kept);
     visitor->size += kept;
     struct line *line = find_line(visitor->door, visitor->bytes, visitor->size, &perhaps);
     if (line) {
-        size_t skip = line->config.registration.size;
-        if (skip >= had)
-            hand_over(visitor, line, bytes + (skip - had), size - (skip - had));
-        else /* nothing that was kept back belongs to the registration */
-            hand_over(visitor, line, visitor->bytes + skip, visitor->size - skip);
+        hand_over(visitor, line, had, bytes, size);
         return;
     }
     if (!perhaps) refuse(visitor, "sent a registration that no connection has");
@@ -165,7 +166,7 @@ static void on_accept(void *owner, struct os_stream *stream)
     os_stream_own(stream, &visitor_events, visitor);
     schedule_wake_at(door->collect, visitor->until_ns);
     bool is_open = door->line_count == 1 && !door->lines[0]->config.registration.size;
-    if (is_open) hand_over(visitor, door->lines[0], NULL, 0); /* nobody to be told apart from */
+    if (is_open) hand_over(visitor, door->lines[0], 0, NULL, 0); /* nobody to be told apart from */
 }
 
 void door_tick(struct collect *collect, int64_t now_ns)
@@ -222,20 +223,29 @@ static enum err open_door(struct collect *collect, const struct os_address *addr
     return ERR_OK;
 }
 
+/* What keeps a visitor from being told which of two lines it belongs to; NULL = nothing does. One
+ * without a registration may stand beside those that have some. */
+static const char *find_clash(const struct packet *a, const struct packet *b)
+{
+    size_t common = a->size < b->size ? a->size : b->size;
+    if (!a->size && !b->size) return "no registration";
+    if (!common || memcmp(a->bytes, b->bytes, common) != 0) return NULL;
+    return a->size == b->size ? "the same registration"
+                              : "registrations of which one begins with the other";
+}
+
 /* Two lines that a visitor could not be told apart by cannot share a door. */
 static enum err check_guest(const struct door *door, const struct line *line, struct why *why)
 {
-    const struct packet *own = &line->config.registration;
     for (size_t i = 0; i < door->line_count; i++) {
-        const struct packet *other = &door->lines[i]->config.registration;
-        if (own->size != other->size || memcmp(own->bytes, other->bytes, own->size) != 0) continue;
-        const struct str name = door->lines[i]->resource->name;
-        return why_set(
-            why, ERR_CONFLICT,
-            "connection %.*s listens on the same port with %s: options.registration must "
-            "tell them apart",
-            (int)name.size, name.at,
-            own->size ? "the same registration" : "no registration either");
+        const struct line *other = door->lines[i];
+        const char *clash = find_clash(&line->config.registration, &other->config.registration);
+        if (!clash) continue;
+        const struct str own = line->resource->name, name = other->resource->name;
+        return why_set(why, ERR_CONFLICT,
+                       "connections %.*s and %.*s listen on the same port with %s: "
+                       "options.registration must tell them apart",
+                       (int)own.size, own.at, (int)name.size, name.at, clash);
     }
     if (door->line_count < DOOR_LINES_MAX) return ERR_OK;
     return why_set(why, ERR_LIMIT, "more than %d connections share the port", DOOR_LINES_MAX);

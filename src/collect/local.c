@@ -19,13 +19,14 @@ struct local_stream {
     struct local_job *first; /* under way */
 };
 
-/* One request; the first of a stream has no questions: its end opens the stream. */
+/* One request; the first of a stream has none: its end opens the stream. */
 struct local_job {
     struct job job;               /* on the files task */
     struct completion completion; /* back on the main loop */
     struct local_stream *stream;  /* NULL: closed */
     struct local_job *next;
     struct os *os;
+    bool is_opening;
     struct buf request, answer;
 };
 
@@ -123,7 +124,7 @@ static void run(struct job *job)
     struct local_job *local = (struct local_job *)job;
     struct str rest = buf_str(&local->request), token = {0}, question;
     struct buf body = BUF_EMPTY;
-    if (rest.size) {
+    if (!local->is_opening) {
         (void)str_split(&rest, '\n', &token);
         while (str_split(&rest, '\n', &question))
             if (question.size) answer(local->os, question, &body);
@@ -158,7 +159,7 @@ static void done(struct completion *completion)
         unlink_job(stream, local);
         if (completion->err)
             events->on_closed(stream->base.owner, completion->err, "out of memory");
-        else if (!local->request.size)
+        else if (local->is_opening)
             events->on_open(stream->base.owner);
         else
             events->on_read(stream->base.owner, (const uint8_t *)local->answer.at,
@@ -169,17 +170,24 @@ static void done(struct completion *completion)
     mem_free(local);
 }
 
-/* Starts one request; "" is the opening. */
+/* Starts one request; or, with "", the opening. A request that cannot be kept whole is refused: its
+ * empty rest must not pass for anything else. */
 static enum err start(struct local_stream *stream, struct str request)
 {
     struct local_job *local = mem_alloc_zero(1, sizeof *local);
     if (!local) return ERR_NO_MEMORY;
+    local->is_opening = request.size == 0;
+    buf_add_str(&local->request, request);
+    if (buf_failed(&local->request)) {
+        buf_free(&local->request);
+        mem_free(local);
+        return ERR_NO_MEMORY;
+    }
     local->job.run = run;
     local->stream = stream;
     local->os = stream->context->os;
     local->next = stream->first;
     stream->first = local;
-    buf_add_str(&local->request, request);
     completion_init(&local->completion, stream->context->main, done);
     loop_post(stream->files, &local->job);
     return ERR_OK;

@@ -130,7 +130,8 @@ struct os_ops {
     void (*random)(struct os *os, void *bytes, size_t size);
 
     /* Files: any BLOCKING task, and every task before the node serves. Paths are text, '/'
-     * separated. */
+     * separated. What is no regular file (a folder, pipe, terminal, device) is not opened: INVALID.
+     */
     enum err (*file_open)(struct os *os, const char *path, unsigned flags, struct os_file **file,
                           struct why *why);
     void (*file_close)(struct os_file *file);

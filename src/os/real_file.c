@@ -27,11 +27,21 @@ static enum err failed(struct why *why, const char *what, const char *path)
     return why_set(why, err_from_errno(errnum), "%s %s: %s", what, path, strerror(errnum));
 }
 
+/* Only what lies on a disk (or in /proc) is a file: a pipe or a terminal would keep its reader
+ * waiting for ever, and with it whoever joins the reader's task. */
+static enum err check_regular(int fd, const char *path, struct why *why)
+{
+    struct stat st;
+    if (fstat(fd, &st)) return failed(why, "stat", path);
+    return S_ISREG(st.st_mode) ? ERR_OK : why_set(why, ERR_INVALID, "%s is not a file", path);
+}
+
+/* O_NONBLOCK means nothing to files: it is for what turns out to be none, whose open might wait. */
 enum err real_file_open(struct os *os, const char *path, unsigned flags, struct os_file **out,
                         struct why *why)
 {
     (void)os;
-    int mode = (flags & OS_FILE_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+    int mode = (flags & OS_FILE_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (flags & OS_FILE_CREATE) mode |= O_CREAT;
     if (flags & OS_FILE_EXCLUSIVE) mode |= O_EXCL;
     struct os_file *file = mem_alloc(sizeof *file + strlen(path) + 1);
@@ -40,8 +50,14 @@ enum err real_file_open(struct os *os, const char *path, unsigned flags, struct 
     do file->fd = open(path, mode, 0600);
     while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0) {
+        enum err err = failed(why, "open", path);
         mem_free(file);
-        return failed(why, "open", path);
+        return err;
+    }
+    enum err err = check_regular(file->fd, path, why);
+    if (err) {
+        real_file_close(file);
+        return err;
     }
     *out = file;
     return ERR_OK;

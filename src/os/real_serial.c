@@ -144,6 +144,8 @@ static void serial_pause(struct os_stream *base, bool paused)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct serial_stream *s = handle->data;
+    /* Or close() would wait up to 30 s for what a UART has not sent, and the loop with it. */
+    (void)tcflush(s->fd, TCIOFLUSH);
     (void)close(s->fd);
     buf_free(&s->pending);
     s->magic = 0;
