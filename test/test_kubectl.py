@@ -148,7 +148,9 @@ def test_users_roles_and_a_restricted_token(kubectl, tmp_path):
 
 def test_the_nodes_own_document_takes_labels_only(kubectl):
     assert "labeled" in kubectl("label", "node.millrace.io", "edge", "site=sz")
-    described = kubectl("describe", "node.millrace.io", "edge")
-    assert "site=sz" in described and "Version:" in described and "Durable:" in described, described
+    assert "site=sz" in kubectl("describe", "node.millrace.io", "edge")
+    # the status comes with its next turn
+    wait_for(lambda: all(key in kubectl("describe", "node.millrace.io", "edge") for key in ("Version:", "Durable:")), 5,
+             "the node's status is not whole")
     assert "cannot" in kubectl("delete", "node.millrace.io", "edge", check=False) or \
         "own document" in kubectl("delete", "node.millrace.io", "edge", check=False)
