@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from conftest import wait_for
 
 HOST = "127.0.0.1"
 
