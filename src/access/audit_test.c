@@ -337,6 +337,31 @@ static void half_of_the_queue_is_kept_for_lines_that_somebody_waits_for(void **s
     loop_stop(&home);
 }
 
+/* A node that stops: nobody is left waiting, and a line appended after that is written as well. */
+static void a_drained_log_has_answered_all_and_takes_lines_still(void **state)
+{
+    struct world *w = *state;
+    struct audit *audit;
+    struct audit_report report;
+    struct loop home;
+    struct wait waits[3];
+    const struct audit_entry entry = {.user = STR("admin"), .outcome = STR("ok")};
+    assert_int_equal(loop_start(&home, w->os, "home", 0, NULL), ERR_OK);
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        atomic_init(&waits[i].outcome, -1);
+        completion_init(&waits[i].completion, &home, note_outcome);
+        if (i == 2) audit_drain(audit);
+        audit_append_durable(audit, &entry, &waits[i].completion);
+    }
+    assert_int_equal(audit_append(audit, &entry), ERR_OK);
+    loop_stop(&home); /* runs what the log has finished */
+    for (unsigned i = 0; i < 3; i++) assert_int_equal(atomic_load(&waits[i].outcome), ERR_OK);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_int_equal(report.line_count, 4); /* before it is closed */
+    audit_close(audit);
+}
+
 static void a_missing_file_is_found(void **state)
 {
     struct world *w = *state;
@@ -363,6 +388,7 @@ int main(void)
         T(after_a_failing_disk_the_chain_is_whole),
         T(who_waits_for_a_line_is_told_what_became_of_it),
         T(half_of_the_queue_is_kept_for_lines_that_somebody_waits_for),
+        T(a_drained_log_has_answered_all_and_takes_lines_still),
         T(a_missing_file_is_found),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
