@@ -51,15 +51,20 @@ static void modem_say(struct world *w, void *arg)
     assert_int_equal(os_stream_write(say->modem->stream, say->bytes, say->size), ERR_OK);
 }
 
-/* Loads a manifest that names the modem's port once or twice. */
+/* Loads a manifest in which %u stands for the modem's port. */
 static void load_at(struct world *w, const char *manifest, const struct modem *modem)
 {
-    char text[2048];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(text, sizeof text, manifest, modem->at.port, modem->at.port);
-#pragma GCC diagnostic pop
-    world_call(w, load, text);
+    struct buf text = BUF_EMPTY;
+    for (const char *at = manifest; *at; at++) {
+        if (at[0] == '%' && at[1] == 'u') {
+            buf_printf(&text, "%u", modem->at.port);
+            at++;
+        } else {
+            buf_add_char(&text, *at);
+        }
+    }
+    world_call(w, load, (void *)(uintptr_t)buf_cstr(&text));
+    buf_free(&text);
 }
 
 /* Finds a free port (that of equipment which then goes away) and starts the lines at it. */
