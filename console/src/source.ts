@@ -1,5 +1,6 @@
 /* source.ts - where live values come from. The rest of the console reads the signals below and does not know how they
- * are filled; today by asking v1/sql once a second, later by the WebSocket v1/live.
+ * are filled: by asking v1/sql for sys.points once a second. The WebSocket v1/live would not do: it carries rows that are
+ * stored, and a point with a deadband or `store: change` is read, and grows older or bad, without a row.
  *
  * The full list of points is read at the start, every CATALOGUE_MS, and whenever the answer names a point that is not
  * known; in between only the six columns that move. No request is sent while the tab is hidden, and never two at once:
