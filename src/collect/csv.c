@@ -74,8 +74,10 @@ enum err csv_next(struct str *rest, uint32_t *line, struct arena *arena, struct 
 {
     static const char mark[] = "\xEF\xBB\xBF";
     *has_row = false;
-    if (str_starts(*rest, mark)) *rest = (struct str){rest->at + 3, rest->size - 3};
-    if (!*line) *line = 1;
+    if (!*line) { /* the mark means nothing but at the very beginning */
+        *line = 1;
+        if (str_starts(*rest, mark)) *rest = (struct str){rest->at + 3, rest->size - 3};
+    }
     while (rest->size) {
         enum err err = take_row(rest, line, arena, row, why);
         if (err) return err;
