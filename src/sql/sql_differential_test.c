@@ -18,7 +18,7 @@
 #include <sqlite3.h>
 #include <cmocka.h>
 
-enum { ROWS = 6000, STATEMENT_BYTES = 4096, RUN_SECONDS = 3 };
+enum { ROWS = 6000, STATEMENT_BYTES = 4096, RUN_SECONDS = 5 };
 
 static uint64_t random_state;
 
@@ -250,7 +250,8 @@ static void gen_subquery(struct buf *b)
     }
 }
 
-/* Ordered by id last, so that every answer is the only one. */
+/* Ordered by id last, so that every answer is the only one. FILTER goes with what SQLite computes
+ * right: 3.40 forgets it for min and max over moving frames. */
 static void gen_over(struct buf *b)
 {
     static const char *const functions[] = {
@@ -267,7 +268,7 @@ static void gen_over(struct buf *b)
         unsigned function = pick(18), unit = pick(3);
         if (to == 0) to = 3;
         buf_printf(b, ", %s%s OVER (", functions[function],
-                   function >= 8 && function <= 12 && pick(4) == 0 ? " FILTER (WHERE b > 2)" : "");
+                   function >= 8 && function <= 10 && pick(4) == 0 ? " FILTER (WHERE b > 2)" : "");
         if (pick(2))
             buf_printf(b, "PARTITION BY %s ", (const char *[]){"s", "a", "device"}[pick(3)]);
         if (unit == 0) /* whole numbers: RANGE with a distance */
@@ -431,6 +432,20 @@ static void sort_lines(struct buf *out)
     mem_free(text);
 }
 
+/* The first lines in which two answers differ. */
+static void print_difference(const char *ours, const char *theirs)
+{
+    for (int shown = 0; shown < 5 && (*ours || *theirs);) {
+        size_t a = strcspn(ours, "\n"), b = strcspn(theirs, "\n");
+        if (a != b || memcmp(ours, theirs, a) != 0) {
+            print_error("  ours: %.*s\n  SQLite's: %.*s\n", (int)a, ours, (int)b, theirs);
+            shown++;
+        }
+        ours += a + (ours[a] == '\n');
+        theirs += b + (theirs[b] == '\n');
+    }
+}
+
 static void check_statement(struct test_world *world, sqlite3 *db, const char *text)
 {
     struct buf ours = BUF_EMPTY, theirs = BUF_EMPTY;
@@ -439,9 +454,11 @@ static void check_statement(struct test_world *world, sqlite3 *db, const char *t
     bool theirs_good = run_theirs(db, text, &theirs);
     if (!strstr(text, "ORDER BY") || strstr(text, "OVER")) sort_lines(&ours), sort_lines(&theirs);
     bool same = !err && theirs_good && strcmp(buf_cstr(&ours), buf_cstr(&theirs)) == 0;
-    if (!same)
-        print_error("%s\nours (%s):\n%.2000s\nSQLite's (%s):\n%.2000s\n", text, why_text(&why, err),
-                    buf_cstr(&ours), theirs_good ? "ok" : sqlite3_errmsg(db), buf_cstr(&theirs));
+    if (!same) {
+        print_error("%s\nours: %s, SQLite's: %s\n", text, err ? why_text(&why, err) : "ok",
+                    theirs_good ? "ok" : sqlite3_errmsg(db));
+        print_difference(buf_cstr(&ours), buf_cstr(&theirs));
+    }
     buf_free(&ours);
     buf_free(&theirs);
     assert_true(same);
