@@ -1,4 +1,5 @@
 """The PostgreSQL listener as psql and psycopg2 see it: logins, the two query protocols, settings, transactions, cursors."""
+import io
 import os
 import re
 import subprocess
@@ -7,7 +8,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from conftest import HOST, Node, free_port
+from conftest import HOST, Node, free_port, wait_for
 
 
 class PgNode:
@@ -65,9 +66,12 @@ def test_every_login_that_is_promised_works_and_no_other(pg):
             pg.connect(user, password, sslmode="disable")
         refusals.add(re.sub(r"^.*FATAL", "FATAL", str(refused.value), flags=re.S))
     assert refusals == {"FATAL:  user or password is wrong\n"}
-    with open(os.path.join(pg.node.data, "audit", "audit-000001.jsonl"), encoding="utf-8") as audit:
-        logins = [line for line in audit if '"verb":"login"' in line]
-    assert len(logins) == 8 and sum('"outcome":"ok"' in line for line in logins) == 4
+
+    def outcomes():
+        with open(os.path.join(pg.node.data, "audit", "audit-000001.jsonl"), encoding="utf-8") as audit:
+            return ['"outcome":"ok"' in line for line in audit if '"verb":"login"' in line]
+    wait_for(lambda: len(outcomes()) == 8, 10, "the audit log has not all logins")
+    assert sum(outcomes()) == 4
 
 
 def test_simple_queries_run_one_after_the_other_and_stop_at_an_error(pg):
@@ -148,3 +152,74 @@ def test_cancel_ends_the_running_statement_and_nothing_else(pg):
         cursor.execute("SELECT count(*) FROM m")
         assert cursor.fetchall() == [(100_000,)]
     connection.close()
+
+
+ROWS = 70_000
+
+
+def copy_in(pg, statement, text):
+    """COPY with all of `text`; gives the row count, or the error's text."""
+    connection = pg.connect()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        try:
+            cursor.copy_expert(statement, io.BytesIO(text) if isinstance(text, bytes) else io.StringIO(text))
+            return cursor.rowcount
+        except psycopg2.Error as error:
+            return str(error)
+        finally:
+            connection.close()
+
+
+def copy_out(pg, statement):
+    connection = pg.connect()
+    out = io.BytesIO()
+    with connection.cursor() as cursor:
+        cursor.copy_expert(statement, out)
+    connection.close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("options", ["", "CSV HEADER", "(FORMAT csv, DELIMITER ';', QUOTE '''', NULL 'nix', HEADER match)", "BINARY",
+                                     "WITH DELIMITER AS '|' NULL AS '-'"])
+def test_what_copy_writes_copy_reads_again(pg, options):
+    pg.psql(text=PRESS)
+    pg.psql("-c", "INSERT INTO press (time, device, s) VALUES ('2026-11-21', 'p3', 'a,b;\"c\"''d''\\\t\n|nix'), ('2026-11-22', 'p3', '')")
+    pg.psql("-c", "CREATE TABLE again (temperature double, n bigint, u ubigint, s text, ok bool, raw bytes, at timestamp)")
+    out = copy_out(pg, f"COPY press TO STDOUT {options}")
+    assert copy_in(pg, f"COPY again FROM STDIN {options}", out) == 4
+    everything = "time, device, temperature, n, u, s, ok, raw, at"
+    assert pg.rows(f"SELECT {everything} FROM again ORDER BY time") == pg.rows(f"SELECT {everything} FROM press ORDER BY time")
+
+
+def test_copy_in_streams_any_number_of_rows(pg):
+    pg.psql("-c", "CREATE TABLE big (v bigint, s text)")
+    rows = "".join(f"2026-11-21 00:00:{i % 60:02}.{i:06}+00\tm{i % 50}\t{i}\ttext number {i}\n" for i in range(ROWS))
+    assert copy_in(pg, "COPY big FROM STDIN", rows) == ROWS
+    assert pg.node.sql("SELECT count(*), sum(v) FROM big") == [[ROWS, ROWS * (ROWS - 1) // 2]]
+    assert copy_out(pg, "COPY (SELECT v FROM big WHERE v < 5 ORDER BY v DESC) TO STDOUT") == b"4\n3\n2\n1\n0\n"
+    assert len(copy_out(pg, "COPY big (v) TO STDOUT").splitlines()) == ROWS
+
+
+def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):
+    pg.psql("-c", "CREATE TABLE c (v bigint)")
+    rows = [f"p,{i},2026-11-21T00:00:00.{i:06}Z\n" for i in range(30_000)]
+    rows[20_000] = "p,many,2026-11-21\n"
+    said = copy_in(pg, "COPY c (device, v, time) FROM STDIN CSV", "".join(rows))
+    assert said == ("COPY c, line 20001: column v: 'many' is not valid for type bigint\n"
+                    "HINT:  20000 row(s) before it are stored, nothing behind it is\n"), said
+    assert pg.node.sql("SELECT count(*), max(v) FROM c") == [[20_000, 19_999]]
+    assert "line 2: the row has 2 fields, 3 are expected" in copy_in(pg, "COPY c (device, v, time) FROM STDIN CSV", "p,1,2026-11-22\np,2\n")
+    assert "unterminated CSV quoted field" in copy_in(pg, "COPY c (device, v) FROM STDIN CSV", 'p,"1\n')
+    assert "a row needs a device" in copy_in(pg, "COPY c (v) FROM STDIN", "1\n")
+    assert 'column "w" does not exist' in copy_in(pg, "COPY c (device, w) FROM STDIN", "1\n")
+    assert "header does not match" in copy_in(pg, "COPY c (device, v) FROM STDIN (FORMAT csv, HEADER match)", "device,w\np,1\n")
+
+
+def test_copy_by_psql_from_and_to_files_of_the_client(pg, tmp_path):
+    pg.psql("-c", "CREATE TABLE f (v bigint, label text)")
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('time,device,v,label\n2026-11-21T00:00:00Z,a,1,"two\nlines, ""quoted"""\n2026-11-21T00:00:01Z,a,2,\n', encoding="utf-8")
+    pg.psql("-c", f"\\copy f FROM '{source}' CSV HEADER")
+    pg.psql("-c", f"\\copy (SELECT time, device, v, label FROM f ORDER BY v) TO '{target}' WITH (FORMAT csv, HEADER)")
+    assert target.read_text(encoding="utf-8") == source.read_text(encoding="utf-8").replace("T", " ").replace("Z", "+00")

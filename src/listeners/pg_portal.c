@@ -162,7 +162,7 @@ static void complete(struct pg_portal *p)
     struct pg_connection *c = p->connection;
     struct query *q = &p->query;
     char tag[64];
-    if (!p->row_limit) p->row_count = q->rows - p->given;
+    if (!p->row_limit || q->verb != SQL_SELECT) p->row_count = q->rows - p->given;
     p->given += p->row_count;
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
         c->session->written += q->verb == SQL_INSERT ? q->rows : 1;
