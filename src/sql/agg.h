@@ -69,6 +69,10 @@ enum err agg_avg_final(const void *state, struct value *result);        /* over 
 enum err agg_stddev_pop_final(const void *state, struct value *result); /* over agg_stddev's */
 enum err agg_variance_final(const void *state, struct value *result);
 enum err agg_var_pop_final(const void *state, struct value *result);
+/* What stands for many rows at once (op_summary.c). */
+void agg_count_more(void *state, uint64_t count);
+void agg_sum_i_more(void *state, __int128 sum, uint64_t count); /* and agg_sum_u's */
+void agg_sum_d_more(void *state, double sum, uint64_t count);
 enum err agg_time_final(const void *state, struct value *result); /* min/max of timestamps */
 
 #endif
