@@ -56,7 +56,10 @@ static struct expr *bind_param(struct binder *b, const struct ast *tree)
                          b->context->param_count);
     struct expr *e = bind_memory(
         b, expr_constant(b->arena, &b->context->params[tree->value.i - 1], tree->position));
-    if (e) e->is_literal = true;
+    if (!e) return NULL;
+    e->is_literal = true;
+    e->param = (uint16_t)tree->value.i;
+    if (b->context->param_types) b->context->param_types[e->param - 1] = e->type;
     return e;
 }
 
