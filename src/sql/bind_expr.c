@@ -78,6 +78,7 @@ static struct input new_input(struct binder *b, enum input_kind kind, const stru
         [INPUT_RECEIVED] = {"received", TYPE_TIMESTAMP},
         [INPUT_COLUMN] = {"", TYPE_NONE},
         [INPUT_LABEL] = {"", TYPE_TEXT},
+        [INPUT_WINDOW] = {"window", TYPE_BIGINT},
         [INPUT_QUALITY] = {"quality", TYPE_TEXT},
         [INPUT_COLUMN_QUALITY] = {"quality", TYPE_TEXT},
     };
@@ -186,14 +187,13 @@ static struct expr *bind_column_name(struct binder *b, const struct ast *tree)
 
 struct expr *bind_name(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
     if (b->place == PLACE_GROUP) return bind_group_name(b, tree);
     if (b->place == PLACE_NOTHING || !b->plan->has_table)
         return bind_fail(b, ERR_NO_COLUMN, tree->position,
                          "column \"%.*s\": there is no table to take it from here%s",
                          tree->text.size > 80 ? 80 : (int)tree->text.size, tree->text.at,
                          tree->quoted ? "; texts stand in single quotes" : "");
-    if (bind_is_window_name(tree->text, &is_end) && tree->qualifier.size == 0 &&
+    if (bind_window_name(tree) != NOT_A_WINDOW_NAME &&
         !schema_find(b->plan->table.schema, tree->text))
         return bind_fail(b, ERR_GROUPING, tree->position,
                          "%.*s can only be selected, and only with a window: WINDOW TUMBLE(10s)",
@@ -245,11 +245,12 @@ static struct expr *bind_param(struct binder *b, const struct ast *tree)
 
 static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
+    bool is_fill;
+    struct expr *fill = bind_fill_call(b, tree, &is_fill);
+    if (is_fill) return fill;
     if (aggregate_exists(tree->text)) return bind_aggregate(b, tree);
     if (str_is(tree->text, "quality")) return bind_quality_call(b, tree);
-    if (tree->arg_count == 0 &&
-        bind_is_window_name(tree->text, &is_end)) { /* eKuiper's window_start() */
+    if (bind_window_name(tree) != NOT_A_WINDOW_NAME) { /* eKuiper's window_start() */
         struct ast name = {
             .kind = AST_NAME, .position = tree->position, .text = tree->text, .qualifier = STR("")};
         return bind_name(b, &name);

@@ -1,9 +1,7 @@
-/* bind_group.c - GROUP BY, PARTITION BY, windows and aggregates.
+/* bind_group.c - GROUP BY, PARTITION BY and aggregates; windows are bind_window.c's.
  *
- * A tumbling window is nothing but one more key, time_bucket(width, time), with names for its
- * bounds; so all its spellings, and GROUP BY time_bucket(…), are one node of the plan. With groups
- * an expression above them may use keys (recognised by their tree), aggregates, and labels where
- * the device is a key. */
+ * With groups an expression above them may use keys (recognised by their tree), aggregates, and
+ * labels where the device is a key. */
 #include "sql/bind_priv.h"
 #include <string.h>
 
@@ -45,12 +43,6 @@ bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y)
     return true;
 }
 
-bool bind_is_window_name(struct str name, bool *is_end)
-{
-    *is_end = str_is(name, "window_end") || str_is(name, "_wend");
-    return *is_end || str_is(name, "window_start") || str_is(name, "_wstart");
-}
-
 int bind_find_key(const struct binder *b, const struct ast *tree)
 {
     for (size_t i = 0; i < b->plan->key_count; i++)
@@ -65,7 +57,21 @@ static bool is_time_input(const struct binder *b, const struct expr *e)
     return e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_TIME;
 }
 
-static int add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position)
+/* A key that is a window of the time itself needs no computing per row. */
+static void find_grid(struct binder *b, struct group_key *key)
+{
+    struct time_grid grid;
+    bool is_grid = false;
+    const struct expr *e = key->expr;
+    if (!b->plan->table.has_series || e->kind != EXPR_CALL || e->arg_count < 2 ||
+        !is_time_input(b, e->args[1]))
+        return;
+    enum err err = grid_of_call(&b->eval, e, &grid, &is_grid);
+    if (err && !b->err) b->err = err;
+    if (!err && is_grid) key->grid = bind_memory(b, arena_dup(b->arena, &grid, sizeof grid));
+}
+
+int bind_add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position)
 {
     struct plan *plan = b->plan;
     if (!expr) return -1;
@@ -77,12 +83,9 @@ static int add_key(struct binder *b, const struct ast *tree, struct expr *expr, 
     if (!bind_grow(b, &plan->keys, plan->key_count, &plan->key_capacity, sizeof *plan->keys))
         return -1;
     struct group_key *key = &plan->keys[plan->key_count];
-    *key = (struct group_key){tree, expr, 0};
-    bool is_bucket = expr->kind == EXPR_CALL && expr->function->kernel == time_bucket_DT &&
-                     expr->args[0]->kind == EXPR_CONST && !expr->args[0]->constant.null[0] &&
-                     is_time_input(b, expr->args[1]) && plan->table.has_series;
-    if (is_bucket && expr_value(expr->args[0]).i > 0) key->bucket_ns = expr_value(expr->args[0]).i;
-    return (int)plan->key_count++;
+    *key = (struct group_key){tree, expr, NULL};
+    find_grid(b, key);
+    return b->err ? -1 : (int)plan->key_count++;
 }
 
 /* The select item that a bare name or an ordinal in GROUP BY means; else the tree itself. */
@@ -118,61 +121,47 @@ static void bind_key_list(struct binder *b, const struct ast_list *list)
         }
         struct expr *expr = bind_expr(b, tree);
         if (expr && expr->type == TYPE_NONE) expr = bind_cast(b, expr, TYPE_TEXT, expr->position);
-        add_key(b, tree, expr, list->items[i]->position);
+        bind_add_key(b, tree, expr, list->items[i]->position);
     }
-}
-
-static void bind_window(struct binder *b)
-{
-    const struct ast_select *select = b->select;
-    struct plan *plan = b->plan;
-    if (!plan->has_table || !plan->table.has_series) {
-        bind_fail(b, ERR_UNSUPPORTED, select->window_position,
-                  "a window needs a table with time and device");
-        return;
-    }
-    struct value width = {.type = TYPE_BIGINT, .i = select->window_ns};
-    struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
-    if (!args) return;
-    args[0] = bind_memory(b, expr_constant(b->arena, &width, select->window_position));
-    args[1] = bind_input(b, INPUT_TIME, NULL, NULL, select->window_position);
-    if (!args[0] || !args[1]) return;
-    args[0]->is_duration = true;
-    int key = add_key(b, NULL, bind_call(b, "time_bucket", args, 2, select->window_position),
-                      select->window_position);
-    if (key < 0) return;
-    plan->has_window = true;
-    plan->window_key = (size_t)key;
-    plan->window_ns = select->window_ns;
 }
 
 /* Times ascend within a series, so these functions of time do too. */
 static bool ascends_with_time(const struct binder *b, const struct group_key *key)
 {
     const struct expr *e = key->expr;
-    if (key->bucket_ns > 0 || is_time_input(b, e)) return true;
-    return e->kind == EXPR_CALL && e->function->kernel == date_trunc_tT &&
-           e->args[0]->kind == EXPR_CONST && is_time_input(b, e->args[1]);
+    return key->grid || is_time_input(b, e) ||
+           (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_WINDOW &&
+            b->plan->window.kind != WINDOW_HOP);
+}
+
+/* One device at a time: it is a key, or WHERE leaves only one. */
+bool bind_is_by_device(const struct binder *b)
+{
+    for (size_t i = 0; i < b->plan->key_count; i++) {
+        const struct expr *e = b->plan->keys[i].expr;
+        if (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_DEVICE) return true;
+    }
+    for (size_t i = 0; i < b->plan->request.filter_count; i++) {
+        const struct sql_series_filter *filter = &b->plan->request.filters[i];
+        if (str_is(filter->label, "device") && filter->value_count == 1) return true;
+    }
+    return false;
 }
 
 static bool can_stream(const struct binder *b)
 {
-    bool by_device = false;
     for (size_t i = 0; i < b->plan->key_count; i++) {
         const struct group_key *key = &b->plan->keys[i];
-        const struct expr *e = key->expr;
-        by_device =
-            by_device || (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_DEVICE);
-        if (!e->series_constant && !ascends_with_time(b, key)) return false;
+        if (!key->expr->series_constant && !ascends_with_time(b, key)) return false;
     }
-    return by_device;
+    return b->plan->key_count > 0 && bind_is_by_device(b);
 }
 
 void bind_groups(struct binder *b)
 {
     const struct ast_select *select = b->select;
-    bool grouped = select->group_by.count || select->partition_by.count || select->has_window ||
-                   select->having;
+    bool grouped = select->group_by.count || select->partition_by.count ||
+                   select->window.kind != WINDOW_NONE || select->having;
     for (size_t i = 0; i < select->item_count; i++)
         grouped = grouped || ast_has_aggregate(select->items[i].tree);
     for (size_t i = 0; i < select->order_count; i++)
@@ -181,14 +170,15 @@ void bind_groups(struct binder *b)
     if (!grouped) return;
     bind_key_list(b, &select->partition_by);
     bind_key_list(b, &select->group_by);
-    if (select->has_window && !b->err) bind_window(b);
-    b->plan->streaming =
-        !b->err && b->plan->has_table && b->plan->table.has_series && can_stream(b);
+    bind_window(b);
+    if (b->err) return;
+    b->plan->streaming = b->plan->has_table && b->plan->table.has_series && can_stream(b);
+    bind_window_order(b);
 }
 
 /* ---- names above groups ---- */
 
-static struct expr *key_input(struct binder *b, size_t key, int32_t position)
+struct expr *bind_key_input(struct binder *b, size_t key, int32_t position)
 {
     const struct expr *from = b->plan->keys[key].expr;
     struct expr *e = bind_memory(b, expr_input(b->arena, (uint32_t)key, from->type, position));
@@ -196,20 +186,6 @@ static struct expr *key_input(struct binder *b, size_t key, int32_t position)
     e->is_duration = from->is_duration;
     e->unit = from->unit;
     return e;
-}
-
-static struct expr *bind_window_bound(struct binder *b, bool is_end, int32_t position)
-{
-    struct expr *start = key_input(b, b->plan->window_key, position);
-    if (!start || !is_end) return start;
-    struct value width = {.type = TYPE_BIGINT, .i = b->plan->window_ns};
-    struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
-    if (!args) return NULL;
-    args[0] = start;
-    args[1] = bind_memory(b, expr_constant(b->arena, &width, position));
-    if (!args[1]) return NULL;
-    args[1]->is_duration = true;
-    return bind_call(b, "+", args, 2, position);
 }
 
 static bool device_is_key(const struct binder *b)
@@ -238,10 +214,9 @@ static struct expr *bind_alias(struct binder *b, const struct ast *tree)
 
 struct expr *bind_group_name(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
-    if (b->plan->has_window && tree->qualifier.size == 0 &&
-        bind_is_window_name(tree->text, &is_end))
-        return bind_window_bound(b, is_end, tree->position);
+    enum window_name name = bind_window_name(tree);
+    if (b->plan->has_window && name != NOT_A_WINDOW_NAME)
+        return bind_window_part(b, name, tree->position);
     struct expr *e = bind_alias(b, tree);
     if (e || b->err) return e;
     b->place = PLACE_ROW; /* says so when the name does not exist at all */
@@ -250,8 +225,8 @@ struct expr *bind_group_name(struct binder *b, const struct ast *tree)
     if (!e) return NULL;
     if (e->series_constant &&
         device_is_key(b)) { /* a label depends on the device: as good as a key */
-        int key = add_key(b, tree, e, tree->position);
-        return key < 0 ? NULL : key_input(b, (size_t)key, tree->position);
+        int key = bind_add_key(b, tree, e, tree->position);
+        return key < 0 ? NULL : bind_key_input(b, (size_t)key, tree->position);
     }
     return bind_fail(
         b, ERR_GROUPING, tree->position,
@@ -285,12 +260,12 @@ static struct expr *bind_aggregate_arg(struct binder *b, const struct ast *tree)
 
 static bool same_call(const struct agg_call *x, const struct agg_call *y)
 {
-    if (x->aggregate != y->aggregate || x->distinct != y->distinct) return false;
+    if (x->aggregate != y->aggregate || x->distinct != y->distinct || x->fill != y->fill)
+        return false;
     return x->arg == y->arg || (x->arg && y->arg && expr_same(x->arg, y->arg));
 }
 
-/* Adds the call to the plan, or finds it there; gives the expression that reads its result. */
-static struct expr *add_call(struct binder *b, const struct agg_call *call)
+struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call)
 {
     struct plan *plan = b->plan;
     size_t i = 0;
@@ -333,8 +308,11 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
     if (!is_star && !arg) return NULL;
     const struct aggregate *aggregate = find_aggregate(tree->text, arg);
     if (!aggregate || (is_star && tree->distinct)) return fail_aggregate(b, tree, arg);
-    struct agg_call call = {
-        .aggregate = aggregate, .distinct = tree->distinct, .position = tree->position, .unit = ""};
+    struct agg_call call = {.aggregate = aggregate,
+                            .distinct = tree->distinct,
+                            .position = tree->position,
+                            .unit = "",
+                            .fill = b->fill};
     if (arg) {
         call.keeps_null =
             arg->kind == EXPR_INPUT && b->plan->inputs[arg->input].kind == INPUT_COLUMN;
@@ -348,5 +326,5 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
     call.is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
     if ((aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
         b->plan->request.want_time = true;
-    return add_call(b, &call);
+    return bind_add_aggregate(b, &call);
 }

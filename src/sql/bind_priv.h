@@ -20,11 +20,13 @@ struct binder {
     struct why *why;
     enum err err;
     struct eval eval; /* for folding constants */
+    struct zones zones;
     struct plan *plan;
     const struct ast_select *select;
     enum bind_place place;
-    bool in_where;   /* no aggregates, for a better message */
-    int alias_depth; /* an alias may stand in another item; bounded */
+    bool in_where;       /* no aggregates, for a better message */
+    enum fill_kind fill; /* of the aggregates inside locf() or interpolate() */
+    int alias_depth;     /* an alias may stand in another item; bounded */
 };
 
 /* ---- errors and memory ---- */
@@ -62,7 +64,22 @@ struct expr *bind_group_name(struct binder *b,
                              const struct ast *tree); /* a key, a window's bound, an alias */
 int bind_find_key(const struct binder *b, const struct ast *tree); /* index or -1 */
 void bind_groups(struct binder *b);
-bool bind_is_window_name(struct str name, bool *is_end);
+bool bind_is_by_device(const struct binder *b); /* each group's rows are of one device */
+int bind_add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position);
+struct expr *bind_key_input(struct binder *b, size_t key, int32_t position);
+/* Adds the call to the plan, or finds it there; gives the expression that reads its result. */
+struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call);
+
+/* ---- windows and FILL (bind_window.c) ---- */
+enum window_name { NOT_A_WINDOW_NAME, WINDOW_NAME_START, WINDOW_NAME_END, WINDOW_NAME_DURATION };
+enum window_name bind_window_name(
+    const struct ast *tree); /* of a name or a call without arguments */
+void bind_window(struct binder *b);
+void bind_window_order(struct binder *b); /* when the plan knows whether groups stream */
+struct expr *bind_window_part(struct binder *b, enum window_name name, int32_t position);
+/* locf(aggregate), interpolate(aggregate): fills of one column; *is_fill false: another call. */
+struct expr *bind_fill_call(struct binder *b, const struct ast *tree, bool *is_fill);
+void bind_fill(struct binder *b); /* behind the select list */
 
 /* ---- WHERE (bind_where.c) ---- */
 void bind_where(struct binder *b);

@@ -273,6 +273,7 @@ static void bind_clauses(struct binder *b)
     if (!b->err) bind_items(b);
     if (!b->err && select->having) plan->having = bind_condition(b, select->having, "HAVING");
     if (!b->err) bind_order(b);
+    if (!b->err) bind_fill(b);
     if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
     plan->has_limit = select->limit != NULL;
     if (!b->err && select->offset) plan->offset = bind_count(b, select->offset, "OFFSET");
@@ -288,6 +289,7 @@ static struct binder new_binder(const struct sql_context *context, struct arena 
     struct binder b = {.context = context, .arena = arena, .why = why, .place = PLACE_NOTHING};
     b.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
     arena_init(&b.eval.scratch, context->budget);
+    b.zones = (struct zones){.context = context, .arena = arena};
     return b;
 }
 
@@ -296,6 +298,7 @@ enum err bind_select(const struct sql_context *context, struct arena *arena,
 {
     struct binder b = new_binder(context, arena, why);
     *plan = (struct plan){.request = {.time_from_ns = INT64_MIN, .time_to_ns = INT64_MAX}};
+    b.eval.zones = &b.zones;
     b.select = select;
     b.plan = plan;
     if (select->has_from) {
@@ -312,6 +315,7 @@ enum err bind_value(const struct sql_context *context, struct arena *arena, cons
                     enum type type, struct value *value, struct why *why)
 {
     struct binder b = new_binder(context, arena, why);
+    b.eval.zones = &b.zones;
     struct expr wanted = {.type = type};
     struct expr *e = bind_expr(&b, tree);
     char letter = bind_letter(&wanted);

@@ -144,8 +144,32 @@ static void add_outputs(struct lines *lines, const struct plan *plan)
     lines->depth++;
 }
 
+static void add_step(struct lines *lines, const char *text)
+{
+    begin_line(lines, text);
+    end_line(lines);
+    lines->depth++;
+}
+
+/* What stands before the group: numbering rows by window, and the order that this needs. */
+static void add_window(struct lines *lines, const struct plan *plan)
+{
+    static const char *const kinds[WINDOW_KINDS] = {
+        [WINDOW_HOP] = "windows hop, a row passes once for each",
+        [WINDOW_SLIDE] = "windows slide, one for each row",
+        [WINDOW_SESSION] = "windows end after a gap",
+        [WINDOW_COUNT] = "windows of so many rows",
+        [WINDOW_STATE] = "windows end when the state changes",
+        [WINDOW_EVENT] = "windows from one condition to another",
+    };
+    if (kinds[plan->window.kind]) add_step(lines, kinds[plan->window.kind]);
+    if (plan->window.needs_order) add_step(lines, "hold all rows, sort by partition and time");
+}
+
 static void add_groups(struct lines *lines, const struct plan *plan)
 {
+    if (plan->fill.on) add_step(lines, "fill");
+    if (plan->fill.needs_order) add_step(lines, "sort by partition and window");
     if (plan->having) {
         begin_line(lines, "having ");
         add_expr(&lines->buf, plan, plan->having, true);
@@ -242,6 +266,7 @@ enum err explain_run(struct sql_statement *s, const struct sql_sink *sink, struc
     const struct plan *plan = &s->plan;
     if (!lines.err) add_outputs(&lines, plan);
     if (!lines.err && plan->grouped) add_groups(&lines, plan);
+    if (!lines.err && plan->grouped) add_window(&lines, plan);
     for (size_t i = 0; i < plan->filter_count && !lines.err; i++) {
         begin_line(&lines, "filter ");
         add_expr(&lines.buf, plan, plan->filters[i], false);

@@ -64,12 +64,15 @@ struct expr {
     uint16_t *selection[2];     /* lazy calls: the narrowed views */
 };
 
+struct zones;
+
 /* What computing needs besides rows. */
 struct eval {
     struct arena scratch; /* new texts; reset by the scan before each chunk */
     struct budget *budget;
     struct why *why;
     int64_t now_ns;
+    struct zones *zones; /* time zones met so far; see grid.h */
 };
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid

@@ -1,6 +1,7 @@
 /* op.h - the operators: each is handed rows, does its part and pushes what comes out to the next.
  *
- *   scan → filter → [group] → project → [distinct] → [sort] → [limit] → output
+ *   scan → filter → [order] → [window] → [group → [order] → [fill]] → project → [distinct] → [sort]
+ * → [limit] → output
  *
  * The scan drives: it pushes chunk by chunk, then finishes; `finish` runs down the chain and lets
  * those that held rows back (group, sort) push them. A rule will drive the same chain from live
@@ -19,6 +20,7 @@ struct run {
     struct sql_stats *stats;
     struct arena *arena; /* operators and their buffers: until the run is over */
     struct eval eval;
+    struct zones zones;
     struct why *why;
     bool enough;
     bool paused; /* the sink is full: who drives or hands out rows stops at the next chunk */
@@ -40,13 +42,20 @@ struct op {
 
 /* Makes one in run->arena; NULL: no memory. */
 struct op *op_filter_new(struct run *run, struct op *next);
+struct op *op_order_new(struct run *run, struct op *next); /* rows by partition and time */
+struct op *op_window_new(struct run *run, struct op *next);
 struct op *op_group_new(struct run *run, struct op *next);
+struct op *op_group_order_new(struct run *run,
+                              struct op *next); /* groups by partition and window */
+struct op *op_fill_new(struct run *run, struct op *next);
 struct op *op_project_new(struct run *run, struct op *next);
 struct op *op_distinct_new(struct run *run, struct op *next);
 struct op *op_sort_new(struct run *run, struct op *next);
 struct op *op_limit_new(struct run *run, struct op *next);
 struct op *op_output_new(struct run *run);
 
+/* The types of the inputs, in run->arena. */
+enum err op_input_types(const struct run *run, enum type **types);
 enum err op_finish(struct op *op);       /* op->finish, or on to the next */
 enum err run_no_memory(struct run *run); /* the error for refused memory */
 /* Looked at for every chunk and every few thousand rows of a sort: CANCELLED, TIMEOUT. */

@@ -10,7 +10,6 @@
  * key, the others follow from device and time) there is one state; a new key closes it. Memory is
  * then constant, whatever the number of groups. */
 #include "sql/op.h"
-#include "sql/func_time.h"
 #include "sql/keys.h"
 #include <string.h>
 
@@ -56,7 +55,7 @@ static enum err flush_groups(struct group *group)
     enum err err = ERR_OK;
     for (size_t i = 0; i < columns; i++) group->out[i].count = group->out_count;
     if (group->out_count == 0) return ERR_OK;
-    if (plan->having) {
+    if (plan->having && !plan->fill.on) { /* else op_fill.c judges */
         uint32_t selected;
         err = expr_filter(&run->eval, plan->having, &rows, &rows.view, group->out_selection,
                           &selected);
@@ -196,14 +195,14 @@ static uint32_t cut_run(struct group *group, const struct rows *rows, uint32_t f
     buf_clear(&group->key);
     for (size_t i = 0; i < plan->key_count; i++) {
         const struct vector *v = &group->key_vectors[i];
-        int64_t width = plan->keys[i].bucket_ns;
-        if (width > 0 && rows->time) {
-            int64_t start = time_bucket_start(rows->time[first], width), limit;
+        const struct time_grid *grid = plan->keys[i].grid;
+        if (grid && rows->time) {
+            int64_t start, limit;
+            grid_bounds(grid, rows->time[first], &start, &limit);
             struct vector bucket = {
                 .type = TYPE_TIMESTAMP, .count = 1, .is_constant = true, .i = &start};
             keys_encode(&group->key, &bucket, 0);
-            if (!__builtin_add_overflow(start, width, &limit))
-                end = first_not_below(rows, from, end, limit);
+            if (limit != INT64_MAX) end = first_not_below(rows, from, end, limit);
             continue;
         }
         keys_encode(&group->key, v, first);
@@ -355,7 +354,7 @@ static enum err group_push(struct op *op, const struct rows *rows)
     const struct plan *plan = op->run->plan;
     enum err err = ERR_OK;
     for (size_t i = 0; i < plan->key_count && !err; i++)
-        if (plan->keys[i].bucket_ns == 0 || !rows->time)
+        if (!plan->keys[i].grid || !rows->time)
             err = expr_eval(&op->run->eval, plan->keys[i].expr, rows, &rows->view,
                             &group->key_vectors[i]);
     for (size_t i = 0; i < plan->agg_count && !err; i++) {

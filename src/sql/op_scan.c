@@ -97,6 +97,7 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
         case INPUT_RECEIVED: *to = chunk->received; break;
         case INPUT_COLUMN: *to = chunk->columns[input->slot]; break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
+        case INPUT_WINDOW: *to = (struct vector){0}; break;
         case INPUT_QUALITY:
             *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
             break;
@@ -162,7 +163,8 @@ static enum err open_scan(struct run *run)
         if (run->context->catalog->source[i].ops == source)
             scan->source_context = run->context->catalog->source[i].context;
     for (size_t i = 0; i < plan->input_count; i++)
-        names_wanted |= plan->inputs[i].kind >= INPUT_QUALITY;
+        names_wanted |=
+            plan->inputs[i].kind == INPUT_QUALITY || plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
     scan->run = run;
     scan->columns = arena_zero(run->arena, plan->input_count, sizeof *scan->columns);
     scan->worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan->worst);
@@ -200,7 +202,11 @@ static struct op *build_chain(struct run *run)
     if (op && plan->order_count > 0) op = op_sort_new(run, op);
     if (op && plan->distinct) op = op_distinct_new(run, op);
     if (op) op = op_project_new(run, op);
+    if (op && plan->fill.on) op = op_fill_new(run, op);
+    if (op && plan->fill.needs_order) op = op_group_order_new(run, op);
     if (op && plan->grouped) op = op_group_new(run, op);
+    if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
+    if (op && plan->window.needs_order) op = op_order_new(run, op);
     if (op && plan->filter_count > 0) op = op_filter_new(run, op);
     return op;
 }
@@ -241,6 +247,8 @@ enum err run_open(const struct sql_context *context, const struct plan *plan,
     arena_init(&run->own, context->budget);
     run->eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
     arena_init(&run->eval.scratch, context->budget);
+    run->zones = (struct zones){.context = context, .arena = &run->own};
+    run->eval.zones = &run->zones;
     run->first = build_chain(run);
     run->enough = plan->has_limit && plan->limit == 0;
     enum err err = run->first ? run_check(run) : run_no_memory(run);

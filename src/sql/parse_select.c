@@ -1,13 +1,6 @@
-/* parse_select.c - SELECT and its clauses.
- *
- * The window clause has several spellings for people's habits; all of them become the one window of
- * the tree: WINDOW TUMBLE(10s), INTERVAL(10s) (TDengine), TUMBLINGWINDOW(ss, 10) in GROUP BY
- * (eKuiper). What the language knows but this version cannot do yet is refused by name, never
- * ignored. */
+/* parse_select.c - SELECT and its clauses; windows and FILL are parse_window.c's. What the language
+ * knows but this version cannot do yet is refused by name, never ignored. */
 #include "sql/parse_priv.h"
-#include "base/num.h"
-#include <stdio.h>
-#include <string.h>
 
 struct ast_relation parse_relation(struct parser *p)
 {
@@ -64,8 +57,7 @@ static void parse_from(struct parser *p, struct ast_select *select)
     select->from = parse_relation(p);
     bool as = parse_accept(p, "as");
     if (as || p->token.kind == TOKEN_QUOTED ||
-        (p->token.kind == TOKEN_NAME && !parse_is_reserved(p) && !parse_is(p, "interval") &&
-         !parse_is(p, "sliding")))
+        (p->token.kind == TOKEN_NAME && !parse_is_reserved(p) && !parse_at_window(p)))
         select->from.alias = parse_name(p, "another name for the table");
     if (parse_is(p, ",") || parse_is(p, "join") || parse_is(p, "inner") || parse_is(p, "left") ||
         parse_is(p, "cross"))
@@ -73,75 +65,11 @@ static void parse_from(struct parser *p, struct ast_select *select)
                    "a statement reads one table in this version: joins come later");
 }
 
-/* ---- windows ---- */
-
-static const char *const later_windows[] = {"hop", "slide", "session", "count", "state", "event"};
-
-static void set_window(struct parser *p, struct ast_select *select, int64_t ns, int32_t position)
-{
-    if (select->has_window)
-        parse_fail(p, ERR_SYNTAX, position, "a statement has at most one window");
-    select->has_window = true;
-    select->window_ns = ns;
-    select->window_position = position;
-}
-
-static void parse_window(struct parser *p, struct ast_select *select)
-{
-    int32_t position = p->token.position;
-    for (size_t i = 0; i < sizeof later_windows / sizeof later_windows[0]; i++)
-        if (parse_is(p, later_windows[i]))
-            parse_fail(p, ERR_UNSUPPORTED, position,
-                       "this kind of window is not in this version; TUMBLE(width) is");
-    if (!parse_is(p, "tumble")) parse_fail_expected(p, "\"TUMBLE\"");
-    parse_advance(p);
-    parse_expect(p, "(");
-    int64_t ns = parse_duration(p, "a width");
-    parse_expect(p, ")");
-    set_window(p, select, ns, position);
-}
-
-/* INTERVAL(10s) [SLIDING(…)] */
-static void parse_interval_window(struct parser *p, struct ast_select *select)
-{
-    int32_t position = p->token.position;
-    parse_advance(p);
-    parse_expect(p, "(");
-    int64_t ns = parse_duration(p, "a width");
-    parse_expect(p, ")");
-    set_window(p, select, ns, position);
-    if (parse_is(p, "sliding"))
-        parse_fail(p, ERR_UNSUPPORTED, p->token.position,
-                   "sliding windows are not in this version");
-}
-
-/* GROUP BY …, TUMBLINGWINDOW(ss, 10): the unit's name and a number of them. */
-static void parse_ekuiper_window(struct parser *p, struct ast_select *select)
-{
-    int32_t position = p->token.position;
-    char text[64] = "";
-    int64_t ns = 0;
-    parse_advance(p);
-    parse_expect(p, "(");
-    struct str unit = parse_name(p, "a unit such as ss");
-    parse_expect(p, ",");
-    if (p->token.kind != TOKEN_INTEGER) parse_fail_expected(p, "a whole number");
-    (void)snprintf(text, sizeof text, "%.*s %.*s", (int)(p->token.text.size & 31), p->token.text.at,
-                   (int)(unit.size & 15), unit.at);
-    if (!p->err && (!sql_parse_interval(str_of(text), &ns) || ns <= 0))
-        parse_fail(p, ERR_SYNTAX, position,
-                   "the units of TUMBLINGWINDOW are ms, ss, mi, hh, dd, with a number above 0");
-    parse_advance(p);
-    parse_expect(p, ")");
-    set_window(p, select, ns, position);
-}
-
 static void parse_group_by(struct parser *p, struct ast_select *select)
 {
     do {
-        if (parse_is(p, "tumblingwindow") && parse_next_is(p, "("))
-            parse_ekuiper_window(p, select);
-        else if (!parse_list_add(p, &select->group_by, parse_expression(p)))
+        if (!parse_window_call(p, select) &&
+            !parse_list_add(p, &select->group_by, parse_expression(p)))
             return;
     } while (parse_accept(p, ","));
 }
@@ -176,13 +104,10 @@ void parse_select(struct parser *p, struct ast_select *select)
     if (parse_accept(p, "from")) parse_from(p, select);
     if (parse_accept(p, "where")) select->where = parse_expression(p);
     if (parse_accept2(p, "partition", "by")) parse_expressions(p, &select->partition_by);
-    if (parse_accept(p, "window"))
-        parse_window(p, select);
-    else if (parse_is(p, "interval") && parse_next_is(p, "("))
-        parse_interval_window(p, select);
-    if (parse_is(p, "fill"))
-        parse_fail(p, ERR_UNSUPPORTED, p->token.position, "FILL is not in this version");
+    parse_window_clause(p, select);
+    parse_fill_clause(p, select);
     if (parse_accept2(p, "group", "by")) parse_group_by(p, select);
+    parse_fill_clause(p, select);
     if (parse_accept(p, "having")) select->having = parse_expression(p);
     if (parse_is(p, "union") || parse_is(p, "except") || parse_is(p, "intersect"))
         parse_fail(p, ERR_UNSUPPORTED, p->token.position,
