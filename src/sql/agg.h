@@ -23,6 +23,7 @@ struct agg_run {
 enum aggregate_flags {
     AGG_KEEPS_UNIT = 1, /* the result has the argument's unit */
     AGG_NEEDS_TIME = 2,
+    AGG_KEEPS_NULL = 4, /* first and last: a NULL with a reason is an answer */
 };
 
 struct aggregate {

@@ -314,8 +314,8 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
                             .unit = "",
                             .fill = b->fill};
     if (arg) {
-        call.keeps_null =
-            arg->kind == EXPR_INPUT && b->plan->inputs[arg->input].kind == INPUT_COLUMN;
+        call.keeps_null = (aggregate->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
+                          b->plan->inputs[arg->input].kind == INPUT_COLUMN;
         arg = call.arg = bind_convert(b, arg, aggregate->args[0]);
         if (!arg) return NULL;
         if (aggregate->flags & AGG_KEEPS_UNIT) call.unit = arg->unit;
