@@ -39,6 +39,11 @@ enum err agg_count_final(const void *state, struct value *result)
     return ERR_OK;
 }
 
+void agg_count_more(void *state, uint64_t count)
+{
+    *(int64_t *)state += (int64_t)count;
+}
+
 /* ---- sums of doubles; avg is the same state read differently ---- */
 
 struct sum_d {
@@ -106,6 +111,13 @@ enum err agg_sum_d_merge(void *into, const void *from, struct arena *memory)
     return ERR_OK;
 }
 
+void agg_sum_d_more(void *state, double sum, uint64_t count)
+{
+    struct sum_d *to = state;
+    to->sum += sum;
+    to->count += count;
+}
+
 static enum err finite_or_null(double d, bool is_null, struct value *result)
 {
     *result = (struct value){.type = TYPE_DOUBLE, .is_null = is_null || !isfinite(d)};
@@ -152,6 +164,13 @@ enum err agg_sum_i_add(void *state, const struct agg_run *run, struct arena *mem
     to->sum += (__int128)high * ((__int128)1 << 32) + (__int128)low;
     to->count += run->count - skipped;
     return ERR_OK;
+}
+
+void agg_sum_i_more(void *state, __int128 sum, uint64_t count)
+{
+    struct sum_i *to = state;
+    to->sum += sum;
+    to->count += count;
 }
 
 enum err agg_sum_i_merge(void *into, const void *from, struct arena *memory)

@@ -38,6 +38,11 @@ struct rows {
     uint32_t series;
     const int64_t
         *time; /* [count] ascending, when the rows are of one series and time is known; else NULL */
+    /* Not NULL: one row stands for summary_rows of a series; its columns of the table are not
+     * there, `time` is the first one's, summary_last_ns the last one's. */
+    const struct sql_summary *summaries;
+    uint32_t summary_rows;
+    int64_t summary_last_ns;
 };
 
 enum expr_kind { EXPR_CONST, EXPR_INPUT, EXPR_CALL };

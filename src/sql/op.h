@@ -61,6 +61,15 @@ enum err run_no_memory(struct run *run); /* the error for refused memory */
 /* Looked at for every chunk and every few thousand rows of a sort: CANCELLED, TIMEOUT. */
 enum err run_check(struct run *run);
 
+/* ---- summaries (op_summary.c) ---- */
+bool summary_is_possible(const struct plan *plan);
+bool summary_needs_ends(const struct plan *plan);
+/* sql_scan_request.summarises; the context is the plan. */
+bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns);
+/* Adds to the state of one aggregate what rows->summaries say. */
+enum err summary_add(const struct plan *plan, const struct agg_call *call, void *state,
+                     const struct rows *rows, struct arena *memory);
+
 /* Builds the chain and opens the scan. On error nothing is left open. */
 enum err run_open(const struct sql_context *context, const struct plan *plan,
                   const struct sql_sink *sink, struct sql_stats *stats, struct why *why,

@@ -249,10 +249,22 @@ static enum err pick_distinct(struct group *group, void *state, struct agg_run *
     return ERR_OK;
 }
 
+static enum err add_summaries(struct group *group, void *state, const struct rows *rows)
+{
+    const struct plan *plan = group->op.run->plan;
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        const struct agg_call *call = &plan->aggs[i];
+        if (summary_add(plan, call, (char *)state + call->state_offset, rows, &group->memory))
+            return run_no_memory(group->op.run);
+    }
+    return ERR_OK;
+}
+
 static enum err add_run(struct group *group, void *state, const struct rows *rows,
                         const uint16_t *selection, uint32_t from, uint32_t count)
 {
     const struct plan *plan = group->op.run->plan;
+    if (rows->summaries) return add_summaries(group, state, rows);
     for (size_t i = 0; i < plan->agg_count; i++) {
         const struct agg_call *call = &plan->aggs[i];
         struct agg_run run = {.value = call->arg ? &group->arg_vectors[i] : NULL,
@@ -358,7 +370,7 @@ static enum err group_push(struct op *op, const struct rows *rows)
             err = expr_eval(&op->run->eval, plan->keys[i].expr, rows, &rows->view,
                             &group->key_vectors[i]);
     for (size_t i = 0; i < plan->agg_count && !err; i++) {
-        if (!plan->aggs[i].arg) continue;
+        if (!plan->aggs[i].arg || rows->summaries) continue;
         err =
             expr_eval(&op->run->eval, plan->aggs[i].arg, rows, &rows->view, &group->arg_vectors[i]);
         if (!err) err = spread_constant(group, i, rows->view.count);

@@ -27,7 +27,8 @@ struct scan {
     void *source_context, *snapshot;
     struct sql_table table;
     struct sql_scan *scan;
-    struct vector *columns; /* [input_count] */
+    struct sql_scan_request request; /* the source reads it until the scan is closed */
+    struct vector *columns;          /* [input_count] */
     struct str
         *names;      /* [input_count][SQL_CHUNK_ROWS] quality names of the inputs that want them */
     uint32_t *worst; /* [SQL_CHUNK_ROWS] */
@@ -95,7 +96,9 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
         case INPUT_TIME: *to = chunk->time; break;
         case INPUT_DEVICE: *to = chunk->device; break;
         case INPUT_RECEIVED: *to = chunk->received; break;
-        case INPUT_COLUMN: *to = chunk->columns[input->slot]; break;
+        case INPUT_COLUMN:
+            if (!chunk->summaries) *to = chunk->columns[input->slot];
+            break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
         case INPUT_WINDOW: *to = (struct vector){0}; break;
         case INPUT_QUALITY:
@@ -125,15 +128,20 @@ static enum err push_chunks(struct run *run)
             run->is_scanned = true;
             return ERR_OK;
         }
-        MUST(chunk.row_count <= SQL_CHUNK_ROWS);
+        uint32_t count = chunk.summaries ? 1 : chunk.row_count;
+        MUST(count <= SQL_CHUNK_ROWS);
         arena_reset(&run->eval.scratch);
         fill_inputs(scan, &chunk);
         if (scan->failed) return ERR_NO_MEMORY; /* run_step finds the words */
-        struct rows rows = {.view = {chunk.row_count, NULL, chunk.row_count},
+        struct rows rows = {.view = {count, NULL, count},
                             .columns = scan->columns,
                             .column_count = plan->input_count,
-                            .series = chunk.series};
-        if (plan->table.has_series && plan->request.want_time && !plan->request.newest_first)
+                            .series = chunk.series,
+                            .summaries = chunk.summaries,
+                            .summary_rows = chunk.row_count,
+                            .summary_last_ns = chunk.summary_last_ns};
+        if (chunk.summaries ||
+            (plan->table.has_series && plan->request.want_time && !plan->request.newest_first))
             rows.time = chunk.time.i;
         err = run->first->push(run->first, &rows);
         if (err) return err;
@@ -175,7 +183,14 @@ static enum err open_scan(struct run *run)
     enum err err = source->snapshot_open(scan->source_context, &scan->snapshot);
     if (err) return why_wrap(run->why, err, "table %s", plan->table.schema->name);
     scan->table = plan->table;
-    return source->scan_open(scan->source_context, scan->snapshot, &scan->table, &plan->request,
+    struct sql_scan_request *request = &scan->request;
+    *request = plan->request;
+    if (summary_is_possible(plan)) {
+        request->summarises = summary_is_one_group;
+        request->summary_context = (void *)(uintptr_t)plan;
+        request->summary_needs_ends = summary_needs_ends(plan);
+    }
+    return source->scan_open(scan->source_context, scan->snapshot, &scan->table, request,
                              run->context->budget, &scan->scan, run->why);
 }
 

@@ -34,6 +34,15 @@ struct sql_series_filter {
     const struct str *values;
 };
 
+/* What is known of one column over many rows without reading them. */
+struct sql_summary {
+    uint64_t count;  /* values that are not NULL */
+    bool has_values; /* the rest is set: a number, bool or timestamp with count > 0 */
+    struct value least, most, first, last; /* first and last by time among those not NULL */
+    __int128 sum_int;                      /* of BIGINT, UBIGINT, BOOL and TIMESTAMP */
+    double sum_double;                     /* of DOUBLE */
+};
+
 /* What a scan shall deliver. */
 struct sql_scan_request {
     int64_t time_from_ns, time_to_ns; /* from ≤ time < to; INT64_MIN/MAX = open */
@@ -48,6 +57,11 @@ struct sql_scan_request {
     bool newest_first;  /* chunks of a series from the newest time down (rows inside descend too) */
     uint64_t row_limit; /* per series: no more rows are needed; 0 = all. A hint with newest_first
                            for last() */
+    /* Set: rows of times [first, last] of one series may come as a summary when this says that they
+     * belong together. */
+    bool (*summarises)(void *context, int64_t first_ns, int64_t last_ns);
+    void *summary_context;
+    bool summary_needs_ends; /* first and last are wanted: only columns without NULL will do */
 };
 
 enum { SQL_CHUNK_ROWS = 1024 };
@@ -66,12 +80,17 @@ struct sql_chunk {
     struct vector *columns; /* [request.column_count] */
     struct vector
         *labels; /* [request.label_count], TEXT, constants; NULL where a device lacks it */
+    /* Not NULL: the chunk is a summary. `columns` is NULL, row_count may be above SQL_CHUNK_ROWS,
+     * `time` is the first row's alone (a constant), those of summary_last_ns the last's. */
+    const struct sql_summary *summaries; /* [request.column_count] */
+    int64_t summary_last_ns;
 };
 
 struct sql_scan; /* the source's own, beginning */
 
 struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
+    uint64_t summaries;                  /* blocks whose statistics were enough */
     uint64_t damaged;                    /* places left out because they cannot be read */
 };
 

@@ -15,7 +15,7 @@ enum {
 static enum err next_span(struct sql_scan *scan, struct run *run, struct why *why)
 {
     switch (run->kind) {
-    case RUN_PART: return run_next_part(scan, run, why);
+    case RUN_PART: run_next_part(scan, run); return ERR_OK;
     case RUN_MAIN: return run_next_main(scan, run, why);
     case RUN_LATE: return run_next_late(scan, run, why);
     }
@@ -27,9 +27,9 @@ static enum err refresh(struct sql_scan *scan, struct why *why)
 {
     for (size_t i = 0; i < scan->active_count;) {
         struct run *run = scan->active[i];
-        enum err err = run->at == run->end ? next_span(scan, run, why) : ERR_OK;
+        enum err err = run->at == run->end && !run->pending ? next_span(scan, run, why) : ERR_OK;
         if (err) return err;
-        if (run->at < run->end) {
+        if (run->at < run->end || run->pending) {
             i++;
             continue;
         }
@@ -60,15 +60,16 @@ enum err merge_begin(struct sql_scan *scan, struct why *why)
 
 static int64_t time_of(const struct run *run)
 {
-    return run->time[run->at];
+    return run->pending ? run->pending_ns : run->time[run->at];
 }
 
-/* The active run whose row comes first, or NULL. */
+/* The active run whose row comes first, or NULL; of equal times one that is pending. */
 static struct run *first_run(const struct sql_scan *scan)
 {
     struct run *first = NULL;
     for (size_t i = 0; i < scan->active_count; i++)
-        if (!first || scan_before(scan, time_of(scan->active[i]), time_of(first)))
+        if (!first || scan_before(scan, time_of(scan->active[i]), time_of(first)) ||
+            (scan->active[i]->pending && time_of(scan->active[i]) == time_of(first)))
             first = scan->active[i];
     return first;
 }
@@ -83,13 +84,41 @@ static enum err open_parts(struct sql_scan *scan, struct run **first, struct why
         if (*first && scan_before(scan, time_of(*first), run->part->bound_ns)) break;
         scan->part_next++;
         err = run_open_part(scan, run, why);
-        if (!err) err = run_next_part(scan, run, why);
-        if (err || run->at == run->end) {
+        if (!err) run_next_part(scan, run);
+        if (err || !run->pending) {
             run_clear(scan, run);
             continue;
         }
         scan->active[scan->active_count++] = run;
         *first = first_run(scan);
+    }
+    return err;
+}
+
+/* Whether no other run has rows in the time of the pending block. */
+static bool is_alone(const struct sql_scan *scan, const struct run *run)
+{
+    const struct part_block *block = run->pending;
+    int64_t end = scan->request.newest_first ? block->min_time_ns : block->max_time_ns;
+    if (scan->part_next < scan->part_count &&
+        !scan_before(scan, end, scan->parts[scan->part_next].bound_ns))
+        return false;
+    for (size_t i = 0; i < scan->active_count; i++)
+        if (scan->active[i] != run && !scan_before(scan, end, time_of(scan->active[i])))
+            return false;
+    return true;
+}
+
+/* The run whose row comes first, its span read; or NULL at the end. With `out` a summary may come
+ * instead (out->summaries). */
+static enum err settle(struct sql_scan *scan, struct run **first, struct sql_chunk *out,
+                       struct why *why)
+{
+    enum err err = open_parts(scan, first, why);
+    while (!err && *first && (*first)->pending) {
+        if (out && is_alone(scan, *first) && run_summarise(scan, *first, out)) return ERR_OK;
+        err = run_load(scan, *first, why);
+        if (!err) err = open_parts(scan, first, why);
     }
     return err;
 }
@@ -197,11 +226,12 @@ static enum err merge_row(struct sql_scan *scan, int64_t time, uint32_t row, uin
         again = false;
         for (size_t i = 0; i < scan->active_count && !err; i++) {
             struct run *run = scan->active[i];
-            while (!err && run->at < run->end && time_of(run) == time) {
+            while (!err && run->at < run->end && run->time[run->at] == time) {
                 uint64_t v = run->seq ? run->seq[run->at] : run->version;
                 if (v > *version) *version = v;
                 err = take_row(scan, run, row);
-                again |= run->at == run->end; /* its next span may go on with the same time */
+                again |= run->at == run->end &&
+                         !run->pending; /* its next span may go on with the same time */
             }
         }
         if (!err && again) err = refresh(scan, why);
@@ -231,7 +261,7 @@ static enum err build(struct sql_scan *scan, struct run *first, struct sql_chunk
         out->time.i[count] = time;
         err = merge_row(scan, time, count, &seq[count], why);
         count++;
-        if (!err) err = open_parts(scan, &first, why);
+        if (!err) err = settle(scan, &first, NULL, why);
         if (!err && first && stretch(scan, first) >= SLICE_ROWS_MIN) break;
     }
     out->row_count = out->time.count = count;
@@ -242,8 +272,8 @@ static enum err build(struct sql_scan *scan, struct run *first, struct sql_chunk
 enum err merge_next(struct sql_scan *scan, struct sql_chunk *out, struct why *why)
 {
     struct run *first;
-    enum err err = open_parts(scan, &first, why);
-    if (err) return err;
+    enum err err = settle(scan, &first, out, why);
+    if (err || out->summaries) return err;
     if (!first) {
         scan->series_done = true;
         return ERR_OK;

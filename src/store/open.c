@@ -246,7 +246,7 @@ static enum err adopt(struct strays *s, const char *path)
 {
     struct part_file file;
     struct why why = WHY_NONE;
-    enum err err = part_file_open(s->store->context->os, path, &file, &why);
+    enum err err = part_file_open(s->store->context->os, path, NULL, &file, &why);
     if (!err) {
         file.info.table_count = file.table_count;
         err = part_file_tables(&file, &file.info.tables, &why);

@@ -10,23 +10,26 @@
  *     block: the columns' bytes one after the other, nothing else: no local ids, no versions
  *     run: u32 series id, u32 table id, varint path + bytes, u32 block count, per block:
  *       u64 offset, u64 origin, u64 version, i64 first and last time, u32 rows, u16 columns, u16
- * flags = 0, varint bytes of extension + them (room for the exceptions list and block statistics),
- * per column: u16 id (0 = time), u8 type, u8 codec, u32 offset in the block, u32 size, u32 raw
- * size, u32 CRC32C of the stored bytes, varint bytes of extension + them (room for count, nulls,
- * sum, min, max, first, last) and a CRC32C of the run directory: entries of 40 bytes (u32 table id,
- * u32 series id, u64 run offset, u32 run size, u32 rows, i64 first and last time),
- * PART_PAGE_ENTRIES a page, each page followed by its CRC32C tables: per table u32 id, u32 first
- * entry, u32 entry count; CRC32C at the end schemas: per table varint size + the body of its SCHEMA
- * record; CRC32C at the end. Nothing reads them in ordinary times: with them a part says everything
- * about itself (`doctor`) tail, 128 bytes: u64 directory, tables and schemas offset, u32 entries,
- * u32 tables, u64 rows, u64 blocks, i64 first and last time, u64 version, u32 schemas size, zero
- * (room for the offsets of further sections), u32 CRC32C, "MILLTAIL"
+ *       flags = 0, varint bytes of extension + them (room for the exceptions list), per column:
+ *       varint id (0 = time), u8 type, u8 codec, varint size, u32 CRC32C of the stored bytes,
+ *       varint bytes of statistics + them (part_column.h); the columns' bytes stand in this order.
+ *       A CRC32C ends the run.
+ *   directory: entries of 40 bytes (u32 table id, u32 series id, u64 run offset, u32 run size,
+ *     u32 rows, i64 first and last time), PART_PAGE_ENTRIES a page, each page followed by its
+ *     CRC32C
+ *   tables: per table u32 id, u32 first entry, u32 entry count; CRC32C at the end
+ *   schemas: per table varint size + the body of its SCHEMA record; CRC32C at the end. Nothing
+ *     reads them in ordinary times: with them a part says everything about itself (`doctor`)
+ *   tail, 128 bytes: u64 directory, tables and schemas offset, u32 entries, u32 tables, u64 rows,
+ *     u64 blocks, i64 first and last time, u64 version, u32 schemas size, zero (room for the
+ *     offsets of further sections), u32 CRC32C, "MILLTAIL"
  *
- * Raw bytes of a column: u8 flags; NULLS: bitmap, 1 = NULL; QUALITY: runs of (varint length, u32
- * code); then the values that are not NULL: bool 1 byte, 8-byte types as they are (or as
- * differences, see enum part_codec), slices varint size
- * + bytes. A cell that its row lacks is NULL with GoodNoData; a column that no row of the block has
- * is left out.
+ * A cell that its row lacks is NULL with GoodNoData; a column that no row of the block has is left
+ * out.
+ *
+ * Format 1 differs in the column entries (u16 id, u8 type, u8 codec, u32 offset in the block, u32
+ * size, u32 raw size, u32 CRC32C, varint bytes of extension + them) and codecs
+ * (part_column_v1.c); it is read, not written any more.
  *
  * Why runs beside the blocks: what a scan holds per part is one page of the directory, whatever the
  * part's size, and statistics will be found without touching a block. Every byte is under a
@@ -41,10 +44,11 @@
 #include "data/vector.h"
 #include "os/os.h"
 #include <stdatomic.h>
-#include <zstd.h>
+
+struct codec; /* codec.h */
 
 enum {
-    PART_VERSION = 1,
+    PART_VERSION = 2,
     PART_HEADER_BYTES = 64,
     PART_TAIL_BYTES = 128,
     PART_ENTRY_BYTES = 40,
@@ -64,7 +68,8 @@ enum {
     X(PLAIN_ZSTD, 1, "plain+zstd")                                                                 \
     X(DELTA2, 2,                                                                                   \
       "delta of delta") /* 8-byte values without NULL, zigzag varints of 2nd differences */        \
-    X(DELTA2_ZSTD, 3, "delta of delta+zstd")
+    X(DELTA2_ZSTD, 3, "delta of delta+zstd")                                                       \
+    X(DENSE, 4, "dense") /* codec.h; the others are those of format 1 */
 enum part_codec {
 #define X(symbol, number, name) PART_CODEC_##symbol = number,
     PART_CODEC_TABLE(X)
@@ -102,19 +107,12 @@ void part_path(char *out, size_t size, const char *folder, uint64_t id);
 
 /* ---- columns ---- */
 
-/* Encodes rows [0, v->count) as a column's stored bytes, appended to `out`; `scratch` is the
- * caller's for reuse. */
 struct part_column {
     uint16_t id;
     uint8_t type, codec;
     uint32_t offset, size, raw_size, crc;
+    struct str stats; /* part_column.h; empty: none */
 };
-enum err part_column_encode(ZSTD_CCtx *zstd, const struct vector *v, bool is_time,
-                            struct buf *scratch, struct buf *out, struct part_column *column);
-/* Decodes `bytes` (column->size of them) into a vector of `rows` rows in `arena`. Errors: CORRUPT,
- * BUDGET, NO_MEMORY. */
-enum err part_column_decode(ZSTD_DCtx *zstd, const struct part_column *column, const uint8_t *bytes,
-                            uint32_t rows, struct arena *arena, struct vector *v, struct why *why);
 
 /* ---- writing ---- */
 
@@ -123,8 +121,8 @@ struct part_writer {
     struct os_file *file;
     char path[4096], fresh[4096], folder[4000];
     struct part_info info;
-    ZSTD_CCtx *zstd;
-    uint64_t offset; /* where `out` goes */
+    struct codec *codec; /* the caller's */
+    uint64_t offset;     /* where `out` goes */
     struct buf out, run, directory, tables, schemas, scratch;
     size_t table_capacity;
     uint32_t entries, last_table, first_entry;
@@ -141,7 +139,7 @@ struct part_writer {
 
 /* Begins the part that `info` names (id, origin, version, class, partition, untrusted). */
 enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
-                          const struct part_info *info, struct why *why);
+                          const struct part_info *info, struct codec *codec, struct why *why);
 /* Series in ascending order of (table, series). Errors of these stick and come out of finish. */
 void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
                         struct str path);
@@ -162,7 +160,12 @@ struct part_file {
     struct os *os;
     struct os_file *file;
     uint64_t size, directory, tables, schemas;
-    uint32_t entry_count, table_count;
+    uint32_t version, entry_count, table_count;
+    /* What was read last, with some of what follows. */
+    struct budget *budget; /* of the window; NULL: none */
+    uint8_t *window;
+    size_t window_size, window_capacity, ahead;
+    uint64_t window_from, run_end;
     struct part_info info; /* as header and tail say; tables NULL */
 };
 
@@ -196,8 +199,10 @@ struct part_run {
     struct part_block *blocks; /* by time, without overlap */
 };
 
-/* Opens and checks header and tail. Errors: NOT_FOUND, IO, FORMAT, CORRUPT. */
-enum err part_file_open(struct os *os, const char *path, struct part_file *file, struct why *why);
+/* Opens and checks header and tail. `budget` (borrows, may be NULL) pays for what is read ahead.
+ * Errors: NOT_FOUND, IO, FORMAT, CORRUPT. */
+enum err part_file_open(struct os *os, const char *path, struct budget *budget,
+                        struct part_file *file, struct why *why);
 void part_file_close(struct part_file *file);
 /* The same over an os_file already open (taken also on failure), for the above. */
 enum err part_file_check(struct part_file *file, const char *path, struct why *why);
@@ -213,10 +218,15 @@ enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, ui
 /* Reads a series' run into `arena`. */
 enum err part_run_read(struct part_file *file, const struct part_entry *entry, struct arena *arena,
                        struct part_run *run, struct why *why);
+/* Reads bytes [from, to) of a block into the window, if they are not too many: columns read next
+ * will find them there. */
+enum err part_block_ahead(struct part_file *file, const struct part_block *block, uint32_t from,
+                          uint32_t to, struct why *why);
 /* Reads one column of a block; `column` is one of block->columns. */
-enum err part_block_column(struct part_file *file, ZSTD_DCtx *zstd, const struct part_block *block,
-                           const struct part_column *column, struct arena *arena, struct vector *v,
-                           uint64_t *bytes_read, struct why *why);
+enum err part_block_column(struct part_file *file, struct codec *codec,
+                           const struct part_block *block, const struct part_column *column,
+                           struct arena *arena, struct vector *v, uint64_t *bytes_read,
+                           struct why *why);
 const struct part_column *part_block_find(const struct part_block *block,
                                           uint16_t id); /* or NULL */
 

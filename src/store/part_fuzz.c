@@ -5,10 +5,11 @@
  * The file lives in memory: an os whose file operations read the input. Checksums are mended from
  * the tail inwards while the offsets make sense, so that mutations reach the parsers behind them.
  */
-/* covers: src/store/part_read.c src/store/part_column.c */
+/* covers: src/store/part_read.c src/store/part_column.c src/store/part_column_v1.c
+ * src/store/codec_ints.c src/store/codec_values.c src/store/pack.c */
 #include "base/hash.h"
 #include "base/mem.h"
-#include "store/part.h"
+#include "store/part_column.h"
 #include "store/record.h"
 #include <math.h>
 #include <string.h>
@@ -106,31 +107,30 @@ static bool same_cell(const struct value *a, const struct value *b)
     return a->type == TYPE_BOOL ? a->b == b->b : a->u == b->u;
 }
 
-static void check_round_trip(const struct vector *v, bool is_time, struct arena *arena)
+static void check_round_trip(const struct vector *v, struct codec *codec, struct arena *arena)
 {
-    struct buf scratch = BUF_EMPTY, out = BUF_EMPTY;
+    struct buf out = BUF_EMPTY, stats = BUF_EMPTY;
     struct part_column column = {0};
+    struct sql_summary summary;
     struct vector again;
-    ZSTD_CCtx *press = ZSTD_createCCtx();
-    ZSTD_DCtx *open = ZSTD_createDCtx();
-    if (part_column_encode(press, v, is_time, &scratch, &out, &column) == ERR_OK) {
+    if (part_column_encode(codec, v, &out, &stats, &column) == ERR_OK) {
         uint8_t *bytes = arena_dup(arena, out.at, out.size);
-        enum err err = bytes
-                           ? part_column_decode(open, &column, bytes, v->count, arena, &again, NULL)
-                           : ERR_BUDGET;
+        enum err err =
+            bytes ? part_column_decode(codec, &column, bytes, v->count, arena, &again, NULL)
+                  : ERR_BUDGET;
         MUST(err == ERR_OK || err == ERR_BUDGET);
         for (uint32_t row = 0; !err && row < v->count; row++) {
             struct value a = vector_get(v, row), b = vector_get(&again, row);
             MUST(same_cell(&a, &b));
         }
+        column.stats = buf_str(&stats);
+        MUST(part_column_summary(&column, v->count, &summary) || v->type == TYPE_DOUBLE);
     }
-    buf_free(&scratch);
     buf_free(&out);
-    ZSTD_freeCCtx(press);
-    ZSTD_freeDCtx(open);
+    buf_free(&stats);
 }
 
-static void read_run(struct part_file *file, const struct part_entry *entry, ZSTD_DCtx *zstd,
+static void read_run(struct part_file *file, const struct part_entry *entry, struct codec *codec,
                      struct arena *arena)
 {
     struct part_run run;
@@ -144,10 +144,12 @@ static void read_run(struct part_file *file, const struct part_entry *entry, ZST
             if (offset < file->size && column.size <= file->size - offset)
                 column.crc = hash_crc32c(0, file->file->bytes + offset, column.size);
             struct vector v;
-            if (part_block_column(file, zstd, &run.blocks[b], &column, arena, &v, &bytes, NULL))
+            if (part_block_column(file, codec, &run.blocks[b], &column, arena, &v, &bytes, NULL))
                 continue;
             check_column(&v);
-            if (b == 0) check_round_trip(&v, c == 0, arena);
+            struct sql_summary summary;
+            (void)part_column_summary(&column, run.blocks[b].rows, &summary);
+            if (b == 0) check_round_trip(&v, codec, arena);
         }
         (void)part_block_find(&run.blocks[b], 2);
     }
@@ -163,7 +165,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     uint32_t *ids = NULL;
     budget_init(&budget, "fuzz", NULL, 64 << 20);
     arena_init(&arena, &budget);
-    ZSTD_DCtx *zstd = ZSTD_createDCtx();
+    struct codec codec;
+    MUST(codec_open(&codec, true) == ERR_OK);
     if (size >= PART_HEADER_BYTES + PART_TAIL_BYTES && bytes[PART_HEADER_BYTES - 1] != 1)
         mend(&memory);
     enum err err = part_file_check(&file, "fuzz", NULL);
@@ -173,13 +176,14 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
         for (uint32_t series = 0; series < 6; series++) {
             const struct part_entry *entry = NULL;
             if (!part_cursor_find(&file, &cursor, series, &entry, NULL) && entry)
-                read_run(&file, entry, zstd, &arena);
+                read_run(&file, entry, &codec, &arena);
             arena_reset(&arena);
         }
     }
     mem_free(ids);
     mem_free(memory.bytes);
-    ZSTD_freeDCtx(zstd);
+    codec_close(&codec);
+    part_file_close(&file);
     arena_free(&arena);
     MUST(atomic_load(&budget.used_bytes) == 0);
     return 0;

@@ -2,11 +2,18 @@
  * size before it is used, every section against its checksum. */
 #include "base/hash.h"
 #include "base/mem.h"
-#include "store/part.h"
+#include "store/part_column.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { TABLES_MAX = 1 << 20, PATH_BYTES_MAX = 1024, COLUMN_BYTES_MIN = 21, BLOCK_BYTES_MIN = 49 };
+enum {
+    TABLES_MAX = 1 << 20,
+    PATH_BYTES_MAX = 1024,
+    COLUMN_BYTES_MIN = 9,
+    BLOCK_BYTES_MIN = 49,
+    AHEAD_BYTES_MIN = 4096,
+    AHEAD_BYTES_MAX = 128 * 1024,
+};
 
 static enum err bad(struct why *why, const char *what)
 {
@@ -58,6 +65,44 @@ static enum err read_at(struct part_file *file, uint64_t offset, void *bytes, si
     return got == size ? ERR_OK : bad(why, "the file is cut off");
 }
 
+/* Makes [offset, offset + size) visible in the window: whoever reads on from where the last read
+ * ended gets more at once each time. `from` ≤ offset: bytes before it that will be wanted soon. */
+static enum err view_at(struct part_file *file, uint64_t from, uint64_t offset, size_t size,
+                        const uint8_t **bytes, struct why *why)
+{
+    if (offset > file->size || size > file->size - offset) return bad(why, "points behind its end");
+    if (from > offset || offset - from > AHEAD_BYTES_MAX) from = offset;
+    if (offset >= file->window_from && offset + size <= file->window_from + file->window_size) {
+        *bytes = file->window + (offset - file->window_from);
+        return ERR_OK;
+    }
+    uint64_t end = file->window_from + file->window_size;
+    bool goes_on = file->window && from <= end + AHEAD_BYTES_MIN && offset + size > end;
+    size_t ahead = goes_on ? file->ahead * 4 : AHEAD_BYTES_MIN;
+    file->ahead = ahead < AHEAD_BYTES_MAX ? ahead : AHEAD_BYTES_MAX;
+    size_t want = (size_t)(offset - from) + size;
+    if (want < file->ahead) want = file->ahead;
+    if (want > file->size - from) want = (size_t)(file->size - from);
+    if (want > file->window_capacity) {
+        if (file->budget && budget_take(file->budget, want - file->window_capacity))
+            return ERR_BUDGET;
+        uint8_t *window = mem_realloc(file->window, want);
+        if (!window) {
+            if (file->budget) budget_give(file->budget, want - file->window_capacity);
+            return ERR_NO_MEMORY;
+        }
+        file->window = window;
+        file->window_capacity = want;
+    }
+    file->window_size = 0;
+    enum err err = read_at(file, from, file->window, want, why);
+    if (err) return err;
+    file->window_from = from;
+    file->window_size = want;
+    *bytes = file->window + (offset - from);
+    return ERR_OK;
+}
+
 static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_BYTES],
                              const char *path, struct why *why)
 {
@@ -74,7 +119,8 @@ static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_B
     memset(bytes + 12, 0, 4);
     if (!ours || hash_crc32c(0, bytes, PART_HEADER_BYTES) != crc)
         return bad(why, "the header is damaged");
-    if (version == PART_VERSION) return ERR_OK;
+    file->version = version;
+    if (version >= 1 && version <= PART_VERSION) return ERR_OK;
     return why_set(why, ERR_FORMAT, "%s was written by another version (format %u, this is %u)",
                    path, version, PART_VERSION);
 }
@@ -125,9 +171,10 @@ enum err part_file_check(struct part_file *file, const char *path, struct why *w
     return err;
 }
 
-enum err part_file_open(struct os *os, const char *path, struct part_file *file, struct why *why)
+enum err part_file_open(struct os *os, const char *path, struct budget *budget,
+                        struct part_file *file, struct why *why)
 {
-    *file = (struct part_file){.os = os};
+    *file = (struct part_file){.os = os, .budget = budget};
     enum err err = os->ops->file_open(os, path, 0, &file->file, why);
     return err ? err : part_file_check(file, path, why);
 }
@@ -136,6 +183,11 @@ void part_file_close(struct part_file *file)
 {
     if (file->file) file->os->ops->file_close(file->file);
     file->file = NULL;
+    if (file->budget) budget_give(file->budget, file->window_capacity);
+    mem_free(file->window);
+    file->window = NULL;
+    file->window_capacity = file->window_size = file->ahead = 0;
+    file->window_from = file->run_end = 0;
 }
 
 /* ---- tables and directory ---- */
@@ -260,9 +312,43 @@ enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, ui
 
 /* ---- runs and blocks ---- */
 
-static enum err read_columns(struct reader *in, struct part_block *block, struct arena *arena,
-                             struct why *why)
+/* Format 1 had fixed fields, an offset and a raw size. */
+static void read_column_v1(struct reader *in, struct part_column *c)
 {
+    c->id = reader_le16(in);
+    c->type = reader_u8(in);
+    c->codec = reader_u8(in);
+    c->offset = reader_le32(in);
+    c->size = reader_le32(in);
+    c->raw_size = reader_le32(in);
+    c->crc = reader_le32(in);
+    c->stats = (struct str){"", 0};
+    reader_skip(in, (size_t)reader_varint(in));
+}
+
+/* `offset`: where the column before ends; moved on. */
+static void read_column(struct reader *in, uint64_t *offset, struct part_column *c)
+{
+    uint64_t id = reader_varint(in);
+    c->type = reader_u8(in);
+    c->codec = reader_u8(in);
+    uint64_t size = reader_varint(in);
+    c->crc = reader_le32(in);
+    uint64_t stats = reader_varint(in);
+    bool sane = id <= UINT16_MAX && size <= PART_RAW_BYTES_MAX && *offset <= UINT32_MAX &&
+                stats <= reader_left(in);
+    if (!sane) in->failed = true;
+    c->id = (uint16_t)id;
+    c->offset = (uint32_t)*offset;
+    c->size = c->raw_size = (uint32_t)size;
+    c->stats = reader_str(in, sane ? (size_t)stats : 0);
+    *offset += size;
+}
+
+static enum err read_columns(const struct part_file *file, struct reader *in,
+                             struct part_block *block, struct arena *arena, struct why *why)
+{
+    uint64_t offset = 0;
     if (block->column_count == 0 ||
         block->column_count * (size_t)COLUMN_BYTES_MIN > reader_left(in))
         return bad(why, "a block's columns are too many");
@@ -270,25 +356,20 @@ static enum err read_columns(struct reader *in, struct part_block *block, struct
     if (!block->columns) return ERR_BUDGET;
     for (uint16_t i = 0; i < block->column_count; i++) {
         struct part_column *c = &block->columns[i];
-        c->id = reader_le16(in);
-        c->type = reader_u8(in);
-        c->codec = reader_u8(in);
-        c->offset = reader_le32(in);
-        c->size = reader_le32(in);
-        c->raw_size = reader_le32(in);
-        c->crc = reader_le32(in);
-        uint64_t extension = reader_varint(in);
-        if (extension > reader_left(in) ||
-            (i == 0 ? c->id != 0 || c->type != TYPE_TIMESTAMP : c->id <= c[-1].id) ||
+        if (file->version == 1)
+            read_column_v1(in, c);
+        else
+            read_column(in, &offset, c);
+        if (!reader_ok(in)) return bad(why, "a run ends early");
+        if ((i == 0 ? c->id != 0 || c->type != TYPE_TIMESTAMP : c->id <= c[-1].id) ||
             c->size > PART_RAW_BYTES_MAX || c->raw_size > PART_RAW_BYTES_MAX)
             return bad(why, "a block's column list is damaged");
-        reader_skip(in, (size_t)extension);
     }
-    return reader_ok(in) ? ERR_OK : bad(why, "a run ends early");
+    return ERR_OK;
 }
 
-static enum err read_block(struct reader *in, struct part_block *block, struct arena *arena,
-                           struct why *why)
+static enum err read_block(const struct part_file *file, struct reader *in,
+                           struct part_block *block, struct arena *arena, struct why *why)
 {
     block->offset = reader_le64(in);
     block->origin = reader_le64(in);
@@ -306,7 +387,7 @@ static enum err read_block(struct reader *in, struct part_block *block, struct a
     if (block->rows == 0 || block->rows > PART_BLOCK_ROWS ||
         block->min_time_ns > block->max_time_ns)
         return bad(why, "a block's times are damaged");
-    return read_columns(in, block, arena, why);
+    return read_columns(file, in, block, arena, why);
 }
 
 enum err part_run_read(struct part_file *file, const struct part_entry *entry, struct arena *arena,
@@ -314,10 +395,12 @@ enum err part_run_read(struct part_file *file, const struct part_entry *entry, s
 {
     if (entry->run_size > PART_RUN_BYTES_MAX || entry->run_size < 4)
         return bad(why, "a run has no sensible size");
-    uint8_t *bytes = arena_alloc(arena, entry->run_size);
-    if (!bytes) return ERR_BUDGET;
-    enum err err = read_at(file, entry->run_offset, bytes, entry->run_size, why);
+    const uint8_t *seen, *bytes;
+    /* The blocks stand between the run before and this one. */
+    enum err err = view_at(file, file->run_end, entry->run_offset, entry->run_size, &seen, why);
     if (err) return err;
+    file->run_end = entry->run_offset + entry->run_size;
+    if (!(bytes = arena_dup(arena, seen, entry->run_size))) return ERR_BUDGET;
     struct reader crc = reader_of(bytes + entry->run_size - 4, 4);
     if (hash_crc32c(0, bytes, entry->run_size - 4) != reader_le32(&crc))
         return bad(why, "a run is damaged");
@@ -334,11 +417,21 @@ enum err part_run_read(struct part_file *file, const struct part_entry *entry, s
     run->blocks = arena_alloc(arena, run->block_count * sizeof *run->blocks);
     if (!run->blocks) return ERR_BUDGET;
     for (uint32_t i = 0; i < run->block_count && !err; i++) {
-        err = read_block(&in, &run->blocks[i], arena, why);
+        err = read_block(file, &in, &run->blocks[i], arena, why);
         if (!err && i && run->blocks[i].min_time_ns <= run->blocks[i - 1].max_time_ns)
             err = bad(why, "blocks of a run overlap");
     }
     return err;
+}
+
+/* Whether reading from the first to the last of the columns wanted at once pays is for the caller
+ * to say: it knows them. */
+enum err part_block_ahead(struct part_file *file, const struct part_block *block, uint32_t from,
+                          uint32_t to, struct why *why)
+{
+    const uint8_t *bytes;
+    if (to <= from || to - from > AHEAD_BYTES_MAX) return ERR_OK;
+    return view_at(file, block->offset + from, block->offset + from, to - from, &bytes, why);
 }
 
 const struct part_column *part_block_find(const struct part_block *block, uint16_t id)
@@ -360,21 +453,25 @@ static enum err check_times(const struct part_block *block, const struct vector 
     if (v->type != TYPE_TIMESTAMP || v->null || v->i[0] != block->min_time_ns ||
         v->i[v->count - 1] != block->max_time_ns)
         return bad(why, "a block's times contradict its index");
-    for (uint32_t i = 1; i < v->count; i++)
-        if (v->i[i] <= v->i[i - 1]) return bad(why, "a block's times do not ascend");
+    uint32_t wrong = 0;
+    for (uint32_t i = 1; i < v->count; i++) wrong |= v->i[i] <= v->i[i - 1];
+    if (wrong) return bad(why, "a block's times do not ascend");
     return ERR_OK;
 }
 
-enum err part_block_column(struct part_file *file, ZSTD_DCtx *zstd, const struct part_block *block,
-                           const struct part_column *column, struct arena *arena, struct vector *v,
-                           uint64_t *bytes_read, struct why *why)
+enum err part_block_column(struct part_file *file, struct codec *codec,
+                           const struct part_block *block, const struct part_column *column,
+                           struct arena *arena, struct vector *v, uint64_t *bytes_read,
+                           struct why *why)
 {
-    if (column->size > file->size) return bad(why, "a column points behind the end");
-    uint8_t *bytes = arena_alloc(arena, column->size);
-    if (!bytes) return ERR_BUDGET;
+    const uint8_t *bytes;
     if (block->offset > file->size) return bad(why, "a block points behind the end");
-    enum err err = read_at(file, block->offset + column->offset, bytes, column->size, why);
-    if (!err) err = part_column_decode(zstd, column, bytes, block->rows, arena, v, why);
+    uint64_t offset = block->offset + column->offset;
+    enum err err = view_at(file, offset, offset, column->size, &bytes, why);
+    /* Texts may stay in the stored bytes: those must last as long as the vector. */
+    bool borrowed = !type_bytes((enum type)column->type) || column->codec != PART_CODEC_DENSE;
+    if (!err && borrowed && !(bytes = arena_dup(arena, bytes, column->size))) err = ERR_BUDGET;
+    if (!err) err = part_column_decode(codec, column, bytes, block->rows, arena, v, why);
     if (!err && column->id == 0) err = check_times(block, v, why);
     *bytes_read += column->size;
     return err;

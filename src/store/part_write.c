@@ -4,7 +4,7 @@
  * its sync gets its own. Memory: one column of one block, one run, and the directory. */
 #include "base/hash.h"
 #include "base/mem.h"
-#include "store/part.h"
+#include "store/part_column.h"
 #include "store/catalog.h"
 #include "store/record.h"
 #include <inttypes.h>
@@ -56,9 +56,9 @@ static void add_header(struct part_writer *w)
 }
 
 enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
-                          const struct part_info *info, struct why *why)
+                          const struct part_info *info, struct codec *codec, struct why *why)
 {
-    *w = (struct part_writer){.os = os, .info = *info};
+    *w = (struct part_writer){.os = os, .info = *info, .codec = codec};
     w->info.tables = NULL;
     w->info.table_count = 0;
     w->info.rows = 0;
@@ -67,10 +67,7 @@ enum err part_writer_open(struct part_writer *w, struct os *os, const char *fold
     MUST(str_copy(w->folder, sizeof w->folder, str_of(folder)));
     part_path(w->path, sizeof w->path, folder, info->id);
     snprintf(w->fresh, sizeof w->fresh, "%s/%016" PRIx64 ".new", folder, info->id);
-    w->zstd = ZSTD_createCCtx();
-    enum err err =
-        w->zstd ? os->ops->file_open(os, w->fresh, OS_FILE_WRITE | OS_FILE_CREATE, &w->file, why)
-                : ERR_NO_MEMORY;
+    enum err err = os->ops->file_open(os, w->fresh, OS_FILE_WRITE | OS_FILE_CREATE, &w->file, why);
     if (!err) err = os->ops->file_truncate(w->file, 0, why);
     if (err) {
         part_writer_abort(w);
@@ -155,16 +152,16 @@ void part_writer_column(struct part_writer *w, uint16_t id, const struct vector 
     struct part_column column;
     uint64_t offset = position(w) - w->block_offset;
     if (offset > UINT32_MAX) stick(w, ERR_LIMIT);
-    if (!w->err) stick(w, part_column_encode(w->zstd, v, id == 0, &w->scratch, &w->out, &column));
+    buf_clear(&w->scratch);
+    if (!w->err) stick(w, part_column_encode(w->codec, v, &w->out, &w->scratch, &column));
     if (w->err) return;
-    buf_add_le16(&w->run, id);
+    buf_add_varint(&w->run, id);
     buf_add_char(&w->run, (char)column.type);
     buf_add_char(&w->run, (char)column.codec);
-    buf_add_le32(&w->run, (uint32_t)offset);
-    buf_add_le32(&w->run, column.size);
-    buf_add_le32(&w->run, column.raw_size);
+    buf_add_varint(&w->run, column.size);
     buf_add_le32(&w->run, column.crc);
-    buf_add_varint(&w->run, 0);
+    buf_add_varint(&w->run, w->scratch.size);
+    buf_add_str(&w->run, buf_str(&w->scratch));
     w->block_columns++;
     if (w->out.size > OUT_BYTES) flush_out(w, NULL);
 }
@@ -286,7 +283,6 @@ void part_writer_abort(struct part_writer *w)
     w->file = NULL;
     if (w->fresh[0])
         (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
-    ZSTD_freeCCtx(w->zstd);
     buf_free(&w->out);
     buf_free(&w->run);
     buf_free(&w->directory);

@@ -105,7 +105,7 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     if (stats) *stats = scan->stats;
     for (size_t i = 0; i < scan->run_count; i++) run_clear(scan, &scan->runs[i]);
     for (size_t i = 0; i < scan->part_count; i++) part_file_close(&scan->parts[i].file);
-    ZSTD_freeDCtx(scan->zstd);
+    codec_close(&scan->codec);
     arena_free(&scan->scratch);
     arena_free(&scan->fixed);
     mem_free(scan);
@@ -196,13 +196,14 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     arena_init(&scan->scratch, budget);
     scan->types = arena_zero(&scan->fixed, request->column_count, sizeof *scan->types);
     scan->columns = arena_zero(&scan->fixed, request->column_count, sizeof *scan->columns);
+    scan->summaries = arena_zero(&scan->fixed, request->column_count, sizeof *scan->summaries);
     scan->versions = arena_zero(&scan->fixed, request->column_count, sizeof *scan->versions);
     scan->labels = arena_zero(&scan->fixed, request->label_count, sizeof *scan->labels);
-    enum err err =
-        scan->types && scan->columns && scan->labels && scan->versions ? ERR_OK : ERR_BUDGET;
+    bool made = scan->types && scan->columns && scan->labels && scan->versions && scan->summaries;
+    enum err err = made ? ERR_OK : ERR_BUDGET;
     if (!err) err = find_types(scan, why);
     if (!err) err = choose_parts(scan);
-    if (!err && scan->part_count && !(scan->zstd = ZSTD_createDCtx())) err = ERR_NO_MEMORY;
+    if (!err && scan->part_count) err = codec_open(&scan->codec, false);
     if (err) {
         scan_close(scan, NULL);
         return err;
@@ -258,7 +259,7 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
         err =
             text_constant(scan, &scan->labels[i],
                           label_of(scan->series, str_of(scan->request.labels[i])), out->row_count);
-    out->columns = scan->columns;
+    if (!out->summaries) out->columns = scan->columns;
     out->labels = scan->labels;
     return err;
 }

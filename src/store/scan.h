@@ -2,6 +2,8 @@
  *
  * A run is one sorted source of a series' rows: its blocks in one part, the main chain of a head,
  * or the late rows of a head. It shows a span of rows at a time, as vectors of the columns wanted.
+ * A block is *pending* before it is read: where nothing else has rows in its time, its statistics
+ * may stand for it.
  * Within a run of blocks or of a main chain times are unique; late rows may repeat a time, with
  * different versions.
  *
@@ -11,6 +13,7 @@
 #ifndef STORE_SCAN_H
 #define STORE_SCAN_H
 
+#include "store/part_column.h"
 #include "store/store_priv.h"
 
 enum {
@@ -49,7 +52,11 @@ struct run {
     /* Where the next span comes from. */
     struct scan_part *part;
     struct part_run blocks;
-    uint32_t block;           /* blocks already shown */
+    uint32_t block; /* blocks already shown */
+    /* A block that comes next and was not read yet: then at == end, and pending_ns is its first
+     * time in the scan's order. */
+    const struct part_block *pending;
+    int64_t pending_ns;
     struct head_chunk *chunk; /* MAIN: next one */
     struct head_ref *refs;    /* LATE: in the scan's order */
     size_t ref_count, ref_at, ref_capacity;
@@ -63,8 +70,8 @@ struct sql_scan {
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     bool series_done, ended;
-    uint64_t delivered; /* rows of it so far */
-    ZSTD_DCtx *zstd;
+    uint64_t delivered;           /* rows of it so far */
+    struct codec codec;           /* opened with the first part */
     struct scan_part *parts;      /* in the order of their bounds */
     size_t part_count, part_next; /* part_next: not opened yet for this series */
     size_t file_next;             /* ring of open files */
@@ -74,6 +81,7 @@ struct sql_scan {
     struct run **active; /* with rows */
     size_t active_count;
     struct vector *columns, *labels;
+    struct sql_summary *summaries;
     uint64_t *versions;   /* of the cells of the row being merged */
     struct arena fixed;   /* lives as long as the scan */
     struct arena scratch; /* per chunk delivered */
@@ -101,7 +109,12 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
 enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why);
 enum err run_next_main(struct sql_scan *scan, struct run *run, struct why *why);
 enum err run_next_late(struct sql_scan *scan, struct run *run, struct why *why);
-enum err run_next_part(struct sql_scan *scan, struct run *run, struct why *why);
+/* Of a part: the next span is pending. */
+void run_next_part(struct sql_scan *scan, struct run *run);
+/* Reads the pending block; what cannot be read leaves no rows. */
+enum err run_load(struct sql_scan *scan, struct run *run, struct why *why);
+/* The pending block as a summary, if the statement takes it so; then it is no longer pending. */
+bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out);
 void run_clear(struct sql_scan *scan, struct run *run);
 
 /* Narrows the span [0, count) of ascending times to the scan's range. */

@@ -108,6 +108,7 @@ void run_clear(struct sql_scan *scan, struct run *run)
     }
     run->refs = NULL;
     run->ref_capacity = run->ref_count = run->ref_at = 0;
+    run->pending = NULL;
     run->at = run->end = 0;
     arena_free(&run->rows);
     arena_free(&run->index);

@@ -25,7 +25,8 @@ static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err 
 static enum err open_file(struct sql_scan *scan, struct scan_part *part, struct why *why)
 {
     if (part->file.file) return ERR_OK;
-    enum err err = part_file_open(scan->store->context->os, part->part->path, &part->file, why);
+    enum err err =
+        part_file_open(scan->store->context->os, part->part->path, scan->budget, &part->file, why);
     if (err) return err;
     struct scan_part **slot = &scan->open_files[scan->file_next++ % SCAN_FILES_MAX];
     if (*slot) part_file_close(&(*slot)->file);
@@ -53,18 +54,37 @@ static bool block_wanted(const struct sql_scan *scan, const struct part_block *b
            (block->min_time_ns < r->time_to_ns || r->time_to_ns == INT64_MAX);
 }
 
+/* What lies between the time and the last column wanted is read at once, if much of it is wanted.
+ */
+static enum err read_ahead(struct sql_scan *scan, struct part_file *file,
+                           const struct part_block *block, struct why *why)
+{
+    const struct part_column *last = &block->columns[0];
+    uint64_t wanted = last->size;
+    for (size_t i = 0; i < scan->request.column_count; i++) {
+        const struct part_column *column = part_block_find(block, scan->request.columns[i]);
+        if (!column) continue;
+        wanted += column->size;
+        if (column->offset > last->offset) last = column;
+    }
+    uint64_t end = (uint64_t)last->offset + last->size;
+    if (end > wanted * 4 || end > UINT32_MAX) return ERR_OK;
+    return part_block_ahead(file, block, block->columns[0].offset, (uint32_t)end, why);
+}
+
 static enum err read_block(struct sql_scan *scan, struct run *run, const struct part_block *block,
                            struct why *why)
 {
     struct part_file *file = &run->part->file;
     struct vector time;
     enum err err = open_file(scan, run->part, why);
+    if (!err) err = read_ahead(scan, file, block, why);
     if (!err)
-        err = part_block_column(file, scan->zstd, block, &block->columns[0], &run->rows, &time,
+        err = part_block_column(file, &scan->codec, block, &block->columns[0], &run->rows, &time,
                                 &scan->stats.bytes, why);
     for (size_t i = 0; i < scan->request.column_count && !err; i++) {
         const struct part_column *column = part_block_find(block, scan->request.columns[i]);
-        err = column ? part_block_column(file, scan->zstd, block, column, &run->rows,
+        err = column ? part_block_column(file, &scan->codec, block, column, &run->rows,
                                          &run->columns[i], &scan->stats.bytes, why)
                      : scan_absent(&run->rows, &run->columns[i], scan->types[i], block->rows,
                                    QUALITY_NO_DATA);
@@ -79,19 +99,65 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
     return run->at < run->end && scan->request.newest_first ? run_reverse(scan, run) : ERR_OK;
 }
 
-enum err run_next_part(struct sql_scan *scan, struct run *run, struct why *why)
+void run_next_part(struct sql_scan *scan, struct run *run)
 {
     run->at = run->end = 0;
-    while (run->block < run->blocks.block_count && run->at == run->end) {
+    run->pending = NULL;
+    while (run->block < run->blocks.block_count && !run->pending) {
         uint32_t index = run->block++;
         if (scan->request.newest_first) index = run->blocks.block_count - 1 - index;
         const struct part_block *block = &run->blocks.blocks[index];
         if (!block_wanted(scan, block)) continue;
-        arena_reset(&run->rows);
-        enum err err = isolate(scan, run->part, read_block(scan, run, block, why), why);
-        if (err) return err;
+        run->pending = block;
+        run->pending_ns = scan->request.newest_first ? block->max_time_ns : block->min_time_ns;
     }
-    return ERR_OK;
+}
+
+enum err run_load(struct sql_scan *scan, struct run *run, struct why *why)
+{
+    const struct part_block *block = run->pending;
+    MUST(block && run->at == run->end);
+    run->pending = NULL;
+    arena_reset(&run->rows);
+    enum err err = isolate(scan, run->part, read_block(scan, run, block, why), why);
+    if (!err) return ERR_OK;
+    run->at = run->end = 0;
+    return err;
+}
+
+/* ---- summaries ---- */
+
+static bool summarise_column(struct sql_scan *scan, const struct part_block *block, size_t i)
+{
+    struct sql_summary *to = &scan->summaries[i];
+    const struct part_column *column = part_block_find(block, scan->request.columns[i]);
+    *to = (struct sql_summary){0};
+    if (!column) return true; /* absent in every row */
+    if (!part_column_summary(column, block->rows, to)) return false;
+    if (to->has_values && column->type != (uint8_t)scan->types[i]) return false; /* widened since */
+    return to->count == block->rows || !scan->request.summary_needs_ends;
+}
+
+bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out)
+{
+    const struct sql_scan_request *r = &scan->request;
+    const struct part_block *block = run->pending;
+    if (!r->summarises || r->newest_first || r->want_received) return false;
+    if (block->min_time_ns < r->time_from_ns ||
+        (block->max_time_ns >= r->time_to_ns && r->time_to_ns != INT64_MAX))
+        return false;
+    if (!r->summarises(r->summary_context, block->min_time_ns, block->max_time_ns)) return false;
+    for (size_t i = 0; i < r->column_count; i++)
+        if (!summarise_column(scan, block, i)) return false;
+    if (vector_make(&out->time, &scan->scratch, TYPE_TIMESTAMP, 1, false, false)) return false;
+    out->time.i[0] = block->min_time_ns;
+    out->time.count = 1;
+    out->row_count = block->rows;
+    out->summaries = scan->summaries;
+    out->summary_last_ns = block->max_time_ns;
+    scan->stats.summaries++;
+    run->pending = NULL;
+    return true;
 }
 
 static enum err find_run(struct sql_scan *scan, struct run *run, struct why *why)
@@ -126,6 +192,7 @@ enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why)
     run->kind = RUN_PART;
     run->is_unique = true;
     run->block = 0;
+    run->pending = NULL;
     run->blocks.block_count = 0;
     if (run->part->broken) return ERR_OK;
     return isolate(scan, run->part, find_run(scan, run, why), why);

@@ -4,6 +4,7 @@
  * series) and their rows of that day taken in order of time and version. A block is built column by
  * column, so only one column of one block is in memory beside the head itself. */
 #include "store/seal.h"
+#include "store/codec.h"
 #include "base/mem.h"
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ struct sealing {
     size_t series_count, series_capacity;
     struct rows *rows;
     struct arena arrays;
+    struct codec codec;
     struct head_ref *late; /* of the series being walked */
     size_t late_capacity;
 };
@@ -366,7 +368,7 @@ static enum err seal_part(struct sealing *s, const struct sealed_series *first, 
                              .partition_to_ns = p->to_ns,
                              .untrusted = seal->untrusted};
     bool any = false;
-    err = part_writer_open(writer, seal->os, seal->folder, &info, why);
+    err = part_writer_open(writer, seal->os, seal->folder, &info, &s->codec, why);
     if (err) {
         mem_free(writer);
         return err;
@@ -421,6 +423,7 @@ enum err seal_run(struct seal *seal, struct why *why)
     struct sealing s = {.seal = seal, .tables = catalog_tables(seal->catalog)};
     arena_init(&s.arrays, NULL);
     enum err err = make_rows(&s);
+    if (!err) err = codec_open(&s.codec, true);
     for (uint32_t id = 1; id <= seal->series_count && !err; id++) err = note_series(&s, id);
     if (!err && s.series_count) qsort(s.series, s.series_count, sizeof *s.series, compare_series);
     for (size_t i = 0, end; i < s.series_count && !err; i = end) {
@@ -432,6 +435,7 @@ enum err seal_run(struct seal *seal, struct why *why)
     if (err) seal_undo(seal);
     if (s.rows) mem_free(s.rows->refs);
     mem_free(s.rows);
+    codec_close(&s.codec);
     mem_free(s.series);
     mem_free(s.late);
     arena_free(&s.arrays);

@@ -1,0 +1,94 @@
+/* codec.h - values of one column of one block as few bytes, and back.
+ *
+ * Two layers. `ints` stores any run of 64-bit integers; everything else is brought to it: doubles
+ * that are decimals (industrial values are) as integers and a power of ten, other doubles as their
+ * ordered bits, texts as numbers of a dictionary or as lengths, bools, NULL flags and qualities as
+ * they are. Which way is the shortest is measured for every block, never configured.
+ *
+ * ints, bytes:
+ *   u8 mode: bits 0-1 transform (0 none, 1 differences, 2 second differences), bits 2-4 layout,
+ *   bit 5 a common factor; zigzag varint first value; factor: varint; second differences: zigzag
+ *   varint of the first difference. Then the residuals (those of the values behind the first, or
+ *   first two):
+ *   FLAT: zigzag varint, what all of them are
+ *   PACKED: per PACK_GROUP of them: zigzag varint least, u8 width, pack.h's bytes
+ *   SPLIT: zigzag varint centre, u8 k, section of one byte each, pack.h's bytes of k bits each,
+ *     ints-free list of escapes: the zigzag distance u from the centre is byte << k | low bits; a
+ *     byte of 255 is an escape, whose u stands in the list as a varint
+ *   RUNS (transform none, no factor): varint number of runs, ints values, ints lengths - 1
+ *   BYTES: section of zigzag varints
+ * section: varint stored size << 1 | squeezed, squeezed: varint size, the bytes (zstd if squeezed)
+ *
+ * doubles: u8 0 (bits), ints of the ordered bits; or u8 1 + e (decimals), varint number of
+ * exceptions, per exception varint rows since the last one, 8 bytes; ints of value · 10^e. The
+ * value is the integer divided by 10^e, correctly rounded, which is what reading the decimal text
+ * gives: so no digit is lost. The idea of storing doubles as decimals with exceptions is that of
+ * ALP (A. Afroozeh, L. Kuffo, P. Boncz, 2023).
+ *
+ * texts: u8 0, ints sizes, section; or u8 1 (dictionary), varint number of entries, ints their
+ * sizes, section, ints numbers.
+ *
+ * Decoding trusts nothing. Thread: a codec belongs to one task. Private to store/. */
+#ifndef STORE_CODEC_H
+#define STORE_CODEC_H
+
+#include "base/reader.h"
+#include "data/vector.h"
+#include <zstd.h>
+
+enum {
+    CODEC_VALUES_MAX = 4096,
+    CODEC_TEXT_BYTES_MAX = 48 * 1024 * 1024, /* of one column of one block */
+    CODEC_DECIMALS_MAX = 18,
+};
+
+struct codec_room; /* scratch */
+
+struct codec {
+    ZSTD_CCtx *repeats, *frequency; /* writers only: looks for repeats; hardly does */
+    ZSTD_DCtx *open;
+    struct codec_room *room;
+};
+
+/* For writing and reading, or for reading only. NO_MEMORY: nothing is held. */
+enum err codec_open(struct codec *codec, bool for_writing);
+void codec_close(struct codec *codec); /* of zeroed memory too */
+
+/* Appends `count` ≤ CODEC_VALUES_MAX values; failure shows in `out`. */
+void codec_put_ints(struct codec *codec, const int64_t *values, uint32_t count, struct buf *out);
+enum err codec_get_ints(struct codec *codec, struct reader *in, uint32_t count, int64_t *values,
+                        struct why *why);
+
+/* Doubles are finite. Returns e when all are decimals; then room->ints holds value · 10^e; else -1.
+ */
+int codec_put_doubles(struct codec *codec, const double *values, uint32_t count, struct buf *out);
+double codec_power(unsigned e); /* 10^e, e ≤ CODEC_DECIMALS_MAX */
+enum err codec_get_doubles(struct codec *codec, struct reader *in, uint32_t count, double *values,
+                           struct why *why);
+
+/* `multiple` 8: slices are whole doubles and will be aligned. Read slices live in `arena`, or in
+ * the input. */
+void codec_put_slices(struct codec *codec, const struct str *values, uint32_t count,
+                      struct buf *out);
+enum err codec_get_slices(struct codec *codec, struct reader *in, uint32_t count, size_t multiple,
+                          struct arena *arena, struct str *values, struct why *why);
+
+/* ---- between the codec's files ---- */
+
+struct codec_room {
+    uint64_t residual[3][CODEC_VALUES_MAX];                      /* by transform */
+    int64_t values[CODEC_VALUES_MAX], lengths[CODEC_VALUES_MAX]; /* of runs */
+    int64_t ints[CODEC_VALUES_MAX]; /* of doubles, sizes or numbers of texts */
+    uint8_t plane[10 * CODEC_VALUES_MAX];
+    struct buf trial[3], texts;
+};
+
+/* A section; `size_max` bounds what it may become. `*bytes` is in the input or in `room`
+ * (size_max bytes). */
+void codec_put_section(struct codec *codec, ZSTD_CCtx *press, struct str bytes, struct buf *out);
+enum err codec_section_size(struct reader in, size_t *size); /* peeks */
+enum err codec_get_section(struct codec *codec, struct reader *in, uint8_t *room, size_t size_max,
+                           const uint8_t **bytes, size_t *size, struct why *why);
+enum err codec_bad(struct why *why, const char *what);
+
+#endif

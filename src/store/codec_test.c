@@ -1,0 +1,293 @@
+/* codec_test.c - every value comes back, whatever the codec chose; and it chooses well where a
+ * plant's signals are concerned. */
+#include "base/mem.h"
+#include "base/num.h"
+#include "store/codec.h"
+#include "store/pack.h"
+#include "store/part_column.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+struct fixture {
+    struct codec codec;
+    struct buf out;
+    struct arena arena;
+    uint64_t seed;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = mem_alloc_zero(1, sizeof *f);
+    assert_non_null(f);
+    assert_int_equal(codec_open(&f->codec, true), ERR_OK);
+    arena_init(&f->arena, NULL);
+    f->seed = 88172645463325252u;
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    codec_close(&f->codec);
+    buf_free(&f->out);
+    arena_free(&f->arena);
+    mem_free(f);
+    return 0;
+}
+
+static uint64_t next(struct fixture *f)
+{
+    f->seed ^= f->seed << 13;
+    f->seed ^= f->seed >> 7;
+    f->seed ^= f->seed << 17;
+    return f->seed;
+}
+
+static double uniform(struct fixture *f)
+{
+    return (double)(next(f) >> 11) / 9007199254740992.0;
+}
+
+static double noise(struct fixture *f)
+{
+    return sqrt(-2 * log(uniform(f) + 1e-18)) * cos(6.283185307179586 * uniform(f));
+}
+
+/* ---- integers ---- */
+
+static size_t check_ints(struct fixture *f, const int64_t *values, uint32_t count)
+{
+    int64_t back[CODEC_VALUES_MAX];
+    buf_clear(&f->out);
+    codec_put_ints(&f->codec, values, count, &f->out);
+    assert_false(buf_failed(&f->out));
+    /* Exactly its own bytes, so that reading too far is seen. */
+    uint8_t *bytes = mem_dup(f->out.at ? f->out.at : "", f->out.size);
+    struct reader in = reader_of(bytes, f->out.size);
+    assert_int_equal(codec_get_ints(&f->codec, &in, count, back, NULL), ERR_OK);
+    assert_int_equal(reader_left(&in), 0);
+    if (count) assert_memory_equal(values, back, count * sizeof *values);
+    mem_free(bytes);
+    return f->out.size;
+}
+
+enum shape { CONSTANT, COUNTER, JITTER, STEPS, RARE, WILD, WALK, EXTREMES, REPEAT, SHAPES };
+
+static void fill(struct fixture *f, enum shape shape, int64_t *v, uint32_t count)
+{
+    int64_t scale = (int64_t)1 << next(f) % 40, at = (int64_t)next(f) >> next(f) % 60;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t r = next(f);
+        switch (shape) {
+        case CONSTANT: break;
+        case COUNTER: at += 10 * scale; break;
+        case JITTER: at += 1000 * scale + (int64_t)(r % 7) * scale; break;
+        case STEPS: at = r % 50 ? at : (int64_t)(r >> 8 & 15) * scale; break;
+        case RARE: at = r % 200 ? (int64_t)(r >> 32 & 15) : (int64_t)(r >> (r % 64)); break;
+        case WILD: at = (int64_t)r; break;
+        case WALK: at = (int64_t)((uint64_t)at + r % 9 - 4); break;
+        case EXTREMES: at = r % 3 == 0 ? INT64_MIN : r % 3 == 1 ? INT64_MAX : (int64_t)r; break;
+        default: at = (int64_t)(i % 24) * (int64_t)(i % 24) * scale; break;
+        }
+        v[i] = at;
+    }
+}
+
+static void integers_come_back(void **state)
+{
+    static const uint32_t counts[] = {0, 1, 2, 3, 7, 63, 64, 127, 128, 129, 180, 1080, 4095, 4096};
+    struct fixture *f = *state;
+    int64_t values[CODEC_VALUES_MAX];
+    for (int round = 0; round < 6; round++)
+        for (enum shape shape = CONSTANT; shape < SHAPES; shape++)
+            for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+                fill(f, shape, values, counts[c]);
+                check_ints(f, values, counts[c]);
+            }
+}
+
+static void packed_groups_come_back_at_every_width(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t values[300], back[300];
+    for (unsigned width = 0; width <= 64; width++)
+        for (uint32_t count = 0; count < 300; count += 13) {
+            for (uint32_t i = 0; i < count; i++) values[i] = width ? next(f) >> (64 - width) : 0;
+            uint8_t *bytes = mem_alloc(pack_bytes(count, width));
+            pack_put(bytes, values, count, width);
+            pack_get(bytes, count, width, 5, 3, back);
+            mem_free(bytes);
+            for (uint32_t i = 0; i < count; i++) assert_int_equal(back[i], 5 + 3 * values[i]);
+        }
+}
+
+/* ---- doubles ---- */
+
+static size_t check_doubles(struct fixture *f, const double *values, uint32_t count)
+{
+    double back[CODEC_VALUES_MAX];
+    buf_clear(&f->out);
+    codec_put_doubles(&f->codec, values, count, &f->out);
+    assert_false(buf_failed(&f->out));
+    struct reader in = reader_of(f->out.at, f->out.size);
+    assert_int_equal(codec_get_doubles(&f->codec, &in, count, back, NULL), ERR_OK);
+    assert_int_equal(reader_left(&in), 0);
+    assert_memory_equal(values, back, count * sizeof *values);
+    return f->out.size;
+}
+
+static double decimal(double value, int digits)
+{
+    double power = pow(10, digits);
+    return round(value * power) / power;
+}
+
+static void doubles_come_back_bit_for_bit(void **state)
+{
+    struct fixture *f = *state;
+    double v[CODEC_VALUES_MAX];
+    for (int round = 0; round < 60; round++) {
+        uint32_t count = 1 + (uint32_t)(next(f) % CODEC_VALUES_MAX);
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t bits = next(f);
+            switch (round % 6) {
+            case 0: v[i] = decimal(20 + noise(f), round % 9); break;
+            case 1: v[i] = sin(i * 0.01) * 1e-3; break;
+            case 2: memcpy(&v[i], &bits, sizeof bits); break;
+            case 3: v[i] = bits % 20 ? decimal(noise(f), 2) : -0.0; break;
+            case 4: v[i] = bits % 40 ? decimal(noise(f) * 1e6, 3) : 0.1 + 0.2; break;
+            default: v[i] = decimal(uniform(f), 15) * pow(10, (int)(bits % 30) - 15); break;
+            }
+            if (!isfinite(v[i])) v[i] = 1.5;
+        }
+        check_doubles(f, v, count);
+    }
+}
+
+/* Bits per value that a signal may take: what a good codec needs, and a tenth. */
+static void a_plants_signals_are_short(void **state)
+{
+    struct fixture *f = *state;
+    enum { N = 4096 };
+    double quantised[N], noisy[N], counter[N], set_point[N], walk = 500;
+    for (uint32_t i = 0; i < N; i++) {
+        quantised[i] = decimal(20 + 5 * sin(i / 300.0), 1);
+        noisy[i] = decimal(100 + noise(f), 1);
+        walk += (double)(next(f) % 5);
+        counter[i] = walk;
+        set_point[i] = i / 700 * 2.5;
+    }
+    assert_true((double)check_doubles(f, quantised, N) * 8 / N < 0.7);
+    assert_true((double)check_doubles(f, noisy, N) * 8 / N < 5.6);   /* entropy 5.37 */
+    assert_true((double)check_doubles(f, counter, N) * 8 / N < 2.7); /* log2 5 = 2.32 */
+    assert_true(check_doubles(f, set_point, N) < 40);
+}
+
+/* ---- columns: NULLs, qualities, texts, statistics ---- */
+
+static void fill_column(struct fixture *f, struct vector *v, bool with_nulls)
+{
+    static const char *const words[] = {"run", "stop", "", "fault"};
+    for (uint32_t row = 0; row < v->count; row++) {
+        uint64_t r = next(f);
+        bool null = with_nulls && r % 5 == 0;
+        struct value value = {.type = v->type, .is_null = null};
+        value.quality = null ? (r & 64 ? 0x80310000u : QUALITY_NO_DATA) : 0;
+        if (v->type == TYPE_BOOL)
+            value.b = r >> 8 & 1;
+        else if (v->type == TYPE_DOUBLE)
+            value.d = decimal(noise(f) * 100, (int)(f->seed % 3));
+        else if (v->type == TYPE_TEXT)
+            value.s = r % 9 ? str_of(words[r >> 8 & 3])
+                            : (struct str){arena_dup(&f->arena, &f->seed, 8), 8};
+        else if (v->type == TYPE_DOUBLES)
+            value.s = (struct str){arena_dup(&f->arena, "12345678abcdefgh", 16), r % 3 * 8};
+        else
+            value.u = r >> (r % 64);
+        vector_set(v, row, &value);
+    }
+}
+
+static void check_summary(const struct part_column *column, const struct vector *v)
+{
+    struct sql_summary s;
+    uint64_t count = 0;
+    __int128 sum = 0;
+    double least = INFINITY, most = -INFINITY, total = 0;
+    assert_true(part_column_summary(column, v->count, &s));
+    for (uint32_t row = 0; row < v->count; row++) {
+        if (vector_is_null(v, row)) continue;
+        count++;
+        if (v->type == TYPE_UBIGINT) sum += v->u[row];
+        if (v->type == TYPE_BIGINT || v->type == TYPE_TIMESTAMP) sum += v->i[row];
+        if (v->type == TYPE_BOOL) sum += v->b[row];
+        if (v->type != TYPE_DOUBLE) continue;
+        least = fmin(least, v->d[row]);
+        most = fmax(most, v->d[row]);
+        total += v->d[row];
+    }
+    assert_int_equal(s.count, count);
+    if (!type_bytes(v->type) || count == 0) return;
+    assert_true(s.has_values);
+    if (v->type != TYPE_DOUBLE) {
+        assert_true(s.sum_int == sum);
+        return;
+    }
+    assert_true(s.least.d == least && s.most.d == most);
+    assert_true(fabs(s.sum_double - total) <= 1e-9 * (1 + fabs(total)));
+}
+
+static void columns_of_every_type_come_back_with_true_statistics(void **state)
+{
+    static const enum type types[] = {TYPE_BOOL,      TYPE_BIGINT, TYPE_UBIGINT, TYPE_DOUBLE,
+                                      TYPE_TIMESTAMP, TYPE_TEXT,   TYPE_DOUBLES};
+    struct fixture *f = *state;
+    struct buf stats = BUF_EMPTY;
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
+        for (int round = 0; round < 8; round++) {
+            struct vector v, back;
+            struct part_column column = {0};
+            uint32_t count = round ? 1 + (uint32_t)(next(f) % PART_BLOCK_ROWS) : 1;
+            assert_int_equal(vector_make(&v, &f->arena, types[t], count, true, true), ERR_OK);
+            v.count = count;
+            fill_column(f, &v, round % 2);
+            buf_clear(&f->out);
+            buf_clear(&stats);
+            assert_int_equal(part_column_encode(&f->codec, &v, &f->out, &stats, &column), ERR_OK);
+            assert_int_equal(part_column_decode(&f->codec, &column, (uint8_t *)f->out.at, count,
+                                                &f->arena, &back, NULL),
+                             ERR_OK);
+            for (uint32_t row = 0; row < count; row++) {
+                struct value a = vector_get(&v, row), b = vector_get(&back, row);
+                assert_int_equal(a.is_null, b.is_null);
+                assert_int_equal(a.quality, b.quality);
+                if (a.is_null) continue;
+                if (type_bytes(types[t]) == 0)
+                    assert_true(str_equal(a.s, b.s));
+                else
+                    assert_true(types[t] == TYPE_BOOL ? a.b == b.b : a.u == b.u);
+            }
+            column.stats = buf_str(&stats);
+            check_summary(&column, &v);
+            arena_reset(&f->arena);
+        }
+    buf_free(&stats);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(integers_come_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(packed_groups_come_back_at_every_width, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(doubles_come_back_bit_for_bit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plants_signals_are_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(columns_of_every_type_come_back_with_true_statistics,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
+}
