@@ -109,7 +109,6 @@ enum err agg_avg_final(const void *state, struct value *result);        /* over 
 enum err agg_stddev_pop_final(const void *state, struct value *result); /* over agg_stddev's */
 enum err agg_variance_final(const void *state, struct value *result);
 enum err agg_var_pop_final(const void *state, struct value *result);
-<<<<<<< HEAD
 typedef enum err agg_final(const void *state, struct value *result);
 agg_final agg_median_final, agg_percentile_cont_final, agg_percentile_disc_final,
     agg_percentile_final;                                                /* agg_values */
@@ -128,12 +127,10 @@ bool agg_duration_complete(void *state, const void *behind);
 bool agg_is_fraction(const struct value *params), agg_is_percent(const struct value *params),
     agg_is_histogram(const struct value *params), agg_is_small_count(const struct value *params),
     agg_is_unit(const struct value *params);
-=======
 /* What stands for many rows at once (op_summary.c). */
 void agg_count_more(void *state, uint64_t count);
 void agg_sum_i_more(void *state, __int128 sum, uint64_t count); /* and agg_sum_u's */
 void agg_sum_d_more(void *state, double sum, uint64_t count);
->>>>>>> main
 enum err agg_time_final(const void *state, struct value *result); /* min/max of timestamps */
 
 #endif

@@ -4,6 +4,7 @@
  * budget, and the error then says to narrow the range. approx_percentile and approx_count_distinct
  * (agg_sketch.c) do with a fixed size. */
 #include "sql/agg.h"
+#include "sql/func.h"
 #include "sql/keys.h"
 #include "base/hash.h"
 #include <math.h>

@@ -3,6 +3,7 @@
  * With groups an expression above them may use keys (recognised by their tree), aggregates, and
  * labels where the device is a key. */
 #include "sql/bind_priv.h"
+#include <stdio.h>
 #include <string.h>
 
 bool ast_has_aggregate(const struct ast *tree)
@@ -236,14 +237,45 @@ struct expr *bind_group_name(struct binder *b, const struct ast *tree)
 
 /* ---- aggregates ---- */
 
-static const struct aggregate *find_aggregate(struct str name, const struct expr *arg)
+enum { AGGREGATE_ARGS_MAX = 8 };
+
+/* The letter of argument `i`; *is_constant: it stands behind '|'. 0: there is none. */
+static char aggregate_letter(const struct aggregate *a, size_t i, bool *is_constant)
 {
-    size_t count;
-    const struct aggregate *table = aggregate_table(&count), *best = NULL;
-    int best_cost = -1;
+    const char *bar = strchr(a->args, '|');
+    size_t rows = bar ? (size_t)(bar - a->args) : strlen(a->args);
+    *is_constant = i >= rows;
+    if (i < rows) return a->args[i];
+    return bar && i - rows < strlen(bar + 1) ? bar[1 + i - rows] : 0;
+}
+
+static size_t aggregate_arg_count(const struct aggregate *a)
+{
+    return strlen(a->args) - (strchr(a->args, '|') ? 1 : 0);
+}
+
+static int aggregate_cost(const struct aggregate *a, struct expr *const *args, size_t count)
+{
+    int total = 0;
+    if (aggregate_arg_count(a) != count) return -1;
     for (size_t i = 0; i < count; i++) {
-        if (!str_is(name, table[i].name) || (arg == NULL) != (table[i].args[0] == 0)) continue;
-        int cost = arg ? bind_convert_cost(arg, table[i].args[0]) : 0;
+        bool is_constant;
+        int cost = bind_convert_cost(args[i], aggregate_letter(a, i, &is_constant));
+        if (cost < 0) return -1;
+        total += cost;
+    }
+    return total;
+}
+
+static const struct aggregate *find_aggregate(struct str name, struct expr *const *args,
+                                              size_t count)
+{
+    size_t total;
+    const struct aggregate *table = aggregate_table(&total), *best = NULL;
+    int best_cost = -1;
+    for (size_t i = 0; i < total; i++) {
+        if (!str_is(name, table[i].name)) continue;
+        int cost = aggregate_cost(&table[i], args, count);
         if (cost >= 0 && (best_cost < 0 || cost < best_cost)) best = &table[i], best_cost = cost;
     }
     return best;
@@ -258,11 +290,19 @@ static struct expr *bind_aggregate_arg(struct binder *b, const struct ast *tree)
     return arg;
 }
 
+static bool same_expr(const struct expr *x, const struct expr *y)
+{
+    return x == y || (x && y && expr_same(x, y));
+}
+
 static bool same_call(const struct agg_call *x, const struct agg_call *y)
 {
-    if (x->aggregate != y->aggregate || x->distinct != y->distinct || x->fill != y->fill)
-        return false;
-    return x->arg == y->arg || (x->arg && y->arg && expr_same(x->arg, y->arg));
+    bool same = x->aggregate == y->aggregate && x->distinct == y->distinct && x->fill == y->fill &&
+                x->param_count == y->param_count && same_expr(x->arg, y->arg) &&
+                same_expr(x->second, y->second);
+    for (size_t i = 0; same && i < x->param_count; i++)
+        same = value_compare(&x->params[i], &y->params[i]) == 0;
+    return same;
 }
 
 struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call)
@@ -285,46 +325,112 @@ struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call)
     return e;
 }
 
-static struct expr *fail_aggregate(struct binder *b, const struct ast *tree, const struct expr *arg)
+static struct expr *fail_aggregate(struct binder *b, const struct ast *tree,
+                                   struct expr *const *args, size_t count)
 {
-    return bind_fail(b, ERR_TYPE, tree->position, "%.*s does not take %s", (int)tree->text.size,
-                     tree->text.at, arg ? bind_type_text(arg) : "*; only count does");
+    size_t total, used = 0;
+    char types[160] = "";
+    const char *example = "";
+    const struct aggregate *table = aggregate_table(&total);
+    for (size_t i = 0; i < count && used < 100; i++)
+        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? ", " : "",
+                                 bind_type_text(args[i]));
+    for (size_t i = 0; i < total; i++)
+        if (str_is(tree->text, table[i].name) && table[i].args[0]) example = table[i].example;
+    if (count == 0)
+        return bind_fail(b, ERR_TYPE, tree->position,
+                         "%.*s does not take *; only count does. For example: %s",
+                         (int)tree->text.size, tree->text.at, example);
+    return bind_fail(b, ERR_TYPE, tree->position, "%.*s does not take %s%s%s; for example: %s",
+                     (int)tree->text.size, tree->text.at, count > 1 ? "(" : "", types,
+                     count > 1 ? ")" : "", example);
+}
+
+/* The constants behind the arguments: values, judged by the aggregate. */
+static bool bind_params(struct binder *b, struct agg_call *call, struct expr **args, size_t from,
+                        size_t count)
+{
+    const struct aggregate *a = call->aggregate;
+    struct value *values = bind_memory(b, arena_zero(b->arena, count - from + 1, sizeof *values));
+    bool good = true, is_constant;
+    if (!values) return false;
+    for (size_t i = from; i < count && good; i++) {
+        struct expr *e = bind_convert(b, args[i], aggregate_letter(a, i, &is_constant));
+        good = e && e->kind == EXPR_CONST && !expr_value(e).is_null;
+        if (good) values[i - from] = expr_value(e);
+    }
+    if (b->err) return false;
+    if (good && (!a->params_good || a->params_good(values))) {
+        call->params = values;
+        call->param_count = count - from;
+        return true;
+    }
+    bind_fail(b, ERR_INVALID, args[from]->position, "%s wants %s here; for example: %s", a->name,
+              a->params_help ? a->params_help : "a constant", a->example);
+    return false;
+}
+
+/* Arguments per row, then constants. */
+static bool bind_call_args(struct binder *b, struct agg_call *call, struct expr **args,
+                           size_t count)
+{
+    size_t i = 0;
+    for (; i < count; i++) {
+        bool is_constant;
+        char letter = aggregate_letter(call->aggregate, i, &is_constant);
+        if (is_constant) break;
+        struct expr *e = bind_convert(b, args[i], letter);
+        if (!e) return false;
+        if (i == 0)
+            call->arg = e;
+        else
+            call->second = e;
+    }
+    return i == count || bind_params(b, call, args, i, count);
+}
+
+static struct expr *add_bound_call(struct binder *b, struct agg_call *call, const struct expr *arg)
+{
+    const struct aggregate *a = call->aggregate;
+    call->keeps_null = arg && (a->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
+                       b->plan->inputs[arg->input].kind == INPUT_COLUMN;
+    if (call->arg && (a->flags & AGG_KEEPS_UNIT)) call->unit = call->arg->unit;
+    bool is_same = a->result == 'A'; /* the argument's: only those with one have it */
+    MUST(call->arg || !is_same);
+    call->type = is_same ? call->arg->type : function_letter_type(a->result);
+    call->is_duration = is_same ? call->arg->is_duration : a->result == 'D';
+    if ((a->flags & AGG_NEEDS_TIME) && b->plan->has_table) b->plan->request.want_time = true;
+    return bind_add_aggregate(b, call);
 }
 
 struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
 {
+    struct expr *args[AGGREGATE_ARGS_MAX];
     if (b->place == PLACE_AGGREGATE)
         return bind_fail(b, ERR_GROUPING, tree->position,
                          "an aggregate inside another one makes no sense");
     if (b->place != PLACE_GROUP)
         return bind_fail(b, ERR_GROUPING, tree->position, "an aggregate cannot stand here%s",
                          b->in_where ? "; conditions on aggregates belong into HAVING" : "");
-    bool is_star =
-        tree->arg_count == 0 || (tree->arg_count == 1 && tree->args[0]->kind == AST_STAR);
-    if (tree->arg_count > 1)
-        return bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes one argument",
+    bool is_star = tree->arg_count == 1 && tree->args[0]->kind == AST_STAR;
+    size_t count = is_star ? 0 : tree->arg_count;
+    if (count > AGGREGATE_ARGS_MAX)
+        return bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes fewer arguments",
                          (int)tree->text.size, tree->text.at);
-    struct expr *arg = is_star ? NULL : bind_aggregate_arg(b, tree->args[0]);
-    if (!is_star && !arg) return NULL;
-    const struct aggregate *aggregate = find_aggregate(tree->text, arg);
-    if (!aggregate || (is_star && tree->distinct)) return fail_aggregate(b, tree, arg);
+    for (size_t i = 0; i < count; i++) {
+        args[i] = bind_aggregate_arg(b, tree->args[i]);
+        if (!args[i]) return NULL;
+    }
+    const struct aggregate *aggregate = find_aggregate(tree->text, args, count);
+    if (!aggregate || (count == 0 && tree->distinct)) return fail_aggregate(b, tree, args, count);
+    if (tree->distinct && count > 1)
+        return bind_fail(b, ERR_SYNTAX, tree->position,
+                         "DISTINCT goes with one argument: count(DISTINCT mode)");
     struct agg_call call = {.aggregate = aggregate,
                             .distinct = tree->distinct,
                             .position = tree->position,
                             .unit = "",
                             .fill = b->fill};
-    if (arg) {
-        call.keeps_null = (aggregate->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
-                          b->plan->inputs[arg->input].kind == INPUT_COLUMN;
-        arg = call.arg = bind_convert(b, arg, aggregate->args[0]);
-        if (!arg) return NULL;
-        if (aggregate->flags & AGG_KEEPS_UNIT) call.unit = arg->unit;
-    }
-    bool is_same = aggregate->result == 'A'; /* the argument's: only those with one have it */
-    MUST(arg || !is_same);
-    call.type = is_same ? arg->type : function_letter_type(aggregate->result);
-    call.is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
-    if ((aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
-        b->plan->request.want_time = true;
-    return bind_add_aggregate(b, &call);
+    if (!bind_call_args(b, &call, args, count)) return NULL;
+    return add_bound_call(b, &call, count > 0 ? args[0] : NULL);
 }
