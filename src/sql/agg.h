@@ -28,11 +28,11 @@ struct agg_run {
 enum aggregate_flags {
     AGG_KEEPS_UNIT = 1, /* the result has the argument's unit */
     AGG_NEEDS_TIME = 2,
-    AGG_KEEPS_NULL = 4,  /* first and last: a NULL with a reason is an answer */
-    AGG_ONE_SERIES = 8,  /* follows a value through time: rows of two devices make no sense. `add`
-                            gives GROUPING then */
-    AGG_EDGES = 16,      /* has `follow` */
-    AGG_EVERY_ROW = 32,  /* sees NULLs: no constant folding of runs without values */
+    AGG_KEEPS_NULL = 4, /* first and last: a NULL with a reason is an answer */
+    AGG_ONE_SERIES = 8, /* follows a value through time: rows of two devices make no sense. `add`
+                           gives GROUPING then */
+    AGG_EDGES = 16,     /* has `follow` */
+    AGG_EVERY_ROW = 32, /* sees NULLs: no constant folding of runs without values */
 };
 
 struct aggregate {
@@ -111,15 +111,15 @@ enum err agg_variance_final(const void *state, struct value *result);
 enum err agg_var_pop_final(const void *state, struct value *result);
 typedef enum err agg_final(const void *state, struct value *result);
 agg_final agg_median_final, agg_percentile_cont_final, agg_percentile_disc_final,
-    agg_percentile_final;                                                /* agg_values */
+    agg_percentile_final; /* agg_values */
 agg_final agg_covar_pop_final, agg_covar_samp_final, agg_corr_final, agg_regr_slope_final,
-    agg_regr_intercept_final, agg_regr_r2_final, agg_regr_count_final;   /* agg_pair */
-agg_final agg_skewness_final, agg_kurtosis_final;                        /* agg_moments */
-agg_final agg_geometric_final, agg_harmonic_final, agg_rms_final;        /* agg_means */
+    agg_regr_intercept_final, agg_regr_r2_final, agg_regr_count_final; /* agg_pair */
+agg_final agg_skewness_final, agg_kurtosis_final;                      /* agg_moments */
+agg_final agg_geometric_final, agg_harmonic_final, agg_rms_final;      /* agg_means */
 agg_final agg_twa_final, agg_twa_step_final, agg_integral_final, agg_derivative_final,
     agg_rate_final, agg_increase_final, agg_irate_final, agg_delta_final, agg_idelta_final,
-    agg_interpolate_final;                                               /* agg_points */
-agg_final agg_elapsed_in_final;                                          /* agg_elapsed */
+    agg_interpolate_final;      /* agg_points */
+agg_final agg_elapsed_in_final; /* agg_elapsed */
 void agg_points_follow(void *state, const void *before);
 bool agg_points_complete(void *state, const void *behind);
 void agg_duration_follow(void *state, const void *before);

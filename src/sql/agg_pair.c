@@ -258,7 +258,8 @@ enum err agg_spread_final(const void *state, struct value *result)
     return give(r->most - r->least, !r->any, result);
 }
 
-/* ---- min_by, max_by, first(x, t), last(x, t): the value where another is least or greatest ---- */
+/* ---- min_by, max_by, first(x, t), last(x, t): the value where another is least or greatest ----
+ */
 
 struct kept {
     uint64_t bits;

@@ -147,7 +147,8 @@ static double whole_area(const struct points *p, bool step, double *span)
     double area = step ? p->step_area : p->area;
     int64_t from = p->first_t, to = p->last_t;
     if (p->has_window && p->has_before && from > p->from) {
-        double at_bound = step ? p->before : on_line(p->before_t, p->before, p->first_t, p->first, p->from);
+        double at_bound =
+            step ? p->before : on_line(p->before_t, p->before, p->first_t, p->first, p->from);
         double dt = (double)p->first_t - (double)p->from;
         area += step ? p->before * dt : (at_bound + p->first) / 2 * dt;
         from = p->from;
@@ -209,7 +210,8 @@ enum err agg_rate_final(const void *state, struct value *result)
 {
     const struct points *p = state;
     double dt = (double)p->last_t - (double)(p->has_before ? p->before_t : p->first_t);
-    return give(whole_increase(p) / dt * p->unit_ns, p->count + p->has_before < 2 || p->count == 0, result);
+    return give(whole_increase(p) / dt * p->unit_ns, p->count + p->has_before < 2 || p->count == 0,
+                result);
 }
 
 /* The value before the last one: in the window, or the last before it. */
@@ -226,7 +228,8 @@ enum err agg_irate_final(const void *state, struct value *result)
     int64_t t;
     double v;
     bool known = second_last(p, &t, &v);
-    return give(known ? growth(v, p->last) / ((double)p->last_t - (double)t) * p->unit_ns : 0, !known, result);
+    return give(known ? growth(v, p->last) / ((double)p->last_t - (double)t) * p->unit_ns : 0,
+                !known, result);
 }
 
 enum err agg_idelta_final(const void *state, struct value *result)

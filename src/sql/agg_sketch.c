@@ -2,13 +2,14 @@
  * histograms.
  *
  * approx_percentile is a DDSketch (Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile
- * sketch with relative-error guarantees", VLDB 2019): values are counted in bins whose bounds grow by
- * (1 + a) / (1 - a), a = 1 %. The answer is within 1 % of the exact value at that rank, whatever the
- * distribution, as long as the absolute values of a group span less than 17 decimal powers; beyond,
- * the smallest bins are joined. Merging adds counts, so parts give what the whole gives.
+ * sketch with relative-error guarantees", VLDB 2019): values are counted in bins whose bounds grow
+ * by (1 + a) / (1 - a), a = 1 %. The answer is within 1 % of the exact value at that rank, whatever
+ * the distribution, as long as the absolute values of a group span less than 17 decimal powers;
+ * beyond, the smallest bins are joined. Merging adds counts, so parts give what the whole gives.
  *
- * approx_count_distinct is a HyperLogLog (Flajolet, Fusy, Gandouet, Meunier, 2007) of 4,096 registers:
- * standard error 1.04 / sqrt(4096) = 1.6 %; small counts by linear counting are nearly exact. */
+ * approx_count_distinct is a HyperLogLog (Flajolet, Fusy, Gandouet, Meunier, 2007) of 4,096
+ * registers: standard error 1.04 / sqrt(4096) = 1.6 %; small counts by linear counting are nearly
+ * exact. */
 #include "sql/agg.h"
 #include "sql/keys.h"
 #include "base/hash.h"
@@ -133,7 +134,8 @@ enum err agg_ddsketch_merge(void *into, const void *from, struct arena *memory)
     if (other->total) s->share = other->share;
     s->zeros += other->zeros;
     s->total += other->total;
-    bool good = merge_bins(&s->up, &other->up, memory) && merge_bins(&s->down, &other->down, memory);
+    bool good =
+        merge_bins(&s->up, &other->up, memory) && merge_bins(&s->down, &other->down, memory);
     return good ? ERR_OK : ERR_NO_MEMORY;
 }
 
@@ -268,6 +270,7 @@ enum err agg_histogram_final(const void *state, struct value *result)
 {
     const struct histogram *h = state;
     *result = (struct value){.type = TYPE_DOUBLES, .is_null = !h->count};
-    if (h->count) result->s = (struct str){(const char *)h->count, (h->bins + 2) * sizeof *h->count};
+    if (h->count)
+        result->s = (struct str){(const char *)h->count, (h->bins + 2) * sizeof *h->count};
     return ERR_OK;
 }

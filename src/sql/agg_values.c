@@ -1,8 +1,8 @@
 /* agg_values.c - aggregates that need every value of a group: exact quantiles, mode, lists.
  *
- * Values are kept in an array of the group's arena that doubles; memory is bounded by the statement's
- * budget, and the error then says to narrow the range. approx_percentile and approx_count_distinct
- * (agg_sketch.c) do with a fixed size. */
+ * Values are kept in an array of the group's arena that doubles; memory is bounded by the
+ * statement's budget, and the error then says to narrow the range. approx_percentile and
+ * approx_count_distinct (agg_sketch.c) do with a fixed size. */
 #include "sql/agg.h"
 #include "sql/func.h"
 #include "sql/keys.h"
@@ -190,7 +190,8 @@ enum err agg_mode_merge(void *into, const void *from, struct arena *memory)
         const struct key_entry *e = &other->keys->entries[i];
         size_t entry;
         bool added;
-        if (!keys_find_or_add(m->keys, (struct str){(const char *)e->bytes, e->size}, &entry, &added))
+        if (!keys_find_or_add(m->keys, (struct str){(const char *)e->bytes, e->size}, &entry,
+                              &added))
             return ERR_NO_MEMORY;
         m->keys->entries[entry].mark += e->mark;
     }
@@ -391,7 +392,8 @@ enum err agg_string_add(void *state, const struct agg_run *run, struct arena *me
     for (uint32_t k = 0; k < run->count && s->joined.size <= JOINED_BYTES_MAX; k++) {
         uint32_t row = row_of(run, k);
         if (is_null(run->value, row)) continue;
-        if (!append(&s->joined, separator, memory) || !append(&s->joined, run->value->s[row], memory))
+        if (!append(&s->joined, separator, memory) ||
+            !append(&s->joined, run->value->s[row], memory))
             return ERR_NO_MEMORY;
         s->joined.any = true;
     }
@@ -405,8 +407,9 @@ enum err agg_string_merge(void *into, const void *from, struct arena *memory)
     if (!other->joined.any) return ERR_OK;
     s->separator = other->separator;
     s->joined.any = true;
-    return append(&s->joined, (struct str){other->joined.at, other->joined.size}, memory) ? ERR_OK
-                                                                                        : ERR_NO_MEMORY;
+    return append(&s->joined, (struct str){other->joined.at, other->joined.size}, memory)
+               ? ERR_OK
+               : ERR_NO_MEMORY;
 }
 
 enum err agg_string_final(const void *state, struct value *result)

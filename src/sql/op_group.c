@@ -42,8 +42,8 @@ struct group {
     /* streaming */
     struct open_group *open; /* NULL: none */
     struct open_group *waiting, *last_waiting, *unused;
-    bool wants_window; /* aggregates ask for the window's bounds */
-    bool has_edges;    /* windows tell their neighbours what they end and begin with */
+    bool wants_window;    /* aggregates ask for the window's bounds */
+    bool has_edges;       /* windows tell their neighbours what they end and begin with */
     struct buf partition; /* has_edges: the key without the window */
     struct group_run runs[SQL_CHUNK_ROWS];
     uint16_t order[SQL_CHUNK_ROWS], picked[SQL_CHUNK_ROWS];

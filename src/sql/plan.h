@@ -70,8 +70,8 @@ struct plan_fill {
 
 struct agg_call {
     const struct aggregate *aggregate;
-    struct expr *arg;    /* NULL: count(*) */
-    struct expr *second; /* of aggregates with two arguments per row */
+    struct expr *arg;           /* NULL: count(*) */
+    struct expr *second;        /* of aggregates with two arguments per row */
     const struct value *params; /* the constants behind them; NULL: none */
     size_t param_count;
     enum fill_kind fill; /* how FILL makes its value in a window that has none */
