@@ -15,22 +15,31 @@ enum {
         200, /* brackets and the like inside each other: bounds the parser's recursion */
     AST_DEPTH_MAX =
         1000, /* of a tree (1+1+1+… grows to one side): bounds that of the binder and evaluator */
+    AST_QUERY_NESTING_MAX = 32, /* queries inside each other */
+    AST_SETS_MAX = 256,         /* UNIONs and the like in a statement */
+    AST_JOIN_DEPTH_MAX = 64,    /* tables joined in one FROM */
 };
 
 enum ast_kind {
     AST_LITERAL,
     AST_PARAM, /* $n: value.i is n */
     AST_NAME,
-    AST_STAR, /* "*", alone in a select list or in count(*) */
+    AST_STAR, /* "*", alone in a select list, behind a table's name or in count(*) */
     AST_CALL,
-    AST_CAST, /* args[0] to `type` */
+    AST_CAST,  /* args[0] to `type` */
+    AST_QUERY, /* a sub-query: text says how it is used (enum of bind_query.c), args[0] what is
+                  compared with its rows */
 };
+
+struct ast_select;
+struct ast_over;
 
 struct ast {
     enum ast_kind kind;
     int32_t position;
     int32_t depth;        /* 1 + that of the deepest argument */
-    struct str qualifier; /* NAME: "label", the table's name or empty */
+    struct str schema;    /* NAME: what stands before the qualifier, mostly empty */
+    struct str qualifier; /* NAME, STAR: "label", the table's name or empty */
     struct str text;      /* NAME: the name; CALL: the function's */
     struct value value;   /* LITERAL, PARAM */
     bool is_duration;     /* LITERAL: 10s (value.i in ns) */
@@ -39,6 +48,9 @@ struct ast {
     enum type type;       /* CAST */
     size_t arg_count;
     struct ast **args;
+    struct ast *filter;       /* CALL: agg(x) FILTER (WHERE filter) */
+    struct ast_over *over;    /* CALL: f(x) OVER (…) */
+    struct ast_select *query; /* QUERY */
 };
 
 /* A growing list in the arena. */
@@ -101,20 +113,95 @@ struct ast_fill {
     struct ast_list values; /* VALUE: one for all, or one for each selected aggregate */
 };
 
+struct ast_names { /* USING (a, b), t (a, b) */
+    struct str *items;
+    size_t count, capacity;
+};
+
+/* What stands behind FROM: a tree of joins over tables and sub-queries. */
+enum ast_from_kind { AST_FROM_TABLE, AST_FROM_QUERY, AST_FROM_JOIN };
+enum join_kind { JOIN_CROSS, JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, JOIN_FULL };
+
+struct ast_from {
+    enum ast_from_kind kind;
+    int32_t position;
+    int32_t depth;                /* 1 + that of the deeper side */
+    struct ast_relation relation; /* TABLE: which; QUERY: its alias */
+    struct ast_names columns;     /* AS t (a, b): other names for the first columns */
+    struct ast_select *query;     /* QUERY */
+    enum join_kind join;
+    bool is_asof, is_natural;
+    struct ast_from *left, *right;
+    struct ast *on; /* or … */
+    struct ast_names using_names;
+    int64_t tolerance_ns; /* ASOF; 0: none */
+};
+
+struct ast_cte { /* WITH name (columns) AS (query) */
+    struct str name;
+    int32_t position;
+    struct ast_names columns;
+    struct ast_select *query;
+};
+
+enum ast_select_kind { SELECT_PLAIN, SELECT_VALUES, SELECT_SET };
+enum set_kind { SET_UNION, SET_EXCEPT, SET_INTERSECT };
+
+/* A query: SELECT with its clauses, VALUES, or two queries combined. ORDER BY, LIMIT and OFFSET
+ * belong to all three. */
 struct ast_select {
+    enum ast_select_kind kind;
+    int32_t position;
+    size_t cte_count;
+    struct ast_cte *ctes;
+    /* SET */
+    enum set_kind set;
+    bool set_all;
+    struct ast_select *left, *right;
+    /* VALUES */
+    size_t row_count;
+    struct ast_list *rows;
+    /* PLAIN */
     bool distinct;
+    struct ast_list distinct_on;
     size_t item_count;
     struct ast_item *items;
-    bool has_from;
-    struct ast_relation from;
+    struct ast_from *from; /* NULL: one row without columns */
     struct ast *where;
     struct ast_list group_by, partition_by;
     struct ast_window window;
     struct ast_fill fill;
     struct ast *having;
+    size_t over_count; /* WINDOW name AS (…) */
+    struct ast_over *overs;
+    /* all */
     size_t order_count;
     struct ast_order *order;
     struct ast *limit, *offset;
+};
+
+/* OVER (…): the rows that a window function sees. */
+enum frame_unit { FRAME_RANGE, FRAME_ROWS, FRAME_GROUPS };
+enum frame_bound_kind {
+    BOUND_UNBOUNDED_PRECEDING,
+    BOUND_PRECEDING,
+    BOUND_CURRENT_ROW,
+    BOUND_FOLLOWING,
+    BOUND_UNBOUNDED_FOLLOWING
+};
+struct ast_bound {
+    enum frame_bound_kind kind;
+    struct ast *offset; /* PRECEDING, FOLLOWING */
+};
+struct ast_over {
+    struct str name; /* WINDOW name AS; OVER name: the one referred to */
+    int32_t position;
+    struct ast_list partition_by;
+    size_t order_count;
+    struct ast_order *order;
+    bool has_frame;
+    enum frame_unit unit;
+    struct ast_bound from, to;
 };
 
 struct ast_column { /* of INSERT's list, CREATE TABLE, ALTER TABLE */
@@ -157,7 +244,7 @@ enum ast_verb {
 struct ast_statement {
     enum ast_verb verb;
     bool analyze;                 /* EXPLAIN ANALYZE */
-    struct ast_select select;     /* SELECT, EXPLAIN */
+    struct ast_select *select;    /* SELECT, EXPLAIN, INSERT … SELECT */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;

@@ -8,10 +8,10 @@
 
 #include "sql/plan.h"
 
-/* Binds a SELECT. The plan's table stays open: plan_close. */
-enum err bind_select(const struct sql_context *context, struct arena *arena,
-                     const struct ast_select *select, struct plan *plan, struct why *why);
-void plan_close(const struct sql_context *context, struct plan *plan);
+/* Binds a query. The plans' tables stay open until plans_close. */
+enum err bind_query(const struct sql_context *context, struct arena *arena,
+                    const struct ast_select *select, struct plans *plans, struct why *why);
+void plans_close(const struct sql_context *context, struct plans *plans);
 
 /* Finds the relation in the catalogue. Errors: NO_TABLE with the nearest name. */
 enum err bind_table(const struct sql_context *context, struct arena *arena,

@@ -39,6 +39,8 @@ bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y)
     if (x->kind == AST_CAST && x->type != y->type) return false;
     if (x->kind == AST_CALL && (!str_equal(x->text, y->text) || x->distinct != y->distinct))
         return false;
+    if (x->query != y->query || x->over != y->over) return false;
+    if ((x->filter || y->filter) && !ast_same(b, x->filter, y->filter)) return false;
     for (size_t i = 0; i < x->arg_count; i++)
         if (!ast_same(b, x->args[i], y->args[i])) return false;
     return true;
@@ -101,9 +103,7 @@ static const struct ast *resolve_group_tree(struct binder *b, const struct ast *
         return select->items[tree->value.i - 1].tree;
     }
     if (tree->kind != AST_NAME || tree->qualifier.size > 0 || !b->plan->has_table) return tree;
-    if (schema_find(b->plan->table.schema, tree->text)) return tree;
-    for (size_t i = 0; i < b->plan->table.label_count; i++)
-        if (str_is(tree->text, b->plan->table.labels[i])) return tree;
+    if (bind_has_name(b, tree->text)) return tree;
     for (size_t i = 0; i < select->item_count; i++)
         if (select->items[i].alias.size > 0 && str_equal(select->items[i].alias, tree->text))
             return select->items[i].tree;
@@ -223,7 +223,7 @@ struct expr *bind_group_name(struct binder *b, const struct ast *tree)
     b->place = PLACE_ROW; /* says so when the name does not exist at all */
     e = bind_name(b, tree);
     b->place = PLACE_GROUP;
-    if (!e) return NULL;
+    if (!e || e->kind == EXPR_PARAM || e->kind == EXPR_CONST) return e;
     if (e->series_constant &&
         device_is_key(b)) { /* a label depends on the device: as good as a key */
         int key = bind_add_key(b, tree, e, tree->position);
@@ -403,9 +403,42 @@ static struct expr *add_bound_call(struct binder *b, struct agg_call *call, cons
     return bind_add_aggregate(b, call);
 }
 
+static struct ast *new_ast(struct binder *b, const struct ast *like, size_t arg_count)
+{
+    struct ast *made = bind_memory(b, arena_dup(b->arena, like, sizeof *like));
+    struct ast **args = bind_memory(b, arena_zero(b->arena, arg_count, sizeof *args));
+    if (!made || !args) return NULL;
+    made->args = args;
+    made->arg_count = arg_count;
+    made->filter = NULL;
+    return made;
+}
+
+/* agg(x) FILTER (WHERE c) is agg(CASE WHEN c THEN x END): aggregates pass over NULLs. */
+static struct expr *bind_filtered(struct binder *b, const struct ast *tree)
+{
+    bool is_star =
+        tree->arg_count == 0 || (tree->arg_count == 1 && tree->args[0]->kind == AST_STAR);
+    struct ast *call = new_ast(b, tree, is_star ? 1 : tree->arg_count);
+    struct ast *choice = new_ast(b, tree, 2), *yes = new_ast(b, tree, 0);
+    if (!call || !choice || !yes) return NULL;
+    *yes = (struct ast){.kind = AST_LITERAL,
+                        .position = tree->position,
+                        .depth = 1,
+                        .value = {.type = TYPE_BOOL, .b = true}};
+    choice->text = STR("case");
+    choice->distinct = false;
+    choice->args[0] = tree->filter;
+    choice->args[1] = is_star ? yes : tree->args[0];
+    for (size_t i = 1; i < call->arg_count; i++) call->args[i] = tree->args[i];
+    call->args[0] = choice;
+    return bind_aggregate(b, call);
+}
+
 struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
 {
     struct expr *args[AGGREGATE_ARGS_MAX];
+    if (tree->filter) return bind_filtered(b, tree);
     if (b->place == PLACE_AGGREGATE)
         return bind_fail(b, ERR_GROUPING, tree->position,
                          "an aggregate inside another one makes no sense");

@@ -20,14 +20,87 @@ struct binder {
     struct why *why;
     enum err err;
     struct eval eval; /* for folding constants */
-    struct zones zones;
     struct plan *plan;
     const struct ast_select *select;
     enum bind_place place;
-    bool in_where;       /* no aggregates, for a better message */
-    enum fill_kind fill; /* of the aggregates inside locf() or interpolate() */
-    int alias_depth;     /* an alias may stand in another item; bounded */
+    bool in_where;                /* no aggregates, for a better message */
+    enum fill_kind fill;          /* of the aggregates inside locf() or interpolate() */
+    int alias_depth;              /* an alias may stand in another item; bounded */
+    struct plans *plans;          /* of the statement; NULL: no queries here */
+    struct binder *parent;        /* of the query around this one, whose names may be used … */
+    struct outers *outers;        /* … and become parameters; NULL like parent */
+    const struct cte_scope *ctes; /* the innermost name of WITH */
+    const struct join *scope;     /* ON: only the sides of this join have names; NULL: all */
 };
+
+/* Names of WITH, each seeing those before it. */
+struct cte_scope {
+    const struct ast_cte *cte;
+    const struct cte_scope *outer;
+};
+
+/* What a sub-query takes from the query around it: expressions there, parameters in it. */
+struct outers {
+    struct expr **values, **params;
+    size_t count, capacity;
+};
+
+/* ---- names (bind_name.c) ---- */
+enum found { FOUND_NONE, FOUND_ONE, FOUND_MANY };
+struct column_ref {
+    size_t side; /* of a join */
+    enum input_kind kind;
+    const struct column *column;
+    const char *label;
+    uint32_t output; /* of a query */
+    bool is_null;    /* a label that no device has */
+    bool is_merged;  /* by a FULL JOIN: `join` */
+    const struct join *join;
+};
+/* An input that an operator fills: the window's number. */
+struct expr *bind_made_input(struct binder *b, enum input_kind kind, enum type type, uint32_t slot,
+                             int32_t position);
+struct expr *bind_column_name(struct binder *b, const struct ast *tree);
+bool bind_has_name(const struct binder *b, struct str name); /* unqualified, of this query */
+enum found bind_find_in_join(const struct plan *plan, const struct join *join,
+                             const struct ast *tree, struct column_ref *ref);
+struct expr *bind_join_name(struct binder *b, const struct join *join, const struct ast *tree);
+struct expr *bind_ref(struct binder *b, const struct column_ref *ref, const struct ast *tree);
+struct expr *bind_fail_unknown(struct binder *b, const struct ast *tree);
+
+/* ---- FROM (bind_from.c) ---- */
+void bind_from(struct binder *b, const struct ast_from *from);
+/* All columns in their order, for "*" and NATURAL. */
+struct star {
+    void (*each)(void *context, const struct column_ref *ref, const char *name);
+    void *context;
+};
+const struct join *bind_find_side(struct binder *b, const struct ast *tree);
+void bind_each_column(const struct plan *plan, const struct join *join, const struct star *star);
+
+/* ---- queries (bind_query.c) ---- */
+struct binder bind_child(const struct binder *b);
+struct plan *bind_new_plan(struct binder *b);
+/* Binds a query that is part of another; NULL after an error, which is b's too. `parent`, `outers`:
+ * where its unknown names are looked for. */
+struct plan *bind_inner(struct binder *b, const struct ast_select *select,
+                        const struct cte_scope *ctes, struct binder *parent, struct outers *outers);
+void bind_select_clauses(struct binder *b);
+void bind_order_limit(struct binder *b);
+struct expr *bind_subquery(struct binder *b, const struct ast *tree);
+void bind_output(struct binder *b, struct expr *e, const char *name);
+
+/* ---- conditions pushed towards the source (bind_push.c) ---- */
+/* Adds a condition over the plan's inputs where it costs least. */
+void bind_add_filter(struct binder *b, struct expr *e);
+void bind_add_condition(struct binder *b, struct join *join, struct expr *e);
+uint64_t bind_sides_of(const struct plan *plan, const struct expr *e); /* bit i: side i */
+/* A copy in which inputs are what `replace` gives; NULL after an error. */
+struct replace {
+    struct expr *(*input)(struct binder *b, void *context, const struct expr *input);
+    void *context;
+};
+struct expr *bind_copy(struct binder *b, const struct expr *e, const struct replace *replace);
 
 /* ---- errors and memory ---- */
 void *bind_fail(struct binder *b, enum err err, int32_t position, const char *format, ...)
@@ -83,5 +156,7 @@ void bind_fill(struct binder *b); /* behind the select list */
 
 /* ---- WHERE (bind_where.c) ---- */
 void bind_where(struct binder *b);
+/* Tells the scan of a table; true when it does all that the condition says. */
+bool bind_push_scan(struct binder *b, const struct expr *e);
 
 #endif

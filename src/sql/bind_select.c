@@ -59,15 +59,16 @@ void bind_close_table(const struct sql_context *context, struct sql_table *table
     *table = (struct sql_table){0};
 }
 
-void plan_close(const struct sql_context *context, struct plan *plan)
-{
-    if (plan->has_table) bind_close_table(context, &plan->table);
-    plan->has_table = false;
-}
-
 /* ---- the select list ---- */
 
-static void add_output(struct binder *b, struct expr *e, const char *name)
+struct star_list {
+    struct binder *b;
+    const struct join *join; /* of this node; NULL: there is no join */
+    int32_t position;
+    size_t first; /* output of this star */
+};
+
+void bind_output(struct binder *b, struct expr *e, const char *name)
 {
     struct plan *plan = b->plan;
     if (e && e->type == TYPE_NONE) e = bind_cast(b, e, TYPE_TEXT, e->position);
@@ -83,30 +84,45 @@ static void add_output(struct binder *b, struct expr *e, const char *name)
     plan->output_names[plan->output_count++] = name;
 }
 
-/* "*": time, device, the columns, the labels that no column hides. */
+static void add_star_column(void *context, const struct column_ref *ref, const char *name)
+{
+    struct star_list *list = context;
+    struct binder *b = list->b;
+    if (b->err) return;
+    struct ast tree = {.kind = AST_NAME,
+                       .position = list->position,
+                       .text = str_of(name),
+                       .qualifier = STR(""),
+                       .schema = STR("")};
+    struct column_ref merged = *ref;
+    if (b->plan->from == FROM_JOIN && list->join->left) {
+        /* A column that USING merges stands once, where it comes first. */
+        struct column_ref found;
+        if (bind_find_in_join(b->plan, list->join, &tree, &found) == FOUND_ONE && found.join) {
+            for (size_t i = list->first; i < b->plan->output_count; i++)
+                if (strcmp(b->plan->output_names[i], name) == 0) return;
+            merged = found;
+        }
+    }
+    bind_output(b, bind_ref(b, &merged, &tree), name);
+}
+
+/* "*": time, device, the columns, the labels that no column hides; of every table. "t.*": of one.
+ */
 static void add_star(struct binder *b, const struct ast *tree)
 {
-    const struct sql_table *table = &b->plan->table;
-    if (!b->plan->has_table) {
+    struct plan *plan = b->plan;
+    struct star_list list = {b, plan->join, tree->position, plan->output_count};
+    if (!plan->has_table) {
         bind_fail(b, ERR_SYNTAX, tree->position, "SELECT * needs a table: FROM is missing");
         return;
     }
-    if (b->plan->grouped) {
+    if (plan->grouped) {
         bind_fail(b, ERR_GROUPING, tree->position, "SELECT * cannot be grouped; name the columns");
         return;
     }
-    if (table->has_series) {
-        add_output(b, bind_input(b, INPUT_TIME, NULL, NULL, tree->position), "time");
-        add_output(b, bind_input(b, INPUT_DEVICE, NULL, NULL, tree->position), "device");
-    }
-    for (uint32_t i = 0; i < table->schema->column_count && !b->err; i++) {
-        const struct column *column = &table->schema->columns[i];
-        add_output(b, bind_input(b, INPUT_COLUMN, column, NULL, tree->position), column->name);
-    }
-    for (size_t i = 0; table->has_series && i < table->label_count && !b->err; i++)
-        if (!schema_find(table->schema, str_of(table->labels[i])))
-            add_output(b, bind_input(b, INPUT_LABEL, NULL, table->labels[i], tree->position),
-                       table->labels[i]);
+    if (tree->qualifier.size > 0) list.join = bind_find_side(b, tree);
+    if (!b->err) bind_each_column(plan, list.join, &(struct star){add_star_column, &list});
 }
 
 static const char *item_name(struct binder *b, const struct ast_item *item)
@@ -137,7 +153,7 @@ static void bind_items(struct binder *b)
         if (item->tree->kind == AST_STAR)
             add_star(b, item->tree);
         else
-            add_output(b, bind_expr(b, item->tree), item_name(b, item));
+            bind_output(b, bind_expr(b, item->tree), item_name(b, item));
     }
     b->alias_depth = 0;
     b->plan->visible_count = b->plan->output_count;
@@ -168,6 +184,26 @@ static int find_output(const struct plan *plan, const struct expr *e)
     return -1;
 }
 
+/* The output that an entry of ORDER BY or DISTINCT ON means; a hidden one is added for what is not
+ * selected. -1 after an error. */
+static int bind_order_output(struct binder *b, const struct ast *tree)
+{
+    struct plan *plan = b->plan;
+    int output = named_output(b, tree);
+    if (output >= 0 || b->err) return b->err ? -1 : output;
+    struct expr *e = bind_expr(b, tree);
+    if (!e) return -1;
+    output = find_output(plan, e);
+    if (output < 0 && plan->distinct) {
+        bind_fail(b, ERR_GROUPING, tree->position,
+                  "with DISTINCT, ORDER BY can only use what is selected");
+        return -1;
+    }
+    if (output >= 0) return output;
+    bind_output(b, e, "");
+    return b->err ? -1 : (int)plan->output_count - 1;
+}
+
 static void bind_order(struct binder *b)
 {
     const struct ast_select *select = b->select;
@@ -175,24 +211,21 @@ static void bind_order(struct binder *b)
     plan->order = bind_memory(b, arena_zero(b->arena, select->order_count, sizeof *plan->order));
     for (size_t i = 0; plan->order && i < select->order_count && !b->err; i++) {
         const struct ast_order *order = &select->order[i];
-        int output = named_output(b, order->tree);
-        if (output == -1) {
-            struct expr *e = bind_expr(b, order->tree);
-            if (!e) return;
-            output = find_output(plan, e);
-            if (output < 0 && plan->distinct) {
-                bind_fail(b, ERR_GROUPING, order->tree->position,
-                          "with DISTINCT, ORDER BY can only use what is selected");
-                return;
-            }
-            if (output < 0) {
-                add_output(b, e, "");
-                output = (int)plan->output_count - 1;
-            }
-        }
-        if (output < 0 || b->err) return;
+        int output = bind_order_output(b, order->tree);
+        if (output < 0) return;
         plan->order[plan->order_count++] =
             (struct sort_key){(size_t)output, order->descending, order->nulls_first};
+    }
+}
+
+static void bind_distinct_on(struct binder *b)
+{
+    const struct ast_list *list = &b->select->distinct_on;
+    struct plan *plan = b->plan;
+    plan->distinct_on = bind_memory(b, arena_zero(b->arena, list->count, sizeof(size_t)));
+    for (size_t i = 0; plan->distinct_on && i < list->count && !b->err; i++) {
+        int output = bind_order_output(b, list->items[i]);
+        if (output >= 0) plan->distinct_on[plan->distinct_on_count++] = (size_t)output;
     }
 }
 
@@ -224,7 +257,7 @@ static void complete_quality(struct binder *b)
     bool asked = false;
     for (size_t i = 0; i < plan->input_count; i++)
         asked = asked || plan->inputs[i].kind == INPUT_QUALITY;
-    if (!asked || plan->request.column_count > 0) return;
+    if (!asked || plan->request.column_count > 0 || plan->from != FROM_TABLE) return;
     uint16_t *ids =
         bind_memory(b, arena_zero(b->arena, plan->table.schema->column_count, sizeof *ids));
     if (!ids) return;
@@ -248,8 +281,8 @@ static void lay_out_states(struct plan *plan)
 static void hint_scan(struct plan *plan)
 {
     uint64_t enough;
-    if (!plan->has_limit || plan->grouped || plan->distinct || !plan->has_table ||
-        !plan->table.has_series)
+    if (!plan->has_limit || plan->grouped || plan->distinct || plan->from != FROM_TABLE ||
+        !plan->table.has_series || plan->distinct_on_count > 0 || plan->over_count > 0)
         return;
     if (__builtin_add_overflow(plan->limit, plan->offset, &enough) || enough == 0) return;
     for (size_t i = 0; i < plan->filter_count; i++)
@@ -262,86 +295,45 @@ static void hint_scan(struct plan *plan)
     plan->request.row_limit = enough;
 }
 
-static void bind_clauses(struct binder *b)
+static void complete_sides(struct binder *b)
+{
+    struct plan *plan = b->plan;
+    for (size_t i = 0; plan->from == FROM_JOIN && i < plan->side_count && !b->err; i++) {
+        b->plan = plan->sides[i];
+        complete_quality(b);
+    }
+    b->plan = plan;
+    complete_quality(b);
+}
+
+void bind_order_limit(struct binder *b)
 {
     const struct ast_select *select = b->select;
     struct plan *plan = b->plan;
-    plan->distinct = select->distinct;
-    b->place = plan->has_table ? PLACE_ROW : PLACE_NOTHING;
-    bind_where(b);
-    if (!b->err) bind_groups(b);
-    if (!b->err) bind_items(b);
-    if (!b->err && select->having) plan->having = bind_condition(b, select->having, "HAVING");
-    if (!b->err) bind_order(b);
-    if (!b->err) bind_fill(b);
+    bind_order(b);
+    if (!b->err && select->kind == SELECT_PLAIN) bind_distinct_on(b);
+    if (!b->err && select->kind == SELECT_PLAIN) bind_fill(b);
     if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
     plan->has_limit = select->limit != NULL;
     if (!b->err && select->offset) plan->offset = bind_count(b, select->offset, "OFFSET");
-    if (!b->err) complete_quality(b);
+}
+
+void bind_select_clauses(struct binder *b)
+{
+    const struct ast_select *select = b->select;
+    struct plan *plan = b->plan;
+    bind_from(b, select->from);
+    plan->distinct = select->distinct;
+    b->place = plan->has_table ? PLACE_ROW : PLACE_NOTHING;
+    if (!b->err) bind_where(b);
+    if (!b->err) bind_groups(b);
+    if (!b->err) bind_items(b);
+    if (!b->err && select->having) plan->having = bind_condition(b, select->having, "HAVING");
+    if (!b->err) bind_order_limit(b);
+    if (!b->err) complete_sides(b);
     if (b->err) return;
     lay_out_states(plan);
     hint_scan(plan);
-}
-
-static struct binder new_binder(const struct sql_context *context, struct arena *arena,
-                                struct why *why)
-{
-    struct binder b = {.context = context, .arena = arena, .why = why, .place = PLACE_NOTHING};
-    b.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
-    arena_init(&b.eval.scratch, context->budget);
-    b.zones = (struct zones){.context = context, .arena = arena};
-    return b;
-}
-
-enum err bind_select(const struct sql_context *context, struct arena *arena,
-                     const struct ast_select *select, struct plan *plan, struct why *why)
-{
-    struct binder b = new_binder(context, arena, why);
-    *plan = (struct plan){.request = {.time_from_ns = INT64_MIN, .time_to_ns = INT64_MAX}};
-    b.eval.zones = &b.zones;
-    b.select = select;
-    b.plan = plan;
-    if (select->has_from) {
-        b.err = bind_table(context, arena, &select->from, &plan->table, why);
-        plan->has_table = !b.err;
-    }
-    if (!b.err) bind_clauses(&b);
-    if (b.err) plan_close(context, plan);
-    arena_free(&b.eval.scratch);
-    return b.err;
-}
-
-enum err bind_value(const struct sql_context *context, struct arena *arena, const struct ast *tree,
-                    enum type type, struct value *value, struct why *why)
-{
-    struct binder b = new_binder(context, arena, why);
-    b.eval.zones = &b.zones;
-    struct expr wanted = {.type = type};
-    struct expr *e = bind_expr(&b, tree);
-    char letter = bind_letter(&wanted);
-    if (e && bind_convert_cost(e, letter) < 0) {
-        bool casts =
-            cast_find(e->type, type) != NULL && type_is_number(e->type) && type_is_number(type);
-        if (casts)
-            e = bind_cast(&b, e, type, tree->position);
-        else
-            e = bind_fail(&b, ERR_TYPE, tree->position, "a %s is wanted here, this is %s",
-                          type_name(type), bind_type_text(e));
-    } else if (e) {
-        e = bind_convert(&b, e, letter);
-    }
-    if (e && e->kind != EXPR_CONST) { /* it failed to fold: compute it once more, for the message */
-        struct view view = {1, NULL, 1};
-        struct rows rows = {.view = view};
-        struct vector v;
-        b.err = expr_eval(&b.eval, e, &rows, &view, &v);
-        MUST(b.err != ERR_OK);
-    } else if (e) {
-        *value = expr_value(e);
-        value->type = type;
-    }
-    arena_free(&b.eval.scratch);
-    return b.err;
 }
 
 const char *bind_duration_text(struct arena *arena, int64_t ns)

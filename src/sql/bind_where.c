@@ -105,51 +105,27 @@ static void push_series(struct binder *b, const struct expr *e)
 
 /* ---- the list ---- */
 
-static void add_filter(struct binder *b, struct expr *e, size_t *capacity)
+bool bind_push_scan(struct binder *b, const struct expr *e)
 {
-    struct plan *plan = b->plan;
-    if (e->kind == EXPR_CONST) {
-        struct value v = expr_value(e);
-        if (v.is_null || !v.b) plan->nothing = true;
-        return;
-    }
-    if (push_time(b, e)) return;
+    if (push_time(b, e)) return true;
     push_series(b, e);
-    if (b->err ||
-        !bind_grow(b, &plan->filters, plan->filter_count, capacity, sizeof *plan->filters))
-        return;
-    plan->filters[plan->filter_count++] = e;
+    return false;
 }
 
-static void bind_conjuncts(struct binder *b, const struct ast *tree, size_t *capacity)
+static void bind_conjuncts(struct binder *b, const struct ast *tree)
 {
     if (tree->kind == AST_CALL && str_is(tree->text, "and")) {
-        for (size_t i = 0; i < tree->arg_count && !b->err; i++)
-            bind_conjuncts(b, tree->args[i], capacity);
+        for (size_t i = 0; i < tree->arg_count && !b->err; i++) bind_conjuncts(b, tree->args[i]);
         return;
     }
     struct expr *e = bind_condition(b, tree, "WHERE");
-    if (e) add_filter(b, e, capacity);
-}
-
-/* Conditions on device and labels are decided once per chunk: they go first. */
-static void order_filters(struct plan *plan)
-{
-    size_t front = 0;
-    for (size_t i = 0; i < plan->filter_count; i++) {
-        struct expr *e = plan->filters[i];
-        if (!e->series_constant) continue;
-        for (size_t j = i; j > front; j--) plan->filters[j] = plan->filters[j - 1];
-        plan->filters[front++] = e;
-    }
+    if (e) bind_add_filter(b, e);
 }
 
 void bind_where(struct binder *b)
 {
-    size_t capacity = 0;
     if (!b->select->where) return;
     b->in_where = true;
-    bind_conjuncts(b, b->select->where, &capacity);
+    bind_conjuncts(b, b->select->where);
     b->in_where = false;
-    order_filters(b->plan);
 }

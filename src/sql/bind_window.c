@@ -104,10 +104,8 @@ static void bind_tumble(struct binder *b)
 static void bind_number(struct binder *b, enum type type)
 {
     int32_t position = b->select->window.position;
-    struct expr *time = bind_input(b, INPUT_TIME, NULL, NULL, position);
-    struct expr *number = time ? bind_input(b, INPUT_WINDOW, NULL, NULL, position) : NULL;
+    struct expr *number = bind_made_input(b, INPUT_WINDOW, type, 0, position);
     if (!number) return;
-    b->plan->inputs[number->input].type = number->type = type;
     b->plan->window.input = number->input;
     set_window_key(b, bind_add_key(b, NULL, number, position));
 }
@@ -168,6 +166,27 @@ static void adopt_key(struct binder *b)
     }
 }
 
+/* Rows have a time; and, unless the window is a mere key, they are those of one table or query. */
+static bool has_time(struct binder *b)
+{
+    const struct ast_window *w = &b->select->window;
+    bool one = b->plan->from == FROM_TABLE || b->plan->from == FROM_QUERY;
+    if (!bind_has_name(b, STR("time"))) {
+        bind_fail(b, ERR_UNSUPPORTED, w->position,
+                  "a window needs rows with a time: a table, or a query with a column time");
+    } else if (!one && w->kind != WINDOW_TUMBLE) {
+        bind_fail(b, ERR_UNSUPPORTED, w->position,
+                  "this window needs the rows of one table; put the join into a sub-query: FROM (SELECT …) AS q WINDOW …");
+    } else {
+        struct expr *time = bind_input(b, INPUT_TIME, NULL, NULL, w->position);
+        if (time && time->type != TYPE_TIMESTAMP)
+            bind_fail(b, ERR_TYPE, w->position, "the column time is %s, not a timestamp",
+                      bind_type_text(time));
+        b->plan->window.time = time;
+    }
+    return !b->err;
+}
+
 void bind_window(struct binder *b)
 {
     static void (*const kinds[WINDOW_KINDS])(struct binder * b) = {
@@ -183,10 +202,7 @@ void bind_window(struct binder *b)
         adopt_key(b);
         return;
     }
-    if (!b->plan->has_table || !b->plan->table.has_series) {
-        bind_fail(b, ERR_UNSUPPORTED, w->position, "a window needs a table with time and device");
-        return;
-    }
+    if (!has_time(b)) return;
     b->plan->window.kind = w->kind;
     MUST(kinds[w->kind]);
     kinds[w->kind](b);
@@ -198,7 +214,7 @@ void bind_window_order(struct binder *b)
     if (!plan->has_window || plan->window.kind == WINDOW_NONE ||
         plan->window.kind == WINDOW_TUMBLE || plan->window.kind == WINDOW_HOP)
         return;
-    bool in_order = bind_is_by_device(b);
+    bool in_order = plan->table.has_series && bind_is_by_device(b);
     for (size_t i = 0; i < plan->key_count; i++)
         in_order = in_order && (i == plan->window_key || (int)i == plan->window.state_key ||
                                 plan->keys[i].expr->series_constant);

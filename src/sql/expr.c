@@ -90,6 +90,7 @@ enum err expr_eval(struct eval *eval, const struct expr *e, const struct rows *r
 {
     MUST(view->count <= SQL_CHUNK_ROWS && view->selected <= view->count);
     switch (e->kind) {
+    case EXPR_PARAM:
     case EXPR_CONST:
         *out = e->constant;
         out->count = view->count;
@@ -207,12 +208,14 @@ bool expr_same(const struct expr *a, const struct expr *b)
 {
     if (a->kind != b->kind || a->type != b->type || a->is_duration != b->is_duration) return false;
     if (a->kind == EXPR_INPUT) return a->input == b->input;
+    if (a->kind == EXPR_PARAM) return a->constant.data == b->constant.data;
     if (a->kind == EXPR_CONST) {
         struct value x = expr_value(a), y = expr_value(b);
         if (x.is_null || y.is_null) return x.is_null && y.is_null;
         return value_compare(&x, &y) == 0;
     }
-    if (a->function != b->function || a->arg_count != b->arg_count) return false;
+    if (a->function != b->function || a->query != b->query || a->arg_count != b->arg_count)
+        return false;
     for (size_t i = 0; i < a->arg_count; i++)
         if (!expr_same(a->args[i], b->args[i])) return false;
     return true;
@@ -221,7 +224,7 @@ bool expr_same(const struct expr *a, const struct expr *b)
 enum err expr_fold(struct arena *arena, struct eval *eval, struct expr **e_pointer)
 {
     struct expr *e = *e_pointer;
-    if (e->kind != EXPR_CALL || e->type == TYPE_NONE) return ERR_OK;
+    if (e->kind != EXPR_CALL || e->type == TYPE_NONE || e->query) return ERR_OK;
     for (size_t i = 0; i < e->arg_count; i++)
         if (e->args[i]->kind != EXPR_CONST) return ERR_OK;
     struct why ignored = WHY_NONE, *why = eval->why;

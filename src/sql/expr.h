@@ -45,7 +45,15 @@ struct rows {
     int64_t summary_last_ns;
 };
 
-enum expr_kind { EXPR_CONST, EXPR_INPUT, EXPR_CALL };
+enum expr_kind {
+    EXPR_CONST,
+    EXPR_INPUT,
+    EXPR_CALL,
+    EXPR_PARAM, /* of a sub-query: one value while it runs, kept in `constant` */
+};
+
+struct subquery;
+struct run;
 
 struct function;
 
@@ -63,7 +71,8 @@ struct expr {
     size_t arg_count;
     struct expr **args;
     struct vector *arg_vectors; /* [arg_count] scratch of expr_eval */
-    struct vector constant;     /* CONST: element 0 */
+    struct vector constant;     /* CONST, PARAM: element 0 */
+    struct subquery *query;     /* CALL of a sub-query */
     void *data;                 /* CALL: registers for SQL_CHUNK_ROWS values … */
     uint8_t *null;              /* … and their NULLs */
     uint16_t *selection[2];     /* lazy calls: the narrowed views */
@@ -77,6 +86,7 @@ struct eval {
     struct budget *budget;
     struct why *why;
     int64_t now_ns;
+    struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
     struct zones *zones; /* time zones met so far; see grid.h */
 };
 

@@ -45,7 +45,7 @@ enum type function_letter_type(char letter); /* NONE for '.' and 'A' */
 const struct function *cast_find(enum type from, enum type to);
 
 /* ---- kernels by file, listed in func_table.c ---- */
-function_special special_and, special_or, special_case, special_coalesce;
+function_special special_and, special_or, special_case, special_coalesce, special_query;
 function_kernel kernel_not, kernel_is_null, kernel_is_true, kernel_is_false, kernel_in,
     kernel_nullif, kernel_greatest, kernel_least;
 function_kernel compare_eq_i, compare_ne_i, compare_lt_i, compare_le_i, compare_gt_i, compare_ge_i;

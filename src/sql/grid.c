@@ -157,12 +157,19 @@ static enum err load_zone(struct zones *zones, struct str name, struct zone *zon
     return err;
 }
 
+struct zones *zones_new(const struct sql_context *context, struct arena *arena)
+{
+    struct zones *zones = arena_zero(arena, 1, sizeof *zones);
+    if (zones) *zones = (struct zones){.context = context, .arena = arena};
+    return zones;
+}
+
 enum err zones_find(struct eval *eval, struct str name, int32_t position, const struct zone **zone)
 {
     struct zones *zones = eval->zones;
     struct why inner = WHY_NONE;
     *zone = NULL;
-    MUST(zones);
+    if (!zones) return expr_no_memory(eval->budget, eval->why);
     if (name.size == 0 && zones->context) name = zones->context->zone;
     if (name.size == 0 || str_is_nocase(name, "utc")) return ERR_OK;
     for (size_t i = 0; i < zones->count; i++)

@@ -40,6 +40,9 @@ struct zones {
     } * *items;
 };
 
+/* In `arena`; NULL: no memory, which zones_find reports. */
+struct zones *zones_new(const struct sql_context *context, struct arena *arena);
+
 /* The zone of a name; "" gives the statement's own (context->zone). *zone is NULL for UTC. Errors:
  * INVALID with an example, NO_MEMORY. */
 enum err zones_find(struct eval *eval, struct str name, int32_t position, const struct zone **zone);

@@ -29,9 +29,9 @@ static bool grow_entries(struct keys *keys)
     return true;
 }
 
-bool keys_find_or_add(struct keys *keys, struct str bytes, size_t *index, bool *added)
+bool keys_find(const struct keys *keys, struct str bytes, size_t *index)
 {
-    if (keys->count * 2 >= keys->slot_count && !grow_slots(keys)) return false;
+    if (keys->slot_count == 0) return false;
     uint64_t hash = hash_64(bytes.at, bytes.size);
     size_t at = hash & (keys->slot_count - 1);
     for (; keys->slots[at]; at = (at + 1) & (keys->slot_count - 1)) {
@@ -39,9 +39,19 @@ bool keys_find_or_add(struct keys *keys, struct str bytes, size_t *index, bool *
         if (entry->hash != hash || entry->size != bytes.size) continue;
         if (bytes.size > 0 && memcmp(entry->bytes, bytes.at, bytes.size) != 0) continue;
         *index = keys->slots[at] - 1;
-        *added = false;
         return true;
     }
+    return false;
+}
+
+bool keys_find_or_add(struct keys *keys, struct str bytes, size_t *index, bool *added)
+{
+    *added = false;
+    if (keys_find(keys, bytes, index)) return true;
+    if (keys->count * 2 >= keys->slot_count && !grow_slots(keys)) return false;
+    uint64_t hash = hash_64(bytes.at, bytes.size);
+    size_t at = hash & (keys->slot_count - 1);
+    while (keys->slots[at]) at = (at + 1) & (keys->slot_count - 1);
     if (keys->count == keys->capacity && !grow_entries(keys)) return false;
     if (keys->count >= UINT32_MAX - 1) return false;
     uint8_t *copy = arena_dup(keys->arena, bytes.at, bytes.size);

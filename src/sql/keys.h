@@ -26,6 +26,8 @@ struct keys {
 /* Finds the key or adds it (bytes copied, state NULL). False: no memory. */
 bool keys_find_or_add(struct keys *keys, struct str bytes, size_t *index, bool *added);
 
+bool keys_find(const struct keys *keys, struct str bytes, size_t *index);
+
 /* Appends one cell to a key: equal values give equal bytes (-0.0 counts as 0.0), NULL is a value
  * too. */
 void keys_encode(struct buf *key, const struct vector *v, uint32_t row);

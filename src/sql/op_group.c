@@ -76,7 +76,7 @@ static enum err flush_groups(struct group *group)
         rows.view.selection = group->out_selection;
         rows.view.selected = err ? 0 : selected;
     }
-    if (!err && rows.view.selected > 0) err = group->op.next->push(group->op.next, &rows);
+    if (!err && rows.view.selected > 0) err = op_push(group->op.next, &rows);
     group->out_count = 0;
     arena_reset(&group->out_memory);
     return err;
@@ -611,7 +611,12 @@ struct op *op_group_new(struct run *run, struct op *next)
     const struct plan *plan = run->plan;
     struct group *group = arena_zero(run->arena, 1, sizeof *group);
     if (!group) return NULL;
-    group->op = (struct op){group_push, group_finish, group_close, next, run};
+    group->op = (struct op){.push = group_push,
+                            .finish = group_finish,
+                            .close = group_close,
+                            .next = next,
+                            .run = run,
+                            .measure = &plan->measures[STAGE_GROUP]};
     arena_init(&group->memory, run->context->budget);
     arena_init(&group->out_memory, run->context->budget);
     group->keys.arena = &group->memory;

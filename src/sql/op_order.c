@@ -73,13 +73,15 @@ static enum err note_places(struct order *order, const struct rows *rows)
     return ERR_OK;
 }
 
-/* The time of a group is its window's start. */
-static void take_group_times(struct order *order, const struct rows *rows)
+/* Times that do not come with the rows: a group's is its window's start; a query's rows have a
+ * column. Rows without a time come first. */
+static void take_times(struct order *order, const struct rows *rows, const struct vector *time)
 {
-    const struct vector *start = &rows->columns[order->op.run->plan->window_key];
     size_t base = order->rows.count - rows->view.selected;
-    for (uint32_t k = 0; k < rows->view.selected; k++)
-        order->rows.time[base + k] = start->i[vector_at(start, view_row(&rows->view, k))];
+    for (uint32_t k = 0; k < rows->view.selected; k++) {
+        uint32_t row = view_row(&rows->view, k);
+        order->rows.time[base + k] = vector_is_null(time, row) ? INT64_MIN : time->i[vector_at(time, row)];
+    }
 }
 
 static enum err order_push(struct op *op, const struct rows *rows)
@@ -96,7 +98,14 @@ static enum err order_push(struct op *op, const struct rows *rows)
         if (err) return err;
     }
     if (rowbuf_add(&order->rows, rows)) return run_no_memory(op->run);
-    if (order->of_groups) take_group_times(order, rows);
+    if (order->of_groups) {
+        take_times(order, rows, &rows->columns[plan->window_key]);
+    } else if (!rows->time) {
+        struct vector time;
+        enum err err = expr_eval(&op->run->eval, plan->window.time, rows, &rows->view, &time);
+        if (err) return err;
+        take_times(order, rows, &time);
+    }
     return note_places(order, rows);
 }
 
@@ -128,7 +137,7 @@ static enum err hand_out(struct order *order)
     order->handed_out += n;
     enum err err = run_check(run);
     arena_reset(&run->eval.scratch);
-    return err ? err : order->op.next->push(order->op.next, &rows);
+    return err ? err : op_push(order->op.next, &rows);
 }
 
 static enum err order_finish(struct op *op)
@@ -155,7 +164,7 @@ static struct op *order_new(struct run *run, struct op *next, const enum type *t
 {
     struct order *order = arena_zero(run->arena, 1, sizeof *order);
     if (!order) return NULL;
-    order->op = (struct op){order_push, order_finish, order_close, next, run};
+    order->op = (struct op){.push = order_push, .finish = order_finish, .close = order_close, .next = next, .run = run};
     order->of_groups = of_groups;
     order->partitions.arena = run->arena;
     order->vectors = arena_zero(run->arena, run->plan->key_count + 1, sizeof *order->vectors);

@@ -1,30 +1,12 @@
-/* op_scan.c - drives a run: chunks of the source become rows of inputs and are pushed down the
- * chain. */
+/* op_scan.c - what drives a run over a table: chunks of the source become rows of inputs and are
+ * pushed down the chain. */
 #include "sql/op.h"
 #include <string.h>
-
-enum err run_no_memory(struct run *run)
-{
-    return expr_no_memory(run->context->budget, run->why);
-}
-
-enum err run_check(struct run *run)
-{
-    const struct sql_context *context = run->context;
-    if (context->cancelled && atomic_load_explicit(context->cancelled, memory_order_relaxed))
-        return why_set(run->why, ERR_CANCELLED, "the statement was cancelled");
-    if (context->mono_ns && context->deadline_mono_ns != INT64_MAX &&
-        context->mono_ns(context->clock) >= context->deadline_mono_ns)
-        return why_set(
-            run->why, ERR_TIMEOUT,
-            "the statement's time limit is over; narrow the time range, filter by device or raise the limit");
-    return ERR_OK;
-}
 
 /* The source's side of a scan, and the vectors that inputs read. */
 struct scan {
     struct run *run;
-    void *source_context, *snapshot;
+    void *source_context;
     struct sql_table table;
     struct sql_scan *scan;
     struct sql_scan_request request; /* the source reads it until the scan is closed */
@@ -100,7 +82,7 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
             if (!chunk->summaries) *to = chunk->columns[input->slot];
             break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
-        case INPUT_WINDOW: *to = (struct vector){0}; break;
+        case INPUT_WINDOW: *to = (struct vector){0}; break; /* op_window.c's */
         case INPUT_QUALITY:
             *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
             break;
@@ -114,7 +96,7 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
     }
 }
 
-static enum err push_chunks(struct run *run)
+enum err scan_push(struct run *run)
 {
     struct scan *scan = run->scan;
     const struct plan *plan = run->plan;
@@ -143,44 +125,52 @@ static enum err push_chunks(struct run *run)
         if (chunk.summaries ||
             (plan->table.has_series && plan->request.want_time && !plan->request.newest_first))
             rows.time = chunk.time.i;
-        err = run->first->push(run->first, &rows);
+        err = op_push(run->first, &rows);
         if (err) return err;
     }
     run->is_scanned |= run->enough;
     return ERR_OK;
 }
 
-static void close_scan(struct run *run)
+void scan_close(struct run *run)
 {
     const struct sql_source *source = run->plan->table.source;
     struct scan *scan = run->scan;
     if (!scan) return;
     run->scan = NULL;
     if (scan->scan) source->scan_close(scan->scan, &run->stats->scan);
-    if (scan->snapshot) source->snapshot_close(scan->source_context, scan->snapshot);
 }
 
-static enum err open_scan(struct run *run)
+static size_t source_index(const struct run *run, const struct sql_source *source)
+{
+    size_t i = 0;
+    while (run->context->catalog->source[i].ops != source) i++;
+    MUST(i < run->context->catalog->count);
+    return i;
+}
+
+enum err scan_open(struct run *run)
 {
     const struct plan *plan = run->plan;
     const struct sql_source *source = plan->table.source;
     struct scan *scan = arena_zero(run->arena, 1, sizeof *scan);
     bool names_wanted = false;
     if (!scan) return run_no_memory(run);
-    for (size_t i = 0; i < run->context->catalog->count; i++)
-        if (run->context->catalog->source[i].ops == source)
-            scan->source_context = run->context->catalog->source[i].context;
+    size_t at = source_index(run, source);
+    scan->source_context = run->context->catalog->source[at].context;
     for (size_t i = 0; i < plan->input_count; i++)
-        names_wanted |=
-            plan->inputs[i].kind == INPUT_QUALITY || plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
+        names_wanted |= plan->inputs[i].kind == INPUT_QUALITY ||
+                        plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
     scan->run = run;
     scan->columns = arena_zero(run->arena, plan->input_count, sizeof *scan->columns);
     scan->worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan->worst);
     scan->names = arena_zero(run->arena, names_wanted ? plan->input_count * SQL_CHUNK_ROWS : 1,
                              sizeof *scan->names);
     if (!scan->columns || !scan->worst || !scan->names) return run_no_memory(run);
-    run->scan = scan; /* from here on close_scan takes down what is up */
-    enum err err = source->snapshot_open(scan->source_context, &scan->snapshot);
+    run->scan = scan; /* from here on scan_close takes down what is up */
+    /* One snapshot of each source serves all scans of the statement. */
+    void **snapshot = &run->root->snapshots[at];
+    enum err err = *snapshot ? ERR_OK : source->snapshot_open(scan->source_context, snapshot);
     if (err) return why_wrap(run->why, err, "table %s", plan->table.schema->name);
     scan->table = plan->table;
     struct sql_scan_request *request = &scan->request;
@@ -190,114 +180,6 @@ static enum err open_scan(struct run *run)
         request->summary_context = (void *)(uintptr_t)plan;
         request->summary_needs_ends = summary_needs_ends(plan);
     }
-    return source->scan_open(scan->source_context, scan->snapshot, &scan->table, request,
+    return source->scan_open(scan->source_context, *snapshot, &scan->table, request,
                              run->context->budget, &scan->scan, run->why);
-}
-
-static enum err push_one_row(struct op *first)
-{
-    struct rows rows = {.view = {1, NULL, 1}};
-    return first->push(first, &rows);
-}
-
-enum err op_finish(struct op *op)
-{
-    for (; op; op = op->next)
-        if (op->finish) return op->finish(op);
-    return ERR_OK;
-}
-
-/* ---- the chain ---- */
-
-static struct op *build_chain(struct run *run)
-{
-    const struct plan *plan = run->plan;
-    struct op *op = op_output_new(run);
-    if (op && (plan->has_limit || plan->offset > 0)) op = op_limit_new(run, op);
-    if (op && plan->order_count > 0) op = op_sort_new(run, op);
-    if (op && plan->distinct) op = op_distinct_new(run, op);
-    if (op) op = op_project_new(run, op);
-    if (op && plan->fill.on) op = op_fill_new(run, op);
-    if (op && plan->fill.needs_order) op = op_group_order_new(run, op);
-    if (op && plan->grouped) op = op_group_new(run, op);
-    if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
-    if (op && plan->window.needs_order) op = op_order_new(run, op);
-    if (op && plan->filter_count > 0) op = op_filter_new(run, op);
-    return op;
-}
-
-/* ---- a run ---- */
-
-void run_close(struct run *run)
-{
-    if (!run) return;
-    close_scan(run);
-    for (struct op *op = run->first; op; op = op->next)
-        if (op->close) op->close(op);
-    arena_free(&run->eval.scratch);
-    arena_free(&run->own);
-    mem_free(run);
-}
-
-/* Refused memory gets its words; whatever the error, everything is taken down. */
-static enum err give_up(struct run *run, enum err err)
-{
-    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
-    run_close(run);
-    return err;
-}
-
-enum err run_open(const struct sql_context *context, const struct plan *plan,
-                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why,
-                  struct run **out)
-{
-    struct run *run = mem_alloc_zero(1, sizeof *run);
-    if (!run) return expr_no_memory(context->budget, why);
-    *run = (struct run){.context = context,
-                        .plan = plan,
-                        .sink = sink,
-                        .stats = stats,
-                        .arena = &run->own,
-                        .why = why};
-    arena_init(&run->own, context->budget);
-    run->eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
-    arena_init(&run->eval.scratch, context->budget);
-    run->zones = (struct zones){.context = context, .arena = &run->own};
-    run->eval.zones = &run->zones;
-    run->first = build_chain(run);
-    run->enough = plan->has_limit && plan->limit == 0;
-    enum err err = run->first ? run_check(run) : run_no_memory(run);
-    if (!err && plan->has_table && !plan->nothing) err = open_scan(run);
-    if (err) return give_up(run, err);
-    *out = run;
-    return ERR_OK;
-}
-
-enum err run_step(struct run *run, bool *done)
-{
-    enum err err = ERR_OK;
-    run->paused = false;
-    if (run->scan) {
-        err = push_chunks(run);
-        if (!err && run->is_scanned) close_scan(run);
-    } else if (!run->is_scanned) {
-        run->is_scanned = true;
-        if (!run->plan->nothing) err = push_one_row(run->first);
-    }
-    if (!err && run->is_scanned && !run->paused) err = op_finish(run->first);
-    *done = err || (run->is_scanned && !run->paused);
-    if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
-    return err;
-}
-
-enum err run_plan(const struct sql_context *context, const struct plan *plan,
-                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why)
-{
-    struct run *run = NULL;
-    bool done = false;
-    enum err err = run_open(context, plan, sink, stats, why, &run);
-    MUST(err || run);
-    while (!err && !done) err = run_step(run, &done);
-    run_close(run);
-    return err;
 }

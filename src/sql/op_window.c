@@ -47,7 +47,7 @@ static enum err pass(struct window *w, const struct rows *rows, uint32_t kept)
     out.columns = w->columns;
     out.view.selection = w->selection;
     out.view.selected = kept;
-    return w->op.next->push(w->op.next, &out);
+    return op_push(w->op.next, &out);
 }
 
 static void begin_partition(struct window *w, uint32_t series)
@@ -156,35 +156,42 @@ static enum err number_rows(struct window *w, const struct rows *rows)
 
 /* ---- HOP ---- */
 
-static enum err push_hops(struct window *w, const struct rows *rows)
+/* Times of the rows; those of queries without series are a column, and NULL is in no window. */
+static enum err times_of(struct window *w, const struct rows *rows, struct vector *time)
 {
-    const struct time_grid *grid = &w->plan->grid;
-    int64_t start = 0, end = 0;
-    enum err err = ERR_OK;
+    *time = (struct vector){.type = TYPE_TIMESTAMP, .count = rows->view.count};
+    time->i = (int64_t *)(uintptr_t)rows->time;
+    return rows->time ? ERR_OK
+                      : expr_eval(&w->op.run->eval, w->plan->time, rows, &rows->view, time);
+}
+
+/* Numbers the rows by the window before the one they are numbered by, or by the newest. */
+static uint32_t number_hops(struct window *w, const struct rows *rows, const struct vector *time,
+                            bool newest)
+{
+    int64_t of = 0, start = 0, end = 0; /* the step that holds `of` */
+    uint32_t kept = 0;
     for (uint32_t k = 0; k < rows->view.selected; k++) {
         uint32_t row = view_row(&rows->view, k);
-        if (k == 0 || rows->time[row] < start || rows->time[row] >= end)
-            grid_bounds(grid, rows->time[row], &start, &end);
+        if (vector_is_null(time, row)) continue;
+        int64_t at = time->i[vector_at(time, row)];
+        if (!newest && w->number[row] == INT64_MIN) continue; /* no window lies before */
+        of = newest ? at : w->number[row] - 1;
+        if (of < start || of >= end) grid_bounds(&w->plan->grid, of, &start, &end);
         w->number[row] = start;
+        bool in = w->plan->size_ns == 0 || !is_further(start, at, w->plan->size_ns - 1);
+        w->selection[kept] = (uint16_t)row;
+        kept += in;
     }
-    for (uint32_t cell = 0; cell < w->plan->cells && !err; cell++) {
-        uint32_t kept = 0;
-        int64_t from = 0, before = 0;
-        for (uint32_t k = 0; k < rows->view.selected; k++) {
-            uint32_t row = view_row(&rows->view, k);
-            if (cell > 0 && w->number[row] == INT64_MIN) continue; /* no window lies before */
-            if (cell > 0 && (k == 0 || w->number[row] != from)) {
-                from = w->number[row];
-                grid_bounds(grid, from - 1, &before, &end);
-            }
-            if (cell > 0) w->number[row] = before;
-            bool in = w->plan->size_ns == 0 ||
-                      !is_further(w->number[row], rows->time[row], w->plan->size_ns - 1);
-            w->selection[kept] = (uint16_t)row;
-            kept += in;
-        }
-        err = pass(w, rows, kept);
-    }
+    return kept;
+}
+
+static enum err push_hops(struct window *w, const struct rows *rows)
+{
+    struct vector time;
+    enum err err = times_of(w, rows, &time);
+    for (uint32_t cell = 0; cell < w->plan->cells && !err; cell++)
+        err = pass(w, rows, number_hops(w, rows, &time, cell == 0));
     return err;
 }
 
@@ -205,7 +212,7 @@ static enum err push_slice(struct window *w, size_t from, size_t to)
                             .column_count = run->plan->input_count,
                             .series = w->series,
                             .time = w->held.time + at};
-        enum err err = w->op.next->push(w->op.next, &rows);
+        enum err err = op_push(w->op.next, &rows);
         if (err) return err;
         at += n;
     }
@@ -273,8 +280,8 @@ static bool is_sliced(const struct plan_window *plan)
 static enum err window_push(struct op *op, const struct rows *rows)
 {
     struct window *w = (struct window *)op;
-    MUST(rows->time);
     if (w->plan->kind == WINDOW_HOP) return push_hops(w, rows);
+    MUST(rows->time);
     if (!w->has_series || rows->series != w->series) {
         enum err err = is_sliced(w->plan) ? end_slices(w) : ERR_OK;
         if (err) return err;
@@ -311,7 +318,7 @@ struct op *op_window_new(struct run *run, struct op *next)
     struct window *w = arena_zero(run->arena, 1, sizeof *w);
     enum type *types;
     if (!w || op_input_types(run, &types)) return NULL;
-    w->op = (struct op){window_push, window_finish, window_close, next, run};
+    w->op = (struct op){.push = window_push, .finish = window_finish, .close = window_close, .next = next, .run = run};
     w->plan = &run->plan->window;
     types[w->plan->input] = TYPE_NONE;
     w->columns = arena_zero(run->arena, run->plan->input_count, sizeof *w->columns);

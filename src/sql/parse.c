@@ -7,11 +7,13 @@
 
 /* Words that begin or join clauses. Written without quotes they are never a name or an alias. */
 static const char *const reserved[] = {
-    "select",   "from",  "where", "group", "having", "order",     "limit",  "offset", "partition",
-    "window",   "fill",  "and",   "or",    "not",    "in",        "is",     "like",   "ilike",
-    "between",  "case",  "when",  "then",  "else",   "end",       "as",     "on",     "join",
-    "distinct", "null",  "true",  "false", "union",  "by",        "values", "into",   "desc",
-    "asc",      "inner", "left",  "cross", "except", "intersect",
+    "select",    "from",      "where",   "group",     "having",  "order",     "limit", "offset",
+    "partition", "window",    "fill",    "and",       "or",      "not",       "in",    "is",
+    "like",      "ilike",     "between", "case",      "when",    "then",      "else",  "end",
+    "as",        "on",        "join",    "distinct",  "null",    "true",      "false", "union",
+    "by",        "values",    "into",    "desc",      "asc",     "inner",     "left",  "cross",
+    "except",    "intersect", "right",   "full",      "natural", "asof",      "using", "fetch",
+    "for",       "with",      "collate", "tolerance", "lateral", "returning",
 };
 
 void parse_fail(struct parser *p, enum err err, int32_t position, const char *format, ...)

@@ -166,6 +166,13 @@ static struct ast *parse_prefixed_literal(struct parser *p)
     return node;
 }
 
+struct ast *parse_integer(struct parser *p, int64_t value)
+{
+    struct ast *node = new_node(p, AST_LITERAL, p->token.position);
+    if (node) node->value = (struct value){.type = TYPE_BIGINT, .i = value};
+    return node;
+}
+
 /* ---- names, calls, special forms ---- */
 
 static struct ast *parse_case(struct parser *p)
@@ -227,19 +234,23 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     }
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
-    if (parse_is(p, "over") || parse_is(p, "filter"))
-        parse_fail(p, ERR_UNSUPPORTED, p->token.position,
-                   "OVER and FILTER are not in this version");
     struct ast *node = new_call(p, name.at, position, list);
-    if (node) node->distinct = distinct;
-    return node;
+    if (!node) return NULL;
+    node->distinct = distinct;
+    if (parse_accept2(p, "filter", "(")) {
+        parse_expect(p, "where");
+        node->filter = parse_expression(p);
+        parse_expect(p, ")");
+    }
+    if (parse_accept(p, "over")) node->over = parse_over(p);
+    return p->err ? NULL : node;
 }
 
 static struct ast *parse_name_or_call(struct parser *p)
 {
     int32_t position = p->token.position;
     bool quoted = p->token.kind == TOKEN_QUOTED;
-    struct str name = parse_name(p, "an expression"), qualifier = {"", 0};
+    struct str name = parse_name(p, "an expression"), qualifier = {"", 0}, schema = {"", 0};
     if (!quoted && parse_is(p, "(")) return parse_call(p, name, position);
     if (parse_is(p, ".") && !parse_next_is(p, "*")) {
         parse_advance(p);
@@ -247,22 +258,51 @@ static struct ast *parse_name_or_call(struct parser *p)
         quoted = p->token.kind == TOKEN_QUOTED;
         name = parse_name(p, "a column's name");
     }
+    if (parse_is(p, ".") && !parse_next_is(p, "*")) { /* schema.table.column, alias.label.name */
+        parse_advance(p);
+        schema = qualifier;
+        qualifier = name;
+        quoted = p->token.kind == TOKEN_QUOTED;
+        name = parse_name(p, "a column's name");
+    }
+    if (!quoted && qualifier.size > 0 && parse_is(p, "(")) return parse_call(p, name, position);
     struct ast *node = p->err ? NULL : new_node(p, AST_NAME, position);
     if (!node) return NULL;
+    node->schema = schema;
     node->qualifier = qualifier;
     node->text = name;
     node->quoted = quoted;
     return node;
 }
 
+/* A sub-query in an expression, used as `use` says; `operand` is compared with its rows. */
+static struct ast *parse_query_operand(struct parser *p, const char *use, int32_t position,
+                                       struct ast *operand)
+{
+    struct ast_list list = {0};
+    if (operand && !parse_list_add(p, &list, operand)) return NULL;
+    struct ast_select *query = parse_bracket_query(p);
+    struct ast *node = p->err ? NULL : new_call(p, use, position, list);
+    if (!node) return NULL;
+    node->kind = AST_QUERY;
+    node->query = query;
+    return node;
+}
+
 static struct ast *parse_bracket(struct parser *p)
 {
+    if (parse_is_query(p, false)) return parse_query_operand(p, "scalar", p->token.position, NULL);
     parse_advance(p);
-    if (parse_is(p, "select"))
-        parse_fail(p, ERR_UNSUPPORTED, p->token.position, "subqueries are not in this version");
     struct ast *inner = parse_expression(p);
     parse_expect(p, ")");
     return inner;
+}
+
+static struct ast *parse_exists(struct parser *p)
+{
+    int32_t position = p->token.position;
+    parse_advance(p);
+    return parse_query_operand(p, "exists", position, NULL);
 }
 
 /* -x and +x; a minus before a number belongs to the number, so that -9223372036854775808 can be
@@ -316,6 +356,7 @@ static struct ast *parse_primary(struct parser *p)
             (!prefixes[i].before_string || p->next.kind == TOKEN_STRING))
             return prefixes[i].parse(p);
     if (parse_is(p, "cast") && parse_next_is(p, "(")) return parse_cast(p);
+    if (parse_is(p, "exists") && parse_next_is(p, "(")) return parse_exists(p);
     switch (p->token.kind) {
     case TOKEN_INTEGER:
     case TOKEN_DECIMAL:
@@ -379,9 +420,9 @@ static struct ast *infix_in(struct parser *p, const struct infix *infix, struct 
     struct ast_list list = {0};
     bool negated = parse_accept(p, "not");
     parse_expect(p, "in");
+    if (parse_is_query(p, false))
+        return negate_if(p, negated, position, parse_query_operand(p, "in", position, left));
     parse_expect(p, "(");
-    if (parse_is(p, "select"))
-        parse_fail(p, ERR_UNSUPPORTED, p->token.position, "subqueries are not in this version");
     if (!parse_list_add(p, &list, left)) return NULL;
     parse_expressions(p, &list);
     parse_expect(p, ")");

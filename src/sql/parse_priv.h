@@ -15,7 +15,7 @@ struct parser {
     struct arena *arena;
     struct why *why;
     enum err err;
-    int32_t nesting;
+    int32_t nesting, query_nesting, sets;
 };
 
 /* ---- tokens ---- */
@@ -55,9 +55,23 @@ struct ast *parse_expression(struct parser *p);
 bool parse_list_add(struct parser *p, struct ast_list *list, struct ast *item);
 void parse_expressions(struct parser *p, struct ast_list *list); /* a, b, c */
 
-/* ---- statements ---- */
+struct ast *parse_integer(struct parser *p, int64_t value); /* a literal that was not written */
+
+/* ---- queries (parse_query.c, parse_select.c, parse_from.c) ---- */
+struct ast_select *parse_query(struct parser *p);
+/* "(" (`deep`: or several) and behind it SELECT, WITH or VALUES. */
+bool parse_is_query(const struct parser *p, bool deep);
+struct ast_select *parse_bracket_query(struct parser *p);
+void parse_nest(struct parser *p); /* one level of brackets more; the caller takes it back */
 void parse_select(struct parser *p, struct ast_select *select);
+struct ast_from *parse_from(struct parser *p);
 struct ast_relation parse_relation(struct parser *p);
+void parse_names(struct parser *p, struct ast_names *names); /* (a, b) */
+void parse_order_by(struct parser *p, struct ast_order **order, size_t *count);
+struct ast_over *parse_over(struct parser *p); /* behind OVER */
+void parse_named_windows(struct parser *p, struct ast_select *select);
+
+/* ---- statements ---- */
 void parse_insert(struct parser *p, struct ast_insert *insert);
 void parse_create(struct parser *p, struct ast_ddl *ddl);
 void parse_alter(struct parser *p, struct ast_ddl *ddl);

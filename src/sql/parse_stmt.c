@@ -169,14 +169,33 @@ void parse_drop(struct parser *p, struct ast_ddl *ddl)
 
 static void statement_select(struct parser *p, struct ast_statement *s)
 {
-    parse_select(p, &s->select);
+    s->select = parse_query(p);
 }
 
 static void statement_explain(struct parser *p, struct ast_statement *s)
 {
     parse_advance(p);
     s->analyze = parse_accept(p, "analyze");
-    parse_select(p, &s->select);
+    s->select = parse_query(p);
+}
+
+/* SELECT * FROM schema.name */
+static struct ast_select *parse_select_all(struct parser *p, struct str schema, struct str name)
+{
+    struct ast_select *select = parse_zero(p, 1, sizeof *select);
+    struct ast_item *item = parse_zero(p, 1, sizeof *item);
+    struct ast *star = parse_zero(p, 1, sizeof *star);
+    struct ast_from *from = parse_zero(p, 1, sizeof *from);
+    if (!select || !item || !star || !from) return NULL;
+    *star = (struct ast){.kind = AST_STAR, .position = p->token.position, .depth = 1};
+    star->schema = star->qualifier = item->alias = STR("");
+    item->tree = star;
+    from->relation = (struct ast_relation){schema, name, name, p->token.position};
+    from->position = p->token.position;
+    select->items = item;
+    select->item_count = 1;
+    select->from = from;
+    return select;
 }
 
 static void statement_show(struct parser *p, struct ast_statement *s)
@@ -186,16 +205,7 @@ static void statement_show(struct parser *p, struct ast_statement *s)
         s->verb = AST_SHOW_FUNCTIONS;
     } else if (parse_is(p, "health")) { /* SELECT * FROM sys.health */
         s->verb = AST_SELECT;
-        s->select.items = parse_zero(p, 1, sizeof *s->select.items);
-        if (!s->select.items) return;
-        s->select.item_count = 1;
-        s->select.items[0].tree = parse_zero(p, 1, sizeof(struct ast));
-        if (!s->select.items[0].tree) return;
-        *s->select.items[0].tree =
-            (struct ast){.kind = AST_STAR, .position = p->token.position, .depth = 1};
-        s->select.has_from = true;
-        s->select.from =
-            (struct ast_relation){STR("sys"), STR("health"), STR("health"), p->token.position};
+        s->select = parse_select_all(p, STR("sys"), STR("health"));
         parse_advance(p);
     } else if (!parse_accept(p, "tables")) {
         parse_fail_expected(p, "\"TABLES\", \"FUNCTIONS\" or \"HEALTH\"");
@@ -238,11 +248,12 @@ static const struct {
     enum ast_verb verb;
     void (*parse)(struct parser *p, struct ast_statement *s);
 } statements[] = {
-    {"select", AST_SELECT, statement_select},   {"explain", AST_EXPLAIN, statement_explain},
-    {"show", AST_SHOW_TABLES, statement_show},  {"describe", AST_DESCRIBE, statement_describe},
-    {"desc", AST_DESCRIBE, statement_describe}, {"insert", AST_INSERT, statement_insert},
-    {"create", AST_CREATE, statement_create},   {"alter", AST_ALTER, statement_alter},
-    {"drop", AST_DROP, statement_drop},
+    {"select", AST_SELECT, statement_select},       {"with", AST_SELECT, statement_select},
+    {"values", AST_SELECT, statement_select},       {"(", AST_SELECT, statement_select},
+    {"explain", AST_EXPLAIN, statement_explain},    {"show", AST_SHOW_TABLES, statement_show},
+    {"describe", AST_DESCRIBE, statement_describe}, {"desc", AST_DESCRIBE, statement_describe},
+    {"insert", AST_INSERT, statement_insert},       {"create", AST_CREATE, statement_create},
+    {"alter", AST_ALTER, statement_alter},          {"drop", AST_DROP, statement_drop},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 

@@ -272,9 +272,19 @@ bool parse_at_window(const struct parser *p)
     return find_spelling(p, TDENGINE) != NULL || parse_is(p, "sliding");
 }
 
+/* "WINDOW name AS (…)", PostgreSQL's clause, not one of ours. */
+static bool is_named_window(const struct parser *p)
+{
+    struct lexer ahead = p->lexer;
+    struct token token;
+    struct why ignored = WHY_NONE;
+    return parse_is(p, "window") && !lex_next(&ahead, &token, &ignored) && token_is(&token, "as");
+}
+
 void parse_window_clause(struct parser *p, struct ast_select *select)
 {
     const struct spelling *s;
+    if (is_named_window(p)) return;
     if (parse_accept(p, "window")) {
         s = find_spelling(p, OURS);
         if (!s && !p->err) fail_unknown_window(p);

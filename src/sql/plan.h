@@ -1,18 +1,25 @@
-/* plan.h - a bound SELECT: what to scan, what to compute, in which order. Made by the binder, run
- * by the operators (op.h), printed by EXPLAIN. Lives in the statement's arena; running it changes
- * only registers.
+/* plan.h - a bound query: where rows come from, what to compute, in which order. Made by the
+ * binder, run by the operators (op.h), printed by EXPLAIN. Lives in the statement's arena; running
+ * it changes only registers, measurements and the caches of sub-queries.
  *
- * Rows change their shape on the way:
- *   scan      columns = inputs
+ * A plan takes rows from a table, or from other plans: a sub-query, the operands of UNION and the
+ * like, the sides of a join. Rows change their shape on the way:
+ *   source    columns = inputs
  *   group     columns = keys, then from GROUP_KEYS_MAX on the aggregates   (only when grouped)
+ *   window    the columns so far, then the results of window functions
  *   project   columns = outputs: the select list, then hidden ones that only ORDER BY needs
- * An expression's EXPR_INPUT always counts in the shape at its place. */
+ * An expression's EXPR_INPUT always counts in the shape at its place.
+ *
+ * The sides of a join are plans without a select list: source and filters only. All joins of one
+ * FROM share one shape, the inputs of the plan above them; each side fills its own of these
+ * columns. So no expression is ever renumbered, and a condition can stand at any join. */
 #ifndef SQL_PLAN_H
 #define SQL_PLAN_H
 
 #include "sql/agg.h"
 #include "sql/ast.h"
 #include "sql/expr.h"
+#include "sql/keys.h"
 
 enum {
     GROUP_KEYS_MAX =
@@ -35,9 +42,11 @@ struct input {
     enum input_kind kind;
     enum type type;
     const char *name, *unit;
-    uint32_t
-        slot; /* COLUMN, COLUMN_QUALITY: index into request.columns; LABEL: into request.labels */
+    uint32_t slot; /* COLUMN, COLUMN_QUALITY: index into request.columns; LABEL: into
+                      request.labels; from a query: its output; from a join: the side's input */
+    uint32_t side; /* of a join; else 0; INPUT_NO_SIDE: an operator makes it */
 };
+#define INPUT_NO_SIDE UINT32_MAX
 
 struct group_key {
     const struct ast *tree;       /* NULL for the window's start */
@@ -54,6 +63,7 @@ struct plan_window {
     int64_t size_ns;       /* HOP: of fixed width; 0: `cells` steps; SLIDE */
     int64_t gap_ns, longest_ns;
     int64_t count, count_step;
+    struct expr *time;        /* of the rows */
     struct expr *start, *end; /* STATE: start */
     int state_key;            /* STATE: its value is a key too, equal in all rows of a window; -1 */
     uint32_t input;           /* the numbers' column */
@@ -88,13 +98,88 @@ struct sort_key {
     bool descending, nulls_first;
 };
 
+enum plan_from {
+    FROM_ONE_ROW, /* SELECT 1 */
+    FROM_TABLE,
+    FROM_QUERY,
+    FROM_SET, /* UNION, EXCEPT, INTERSECT */
+    FROM_VALUES,
+    FROM_JOIN,
+};
+
+/* What EXPLAIN ANALYZE counts: rows that were pushed into an operator, and the time spent in it and
+ * all behind it. */
+enum stage {
+    STAGE_SOURCE,
+    STAGE_FILTER,
+    STAGE_GROUP,
+    STAGE_WINDOW,
+    STAGE_PROJECT,
+    STAGE_DISTINCT,
+    STAGE_SORT,
+    STAGE_DISTINCT_ON,
+    STAGE_LIMIT,
+    STAGE_OUTPUT,
+    STAGE_COUNT
+};
+struct measure {
+    uint64_t rows;
+    int64_t ns;
+};
+
+/* A node of the tree of joins. Its sides are the leaves `first` … `first + count - 1`. */
+struct join {
+    size_t first, count;
+    struct join *left, *right; /* NULL: a leaf, plan->sides[first] */
+    enum join_kind kind;       /* INNER, LEFT, FULL (RIGHT is LEFT with the sides changed) */
+    int32_t position;
+    size_t name_count;
+    const struct str *names; /* USING, NATURAL: columns that are one */
+    size_t key_count;        /* equalities: left_keys[i] = right_keys[i] */
+    struct expr **left_keys, **right_keys;
+    size_t condition_count;
+    struct expr **conditions; /* the rest of ON, over all inputs */
+    bool is_swapped;          /* written as RIGHT */
+    bool is_asof;             /* left_time `asof` right_time, the nearest one */
+    struct expr *left_time, *right_time;
+    bool asof_forward, asof_strict; /* <=, <; else >=, > */
+    int64_t tolerance_ns;           /* 0: none */
+    struct measure *measure;
+};
+
+/* A query inside an expression. What it takes from the query around it are parameters: constants
+ * that are set before it runs. Its answers are kept by the values of these. */
+enum subquery_use { USE_SCALAR, USE_EXISTS, USE_IN };
+struct subquery {
+    enum subquery_use use;
+    struct plan *plan;
+    size_t param_count;
+    struct expr **params; /* EXPR_PARAM in the plan; arguments 0 … of the call are their values */
+    bool is_begun;        /* the rest is valid */
+    struct arena memory;  /* of the answers */
+    struct keys answers;  /* by the parameters' values */
+    struct subquery *next; /* all of the statement */
+};
+
 struct plan {
-    bool has_table;
-    struct sql_table table;
+    enum plan_from from;
+    bool has_table;         /* there is a FROM: names can be looked for */
+    struct sql_table table; /* TABLE; else only has_series says that rows come by series in time
+                               order, with time and device among the inputs */
+    struct str name, alias; /* by which a side's columns may be qualified */
+    struct plan *query;     /* QUERY */
+    const char **names;     /* QUERY: of its visible outputs, as seen from here */
+    size_t side_count;      /* SET: operands; JOIN: leaves */
+    struct plan **sides;
+    enum set_kind set;
+    bool set_all;
+    struct join *join;
+    size_t row_count; /* VALUES: input_count expressions each, one row behind the other */
+    struct expr **values;
     size_t input_count, input_capacity;
     struct input *inputs;
     struct sql_scan_request request;
-    size_t filter_count;
+    size_t filter_count, filter_capacity;
     struct expr **filters; /* all must be true */
     bool nothing;          /* WHERE can never be true */
     bool grouped;
@@ -109,14 +194,36 @@ struct plan {
     struct agg_call *aggs;
     size_t state_bytes;
     struct expr *having;
+    size_t over_count; /* window functions */
     size_t output_count, output_capacity, visible_count;
     struct expr **outputs;
     const char **output_names;
     bool distinct;
+    size_t distinct_on_count; /* DISTINCT ON: outputs that tell rows apart */
+    size_t *distinct_on;
     size_t order_count;
     struct sort_key *order;
     bool has_limit;
     uint64_t limit, offset;
+    bool is_side;                  /* of a join: no select list */
+    const struct ast_select *tree; /* what it was made of, for conditions pushed down into it */
+    const struct cte_scope *ctes;  /* the names of WITH that it sees */
+    struct measure *measures;      /* [STAGE_COUNT] */
+    struct plan *next_made;        /* all plans of the statement */
+};
+
+/* All plans of a statement, and what they touch. */
+struct plans {
+    struct plan *root, *made;
+    size_t count;
+    struct sql_access *accesses;
+    size_t access_count, access_capacity;
+    struct subquery *subqueries;
+};
+
+enum {
+    PLANS_MAX = 1000,
+    JOIN_SIDES_MAX = 64, /* a set of sides is a word */
 };
 
 #endif

@@ -7,7 +7,7 @@
 
 static enum err result_columns(struct sql_statement *s, struct why *why)
 {
-    const struct plan *plan = &s->plan;
+    const struct plan *plan = s->plans.root;
     s->columns = arena_zero(&s->arena, plan->visible_count, sizeof *s->columns);
     if (!s->columns) return expr_no_memory(s->context->budget, why);
     s->column_count = plan->visible_count;
@@ -17,15 +17,18 @@ static enum err result_columns(struct sql_statement *s, struct why *why)
     return ERR_OK;
 }
 
+enum err sql_bind_query(struct sql_statement *s, struct why *why)
+{
+    enum err err = bind_query(s->context, &s->arena, s->tree.select, &s->plans, why);
+    s->accesses = s->plans.accesses;
+    s->access_count = s->plans.access_count;
+    return err;
+}
+
 static enum err select_prepare(struct sql_statement *s, struct why *why)
 {
-    enum err err = bind_select(s->context, &s->arena, &s->tree.select, &s->plan, why);
+    enum err err = sql_bind_query(s, why);
     if (err) return err;
-    if (s->plan.has_table) {
-        const struct ast_relation *from = &s->tree.select.from;
-        s->access = (struct sql_access){from->schema.at, s->plan.table.schema->name, false};
-        s->access_count = 1;
-    }
     return result_columns(s, why);
 }
 
@@ -34,7 +37,7 @@ static enum err select_step(struct sql_statement *s, const struct sql_sink *sink
 {
     enum err err = ERR_OK;
     *done = true;
-    if (!s->run) err = run_open(s->context, &s->plan, sink, stats, why, &s->run);
+    if (!s->run) err = run_open(s->context, s->plans.root, false, sink, stats, why, &s->run);
     if (!err) err = run_step(s->run, done);
     if (!*done) return ERR_OK;
     run_close(s->run);
@@ -106,7 +109,7 @@ void sql_close(struct sql_statement *s)
     if (!s) return;
     check(s);
     run_close(s->run);
-    plan_close(s->context, &s->plan);
+    plans_close(s->context, &s->plans);
     bind_close_table(s->context, &s->table);
     arena_free(&s->arena);
     s->magic = 0;
@@ -122,7 +125,7 @@ enum sql_verb sql_verb_of(const struct sql_statement *s)
 size_t sql_accesses(const struct sql_statement *s, const struct sql_access **accesses)
 {
     check(s);
-    *accesses = &s->access;
+    *accesses = s->accesses ? s->accesses : &s->access;
     return s->access_count;
 }
 

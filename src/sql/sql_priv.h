@@ -12,15 +12,19 @@ struct sql_statement {
     struct arena arena; /* the statement itself lives in it too, but for this struct */
     struct ast_statement tree;
     enum sql_verb verb;
-    struct sql_access access;
+    struct sql_access access;          /* of a statement that touches one table … */
+    const struct sql_access *accesses; /* … or those of its queries */
     size_t access_count;
     struct sql_result_column *columns;
     size_t column_count;
-    struct plan plan;       /* SELECT, EXPLAIN */
+    struct plans plans;     /* SELECT, EXPLAIN */
     struct run *run;        /* of a SELECT begun by sql_step */
     struct sql_table table; /* DESCRIBE, INSERT, ALTER, DROP: open until sql_close */
     struct sql_ddl ddl;
 };
+
+/* Binds the statement's query: plans, accesses. */
+enum err sql_bind_query(struct sql_statement *s, struct why *why);
 
 /* ---- statements that print a list (show.c, explain.c): columns at prepare, rows at run ---- */
 enum err sql_list_columns(struct sql_statement *s, const char *const *names, size_t count,

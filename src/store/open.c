@@ -306,7 +306,7 @@ static enum err open_parts(struct store *store, struct why *why)
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
     store->settled = !err && settle_manifest(store, listed);
     if (!err) err = os->ops->path_list(os, store->parts_folder, look_at_file, &strays, why);
-    if (!err && !(all = part_list_change(listed, strays.found, strays.count))) err = ERR_NO_MEMORY;
+    if (!err && !(all = part_list_change(listed, strays.found, strays.count, NULL))) err = ERR_NO_MEMORY;
     for (size_t i = 0; i < strays.count; i++) part_release(strays.found[i]);
     mem_free(strays.found);
     part_list_release(listed);
@@ -465,6 +465,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
         budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
+        compact_init(store);
         if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
             err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
     }
@@ -502,6 +503,7 @@ static void wind_up(struct job *job)
     flush_close(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
     if (store->tick_timer) store->context->os->ops->timer_close(store->tick_timer);
+    if (store->compaction.timer) store->context->os->ops->timer_close(store->compaction.timer);
 }
 
 void store_close(struct store *store)
@@ -519,6 +521,7 @@ void store_close(struct store *store)
         store_finish_all(store, err);
     }
     log_close(&store->log);
+    compact_close(store);
     for (size_t i = 0; i < store->flush.seal.part_count; i++)
         part_release(store->flush.seal.parts[i]);
     mem_free(store->flush.seal.parts);

@@ -9,6 +9,7 @@
 
 #include "data/codec_rows.h"
 #include "store/catalog.h"
+#include "store/compact.h"
 #include "store/head.h"
 #include "store/log.h"
 #include "store/manifest.h"
@@ -25,9 +26,10 @@ struct part_list {
 struct part_list *part_list_new(size_t capacity); /* empty; NULL: no memory */
 struct part_list *part_list_share(struct part_list *list);
 void part_list_release(struct part_list *list);
-/* `list` without the parts marked dropped, with `more` at the end (shares them). */
+/* `list` without the parts marked dropped, with `more` and `one` (may be NULL) at the end (shares
+ * them). */
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
-                                   size_t more_count);
+                                   size_t more_count, struct part *one);
 
 enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
@@ -69,8 +71,10 @@ struct flush {
     bool sealed;  /* seal.parts are written; only the manifest is not */
     bool confirm; /* the operator vouches for the clock */
     bool has_head;
+    bool compacted; /* a compaction waited when it began: after a failure it waits again */
     struct seal seal;
     struct part_list *before, *after; /* after: NULL if nothing changed */
+    struct part *merged;              /* share of what a compaction made; goes in with this one */
     struct store_view *view;          /* what will take over */
     uint64_t catalog_changes;         /* when the head was frozen */
     uint32_t next_table_id;
@@ -104,6 +108,7 @@ struct store {
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
     int64_t flush_retry_ns; /* monotonic: not before */
+    bool compacted;         /* a compaction waits to be taken in */
     size_t listener_count;
     struct {
         void (*on_applied)(void *arg, struct batch *batch);
@@ -121,6 +126,7 @@ struct store {
     /* Flush task (the log task while !flush.busy). */
     struct loop flush_loop;
     struct flush flush;
+    struct compaction compaction;
     struct manifest manifest;
     struct trust trust;
     bool settled;           /* what the manifest said at the start is durable for certain */

@@ -28,14 +28,15 @@ void part_list_release(struct part_list *list)
 }
 
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
-                                   size_t more_count)
+                                   size_t more_count, struct part *one)
 {
-    struct part_list *changed = part_list_new(list->count + more_count);
+    struct part_list *changed = part_list_new(list->count + more_count + 1);
     if (!changed) return NULL;
     for (size_t i = 0; i < list->count; i++)
         if (!atomic_load(&list->parts[i]->dropped))
             changed->parts[changed->count++] = part_share(list->parts[i]);
     for (size_t i = 0; i < more_count; i++) changed->parts[changed->count++] = part_share(more[i]);
+    if (one) changed->parts[changed->count++] = part_share(one);
     return changed;
 }
 
