@@ -311,8 +311,9 @@ static enum err offer(struct by *by, const struct value *value, const struct val
                       struct arena *memory)
 {
     if (by->key.any) {
-        struct value have = read_kept(&by->key);
-        if (value_compare(key, &have) * sign <= 0) return ERR_OK;
+        struct value have = read_kept(&by->key), kept = read_kept(&by->value);
+        int order = value_compare(key, &have) * sign;
+        if (order < 0 || (order == 0 && value_compare(value, &kept) >= 0)) return ERR_OK;
     }
     enum err err = keep(&by->key, key, memory);
     return err ? err : keep(&by->value, value, memory);

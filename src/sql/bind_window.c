@@ -175,8 +175,9 @@ static bool has_time(struct binder *b)
         bind_fail(b, ERR_UNSUPPORTED, w->position,
                   "a window needs rows with a time: a table, or a query with a column time");
     } else if (!one && w->kind != WINDOW_TUMBLE) {
-        bind_fail(b, ERR_UNSUPPORTED, w->position,
-                  "this window needs the rows of one table; put the join into a sub-query: FROM (SELECT …) AS q WINDOW …");
+        bind_fail(
+            b, ERR_UNSUPPORTED, w->position,
+            "this window needs the rows of one table; put the join into a sub-query: FROM (SELECT …) AS q WINDOW …");
     } else {
         struct expr *time = bind_input(b, INPUT_TIME, NULL, NULL, w->position);
         if (time && time->type != TYPE_TIMESTAMP)

@@ -260,7 +260,8 @@ struct op *op_fill_new(struct run *run, struct op *next)
     struct fill *fill = arena_zero(run->arena, 1, sizeof *fill);
     enum type *types = arena_zero(run->arena, columns, sizeof *types);
     if (!fill || !types) return NULL;
-    fill->op = (struct op){.push = fill_push, .finish = fill_finish, .close = fill_close, .next = next, .run = run};
+    fill->op = (struct op){
+        .push = fill_push, .finish = fill_finish, .close = fill_close, .next = next, .run = run};
     for (size_t i = 0; i < plan->key_count; i++) types[i] = plan->keys[i].expr->type;
     for (size_t i = 0; i < plan->agg_count; i++) types[GROUP_KEYS_MAX + i] = plan->aggs[i].type;
     fill->columns = arena_zero(run->arena, plan->agg_count + 1, sizeof *fill->columns);

@@ -146,12 +146,13 @@ static bool complete_call(const struct group *group, const struct open_group *he
 static bool is_settled(const struct group *group, const struct open_group *head)
 {
     const struct plan *plan = group->op.run->plan;
-    for (size_t i = 0; i < plan->agg_count; i++) {
+    bool settled = true;
+    for (size_t i = 0; i < plan->agg_count; i++) { /* all are told what there is to tell */
         const struct agg_call *call = &plan->aggs[i];
         bool asks = call->aggregate->complete && !call->distinct;
-        if (asks && !complete_call(group, head, call)) return false;
+        if (asks && !complete_call(group, head, call)) settled = false;
     }
-    return true;
+    return settled;
 }
 
 /* Closes waiting groups from the head on; `all`: nothing comes behind them any more. */

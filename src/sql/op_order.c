@@ -80,7 +80,8 @@ static void take_times(struct order *order, const struct rows *rows, const struc
     size_t base = order->rows.count - rows->view.selected;
     for (uint32_t k = 0; k < rows->view.selected; k++) {
         uint32_t row = view_row(&rows->view, k);
-        order->rows.time[base + k] = vector_is_null(time, row) ? INT64_MIN : time->i[vector_at(time, row)];
+        order->rows.time[base + k] =
+            vector_is_null(time, row) ? INT64_MIN : time->i[vector_at(time, row)];
     }
 }
 
@@ -164,7 +165,8 @@ static struct op *order_new(struct run *run, struct op *next, const enum type *t
 {
     struct order *order = arena_zero(run->arena, 1, sizeof *order);
     if (!order) return NULL;
-    order->op = (struct op){.push = order_push, .finish = order_finish, .close = order_close, .next = next, .run = run};
+    order->op = (struct op){
+        .push = order_push, .finish = order_finish, .close = order_close, .next = next, .run = run};
     order->of_groups = of_groups;
     order->partitions.arena = run->arena;
     order->vectors = arena_zero(run->arena, run->plan->key_count + 1, sizeof *order->vectors);

@@ -159,8 +159,8 @@ enum err scan_open(struct run *run)
     size_t at = source_index(run, source);
     scan->source_context = run->context->catalog->source[at].context;
     for (size_t i = 0; i < plan->input_count; i++)
-        names_wanted |= plan->inputs[i].kind == INPUT_QUALITY ||
-                        plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
+        names_wanted |=
+            plan->inputs[i].kind == INPUT_QUALITY || plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
     scan->run = run;
     scan->columns = arena_zero(run->arena, plan->input_count, sizeof *scan->columns);
     scan->worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan->worst);

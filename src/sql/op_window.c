@@ -318,7 +318,11 @@ struct op *op_window_new(struct run *run, struct op *next)
     struct window *w = arena_zero(run->arena, 1, sizeof *w);
     enum type *types;
     if (!w || op_input_types(run, &types)) return NULL;
-    w->op = (struct op){.push = window_push, .finish = window_finish, .close = window_close, .next = next, .run = run};
+    w->op = (struct op){.push = window_push,
+                        .finish = window_finish,
+                        .close = window_close,
+                        .next = next,
+                        .run = run};
     w->plan = &run->plan->window;
     types[w->plan->input] = TYPE_NONE;
     w->columns = arena_zero(run->arena, run->plan->input_count, sizeof *w->columns);

@@ -53,14 +53,12 @@ static bool overlaps(const struct part_info *a, const struct part_info *b)
 static bool same_place(const struct part_info *a, const struct part_info *b)
 {
     return a->class_ns == b->class_ns && a->origin == b->origin &&
-           a->partition_from_ns == b->partition_from_ns &&
-           a->partition_to_ns == b->partition_to_ns;
+           a->partition_from_ns == b->partition_from_ns && a->partition_to_ns == b->partition_to_ns;
 }
 
 /* The group that begins with parts[first]: later ones of its place as long as their sizes are
  * similar and nothing that overlaps stands between. Returns its size. */
-static size_t group_from(struct part *const *parts, size_t count, size_t first,
-                         struct part **group)
+static size_t group_from(struct part *const *parts, size_t count, size_t first, struct part **group)
 {
     const struct part_info *begin = &parts[first]->info;
     uint64_t least = begin->size_bytes, most = least, all = least;
@@ -261,8 +259,8 @@ static enum err make_rows(struct compact_rows *rows, const struct schema *schema
     enum err err =
         vector_make(&rows->time, &rows->arrays, TYPE_TIMESTAMP, rows->capacity, false, false);
     for (uint32_t i = 0; i < schema->column_count && !err; i++)
-        err = vector_make(&rows->columns[i], &rows->arrays, schema->columns[i].type,
-                          rows->capacity, true, true);
+        err = vector_make(&rows->columns[i], &rows->arrays, schema->columns[i].type, rows->capacity,
+                          true, true);
     return err ? ERR_BUDGET : ERR_OK;
 }
 
@@ -392,7 +390,8 @@ static enum err check_damage(struct compaction *c, struct why *why)
 {
     if (!c->stats.damaged) return ERR_OK;
     for (size_t i = 0; i < c->inputs->count; i++) atomic_store(&c->inputs->parts[i]->kept, true);
-    return why_set(why, ERR_CORRUPT, "some of them cannot be read whole; they are left as they are");
+    return why_set(why, ERR_CORRUPT,
+                   "some of them cannot be read whole; they are left as they are");
 }
 
 static enum err finish(struct store *store, struct compaction *c, struct why *why)
@@ -511,8 +510,7 @@ bool compact_take(struct store *store, const struct part_list *list, struct part
         forget(c);
         return false;
     }
-    for (size_t i = 0; i < c->inputs->count; i++)
-        atomic_store(&c->inputs->parts[i]->dropped, true);
+    for (size_t i = 0; i < c->inputs->count; i++) atomic_store(&c->inputs->parts[i]->dropped, true);
     *output = c->output ? part_share(c->output) : NULL;
     return true;
 }

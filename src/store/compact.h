@@ -2,12 +2,12 @@
  *
  * Every flush leaves one part for each partition it met. Merging makes scans touch fewer files and
  * blocks longer, resolves versions once and for all, and lets deleted rows go. It is never needed
- * for an answer to be right, so it waits: it runs on the flush task in small steps, between flushes,
- * and rests three times as long as it works, unless a partition has very many parts.
+ * for an answer to be right, so it waits: it runs on the flush task in small steps, between
+ * flushes, and rests three times as long as it works, unless a partition has very many parts.
  *
- * Which parts: of one retention class, one partition and one origin, next to each other in the order
- * of their versions, of similar size. What comes out carries the highest version among them: a true
- * statement about all its rows, since no part in between is left out.
+ * Which parts: of one retention class, one partition and one origin, next to each other in the
+ * order of their versions, of similar size. What comes out carries the highest version among them:
+ * a true statement about all its rows, since no part in between is left out.
  *
  * Life: flush task: compact_begin → steps → output written. Log task: an operation of the flush
  * takes the output in and the inputs out, in one group of the manifest. A part that cannot be read
@@ -47,7 +47,7 @@ struct compaction {
     struct compact_rows *rows;
     uint32_t series; /* being written, 0: none */
     bool hurry;
-    int64_t rest_ns;      /* before the next step */
+    int64_t rest_ns;       /* before the next step */
     int64_t not_before_ns; /* monotonic: after a failure */
     struct job step, stepped;
     struct os_timer *timer; /* log task */

@@ -306,7 +306,8 @@ static enum err open_parts(struct store *store, struct why *why)
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
     store->settled = !err && settle_manifest(store, listed);
     if (!err) err = os->ops->path_list(os, store->parts_folder, look_at_file, &strays, why);
-    if (!err && !(all = part_list_change(listed, strays.found, strays.count, NULL))) err = ERR_NO_MEMORY;
+    if (!err && !(all = part_list_change(listed, strays.found, strays.count, NULL)))
+        err = ERR_NO_MEMORY;
     for (size_t i = 0; i < strays.count; i++) part_release(strays.found[i]);
     mem_free(strays.found);
     part_list_release(listed);

@@ -65,7 +65,8 @@ static void rows_of_a_dropped_table_go_with_the_merge(void **state)
     wait_until_merged(w, 1);
     struct reading r = all(1);
     char *text = dump(w, &r);
-    assert_string_equal(text, "d 300 0\nd 350 0\n"); /* of the new table; those of the old one are gone */
+    assert_string_equal(text,
+                        "d 300 0\nd 350 0\n"); /* of the new table; those of the old one are gone */
     free(text);
     struct store_view *view = store_view_get(w->store);
     for (size_t i = 0; i < view->parts->count; i++)
