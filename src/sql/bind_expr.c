@@ -1,6 +1,7 @@
 /* bind_expr.c - literals and trees; what a name means is bind_name.c's, what a call means
  * bind_call.c's. */
 #include "sql/bind_priv.h"
+#include "sql/series.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +67,9 @@ static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
         return bind_fail(b, ERR_UNSUPPORTED, tree->over->position, "OVER is not in this version");
     struct expr *fill = bind_fill_call(b, tree, &is_fill);
     if (is_fill) return fill;
+    bool of_rows = b->place == PLACE_ROW || b->place == PLACE_AGGREGATE;
+    if (series_exists(tree->text) && (of_rows || !aggregate_exists(tree->text)))
+        return bind_series(b, tree);
     if (aggregate_exists(tree->text)) return bind_aggregate(b, tree);
     if (str_is(tree->text, "quality")) return bind_quality_call(b, tree);
     if (bind_window_name(tree) != NOT_A_WINDOW_NAME) { /* eKuiper's window_start() */

@@ -3,13 +3,15 @@
  * With groups an expression above them may use keys (recognised by their tree), aggregates, and
  * labels where the device is a key. */
 #include "sql/bind_priv.h"
+#include "sql/series.h"
 #include <stdio.h>
 #include <string.h>
 
 bool ast_has_aggregate(const struct ast *tree)
 {
     if (!tree) return false;
-    if (tree->kind == AST_CALL && aggregate_exists(tree->text)) return true;
+    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !series_exists(tree->text))
+        return true;
     for (size_t i = 0; i < tree->arg_count; i++)
         if (ast_has_aggregate(tree->args[i])) return true;
     return false;

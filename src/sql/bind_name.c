@@ -60,6 +60,7 @@ static struct input new_input(struct binder *b, enum input_kind kind, const stru
         [INPUT_COLUMN] = {"", TYPE_NONE},
         [INPUT_LABEL] = {"", TYPE_TEXT},
         [INPUT_WINDOW] = {"window", TYPE_BIGINT},
+        [INPUT_SERIES] = {"", TYPE_NONE},
         [INPUT_QUALITY] = {"quality", TYPE_TEXT},
         [INPUT_COLUMN_QUALITY] = {"quality", TYPE_TEXT},
     };

@@ -147,6 +147,7 @@ struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call);
 enum window_name { NOT_A_WINDOW_NAME, WINDOW_NAME_START, WINDOW_NAME_END, WINDOW_NAME_DURATION };
 enum window_name bind_window_name(
     const struct ast *tree); /* of a name or a call without arguments */
+struct expr *bind_series(struct binder *b, const struct ast *tree); /* bind_series.c */
 void bind_window(struct binder *b);
 void bind_window_order(struct binder *b); /* when the plan knows whether groups stream */
 struct expr *bind_window_part(struct binder *b, enum window_name name, int32_t position);

@@ -282,7 +282,8 @@ static void hint_scan(struct plan *plan)
 {
     uint64_t enough;
     if (!plan->has_limit || plan->grouped || plan->distinct || plan->from != FROM_TABLE ||
-        !plan->table.has_series || plan->distinct_on_count > 0 || plan->over_count > 0)
+        !plan->table.has_series || plan->distinct_on_count > 0 || plan->over_count > 0 ||
+        plan->series_count > 0)
         return;
     if (__builtin_add_overflow(plan->limit, plan->offset, &enough) || enough == 0) return;
     for (size_t i = 0; i < plan->filter_count; i++)

@@ -1,7 +1,7 @@
 /* op.h - the operators: each is handed rows, does its part and pushes what comes out to the next.
  *
- *   source → filter → [order] → [window] → [group → [order] → [fill]] → [window] → project →
- * [distinct] → [sort] → [distinct on] → [limit] → output
+ *   source → filter → [series] → [order] → [window] → [group → [order] → [fill]] → [window] →
+ * project → [distinct] → [sort] → [distinct on] → [limit] → output
  *
  * The source drives: a scan, or other runs. It pushes chunk by chunk, then finishes; `finish` runs
  * down the chain and lets those that held rows back (group, sort) push them. A rule will drive the
@@ -57,6 +57,7 @@ enum err op_push(struct op *op, const struct rows *rows);
 
 /* Makes one in run->arena; NULL: no memory. */
 struct op *op_filter_new(struct run *run, struct op *next);
+struct op *op_series_new(struct run *run, struct op *next);
 struct op *op_order_new(struct run *run, struct op *next); /* rows by partition and time */
 struct op *op_window_new(struct run *run, struct op *next);
 struct op *op_group_new(struct run *run, struct op *next);

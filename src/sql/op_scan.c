@@ -82,7 +82,8 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
             if (!chunk->summaries) *to = chunk->columns[input->slot];
             break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
-        case INPUT_WINDOW: *to = (struct vector){0}; break; /* op_window.c's */
+        case INPUT_SERIES:
+        case INPUT_WINDOW: *to = (struct vector){0}; break; /* made by operators */
         case INPUT_QUALITY:
             *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
             break;

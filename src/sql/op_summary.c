@@ -66,7 +66,8 @@ bool summary_is_possible(const struct plan *plan)
     for (size_t i = 0; i < plan->agg_count; i++)
         if (!call_is_possible(plan, &plan->aggs[i])) return false;
     for (size_t i = 0; i < plan->input_count; i++) /* anything else needs rows */
-        if (plan->inputs[i].kind >= INPUT_QUALITY || plan->inputs[i].kind == INPUT_RECEIVED)
+        if (plan->inputs[i].kind >= INPUT_QUALITY || plan->inputs[i].kind == INPUT_RECEIVED ||
+            plan->inputs[i].kind == INPUT_SERIES)
             return false;
     return plan->agg_count > 0;
 }

@@ -34,6 +34,7 @@ enum input_kind {
     INPUT_COLUMN,
     INPUT_LABEL,
     INPUT_WINDOW,         /* number or start of the row's window: filled by op_window.c */
+    INPUT_SERIES,         /* result of a function that follows the rows: op_series.c */
     INPUT_QUALITY,        /* text: the worst among the columns read */
     INPUT_COLUMN_QUALITY, /* text: that of one column */
 };
@@ -69,6 +70,14 @@ struct plan_window {
     uint32_t input;           /* the numbers' column */
     bool needs_order;         /* rows must first be brought into the order of partition and time */
     uint32_t cells;           /* HOP: of how many steps a window consists, rounded up */
+};
+
+/* A call of a function that follows the rows of a device (series.h). */
+struct series_call {
+    const struct series_function *function;
+    struct expr *arg, *time;    /* time: for rows that come without it; NULL: not needed */
+    const struct value *params; /* NULL: none */
+    uint32_t input;             /* where its result goes */
 };
 
 struct plan_fill {
@@ -181,7 +190,9 @@ struct plan {
     struct sql_scan_request request;
     size_t filter_count, filter_capacity;
     struct expr **filters; /* all must be true */
-    bool nothing;          /* WHERE can never be true */
+    size_t series_count, series_capacity;
+    struct series_call *series;
+    bool nothing; /* WHERE can never be true */
     bool grouped;
     bool has_window; /* window_key is the window's start or number */
     struct plan_window window;

@@ -80,6 +80,7 @@ static struct op *build_chain(struct run *run, struct op *last)
         if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
         if (op && plan->window.needs_order) op = op_order_new(run, op);
     }
+    if (op && plan->series_count > 0) op = op_series_new(run, op);
     if (op && plan->filter_count > 0) op = op_filter_new(run, op);
     if (op && plan->from == FROM_SET && plan->set != SET_UNION) op = op_set_new(run, op);
     return op;
