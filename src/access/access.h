@@ -146,8 +146,13 @@ void access_close(struct access *access);
 struct access_login {
     struct completion completion; /* first; initialised by the caller */
     char user[ACCESS_USER_BYTES], password[ACCESS_PASSWORD_BYTES]; /* the password is wiped */
-    struct identity *identity;                                     /* gives, when err is OK */
-    struct job job;                                                /* from here on the module's */
+    /* Instead of a password: a SCRAM proof over `auth` (borrowed until done), made for `verifier`
+     * (access_scram_verifier, its text). */
+    bool by_proof;
+    struct str auth;
+    uint8_t proof[ACCESS_HASH_BYTES];
+    struct identity *identity; /* gives, when err is OK */
+    struct job job;            /* from here on the module's */
     struct access *access;
     struct os_timer *timer;
     struct access_login *next, **link;
@@ -155,6 +160,11 @@ struct access_login {
     bool is_right;
 };
 void access_login(struct access *access, struct access_login *login);
+/* The verifier that a SCRAM exchange begins with, as text. For a user that there is not, or that
+ * has no password, an invented one that no password fits, the same one as long as the node runs:
+ * who asks learns nothing. */
+void access_scram_verifier(struct access *access, const char *user,
+                           char verifier[ACCESS_VERIFIER_BYTES]);
 
 /* ---- tokens ---- */
 

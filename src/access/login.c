@@ -5,7 +5,7 @@
  * indexed by hash, so two names may share their delay; and an unknown name is checked against a
  * verifier that nothing fits. */
 #include "access/access_priv.h"
-#include "access/scram.h"
+#include "access/scram_server.h"
 #include "base/hash.h"
 #include "base/timetext.h"
 #include <openssl/crypto.h>
@@ -119,8 +119,8 @@ static void judged(struct job *job)
     } else if (err == ERR_OK) {
         uint8_t mac[ACCESS_HASH_BYTES];
         slow->failures = 0;
-        mac_of(a, login, mac);
-        remember(a, mac, login->identity);
+        if (!login->by_proof) mac_of(a, login, mac);
+        if (!login->by_proof) remember(a, mac, login->identity);
     }
     finish(login, err);
     access_free_if_over(a);
@@ -134,7 +134,8 @@ static void check(struct job *job)
     bool is_user = scram_parse(str_of(login->verifier), &verifier);
     /* No such user: as much work, and a result that cannot be right. */
     if (!is_user) verifier = (struct scram_verifier){.iterations = SCRAM_ITERATIONS};
-    bool fits = scram_check(&verifier, str_of(login->password));
+    bool fits = login->by_proof ? scram_proof_fits(&verifier, login->auth, login->proof)
+                                : scram_check(&verifier, str_of(login->password));
     login->is_right = fits && is_user;
     login->job.run = judged;
     loop_post(login->access->context->main, &login->job);
@@ -181,8 +182,10 @@ void access_login(struct access *a, struct access_login *login)
     login->access = a;
     login->identity = NULL;
     login->timer = NULL;
-    mac_of(a, login, mac);
-    login->identity = find_known(a, mac);
+    if (!login->by_proof) {
+        mac_of(a, login, mac);
+        login->identity = find_known(a, mac);
+    }
     if (login->identity) {
         finish(login, ERR_OK);
         return;
@@ -193,7 +196,8 @@ void access_login(struct access *a, struct access_login *login)
         return;
     }
     const struct access_user *user = access_find_user(a, login->user);
-    (void)str_copy(login->verifier, sizeof login->verifier, str_of(user ? user->verifier : ""));
+    if (!login->by_proof)
+        (void)str_copy(login->verifier, sizeof login->verifier, str_of(user ? user->verifier : ""));
     int64_t delay_ns = delay_of(a, slow);
     enum err err = delay_ns ? delay(a, login, delay_ns) : ERR_OK;
     if (err) {
@@ -203,6 +207,24 @@ void access_login(struct access *a, struct access_login *login)
     slow->pending++;
     a->login_count++;
     if (!delay_ns) to_worker(login);
+}
+
+void access_scram_verifier(struct access *a, const char *user, char verifier[ACCESS_VERIFIER_BYTES])
+{
+    const struct access_user *known = access_find_user(a, user);
+    struct scram_verifier made = {.iterations = SCRAM_ITERATIONS};
+    uint8_t mac[ACCESS_HASH_BYTES];
+    unsigned size = 0;
+    if (known && scram_parse(str_of(known->verifier), &made)) {
+        (void)str_copy(verifier, ACCESS_VERIFIER_BYTES, str_of(known->verifier));
+        return;
+    }
+    unsigned char *good = HMAC(EVP_sha256(), a->known_key, sizeof a->known_key,
+                               (const unsigned char *)user, strlen(user), mac, &size);
+    MUST(good && size >= sizeof made.salt);
+    memcpy(made.salt, mac, sizeof made.salt); /* keys of zeros: no password leads to them */
+    made.iterations = SCRAM_ITERATIONS;
+    scram_print(&made, verifier);
 }
 
 void access_cancel_logins(struct access *a)

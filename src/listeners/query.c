@@ -259,23 +259,33 @@ static void set_context(struct query *q)
         .cancelled = &q->completion.cancelled,
         .param_count = q->param_count,
         .params = q->params,
+        .param_types = q->param_types,
     };
 }
 
 static bool part_is_full(void *context)
 {
     const struct query *q = context;
-    return q->answer.size >= QUERY_PART_BYTES;
+    return q->answer.size >= (q->part_bytes ? q->part_bytes : QUERY_PART_BYTES);
 }
 
-/* Parses, binds and begins. A SELECT's rows are left to run_on_worker. */
-static enum err begin_statement(struct query *q, struct why *why)
+/* Parses and binds. */
+static enum err prepare_statement(struct query *q, struct why *why)
 {
+    set_context(q);
+    metric_add(q->service->context, METRIC_STATEMENTS, 1);
     enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
     if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
-    if (err) return err;
-    q->column_count = sql_columns(q->statement, &q->columns);
+    if (!err) q->column_count = sql_columns(q->statement, &q->columns);
+    return err;
+}
+
+/* Begins what is prepared. A SELECT's rows are left to run_select. */
+static enum err begin_statement(struct query *q, struct why *why)
+{
+    enum err err;
+    q->is_begun = true;
     if (q->verb == SQL_INSERT) {
         err = sql_insert_batch(q->statement, &q->append.batch, why);
         if (!err) err = check_devices(q, q->append.batch, why);
@@ -313,12 +323,10 @@ static void run_on_worker(struct job *job)
     struct why *why = &q->run_why;
     enum err err = ERR_OK;
     q->part_start_ns = context_mono_ns(context);
-    if (!q->statement) {
-        set_context(q);
-        err = begin_statement(q, why);
-        metric_add(context, METRIC_STATEMENTS, 1);
-    }
-    if (!err && q->verb == SQL_SELECT) err = run_select(q, why);
+    bool is_fresh = !q->statement;
+    if (is_fresh) err = prepare_statement(q, why);
+    if (!err && !q->is_begun && !(is_fresh && q->on_prepared)) err = begin_statement(q, why);
+    if (!err && q->is_begun && q->verb == SQL_SELECT) err = run_select(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
     q->part_end_ns = q->part_start_ns + spent;
@@ -419,7 +427,9 @@ static void back_on_main(struct completion *c)
     struct loop *main = q->service->context->main;
     /* Refused changes leave a line as well. */
     if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note(q, "forbidden");
-    if (!c->err && q->verb == SQL_SELECT && !q->is_done) {
+    if (!c->err && !q->is_begun) {
+        q->on_prepared(q);
+    } else if (!c->err && q->verb == SQL_SELECT && !q->is_done) {
         q->on_part(q);
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
@@ -471,5 +481,7 @@ void query_free(struct query *q)
 {
     sql_close(q->statement);
     q->statement = NULL;
+    sys_snapshot_free(q->sys);
+    q->sys = NULL;
     buf_free(&q->answer);
 }

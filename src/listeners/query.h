@@ -49,15 +49,21 @@ struct query {
     struct value params[QUERY_PARAMS_MAX];
     const struct query_format *format;
     enum query_time_format time_format;
+    /* Optional: told on the main loop when the statement is parsed and bound: its verb, columns and
+     * parameter types are known, nothing has run. It calls query_continue, then or later, or
+     * query_free. */
+    void (*on_prepared)(struct query *query);
     /* Optional: takes over what is in `answer` of a long SELECT (main loop) and calls
      * query_continue, then or later. Without it the answer is gathered whole, up to
-     * QUERY_ANSWER_BYTES_MAX. */
+     * QUERY_ANSWER_BYTES_MAX. Instead of going on it may end all with query_free. */
     void (*on_part)(struct query *query);
+    size_t part_bytes; /* 0 = QUERY_PART_BYTES; small: on_part comes soon */
     /* The answer. */
     struct buf answer; /* the text, or its last part; the caller frees with query_free */
     enum sql_verb verb;
     uint64_t rows; /* out, or inserted */
     struct sql_stats stats;
+    enum type param_types[QUERY_PARAMS_MAX]; /* what parameters became; NONE = not used */
     int64_t run_ns, part_start_ns, part_end_ns;
     /* The module's own. */
     struct job job;
@@ -70,7 +76,8 @@ struct query {
     struct sql_context context;
     struct sql_sink sink;
     struct why run_why;
-    bool is_done; /* the statement gives no more rows */
+    bool is_begun; /* past on_prepared */
+    bool is_done;  /* the statement gives no more rows */
     const struct sql_result_column *columns;
     size_t column_count;
     struct store_append append;
@@ -79,8 +86,9 @@ struct query {
 };
 
 void query_start(struct query *query);
-void query_continue(struct query *query); /* after on_part; main loop */
-void query_free(
-    struct query *query); /* the answer and what is left of the statement; not the struct */
+void query_continue(struct query *query); /* after on_prepared or on_part; main loop */
+/* The answer and what is left of the statement; not the struct. When done, or instead of
+ * query_continue: `completion` is then never finished. */
+void query_free(struct query *query);
 
 #endif

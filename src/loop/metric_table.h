@@ -34,6 +34,10 @@
     X(HTTP_ERRORS,         "millrace_http_errors_total",         COUNTER, "requests", "HTTP requests answered with 4xx or 5xx") \
     X(HTTP_CONNECTIONS,    "millrace_http_connections",          GAUGE,   "connections", "open HTTP connections") \
     X(HTTP_REFUSED,        "millrace_http_connections_refused_total", COUNTER, "connections", "HTTP connections refused at the limit") \
+    X(PG_CONNECTIONS,      "millrace_postgres_connections",      GAUGE,   "connections", "open connections of PostgreSQL clients") \
+    X(PG_REFUSED,          "millrace_postgres_connections_refused_total", COUNTER, "connections", "PostgreSQL connections refused at the limit") \
+    X(PG_ERRORS,           "millrace_postgres_errors_total",     COUNTER, "errors",  "PostgreSQL connections ended for an error: protocol, login, time") \
+    X(PG_COPY_ROWS,        "millrace_postgres_copy_rows_total",  COUNTER, "rows",    "rows that came in by COPY") \
     X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
     X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \
     X(COLLECT_BAD,         "millrace_collect_bad_values_total",  COUNTER, "values",  "values that could not be read") \

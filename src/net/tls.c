@@ -267,6 +267,24 @@ static const struct os_stream_ops tls_ops = {.write = tls_write,
                                              .close = tls_close,
                                              .peer = tls_peer};
 
+/* The certificate is hashed as its signature is, but with SHA-256 where that is MD5 or SHA-1. */
+size_t tls_end_point(struct os_stream *s, uint8_t out[TLS_END_POINT_BYTES])
+{
+    const X509 *certificate = SSL_get_certificate(tls_of(s)->ssl);
+    int digest = NID_undef;
+    unsigned size = 0;
+    if (!certificate ||
+        !X509_get_signature_info((X509 *)(uintptr_t)certificate, &digest, NULL, NULL, NULL))
+        return 0;
+    if (digest == NID_md5 || digest == NID_sha1) digest = NID_sha256;
+    const EVP_MD *hash = EVP_get_digestbynid(digest);
+    uint8_t bytes[EVP_MAX_MD_SIZE];
+    if (!hash || X509_digest(certificate, hash, bytes, &size) != 1) return 0;
+    MUST(size <= TLS_END_POINT_BYTES);
+    memcpy(out, bytes, size);
+    return size;
+}
+
 /* ---- wrapping ---- */
 
 static struct tls_stream *tls_new(struct tls_config *config, struct os *os, struct os_task *task)

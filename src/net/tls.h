@@ -33,6 +33,11 @@ enum err tls_make_self_signed(const char *common_name, const char *const *names,
 /* "SHA256:AB:CD:…" of the first certificate in the PEM text. */
 bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes);
 
+/* What SCRAM binds itself to (RFC 5929 section 4, tls-server-end-point): the hash of the own
+ * certificate of a server's stream, into `out`. Gives its size; 0 = there is none. */
+enum { TLS_END_POINT_BYTES = 64 };
+size_t tls_end_point(struct os_stream *stream, uint8_t out[TLS_END_POINT_BYTES]);
+
 /* Wraps a stream (takes it; on failure, which is NO_MEMORY only, it is closed). Server side: after
  * accept. The new stream's on_open comes when the handshake is done; until then write answers
  * CLOSED. A handshake that fails or lasts longer than 10 s ends in on_closed with TLS or TIMEOUT

@@ -61,8 +61,8 @@ static const struct field listen_fields[] = {
      .type = FIELD_STRING,
      .offset = LISTEN_AT(postgres),
      .default_text = "off",
-     .help_en = "not in this version",
-     .help_zh = "此版本尚未提供"},
+     .help_en = "PostgreSQL clients, with or without TLS, HOST:PORT or off",
+     .help_zh = "PostgreSQL 客户端（可用 TLS），主机:端口 或 off"},
     {.name = "line",
      .type = FIELD_STRING,
      .offset = LISTEN_AT(line),
@@ -215,7 +215,7 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         bool exists, tls;
     } list[] = {
         {"http", &c->listen.http, true, false},  {"https", &c->listen.https, true, true},
-        {"mqtt", &c->listen.mqtt, false, false}, {"postgres", &c->listen.postgres, false, false},
+        {"mqtt", &c->listen.mqtt, false, false}, {"postgres", &c->listen.postgres, true, false},
         {"line", &c->listen.line, false, false},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
@@ -268,15 +268,15 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
 static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool file_lists_them)
 {
-    static const char *const defaults[][2] = {{"http", "127.0.0.1:8420"},
-                                              {"https", "127.0.0.1:8443"}};
+    static const char *const defaults[][2] = {
+        {"http", "127.0.0.1:8420"}, {"https", "127.0.0.1:8443"}, {"postgres", "127.0.0.1:5433"}};
     if (file_lists_them) return ERR_OK;
     struct doc *listen = doc_get(top, "listen");
     if (!listen) {
         listen = doc_new(arena, DOC_MAP);
         if (!listen || !doc_set(arena, top, "listen", listen)) return ERR_NO_MEMORY;
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
         if (doc_get(listen, defaults[i][0])) continue;
         if (!doc_set(arena, listen, defaults[i][0], doc_new_string(arena, str_of(defaults[i][1]))))
             return ERR_NO_MEMORY;

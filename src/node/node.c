@@ -11,6 +11,7 @@
 #include "listeners/api.h"
 #include "listeners/identities.h"
 #include "listeners/live.h"
+#include "listeners/pg.h"
 #include "listeners/resources.h"
 #include "listeners/status.h"
 #include "node/manifests.h"
@@ -36,11 +37,12 @@ struct node {
     struct budget statements, in_flight;
     struct node_tables *tables;
     struct http_server *http, *https;
+    struct pg_server *postgres;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
     size_t started;    /* parts of the list that run */
     char folder[3900];
-    struct os_address http_address, https_address;
+    struct os_address http_address, https_address, postgres_address;
     char new_password[64];
 };
 
@@ -394,26 +396,54 @@ static enum err read_certificates(struct node *node, const struct node_config *c
     if (!err) err = tls_server_config(cert, key, ca, tls, why);
     char fingerprint[128];
     if (!err && tls_fingerprint(cert, fingerprint, sizeof fingerprint))
-        diag(&node->context, DIAG_INFO, component, "https certificate %s", fingerprint);
+        diag(&node->context, DIAG_INFO, component, "certificate %s", fingerprint);
     return err;
+}
+
+/* For https, and for whoever asks for TLS at the PostgreSQL listener. */
+static enum err start_certificates(struct node *node, struct why *why)
+{
+    const struct node_config *config = node->options->config;
+    struct arena arena;
+    if (!config->listen.https.size && !config->listen.postgres.size) return ERR_OK;
+    arena_init(&arena, NULL);
+    enum err err = read_certificates(node, config, &arena, &node->tls, why);
+    arena_free(&arena);
+    return err;
+}
+
+static void stop_certificates(struct node *node)
+{
+    if (node->tls) tls_config_release(node->tls);
+    node->tls = NULL;
 }
 
 static enum err start_https(struct node *node, struct why *why)
 {
     struct str where = node->options->config->listen.https;
-    if (!where.size) return ERR_OK;
-    struct arena arena;
-    arena_init(&arena, NULL);
-    enum err err = read_certificates(node, node->options->config, &arena, &node->tls, why);
-    arena_free(&arena);
-    return err ? err
-               : start_http_on(node, where, node->tls, &node->https, &node->https_address, why);
+    return where.size
+               ? start_http_on(node, where, node->tls, &node->https, &node->https_address, why)
+               : ERR_OK;
 }
 
 static void stop_https(struct node *node)
 {
     if (node->https) http_server_stop(node->https);
-    if (node->tls) tls_config_release(node->tls);
+}
+
+static enum err start_postgres(struct node *node, struct why *why)
+{
+    struct str where = node->options->config->listen.postgres;
+    struct os_address address;
+    enum err err = where.size ? os_address_tcp(where, &address, why) : ERR_OK;
+    if (err || !where.size) return err;
+    return pg_server_start(&node->service, &address, node->tls, &node->postgres,
+                           &node->postgres_address, why);
+}
+
+static void stop_postgres(struct node *node)
+{
+    pg_server_stop(node->postgres);
 }
 
 static const struct {
@@ -433,8 +463,10 @@ static const struct {
     {"answers of the audit log", start_answers, stop_answers},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
+    {"certificates", start_certificates, stop_certificates},
     {"http", start_http, stop_http},
     {"https", start_https, stop_https},
+    {"postgres", start_postgres, stop_postgres},
     {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
@@ -478,6 +510,10 @@ static void announce(struct node *node)
     if (node->https) note_address(s->https_url, sizeof s->https_url, "https", &node->https_address);
     if (node->http) diag(&node->context, DIAG_INFO, component, "listening on %s", s->http_url);
     if (node->https) diag(&node->context, DIAG_INFO, component, "listening on %s", s->https_url);
+    char postgres[OS_HOST_BYTES + 8];
+    os_address_print(&node->postgres_address, postgres, sizeof postgres);
+    if (node->postgres)
+        diag(&node->context, DIAG_INFO, component, "listening on postgresql://%s", postgres);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -573,6 +609,7 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"memory", str_of(then), str_of(here)},
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
+        {"listen.postgres", was->listen.postgres, now->listen.postgres},
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))

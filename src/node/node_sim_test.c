@@ -373,7 +373,8 @@ static void must_write(struct trial *t)
 static struct trial *trial_new(const struct sim_case *c)
 {
     static const char *const settings[] = {"data=data", "listen.http=127.0.0.1:8420",
-                                           "listen.https=off", "memory=64MiB"};
+                                           "listen.https=off", "listen.postgres=off",
+                                           "memory=64MiB"};
     struct trial *t = calloc(1, sizeof *t);
     *t = (struct trial){.c = c, .random = (unsigned)c->seed, .sim = sim_new(c->seed)};
     struct host *h = &t->host;

@@ -274,8 +274,17 @@ static void sink(struct best *b, size_t i)
     }
 }
 
+/* The list was given as a result, best first: a heap again, since the worst of a heap stands in
+ * front. */
+static void heap_again(struct best *b)
+{
+    if (b->list.count > 1 && is_worse(b, b->list.count - 1, 0))
+        for (size_t i = b->list.count / 2; i-- > 0;) sink(b, i);
+}
+
 static bool best_add(struct best *b, double value, double rank, struct arena *memory)
 {
+    heap_again(b);
     if (b->list.count < b->most) {
         if (!list_add(&b->list, value, memory) || !list_add(&b->rank, rank, memory)) return false;
         for (size_t i = b->list.count - 1; i > 0 && is_worse(b, i, (i - 1) / 2); i = (i - 1) / 2)

@@ -67,6 +67,8 @@ int bind_convert_cost(const struct expr *from, char letter)
 static struct expr *convert_literal(struct binder *b, struct expr *from, char letter)
 {
     struct value value = {.type = function_letter_type(letter), .is_null = true};
+    if (from->param && b->context->param_types)
+        b->context->param_types[from->param - 1] = letter == 'D' ? TYPE_TEXT : value.type;
     bool is_null = from->type == TYPE_NONE || from->constant.null[0];
     if (!is_null && !parse_literal(expr_value(from).s, letter, &value)) {
         struct str text = expr_value(from).s;
@@ -107,6 +109,8 @@ struct expr *bind_cast(struct binder *b, struct expr *from, enum type type, int3
         return bind_memory(b, expr_constant(b->arena, &null, position));
     }
     if (from->type == type) return bind_convert(b, from, 'i');
+    if (from->param && from->type == TYPE_TEXT && b->context->param_types)
+        b->context->param_types[from->param - 1] = type; /* $1::bigint: sent as such next time */
     const struct function *cast = cast_find(from->type, type);
     if (!cast)
         return bind_fail(b, ERR_TYPE, position, "%s cannot be cast to %s", bind_type_text(from),

@@ -1,6 +1,7 @@
 /* bind_expr.c - literals and trees; what a name means is bind_name.c's, what a call means
  * bind_call.c's. */
 #include "sql/bind_priv.h"
+#include "sql/over.h"
 #include "sql/series.h"
 #include <stdio.h>
 #include <string.h>
@@ -56,15 +57,17 @@ static struct expr *bind_param(struct binder *b, const struct ast *tree)
                          b->context->param_count);
     struct expr *e = bind_memory(
         b, expr_constant(b->arena, &b->context->params[tree->value.i - 1], tree->position));
-    if (e) e->is_literal = true;
+    if (!e) return NULL;
+    e->is_literal = true;
+    e->param = (uint16_t)tree->value.i;
+    if (b->context->param_types) b->context->param_types[e->param - 1] = e->type;
     return e;
 }
 
 static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
 {
     bool is_fill;
-    if (tree->over)
-        return bind_fail(b, ERR_UNSUPPORTED, tree->over->position, "OVER is not in this version");
+    if (tree->over && !tree->filter) return bind_over(b, tree);
     struct expr *fill = bind_fill_call(b, tree, &is_fill);
     if (is_fill) return fill;
     bool of_rows = b->place == PLACE_ROW || b->place == PLACE_AGGREGATE;
@@ -80,6 +83,9 @@ static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
                            .schema = STR("")};
         return bind_name(b, &name);
     }
+    if (over_find(tree->text))
+        return bind_fail(b, ERR_SYNTAX, tree->position, "%.*s wants OVER (…) behind it",
+                         (int)tree->text.size, tree->text.at);
     if (tree->filter)
         return bind_fail(b, ERR_SYNTAX, tree->position, "FILTER belongs to aggregates only");
     if (tree->distinct)

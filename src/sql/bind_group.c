@@ -10,8 +10,13 @@
 bool ast_has_aggregate(const struct ast *tree)
 {
     if (!tree) return false;
-    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !series_exists(tree->text))
+    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !tree->over &&
+        !series_exists(tree->text))
         return true;
+    for (size_t o = 0; tree->over && o < tree->over->order_count; o++)
+        if (ast_has_aggregate(tree->over->order[o].tree)) return true;
+    for (size_t o = 0; tree->over && o < tree->over->partition_by.count; o++)
+        if (ast_has_aggregate(tree->over->partition_by.items[o])) return true;
     for (size_t i = 0; i < tree->arg_count; i++)
         if (ast_has_aggregate(tree->args[i])) return true;
     return false;
@@ -283,12 +288,17 @@ static const struct aggregate *find_aggregate(struct str name, struct expr *cons
     return best;
 }
 
+static struct expr *bind_typed(struct binder *b, const struct ast *tree)
+{
+    struct expr *e = bind_expr(b, tree);
+    return e && e->type == TYPE_NONE ? bind_cast(b, e, TYPE_TEXT, e->position) : e;
+}
+
 static struct expr *bind_aggregate_arg(struct binder *b, const struct ast *tree)
 {
     b->place = PLACE_AGGREGATE;
-    struct expr *arg = bind_expr(b, tree);
+    struct expr *arg = bind_typed(b, tree);
     b->place = PLACE_GROUP;
-    if (arg && arg->type == TYPE_NONE) arg = bind_cast(b, arg, TYPE_TEXT, arg->position);
     return arg;
 }
 
@@ -391,18 +401,63 @@ static bool bind_call_args(struct binder *b, struct agg_call *call, struct expr 
     return i == count || bind_params(b, call, args, i, count);
 }
 
-static struct expr *add_bound_call(struct binder *b, struct agg_call *call, const struct expr *arg)
+/* `of_rows`: the argument reads rows as the source gives them. */
+static void complete_call(struct binder *b, struct agg_call *call, const struct expr *arg,
+                          bool of_rows)
 {
     const struct aggregate *a = call->aggregate;
-    call->keeps_null = arg && (a->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
+    call->keeps_null = of_rows && arg && (a->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
                        b->plan->inputs[arg->input].kind == INPUT_COLUMN;
     if (call->arg && (a->flags & AGG_KEEPS_UNIT)) call->unit = call->arg->unit;
     bool is_same = a->result == 'A'; /* the argument's: only those with one have it */
     MUST(call->arg || !is_same);
     call->type = is_same ? call->arg->type : function_letter_type(a->result);
     call->is_duration = is_same ? call->arg->is_duration : a->result == 'D';
-    if ((a->flags & AGG_NEEDS_TIME) && b->plan->has_table) b->plan->request.want_time = true;
-    return bind_add_aggregate(b, call);
+}
+
+/* Binds the arguments and finds the aggregate. `in_group`: they are computed over rows before they
+ * are grouped. */
+static bool bind_arguments_of(struct binder *b, const struct ast *tree, bool in_group,
+                              struct agg_call *call)
+{
+    struct expr *args[AGGREGATE_ARGS_MAX];
+    bool is_star = tree->arg_count == 1 && tree->args[0]->kind == AST_STAR;
+    bool of_rows = in_group || b->place == PLACE_ROW;
+    size_t count = is_star ? 0 : tree->arg_count;
+    if (count > AGGREGATE_ARGS_MAX)
+        bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes fewer arguments",
+                  (int)tree->text.size, tree->text.at);
+    for (size_t i = 0; i < count && !b->err; i++)
+        args[i] = in_group ? bind_aggregate_arg(b, tree->args[i]) : bind_typed(b, tree->args[i]);
+    if (b->err) return false;
+    const struct aggregate *aggregate = find_aggregate(tree->text, args, count);
+    if (!aggregate || (count == 0 && tree->distinct)) {
+        fail_aggregate(b, tree, args, count);
+        return false;
+    }
+    if (tree->distinct && count > 1)
+        bind_fail(b, ERR_SYNTAX, tree->position,
+                  "DISTINCT goes with one argument: count(DISTINCT mode)");
+    *call = (struct agg_call){.aggregate = aggregate,
+                              .distinct = tree->distinct,
+                              .position = tree->position,
+                              .unit = "",
+                              .fill = b->fill};
+    if (b->err || !bind_call_args(b, call, args, count)) return false;
+    complete_call(b, call, count > 0 ? args[0] : NULL, of_rows);
+    if (in_group && (aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
+        b->plan->request.want_time = true;
+    return true;
+}
+
+bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call)
+{
+    if (!bind_arguments_of(b, tree, false, call)) return false;
+    if (call->second || (call->aggregate->flags & AGG_ONE_SERIES))
+        bind_fail(b, ERR_UNSUPPORTED, tree->position,
+                  "%s cannot stand over a moving frame; WINDOW SLIDE(1m) gives one result per row",
+                  call->aggregate->name);
+    return !b->err;
 }
 
 static struct ast *new_ast(struct binder *b, const struct ast *like, size_t arg_count)
@@ -430,16 +485,17 @@ static struct expr *bind_filtered(struct binder *b, const struct ast *tree)
                         .value = {.type = TYPE_BOOL, .b = true}};
     choice->text = STR("case");
     choice->distinct = false;
+    choice->over = NULL;
     choice->args[0] = tree->filter;
     choice->args[1] = is_star ? yes : tree->args[0];
     for (size_t i = 1; i < call->arg_count; i++) call->args[i] = tree->args[i];
     call->args[0] = choice;
-    return bind_aggregate(b, call);
+    return call->over ? bind_over(b, call) : bind_aggregate(b, call);
 }
 
 struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
 {
-    struct expr *args[AGGREGATE_ARGS_MAX];
+    struct agg_call call;
     if (tree->filter) return bind_filtered(b, tree);
     if (b->place == PLACE_AGGREGATE)
         return bind_fail(b, ERR_GROUPING, tree->position,
@@ -447,25 +503,9 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
     if (b->place != PLACE_GROUP)
         return bind_fail(b, ERR_GROUPING, tree->position, "an aggregate cannot stand here%s",
                          b->in_where ? "; conditions on aggregates belong into HAVING" : "");
-    bool is_star = tree->arg_count == 1 && tree->args[0]->kind == AST_STAR;
-    size_t count = is_star ? 0 : tree->arg_count;
-    if (count > AGGREGATE_ARGS_MAX)
-        return bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes fewer arguments",
-                         (int)tree->text.size, tree->text.at);
-    for (size_t i = 0; i < count; i++) {
-        args[i] = bind_aggregate_arg(b, tree->args[i]);
-        if (!args[i]) return NULL;
-    }
-    const struct aggregate *aggregate = find_aggregate(tree->text, args, count);
-    if (!aggregate || (count == 0 && tree->distinct)) return fail_aggregate(b, tree, args, count);
-    if (tree->distinct && count > 1)
-        return bind_fail(b, ERR_SYNTAX, tree->position,
-                         "DISTINCT goes with one argument: count(DISTINCT mode)");
-    struct agg_call call = {.aggregate = aggregate,
-                            .distinct = tree->distinct,
-                            .position = tree->position,
-                            .unit = "",
-                            .fill = b->fill};
-    if (!bind_call_args(b, &call, args, count)) return NULL;
-    return add_bound_call(b, &call, count > 0 ? args[0] : NULL);
+    bool over_allowed = b->over_allowed;
+    b->over_allowed = false;
+    bool good = bind_arguments_of(b, tree, true, &call);
+    b->over_allowed = over_allowed;
+    return good ? bind_add_aggregate(b, &call) : NULL;
 }

@@ -30,6 +30,7 @@ struct binder {
     struct binder *parent;        /* of the query around this one, whose names may be used … */
     struct outers *outers;        /* … and become parameters; NULL like parent */
     const struct cte_scope *ctes; /* the innermost name of WITH */
+    bool over_allowed;            /* window functions may stand here */
     const struct join *scope;     /* ON: only the sides of this join have names; NULL: all */
 };
 
@@ -154,6 +155,13 @@ struct expr *bind_window_part(struct binder *b, enum window_name name, int32_t p
 /* locf(aggregate), interpolate(aggregate): fills of one column; *is_fill false: another call. */
 struct expr *bind_fill_call(struct binder *b, const struct ast *tree, bool *is_fill);
 void bind_fill(struct binder *b); /* behind the select list */
+
+/* The aggregate that a call means, with its argument, without adding it to the plan. */
+bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call);
+
+/* ---- window functions (bind_over.c) ---- */
+struct expr *bind_over(struct binder *b, const struct ast *tree);
+void bind_over_end(struct binder *b);
 
 /* ---- WHERE (bind_where.c) ---- */
 void bind_where(struct binder *b);

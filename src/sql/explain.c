@@ -2,6 +2,7 @@
  * adds what was read. */
 #include "sql/func.h"
 #include "sql/op.h"
+#include "sql/over.h"
 #include "sql/sql_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -42,7 +43,10 @@ static void add_aggregate(struct buf *buf, const struct plan *plan, const struct
 
 static void add_input(struct buf *buf, const struct plan *plan, const struct expr *e, bool grouped)
 {
-    if (grouped && e->input >= GROUP_KEYS_MAX) {
+    if (plan->over_count > 0 && e->input >= plan->over.base) {
+        const struct over_call *call = &plan->over.calls[e->input - plan->over.base];
+        buf_printf(buf, "%s() over", call->function ? call->function->name : call->aggregate->name);
+    } else if (grouped && e->input >= GROUP_KEYS_MAX) {
         add_aggregate(buf, plan, &plan->aggs[e->input - GROUP_KEYS_MAX]);
     } else if (grouped) {
         add_expr(buf, plan, plan->keys[e->input].expr, false);
@@ -217,6 +221,25 @@ static void add_window(struct lines *lines, const struct plan *plan)
     if (plan->window.needs_order) add_step(lines, "hold all rows, sort by partition and time");
 }
 
+static void add_over(struct lines *lines, const struct plan *plan)
+{
+    begin_line(lines, plan->over.by_series ? "window functions, one series at a time"
+                                           : "window functions");
+    for (size_t s = 0; s < plan->over.spec_count; s++) {
+        const struct over_spec *spec = &plan->over.specs[s];
+        buf_add_text(&lines->buf, s ? "; over" : ": over");
+        for (size_t i = 0; i < spec->partition_count; i++) {
+            buf_add_text(&lines->buf, i ? ", " : " partition by ");
+            add_expr(&lines->buf, plan, spec->partition[i], plan->grouped);
+        }
+        for (size_t i = 0; i < spec->order_count; i++) {
+            buf_add_text(&lines->buf, i ? ", " : " order by ");
+            add_expr(&lines->buf, plan, spec->order[i], plan->grouped);
+        }
+    }
+    end_stage(lines, plan, STAGE_WINDOW);
+}
+
 static void add_groups(struct lines *lines, const struct plan *plan)
 {
     if (plan->fill.on) add_step(lines, "fill");
@@ -375,6 +398,7 @@ static void add_plan(struct lines *lines, const struct plan *plan)
     if (lines->err) return;
     if (!plan->is_side) {
         add_outputs(lines, plan);
+        if (plan->over_count) add_over(lines, plan);
         if (plan->grouped) add_groups(lines, plan);
     }
     add_filters(lines, plan);

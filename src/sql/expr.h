@@ -63,6 +63,7 @@ struct expr {
     int32_t position;
     bool is_duration;     /* BIGINT that counts ns: what may be added to a timestamp */
     bool is_literal;      /* CONST as written or a parameter: text may still become another type */
+    uint16_t param;       /* CONST: n of $n, 0 = written out */
     bool series_constant; /* one value per series: made of device, labels and constants */
     bool changes_in_time; /* contains now(): not for rules */
     const char *unit;     /* "" when none */

@@ -76,6 +76,21 @@ static enum err find_targets(struct sql_statement *s, struct target *targets, st
     return ERR_OK;
 }
 
+/* What a parameter that stands alone in a row becomes. */
+static void note_parameters(struct sql_statement *s, const struct target *targets)
+{
+    const struct ast_insert *insert = &s->tree.insert;
+    for (size_t i = 0; s->context->param_types && i < insert->row_count; i++)
+        for (size_t j = 0; j < insert->column_count; j++) {
+            const struct ast *tree = insert->rows[i].items[j];
+            if (tree->kind == AST_PARAM && tree->value.i <= (int64_t)s->context->param_count)
+                s->context->param_types[tree->value.i - 1] =
+                    targets[j].kind == TARGET_TIME ? TYPE_TIMESTAMP
+                    : targets[j].column            ? targets[j].column->type
+                                                   : TYPE_TEXT;
+        }
+}
+
 enum err insert_prepare(struct sql_statement *s, struct why *why)
 {
     const struct ast_insert *insert = &s->tree.insert;
@@ -91,7 +106,9 @@ enum err insert_prepare(struct sql_statement *s, struct why *why)
     if (!targets) return expr_no_memory(s->context->budget, why);
     s->access = (struct sql_access){insert->into.schema.at, s->table.schema->name, true};
     s->access_count = 1;
-    return find_targets(s, targets, why);
+    err = find_targets(s, targets, why);
+    if (!err) note_parameters(s, targets);
+    return err;
 }
 
 /* ---- one row ---- */

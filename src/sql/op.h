@@ -64,6 +64,7 @@ struct op *op_group_new(struct run *run, struct op *next);
 struct op *op_group_order_new(struct run *run,
                               struct op *next); /* groups by partition and window */
 struct op *op_fill_new(struct run *run, struct op *next);
+struct op *op_over_new(struct run *run, struct op *next); /* window functions */
 struct op *op_project_new(struct run *run, struct op *next);
 struct op *op_distinct_new(struct run *run, struct op *next);
 struct op *op_distinct_on_new(struct run *run, struct op *next);

@@ -170,6 +170,14 @@ struct subquery {
     struct subquery *next; /* all of the statement */
 };
 
+struct plan_over { /* window functions: over.h */
+    size_t call_count, call_capacity, spec_count, spec_capacity;
+    struct over_call *calls;
+    struct over_spec *specs;
+    size_t base;    /* columns of a row before the results: call i is column base + i */
+    bool by_series; /* every partition lies within one series, and rows come series by series */
+};
+
 struct plan {
     enum plan_from from;
     bool has_table;         /* there is a FROM: names can be looked for */
@@ -205,7 +213,8 @@ struct plan {
     struct agg_call *aggs;
     size_t state_bytes;
     struct expr *having;
-    size_t over_count; /* window functions */
+    struct plan_over over;
+    size_t over_count; /* window functions; 0 while binding */
     size_t output_count, output_capacity, visible_count;
     struct expr **outputs;
     const char **output_names;

@@ -31,6 +31,7 @@ struct sql_context {
     _Atomic bool *cancelled;  /* may be NULL */
     size_t param_count;
     const struct value *params; /* $1… */
+    enum type *param_types;     /* [param_count], may be NULL: receives what each was taken as */
     struct str device_prefix;   /* the node's path: INSERT puts it before relative device paths; may
                                    be empty */
     struct str zone; /* the time zone of windows and date functions that name none; "" = UTC */

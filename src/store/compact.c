@@ -141,7 +141,7 @@ static enum err make_snapshot(struct store *store, struct compaction *c)
     c->snapshot = mem_alloc_zero(1, sizeof *c->snapshot);
     if (!c->snapshot) return ERR_NO_MEMORY;
     c->snapshot->applied = store_positions(store).applied;
-    c->snapshot->view = store_view_new(NULL, 0, c->inputs);
+    c->snapshot->view = store_view_new(store, NULL, 0, c->inputs);
     return c->snapshot->view ? ERR_OK : ERR_NO_MEMORY;
 }
 

@@ -184,7 +184,7 @@ static enum err freeze(struct store *store, uint64_t position)
     MUST(!store_frozen_head(store) && !store->flush.busy);
     struct store_view *view = store->view.object;
     struct head *heads[2] = {store_writer_head(store), head_new(&store->head_budget)};
-    struct store_view *next = heads[1] ? store_view_new(heads, 2, view->parts) : NULL;
+    struct store_view *next = heads[1] ? store_view_new(store, heads, 2, view->parts) : NULL;
     head_release(heads[1]);
     if (!next) return ERR_NO_MEMORY;
     struct flush *f = &store->flush;
@@ -210,7 +210,7 @@ static enum err prepare(struct store *store, uint64_t position)
     struct flush *f = &store->flush;
     struct store_view *view = store->view.object;
     struct head *head = store_writer_head(store);
-    if (!(f->view = store_view_new(&head, 1, view->parts))) return ERR_NO_MEMORY;
+    if (!(f->view = store_view_new(store, &head, 1, view->parts))) return ERR_NO_MEMORY;
     f->has_head = store_frozen_head(store) != NULL;
     if (!f->has_head) {
         bool empty = atomic_load(&store_writer_head(store)->row_count) == 0;
@@ -308,6 +308,7 @@ static void end(struct store *store)
     f->view = NULL;
     f->before = NULL;
     f->busy = false;
+    delete_forget(store);
 }
 
 static void finish_waiting(struct store *store, enum err err, const struct why *why)

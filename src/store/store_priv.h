@@ -36,12 +36,13 @@ enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 /* What readers see beside the catalogue, replaced whole: pinned by a statement. */
 struct store_view {
     _Atomic uint32_t refs;
+    _Atomic uint32_t *live; /* store->live_views */
     size_t head_count;
     struct head *heads[VIEW_HEADS_MAX]; /* oldest first; the last one grows */
     struct part_list *parts;
 };
 /* Takes its own shares. NULL: no memory. */
-struct store_view *store_view_new(struct head *const *heads, size_t head_count,
+struct store_view *store_view_new(struct store *store, struct head *const *heads, size_t head_count,
                                   struct part_list *parts);
 struct store_view *store_view_get(struct store *store);
 void store_view_release(struct store_view *view);
@@ -90,7 +91,8 @@ struct store {
     size_t head_limit_bytes;
     int64_t flush_age_ns;
     struct catalog catalog;
-    struct cell view; /* of struct store_view */
+    struct cell view;            /* of struct store_view */
+    _Atomic uint32_t live_views; /* the current one, and older ones that somebody reads */
     struct budget head_budget;
     struct health health;
 
@@ -100,6 +102,7 @@ struct store {
     struct store_append *arrived, *arrived_last; /* of this round of jobs */
     struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last; /* written, wait for durable */
+    struct store_delete *deleted;                /* the same */
     struct store_flush *flushes;                 /* wait for what they asked for */
     uint64_t appended;                           /* last seq written to the file */
     bool syncing, closing;
@@ -164,6 +167,17 @@ struct store_snapshot {
     struct store_view *view;
     uint64_t applied;
 };
+
+/* The log task's writing: a new segment after a failure; what is framed goes to the file. */
+enum err store_recover_log(struct store *store, struct why *why);
+enum err store_write_round(struct store *store, struct why *why);
+/* Finishes it when what is written so far is durable. */
+void store_wait_durable(struct store *store, struct store_delete *delete);
+
+/* delete.c */
+enum err delete_replay(struct store *store, const struct record *record, struct why *why);
+/* Tombstones that hide nothing any more go. Log task, after an operation. */
+void delete_forget(struct store *store);
 
 /* store.c's own for opening and closing (open.c). */
 /* What the catalogue learned from records above `durable`, which may be lost, is said again in the

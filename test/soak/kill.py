@@ -71,7 +71,7 @@ class Node:
 
     def start(self):
         command = [os.path.join(BUILD, "millrace"), "run", "--data", self.data, "--log-level", "warning",
-                   "--set", f"listen.http=127.0.0.1:{self.port}", "--set", "listen.https=off", "--set", f"memory={os.environ.get('MILLRACE_MEMORY', '64MiB')}", self.manifest]
+                   "--set", f"listen.http=127.0.0.1:{self.port}", "--set", "listen.https=off", "--set", "listen.postgres=off", "--set", f"memory={os.environ.get('MILLRACE_MEMORY', '64MiB')}", self.manifest]
         log = open(os.path.join(self.folder, "node.log"), "ab")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + 60

@@ -1,0 +1,197 @@
+/* pg_setting.c - the settings of a session: SET, SHOW, start-up parameters.
+ *
+ * Clients set what PostgreSQL has. What has no meaning here is kept and shown again, so that a
+ * driver finds what it put there; what would change how values look and cannot be had (another
+ * encoding, another style of dates) is refused, or taken with a note that says what happens
+ * instead. Nothing is ever pretended: SHOW and ParameterStatus give what is in force. */
+#include "listeners/pg_priv.h"
+#include "base/num.h"
+#include <string.h>
+
+static const struct {
+    const char *name, *value;
+    unsigned flags;
+} settings[PG_SETTING_COUNT] = {
+#define X(symbol, name, value, flags) [PG_SETTING_##symbol] = {name, value, flags},
+    PG_SETTING_TABLE(X)
+#undef X
+};
+
+int pg_setting_find(struct str name)
+{
+    for (int i = 0; i < PG_SETTING_COUNT; i++)
+        if (str_is_nocase(name, settings[i].name)) return i;
+    return -1;
+}
+
+const char *pg_setting_name(enum pg_setting setting)
+{
+    MUST(setting < PG_SETTING_COUNT);
+    return settings[setting].name;
+}
+
+const char *pg_setting_get(const struct pg_settings *s, enum pg_setting setting)
+{
+    MUST(setting < PG_SETTING_COUNT);
+    return s->values[setting] ? s->values[setting] : settings[setting].value;
+}
+
+void pg_settings_free(struct pg_settings *s)
+{
+    for (int i = 0; i < PG_SETTING_COUNT; i++) mem_free(s->values[i]);
+    *s = (struct pg_settings){0};
+}
+
+void pg_settings_report(const struct pg_settings *s, struct buf *out)
+{
+    for (int i = 0; i < PG_SETTING_COUNT; i++)
+        if (settings[i].flags & PG_SETTING_REPORT)
+            pg_parameter_status(out, settings[i].name, pg_setting_get(s, (enum pg_setting)i));
+}
+
+/* ---- those whose value means something ---- */
+
+/* Gives what is in force; NULL = as asked. */
+typedef enum err check_setting(struct pg_session *s, struct str value, const char **in_force,
+                               const char **note, struct why *why);
+
+static enum err check_encoding(struct pg_session *s, struct str value, const char **in_force,
+                               const char **note, struct why *why)
+{
+    static const char *const names[] = {"utf8", "utf-8", "unicode", "sql_ascii"};
+    (void)s;
+    (void)note;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (str_is_nocase(value, names[i])) {
+            *in_force = "UTF8";
+            return ERR_OK;
+        }
+    return why_set(why, ERR_INVALID, "client_encoding: only UTF8 is offered");
+}
+
+static enum err check_date_style(struct pg_session *s, struct str value, const char **in_force,
+                                 const char **note, struct why *why)
+{
+    (void)s;
+    (void)why;
+    *in_force = "ISO, MDY";
+    if (value.size < 3 || !str_is_nocase((struct str){value.at, 3}, "iso"))
+        *note = "times are always shown in ISO style";
+    return ERR_OK;
+}
+
+static enum err check_standard_strings(struct pg_session *s, struct str value,
+                                       const char **in_force, const char **note, struct why *why)
+{
+    struct value v;
+    (void)s;
+    (void)note;
+    *in_force = "on";
+    if (value_parse(value, TYPE_BOOL, &v, NULL) == ERR_OK && v.b) return ERR_OK;
+    return why_set(why, ERR_INVALID, "standard_conforming_strings: only on is offered");
+}
+
+static enum err check_bytea(struct pg_session *s, struct str value, const char **in_force,
+                            const char **note, struct why *why)
+{
+    (void)s;
+    (void)in_force;
+    (void)note;
+    return str_is_nocase(value, "hex")
+               ? ERR_OK
+               : why_set(why, ERR_INVALID, "bytea_output: only hex is offered");
+}
+
+/* "+02", "-03:30", "2"; east is positive (ISO 8601), as in "SET TIME ZONE 2". */
+static bool read_offset(struct str value, int32_t *seconds)
+{
+    int64_t hours = 0, minutes = 0;
+    struct str rest = value, part;
+    bool west = rest.size && rest.at[0] == '-';
+    if (rest.size && (rest.at[0] == '-' || rest.at[0] == '+')) {
+        rest.at++;
+        rest.size--;
+    }
+    if (!str_split(&rest, ':', &part) || !num_parse_i64(part, &hours) || hours < 0 || hours > 15)
+        return false;
+    if (rest.at && (!num_parse_i64(rest, &minutes) || minutes < 0 || minutes > 59)) return false;
+    *seconds = (int32_t)(hours * 3600 + minutes * 60) * (west ? -1 : 1);
+    return true;
+}
+
+static enum err check_time_zone(struct pg_session *s, struct str value, const char **in_force,
+                                const char **note, struct why *why)
+{
+    static const char *const utc[] = {"utc",     "gmt",       "z",        "zulu",
+                                      "etc/utc", "etc/gmt",   "uct",      "etc/uct",
+                                      "default", "universal", "greenwich"};
+    (void)why;
+    s->style.zone_offset_s = 0;
+    if (read_offset(value, &s->style.zone_offset_s)) return ERR_OK;
+    for (size_t i = 0; i < sizeof utc / sizeof utc[0]; i++)
+        if (str_is_nocase(value, utc[i])) return ERR_OK;
+    *in_force = "UTC";
+    *note = "times are shown in UTC: other zones are offered as an offset only, such as '+02'";
+    return ERR_OK;
+}
+
+static enum err check_timeout(struct pg_session *s, struct str value, const char **in_force,
+                              const char **note, struct why *why)
+{
+    (void)s;
+    (void)in_force;
+    (void)why;
+    if (!str_is(value, "0"))
+        *note =
+            "this timeout is kept but not looked at; a statement ends after the node's own limit";
+    return ERR_OK;
+}
+
+static const struct {
+    enum pg_setting setting;
+    check_setting *check;
+} checks[] = {
+    {PG_SETTING_CLIENT_ENCODING, check_encoding},
+    {PG_SETTING_DATE_STYLE, check_date_style},
+    {PG_SETTING_STANDARD_STRINGS, check_standard_strings},
+    {PG_SETTING_BYTEA_OUTPUT, check_bytea},
+    {PG_SETTING_TIME_ZONE, check_time_zone},
+    {PG_SETTING_STATEMENT_TIMEOUT, check_timeout},
+    {PG_SETTING_LOCK_TIMEOUT, check_timeout},
+    {PG_SETTING_IDLE_TIMEOUT, check_timeout},
+};
+
+enum err pg_setting_set(struct pg_session *s, enum pg_setting setting, struct str value,
+                        const char **note, struct why *why)
+{
+    const char *in_force = NULL;
+    enum err err = ERR_OK;
+    MUST(setting < PG_SETTING_COUNT);
+    *note = NULL;
+    if (settings[setting].flags & PG_SETTING_FIXED)
+        return why_set(why, ERR_READ_ONLY, "parameter \"%s\" cannot be changed",
+                       settings[setting].name);
+    if (value.size > 255 || !str_is_utf8(value))
+        return why_set(why, ERR_INVALID, "invalid value for parameter \"%s\"",
+                       settings[setting].name);
+    bool is_default = !value.at || str_is_nocase(value, "default");
+    if (is_default) value = str_of(settings[setting].value);
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0] && !err; i++)
+        if (checks[i].setting == setting) err = checks[i].check(s, value, &in_force, note, why);
+    if (err) return err;
+    char text[256];
+    (void)str_copy(text, sizeof text, in_force ? str_of(in_force) : value);
+    char *copy = is_default ? NULL : mem_strdup(text);
+    if (!copy && !is_default) return why_set(why, ERR_NO_MEMORY, "no memory for a setting");
+    mem_free(s->settings.values[setting]);
+    s->settings.values[setting] = copy;
+    return ERR_OK;
+}
+
+void pg_settings_reset(struct pg_session *s)
+{
+    const char *note;
+    for (int i = 0; i < PG_SETTING_COUNT; i++)
+        if (!(settings[i].flags & PG_SETTING_FIXED))
+            (void)pg_setting_set(s, (enum pg_setting)i, (struct str){0}, &note, NULL);
+}

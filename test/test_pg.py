@@ -1,0 +1,225 @@
+"""The PostgreSQL listener as psql and psycopg2 see it: logins, the two query protocols, settings, transactions, cursors."""
+import io
+import os
+import re
+import subprocess
+
+import psycopg2
+import psycopg2.errors
+import pytest
+
+from conftest import HOST, Node, free_port, wait_for
+
+
+class PgNode:
+    """A node with its PostgreSQL listener, and clients of it."""
+
+    def __init__(self, factory, **options):
+        self.port = free_port()
+        settings = [f"listen.postgres={HOST}:{self.port}", *options.pop("settings", [])]
+        self.node = factory(settings=settings, **options)
+
+    def connect(self, user="admin", password=Node.PASSWORD, **more):
+        return psycopg2.connect(host=HOST, port=self.port, user=user, password=password, connect_timeout=20,
+                                **{"dbname": "default", **more})
+
+    def psql(self, *arguments, text=None, user="admin", password=Node.PASSWORD, check=True):
+        """What psql prints, unaligned, without footers."""
+        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(self.port), "-U", user,
+                   "-d", "default", *arguments]
+        done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                              check=False, env=dict(os.environ, PGPASSWORD=password, PGCONNECT_TIMEOUT="20"))
+        assert not check or done.returncode == 0, done.stdout
+        return done.stdout
+
+    def rows(self, statement, *params):
+        connection = self.connect()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, params or None)
+            found = cursor.fetchall()
+        connection.close()
+        return found
+
+
+@pytest.fixture
+def pg(node_factory):
+    return PgNode(node_factory)
+
+
+PRESS = """CREATE TABLE press (temperature double UNIT '°C', n bigint, u ubigint, s text, ok bool, raw bytes, at timestamp);
+INSERT INTO press (time, device, temperature, n, u, s, ok, at) VALUES
+ ('2026-11-21 03:04:05.123456789', 'press01', 1.5, -3, 18446744073709551615, 'grün', true, '1999-12-31T23:59:59.999999999Z'),
+ ('2026-11-21 03:04:06', 'press02', NULL, NULL, NULL, NULL, false, NULL)"""
+
+
+def test_every_login_that_is_promised_works_and_no_other(pg):
+    for sslmode in ("disable", "require"):
+        connection = pg.connect(sslmode=sslmode)
+        assert connection.info.ssl_in_use == (sslmode == "require")
+        connection.close()
+    pg.connect(sslmode="require", channel_binding="require").close()
+    assert pg.psql("-c", "show session_authorization", user="token", password=pg.node.token()) == "admin\n"
+    refusals = set()
+    for user, password in (("admin", "wrong"), ("nobody", "wrong"), ("token", "wrong"), ("admin", pg.node.token())):
+        with pytest.raises(psycopg2.OperationalError) as refused:
+            pg.connect(user, password, sslmode="disable")
+        refusals.add(re.sub(r"^.*FATAL", "FATAL", str(refused.value), flags=re.S))
+    assert refusals == {"FATAL:  user or password is wrong\n"}
+
+    def outcomes():
+        with open(os.path.join(pg.node.data, "audit", "audit-000001.jsonl"), encoding="utf-8") as audit:
+            return ['"outcome":"ok"' in line for line in audit if '"verb":"login"' in line]
+    wait_for(lambda: len(outcomes()) == 8, 10, "the audit log has not all logins")
+    assert sum(outcomes()) == 4
+
+
+def test_simple_queries_run_one_after_the_other_and_stop_at_an_error(pg):
+    pg.psql(text=PRESS)
+    assert pg.psql("-c", "SELECT 1; SELECT 'x', NULL, true") == "1\nx||t\n"
+    said = pg.psql("-c", "SELECT 1;\nSELECT ä FROM press;\nSELECT 2", check=False)
+    assert said == '1\nERROR:  column "ä" does not exist in table press\nLINE 2: SELECT ä FROM press;\n               ^\n'
+    assert pg.psql("-c", "SELECT 'never ends", check=False).startswith("ERROR:  this string has no end")
+    assert pg.psql("-c", "") == "" and pg.psql("-c", ";;") == ""
+    assert "HINT:  did you mean \"press\"?" in pg.psql("-c", "SELECT * FROM pres", check=False)
+
+
+def test_values_look_as_in_postgresql(pg):
+    pg.psql(text=PRESS)
+    assert pg.psql("-c", "SELECT time, device, temperature, n, u, s, ok, at FROM press ORDER BY time") == (
+        "2026-11-21 03:04:05.123456+00|press01|1.5|-3|18446744073709551615|grün|t|1999-12-31 23:59:59.999999+00\n"
+        "2026-11-21 03:04:06+00|press02|||||f|\n")
+
+
+def test_a_failed_block_refuses_until_rollback_and_rollback_admits_what_stays(pg):
+    connection = pg.connect()
+    pg.psql(text=PRESS)
+    with connection.cursor() as cursor:
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            cursor.execute("SELECT * FROM nowhere")
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            cursor.execute("SELECT 1")
+        connection.rollback()
+        cursor.execute("INSERT INTO press (device, n) VALUES ('p', 7)")
+        connection.rollback()
+        assert any("nothing was undone" in notice for notice in connection.notices)
+        cursor.execute("SELECT n FROM press WHERE n = 7")
+        assert cursor.fetchall() == [(7,)]
+    connection.close()
+
+
+def test_settings_are_shown_as_they_are_in_force(pg):
+    assert pg.psql("-c", "SET TIME ZONE '+05:30'", "-c", "SHOW timezone",
+                   "-c", "SELECT CAST('2026-11-21T00:00:00Z' AS timestamp)") == "+05:30\n2026-11-21 05:30:00+05:30\n"
+    assert pg.psql("-c", "SET timezone = 'Europe/Berlin'", "-c", "SHOW timezone") == (
+        "WARNING:  times are shown in UTC: other zones are offered as an offset only, such as '+02'\nUTC\n")
+    assert "only UTF8" in pg.psql("-c", "SET client_encoding = 'LATIN1'", check=False)
+    assert "unrecognized configuration parameter" in pg.psql("-c", "SET nonsense = 1", check=False)
+    assert pg.connect().get_parameter_status("server_version").startswith("15.")
+
+
+def test_a_cursor_gives_its_rows_piece_by_piece(pg):
+    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(50_000))
+    assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
+    connection = pg.connect()
+    cursor = connection.cursor("piecewise")
+    cursor.itersize = 777
+    cursor.execute("SELECT v FROM m ORDER BY v")
+    assert [row[0] for row in cursor] == list(range(50_000))
+    cursor.close()
+    other = connection.cursor("given up")
+    other.execute("SELECT v FROM m")
+    assert len(other.fetchmany(5)) == 5
+    other.close()
+    connection.commit()
+    connection.close()
+
+
+def test_cancel_ends_the_running_statement_and_nothing_else(pg):
+    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(100_000))
+    assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
+    process = subprocess.Popen(["psql", "-X", "-q", "-A", "-t", "-h", HOST, "-p", str(pg.port), "-U", "admin", "-d", "default"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env=dict(os.environ, PGPASSWORD=Node.PASSWORD))
+    connection = pg.connect()
+    connection.autocommit = True
+    connection.cancel()  # nothing runs: nothing happens
+    process.stdin.write("SELECT a.v FROM m AS a;\n")
+    process.stdin.close()
+    process.stdout.read()
+    assert process.wait(30) == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM m")
+        assert cursor.fetchall() == [(100_000,)]
+    connection.close()
+
+
+ROWS = 70_000
+
+
+def copy_in(pg, statement, text):
+    """COPY with all of `text`; gives the row count, or the error's text."""
+    connection = pg.connect()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        try:
+            cursor.copy_expert(statement, io.BytesIO(text) if isinstance(text, bytes) else io.StringIO(text))
+            return cursor.rowcount
+        except psycopg2.Error as error:
+            return str(error)
+        finally:
+            connection.close()
+
+
+def copy_out(pg, statement):
+    connection = pg.connect()
+    out = io.BytesIO()
+    with connection.cursor() as cursor:
+        cursor.copy_expert(statement, out)
+    connection.close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("options", ["", "CSV HEADER", "(FORMAT csv, DELIMITER ';', QUOTE '''', NULL 'nix', HEADER match)", "BINARY",
+                                     "WITH DELIMITER AS '|' NULL AS '-'"])
+def test_what_copy_writes_copy_reads_again(pg, options):
+    pg.psql(text=PRESS)
+    pg.psql("-c", "INSERT INTO press (time, device, s) VALUES ('2026-11-21', 'p3', 'a,b;\"c\"''d''\\\t\n|nix'), ('2026-11-22', 'p3', '')")
+    pg.psql("-c", "CREATE TABLE again (temperature double, n bigint, u ubigint, s text, ok bool, raw bytes, at timestamp)")
+    out = copy_out(pg, f"COPY press TO STDOUT {options}")
+    assert copy_in(pg, f"COPY again FROM STDIN {options}", out) == 4
+    everything = "time, device, temperature, n, u, s, ok, raw, at"
+    assert pg.rows(f"SELECT {everything} FROM again ORDER BY time") == pg.rows(f"SELECT {everything} FROM press ORDER BY time")
+
+
+def test_copy_in_streams_any_number_of_rows(pg):
+    pg.psql("-c", "CREATE TABLE big (v bigint, s text)")
+    rows = "".join(f"2026-11-21 00:00:{i % 60:02}.{i:06}+00\tm{i % 50}\t{i}\ttext number {i}\n" for i in range(ROWS))
+    assert copy_in(pg, "COPY big FROM STDIN", rows) == ROWS
+    assert pg.node.sql("SELECT count(*), sum(v) FROM big") == [[ROWS, ROWS * (ROWS - 1) // 2]]
+    assert copy_out(pg, "COPY (SELECT v FROM big WHERE v < 5 ORDER BY v DESC) TO STDOUT") == b"4\n3\n2\n1\n0\n"
+    assert len(copy_out(pg, "COPY big (v) TO STDOUT").splitlines()) == ROWS
+
+
+def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):
+    pg.psql("-c", "CREATE TABLE c (v bigint)")
+    rows = [f"p,{i},2026-11-21T00:00:00.{i:06}Z\n" for i in range(30_000)]
+    rows[20_000] = "p,many,2026-11-21\n"
+    said = copy_in(pg, "COPY c (device, v, time) FROM STDIN CSV", "".join(rows))
+    assert said == ("COPY c, line 20001: column v: 'many' is not valid for type bigint\n"
+                    "HINT:  20000 row(s) before it are stored, nothing behind it is\n"), said
+    assert pg.node.sql("SELECT count(*), max(v) FROM c") == [[20_000, 19_999]]
+    assert "line 2: the row has 2 fields, 3 are expected" in copy_in(pg, "COPY c (device, v, time) FROM STDIN CSV", "p,1,2026-11-22\np,2\n")
+    assert "unterminated CSV quoted field" in copy_in(pg, "COPY c (device, v) FROM STDIN CSV", 'p,"1\n')
+    assert "a row needs a device" in copy_in(pg, "COPY c (v) FROM STDIN", "1\n")
+    assert 'column "w" does not exist' in copy_in(pg, "COPY c (device, w) FROM STDIN", "1\n")
+    assert "header does not match" in copy_in(pg, "COPY c (device, v) FROM STDIN (FORMAT csv, HEADER match)", "device,w\np,1\n")
+
+
+def test_copy_by_psql_from_and_to_files_of_the_client(pg, tmp_path):
+    pg.psql("-c", "CREATE TABLE f (v bigint, label text)")
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('time,device,v,label\n2026-11-21T00:00:00Z,a,1,"two\nlines, ""quoted"""\n2026-11-21T00:00:01Z,a,2,\n', encoding="utf-8")
+    pg.psql("-c", f"\\copy f FROM '{source}' CSV HEADER")
+    pg.psql("-c", f"\\copy (SELECT time, device, v, label FROM f ORDER BY v) TO '{target}' WITH (FORMAT csv, HEADER)")
+    assert target.read_text(encoding="utf-8") == source.read_text(encoding="utf-8").replace("T", " ").replace("Z", "+00")

@@ -1,0 +1,195 @@
+"""The PostgreSQL listener as real drivers use it: JDBC, ODBC; and the protocol itself where no driver goes."""
+import os
+import shutil
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from conftest import HOST, ROOT, Node
+from test_pg import PRESS, PgNode
+
+JDBC = "/usr/share/java/postgresql.jar"
+
+
+@pytest.fixture
+def pg(node_factory):
+    return PgNode(node_factory)
+
+
+def jdbc(pg, tmp_path, *parts):
+    """{claim: what the Java program found}."""
+    subprocess.run(["javac", "-cp", JDBC, "-d", str(tmp_path), os.path.join(ROOT, "test", "pg", "Jdbc.java")], check=True, timeout=120)
+    done = subprocess.run(["java", "-cp", f"{JDBC}:{tmp_path}", "Jdbc", f"jdbc:postgresql://{HOST}:{pg.port}/default", "admin",
+                           Node.PASSWORD, ",".join(parts)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+
+def test_jdbc_prepares_fetches_in_pieces_and_copies(pg, tmp_path):
+    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(10_000))
+    assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
+    found = jdbc(pg, tmp_path, "types", "fetch", "copy")
+    assert found == {
+        "inserted": "12",
+        "read": "false -11 18446744073709551615 11.5 t'11ü [0, 11, -1] 1970-01-01T00:00:00.011Z 2023-11-14T22:13:31Z",
+        "text and binary agree": "true",
+        "counted": "7;",
+        "parameters": "float8 int4",
+        "fetched": "10000 49995000",
+        "refused": "42703",
+        "aborted": "25P02",
+        "several": "true",
+        "copied in": "2",
+        "copied out": "2 1;2;",
+    }
+
+
+def odbc(pg, **more):
+    import pyodbc
+    parts = {"DRIVER": "{PostgreSQL Unicode}", "SERVER": HOST, "PORT": pg.port, "DATABASE": "default", "UID": "admin",
+             "PWD": Node.PASSWORD, **more}
+    return pyodbc.connect(";".join(f"{key}={value}" for key, value in parts.items()), timeout=20)
+
+
+@pytest.mark.parametrize("fetch", [0, 1])
+def test_odbc_reads_and_writes(pg, fetch):
+    pg.psql(text=PRESS)
+    connection = odbc(pg, UseDeclareFetch=fetch)
+    cursor = connection.cursor()
+    cursor.execute("SELECT temperature, n, s, ok FROM press WHERE device = ? AND time > ?", "press01", "2026-01-01")
+    assert [tuple(row) for row in cursor.fetchall()] == [(1.5, -3, "grün", "1")]
+    cursor.execute("INSERT INTO press (device, time, n) VALUES (?, ?, ?)", "p", "2026-11-22 00:00:00", 5)
+    connection.commit()
+    cursor.execute("SELECT n FROM press WHERE n IS NOT NULL ORDER BY n")
+    assert [row[0] for row in cursor.fetchall()] == [-3, 5]
+    connection.close()
+
+
+class Wire:
+    """The protocol by hand; logs in with a token."""
+
+    def __init__(self, pg, options=""):
+        self.socket = socket.create_connection((HOST, pg.port), 20)
+        self.file = self.socket.makefile("rb")
+        body = struct.pack(">I", 196608) + b"user\0token\0database\0default\0" + options.encode() + b"\0"
+        self.socket.sendall(struct.pack(">I", len(body) + 4) + body)
+        assert self.next() == ("R", struct.pack(">I", 3))
+        self.send("p", pg.node.token().encode() + b"\0")
+        self.until_ready()
+
+    @staticmethod
+    def message(kind, body=b""):
+        return kind.encode() + struct.pack(">I", len(body) + 4) + body
+
+    def send(self, kind, body=b""):
+        self.socket.sendall(self.message(kind, body))
+
+    def next(self):
+        head = self.file.read(5)
+        assert len(head) == 5, "the connection was closed"
+        kind, size = struct.unpack(">cI", head)
+        return kind.decode(), self.file.read(size - 4)
+
+    def until_ready(self):
+        got = []
+        while not got or got[-1][0] != "Z":
+            got.append(self.next())
+        return got
+
+
+def parse(text, name=b"", *types):
+    return Wire.message("P", name + b"\0" + text + b"\0" + struct.pack(f">H{len(types)}I", len(types), *types))
+
+
+def bind(*texts, portal=b"", statement=b"", binary=0):
+    values = b"".join(struct.pack(">I", len(text)) + text for text in texts)
+    return Wire.message("B", portal + b"\0" + statement + b"\0" + struct.pack(">HH", 0, len(texts)) + values + struct.pack(">HH", 1, binary))
+
+
+def execute(limit=0, portal=b""):
+    return Wire.message("E", portal + b"\0" + struct.pack(">I", limit))
+
+
+SYNC = Wire.message("S")
+
+
+def kinds(messages):
+    return "".join(kind for kind, _ in messages)
+
+
+def test_a_pipeline_is_answered_in_order_and_an_error_skips_to_its_sync(pg):
+    pg.psql(text=PRESS)
+    wire = Wire(pg)
+    good = parse(b"SELECT 1") + bind() + execute()
+    wire.socket.sendall(good + good + SYNC + parse(b"SELECT nonsense FROM press") + bind() + execute() + SYNC + good + SYNC)
+    assert kinds(wire.until_ready()) == "12DC12DCZ"
+    failed = wire.until_ready()
+    assert kinds(failed) == "EZ" and b"C42703\0" in failed[0][1]
+    assert kinds(wire.until_ready()) == "12DCZ"
+
+
+def test_parameters_take_their_types_from_their_places(pg):
+    pg.psql(text=PRESS)
+    wire = Wire(pg)
+    wire.socket.sendall(parse(b"SELECT n + $1, s FROM press WHERE temperature > $2 AND time < $3 AND ok = $4 AND s LIKE $5", b"q")
+                        + Wire.message("D", b"Sq\0") + SYNC)
+    answer = dict(wire.until_ready())
+    assert struct.unpack(">H5I", answer["t"]) == (5, 20, 701, 1184, 16, 25)
+    wire.socket.sendall(bind(b"5", b"1", b"2027-01-01", b"t", b"gr%", statement=b"q", binary=1) + execute() + SYNC)
+    row = dict(wire.until_ready())["D"]
+    assert row == struct.pack(">HIqI", 2, 8, 2, 5) + "grün".encode()
+    wire.socket.sendall(parse(b"INSERT INTO press (time, device, u, raw) VALUES ($1, $2, $3, $4)") + Wire.message("D", b"S\0") + SYNC)
+    answer = dict(wire.until_ready())
+    assert struct.unpack(">H4I", answer["t"]) == (4, 1184, 25, 1700, 17) and "n" in answer
+
+
+def test_a_portal_with_a_row_limit_is_suspended_and_goes_on(pg):
+    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(5000))
+    assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
+    wire = Wire(pg)
+    wire.socket.sendall(parse(b"SELECT v FROM m") + bind() + execute(3) + execute(2000) + execute(0) + SYNC)
+    said = wire.until_ready()
+    assert kinds(said) == "12DDDs" + "D" * 2000 + "s" + "D" * 2997 + "CZ"
+    assert [int(body[6:]) for kind, body in said if kind == "D"] == list(range(5000))
+    wire.socket.sendall(execute(1) + SYNC)
+    assert b"C34000\0" in wire.until_ready()[0][1], "portals end with the implicit transaction"
+
+
+def test_what_is_not_the_protocol_is_refused_and_counted(pg):
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + b"x" * 100, struct.pack(">II", 8, 1), struct.pack(">IIH", 10, 196608, 0)):
+        with socket.create_connection((HOST, pg.port), 20) as one:
+            one.sendall(garbage)
+            assert one.recv(100000)[:1] in (b"E", b"") and one.recv(100) == b""
+    wire = Wire(pg)
+    wire.send("Q", b"no end")
+    assert b"C08P01\0" in wire.next()[1] and wire.file.read() == b""
+    status, metrics = pg.node.request("GET", "/metrics")
+    assert status == 200 and "\nmillrace_postgres_errors_total 5\n" in metrics and "\nmillrace_postgres_connections 0\n" in metrics
+
+
+def test_bytes_in_front_of_tls_are_never_taken_for_what_came_inside(pg):
+    with socket.create_connection((HOST, pg.port), 20) as one:
+        body = struct.pack(">I", 196608) + b"user\0token\0\0"
+        one.sendall(struct.pack(">II", 8, 80877103) + struct.pack(">I", len(body) + 4) + body)
+        assert one.recv(1) == b"S" and one.recv(1) == b""
+
+
+def test_many_idle_connections_cost_little(pg):
+    def resident_kib():
+        with open(f"/proc/{pg.node.process.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+    first = Wire(pg)
+    before = resident_kib()
+    wires = [Wire(pg) for _ in range(64)]
+    for wire in wires:
+        wire.send("Q", b"SELECT 1\0")
+        assert kinds(wire.until_ready()) == "TDCZ"
+    assert resident_kib() - before < 64 * (32 if "asan" in pg.node.millrace else 8)
+    first.send("Q", b"SELECT 1\0")
+    assert kinds(first.until_ready()) == "TDCZ"
+    for wire in wires:
+        wire.socket.close()
+        wire.file.close()
