@@ -19,6 +19,13 @@
 
 struct sql_statement; /* opaque */
 
+struct function;
+/* Functions of whoever runs the statement, beside the engine's own (func.h). */
+struct sql_functions {
+    const struct function *rows;
+    size_t count;
+};
+
 /* What the engine needs of the world around a statement. All borrowed, valid until sql_close. */
 struct sql_context {
     const struct sql_catalog *catalog;
@@ -34,6 +41,8 @@ struct sql_context {
     enum type *param_types;     /* [param_count], may be NULL: receives what each was taken as */
     struct str device_prefix;   /* the node's path: INSERT puts it before relative device paths; may
                                    be empty */
+    const struct sql_functions *functions; /* may be NULL */
+    void *session;                         /* what those get as eval->session */
     struct budget
         *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
 };
