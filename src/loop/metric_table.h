@@ -23,6 +23,9 @@
     X(FLUSH_ROWS,          "millrace_store_flushed_rows_total",  COUNTER, "rows",    "rows written to parts") \
     X(FLUSH_NS,            "millrace_store_flush_nanoseconds_total", COUNTER, "ns",  "time spent writing parts") \
     X(FLUSH_ERRORS,        "millrace_store_flush_errors_total",  COUNTER, "flushes", "attempts to write parts that failed") \
+    X(COMPACTIONS,         "millrace_store_compactions_total",   COUNTER, "merges",  "groups of parts merged into one") \
+    X(COMPACTION_ROWS,     "millrace_store_compacted_rows_total", COUNTER, "rows",   "rows written by merging parts") \
+    X(COMPACTION_ERRORS,   "millrace_store_compaction_errors_total", COUNTER, "merges", "merges of parts that stopped; the parts stay as they are") \
     X(STORE_DAMAGED,       "millrace_store_damaged_total",       COUNTER, "places",  "damaged places of parts met while reading") \
     X(STATEMENTS,          "millrace_sql_statements_total",      COUNTER, "statements", "SQL statements run") \
     X(STATEMENT_ERRORS,    "millrace_sql_errors_total",          COUNTER, "statements", "SQL statements that failed") \

@@ -1,6 +1,7 @@
 /* bind_expr.c - literals and trees; what a name means is bind_name.c's, what a call means
  * bind_call.c's. */
 #include "sql/bind_priv.h"
+#include "sql/over.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -65,8 +66,7 @@ static struct expr *bind_param(struct binder *b, const struct ast *tree)
 static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
 {
     bool is_end;
-    if (tree->over)
-        return bind_fail(b, ERR_UNSUPPORTED, tree->over->position, "OVER is not in this version");
+    if (tree->over && !tree->filter) return bind_over(b, tree);
     if (aggregate_exists(tree->text)) return bind_aggregate(b, tree);
     if (str_is(tree->text, "quality")) return bind_quality_call(b, tree);
     if (tree->arg_count == 0 &&
@@ -78,6 +78,9 @@ static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
                            .schema = STR("")};
         return bind_name(b, &name);
     }
+    if (over_find(tree->text))
+        return bind_fail(b, ERR_SYNTAX, tree->position, "%.*s wants OVER (…) behind it",
+                         (int)tree->text.size, tree->text.at);
     if (tree->filter)
         return bind_fail(b, ERR_SYNTAX, tree->position, "FILTER belongs to aggregates only");
     if (tree->distinct)

@@ -157,7 +157,7 @@ static struct join *find_side(struct join *join, const struct plan *plan, struct
     if (!join) return NULL;
     if (!join->left) {
         const struct plan *side = plan->sides[join->first];
-        return str_equal(side->alias, name) || str_equal(side->name, name) ? join : NULL;
+        return str_equal(side->alias, name) ? join : NULL;
     }
     struct join *found = find_side(join->left, plan, name);
     return found ? found : find_side(join->right, plan, name);

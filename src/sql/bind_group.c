@@ -10,7 +10,11 @@
 bool ast_has_aggregate(const struct ast *tree)
 {
     if (!tree) return false;
-    if (tree->kind == AST_CALL && aggregate_exists(tree->text)) return true;
+    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !tree->over) return true;
+    for (size_t o = 0; tree->over && o < tree->over->order_count; o++)
+        if (ast_has_aggregate(tree->over->order[o].tree)) return true;
+    for (size_t o = 0; tree->over && o < tree->over->partition_by.count; o++)
+        if (ast_has_aggregate(tree->over->partition_by.items[o])) return true;
     for (size_t i = 0; i < tree->arg_count; i++)
         if (ast_has_aggregate(tree->args[i])) return true;
     return false;
@@ -346,15 +350,63 @@ static struct expr *bind_filtered(struct binder *b, const struct ast *tree)
                         .value = {.type = TYPE_BOOL, .b = true}};
     choice->text = STR("case");
     choice->distinct = false;
+    choice->over = NULL;
     choice->args[0] = tree->filter;
     choice->args[1] = is_star ? yes : tree->args[0];
     for (size_t i = 1; i < call->arg_count; i++) call->args[i] = tree->args[i];
     call->args[0] = choice;
-    return bind_aggregate(b, call);
+    return call->over ? bind_over(b, call) : bind_aggregate(b, call);
+}
+
+/* `of_rows`: the argument reads rows as the source gives them. */
+static bool bind_aggregate_of(struct binder *b, const struct ast *tree, struct expr *arg,
+                              bool of_rows, struct agg_call *call)
+{
+    const struct aggregate *aggregate = find_aggregate(tree->text, arg);
+    if (!aggregate || (!arg && tree->distinct)) {
+        fail_aggregate(b, tree, arg);
+        return false;
+    }
+    *call = (struct agg_call){
+        .aggregate = aggregate, .distinct = tree->distinct, .position = tree->position, .unit = ""};
+    if (arg) {
+        call->keeps_null =
+            of_rows && arg->kind == EXPR_INPUT && b->plan->inputs[arg->input].kind == INPUT_COLUMN;
+        arg = call->arg = bind_convert(b, arg, aggregate->args[0]);
+        if (!arg) return false;
+        if (aggregate->flags & AGG_KEEPS_UNIT) call->unit = arg->unit;
+    }
+    bool is_same = aggregate->result == 'A'; /* the argument's: only those with one have it */
+    MUST(arg || !is_same);
+    call->type = is_same ? arg->type : function_letter_type(aggregate->result);
+    call->is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
+    return true;
+}
+
+static bool is_star_call(const struct ast *tree)
+{
+    return tree->arg_count == 0 || (tree->arg_count == 1 && tree->args[0]->kind == AST_STAR);
+}
+
+bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call)
+{
+    struct expr *arg = NULL;
+    if (tree->arg_count > 1) {
+        bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes one argument",
+                  (int)tree->text.size, tree->text.at);
+        return false;
+    }
+    if (!is_star_call(tree)) {
+        arg = bind_expr(b, tree->args[0]);
+        if (arg && arg->type == TYPE_NONE) arg = bind_cast(b, arg, TYPE_TEXT, arg->position);
+        if (!arg) return false;
+    }
+    return bind_aggregate_of(b, tree, arg, b->place == PLACE_ROW, call);
 }
 
 struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
 {
+    struct agg_call call;
     if (tree->filter) return bind_filtered(b, tree);
     if (b->place == PLACE_AGGREGATE)
         return bind_fail(b, ERR_GROUPING, tree->position,
@@ -362,29 +414,16 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
     if (b->place != PLACE_GROUP)
         return bind_fail(b, ERR_GROUPING, tree->position, "an aggregate cannot stand here%s",
                          b->in_where ? "; conditions on aggregates belong into HAVING" : "");
-    bool is_star =
-        tree->arg_count == 0 || (tree->arg_count == 1 && tree->args[0]->kind == AST_STAR);
     if (tree->arg_count > 1)
         return bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes one argument",
                          (int)tree->text.size, tree->text.at);
+    bool is_star = is_star_call(tree), over_allowed = b->over_allowed;
+    b->over_allowed = false;
     struct expr *arg = is_star ? NULL : bind_aggregate_arg(b, tree->args[0]);
+    b->over_allowed = over_allowed;
     if (!is_star && !arg) return NULL;
-    const struct aggregate *aggregate = find_aggregate(tree->text, arg);
-    if (!aggregate || (is_star && tree->distinct)) return fail_aggregate(b, tree, arg);
-    struct agg_call call = {
-        .aggregate = aggregate, .distinct = tree->distinct, .position = tree->position, .unit = ""};
-    if (arg) {
-        call.keeps_null =
-            arg->kind == EXPR_INPUT && b->plan->inputs[arg->input].kind == INPUT_COLUMN;
-        arg = call.arg = bind_convert(b, arg, aggregate->args[0]);
-        if (!arg) return NULL;
-        if (aggregate->flags & AGG_KEEPS_UNIT) call.unit = arg->unit;
-    }
-    bool is_same = aggregate->result == 'A'; /* the argument's: only those with one have it */
-    MUST(arg || !is_same);
-    call.type = is_same ? arg->type : function_letter_type(aggregate->result);
-    call.is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
-    if ((aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
+    if (!bind_aggregate_of(b, tree, arg, true, &call)) return NULL;
+    if ((call.aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
         b->plan->request.want_time = true;
     return add_call(b, &call);
 }

@@ -141,7 +141,9 @@ static bool names_plan(const struct plan *plan, struct str schema, struct str qu
     if (schema.size > 0 && !str_is(schema, "public") && !str_is(schema, "sys") &&
         !str_is(schema, "pg_catalog") && !str_is(schema, "information_schema"))
         return false;
-    return str_equal(qualifier, plan->alias) || str_equal(qualifier, plan->name);
+    /* Another name hides the table's own where there may be two of it. */
+    return str_equal(qualifier, plan->alias) ||
+           (!plan->is_side && str_equal(qualifier, plan->name));
 }
 
 static const char *find_label(const struct sql_table *table, struct str name)

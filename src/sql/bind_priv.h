@@ -29,6 +29,7 @@ struct binder {
     struct binder *parent;        /* of the query around this one, whose names may be used … */
     struct outers *outers;        /* … and become parameters; NULL like parent */
     const struct cte_scope *ctes; /* the innermost name of WITH */
+    bool over_allowed;            /* window functions may stand here */
     const struct join *scope;     /* ON: only the sides of this join have names; NULL: all */
 };
 
@@ -134,6 +135,13 @@ struct expr *bind_group_name(struct binder *b,
 int bind_find_key(const struct binder *b, const struct ast *tree); /* index or -1 */
 void bind_groups(struct binder *b);
 bool bind_is_window_name(struct str name, bool *is_end);
+
+/* The aggregate that a call means, with its argument, without adding it to the plan. */
+bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call);
+
+/* ---- window functions (bind_over.c) ---- */
+struct expr *bind_over(struct binder *b, const struct ast *tree);
+void bind_over_end(struct binder *b);
 
 /* ---- WHERE (bind_where.c) ---- */
 void bind_where(struct binder *b);

@@ -148,6 +148,7 @@ static void bind_items(struct binder *b)
 {
     b->place = b->plan->grouped ? PLACE_GROUP : b->plan->has_table ? PLACE_ROW : PLACE_NOTHING;
     b->alias_depth = 1;
+    b->over_allowed = true;
     for (size_t i = 0; i < b->select->item_count && !b->err; i++) {
         const struct ast_item *item = &b->select->items[i];
         if (item->tree->kind == AST_STAR)
@@ -156,6 +157,7 @@ static void bind_items(struct binder *b)
             bind_output(b, bind_expr(b, item->tree), item_name(b, item));
     }
     b->alias_depth = 0;
+    b->over_allowed = false;
     b->plan->visible_count = b->plan->output_count;
 }
 
@@ -310,7 +312,9 @@ void bind_order_limit(struct binder *b)
 {
     const struct ast_select *select = b->select;
     struct plan *plan = b->plan;
+    b->over_allowed = select->kind == SELECT_PLAIN;
     bind_order(b);
+    b->over_allowed = false;
     if (!b->err && select->kind == SELECT_PLAIN) bind_distinct_on(b);
     if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
     plan->has_limit = select->limit != NULL;
@@ -331,6 +335,7 @@ void bind_select_clauses(struct binder *b)
     if (!b->err) bind_order_limit(b);
     if (!b->err) complete_sides(b);
     if (b->err) return;
+    bind_over_end(b);
     lay_out_states(plan);
     hint_scan(plan);
 }

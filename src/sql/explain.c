@@ -2,6 +2,7 @@
  * adds what was read. */
 #include "sql/func.h"
 #include "sql/op.h"
+#include "sql/over.h"
 #include "sql/sql_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -42,7 +43,10 @@ static void add_aggregate(struct buf *buf, const struct plan *plan, const struct
 
 static void add_input(struct buf *buf, const struct plan *plan, const struct expr *e, bool grouped)
 {
-    if (grouped && e->input >= GROUP_KEYS_MAX) {
+    if (plan->over_count > 0 && e->input >= plan->over.base) {
+        const struct over_call *call = &plan->over.calls[e->input - plan->over.base];
+        buf_printf(buf, "%s() over", call->function ? call->function->name : call->aggregate->name);
+    } else if (grouped && e->input >= GROUP_KEYS_MAX) {
         add_aggregate(buf, plan, &plan->aggs[e->input - GROUP_KEYS_MAX]);
     } else if (grouped) {
         add_expr(buf, plan, plan->keys[e->input].expr, false);
@@ -64,7 +68,8 @@ static void add_input(struct buf *buf, const struct plan *plan, const struct exp
 static void add_expr(struct buf *buf, const struct plan *plan, const struct expr *e, bool grouped)
 {
     static const char *const uses[] = {
-        [USE_SCALAR] = "query", [USE_EXISTS] = "exists", [USE_IN] = "in query"};
+        [USE_SCALAR] = "query",     [USE_EXISTS] = "exists",    [USE_IN] = "in query",
+        [USE_ANY] = "any of query", [USE_ALL] = "all of query", [USE_ARRAY] = "array of query"};
     if (e->kind == EXPR_CONST) {
         add_constant(buf, e);
     } else if (e->kind == EXPR_PARAM) {
@@ -193,6 +198,25 @@ static void add_outputs(struct lines *lines, const struct plan *plan)
         add_expr(&lines->buf, plan, plan->outputs[i], plan->grouped);
     }
     end_stage(lines, plan, STAGE_PROJECT);
+}
+
+static void add_over(struct lines *lines, const struct plan *plan)
+{
+    begin_line(lines, plan->over.by_series ? "window functions, one series at a time"
+                                           : "window functions");
+    for (size_t s = 0; s < plan->over.spec_count; s++) {
+        const struct over_spec *spec = &plan->over.specs[s];
+        buf_add_text(&lines->buf, s ? "; over" : ": over");
+        for (size_t i = 0; i < spec->partition_count; i++) {
+            buf_add_text(&lines->buf, i ? ", " : " partition by ");
+            add_expr(&lines->buf, plan, spec->partition[i], plan->grouped);
+        }
+        for (size_t i = 0; i < spec->order_count; i++) {
+            buf_add_text(&lines->buf, i ? ", " : " order by ");
+            add_expr(&lines->buf, plan, spec->order[i], plan->grouped);
+        }
+    }
+    end_stage(lines, plan, STAGE_WINDOW);
 }
 
 static void add_groups(struct lines *lines, const struct plan *plan)
@@ -350,6 +374,7 @@ static void add_plan(struct lines *lines, const struct plan *plan)
     if (lines->err) return;
     if (!plan->is_side) {
         add_outputs(lines, plan);
+        if (plan->over_count) add_over(lines, plan);
         if (plan->grouped) add_groups(lines, plan);
     }
     add_filters(lines, plan);

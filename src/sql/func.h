@@ -65,6 +65,12 @@ function_kernel lower_t, upper_t, length_t, substr_ti, substr_tii, concat_any, c
     like_tt, ilike_tt, replace_ttt, starts_with_tt, split_part_tti;
 function_kernel time_bucket_DT, date_trunc_tT, date_part_tT, now_;
 
+/* func_array.c */
+function_kernel match_tt, imatch_tt, not_match_tt, not_imatch_tt, kernel_is_distinct, any_equal_tt,
+    array_to_string_tt, subscript_ti, array_any;
+/* Adds one more item to the text of an array, which begins empty; the caller adds "}". */
+void array_add_item(struct buf *buf, const struct value *value);
+
 /* Compares two cells of equal type: <0, 0, >0; NULLs are the caller's business. */
 int value_compare(const struct value *a, const struct value *b);
 

@@ -58,6 +58,7 @@ enum err op_push(struct op *op, const struct rows *rows);
 /* Makes one in run->arena; NULL: no memory. */
 struct op *op_filter_new(struct run *run, struct op *next);
 struct op *op_group_new(struct run *run, struct op *next);
+struct op *op_over_new(struct run *run, struct op *next); /* window functions */
 struct op *op_project_new(struct run *run, struct op *next);
 struct op *op_distinct_new(struct run *run, struct op *next);
 struct op *op_distinct_on_new(struct run *run, struct op *next);

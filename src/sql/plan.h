@@ -118,9 +118,18 @@ struct join {
 
 /* A query inside an expression. What it takes from the query around it are parameters: constants
  * that are set before it runs. Its answers are kept by the values of these. */
-enum subquery_use { USE_SCALAR, USE_EXISTS, USE_IN };
+enum subquery_use {
+    USE_SCALAR,
+    USE_EXISTS,
+    USE_IN,
+    USE_ANY, /* x < ANY (query): true for one row … */
+    USE_ALL, /* … or for all */
+    USE_ARRAY,
+};
+enum comparison { COMPARE_EQ, COMPARE_NE, COMPARE_LT, COMPARE_LE, COMPARE_GT, COMPARE_GE };
 struct subquery {
     enum subquery_use use;
+    enum comparison comparison; /* ANY, ALL */
     struct plan *plan;
     size_t param_count;
     struct expr **params; /* EXPR_PARAM in the plan; arguments 0 … of the call are their values */
@@ -128,6 +137,14 @@ struct subquery {
     struct arena memory;  /* of the answers */
     struct keys answers;  /* by the parameters' values */
     struct subquery *next; /* all of the statement */
+};
+
+struct plan_over { /* window functions: over.h */
+    size_t call_count, call_capacity, spec_count, spec_capacity;
+    struct over_call *calls;
+    struct over_spec *specs;
+    size_t base;    /* columns of a row before the results: call i is column base + i */
+    bool by_series; /* every partition lies within one series, and rows come series by series */
 };
 
 struct plan {
@@ -161,7 +178,8 @@ struct plan {
     struct agg_call *aggs;
     size_t state_bytes;
     struct expr *having;
-    size_t over_count; /* window functions */
+    struct plan_over over;
+    size_t over_count; /* window functions; 0 while binding */
     size_t output_count, output_capacity, visible_count;
     struct expr **outputs;
     const char **output_names;

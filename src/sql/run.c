@@ -74,6 +74,7 @@ static struct op *build_chain(struct run *run, struct op *last)
         if (op && plan->order_count > 0) op = op_sort_new(run, op);
         if (op && plan->distinct) op = op_distinct_new(run, op);
         if (op) op = op_project_new(run, op);
+        if (op && plan->over_count > 0) op = op_over_new(run, op);
         if (op && plan->grouped) op = op_group_new(run, op);
     }
     if (op && plan->filter_count > 0) op = op_filter_new(run, op);

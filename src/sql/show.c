@@ -1,5 +1,6 @@
 /* show.c - SHOW TABLES, SHOW FUNCTIONS, DESCRIBE: lists of texts. */
 #include "sql/func.h"
+#include "sql/over.h"
 #include "sql/sql_priv.h"
 #include <string.h>
 
@@ -85,6 +86,7 @@ static const char *signature(struct sql_statement *s, const char *letters)
             buf_add_text(&buf, ", ...");
             continue;
         }
+        if (*c == '|') continue; /* what follows may be left out */
         enum type type = function_letter_type(*c);
         if (c != letters) buf_add_text(&buf, ", ");
         buf_add_text(&buf, *c == 'D' ? "duration" : type == TYPE_NONE ? "any" : type_name(type));
@@ -114,6 +116,12 @@ static enum err show_functions(struct sql_statement *s, struct text_rows *rows)
         const struct aggregate *a = &aggregates[i];
         err = show_function(s, rows, a->name, a->args, a->result, "aggregate", a->help, a->help_zh,
                             a->example);
+    }
+    const struct over_function *windows = over_table(&count);
+    for (size_t i = 0; i < count && !err; i++) {
+        const struct over_function *f = &windows[i];
+        err = show_function(s, rows, f->name, f->args, f->result, "window", f->help, f->help_zh,
+                            f->example);
     }
     const struct function *functions = function_table(&count);
     for (size_t i = 0; i < count && !err; i++) {

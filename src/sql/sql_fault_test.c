@@ -15,6 +15,13 @@ static const char *const statements[] = {
     "SELECT lower(s) || 'x', max(s), sum(n) FROM t GROUP BY lower(s) || 'x' ORDER BY 1",
     "SELECT DISTINCT CASE WHEN v > 2 THEN concat(s, n) ELSE coalesce(s, 'none') END FROM t",
     "EXPLAIN ANALYZE SELECT avg(v) FROM t WHERE time > '1970-01-01' AND device = 'd1'",
+    "SELECT a.v, b.s, count(*) OVER (PARTITION BY a.device ORDER BY a.time) FROM t a LEFT JOIN t b ON a.n = b.n AND a.v < b.v WHERE a.n > 1 ORDER BY 1, 2",
+    "SELECT device, v, s FROM t a FULL JOIN (SELECT device, max(n) AS m FROM t GROUP BY device) b USING (device)",
+    "SELECT a.v, b.v FROM t a ASOF LEFT JOIN t b ON a.device = b.device AND a.time > b.time TOLERANCE 1s",
+    "WITH x AS (SELECT v, n FROM t), y AS (VALUES (1, 2), (3, NULL)) SELECT v FROM x UNION SELECT column1 FROM y EXCEPT SELECT 3",
+    "SELECT (SELECT max(s) FROM t b WHERE b.n = a.n), v FROM t a WHERE EXISTS (SELECT 1 FROM t c WHERE c.v = a.v) AND n IN (SELECT n FROM t)",
+    "SELECT DISTINCT ON (n) n, min(s) OVER (PARTITION BY device ORDER BY v ROWS BETWEEN 2 PRECEDING AND CURRENT ROW), lag(s, 1, 'x') OVER w, count(*) FILTER (WHERE v > 2) OVER () FROM t WINDOW w AS (ORDER BY time) ORDER BY n",
+    "EXPLAIN ANALYZE SELECT a.v, (SELECT 1) FROM t a JOIN t b USING (time, device) WHERE a.n = b.n INTERSECT ALL SELECT v, 1 FROM t",
     "SHOW FUNCTIONS",
     "SHOW TABLES",
     "DESCRIBE t",
@@ -106,6 +113,11 @@ static void a_statement_beyond_its_memory_says_how_to_need_less(void **state)
     static const char *const greedy[] = {
         "SELECT * FROM t ORDER BY s", "SELECT n, v, count(*) FROM t GROUP BY n, v",
         "SELECT DISTINCT v FROM t", "SELECT count(DISTINCT v) FROM t"};
+    static const char *const keeping[][2] = {
+        {"SELECT a.v FROM t a JOIN t b ON a.s = b.s", "put the smaller table there"},
+        {"SELECT sum(v) OVER (ORDER BY v) FROM t", "add device to PARTITION BY"},
+        {"SELECT v FROM t EXCEPT SELECT v + 1 FROM t", "memory limit"},
+        {"SELECT v FROM t WHERE v IN (SELECT v FROM t)", "memory limit"}};
     struct test_world world;
     struct why why;
     (void)state;
@@ -116,6 +128,12 @@ static void a_statement_beyond_its_memory_says_how_to_need_less(void **state)
         if (err != ERR_BUDGET) print_error("%s: %s\n", greedy[i], why_text(&why, err));
         assert_int_equal(err, ERR_BUDGET);
         assert_non_null(strstr(why.text, "memory limit of 250 KiB; narrow the time range"));
+    }
+    for (size_t i = 0; i < sizeof keeping / sizeof keeping[0]; i++) {
+        enum err err = run(&world, keeping[i][0], &why);
+        if (err != ERR_BUDGET) print_error("%s: %s\n", keeping[i][0], why_text(&why, err));
+        assert_int_equal(err, ERR_BUDGET);
+        assert_non_null(strstr(why.text, keeping[i][1]));
     }
     test_world_free(&world);
 }

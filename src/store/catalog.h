@@ -11,6 +11,7 @@
 #include "data/batch.h"
 #include "loop/loop.h"
 #include "store/record.h"
+#include "store/tombstone.h"
 
 enum {
     SERIES_BLOCK = 1024,
@@ -28,6 +29,7 @@ struct series {
     struct str path;                              /* in the catalogue's arena */
     _Atomic(const struct series_labels *) labels; /* replaced whole; old ones stay in the arena */
     struct series *_Atomic next_of_table;         /* newest last: walks in order of id */
+    _Atomic(struct tombstones *) tombstones;      /* NULL: nothing of it was deleted */
     uint64_t logged_seq;                          /* writer only: of its last SERIES record */
 };
 

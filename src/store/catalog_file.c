@@ -6,7 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SNAPSHOT_FORMAT = 1, RECORD_COUNTS = 16 }; /* other types as in the log */
+enum {
+    SNAPSHOT_FORMAT = 1,
+    RECORD_COUNTS = 16,
+    RECORD_TOMBSTONES = 17
+}; /* other types as in the log */
 static const struct record_file empty_head = {.magic = "MILLCATA", .format = SNAPSHOT_FORMAT};
 
 void catalog_snapshot_name(char out[32], uint64_t seq)
@@ -50,6 +54,20 @@ static enum err add_series(struct catalog *catalog, struct buf *out, uint64_t sa
     return err;
 }
 
+static enum err add_tombstones(struct catalog *catalog, struct buf *out, uint64_t salt,
+                               uint32_t count, uint64_t *seq)
+{
+    enum err err = ERR_OK;
+    for (uint32_t id = 1, some; id <= count && !err; id++) {
+        const struct series *series = catalog_series(catalog, id);
+        if (!series || !tombstones_of(series, &some)) continue;
+        size_t mark = record_begin(out, RECORD_TOMBSTONES, ++*seq, 0);
+        tombstones_write(out, series);
+        err = record_end(out, mark, salt);
+    }
+    return err;
+}
+
 enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
                                 uint64_t seq, uint32_t next_table_id, uint32_t series_count,
                                 struct why *why)
@@ -64,6 +82,7 @@ enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const ch
     enum err err = add_counts(&out, head.salt, next_table_id, series_count);
     if (!err) err = add_tables(catalog, &out, head.salt, &record_seq);
     if (!err) err = add_series(catalog, &out, head.salt, series_count, &record_seq);
+    if (!err) err = add_tombstones(catalog, &out, head.salt, series_count, &record_seq);
     catalog_snapshot_name(name, seq);
     if (!err) err = record_file_replace(os, folder, name, &out, why);
     buf_free(&out);
@@ -102,6 +121,8 @@ static enum err read_record(void *arg, const struct record *record, struct why *
         err = read_schema(r->catalog, &in, why);
     } else if (record->type == LOG_SERIES) {
         err = catalog_read_series(r->catalog, &in, 0, why);
+    } else if (record->type == RECORD_TOMBSTONES) {
+        err = tombstones_read(r->catalog, &in);
     }
     if (err != ERR_CORRUPT) return err;
     r->damage(r->arg, why_text(why, err));

@@ -81,6 +81,7 @@ static enum err commit(struct store *store, const struct manifest_checkpoint *ne
     struct manifest *m = &store->manifest;
     if (f->confirm) manifest_confirm(m);
     for (size_t i = 0; i < f->seal.part_count; i++) manifest_add(m, &f->seal.parts[i]->info);
+    if (f->merged) manifest_add(m, &f->merged->info);
     for (size_t i = 0; i < f->before->count; i++)
         if (atomic_load(&f->before->parts[i]->dropped))
             manifest_drop(m, f->before->parts[i]->info.id);
@@ -122,6 +123,7 @@ static enum err carry_out(struct store *store, struct why *why)
     enum err err = seal_head(store, why);
     if (err) return err;
     size_t dropped = retention_mark(store, f->before);
+    bool merges = compact_take(store, f->before, &f->merged);
     struct manifest_checkpoint next = store->manifest.checkpoint;
     bool moves = f->seal.version > next.position;
     int64_t trust_age_ns = store->trust.time_ns == store->trust_saved_ns
@@ -129,13 +131,16 @@ static enum err carry_out(struct store *store, struct why *why)
                                : store->trust.time_ns - store->trust_saved_ns;
     bool trust_due = trust_age_ns && (store->trust_saved_ns == INT64_MIN || trust_age_ns < 0 ||
                                       trust_age_ns > TRUST_SAVE_MINUTES * 60000 * MS_NS);
-    if (!f->has_head && !moves && !dropped && !trust_due && !f->confirm) return ERR_OK;
-    f->after = part_list_change(f->before, f->seal.parts, f->seal.part_count);
+    if (!f->has_head && !moves && !dropped && !trust_due && !f->confirm && !merges) return ERR_OK;
+    f->after = part_list_change(f->before, f->seal.parts, f->seal.part_count, f->merged);
     err = f->after ? ERR_OK : ERR_NO_MEMORY;
     if (moves) next.position = f->seal.version;
     next.trusted_ns = store->trust.time_ns;
     if (!err) err = save_catalog(store, &next, why);
     if (!err) err = commit(store, &next, why);
+    part_release(f->merged);
+    f->merged = NULL;
+    if (!err && merges) compact_taken(store);
     if (!err) return ERR_OK;
     unmark(f->before);
     part_list_release(f->after);
@@ -148,6 +153,8 @@ static void run_flush(struct job *job)
     struct store *store = (struct store *)((char *)job - offsetof(struct store, flush.job));
     store->flush.why = WHY_NONE;
     store->flush.err = carry_out(store, &store->flush.why);
+    const struct flush *f = &store->flush;
+    if (!f->err) compact_look(store, f->after ? f->after : f->before);
     loop_post(&store->log_loop, &store->flush.done);
 }
 
@@ -177,7 +184,7 @@ static enum err freeze(struct store *store, uint64_t position)
     MUST(!store_frozen_head(store) && !store->flush.busy);
     struct store_view *view = store->view.object;
     struct head *heads[2] = {store_writer_head(store), head_new(&store->head_budget)};
-    struct store_view *next = heads[1] ? store_view_new(heads, 2, view->parts) : NULL;
+    struct store_view *next = heads[1] ? store_view_new(store, heads, 2, view->parts) : NULL;
     head_release(heads[1]);
     if (!next) return ERR_NO_MEMORY;
     struct flush *f = &store->flush;
@@ -203,7 +210,7 @@ static enum err prepare(struct store *store, uint64_t position)
     struct flush *f = &store->flush;
     struct store_view *view = store->view.object;
     struct head *head = store_writer_head(store);
-    if (!(f->view = store_view_new(&head, 1, view->parts))) return ERR_NO_MEMORY;
+    if (!(f->view = store_view_new(store, &head, 1, view->parts))) return ERR_NO_MEMORY;
     f->has_head = store_frozen_head(store) != NULL;
     if (!f->has_head) {
         bool empty = atomic_load(&store_writer_head(store)->row_count) == 0;
@@ -230,6 +237,8 @@ static void begin(struct store *store)
 {
     if (prepare(store, store->appended)) return; /* the next round tries again */
     store->flush.confirm = wants_confirm(store);
+    store->flush.compacted = store->compacted;
+    store->compacted = false;
     loop_post(&store->flush_loop, &store->flush.job);
 }
 
@@ -244,6 +253,10 @@ void flush_look(struct store *store)
         return;
     }
     bool due = flush_is_due(store) || is_old(store);
+    if (!due && !store->flushes && store->compacted) {
+        begin(store);
+        return;
+    }
     if (!due && !store->flushes) return;
     if (atomic_load(&store_writer_head(store)->row_count) && freeze(store, store->appended)) return;
     begin(store);
@@ -295,6 +308,7 @@ static void end(struct store *store)
     f->view = NULL;
     f->before = NULL;
     f->busy = false;
+    delete_forget(store);
 }
 
 static void finish_waiting(struct store *store, enum err err, const struct why *why)
@@ -323,6 +337,7 @@ static void run_done(struct job *job)
         diag(store->context, DIAG_ERROR, component, "writing parts failed, tried again in %d s: %s",
              RETRY_MS / 1000, why_text(&f->why, f->err));
         store->flush_retry_ns = context_mono_ns(store->context) + RETRY_MS * MS_NS;
+        store->compacted |= f->compacted;
     }
     finish_waiting(store, f->err, &f->why);
     flush_look(store);

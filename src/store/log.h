@@ -29,6 +29,7 @@ enum log_record_type {
     LOG_SESSION = 6, /* broker */
     LOG_CURSOR = 7,
     LOG_TICK = 8,
+    LOG_DELETE = 9,
 };
 
 enum {

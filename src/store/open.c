@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { META_FORMAT = 2, TICK_MS = 10000 };
+enum { META_FORMAT = 3, META_FORMAT_OLDEST = 2, TICK_MS = 10000 };
 static const char component[] = "store";
 
 /* ---- replay ---- */
@@ -74,6 +74,7 @@ static enum err replay_record(void *arg, const struct record *record, struct why
         err = in_snapshot ? ERR_OK : catalog_read_series(&store->catalog, &in, record->seq, why);
         break;
     case LOG_ROWS: err = replay_rows(store, record, why); break;
+    case LOG_DELETE: err = in_snapshot ? ERR_OK : delete_replay(store, record, why); break;
     case LOG_BLOCK:
     case LOG_MESSAGE:
     case LOG_SESSION:
@@ -124,14 +125,15 @@ static bool take_meta(struct str *rest, const char *lead,
 }
 
 /* "format" says which build may open the folder; "origin" names the node that writes here. */
-static enum err read_meta(struct store *store, const char *text, struct why *why)
+static enum err read_meta(struct store *store, const char *text, bool *is_older, struct why *why)
 {
     uint64_t format = 0;
     struct str rest = str_of(text);
     if (!take_meta(&rest, "millrace data\nformat ", num_parse_u64, &format) ||
         !take_meta(&rest, "\norigin ", num_parse_hex, &store->origin))
         return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
-    if (format != META_FORMAT)
+    *is_older = format < META_FORMAT;
+    if (format > META_FORMAT || format < META_FORMAT_OLDEST)
         return why_set(why, ERR_FORMAT,
                        "the data folder %s has format %" PRIu64
                        ", this version reads format %d; move the folder away to "
@@ -145,7 +147,6 @@ static enum err make_meta(struct store *store, const char *path, struct why *why
     struct os *os = store->context->os;
     char text[128], fresh[4096];
     snprintf(fresh, sizeof fresh, "%s.new", path);
-    os->ops->random(os, &store->origin, sizeof store->origin);
     snprintf(text, sizeof text, "millrace data\nformat %d\norigin %016" PRIx64 "\n", META_FORMAT,
              store->origin);
     struct os_file *file;
@@ -164,14 +165,20 @@ static enum err open_meta(struct store *store, struct why *why)
     struct os *os = store->context->os;
     char path[3950], text[256] = "";
     size_t got = 0;
+    bool is_older = false;
     snprintf(path, sizeof path, "%s/meta", store->folder);
     struct os_file *file;
     enum err err = os->ops->file_open(os, path, 0, &file, why);
-    if (err == ERR_NOT_FOUND) return make_meta(store, path, why);
+    if (err == ERR_NOT_FOUND) {
+        os->ops->random(os, &store->origin, sizeof store->origin);
+        return make_meta(store, path, why);
+    }
     if (err) return err;
     err = os->ops->file_read(file, 0, text, sizeof text - 1, &got, why);
     os->ops->file_close(file);
-    return err ? err : read_meta(store, text, why);
+    if (!err) err = read_meta(store, text, &is_older, why);
+    /* From now on it holds what the version before cannot read, and shall say so. */
+    return !err && is_older ? make_meta(store, path, why) : err;
 }
 
 /* ---- parts ---- */
@@ -306,12 +313,13 @@ static enum err open_parts(struct store *store, struct why *why)
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
     store->settled = !err && settle_manifest(store, listed);
     if (!err) err = os->ops->path_list(os, store->parts_folder, look_at_file, &strays, why);
-    if (!err && !(all = part_list_change(listed, strays.found, strays.count))) err = ERR_NO_MEMORY;
+    if (!err && !(all = part_list_change(listed, strays.found, strays.count, NULL)))
+        err = ERR_NO_MEMORY;
     for (size_t i = 0; i < strays.count; i++) part_release(strays.found[i]);
     mem_free(strays.found);
     part_list_release(listed);
     struct head *head = store_writer_head(store);
-    struct store_view *view = all ? store_view_new(&head, 1, all) : NULL;
+    struct store_view *view = all ? store_view_new(store, &head, 1, all) : NULL;
     part_list_release(all);
     if (!view) return err ? err : ERR_NO_MEMORY;
     cell_set(&store->view, view);
@@ -465,6 +473,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
         budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
+        compact_init(store);
         if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
             err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
     }
@@ -502,6 +511,7 @@ static void wind_up(struct job *job)
     flush_close(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
     if (store->tick_timer) store->context->os->ops->timer_close(store->tick_timer);
+    if (store->compaction.timer) store->context->os->ops->timer_close(store->compaction.timer);
 }
 
 void store_close(struct store *store)
@@ -519,6 +529,7 @@ void store_close(struct store *store)
         store_finish_all(store, err);
     }
     log_close(&store->log);
+    compact_close(store);
     for (size_t i = 0; i < store->flush.seal.part_count; i++)
         part_release(store->flush.seal.parts[i]);
     mem_free(store->flush.seal.parts);

@@ -94,6 +94,7 @@ struct part_info {
 struct part {
     _Atomic uint32_t refs;
     _Atomic bool dropped;
+    _Atomic bool kept; /* damaged: never merged with others */
     struct os *os;
     struct part_info info;
     char path[];

@@ -115,6 +115,8 @@ void run_next_part(struct sql_scan *scan, struct run *run);
 enum err run_load(struct sql_scan *scan, struct run *run, struct why *why);
 /* The pending block as a summary, if the statement takes it so; then it is no longer pending. */
 bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out);
+/* Leaves deleted rows out of the span (delete.c). */
+enum err run_hide(struct sql_scan *scan, struct run *run);
 void run_clear(struct sql_scan *scan, struct run *run);
 
 /* Narrows the span [0, count) of ascending times to the scan's range. */

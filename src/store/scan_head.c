@@ -158,7 +158,7 @@ static enum err show_chunk(struct sql_scan *scan, struct run *run, struct head_c
         err = show_column(scan, run, chunk, i, count);
     if (!err) err = run_fit_types(scan, run, why);
     if (!err && scan->request.newest_first) err = run_reverse(scan, run);
-    return err;
+    return err ? err : run_hide(scan, run);
 }
 
 enum err run_next_main(struct sql_scan *scan, struct run *run, struct why *why)
@@ -202,6 +202,8 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
     const struct sql_scan_request *r = &scan->request;
     run->kind = RUN_LATE;
     run->is_unique = false;
+    uint32_t deleted;
+    const struct tombstones *tombstones = tombstones_of(scan->series, &deleted);
     struct head_chunk *chunk = atomic_load_explicit(&rows->late.first, memory_order_acquire);
     for (; chunk; chunk = atomic_load_explicit(&chunk->next, memory_order_acquire)) {
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
@@ -209,6 +211,9 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
             bool seen = chunk->seq[row] <= scan->snapshot->applied &&
                         chunk->time[row] >= r->time_from_ns &&
                         (chunk->time[row] < r->time_to_ns || r->time_to_ns == INT64_MAX);
+            if (seen && deleted)
+                seen = !tombstones_hide(tombstones, deleted, chunk->time[row], chunk->seq[row],
+                                        scan->snapshot->applied);
             enum err err = seen ? add_ref(scan, run, chunk, row) : ERR_OK;
             if (err) return err;
         }

@@ -96,7 +96,8 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
     run->version = block->version;
     scan->stats.blocks++;
     run_narrow(scan, run, block->rows);
-    return run->at < run->end && scan->request.newest_first ? run_reverse(scan, run) : ERR_OK;
+    if (run->at < run->end && scan->request.newest_first) err = run_reverse(scan, run);
+    return err ? err : run_hide(scan, run);
 }
 
 void run_next_part(struct sql_scan *scan, struct run *run)
@@ -145,6 +146,11 @@ bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out
     if (!r->summarises || r->newest_first || r->want_received) return false;
     if (block->min_time_ns < r->time_from_ns ||
         (block->max_time_ns >= r->time_to_ns && r->time_to_ns != INT64_MAX))
+        return false;
+    uint32_t count;
+    const struct tombstones *list = tombstones_of(scan->series, &count);
+    if (count && tombstones_touch(list, count, block->min_time_ns, block->max_time_ns,
+                                  block->version, scan->snapshot->applied))
         return false;
     if (!r->summarises(r->summary_context, block->min_time_ns, block->max_time_ns)) return false;
     for (size_t i = 0; i < r->column_count; i++)

@@ -36,6 +36,8 @@ struct walk {
     uint32_t main_row;
     struct head_ref *late;
     size_t late_count, late_at;
+    const struct tombstones *tombstones;
+    uint32_t tombstone_count;
 };
 
 struct sealing {
@@ -185,6 +187,7 @@ static enum err begin_walk(struct sealing *s, const struct sealed_series *series
 {
     struct head_series *rows = head_find(s->seal->head, series->series->id);
     *walk = (struct walk){.main = first_of(&rows->main)};
+    walk->tombstones = tombstones_of(series->series, &walk->tombstone_count);
     while (walk->main &&
            (count_of(walk->main) == 0 || walk->main->time[count_of(walk->main) - 1] < p->from_ns))
         walk->main = next_of(walk->main);
@@ -203,7 +206,7 @@ static enum err begin_walk(struct sealing *s, const struct sealed_series *series
     return ERR_OK;
 }
 
-static bool next_row(struct walk *walk, const struct partition *p, struct head_ref *ref)
+static bool next_of_any(struct walk *walk, const struct partition *p, struct head_ref *ref)
 {
     while (walk->main && walk->main_row >= count_of(walk->main)) {
         walk->main = next_of(walk->main);
@@ -219,6 +222,17 @@ static bool next_row(struct walk *walk, const struct partition *p, struct head_r
     else
         *ref = walk->late[walk->late_at++];
     return true;
+}
+
+/* Deleted rows are left out: no part will hold them. */
+static bool next_row(struct walk *walk, const struct partition *p, struct head_ref *ref)
+{
+    while (next_of_any(walk, p, ref))
+        if (!walk->tombstone_count ||
+            !tombstones_hide(walk->tombstones, walk->tombstone_count, head_ref_time(ref),
+                             head_ref_seq(ref), UINT64_MAX))
+            return true;
+    return false;
 }
 
 static size_t slice_bytes(const struct head_ref *ref)

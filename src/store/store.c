@@ -70,6 +70,18 @@ static void finish_defines(struct store *store, enum err err, const struct why *
         completion_finish(&define->completion, err, why);
     }
     store->defined_last = NULL;
+    for (struct store_delete *next, *delete = store->deleted; delete; delete = next) {
+        next = delete->next;
+        completion_finish(&delete->completion, err, why);
+    }
+    store->deleted = NULL;
+}
+
+void store_wait_durable(struct store *store, struct store_delete *delete)
+{
+    delete->next = store->deleted;
+    store->deleted = delete;
+    sync_now(store);
 }
 
 /* Of what waits in a segment that failed nothing is durable for certain, and a sync of the next
@@ -132,7 +144,7 @@ void store_run_synced(struct job *job) /* log task */
         return;
     }
     leave_full_segment(store);
-    if (store->waiting || store->defined) sync_now(store);
+    if (store->waiting || store->defined || store->deleted) sync_now(store);
 }
 
 static void sync_now(struct store *store)
@@ -276,7 +288,7 @@ enum err store_restate_catalog(struct store *store, uint64_t durable)
 
 /* After a failed write or sync the old segment is left alone: which of its pages are good is
  * unknown. */
-static enum err recover_log(struct store *store, struct why *why)
+enum err store_recover_log(struct store *store, struct why *why)
 {
     if (!store->failed) return ERR_OK;
     if (store->syncing) return why_set(why, ERR_BUSY, "the log is being reopened");
@@ -292,7 +304,7 @@ static enum err recover_log(struct store *store, struct why *why)
     return ERR_OK;
 }
 
-static enum err write_round(struct store *store, struct why *why)
+enum err store_write_round(struct store *store, struct why *why)
 {
     size_t size = store->log.pending.size;
     enum err err = log_flush(&store->log, why);
@@ -349,7 +361,7 @@ void store_after_jobs(void *arg)
     if (!store->tick_timer) store_make_timers(store);
     store->arrived = store->arrived_last = NULL;
     struct why why = WHY_NONE;
-    enum err round = recover_log(store, &why);
+    enum err round = store_recover_log(store, &why);
     struct store_append *framed = NULL, **tail = &framed;
     for (struct store_append *append = first; append; append = next) {
         struct why one = why;
@@ -363,7 +375,7 @@ void store_after_jobs(void *arg)
         *tail = append;
         tail = &append->next;
     }
-    if (!round) round = write_round(store, &why);
+    if (!round) round = store_write_round(store, &why);
     uint64_t applied = 0;
     for (struct store_append *append = framed; append; append = next) {
         next = append->next;
@@ -418,12 +430,12 @@ static enum err check_define(struct store *store, const struct store_define *def
 
 static enum err carry_out(struct store *store, struct store_define *define, struct why *why)
 {
-    enum err err = recover_log(store, why);
+    enum err err = store_recover_log(store, why);
     if (!err) err = check_define(store, define, why);
     if (err) return err;
     if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
     if ((err = write_schema(store, define->schema, define->drop)) ||
-        (err = write_round(store, why)))
+        (err = store_write_round(store, why)))
         return err;
     if (define->drop) return catalog_drop_table(&store->catalog, define->schema->table_id);
     define->result = schema_share(define->schema);

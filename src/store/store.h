@@ -75,6 +75,26 @@ struct store_define {
 };
 void store_define(struct store *store, struct store_define *define);
 
+/* Deletes rows: those of the ranges that were appended before. Durable when done. Devices that the
+ * table does not have are passed over. The arrays are borrowed until done; `seq` is its position.
+ * Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
+struct store_range {
+    struct str device;      /* path */
+    int64_t from_ns, to_ns; /* inclusive, from ≤ to */
+    uint32_t series;        /* the store's */
+};
+struct store_delete {
+    struct completion completion; /* first */
+    uint32_t table_id;
+    size_t count;
+    struct store_range *ranges;
+    uint64_t seq;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+    struct store_delete *next;
+};
+void store_delete(struct store *store, struct store_delete *delete);
+
 /* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for
  * the wall clock, so retention goes on and what it held back meanwhile is held no longer. Errors:
  * IO, DISK_FULL, NO_MEMORY. */

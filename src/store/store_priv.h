@@ -9,6 +9,7 @@
 
 #include "data/codec_rows.h"
 #include "store/catalog.h"
+#include "store/compact.h"
 #include "store/head.h"
 #include "store/log.h"
 #include "store/manifest.h"
@@ -25,21 +26,23 @@ struct part_list {
 struct part_list *part_list_new(size_t capacity); /* empty; NULL: no memory */
 struct part_list *part_list_share(struct part_list *list);
 void part_list_release(struct part_list *list);
-/* `list` without the parts marked dropped, with `more` at the end (shares them). */
+/* `list` without the parts marked dropped, with `more` and `one` (may be NULL) at the end (shares
+ * them). */
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
-                                   size_t more_count);
+                                   size_t more_count, struct part *one);
 
 enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
 /* What readers see beside the catalogue, replaced whole: pinned by a statement. */
 struct store_view {
     _Atomic uint32_t refs;
+    _Atomic uint32_t *live; /* store->live_views */
     size_t head_count;
     struct head *heads[VIEW_HEADS_MAX]; /* oldest first; the last one grows */
     struct part_list *parts;
 };
 /* Takes its own shares. NULL: no memory. */
-struct store_view *store_view_new(struct head *const *heads, size_t head_count,
+struct store_view *store_view_new(struct store *store, struct head *const *heads, size_t head_count,
                                   struct part_list *parts);
 struct store_view *store_view_get(struct store *store);
 void store_view_release(struct store_view *view);
@@ -69,8 +72,10 @@ struct flush {
     bool sealed;  /* seal.parts are written; only the manifest is not */
     bool confirm; /* the operator vouches for the clock */
     bool has_head;
+    bool compacted; /* a compaction waited when it began: after a failure it waits again */
     struct seal seal;
     struct part_list *before, *after; /* after: NULL if nothing changed */
+    struct part *merged;              /* share of what a compaction made; goes in with this one */
     struct store_view *view;          /* what will take over */
     uint64_t catalog_changes;         /* when the head was frozen */
     uint32_t next_table_id;
@@ -86,7 +91,8 @@ struct store {
     size_t head_limit_bytes;
     int64_t flush_age_ns;
     struct catalog catalog;
-    struct cell view; /* of struct store_view */
+    struct cell view;            /* of struct store_view */
+    _Atomic uint32_t live_views; /* the current one, and older ones that somebody reads */
     struct budget head_budget;
     struct health health;
 
@@ -96,6 +102,7 @@ struct store {
     struct store_append *arrived, *arrived_last; /* of this round of jobs */
     struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last; /* written, wait for durable */
+    struct store_delete *deleted;                /* the same */
     struct store_flush *flushes;                 /* wait for what they asked for */
     uint64_t appended;                           /* last seq written to the file */
     bool syncing, closing;
@@ -104,6 +111,7 @@ struct store {
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
     int64_t flush_retry_ns; /* monotonic: not before */
+    bool compacted;         /* a compaction waits to be taken in */
     size_t listener_count;
     struct {
         void (*on_applied)(void *arg, struct batch *batch);
@@ -121,6 +129,7 @@ struct store {
     /* Flush task (the log task while !flush.busy). */
     struct loop flush_loop;
     struct flush flush;
+    struct compaction compaction;
     struct manifest manifest;
     struct trust trust;
     bool settled;           /* what the manifest said at the start is durable for certain */
@@ -158,6 +167,17 @@ struct store_snapshot {
     struct store_view *view;
     uint64_t applied;
 };
+
+/* The log task's writing: a new segment after a failure; what is framed goes to the file. */
+enum err store_recover_log(struct store *store, struct why *why);
+enum err store_write_round(struct store *store, struct why *why);
+/* Finishes it when what is written so far is durable. */
+void store_wait_durable(struct store *store, struct store_delete *delete);
+
+/* delete.c */
+enum err delete_replay(struct store *store, const struct record *record, struct why *why);
+/* Tombstones that hide nothing any more go. Log task, after an operation. */
+void delete_forget(struct store *store);
 
 /* store.c's own for opening and closing (open.c). */
 /* What the catalogue learned from records above `durable`, which may be lost, is said again in the

@@ -28,14 +28,15 @@ void part_list_release(struct part_list *list)
 }
 
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
-                                   size_t more_count)
+                                   size_t more_count, struct part *one)
 {
-    struct part_list *changed = part_list_new(list->count + more_count);
+    struct part_list *changed = part_list_new(list->count + more_count + 1);
     if (!changed) return NULL;
     for (size_t i = 0; i < list->count; i++)
         if (!atomic_load(&list->parts[i]->dropped))
             changed->parts[changed->count++] = part_share(list->parts[i]);
     for (size_t i = 0; i < more_count; i++) changed->parts[changed->count++] = part_share(more[i]);
+    if (one) changed->parts[changed->count++] = part_share(one);
     return changed;
 }
 
@@ -53,6 +54,7 @@ void store_view_release(struct store_view *view)
     if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) return;
     for (size_t i = 0; i < view->head_count; i++) head_release(view->heads[i]);
     part_list_release(view->parts);
+    atomic_fetch_sub_explicit(view->live, 1, memory_order_acq_rel);
     mem_free(view);
 }
 
@@ -65,13 +67,15 @@ struct store_view *store_view_get(struct store *store)
     return cell_get(&store->view);
 }
 
-struct store_view *store_view_new(struct head *const *heads, size_t head_count,
+struct store_view *store_view_new(struct store *store, struct head *const *heads, size_t head_count,
                                   struct part_list *parts)
 {
     MUST(head_count <= VIEW_HEADS_MAX);
     struct store_view *view = mem_alloc_zero(1, sizeof *view);
     if (!view) return NULL;
     atomic_init(&view->refs, 1);
+    view->live = &store->live_views;
+    atomic_fetch_add(view->live, 1);
     for (size_t i = 0; i < head_count; i++) view->heads[view->head_count++] = head_share(heads[i]);
     view->parts = part_list_share(parts);
     return view;
@@ -81,7 +85,7 @@ enum err store_view_init(struct store *store)
 {
     struct head *head = head_new(&store->head_budget);
     struct part_list *parts = part_list_new(0);
-    struct store_view *view = head && parts ? store_view_new(&head, 1, parts) : NULL;
+    struct store_view *view = head && parts ? store_view_new(store, &head, 1, parts) : NULL;
     head_release(head);
     part_list_release(parts);
     enum err err = view ? cell_init(&store->view, view, view_share, view_release) : ERR_NO_MEMORY;

@@ -1,0 +1,207 @@
+/* delete.c - deleting rows: from a request to tombstones, and what becomes of them. Log task, but
+ * for scans. */
+#include "store/scan.h"
+#include <string.h>
+
+enum { BODY_VERSION = 1, RANGE_BYTES_MIN = 17 };
+
+/* ---- the log's record ---- */
+
+static enum err write_record(struct store *store, const struct store_delete *delete, uint64_t seq)
+{
+    struct buf *out = &store->log.pending;
+    size_t mark =
+        log_record_begin(&store->log, LOG_DELETE, seq, atomic_load(&store->position_durable));
+    uint64_t known = 0;
+    for (size_t i = 0; i < delete->count; i++) known += delete->ranges[i].series != 0;
+    buf_add_char(out, BODY_VERSION);
+    buf_add_le32(out, delete->table_id);
+    buf_add_varint(out, known);
+    for (size_t i = 0; i < delete->count; i++) {
+        if (!delete->ranges[i].series) continue;
+        buf_add_varint(out, delete->ranges[i].series);
+        buf_add_le64(out, (uint64_t) delete->ranges[i].from_ns);
+        buf_add_le64(out, (uint64_t) delete->ranges[i].to_ns);
+    }
+    return log_record_end(&store->log, mark);
+}
+
+enum err delete_replay(struct store *store, const struct record *record, struct why *why)
+{
+    struct reader in = reader_of(record->body.at, record->body.size);
+    uint8_t version = reader_u8(&in);
+    uint32_t table_id = reader_le32(&in);
+    uint64_t count = reader_varint(&in);
+    if (version != BODY_VERSION || count > reader_left(&in) / RANGE_BYTES_MIN)
+        return why_set(why, ERR_CORRUPT, "a DELETE record makes no sense");
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t id = reader_varint(&in);
+        struct tombstone t = {.version = record->seq};
+        t.from_ns = (int64_t)reader_le64(&in);
+        t.to_ns = (int64_t)reader_le64(&in);
+        struct series *series =
+            id <= UINT32_MAX ? catalog_series(&store->catalog, (uint32_t)id) : NULL;
+        if (!reader_ok(&in) || t.from_ns > t.to_ns)
+            return why_set(why, ERR_CORRUPT, "a DELETE record makes no sense");
+        if (!series || series->table_id != table_id) continue; /* of a table dropped since */
+        enum err err = tombstone_add(&store->catalog, series, &t);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* ---- carrying out ---- */
+
+static enum err check(struct store *store, struct store_delete *delete, struct why *why)
+{
+    const struct schema *schema = catalog_schema(&store->catalog, delete->table_id);
+    if (!schema) return why_set(why, ERR_NO_TABLE, "the table was dropped");
+    for (size_t i = 0; i < delete->count; i++) {
+        struct store_range *range = &delete->ranges[i];
+        MUST(range->from_ns <= range->to_ns);
+        range->series = catalog_find_series(&store->catalog, delete->table_id, range->device);
+        const struct series *series = catalog_series(&store->catalog, range->series);
+        uint32_t count = 0;
+        if (series) (void)tombstones_of(series, &count);
+        if (count >= TOMBSTONES_MAX - 1)
+            return why_set(
+                why, ERR_LIMIT,
+                "device %.*s has %u deleted ranges that parts still hold; try again when "
+                "they have been merged",
+                (int)range->device.size, range->device.at, count);
+    }
+    return ERR_OK;
+}
+
+static enum err carry_out(struct store *store, struct store_delete *delete, struct why *why)
+{
+    enum err err = store_recover_log(store, why);
+    if (!err) err = check(store, delete, why);
+    if (err) return err;
+    delete->seq = log_next_seq(&store->log, context_wall_ns(store->context));
+    if ((err = write_record(store, delete, delete->seq)) || (err = store_write_round(store, why)))
+        return err;
+    for (size_t i = 0; i < delete->count && !err; i++) {
+        const struct store_range *range = &delete->ranges[i];
+        struct series *series = catalog_series(&store->catalog, range->series);
+        struct tombstone t = {range->from_ns, range->to_ns, delete->seq};
+        if (series) err = tombstone_add(&store->catalog, series, &t);
+    }
+    atomic_store_explicit(&store->position_applied, delete->seq, memory_order_release);
+    return err;
+}
+
+static void run_delete(struct job *job)
+{
+    struct store_delete *delete =
+        (struct store_delete *)(void *)((char *)job - offsetof(struct store_delete, arrive));
+    struct store *store = delete->store;
+    struct why why = WHY_NONE;
+    store_after_jobs(store); /* batches posted before keep their order */
+    enum err err = carry_out(store, delete, &why);
+    if (err)
+        completion_finish(&delete->completion, err, &why);
+    else
+        store_wait_durable(store, delete);
+}
+
+void store_delete(struct store *store, struct store_delete *delete)
+{
+    MUST(delete->completion.done);
+    delete->store = store;
+    delete->arrive.run = run_delete;
+    loop_post(&store->log_loop, &delete->arrive);
+}
+
+/* ---- forgetting ---- */
+
+static bool holds_table(const struct part_info *info, uint32_t table_id)
+{
+    for (uint32_t i = 0; i < info->table_count; i++)
+        if (info->tables[i] == table_id) return true;
+    return false;
+}
+
+/* Whether rows that it hides may be left: in a part sealed before, or in memory. */
+static bool is_needed(void *arg, const struct series *series, const struct tombstone *t)
+{
+    struct store *store = arg;
+    const struct store_view *view = store->view.object;
+    if (t->version > atomic_load(&store->checkpoint)) return true;
+    for (size_t i = 0; i < view->parts->count; i++) {
+        const struct part_info *info = &view->parts->parts[i]->info;
+        if (info->version <= t->version && info->min_time_ns <= t->to_ns &&
+            info->max_time_ns >= t->from_ns && holds_table(info, series->table_id))
+            return true;
+    }
+    return false;
+}
+
+void delete_forget(struct store *store)
+{
+    uint32_t count = atomic_load(&store->catalog.series_count), ignored;
+    /* Who reads an older view (a statement, a compaction) needs what hides its rows. */
+    if (atomic_load_explicit(&store->live_views, memory_order_acquire) != 1) return;
+    for (uint32_t id = 1; id <= count; id++) {
+        struct series *series = catalog_series(&store->catalog, id);
+        if (series && tombstones_of(series, &ignored))
+            tombstones_prune(&store->catalog, series, is_needed, store);
+    }
+}
+
+/* ---- scans ---- */
+
+static enum err keep_vector(struct sql_scan *scan, struct run *run, struct vector *v,
+                            const uint32_t *kept, uint32_t count)
+{
+    struct vector fewer;
+    if (v->is_constant) {
+        v->count = count;
+        return ERR_OK;
+    }
+    if (vector_make(&fewer, &run->rows, v->type, count, v->null != NULL, v->quality != NULL))
+        return ERR_BUDGET;
+    size_t element = vector_element_bytes(v->type);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy((char *)fewer.data + i * element, (const char *)v->data + kept[i] * element,
+               element);
+        if (v->null) fewer.null[i] = v->null[kept[i]];
+        if (v->quality) fewer.quality[i] = v->quality[kept[i]];
+    }
+    fewer.count = count;
+    *v = fewer;
+    (void)scan;
+    return ERR_OK;
+}
+
+enum err run_hide(struct sql_scan *scan, struct run *run)
+{
+    uint32_t count, n = 0;
+    const struct tombstones *list = tombstones_of(scan->series, &count);
+    if (!count || run->at == run->end) return ERR_OK;
+    int64_t a = run->time[run->at], b = run->time[run->end - 1];
+    uint64_t applied = scan->snapshot->applied, oldest = run->seq ? 0 : run->version;
+    if (!tombstones_touch(list, count, a < b ? a : b, a < b ? b : a, oldest, applied))
+        return ERR_OK;
+    uint32_t *kept = arena_alloc(&run->rows, (run->end - run->at) * sizeof *kept);
+    int64_t *time = arena_alloc(&run->rows, (run->end - run->at) * sizeof *time);
+    uint64_t *seq = arena_alloc(&run->rows, (run->end - run->at) * sizeof *seq);
+    if (!kept || !time || !seq) return ERR_BUDGET;
+    for (uint32_t row = run->at; row < run->end; row++) {
+        uint64_t version = run->seq ? run->seq[row] : run->version;
+        if (tombstones_hide(list, count, run->time[row], version, applied)) continue;
+        kept[n] = row;
+        time[n] = run->time[row];
+        seq[n++] = version;
+    }
+    if (n == run->end - run->at) return ERR_OK;
+    for (size_t i = 0; i < scan->request.column_count; i++) {
+        enum err err = keep_vector(scan, run, &run->columns[i], kept, n);
+        if (err) return err;
+    }
+    run->time = time;
+    if (run->seq) run->seq = seq;
+    run->at = 0;
+    run->end = n;
+    return ERR_OK;
+}
