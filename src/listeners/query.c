@@ -164,6 +164,7 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     case SQL_CREATE_TABLE: return VERB_CREATE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_CHECKPOINT: return VERB_UPDATE;
     case SQL_SELECT:
     case SQL_INSERT: break;
     }
@@ -191,6 +192,8 @@ static enum err check_rights(struct query *q, struct why *why)
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
+    if (verb == SQL_CHECKPOINT) /* the node works, not a table */
+        return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -305,6 +308,7 @@ static enum err begin_statement(struct query *q, struct why *why)
         q->append.batch = NULL;
         return err;
     }
+    if (q->verb == SQL_CHECKPOINT) return ERR_OK;
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -432,6 +436,13 @@ static void start_change(struct query *q)
     audit_append_durable(q->service->audit, &entry, &q->audited);
 }
 
+static void on_checkpoint(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
+    if (!c->err) answer_count(q);
+    finish(q, c->err, &c->why);
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
@@ -449,6 +460,9 @@ static void back_on_main(struct completion *c)
         q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
+    } else if (q->verb == SQL_CHECKPOINT) {
+        completion_init(&q->flush.completion, main, on_checkpoint);
+        store_flush(q->service->store, &q->flush);
     } else {
         start_change(q);
     }

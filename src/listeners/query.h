@@ -84,6 +84,7 @@ struct query {
     size_t column_count;
     struct store_append append;
     struct table_change change;
+    struct store_flush flush;
     enum err run_err;
 };
 

@@ -57,6 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
+    SQL_CHECKPOINT, /* everything applied so far goes to parts */
 };
 
 /* Parses and binds one statement (an optional `;` at the end). On error *statement is NULL and
