@@ -217,6 +217,25 @@ static int64_t mono_of(void *clock)
     return os->ops->mono_ns(os);
 }
 
+/* A zone of the machine's IANA database; `name` cannot leave the folder (zone_name_is_safe). */
+static enum err read_zone(void *context, const char *name, struct buf *bytes)
+{
+    struct os *os = context;
+    struct os_file *file = NULL;
+    char path[128], block[4096];
+    uint64_t at = 0;
+    size_t got = sizeof block;
+    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
+    enum err err = os->ops->file_open(os, path, 0, &file, NULL);
+    if (err) return err == ERR_NO_MEMORY ? err : ERR_NOT_FOUND;
+    for (; got == sizeof block && !err && !buf_failed(bytes); at += got) {
+        err = os->ops->file_read(file, at, block, sizeof block, &got, NULL);
+        if (!err) buf_add(bytes, block, got);
+    }
+    os->ops->file_close(file);
+    return err || !buf_failed(bytes) ? err : ERR_NO_MEMORY;
+}
+
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
@@ -235,6 +254,8 @@ static void set_context(struct query *q)
         .now_ns = context_wall_ns(s->context),
         .mono_ns = mono_of,
         .clock = s->context->os,
+        .zone_load = read_zone,
+        .zone_context = s->context->os,
         .deadline_mono_ns = context_mono_ns(s->context) + s->statement_limit_ns,
         .cancelled = &q->completion.cancelled,
         .param_count = q->param_count,

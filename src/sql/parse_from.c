@@ -32,7 +32,7 @@ void parse_names(struct parser *p, struct ast_names *names)
 /* A clause that begins with a word which is no reserved one; so it is not taken for an alias. */
 static bool begins_clause(const struct parser *p)
 {
-    return parse_is(p, "interval") || parse_is(p, "sliding");
+    return parse_at_window(p);
 }
 
 void parse_alias(struct parser *p, struct ast_from *from)

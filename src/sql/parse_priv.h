@@ -41,6 +41,14 @@ bool parse_grow(struct parser *p, void *items_pointer, size_t count, size_t *cap
 int64_t parse_duration(struct parser *p,
                        const char *what); /* > 0: 10s, '10 s' or INTERVAL '10 s' */
 enum type parse_type(struct parser *p);
+/* A width as parse_duration, or a calendar one: 1mo, '1 month', 1y. */
+struct time_grid parse_width(struct parser *p, const char *what);
+
+/* ---- windows and FILL (parse_window.c): each takes its clause when it is there ---- */
+void parse_window_clause(struct parser *p, struct ast_select *select);
+bool parse_window_call(struct parser *p, struct ast_select *select); /* in GROUP BY: eKuiper's */
+void parse_fill_clause(struct parser *p, struct ast_select *select);
+bool parse_at_window(const struct parser *p); /* a word here begins a window, and is no alias */
 
 /* ---- expressions (parse_expr.c) ---- */
 struct ast *parse_expression(struct parser *p);

@@ -75,8 +75,13 @@ static struct op *build_chain(struct run *run, struct op *last)
         if (op && plan->distinct) op = op_distinct_new(run, op);
         if (op) op = op_project_new(run, op);
         if (op && plan->over_count > 0) op = op_over_new(run, op);
+        if (op && plan->fill.on) op = op_fill_new(run, op);
+        if (op && plan->fill.needs_order) op = op_group_order_new(run, op);
         if (op && plan->grouped) op = op_group_new(run, op);
+        if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
+        if (op && plan->window.needs_order) op = op_order_new(run, op);
     }
+    if (op && plan->series_count > 0) op = op_series_new(run, op);
     if (op && plan->filter_count > 0) op = op_filter_new(run, op);
     if (op && plan->from == FROM_SET && plan->set != SET_UNION) op = op_set_new(run, op);
     return op;
@@ -240,6 +245,7 @@ static struct run *new_run(const struct sql_context *context, const struct plan 
     run->eval = (struct eval){.budget = context->budget, .now_ns = context->now_ns};
     run->eval.run = run->root;
     arena_init(&run->eval.scratch, context->budget);
+    run->eval.zones = zones_new(context, &run->own);
     run->enough = plan->has_limit && plan->limit == 0;
     return run;
 }

@@ -1,9 +1,7 @@
 /* sql_effect_test.c - claims about what statements ask their caller to do (INSERT, DDL, access),
  * and about aggregates whose parts were computed apart. */
-#include "sql/agg.h"
 #include "sql/parse.h"
 #include "sql/test_source.h"
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,74 +112,6 @@ static void durations_are_read_in_both_spellings(void **state)
     assert_false(sql_parse_interval(STR("9999999999 weeks"), &ns));
 }
 
-/* ---- aggregates: two halves merged give what the whole gives ---- */
-
-enum { VALUES = 100 };
-
-static void make_values(struct vector *v, struct arena *arena, enum type type, int64_t *time)
-{
-    assert_int_equal(vector_make(v, arena, type, VALUES, true, true), ERR_OK);
-    v->count = VALUES;
-    for (uint32_t r = 0; r < VALUES; r++) {
-        int64_t n = (int64_t)((r * 37 + 11) % 101) - 30;
-        struct value value = {.type = type, .is_null = r % 7 == 3};
-        time[r] = r;
-        if (type == TYPE_DOUBLE)
-            value.d = (double)n / 4;
-        else if (type == TYPE_TEXT)
-            value.s = str_of(arena_printf(arena, "t%lld", (long long)n));
-        else if (type == TYPE_BOOL)
-            value.b = n > 0;
-        else
-            value.i = type == TYPE_UBIGINT ? n + 30 : n;
-        vector_set(v, r, &value);
-    }
-}
-
-static void halves_merge_to_the_whole(void **state)
-{
-    static const struct {
-        char letter;
-        enum type type;
-    } types[] = {{'i', TYPE_BIGINT},  {'D', TYPE_BIGINT},    {'d', TYPE_DOUBLE},
-                 {'u', TYPE_UBIGINT}, {'T', TYPE_TIMESTAMP}, {'b', TYPE_BOOL},
-                 {'t', TYPE_TEXT},    {'.', TYPE_TEXT},      {0, TYPE_BIGINT}};
-    size_t count;
-    const struct aggregate *table = aggregate_table(&count);
-    struct arena arena;
-    int64_t time[VALUES];
-    (void)state;
-    arena_init(&arena, NULL);
-    for (size_t i = 0; i < count; i++) {
-        _Alignas(16) char whole[AGG_STATE_BYTES_MAX] = {0}, left[AGG_STATE_BYTES_MAX] = {0},
-                          right[AGG_STATE_BYTES_MAX] = {0};
-        struct vector v;
-        struct value a, b;
-        size_t t = 0;
-        while (types[t].letter != table[i].args[0]) t++;
-        make_values(&v, &arena, types[t].type, time);
-        struct agg_run run = {.value = types[t].letter ? &v : NULL, .time = time, .count = VALUES};
-        assert_int_equal(table[i].add(whole, &run, &arena), ERR_OK);
-        run.count = 33;
-        assert_int_equal(table[i].add(left, &run, &arena), ERR_OK);
-        run.from = 33, run.count = VALUES - 33;
-        assert_int_equal(table[i].add(right, &run, &arena), ERR_OK);
-        assert_int_equal(table[i].merge(right, left, &arena), ERR_OK); /* any order */
-        assert_int_equal(table[i].final(whole, &a), ERR_OK);
-        assert_int_equal(table[i].final(right, &b), ERR_OK);
-        assert_int_equal(a.is_null, b.is_null);
-        if (a.type == TYPE_DOUBLE)
-            assert_true(fabs(a.d - b.d) <= 1e-12 * fabs(a.d));
-        else if (a.type == TYPE_TEXT)
-            assert_true(str_equal(a.s, b.s));
-        else if (a.type == TYPE_BOOL)
-            assert_int_equal(a.b, b.b);
-        else
-            assert_true(a.i == b.i);
-    }
-    arena_free(&arena);
-}
-
 /* ---- INSERT … SELECT, DELETE ---- */
 
 static void insert_select_takes_all_rows_in_batches(void **state)
@@ -279,7 +209,6 @@ int main(void)
         cmocka_unit_test(insert_makes_paths_absolute_and_keeps_null_apart_from_absent),
         cmocka_unit_test(units_follow_columns_through_aggregates_but_not_through_arithmetic),
         cmocka_unit_test(durations_are_read_in_both_spellings),
-        cmocka_unit_test(halves_merge_to_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

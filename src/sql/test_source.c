@@ -392,6 +392,19 @@ static int64_t tick(void *clock)
     return world->mono_ns += world->mono_step_ns;
 }
 
+/* The zones of this machine, as the node reads them. */
+static enum err load_zone(void *context, const char *name, struct buf *bytes)
+{
+    char path[128], block[4096];
+    (void)context;
+    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
+    FILE *file = fopen(path, "rb");
+    if (!file) return ERR_NOT_FOUND;
+    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) buf_add(bytes, block, n);
+    (void)fclose(file);
+    return buf_failed(bytes) ? ERR_NO_MEMORY : ERR_OK;
+}
+
 void test_world_init(struct test_world *world)
 {
     *world = (struct test_world){.budget_bytes = 64 << 20};
@@ -401,6 +414,7 @@ void test_world_init(struct test_world *world)
     world->catalog.source[0].ops = &source;
     world->catalog.source[0].context = world;
     world->context = (struct sql_context){.catalog = &world->catalog,
+                                          .zone_load = load_zone,
                                           .ns = STR("default"),
                                           .budget = &world->budget,
                                           .now_ns = INT64_C(1700000000) * 1000000000,
