@@ -161,6 +161,8 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     if (!writes) return VERB_QUERY;
     switch (verb) {
     case SQL_CREATE_TABLE: return VERB_CREATE;
+    case SQL_CREATE_VIEW: return VERB_CREATE;
+    case SQL_DROP_VIEW: return VERB_DELETE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
     case SQL_DELETE: return VERB_DELETE; /* of the whole table: more than the right to add rows */
@@ -181,6 +183,18 @@ static bool is_system_table(const struct query *q, const struct sql_access *acce
     return !own;
 }
 
+/* Replacing is changing. Both rights are needed then, for who asks does not know which it is. */
+static enum err check_view_rights(struct query *q, struct why *why)
+{
+    const struct sql_view *view = sql_view_of(q->statement);
+    enum access_verb verb = needed_verb(sql_verb_of(q->statement), true);
+    enum err err = access_check(q->identity, verb, "View", q->ns, str_of(view->name), STR(""), why);
+    if (!err && view->or_replace)
+        err =
+            access_check(q->identity, VERB_UPDATE, "View", q->ns, str_of(view->name), STR(""), why);
+    return err;
+}
+
 /* The right to the tables; rows and devices are looked at one by one where it is not whole: by the
  * guard when reading, below when writing. */
 static enum err check_rights(struct query *q, struct why *why)
@@ -188,7 +202,7 @@ static enum err check_rights(struct query *q, struct why *why)
     const struct sql_access *accesses;
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
-    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
+    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT && verb != SQL_CREATE_VIEW;
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -198,6 +212,7 @@ static enum err check_rights(struct query *q, struct why *why)
                                     STR(""), why);
         if (err) return err;
     }
+    if (verb == SQL_CREATE_VIEW || verb == SQL_DROP_VIEW) return check_view_rights(q, why);
     return ERR_OK;
 }
 
@@ -289,6 +304,10 @@ static enum err begin_statement(struct query *q, struct why *why)
     if (q->verb == SQL_INSERT) return ERR_OK;
     if (q->verb == SQL_DELETE)
         return why_set(why, ERR_UNSUPPORTED, "DELETE is not in this version yet");
+    if (q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW) {
+        q->view.view = sql_view_of(q->statement);
+        return ERR_OK;
+    }
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -382,15 +401,22 @@ static void on_appended(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+static bool changes_view(const struct query *q)
+{
+    return q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW;
+}
+
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
  * line of its own). */
 static struct audit_entry entry_of(const struct query *q, const char *outcome)
 {
     return (struct audit_entry){.user = str_of(q->identity->user),
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
-                                .kind = STR("Table"),
+                                .kind = changes_view(q) ? STR("View") : STR("Table"),
                                 .ns = q->ns,
-                                .path = q->change.ddl ? str_of(q->change.ddl->table) : STR(""),
+                                .path = q->view.view    ? str_of(q->view.view->name)
+                                        : q->change.ddl ? str_of(q->change.ddl->table)
+                                                        : STR(""),
                                 .detail = q->text,
                                 .outcome = str_of(outcome)};
 }
@@ -414,6 +440,16 @@ static void on_changed(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+static void on_view_changed(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, view));
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q);
+    finish(q, c->err, &c->why);
+}
+
 /* A change of a table is done when the audit log shows it. */
 static void on_audited(struct completion *c)
 {
@@ -422,6 +458,13 @@ static void on_audited(struct completion *c)
     if (is_refused) note(q, err_text(ERR_CANCELLED));
     if (c->err || is_refused) {
         finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
+        return;
+    }
+    if (changes_view(q)) {
+        completion_init(&q->view.completion, q->service->context->main, on_view_changed);
+        q->view.service = q->service;
+        q->view.ns = q->ns;
+        view_change_start(&q->view);
         return;
     }
     completion_init(&q->change.completion, q->service->context->main, on_changed);

@@ -10,6 +10,7 @@
 #include "listeners/guard_source.h"
 #include "listeners/service.h"
 #include "listeners/sys_source.h"
+#include "listeners/views.h"
 
 struct query;
 
@@ -82,6 +83,7 @@ struct query {
     size_t column_count;
     struct store_append append;
     struct table_change change;
+    struct view_change view;
     enum err run_err;
 };
 

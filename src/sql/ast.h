@@ -242,6 +242,8 @@ enum ast_verb {
     AST_CREATE,
     AST_ALTER,
     AST_DROP,
+    AST_CREATE_VIEW, /* select, view */
+    AST_DROP_VIEW,
 };
 
 struct ast_statement {
@@ -251,6 +253,11 @@ struct ast_statement {
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;
+    struct { /* CREATE VIEW, DROP VIEW */
+        struct ast_relation name;
+        struct str query; /* its text */
+        bool or_replace, if_exists;
+    } view;
 };
 
 #endif
