@@ -274,6 +274,16 @@ static void join_on_name(struct binder *b, struct join *join, struct str name, i
                        .schema = STR("")};
     struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
     if (!args) return;
+    struct column_ref ref;
+    bool in_left = bind_find_in_join(b->plan, join->left, &tree, &ref) != FOUND_NONE;
+    bool in_right = bind_find_in_join(b->plan, join->right, &tree, &ref) != FOUND_NONE;
+    if (in_left != in_right) {
+        bind_fail(
+            b, ERR_NO_COLUMN, position,
+            "USING wants columns that both sides have; \"%.*s\" is only on the %s of the JOIN",
+            (int)name.size, name.at, in_left == !join->is_swapped ? "left" : "right");
+        return;
+    }
     args[0] = bind_join_name(b, join->left, &tree);
     args[1] = bind_join_name(b, join->right, &tree);
     if (!args[0] || !args[1]) return;

@@ -101,7 +101,10 @@ struct star_list {
 void bind_output(struct binder *b, struct expr *e, const char *name)
 {
     struct plan *plan = b->plan;
-    if (e && e->type == TYPE_NONE) e = bind_cast(b, e, TYPE_TEXT, e->position);
+    if (e && e->type == TYPE_NONE) {
+        e = bind_cast(b, e, TYPE_TEXT, e->position);
+        if (e) e->is_literal = true; /* NULL: UNION may still give it another type */
+    }
     if (!e) return;
     size_t capacity = plan->output_capacity;
     if (!bind_grow(b, &plan->outputs, plan->output_count, &plan->output_capacity,
