@@ -175,9 +175,10 @@ struct expr *expr_call(struct arena *arena, const struct function *function, enu
 {
     struct expr *e = expr_new(arena, EXPR_CALL, type, position);
     if (!e) return NULL;
-    size_t capacity = function->special ? SQL_CHUNK_ROWS : 1;
-    e->series_constant = true;
-    e->changes_in_time = (function->flags & FN_VOLATILE) != 0;
+    bool spreads = function->special || (function->flags & FN_RANDOM);
+    size_t capacity = spreads ? SQL_CHUNK_ROWS : 1;
+    e->series_constant = !(function->flags & FN_RANDOM);
+    e->changes_in_time = (function->flags & (FN_VOLATILE | FN_RANDOM)) != 0;
     for (size_t i = 0; i < arg_count; i++) {
         if (args[i]->kind != EXPR_CONST) capacity = SQL_CHUNK_ROWS;
         e->series_constant = e->series_constant && args[i]->series_constant;

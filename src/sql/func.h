@@ -18,6 +18,7 @@ enum function_flags {
     FN_NULLS = 2,    /* sees NULL arguments itself; without: any NULL argument gives NULL */
     FN_FINITE = 4,   /* a result that is no finite number becomes NULL */
     FN_VOLATILE = 8, /* depends on the statement's time */
+    FN_RANDOM = 16,  /* another result for each row: never folded */
 };
 
 /* Computes rows of `view` into out->data. out->null is set up with the arguments' NULLs (FN_NULLS:
