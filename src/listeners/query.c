@@ -1,5 +1,6 @@
 /* query.c - see query.h. */
 #include "listeners/query.h"
+#include "listeners/list_source.h"
 #include "listeners/ingest.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -174,7 +175,9 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
 static bool is_system_table(const struct query *q, const struct sql_access *access)
 {
     if (access->writes || strcmp(access->schema, "public") == 0) return false;
-    if (strcmp(access->schema, "sys") == 0) return true;
+    if (strcmp(access->schema, "sys") == 0 || strcmp(access->schema, "pg_catalog") == 0 ||
+        strcmp(access->schema, "information_schema") == 0)
+        return true;
     struct schema *own = store_find_table(q->service->store, q->ns, str_of(access->table));
     schema_release(own);
     return !own;
@@ -238,12 +241,17 @@ static enum err read_zone(void *context, const char *name, struct buf *bytes)
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
-    q->catalog = (struct sql_catalog){.count = 2};
+    q->catalog = (struct sql_catalog){.count = 3};
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
     q->catalog.source[0].context = &q->guard;
-    q->catalog.source[1].ops = &sys_source;
+    q->catalog.source[1].ops = &list_source;
     q->catalog.source[1].context = q->sys;
+    q->pg.service = s;
+    q->pg.identity = q->identity;
+    q->pg.ns = q->ns;
+    q->catalog.source[2].ops = &list_source;
+    q->catalog.source[2].context = &q->pg;
     q->context = (struct sql_context){
         .catalog = &q->catalog,
         .ns = q->ns,
@@ -260,6 +268,8 @@ static void set_context(struct query *q)
         .param_count = q->param_count,
         .params = q->params,
         .param_types = q->param_types,
+        .functions = &pg_functions,
+        .session = &q->pg,
     };
 }
 
@@ -274,7 +284,8 @@ static enum err prepare_statement(struct query *q, struct why *why)
 {
     set_context(q);
     metric_add(q->service->context, METRIC_STATEMENTS, 1);
-    enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
+    enum err err = pg_catalog_open(&q->pg, q->text, &q->budget);
+    if (!err) err = sql_prepare(&q->context, q->text, &q->statement, why);
     if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
     if (!err) q->column_count = sql_columns(q->statement, &q->columns);
@@ -481,6 +492,7 @@ void query_free(struct query *q)
 {
     sql_close(q->statement);
     q->statement = NULL;
+    pg_catalog_close(&q->pg);
     sys_snapshot_free(q->sys);
     q->sys = NULL;
     buf_free(&q->answer);

@@ -8,6 +8,7 @@
 #define LISTENERS_QUERY_H
 
 #include "listeners/guard_source.h"
+#include "listeners/pg_catalog.h"
 #include "listeners/service.h"
 #include "listeners/sys_source.h"
 
@@ -71,6 +72,7 @@ struct query {
     struct sys_snapshot *sys;
     struct sql_statement *statement;
     struct guard guard;
+    struct pg_catalog pg; /* the caller may set session and pid */
     struct sql_catalog catalog;
     struct completion audited;
     struct sql_context context;

@@ -51,6 +51,7 @@ struct ast {
     struct ast *filter;       /* CALL: agg(x) FILTER (WHERE filter) */
     struct ast_over *over;    /* CALL: f(x) OVER (…) */
     struct ast_select *query; /* QUERY */
+    struct str op;            /* QUERY, used as "any" or "all": the comparison */
 };
 
 /* A growing list in the arena. */

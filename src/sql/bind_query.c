@@ -11,7 +11,10 @@ static struct binder new_binder(const struct sql_context *context, struct arena 
                                 struct why *why)
 {
     struct binder b = {.context = context, .arena = arena, .why = why, .place = PLACE_NOTHING};
-    b.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
+    b.eval = (struct eval){.budget = context->budget,
+                           .why = why,
+                           .now_ns = context->now_ns,
+                           .session = context->session};
     arena_init(&b.eval.scratch, context->budget);
     b.eval.zones = zones_new(context, arena);
     return b;
@@ -233,7 +236,11 @@ struct plan *bind_inner(struct binder *b, const struct ast_select *select,
 static const struct {
     const char *word;
     enum subquery_use use;
-} uses[] = {{"scalar", USE_SCALAR}, {"exists", USE_EXISTS}, {"in", USE_IN}};
+} uses[] = {{"scalar", USE_SCALAR}, {"exists", USE_EXISTS}, {"in", USE_IN},
+            {"any", USE_ANY},       {"all", USE_ALL},       {"array", USE_ARRAY}};
+static const char *const comparisons[] = {
+    [COMPARE_EQ] = "=",  [COMPARE_NE] = "<>", [COMPARE_LT] = "<",
+    [COMPARE_LE] = "<=", [COMPARE_GT] = ">",  [COMPARE_GE] = ">="};
 
 static const struct function query_function = {.name = "query",
                                                .args = ".*",
@@ -248,7 +255,7 @@ static struct expr *bind_operand(struct binder *b, const struct ast *tree, struc
     if (!pair[0]) return NULL;
     char letter = bind_unify(pair, 2);
     if (!letter)
-        return bind_fail(b, ERR_TYPE, tree->position, "IN compares %s with a query of %s",
+        return bind_fail(b, ERR_TYPE, tree->position, "this compares %s with a query of %s",
                          bind_type_text(pair[0]), bind_type_text(pair[1]));
     plan->outputs[0] = bind_convert(b, pair[1], letter);
     return bind_convert(b, pair[0], letter);
@@ -258,7 +265,9 @@ static struct expr *new_query_call(struct binder *b, const struct ast *tree, str
                                    const struct outers *outers, struct expr *operand)
 {
     const struct expr *output = query->plan->outputs[0];
-    enum type type = query->use == USE_SCALAR ? output->type : TYPE_BOOL;
+    enum type type = query->use == USE_SCALAR  ? output->type
+                     : query->use == USE_ARRAY ? TYPE_TEXT
+                                               : TYPE_BOOL;
     size_t count = outers->count;
     struct expr **args = bind_memory(b, arena_zero(b->arena, count + 1, sizeof *args));
     if (!args) return NULL;
@@ -290,7 +299,10 @@ struct expr *bind_subquery(struct binder *b, const struct ast *tree)
                          query->plan->visible_count);
     if (query->use == USE_EXISTS && !query->plan->has_limit)
         query->plan->has_limit = true, query->plan->limit = 1;
-    struct expr *operand = query->use == USE_IN ? bind_operand(b, tree, query->plan) : NULL;
+    bool compares = query->use == USE_IN || query->use == USE_ANY || query->use == USE_ALL;
+    for (size_t i = 0; i < sizeof comparisons / sizeof comparisons[0]; i++)
+        if (str_is(tree->op, comparisons[i])) query->comparison = (enum comparison)i;
+    struct expr *operand = compares ? bind_operand(b, tree, query->plan) : NULL;
     if (b->err) return NULL;
     query->param_count = outers.count;
     query->params = outers.params;

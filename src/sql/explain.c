@@ -68,7 +68,8 @@ static void add_input(struct buf *buf, const struct plan *plan, const struct exp
 static void add_expr(struct buf *buf, const struct plan *plan, const struct expr *e, bool grouped)
 {
     static const char *const uses[] = {
-        [USE_SCALAR] = "query", [USE_EXISTS] = "exists", [USE_IN] = "in query"};
+        [USE_SCALAR] = "query",     [USE_EXISTS] = "exists",    [USE_IN] = "in query",
+        [USE_ANY] = "any of query", [USE_ALL] = "all of query", [USE_ARRAY] = "array of query"};
     if (e->kind == EXPR_CONST) {
         add_constant(buf, e);
     } else if (e->kind == EXPR_PARAM) {

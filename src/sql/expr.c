@@ -225,7 +225,9 @@ bool expr_same(const struct expr *a, const struct expr *b)
 enum err expr_fold(struct arena *arena, struct eval *eval, struct expr **e_pointer)
 {
     struct expr *e = *e_pointer;
-    if (e->kind != EXPR_CALL || e->type == TYPE_NONE || e->query) return ERR_OK;
+    if (e->kind != EXPR_CALL || e->type == TYPE_NONE || e->query ||
+        (e->function->flags & FN_RANDOM))
+        return ERR_OK;
     for (size_t i = 0; i < e->arg_count; i++)
         if (e->args[i]->kind != EXPR_CONST) return ERR_OK;
     struct why ignored = WHY_NONE, *why = eval->why;

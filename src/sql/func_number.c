@@ -134,7 +134,7 @@ KERNEL(div_ii)
  * to thin out rows; not for secrets. */
 KERNEL(random_)
 {
-    (void)args;
+    (void)args, (void)e;
     for (uint32_t k = 0; k < view->selected; k++) {
         uint32_t row = view_row(view, k);
         uint64_t from[3] = {(uint64_t)eval->now_ns, ++eval->random_count, row};

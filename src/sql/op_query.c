@@ -12,8 +12,9 @@ enum { SUBQUERIES_NESTED_MAX = 40 };
 
 struct answer {
     bool has_rows, has_null;
-    struct value value;
-    struct keys set;
+    struct value value;       /* SCALAR, ARRAY */
+    struct value least, most; /* ANY, ALL: of those that are not NULL */
+    struct keys set;          /* IN */
 };
 
 /* Takes the rows of one run. */
@@ -25,6 +26,16 @@ struct capture {
     struct buf key;
 };
 
+static enum err keep_value(struct capture *capture, struct value v, struct value *to)
+{
+    bool is_slice = !v.is_null && type_bytes(v.type) == 0;
+    if (is_slice && !(v.s.at = arena_dup(&capture->query->memory, v.s.at, v.s.size)))
+        return run_no_memory(capture->op.run);
+    *to = v;
+    to->quality = QUALITY_GOOD;
+    return ERR_OK;
+}
+
 static enum err keep_scalar(struct capture *capture, const struct rows *rows)
 {
     struct answer *answer = capture->answer;
@@ -34,12 +45,36 @@ static enum err keep_scalar(struct capture *capture, const struct rows *rows)
                       "this query gives more than one row where one value is wanted; add LIMIT 1 "
                       "or an aggregate");
     answer->has_rows = true;
-    v.quality = QUALITY_GOOD;
-    bool is_slice = !v.is_null && type_bytes(v.type) == 0;
-    if (is_slice && !(v.s.at = arena_dup(&capture->query->memory, v.s.at, v.s.size)))
-        return run_no_memory(capture->op.run);
-    answer->value = v;
-    return ERR_OK;
+    return keep_value(capture, v, &answer->value);
+}
+
+/* A comparison with any or all of the rows needs the least and the greatest of them only. */
+static enum err keep_extremes(struct capture *capture, const struct rows *rows)
+{
+    struct answer *answer = capture->answer;
+    enum err err = ERR_OK;
+    for (uint32_t k = 0; k < rows->view.selected && !err; k++) {
+        struct value v = vector_get(&rows->columns[0], view_row(&rows->view, k));
+        answer->has_rows = true;
+        if (v.is_null) {
+            answer->has_null = true;
+            continue;
+        }
+        if (answer->least.is_null || value_compare(&v, &answer->least) < 0)
+            err = keep_value(capture, v, &answer->least);
+        if (!err && (answer->most.is_null || value_compare(&v, &answer->most) > 0))
+            err = keep_value(capture, v, &answer->most);
+    }
+    return err;
+}
+
+static enum err keep_array(struct capture *capture, const struct rows *rows)
+{
+    for (uint32_t k = 0; k < rows->view.selected; k++) {
+        struct value v = vector_get(&rows->columns[0], view_row(&rows->view, k));
+        array_add_item(&capture->key, &v);
+    }
+    return buf_failed(&capture->key) ? run_no_memory(capture->op.run) : ERR_OK;
 }
 
 static enum err keep_set(struct capture *capture, const struct rows *rows)
@@ -67,9 +102,14 @@ static enum err capture_push(struct op *op, const struct rows *rows)
 {
     struct capture *capture = (struct capture *)op;
     if (rows->view.selected == 0) return ERR_OK;
-    if (capture->query->use == USE_SCALAR) return keep_scalar(capture, rows);
-    if (capture->query->use == USE_IN) return keep_set(capture, rows);
-    capture->answer->has_rows = true;
+    switch (capture->query->use) {
+    case USE_SCALAR: return keep_scalar(capture, rows);
+    case USE_IN: return keep_set(capture, rows);
+    case USE_ANY:
+    case USE_ALL: return keep_extremes(capture, rows);
+    case USE_ARRAY: return keep_array(capture, rows);
+    case USE_EXISTS: capture->answer->has_rows = true; break;
+    }
     return ERR_OK;
 }
 
@@ -80,7 +120,7 @@ static enum err compute_answer(struct run *root, const struct expr *call, struct
         .op = {.push = capture_push, .run = root}, .call = call, .query = query, .answer = answer};
     struct run *child = NULL;
     answer->set.arena = &query->memory;
-    answer->value.is_null = true;
+    answer->value.is_null = answer->least.is_null = answer->most.is_null = true;
     if (root->nesting == SUBQUERIES_NESTED_MAX)
         return why_at(root->why, ERR_LIMIT, call->position,
                       "more than %d queries inside each other", SUBQUERIES_NESTED_MAX);
@@ -88,6 +128,13 @@ static enum err compute_answer(struct run *root, const struct expr *call, struct
     enum err err = run_open_child(root, query->plan, NULL, 0, &capture.op, &child);
     if (!err) err = run_to_end(child);
     root->nesting--;
+    if (!err && query->use == USE_ARRAY) {
+        if (capture.key.size == 0) buf_add_char(&capture.key, '{');
+        buf_add_char(&capture.key, '}');
+        struct value v = {.type = TYPE_TEXT, .s = buf_str(&capture.key)};
+        err = buf_failed(&capture.key) ? run_no_memory(root)
+                                       : keep_value(&capture, v, &answer->value);
+    }
     buf_free(&capture.key);
     return err;
 }
@@ -152,6 +199,38 @@ static enum err look_in_set(struct run *root, const struct answer *answer,
     return failed ? run_no_memory(root) : ERR_OK;
 }
 
+static bool holds(enum comparison comparison, int order)
+{
+    switch (comparison) {
+    case COMPARE_EQ: return order == 0;
+    case COMPARE_NE: return order != 0;
+    case COMPARE_LT: return order < 0;
+    case COMPARE_LE: return order <= 0;
+    case COMPARE_GT: return order > 0;
+    case COMPARE_GE: return order >= 0;
+    }
+    return false;
+}
+
+/* x < ANY is true when it is for the greatest, x < ALL when it is for the least; = and <> ask
+ * both. An unknown row, or x, makes what is not decided unknown. */
+static void compare_extremes(const struct subquery *query, const struct answer *answer,
+                             const struct vector *operand, uint32_t row, struct value *result)
+{
+    bool any = query->use == USE_ANY;
+    *result = (struct value){.type = TYPE_BOOL, .b = !any};
+    if (!answer->has_rows) return;
+    bool unknown = operand->type == TYPE_NONE || vector_is_null(operand, row);
+    if (!unknown && !answer->least.is_null) {
+        struct value x = vector_get(operand, row);
+        bool least = holds(query->comparison, value_compare(&x, &answer->least));
+        bool most = holds(query->comparison, value_compare(&x, &answer->most));
+        result->b = any ? least || most : least && most;
+        if (result->b == any) return;
+    }
+    result->is_null = unknown || answer->has_null;
+}
+
 static enum err result_at(struct run *root, const struct expr *e, uint32_t row,
                           struct value *result)
 {
@@ -159,7 +238,12 @@ static enum err result_at(struct run *root, const struct expr *e, uint32_t row,
     enum err err = find_answer(root, e, row, &answer);
     if (err) return err;
     switch (e->query->use) {
-    case USE_SCALAR: *result = answer->value; break;
+    case USE_SCALAR:
+    case USE_ARRAY: *result = answer->value; break;
+    case USE_ANY:
+    case USE_ALL:
+        compare_extremes(e->query, answer, &e->arg_vectors[e->arg_count - 1], row, result);
+        break;
     case USE_EXISTS: *result = (struct value){.type = TYPE_BOOL, .b = answer->has_rows}; break;
     case USE_IN: return look_in_set(root, answer, &e->arg_vectors[e->arg_count - 1], row, result);
     }

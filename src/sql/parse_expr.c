@@ -207,6 +207,26 @@ static struct ast *new_cast(struct parser *p, struct ast *from, enum type type, 
     return node;
 }
 
+/* PostgreSQL's regclass and its like are functions here: from a name to a number and back. */
+static const char *const reg_types[] = {"regclass", "regtype", "regproc", "regnamespace",
+                                        "regrole"};
+
+/* The type of a cast and the cast itself; the current token is the type's. */
+static struct ast *parse_cast_type(struct parser *p, struct ast *from, int32_t position)
+{
+    if (parse_is(p, "pg_catalog") && parse_next_is(p, ".")) {
+        parse_advance(p);
+        parse_advance(p);
+    }
+    for (size_t i = 0; i < sizeof reg_types / sizeof reg_types[0]; i++) {
+        if (!parse_accept(p, reg_types[i])) continue;
+        struct ast_list list = {0};
+        return parse_list_add(p, &list, from) ? new_call(p, reg_types[i], position, list) : NULL;
+    }
+    enum type type = parse_type(p);
+    return p->err ? NULL : new_cast(p, from, type, position);
+}
+
 static struct ast *parse_cast(struct parser *p)
 {
     int32_t position = p->token.position;
@@ -214,9 +234,9 @@ static struct ast *parse_cast(struct parser *p)
     parse_expect(p, "(");
     struct ast *from = parse_expression(p);
     parse_expect(p, "as");
-    enum type type = parse_type(p);
+    struct ast *cast = parse_cast_type(p, from, position);
     parse_expect(p, ")");
-    return new_cast(p, from, type, position);
+    return p->err ? NULL : cast;
 }
 
 /* name(arguments): the name is taken, the current token is "(". */
@@ -246,6 +266,13 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     return p->err ? NULL : node;
 }
 
+/* Functions that the standard has without brackets. */
+static const char *const bare_calls[][2] = {
+    {"current_user", "current_user"},     {"session_user", "session_user"},
+    {"current_role", "current_user"},     {"current_catalog", "current_database"},
+    {"current_schema", "current_schema"}, {"current_timestamp", "now"},
+};
+
 static struct ast *parse_name_or_call(struct parser *p)
 {
     int32_t position = p->token.position;
@@ -266,6 +293,10 @@ static struct ast *parse_name_or_call(struct parser *p)
         name = parse_name(p, "a column's name");
     }
     if (!quoted && qualifier.size > 0 && parse_is(p, "(")) return parse_call(p, name, position);
+    for (size_t i = 0; !quoted && !qualifier.size && i < sizeof bare_calls / sizeof bare_calls[0];
+         i++)
+        if (str_is(name, bare_calls[i][0]))
+            return new_call(p, bare_calls[i][1], position, (struct ast_list){0});
     struct ast *node = p->err ? NULL : new_node(p, AST_NAME, position);
     if (!node) return NULL;
     node->schema = schema;
@@ -273,6 +304,28 @@ static struct ast *parse_name_or_call(struct parser *p)
     node->text = name;
     node->quoted = quoted;
     return node;
+}
+
+static bool is_row(const struct ast *tree)
+{
+    return tree && tree->kind == AST_CALL && str_is(tree->text, "row");
+}
+
+/* a = b; of rows each with each. */
+static struct ast *new_comparison(struct parser *p, const char *name, int32_t position,
+                                  struct ast *left, struct ast *right)
+{
+    bool equal = str_is(str_of(name), "="), differs = str_is(str_of(name), "<>");
+    struct ast_list list = {0};
+    if ((!is_row(left) && !is_row(right)) || p->err)
+        return new_call2(p, name, position, left, right);
+    if ((!equal && !differs) || !is_row(left) || !is_row(right) ||
+        left->arg_count != right->arg_count)
+        parse_fail(p, ERR_UNSUPPORTED, position,
+                   "rows are compared by =, <> and IN, with rows of as many columns");
+    for (size_t i = 0; !p->err && i < left->arg_count; i++)
+        (void)parse_list_add(p, &list, new_call2(p, name, position, left->args[i], right->args[i]));
+    return new_call(p, equal ? "and" : "or", position, list);
 }
 
 /* A sub-query in an expression, used as `use` says; `operand` is compared with its rows. */
@@ -292,10 +345,19 @@ static struct ast *parse_query_operand(struct parser *p, const char *use, int32_
 static struct ast *parse_bracket(struct parser *p)
 {
     if (parse_is_query(p, false)) return parse_query_operand(p, "scalar", p->token.position, NULL);
+    int32_t position = p->token.position;
     parse_advance(p);
     struct ast *inner = parse_expression(p);
+    if (!parse_is(p, ",")) {
+        parse_expect(p, ")");
+        return inner;
+    }
+    struct ast_list list = {0}; /* (a, b): a row, to be compared with another one */
+    if (!parse_list_add(p, &list, inner)) return NULL;
+    parse_advance(p);
+    parse_expressions(p, &list);
     parse_expect(p, ")");
-    return inner;
+    return new_call(p, "row", position, list);
 }
 
 static struct ast *parse_exists(struct parser *p)
@@ -303,6 +365,19 @@ static struct ast *parse_exists(struct parser *p)
     int32_t position = p->token.position;
     parse_advance(p);
     return parse_query_operand(p, "exists", position, NULL);
+}
+
+/* ARRAY[a, b] and ARRAY(query) */
+static struct ast *parse_array(struct parser *p)
+{
+    int32_t position = p->token.position;
+    struct ast_list list = {0};
+    parse_advance(p);
+    if (parse_is_query(p, false)) return parse_query_operand(p, "array", position, NULL);
+    parse_expect(p, "[");
+    if (!parse_is(p, "]")) parse_expressions(p, &list);
+    parse_expect(p, "]");
+    return new_call(p, "array", position, list);
 }
 
 /* -x and +x; a minus before a number belongs to the number, so that -9223372036854775808 can be
@@ -357,6 +432,8 @@ static struct ast *parse_primary(struct parser *p)
             return prefixes[i].parse(p);
     if (parse_is(p, "cast") && parse_next_is(p, "(")) return parse_cast(p);
     if (parse_is(p, "exists") && parse_next_is(p, "(")) return parse_exists(p);
+    if (parse_is(p, "array") && (parse_next_is(p, "[") || parse_next_is(p, "(")))
+        return parse_array(p);
     switch (p->token.kind) {
     case TOKEN_INTEGER:
     case TOKEN_DECIMAL:
@@ -370,6 +447,9 @@ static struct ast *parse_primary(struct parser *p)
 }
 
 /* ---- infix operators ---- */
+
+struct infix;
+static const struct infix *find_infix(const struct parser *p);
 
 struct infix {
     const char *symbol;
@@ -391,9 +471,15 @@ static struct ast *infix_is(struct parser *p, const struct infix *infix, struct 
     int32_t position = p->token.position;
     parse_advance(p);
     bool negated = parse_accept(p, "not");
+    if (parse_accept2(p, "distinct", "from")) {
+        struct ast *right = parse_level(p, LEVEL_COMPARE);
+        return negate_if(p, negated, position, new_call2(p, "is distinct", position, left, right));
+    }
     const char *name = parse_is(p, "true")    ? "is true"
                        : parse_is(p, "false") ? "is false"
                                               : "is null";
+    if (parse_accept(p, "unknown"))
+        return negate_if(p, negated, position, new_call2(p, "is null", position, left, NULL));
     if (!parse_is(p, "null") && !parse_is(p, "true") && !parse_is(p, "false"))
         parse_fail_expected(p, "\"NULL\", \"NOT NULL\", \"TRUE\" or \"FALSE\"");
     parse_advance(p);
@@ -426,6 +512,13 @@ static struct ast *infix_in(struct parser *p, const struct infix *infix, struct 
     if (!parse_list_add(p, &list, left)) return NULL;
     parse_expressions(p, &list);
     parse_expect(p, ")");
+    if (is_row(left)) {
+        struct ast_list any = {0};
+        for (size_t i = 1; !p->err && i < list.count; i++)
+            (void)parse_list_add(p, &any, new_comparison(p, "=", position, left, list.items[i]));
+        return negate_if(p, negated, position,
+                         any.count == 1 ? any.items[0] : new_call(p, "or", position, any));
+    }
     return negate_if(p, negated, position, new_call(p, "in", position, list));
 }
 
@@ -444,8 +537,46 @@ static struct ast *infix_cast(struct parser *p, const struct infix *infix, struc
     (void)infix;
     int32_t position = p->token.position;
     parse_advance(p);
-    enum type type = parse_type(p);
-    return p->err ? NULL : new_cast(p, left, type, position);
+    return parse_cast_type(p, left, position);
+}
+
+/* COLLATE name: texts are compared by bytes here, whatever it says. */
+static struct ast *infix_collate(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    (void)infix;
+    parse_advance(p);
+    (void)parse_name(p, "a collation");
+    if (parse_accept(p, ".")) (void)parse_name(p, "a collation");
+    return left;
+}
+
+/* a[n] */
+static struct ast *infix_subscript(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    (void)infix;
+    int32_t position = p->token.position;
+    parse_advance(p);
+    struct ast *n = parse_expression(p);
+    parse_expect(p, "]");
+    return new_call2(p, "subscript", position, left, n);
+}
+
+/* OPERATOR(pg_catalog.~): the operator inside, as tools write it to be safe from others' names. */
+static struct ast *infix_operator(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    parse_advance(p);
+    parse_expect(p, "(");
+    if (p->token.kind == TOKEN_NAME && parse_next_is(p, ".")) parse_advance(p), parse_advance(p);
+    const struct infix *meant = find_infix(p);
+    if (!meant || meant->parse) {
+        parse_fail_expected(p, "an operator");
+        return NULL;
+    }
+    parse_advance(p);
+    parse_expect(p, ")");
+    struct ast *right = parse_level(p, infix->right_level);
+    return new_call2(p, meant->name, position, left, right);
 }
 
 /* "a AND b AND c" is one call with three arguments: long chains stay shallow. */
@@ -474,6 +605,13 @@ static const struct infix infixes[] = {
     {"in", LEVEL_RANGE, LEVEL_RANGE, "in", infix_in},
     {"like", LEVEL_RANGE, LEVEL_RANGE, "like", infix_like},
     {"ilike", LEVEL_RANGE, LEVEL_RANGE, "ilike", infix_like},
+    {"~", LEVEL_CONCAT, LEVEL_CONCAT, "~", NULL},
+    {"~*", LEVEL_CONCAT, LEVEL_CONCAT, "~*", NULL},
+    {"!~", LEVEL_CONCAT, LEVEL_CONCAT, "!~", NULL},
+    {"!~*", LEVEL_CONCAT, LEVEL_CONCAT, "!~*", NULL},
+    {"~~", LEVEL_CONCAT, LEVEL_CONCAT, "like", NULL},
+    {"~~*", LEVEL_CONCAT, LEVEL_CONCAT, "ilike", NULL},
+    {"operator", LEVEL_CONCAT, LEVEL_CONCAT, "", infix_operator},
     {"||", LEVEL_CONCAT, LEVEL_CONCAT, "||", NULL},
     {"+", LEVEL_ADD, LEVEL_ADD, "+", NULL},
     {"-", LEVEL_ADD, LEVEL_ADD, "-", NULL},
@@ -481,8 +619,49 @@ static const struct infix infixes[] = {
     {"/", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "/", NULL},
     {"%", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "mod", NULL},
     {"^", LEVEL_POWER, LEVEL_POWER, "power", NULL},
+    {"collate", LEVEL_CAST, LEVEL_CAST, "", infix_collate},
+    {"[", LEVEL_CAST, LEVEL_CAST, "", infix_subscript},
     {"::", LEVEL_CAST, LEVEL_CAST, "", infix_cast},
 };
+
+/* x = ANY(query) is x IN (query); the other comparisons with all of a query's rows are EXISTS,
+ * turned by the binder. The items of an array that stands there become an IN list or a chain. */
+static struct ast *parse_quantified(struct parser *p, const struct infix *infix, struct ast *left,
+                                    bool all, int32_t position)
+{
+    bool equal = str_is(str_of(infix->name), "="), differs = str_is(str_of(infix->name), "<>");
+    if (parse_is_query(p, false)) {
+        if ((equal && !all) || (differs && all)) {
+            struct ast *in = parse_query_operand(p, "in", position, left);
+            return negate_if(p, all, position, in);
+        }
+        struct ast *node = parse_query_operand(p, all ? "all" : "any", position, left);
+        if (node) node->op = str_of(infix->name);
+        return node;
+    }
+    parse_expect(p, "(");
+    struct ast *array = parse_expression(p);
+    parse_expect(p, ")");
+    if (p->err) return NULL;
+    struct ast_list list = {0};
+    if (array->kind == AST_CALL && str_is(array->text, "array")) { /* ARRAY[…]: item by item */
+        for (size_t i = 0; i < array->arg_count; i++)
+            if (!parse_list_add(p, &list,
+                                new_call2(p, infix->name, position, left, array->args[i])))
+                return NULL;
+        struct ast *none = new_node(p, AST_LITERAL, position);
+        if (!none || (list.count == 0 && !parse_list_add(p, &list, none))) return NULL;
+        none->value = (struct value){.type = TYPE_BOOL, .b = all};
+        return list.count == 1 ? list.items[0] : new_call(p, all ? "and" : "or", position, list);
+    }
+    if (equal && !all) return new_call2(p, "= any", position, left, array);
+    if (differs && all)
+        return negate_if(p, true, position, new_call2(p, "= any", position, left, array));
+    parse_fail(
+        p, ERR_UNSUPPORTED, position,
+        "with an array only = ANY and <> ALL are in this version; ARRAY[…] takes any operator");
+    return NULL;
+}
 
 /* The operator at the current token; "NOT IN", "NOT LIKE", "NOT BETWEEN" count as theirs. */
 static const struct infix *find_infix(const struct parser *p)
@@ -493,6 +672,18 @@ static const struct infix *find_infix(const struct parser *p)
         return token == &p->token || infixes[i].level == LEVEL_RANGE ? &infixes[i] : NULL;
     }
     return NULL;
+}
+
+/* The right side of a plain operator: an operand, or ANY/ALL of an array or a query. */
+static struct ast *parse_right(struct parser *p, const struct infix *infix, struct ast *left,
+                               int32_t position)
+{
+    bool any = parse_is(p, "any") || parse_is(p, "some"), all = parse_is(p, "all");
+    if ((any || all) && parse_next_is(p, "(")) {
+        parse_advance(p);
+        return parse_quantified(p, infix, left, all, position);
+    }
+    return new_comparison(p, infix->name, position, left, parse_level(p, infix->right_level));
 }
 
 static struct ast *parse_level(struct parser *p, int level)
@@ -511,8 +702,7 @@ static struct ast *parse_level(struct parser *p, int level)
             continue;
         }
         parse_advance(p);
-        struct ast *right = parse_level(p, infix->right_level);
-        left = new_call2(p, infix->name, position, left, right);
+        left = parse_right(p, infix, left, position);
     }
     p->nesting--;
     return p->err ? NULL : left;

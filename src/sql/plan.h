@@ -158,9 +158,18 @@ struct join {
 
 /* A query inside an expression. What it takes from the query around it are parameters: constants
  * that are set before it runs. Its answers are kept by the values of these. */
-enum subquery_use { USE_SCALAR, USE_EXISTS, USE_IN };
+enum subquery_use {
+    USE_SCALAR,
+    USE_EXISTS,
+    USE_IN,
+    USE_ANY, /* x < ANY (query): true for one row … */
+    USE_ALL, /* … or for all */
+    USE_ARRAY,
+};
+enum comparison { COMPARE_EQ, COMPARE_NE, COMPARE_LT, COMPARE_LE, COMPARE_GT, COMPARE_GE };
 struct subquery {
     enum subquery_use use;
+    enum comparison comparison; /* ANY, ALL */
     struct plan *plan;
     size_t param_count;
     struct expr **params; /* EXPR_PARAM in the plan; arguments 0 … of the call are their values */

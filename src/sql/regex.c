@@ -14,6 +14,8 @@ enum opcode {
     OP_END,
     OP_WORD, /* at a word's bound */
     OP_NOT_WORD,
+    OP_WORD_START,
+    OP_WORD_STOP,
     OP_MATCH,
 };
 
@@ -249,16 +251,20 @@ static bool parse_class(struct parser *p)
 static bool parse_escape(struct parser *p)
 {
     bool negated;
-    int set = find_letter(peek(p), &negated);
+    int set = peek(p) == 'M' ? -1 : find_letter(peek(p), &negated);
     if (set >= 0) {
         p->at++;
         uint32_t class = begin_class(p, negated);
         add_set(p, (size_t)set);
         end_class(p, class);
-    } else if (take(p, 'b')) {
+    } else if (take(p, 'b') || take(p, 'y')) {
         emit(p, OP_WORD, 0, 0);
-    } else if (take(p, 'B')) {
+    } else if (take(p, 'B') || take(p, 'Y')) {
         emit(p, OP_NOT_WORD, 0, 0);
+    } else if (take(p, 'm')) {
+        emit(p, OP_WORD_START, 0, 0);
+    } else if (take(p, 'M')) {
+        emit(p, OP_WORD_STOP, 0, 0);
     } else {
         emit(p, OP_CHAR, escaped(p), 0);
     }
@@ -434,7 +440,7 @@ enum err regex_compile(struct str pattern, struct str flags, struct arena *arena
     emit(&p, OP_SAVE, 1, 0);
     emit(&p, OP_MATCH, 0, 0);
     if (p.trouble)
-        return why_set(why, ERR_INVALID, "the regular expression '%.*s' is not valid at byte %zu: %s",
+        return why_set(why, ERR_SYNTAX, "the regular expression '%.*s' is not valid at byte %zu: %s",
                        pattern.size > 80 ? 80 : (int)pattern.size, pattern.at, p.at, p.trouble);
     return ERR_OK;
 }
@@ -495,6 +501,10 @@ static bool condition_holds(const struct machine *m, enum opcode op, size_t at)
     case OP_BEGIN: return at == 0;
     case OP_END: return at == m->text.size;
     case OP_WORD: return at_word(m->text, at);
+    case OP_WORD_START:
+        return at_word(m->text, at) && at < m->text.size && is_word((unsigned char)m->text.at[at]);
+    case OP_WORD_STOP:
+        return at_word(m->text, at) && at > 0 && is_word((unsigned char)m->text.at[at - 1]);
     default: return !at_word(m->text, at);
     }
 }
@@ -530,6 +540,8 @@ static void add_thread(struct machine *m, struct threads *list, uint32_t pc, siz
         case OP_END:
         case OP_WORD:
         case OP_NOT_WORD:
+        case OP_WORD_START:
+        case OP_WORD_STOP:
             if (condition_holds(m, (enum opcode)in->op, at)) m->stack[top++] = entry + 1;
             break;
         default: {

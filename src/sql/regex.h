@@ -5,7 +5,7 @@
  * (R. Cox, "Regular expression matching: the virtual machine approach", 2009): all alternatives go
  * through the text side by side, so the time is (length of the text) × (size of the program), both
  * bounded. Syntax as PostgreSQL's and RE2's common part: . [abc] [^a-z] [[:digit:]] \d \w \s \D \W \S
- * \b ^ $ ( ) (?: ) | * + ? {m,n}, each with a following ? for the shortest; no back-references. Of
+ * \b \y \m \M ^ $ ( ) (?: ) | * + ? {m,n}, each with a following ? for the shortest; no back-references. Of
  * several matches at a place the first alternative wins. Characters are code points of UTF-8. */
 #ifndef SQL_REGEX_H
 #define SQL_REGEX_H
@@ -23,7 +23,7 @@ enum {
 struct regex; /* compiled; in an arena, never changed */
 
 /* `flags`: "i" without regard to case (ASCII), "g" is the caller's, others are refused. Errors:
- * INVALID with what is wrong and where in the pattern, LIMIT, NO_MEMORY. */
+ * SYNTAX with what is wrong and where in the pattern, INVALID (flags), LIMIT, NO_MEMORY. */
 enum err regex_compile(struct str pattern, struct str flags, struct arena *arena,
                        struct regex **regex, struct why *why);
 size_t regex_group_count(const struct regex *regex); /* of brackets */
