@@ -90,7 +90,7 @@ struct eval {
     struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
     uint64_t random_count; /* calls of random() so far */
     struct zones *zones;   /* time zones met so far; see grid.h */
-    void *session;   /* sql_context.session */
+    void *session;         /* sql_context.session */
 };
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid

@@ -38,12 +38,13 @@ static bool to_utc(const struct zone *zone, int64_t local_ns, int64_t *utc_ns)
 {
     int64_t second = floor_div(local_ns, TIME_NS_PER_S), rest = local_ns - second * TIME_NS_PER_S;
     if (zone) second = zone_to_utc(zone, second);
-    return !__builtin_mul_overflow(second, TIME_NS_PER_S, utc_ns) && !__builtin_add_overflow(*utc_ns, rest, utc_ns);
+    return !__builtin_mul_overflow(second, TIME_NS_PER_S, utc_ns) &&
+           !__builtin_add_overflow(*utc_ns, rest, utc_ns);
 }
 
 /* The zone of argument `at`, else the statement's; looked up once when constant. */
-static enum err zone_of(struct eval *eval, const struct expr *e, const struct vector *args, uint32_t row,
-                        size_t at, const struct zone **zone)
+static enum err zone_of(struct eval *eval, const struct expr *e, const struct vector *args,
+                        uint32_t row, size_t at, const struct zone **zone)
 {
     return zones_find(eval, e->arg_count > at ? TEXT(at) : STR(""), e->position, zone);
 }
@@ -51,14 +52,29 @@ static enum err zone_of(struct eval *eval, const struct expr *e, const struct ve
 /* ---- parts ---- */
 
 enum part {
-    PART_EPOCH, PART_CENTURY, PART_DECADE, PART_YEAR, PART_ISOYEAR, PART_QUARTER, PART_MONTH, PART_WEEK,
-    PART_DAY, PART_DOW, PART_ISODOW, PART_DOY, PART_HOUR, PART_MINUTE, PART_SECOND, PART_MILLISECOND,
-    PART_MICROSECOND, PART_COUNT
+    PART_EPOCH,
+    PART_CENTURY,
+    PART_DECADE,
+    PART_YEAR,
+    PART_ISOYEAR,
+    PART_QUARTER,
+    PART_MONTH,
+    PART_WEEK,
+    PART_DAY,
+    PART_DOW,
+    PART_ISODOW,
+    PART_DOY,
+    PART_HOUR,
+    PART_MINUTE,
+    PART_SECOND,
+    PART_MILLISECOND,
+    PART_MICROSECOND,
+    PART_COUNT
 };
 
 static const char *const parts[PART_COUNT] = {
-    "epoch", "century", "decade", "year", "isoyear", "quarter", "month", "week", "day",
-    "dow", "isodow", "doy", "hour", "minute", "second", "millisecond", "microsecond"};
+    "epoch", "century", "decade", "year", "isoyear", "quarter", "month",       "week",       "day",
+    "dow",   "isodow",  "doy",    "hour", "minute",  "second",  "millisecond", "microsecond"};
 
 /* The ISO 8601 week belongs to the year of its Thursday. */
 static int64_t iso_week(const struct civil *c, int *iso_year)
@@ -97,13 +113,18 @@ static double part_of(int64_t utc_ns, int64_t local_ns, enum part part)
 
 static enum err find_part(struct eval *eval, const struct expr *e, struct str name, enum part *part)
 {
-    struct str one = {name.at, name.size > 1 && (name.at[name.size - 1] | 32) == 's' ? name.size - 1 : name.size};
+    struct str one = {name.at, name.size > 1 && (name.at[name.size - 1] | 32) == 's' ? name.size - 1
+                                                                                     : name.size};
     for (size_t i = 0; i < PART_COUNT; i++)
-        if (str_is_nocase(name, parts[i]) || str_is_nocase(one, parts[i])) return *part = (enum part)i, ERR_OK;
+        if (str_is_nocase(name, parts[i]) || str_is_nocase(one, parts[i]))
+            return *part = (enum part)i, ERR_OK;
     int near = str_nearest(name, parts, PART_COUNT);
-    return func_fail(eval, e, ERR_INVALID, "\"%.*s\" is no part of a time; %s%s%s", name.size > 40 ? 40 : (int)name.size,
-                     name.at, near < 0 ? "there are year, month, week, day, dow, doy, hour, minute, second, epoch…" : "did you mean \"",
-                     near < 0 ? "" : parts[near], near < 0 ? "" : "\"?");
+    return func_fail(
+        eval, e, ERR_INVALID, "\"%.*s\" is no part of a time; %s%s%s",
+        name.size > 40 ? 40 : (int)name.size, name.at,
+        near < 0 ? "there are year, month, week, day, dow, doy, hour, minute, second, epoch…"
+                 : "did you mean \"",
+        near < 0 ? "" : parts[near], near < 0 ? "" : "\"?");
 }
 
 KERNEL(date_part_tT)
@@ -156,7 +177,9 @@ static bool parse_calendar(struct str text, int64_t *months, int64_t *ns)
     static const struct {
         const char *name;
         int64_t months;
-    } units[] = {{"y", 12}, {"year", 12}, {"years", 12}, {"month", 1}, {"months", 1}, {"mon", 1}, {"mons", 1}, {"mo", 1}, {"n", 1}, {"quarter", 3}, {"quarters", 3}};
+    } units[] = {{"y", 12},     {"year", 12},   {"years", 12},  {"month", 1},
+                 {"months", 1}, {"mon", 1},     {"mons", 1},    {"mo", 1},
+                 {"n", 1},      {"quarter", 3}, {"quarters", 3}};
     struct buf rest = BUF_EMPTY;
     bool good = true;
     *months = *ns = 0;
@@ -165,9 +188,12 @@ static bool parse_calendar(struct str text, int64_t *months, int64_t *ns)
         size_t digits = text.at[0] == '-', letters;
         int64_t amount, unit = 0;
         while (digits < text.size && text.at[digits] >= '0' && text.at[digits] <= '9') digits++;
-        good = num_parse_i64((struct str){text.at, digits}, &amount) && amount > -100000 * INT64_C(1000000000) && amount < 100000 * INT64_C(1000000000);
+        good = num_parse_i64((struct str){text.at, digits}, &amount) &&
+               amount > -100000 * INT64_C(1000000000) && amount < 100000 * INT64_C(1000000000);
         struct str behind = str_trim((struct str){text.at + digits, text.size - digits});
-        for (letters = 0; letters < behind.size && ((behind.at[letters] | 32) >= 'a' && (behind.at[letters] | 32) <= 'z');) letters++;
+        for (letters = 0; letters < behind.size &&
+                          ((behind.at[letters] | 32) >= 'a' && (behind.at[letters] | 32) <= 'z');)
+            letters++;
         struct str name = {behind.at, letters};
         for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
             if (str_is_nocase(name, units[i].name)) unit = units[i].months;
@@ -176,7 +202,8 @@ static bool parse_calendar(struct str text, int64_t *months, int64_t *ns)
         else if (unit)
             good = false;
         else
-            buf_add(&rest, text.at, (size_t)(behind.at + letters - text.at)), buf_add_char(&rest, ' ');
+            buf_add(&rest, text.at, (size_t)(behind.at + letters - text.at)),
+                buf_add_char(&rest, ' ');
         text = str_trim((struct str){behind.at + letters, behind.size - letters});
     }
     if (good && rest.size > 0) good = sql_parse_interval(buf_str(&rest), ns);
@@ -216,10 +243,13 @@ static enum err move(struct eval *eval, const struct expr *e, const struct vecto
         if (args[1].type != TYPE_TEXT)
             ns = INTEGER(1);
         else if (!parse_calendar(TEXT(1), &months, &ns))
-            return func_fail(eval, e, ERR_INVALID, "'%.*s' is no span of time; write it like '1 month', '2 days 3 hours', '1 year'",
-                             TEXT(1).size > 40 ? 40 : (int)TEXT(1).size, TEXT(1).at);
+            return func_fail(
+                eval, e, ERR_INVALID,
+                "'%.*s' is no span of time; write it like '1 month', '2 days 3 hours', '1 year'",
+                TEXT(1).size > 40 ? 40 : (int)TEXT(1).size, TEXT(1).at);
         bool good = months == 0 || add_months(zone, t, sign * months, &t);
-        good = good && !(sign > 0 ? __builtin_add_overflow(t, ns, &t) : __builtin_sub_overflow(t, ns, &t));
+        good = good &&
+               !(sign > 0 ? __builtin_add_overflow(t, ns, &t) : __builtin_sub_overflow(t, ns, &t));
         if (!good) return func_fail(eval, e, ERR_RANGE, "the result is outside 1677 … 2262");
         out->i[row] = t;
     }
@@ -248,14 +278,18 @@ KERNEL(date_diff_tTT)
         if (err) return err;
         (void)snprintf(text, sizeof text, "1 %.*s", (int)(TEXT(0).size & 31), TEXT(0).at);
         if (!grid_parse_width(str_of(text), &grid))
-            return func_fail(eval, e, ERR_INVALID, "'%.*s' is no unit of time; there are second, minute, hour, day, week, month, year",
-                             (int)(TEXT(0).size & 31), TEXT(0).at);
+            return func_fail(
+                eval, e, ERR_INVALID,
+                "'%.*s' is no unit of time; there are second, minute, hour, day, week, month, year",
+                (int)(TEXT(0).size & 31), TEXT(0).at);
         if (grid.months == 0) {
-            if (__builtin_sub_overflow(to, from, &n)) return func_fail(eval, e, ERR_RANGE, "the times are too far apart");
+            if (__builtin_sub_overflow(to, from, &n))
+                return func_fail(eval, e, ERR_RANGE, "the times are too far apart");
             out->i[row] = n / grid.width_ns;
             continue;
         }
-        struct civil a = civil_of(from + offset_ns(zone, from)), b = civil_of(to + offset_ns(zone, to));
+        struct civil a = civil_of(from + offset_ns(zone, from)),
+                     b = civil_of(to + offset_ns(zone, to));
         n = ((int64_t)b.year - a.year) * 12 + (int64_t)b.month - a.month;
         bool short_of = b.day < a.day || (b.day == a.day && b.within_ns < a.within_ns);
         bool beyond = b.day > a.day || (b.day == a.day && b.within_ns > a.within_ns);
@@ -273,7 +307,8 @@ KERNEL(to_timestamp_d)
     EACH_ROW(row)
     {
         double ns = NUMBER(0) * 1e9;
-        if (!(fabs(ns) < 9.2e18)) return func_fail(eval, e, ERR_RANGE, "%g seconds are outside 1677 … 2262", NUMBER(0));
+        if (!(fabs(ns) < 9.2e18))
+            return func_fail(eval, e, ERR_RANGE, "%g seconds are outside 1677 … 2262", NUMBER(0));
         int64_t whole = (int64_t)floor(NUMBER(0));
         out->i[row] = whole * TIME_NS_PER_S + (int64_t)nearbyint((NUMBER(0) - (double)whole) * 1e9);
     }
@@ -297,14 +332,18 @@ KERNEL(make_timestamp_iiiiid)
     EACH_ROW(row)
     {
         const struct zone *zone;
-        int64_t y = INTEGER(0), mo = INTEGER(1), d = INTEGER(2), h = INTEGER(3), mi = INTEGER(4), utc = 0;
+        int64_t y = INTEGER(0), mo = INTEGER(1), d = INTEGER(2), h = INTEGER(3), mi = INTEGER(4),
+                utc = 0;
         double s = NUMBER(5);
         enum err err = zone_of(eval, e, args, row, 6, &zone);
         if (err) return err;
-        bool good = y >= 1678 && y <= 2261 && mo >= 1 && mo <= 12 && d >= 1 && d <= month_days((int)y, (unsigned)mo) &&
-                    h >= 0 && h < 24 && mi >= 0 && mi < 60 && s >= 0 && s < 60;
-        if (!good || !to_utc(zone, time_day((int)y, (unsigned)mo, (unsigned)d) * TIME_NS_PER_DAY +
-                                       (h * 3600 + mi * 60) * TIME_NS_PER_S + (int64_t)nearbyint(s * 1e9), &utc))
+        bool good = y >= 1678 && y <= 2261 && mo >= 1 && mo <= 12 && d >= 1 &&
+                    d <= month_days((int)y, (unsigned)mo) && h >= 0 && h < 24 && mi >= 0 &&
+                    mi < 60 && s >= 0 && s < 60;
+        if (!good || !to_utc(zone,
+                             time_day((int)y, (unsigned)mo, (unsigned)d) * TIME_NS_PER_DAY +
+                                 (h * 3600 + mi * 60) * TIME_NS_PER_S + (int64_t)nearbyint(s * 1e9),
+                             &utc))
             return func_fail(eval, e, ERR_RANGE, "there is no such time");
         out->i[row] = utc;
     }
@@ -341,19 +380,23 @@ KERNEL(today_)
 
 /* ---- to_char ---- */
 
-static const char *const month_names[] = {"January", "February", "March", "April", "May", "June", "July",
-                                          "August", "September", "October", "November", "December"};
-static const char *const day_names[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+static const char *const month_names[] = {"January",   "February", "March",    "April",
+                                          "May",       "June",     "July",     "August",
+                                          "September", "October",  "November", "December"};
+static const char *const day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                        "Thursday", "Friday", "Saturday"};
 
 /* One pattern of to_char at the front of `f`; its size, 0: none. */
 static size_t put_pattern(struct buf *buf, struct str f, const struct civil *c, int64_t utc_ns)
 {
-    static const char *const names[] = {"YYYY", "YY", "MM", "DDD", "DD", "HH24", "HH12", "HH", "MI", "SS", "MS", "US",
-                                        "Month", "Mon", "Day", "Dy", "IW", "ID", "Q", "AM", "PM", "D"};
+    static const char *const names[] = {"YYYY", "YY", "MM", "DDD", "DD",    "HH24", "HH12", "HH",
+                                        "MI",   "SS", "MS", "US",  "Month", "Mon",  "Day",  "Dy",
+                                        "IW",   "ID", "Q",  "AM",  "PM",    "D"};
     size_t i = 0, count = sizeof names / sizeof names[0];
     while (i < count && !str_starts(f, names[i])) i++;
     if (i == count) return 0;
-    int64_t hour = c->within_ns / (3600 * TIME_NS_PER_S), second_ns = c->within_ns % (60 * TIME_NS_PER_S);
+    int64_t hour = c->within_ns / (3600 * TIME_NS_PER_S),
+            second_ns = c->within_ns % (60 * TIME_NS_PER_S);
     int minute = (int)(c->within_ns / (60 * TIME_NS_PER_S) % 60), iso_year;
     int dow = (int)((c->day_number % 7 + 11) % 7);
     switch (i) {
@@ -398,7 +441,8 @@ KERNEL(to_char_Tt)
         while (f.size > 0) {
             size_t size = put_pattern(&buf, f, &c, INTEGER(0));
             if (size == 0 && f.at[0] == '"') { /* "text" stands for itself */
-                for (size = 1; size < f.size && f.at[size] != '"'; size++) buf_add_char(&buf, f.at[size]);
+                for (size = 1; size < f.size && f.at[size] != '"'; size++)
+                    buf_add_char(&buf, f.at[size]);
                 if (size < f.size) size++;
             } else if (size == 0) {
                 buf_add_char(&buf, f.at[0]);
@@ -428,12 +472,15 @@ KERNEL(to_char_dt)
             bool digit = f.at[i] == '9' || f.at[i] == '0';
             if (digit && point && f.at + i > point) decimals++;
             if (f.at[i] == '0' && (!point || f.at + i < point) && zeros == 0)
-                for (size_t j = i; j < f.size && (!point || f.at + j < point); j++) zeros += f.at[j] == '9' || f.at[j] == '0';
+                for (size_t j = i; j < f.size && (!point || f.at + j < point); j++)
+                    zeros += f.at[j] == '9' || f.at[j] == '0';
         }
-        int n = snprintf(digits, sizeof digits, "%0*.*f", 0, decimals > 30 ? 30 : decimals, fabs(NUMBER(0)));
+        int n = snprintf(digits, sizeof digits, "%0*.*f", 0, decimals > 30 ? 30 : decimals,
+                         fabs(NUMBER(0)));
         const char *dot = memchr(digits, '.', (size_t)n);
         int whole = dot ? (int)(dot - digits) : n;
-        bool negative = NUMBER(0) < 0 && strspn(digits, "0.") < (size_t)n, groups = memchr(f.at, ',', f.size) != NULL;
+        bool negative = NUMBER(0) < 0 && strspn(digits, "0.") < (size_t)n,
+             groups = memchr(f.at, ',', f.size) != NULL;
         if (negative) buf_add_char(&buf, '-');
         for (int i = whole; i < zeros && zeros < 64; i++) buf_add_char(&buf, '0');
         for (int i = 0; i < n; i++) {

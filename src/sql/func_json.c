@@ -1,8 +1,8 @@
 /* func_json.c - JSON in text columns: looking into it by path, checking, building.
  *
- * A text is walked, not read into a tree: a path is mostly short and the text is looked at once. All
- * steps go through one cursor that fails once and stays failed; nesting is bounded, so no text can
- * exhaust the stack. What is no JSON gives NULL. */
+ * A text is walked, not read into a tree: a path is mostly short and the text is looked at once.
+ * All steps go through one cursor that fails once and stays failed; nesting is bounded, so no text
+ * can exhaust the stack. What is no JSON gives NULL. */
 #include "sql/func_priv.h"
 #include "base/num.h"
 #include <string.h>
@@ -174,7 +174,9 @@ static struct str by_path(struct str json, struct str path)
         }
         bool bracket = path.at[at] == '[';
         size_t from = at + bracket, to = from;
-        while (to < path.size && (bracket ? path.at[to] != ']' : path.at[to] != '.' && path.at[to] != '[')) to++;
+        while (to < path.size &&
+               (bracket ? path.at[to] != ']' : path.at[to] != '.' && path.at[to] != '['))
+            to++;
         struct str step = {path.at + from, to - from};
         if (bracket && step.size > 1 && (step.at[0] == '\'' || step.at[0] == '"'))
             json = member(json, (struct str){step.at + 1, step.size - 2});
@@ -224,7 +226,8 @@ static void add_unescaped(struct buf *buf, struct str s)
         if (c == 'u') {
             uint32_t code = hex4(s, i + 1);
             i += 4;
-            bool pair = code >= 0xD800 && code < 0xDC00 && i + 6 < s.size && s.at[i + 1] == '\\' && s.at[i + 2] == 'u';
+            bool pair = code >= 0xD800 && code < 0xDC00 && i + 6 < s.size && s.at[i + 1] == '\\' &&
+                        s.at[i + 2] == 'u';
             if (pair) code = 0x10000 + ((code & 0x3FF) << 10) + (hex4(s, i + 3) & 0x3FF), i += 6;
             if (code >= 0xD800 && code < 0xE000) code = 0xFFFD; /* half of a pair */
             add_code_point(buf, code);
@@ -296,8 +299,12 @@ KERNEL(json_type_t)
         struct cursor c = {TEXT(0), 0, false};
         char first = peek(&c);
         bool good = is_json(TEXT(0));
-        out->s[row] = first == '{' ? STR("object") : first == '[' ? STR("array") : first == '"' ? STR("string")
-                      : first == 't' || first == 'f' ? STR("boolean") : first == 'n' ? STR("null") : STR("number");
+        out->s[row] = first == '{'                   ? STR("object")
+                      : first == '['                 ? STR("array")
+                      : first == '"'                 ? STR("string")
+                      : first == 't' || first == 'f' ? STR("boolean")
+                      : first == 'n'                 ? STR("null")
+                                                     : STR("number");
         if (!good) func_set_null(e, out, row);
     }
     return ERR_OK;
@@ -309,13 +316,15 @@ static enum err build(struct eval *eval, const struct expr *e, const struct vect
 {
     struct buf buf = BUF_EMPTY;
     enum err err = object && e->arg_count % 2
-                       ? func_fail(eval, e, ERR_INVALID, "it takes pairs: json_object('mode', mode, 't', temperature)")
+                       ? func_fail(eval, e, ERR_INVALID,
+                                   "it takes pairs: json_object('mode', mode, 't', temperature)")
                        : ERR_OK;
     for (uint32_t k = 0; k < view->selected && !err; k++) {
         uint32_t row = view_row(view, k);
         buf_add_char(&buf, object ? '{' : '[');
         for (size_t i = 0; i < e->arg_count; i++) {
-            bool key = object && i % 2 == 0, null = args[i].type == TYPE_NONE || vector_is_null(&args[i], row);
+            bool key = object && i % 2 == 0,
+                 null = args[i].type == TYPE_NONE || vector_is_null(&args[i], row);
             struct value v = {.is_null = true};
             if (!null) v = vector_get(&args[i], row);
             if (i > 0) buf_add_char(&buf, object && !key ? ':' : ',');

@@ -35,7 +35,7 @@ ONE(sinh_d, sinh(x))
 ONE(cosh_d, cosh(x))
 ONE(tanh_d, tanh(x))
 ONE(degrees_d, x * 180 / PI)
-ONE(radians_d, x * PI / 180)
+ONE(radians_d, x *PI / 180)
 ONE(trunc_d, trunc(x))
 ONE(cbrt_d, cbrt(x))
 ONE(log2_d, log2(x))
@@ -65,7 +65,9 @@ KERNEL(clamp_ddd)
     EACH_ROW(row)
     {
         double x = NUMBER(0), low = NUMBER(1), high = NUMBER(2);
-        if (low > high) return func_fail(eval, e, ERR_RANGE, "the lower bound %g is above the upper one %g", low, high);
+        if (low > high)
+            return func_fail(eval, e, ERR_RANGE, "the lower bound %g is above the upper one %g",
+                             low, high);
         out->d[row] = x < low ? low : x > high ? high : x;
     }
     return ERR_OK;
@@ -78,7 +80,10 @@ KERNEL(width_bucket_dddi)
     {
         double x = NUMBER(0), low = NUMBER(1), high = NUMBER(2);
         int64_t n = INTEGER(3);
-        if (n < 1 || !(low < high)) return func_fail(eval, e, ERR_RANGE, "it takes a value, two bounds and a number of buckets: width_bucket(t, 0, 100, 10)");
+        if (n < 1 || !(low < high))
+            return func_fail(
+                eval, e, ERR_RANGE,
+                "it takes a value, two bounds and a number of buckets: width_bucket(t, 0, 100, 10)");
         double place = (x - low) / (high - low) * (double)n;
         out->i[row] = x < low ? 0 : x >= high ? n + 1 : (int64_t)place + 1;
     }
@@ -101,7 +106,8 @@ static uint64_t size_of(int64_t x)
 
 KERNEL(gcd_ii)
 {
-    EACH_ROW(row) out->i[row] = (int64_t)(gcd(size_of(INTEGER(0)), size_of(INTEGER(1))) & INT64_MAX);
+    EACH_ROW(row)
+    out->i[row] = (int64_t)(gcd(size_of(INTEGER(0)), size_of(INTEGER(1))) & INT64_MAX);
     return ERR_OK;
 }
 
@@ -124,7 +130,8 @@ KERNEL(div_ii)
     {
         int64_t a = INTEGER(0), b = INTEGER(1);
         if (b == 0) return why_at(eval->why, ERR_DIVISION, e->position, "division by zero");
-        if (b == -1 && a == INT64_MIN) return func_fail(eval, e, ERR_RANGE, "the result does not fit into bigint");
+        if (b == -1 && a == INT64_MIN)
+            return func_fail(eval, e, ERR_RANGE, "the result does not fit into bigint");
         out->i[row] = a / b;
     }
     return ERR_OK;

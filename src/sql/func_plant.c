@@ -13,7 +13,9 @@ KERNEL(bit_ii)
     EACH_ROW(row)
     {
         int64_t n = INTEGER(1);
-        if (n < 0 || n > 63) return func_fail(eval, e, ERR_RANGE, "bits are numbered from 0 to 63, this is %lld", (long long)n);
+        if (n < 0 || n > 63)
+            return func_fail(eval, e, ERR_RANGE, "bits are numbered from 0 to 63, this is %lld",
+                             (long long)n);
         out->b[row] = ((uint64_t)INTEGER(0) >> n & 1) != 0;
     }
     return ERR_OK;
@@ -25,7 +27,8 @@ KERNEL(bits_iii)
     {
         int64_t from = INTEGER(1), count = INTEGER(2);
         if (from < 0 || count < 1 || from + count > 64)
-            return func_fail(eval, e, ERR_RANGE, "it takes the first bit and a number of bits: bits(status, 4, 3)");
+            return func_fail(eval, e, ERR_RANGE,
+                             "it takes the first bit and a number of bits: bits(status, 4, 3)");
         uint64_t mask = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
         out->i[row] = (int64_t)((uint64_t)INTEGER(0) >> from & mask);
     }
@@ -57,7 +60,9 @@ KERNEL(to_signed_ii)
     EACH_ROW(row)
     {
         int64_t bits = INTEGER(1);
-        if (bits < 1 || bits > 64) return func_fail(eval, e, ERR_RANGE, "a number has 1 to 64 bits, not %lld", (long long)bits);
+        if (bits < 1 || bits > 64)
+            return func_fail(eval, e, ERR_RANGE, "a number has 1 to 64 bits, not %lld",
+                             (long long)bits);
         uint64_t x = (uint64_t)INTEGER(0) << (64 - bits);
         out->i[row] = (int64_t)x >> (64 - bits);
     }
@@ -90,7 +95,8 @@ KERNEL(to_bcd_i)
     {
         int64_t x = INTEGER(0);
         uint64_t n = 0;
-        if (x < 0 || x > INT64_C(999999999999999)) return func_fail(eval, e, ERR_RANGE, "it takes up to 15 digits");
+        if (x < 0 || x > INT64_C(999999999999999))
+            return func_fail(eval, e, ERR_RANGE, "it takes up to 15 digits");
         for (int shift = 0; x > 0; x /= 10, shift += 4) n |= (uint64_t)(x % 10) << shift;
         out->i[row] = (int64_t)n;
     }

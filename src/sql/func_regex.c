@@ -27,8 +27,8 @@ static enum err prepare(struct matcher *m, struct eval *eval, const struct expr 
     return func_fail(eval, e, err, "%s", why.text);
 }
 
-static enum err search(struct matcher *m, struct eval *eval, struct str text, size_t from, bool *found,
-                       struct str groups[REGEX_GROUPS_MAX])
+static enum err search(struct matcher *m, struct eval *eval, struct str text, size_t from,
+                       bool *found, struct str groups[REGEX_GROUPS_MAX])
 {
     struct arena scratch;
     arena_init(&scratch, eval->budget);
@@ -38,7 +38,8 @@ static enum err search(struct matcher *m, struct eval *eval, struct str text, si
 }
 
 static enum err each_like(struct eval *eval, const struct expr *e, const struct vector *args,
-                          const struct view *view, struct vector *out, const char *extra, bool wanted)
+                          const struct view *view, struct vector *out, const char *extra,
+                          bool wanted)
 {
     struct matcher m = {.regex = NULL};
     struct str groups[REGEX_GROUPS_MAX];
@@ -86,7 +87,8 @@ KERNEL(regexp_substr_tt)
         err = prepare(&m, eval, e, args, row, 2, "");
         if (!err) err = search(&m, eval, TEXT(0), 0, &found, groups);
         if (err) break;
-        struct str hit = found ? groups[regex_group_count(m.regex) > 0 ? 1 : 0] : (struct str){NULL, 0};
+        struct str hit =
+            found ? groups[regex_group_count(m.regex) > 0 ? 1 : 0] : (struct str){NULL, 0};
         out->s[row] = hit.at ? hit : STR("");
         if (!hit.at) func_set_null(e, out, row);
     }
@@ -120,7 +122,8 @@ KERNEL(regexp_count_tt)
 }
 
 /* \1 … \9 are groups, \& the match, \\ a backslash. */
-static void add_replacement(struct buf *buf, struct str with, const struct str *groups, size_t count)
+static void add_replacement(struct buf *buf, struct str with, const struct str *groups,
+                            size_t count)
 {
     for (size_t i = 0; i < with.size; i++) {
         char next = i + 1 < with.size ? with.at[i + 1] : 0;

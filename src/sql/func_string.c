@@ -142,12 +142,14 @@ static enum err pad(struct eval *eval, const struct expr *e, const struct vector
     EACH_ROW(row)
     {
         struct str s = TEXT(0), with = e->arg_count > 2 ? TEXT(2) : STR(" ");
-        int64_t want = INTEGER(1) < 0 ? 0 : INTEGER(1), have = characters(s), fill = characters(with);
+        int64_t want = INTEGER(1) < 0 ? 0 : INTEGER(1), have = characters(s),
+                fill = characters(with);
         if (want > FUNC_TEXT_BYTES_MAX) want = FUNC_TEXT_BYTES_MAX;
         struct str kept = {s.at, byte_of(s, want)};
         if (!left) buf_add_str(&buf, kept);
         for (int64_t missing = want - have; missing > 0 && fill > 0; missing -= fill)
-            buf_add_str(&buf, missing >= fill ? with : (struct str){with.at, byte_of(with, missing)});
+            buf_add_str(&buf,
+                        missing >= fill ? with : (struct str){with.at, byte_of(with, missing)});
         if (left) buf_add_str(&buf, kept);
         err = func_put(eval, e, out, row, &buf);
         if (err) break;
@@ -171,7 +173,8 @@ KERNEL(repeat_ti)
     enum err err = ERR_OK;
     EACH_ROW(row)
     {
-        for (int64_t n = INTEGER(1); n > 0 && buf.size <= FUNC_TEXT_BYTES_MAX && TEXT(0).size > 0; n--)
+        for (int64_t n = INTEGER(1); n > 0 && buf.size <= FUNC_TEXT_BYTES_MAX && TEXT(0).size > 0;
+             n--)
             buf_add_str(&buf, TEXT(0));
         err = func_put(eval, e, out, row, &buf);
         if (err) break;
@@ -188,7 +191,8 @@ KERNEL(reverse_t)
         char *to = arena_alloc(&eval->scratch, s.size);
         if (!to) return expr_no_memory(eval->budget, eval->why);
         for (size_t at = 0, n; at < s.size; at += n) {
-            for (n = 1; at + n < s.size && is_inner(s.at[at + n]); n++) {}
+            for (n = 1; at + n < s.size && is_inner(s.at[at + n]); n++) {
+            }
             memcpy(to + s.size - at - n, s.at + at, n);
         }
         out->s[row] = (struct str){to, s.size};
@@ -263,7 +267,9 @@ static enum err format_row(struct eval *eval, const struct expr *e, const struct
         }
         size_t arg = numbered ? number : next++;
         if (at >= f.size || f.at[at] != 's' || (at > i + 1 && !numbered))
-            return func_fail(eval, e, ERR_INVALID, "it knows %%s, %%1$s and %%%%, as in format('%%s is %%s', device, mode)");
+            return func_fail(
+                eval, e, ERR_INVALID,
+                "it knows %%s, %%1$s and %%%%, as in format('%%s is %%s', device, mode)");
         if (arg < 1 || arg >= e->arg_count)
             return func_fail(eval, e, ERR_INVALID, "there is no argument %zu for %%s", arg);
         if (args[arg].type != TYPE_NONE && !vector_is_null(&args[arg], row)) {
@@ -324,7 +330,8 @@ KERNEL(translate_ttt)
     {
         struct str s = TEXT(0), from = TEXT(1), to = TEXT(2);
         for (size_t at = 0, n; at < s.size; at += n) {
-            for (n = 1; at + n < s.size && is_inner(s.at[at + n]); n++) {}
+            for (n = 1; at + n < s.size && is_inner(s.at[at + n]); n++) {
+            }
             size_t hit = find(from, (struct str){s.at + at, n});
             if (hit == SIZE_MAX) {
                 buf_add(&buf, s.at + at, n);
@@ -409,7 +416,10 @@ KERNEL(hex_t)
 
 static int digit_of(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool add_unhex(struct buf *buf, struct str s)
@@ -445,7 +455,8 @@ static enum err recode(struct eval *eval, const struct expr *e, const struct vec
     enum err err = ERR_OK;
     EACH_ROW(row)
     {
-        bool hex = str_is_nocase(TEXT(1), "hex"), base64 = str_is_nocase(TEXT(1), "base64"), good = true;
+        bool hex = str_is_nocase(TEXT(1), "hex"), base64 = str_is_nocase(TEXT(1), "base64"),
+             good = true;
         if (!hex && !base64)
             err = func_fail(eval, e, ERR_INVALID, "the forms are 'hex' and 'base64'");
         else if (base64)

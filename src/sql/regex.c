@@ -27,7 +27,8 @@ struct instruction {
 struct range {
     uint32_t from, to;
 };
-struct class {
+struct class
+{
     bool negated;
     uint32_t first, count; /* of ranges */
 };
@@ -50,7 +51,11 @@ struct regex {
 static uint32_t decode(struct str s, size_t at, size_t *size)
 {
     const unsigned char *p = (const unsigned char *)s.at + at;
-    size_t left = s.size - at, n = p[0] < 0x80 ? 1 : p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 1;
+    size_t left = s.size - at, n = p[0] < 0x80    ? 1
+                                   : p[0] >= 0xF0 ? 4
+                                   : p[0] >= 0xE0 ? 3
+                                   : p[0] >= 0xC0 ? 2
+                                                  : 1;
     *size = 1;
     if (n == 1 || n > left) return p[0];
     uint32_t c = p[0] & (0xFFu >> (n + 1));
@@ -125,16 +130,18 @@ static const struct {
     const char *name;
     const char *ranges; /* pairs */
 } sets[] = {
-    {'d', "digit", "09"},      {'w', "word", "azAZ09__"}, {'s', "space", "\t\r  "}, {0, "alpha", "azAZ"},
-    {0, "alnum", "azAZ09"},    {0, "upper", "AZ"},        {0, "lower", "az"},       {0, "punct", "!/:@[`{~"},
-    {0, "xdigit", "09afAF"},   {0, "blank", "\t\t  "},    {0, "cntrl", "\x01\x1f\x7f\x7f"}, {0, "print", " ~"},
+    {'d', "digit", "09"},   {'w', "word", "azAZ09__"},        {'s', "space", "\t\r  "},
+    {0, "alpha", "azAZ"},   {0, "alnum", "azAZ09"},           {0, "upper", "AZ"},
+    {0, "lower", "az"},     {0, "punct", "!/:@[`{~"},         {0, "xdigit", "09afAF"},
+    {0, "blank", "\t\t  "}, {0, "cntrl", "\x01\x1f\x7f\x7f"}, {0, "print", " ~"},
     {0, "graph", "!~"},
 };
 enum { SET_COUNT = sizeof sets / sizeof sets[0] };
 
 static void add_set(struct parser *p, size_t set)
 {
-    for (const char *c = sets[set].ranges; *c; c += 2) add_range(p, (unsigned char)c[0], (unsigned char)c[1]);
+    for (const char *c = sets[set].ranges; *c; c += 2)
+        add_range(p, (unsigned char)c[0], (unsigned char)c[1]);
 }
 
 /* What the set does not hold, for \D inside brackets: its ranges are in no order but few. */
@@ -202,7 +209,9 @@ static bool parse_named_set(struct parser *p)
         add_set(p, i);
         return true;
     }
-    return fail(p, "[:name:] has an unknown name; there are digit, alpha, alnum, space, upper, lower, punct…");
+    return fail(
+        p,
+        "[:name:] has an unknown name; there are digit, alpha, alnum, space, upper, lower, punct…");
 }
 
 static uint32_t class_char(struct parser *p)
@@ -237,7 +246,8 @@ static bool parse_class(struct parser *p)
             continue;
         }
         uint32_t from = class_char(p), to = from;
-        bool range = peek(p) == '-' && p->at + 1 < p->pattern.size && p->pattern.at[p->at + 1] != ']';
+        bool range =
+            peek(p) == '-' && p->at + 1 < p->pattern.size && p->pattern.at[p->at + 1] != ']';
         if (range) p->at++, to = class_char(p);
         if (to < from) return fail(p, "a range goes backwards");
         add_range(p, from, to);
@@ -276,9 +286,11 @@ static bool parse_alternatives(struct parser *p);
 static bool parse_group(struct parser *p)
 {
     bool captures = true;
-    if (p->at + 1 < p->pattern.size && memcmp(p->pattern.at + p->at, "?:", 2) == 0) p->at += 2, captures = false;
+    if (p->at + 1 < p->pattern.size && memcmp(p->pattern.at + p->at, "?:", 2) == 0)
+        p->at += 2, captures = false;
     if (peek(p) == '?') return fail(p, "\"(?\" is only known as \"(?:\"");
-    if (captures && p->regex->groups + 1 == REGEX_GROUPS_MAX) return fail(p, "it has more than 9 groups");
+    if (captures && p->regex->groups + 1 == REGEX_GROUPS_MAX)
+        return fail(p, "it has more than 9 groups");
     uint32_t group = captures ? (uint32_t)++p->regex->groups : 0;
     if (captures) emit(p, OP_SAVE, group * 2, 0);
     if (!parse_alternatives(p)) return false;
@@ -307,7 +319,8 @@ static bool parse_atom(struct parser *p)
 static int parse_count(struct parser *p)
 {
     int n = 0, digits = 0;
-    for (; peek(p) >= '0' && peek(p) <= '9' && digits < 4; digits++) n = n * 10 + (p->pattern.at[p->at++] - '0');
+    for (; peek(p) >= '0' && peek(p) <= '9' && digits < 4; digits++)
+        n = n * 10 + (p->pattern.at[p->at++] - '0');
     return digits ? n : -1;
 }
 
@@ -316,13 +329,15 @@ static bool parse_braces(struct parser *p, int *least, int *most)
     *least = parse_count(p);
     *most = *least;
     if (take(p, ',')) *most = peek(p) == '}' ? -1 : parse_count(p);
-    if (*least < 0 || !take(p, '}') || *least > REPEAT_MAX || *most > REPEAT_MAX || (*most >= 0 && *most < *least))
+    if (*least < 0 || !take(p, '}') || *least > REPEAT_MAX || *most > REPEAT_MAX ||
+        (*most >= 0 && *most < *least))
         return fail(p, "{m,n} wants numbers up to 255, the smaller one first");
     return true;
 }
 
 /* Appends a copy of the piece [from, to), whose jumps stay inside it. */
-static void copy_piece(struct parser *p, const struct instruction *piece, uint32_t from, uint32_t size)
+static void copy_piece(struct parser *p, const struct instruction *piece, uint32_t from,
+                       uint32_t size)
 {
     uint32_t shift = p->regex->size - from;
     for (uint32_t i = 0; i < size && !p->trouble; i++) {
@@ -333,7 +348,8 @@ static void copy_piece(struct parser *p, const struct instruction *piece, uint32
     }
 }
 
-static void set_split(struct parser *p, uint32_t at, uint32_t inside, uint32_t outside, bool shortest)
+static void set_split(struct parser *p, uint32_t at, uint32_t inside, uint32_t outside,
+                      bool shortest)
 {
     if (p->trouble) return;
     p->regex->code[at].x = shortest ? outside : inside;
@@ -360,7 +376,8 @@ static bool repeat(struct parser *p, uint32_t start, int least, int most, bool s
         splits[split_count++] = emit(p, OP_SPLIT, 0, 0);
         copy_piece(p, piece, start, size);
     }
-    for (uint32_t i = 0; i < split_count; i++) set_split(p, splits[i], splits[i] + 1, r->size, shortest);
+    for (uint32_t i = 0; i < split_count; i++)
+        set_split(p, splits[i], splits[i] + 1, r->size, shortest);
     return !p->trouble;
 }
 
@@ -412,7 +429,8 @@ static bool parse_alternatives(struct parser *p)
         jumps[jump_count++] = emit(p, OP_JUMP, 0, 0);
         set_split(p, split, split + 1, r->size, false);
     }
-    for (uint32_t i = 0; i < jump_count && !p->trouble; i++) p->regex->code[jumps[i]].x = p->regex->size;
+    for (uint32_t i = 0; i < jump_count && !p->trouble; i++)
+        p->regex->code[jumps[i]].x = p->regex->size;
     p->nesting--;
     return !p->trouble;
 }
@@ -429,18 +447,22 @@ enum err regex_compile(struct str pattern, struct str flags, struct arena *arena
     if (!r->code || !r->ranges || !r->classes) return ERR_NO_MEMORY;
     for (size_t i = 0; i < flags.size; i++) {
         if (flags.at[i] != 'i' && flags.at[i] != 'g')
-            return why_set(why, ERR_INVALID, "the flags of a regular expression are i (any case) and g (all matches)");
+            return why_set(
+                why, ERR_INVALID,
+                "the flags of a regular expression are i (any case) and g (all matches)");
         r->fold |= flags.at[i] == 'i';
     }
     if (pattern.size > REGEX_PATTERN_BYTES_MAX)
-        return why_set(why, ERR_LIMIT, "a regular expression may have %d bytes", REGEX_PATTERN_BYTES_MAX);
+        return why_set(why, ERR_LIMIT, "a regular expression may have %d bytes",
+                       REGEX_PATTERN_BYTES_MAX);
     struct parser p = {.pattern = pattern, .regex = r};
     emit(&p, OP_SAVE, 0, 0);
     if (parse_alternatives(&p) && p.at < pattern.size) fail(&p, "\")\" has no \"(\"");
     emit(&p, OP_SAVE, 1, 0);
     emit(&p, OP_MATCH, 0, 0);
     if (p.trouble)
-        return why_set(why, ERR_SYNTAX, "the regular expression '%.*s' is not valid at byte %zu: %s",
+        return why_set(why, ERR_SYNTAX,
+                       "the regular expression '%.*s' is not valid at byte %zu: %s",
                        pattern.size > 80 ? 80 : (int)pattern.size, pattern.at, p.at, p.trouble);
     return ERR_OK;
 }
@@ -468,7 +490,7 @@ struct machine {
     const struct regex *regex;
     struct str text;
     struct threads now, next;
-    size_t *seen; /* [size]: the position + 1 at which the instruction was added */
+    size_t *seen;    /* [size]: the position + 1 at which the instruction was added */
     uint32_t *stack; /* [2 × size]: addresses, and slots to restore */
     size_t *restore;
     uint32_t slots_used;
@@ -511,7 +533,8 @@ static bool condition_holds(const struct machine *m, enum opcode op, size_t at)
 
 /* Follows jumps from `pc` with a stack of its own; entries above the program's size restore a slot
  * that was set on the way. Order on the list is priority. */
-static void add_thread(struct machine *m, struct threads *list, uint32_t pc, size_t at, size_t *slots)
+static void add_thread(struct machine *m, struct threads *list, uint32_t pc, size_t at,
+                       size_t *slots)
 {
     uint32_t top = 0, size = m->regex->size;
     m->stack[top++] = pc;
@@ -598,7 +621,8 @@ static bool run(struct machine *m, size_t from, size_t *match)
 enum err regex_match(const struct regex *regex, struct str text, size_t from, struct arena *scratch,
                      bool *found, struct str groups[REGEX_GROUPS_MAX])
 {
-    struct machine m = {.regex = regex, .text = text, .slots_used = (uint32_t)(regex->groups + 1) * 2};
+    struct machine m = {
+        .regex = regex, .text = text, .slots_used = (uint32_t)(regex->groups + 1) * 2};
     size_t match[SLOTS];
     m.now.at = arena_alloc(scratch, regex->size * sizeof *m.now.at);
     m.next.at = arena_alloc(scratch, regex->size * sizeof *m.next.at);

@@ -1,12 +1,13 @@
 /* regex.h - regular expressions in time linear in the text.
  *
- * Why our own: libc's regcomp depends on the locale, stops at zero bytes, and can be made to run for
- * hours or fill the memory by a short pattern; a statement may hold any pattern. This is a Pike VM
- * (R. Cox, "Regular expression matching: the virtual machine approach", 2009): all alternatives go
- * through the text side by side, so the time is (length of the text) × (size of the program), both
- * bounded. Syntax as PostgreSQL's and RE2's common part: . [abc] [^a-z] [[:digit:]] \d \w \s \D \W \S
- * \b \y \m \M ^ $ ( ) (?: ) | * + ? {m,n}, each with a following ? for the shortest; no back-references. Of
- * several matches at a place the first alternative wins. Characters are code points of UTF-8. */
+ * Why our own: libc's regcomp depends on the locale, stops at zero bytes, and can be made to run
+ * for hours or fill the memory by a short pattern; a statement may hold any pattern. This is a Pike
+ * VM (R. Cox, "Regular expression matching: the virtual machine approach", 2009): all alternatives
+ * go through the text side by side, so the time is (length of the text) × (size of the program),
+ * both bounded. Syntax as PostgreSQL's and RE2's common part: . [abc] [^a-z] [[:digit:]] \d \w \s
+ * \D \W \S \b \y \m \M ^ $ ( ) (?: ) | * + ? {m,n}, each with a following ? for the shortest; no
+ * back-references. Of several matches at a place the first alternative wins. Characters are code
+ * points of UTF-8. */
 #ifndef SQL_REGEX_H
 #define SQL_REGEX_H
 
