@@ -164,6 +164,8 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     case SQL_CREATE_TABLE: return VERB_CREATE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_CHECKPOINT: return VERB_UPDATE;
+    case SQL_DELETE: return VERB_DELETE; /* of the whole table: more than the right to add rows */
     case SQL_SELECT:
     case SQL_INSERT: break;
     }
@@ -191,6 +193,8 @@ static enum err check_rights(struct query *q, struct why *why)
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
+    if (verb == SQL_CHECKPOINT) /* the node works, not a table */
+        return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -292,19 +296,30 @@ static enum err prepare_statement(struct query *q, struct why *why)
     return err;
 }
 
+/* DELETE: what the store shall forget. */
+static enum err begin_delete(struct query *q, struct why *why)
+{
+    const struct sql_delete_range *ranges;
+    size_t count;
+    enum err err = sql_delete_ranges(q->statement, &ranges, &count, why);
+    if (err) return err;
+    q->delete = (struct store_delete){.table_id = sql_target(q->statement)->table_id};
+    q->delete.ranges = mem_alloc_zero(count + 1, sizeof *q->delete.ranges);
+    if (!q->delete.ranges) return ERR_NO_MEMORY;
+    q->delete.count = count;
+    for (size_t i = 0; i < count; i++)
+        q->delete.ranges[i] = (struct store_range){.device = ranges[i].device,
+                                                   .from_ns = ranges[i].from_ns,
+                                                   .to_ns = ranges[i].to_ns};
+    return ERR_OK;
+}
+
 /* Begins what is prepared. A SELECT's rows are left to run_select. */
 static enum err begin_statement(struct query *q, struct why *why)
 {
-    enum err err;
     q->is_begun = true;
-    if (q->verb == SQL_INSERT) {
-        err = sql_insert_batch(q->statement, &q->append.batch, why);
-        if (!err) err = check_devices(q, q->append.batch, why);
-        if (!err) return ERR_OK;
-        batch_release(q->append.batch);
-        q->append.batch = NULL;
-        return err;
-    }
+    if (q->verb == SQL_INSERT || q->verb == SQL_CHECKPOINT) return ERR_OK;
+    if (q->verb == SQL_DELETE) return begin_delete(q, why);
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -313,6 +328,17 @@ static enum err begin_statement(struct query *q, struct why *why)
     if (q->format->begin) q->format->begin(q, &q->answer);
     q->sink = (struct sql_sink){write_rows, q, q->on_part ? part_is_full : NULL};
     return ERR_OK;
+}
+
+/* INSERT: the batch, or the next one of INSERT … SELECT; NULL when there are no rows. */
+static enum err make_batch(struct query *q, struct why *why)
+{
+    enum err err = sql_insert_batch(q->statement, &q->append.batch, why);
+    if (!err && q->append.batch) err = check_devices(q, q->append.batch, why);
+    if (!err) return ERR_OK;
+    batch_release(q->append.batch);
+    q->append.batch = NULL;
+    return err;
 }
 
 /* Rows until the part is full or all are there. */
@@ -338,6 +364,7 @@ static void run_on_worker(struct job *job)
     if (is_fresh) err = prepare_statement(q, why);
     if (!err && !q->is_begun && !(is_fresh && q->on_prepared)) err = begin_statement(q, why);
     if (!err && q->is_begun && q->verb == SQL_SELECT) err = run_select(q, why);
+    if (!err && q->is_begun && q->verb == SQL_INSERT) err = make_batch(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
     q->part_end_ns = q->part_start_ns + spent;
@@ -356,12 +383,12 @@ static void finish(struct query *q, enum err err, const struct why *why)
 }
 
 /* INSERT and DDL answer like a SELECT with one row. */
-static void answer_count(struct query *q)
+static void answer_count(struct query *q, const char *name)
 {
-    static const struct sql_result_column column = {"rows", TYPE_BIGINT, ""};
+    q->count_column = (struct sql_result_column){name, TYPE_BIGINT, ""};
     uint64_t rows = q->rows;
     struct value value = {.type = TYPE_BIGINT, .i = (int64_t)rows};
-    q->columns = &column;
+    q->columns = &q->count_column;
     q->column_count = 1;
     q->rows = 0;
     if (q->format->begin) q->format->begin(q, &q->answer);
@@ -371,11 +398,25 @@ static void answer_count(struct query *q)
     q->rows = rows;
 }
 
+static void post(struct query *q);
+
 static void on_appended(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
-    if (!c->err) answer_count(q);
+    if (!c->err && sql_insert_goes_on(q->statement)) { /* INSERT … SELECT: the next batch */
+        q->append.batch = NULL;
+        q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
+        post(q);
+        return;
+    }
+    if (!c->err) answer_count(q, "rows");
     finish(q, c->err, &c->why);
+}
+
+static const char *changed_table(const struct query *q)
+{
+    if (q->change.ddl) return q->change.ddl->table;
+    return q->verb == SQL_DELETE && q->delete.ranges ? sql_target(q->statement)->name : "";
 }
 
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
@@ -386,7 +427,7 @@ static struct audit_entry entry_of(const struct query *q, const char *outcome)
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
                                 .kind = STR("Table"),
                                 .ns = q->ns,
-                                .path = q->change.ddl ? str_of(q->change.ddl->table) : STR(""),
+                                .path = str_of(changed_table(q)),
                                 .detail = q->text,
                                 .outcome = str_of(outcome)};
 }
@@ -400,13 +441,25 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
+/* The answer tells how many ranges of time went: their rows are not counted. */
+static void on_deleted(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
+    q->rows = q->delete.count;
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q, "ranges");
+    finish(q, c->err, &c->why);
+}
+
 static void on_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q);
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
@@ -418,6 +471,11 @@ static void on_audited(struct completion *c)
     if (is_refused) note(q, err_text(ERR_CANCELLED));
     if (c->err || is_refused) {
         finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
+        return;
+    }
+    if (q->verb == SQL_DELETE) {
+        completion_init(&q->delete.completion, q->service->context->main, on_deleted);
+        store_delete(q->service->store, &q->delete);
         return;
     }
     completion_init(&q->change.completion, q->service->context->main, on_changed);
@@ -432,6 +490,13 @@ static void start_change(struct query *q)
     audit_append_durable(q->service->audit, &entry, &q->audited);
 }
 
+static void on_checkpoint(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
+    if (!c->err) answer_count(q, "rows");
+    finish(q, c->err, &c->why);
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
@@ -444,11 +509,17 @@ static void back_on_main(struct completion *c)
         q->on_part(q);
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
+    } else if (q->verb == SQL_INSERT && !q->append.batch) {
+        answer_count(q, "rows");
+        finish(q, ERR_OK, NULL);
     } else if (q->verb == SQL_INSERT) {
-        q->rows = q->append.batch->row_count;
+        q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
+    } else if (q->verb == SQL_CHECKPOINT) {
+        completion_init(&q->flush.completion, main, on_checkpoint);
+        store_flush(q->service->store, &q->flush);
     } else {
         start_change(q);
     }
@@ -490,6 +561,8 @@ void query_start(struct query *q)
 
 void query_free(struct query *q)
 {
+    mem_free(q->delete.ranges);
+    q->delete.ranges = NULL;
     sql_close(q->statement);
     q->statement = NULL;
     pg_catalog_close(&q->pg);

@@ -216,7 +216,8 @@ struct ast_insert {
     size_t column_count;
     struct ast_column *columns;
     size_t row_count;
-    struct ast_list *rows; /* [row_count] */
+    struct ast_list *rows;    /* [row_count], or … */
+    struct ast_select *query; /* … INSERT … SELECT */
 };
 
 enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE };
@@ -237,15 +238,17 @@ enum ast_verb {
     AST_SHOW_FUNCTIONS,
     AST_DESCRIBE,
     AST_INSERT,
+    AST_DELETE, /* select: device and time of the rows */
     AST_CREATE,
     AST_ALTER,
     AST_DROP,
+    AST_CHECKPOINT,
 };
 
 struct ast_statement {
     enum ast_verb verb;
     bool analyze;                 /* EXPLAIN ANALYZE */
-    struct ast_select *select;    /* SELECT, EXPLAIN, INSERT … SELECT */
+    struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;

@@ -112,6 +112,8 @@ enum err run_open_child(struct run *parent, const struct plan *plan, const struc
  * operators that were put before `target`, or `target`; they belong to `parent`. */
 enum err run_open_join(struct run *parent, const struct join *join, struct op *target,
                        struct run **child, struct op **head);
+/* Between two steps: errors of the next ones go to `why` (children follow the statement's run). */
+void run_set_why(struct run *run, struct why *why);
 enum err run_to_end(struct run *child); /* and closes it */
 
 /* ---- sources of rows ---- */

@@ -35,7 +35,7 @@ static bool begins_clause(const struct parser *p)
     return parse_at_window(p);
 }
 
-static void parse_alias(struct parser *p, struct ast_from *from)
+void parse_alias(struct parser *p, struct ast_from *from)
 {
     bool as = parse_accept(p, "as");
     bool is_name = p->token.kind == TOKEN_QUOTED ||

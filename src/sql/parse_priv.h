@@ -67,6 +67,7 @@ void parse_nest(struct parser *p); /* one level of brackets more; the caller tak
 void parse_select(struct parser *p, struct ast_select *select);
 struct ast_from *parse_from(struct parser *p);
 struct ast_relation parse_relation(struct parser *p);
+void parse_alias(struct parser *p, struct ast_from *from);   /* [AS name [(columns)]] */
 void parse_names(struct parser *p, struct ast_names *names); /* (a, b) */
 void parse_order_by(struct parser *p, struct ast_order **order, size_t *count);
 struct ast_over *parse_over(struct parser *p); /* behind OVER */

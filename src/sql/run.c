@@ -319,6 +319,13 @@ enum err run_step(struct run *run, bool *done)
     return err;
 }
 
+void run_set_why(struct run *run, struct why *why)
+{
+    run->why = run->eval.why = why;
+    for (size_t i = 0; i < run->child_count; i++)
+        if (run->children[i]) run_set_why(run->children[i], why);
+}
+
 enum err run_to_end(struct run *child)
 {
     enum err err = ERR_OK;

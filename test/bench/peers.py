@@ -23,6 +23,10 @@ def folder_bytes(folder, leave_out=()):
     return total
 
 
+def package_version(package):
+    return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True, check=False).stdout
+
+
 class Peer:
     """What all have: a folder, an HTTP port, one process."""
     name, style, packages = "", "line", ()
@@ -106,7 +110,7 @@ class Millrace(Peer):
         self.node = Node(folder, settings=[f"memory={memory}"])
 
     def version(self):
-        return subprocess.check_output([os.path.join(BUILD, "millrace"), "version"], text=True)
+        return subprocess.check_output([os.path.join(BUILD, "millrace"), "version"], text=True).strip()
 
     def start(self):
         self.node.start()
@@ -167,7 +171,7 @@ class VictoriaMetrics(Peer):
     name, packages = "victoria-metrics", ("victoria-metrics",)
 
     def version(self):
-        return subprocess.run(["victoria-metrics", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+        return package_version("victoria-metrics")
 
     def command(self):
         return ["victoria-metrics", f"-storageDataPath={self.folder}/data", f"-httpListenAddr={HOST}:{self.port}",
@@ -228,7 +232,7 @@ class InfluxDB(Peer):
     name, packages = "influxdb", ("influxdb", "influxdb-client")
 
     def version(self):
-        return subprocess.run(["influxd", "version"], capture_output=True, text=True, check=False).stdout.strip()
+        return package_version("influxdb")
 
     def command(self):
         rpc = free_port()

@@ -103,7 +103,7 @@ def main():
         os.chmod(folder, 0o755)
         rates, peaks, kept = fill_all(plant, bodies, folder)
         for name in kept:
-            print(f"{name}: {kept[name][0].version().splitlines()[0]}")
+            print(f"{name}: {kept[name][0].version()}")
         print(f"\n{'':18} {'rows per CPU-second':40} {'peak MiB':26} bytes a point")
         for name in kept:
             print(f"{name:18} {spread(rates[name]):40} {spread(peaks[name]):26} {kept[name][1]:.3f}")
