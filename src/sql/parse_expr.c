@@ -297,6 +297,21 @@ static void parse_arguments(struct parser *p, struct str name, struct ast_list *
     parse_expressions(p, list);
 }
 
+/* percentile_cont(0.5) WITHIN GROUP (ORDER BY x), as the standard writes percentile_cont(x, 0.5).
+ */
+static void parse_within(struct parser *p, struct ast_list *list)
+{
+    parse_expect(p, "(");
+    parse_expect(p, "order");
+    parse_expect(p, "by");
+    struct ast *value = parse_expression(p);
+    parse_accept(p, "asc");
+    parse_expect(p, ")");
+    if (!parse_list_add(p, list, value)) return;
+    for (size_t i = list->count - 1; i > 0; i--) list->items[i] = list->items[i - 1];
+    list->items[0] = value;
+}
+
 /* name(arguments): the name is taken, the current token is "(". */
 static struct ast *parse_call(struct parser *p, struct str name, int32_t position)
 {
@@ -312,6 +327,7 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     }
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
+    if (parse_accept2(p, "within", "group")) parse_within(p, &list);
     struct ast *node = new_call(p, name.at, position, list);
     if (!node) return NULL;
     node->distinct = distinct;

@@ -289,8 +289,7 @@ static bool parse_group(struct parser *p)
     if (p->at + 1 < p->pattern.size && memcmp(p->pattern.at + p->at, "?:", 2) == 0)
         p->at += 2, captures = false;
     if (peek(p) == '?') return fail(p, "\"(?\" is only known as \"(?:\"");
-    if (captures && p->regex->groups + 1 == REGEX_GROUPS_MAX)
-        return fail(p, "it has more than 9 groups");
+    captures = captures && p->regex->groups + 1 < REGEX_GROUPS_MAX; /* the tenth only brackets */
     uint32_t group = captures ? (uint32_t)++p->regex->groups : 0;
     if (captures) emit(p, OP_SAVE, group * 2, 0);
     if (!parse_alternatives(p)) return false;
