@@ -1,5 +1,5 @@
 /* reference.c - see reference.h: the tables of the engine one behind the other, and the windows,
- * which are syntax and stand in no table. */
+ * which are syntax and stand in no table; the statements last. */
 #include "sql/reference.h"
 #include "sql/agg.h"
 #include "sql/func.h"
@@ -47,6 +47,40 @@ static const struct reference_row windows[] = {
 /* clang-format on */
 enum { WINDOW_ROWS = sizeof windows / sizeof windows[0] };
 
+/* They stand last, for they change things; in this order they can be run. */
+/* clang-format off */
+#define STATEMENT(NAME, HELP, ZH, EXAMPLE, ANSWER) {"statement", NAME, "", 0, HELP, ZH, EXAMPLE, ANSWER, true}
+static const struct reference_row statements[] = {
+    STATEMENT("SELECT … FROM … WHERE … GROUP BY … HAVING … ORDER BY … LIMIT … OFFSET …", "rows, or groups of rows", "查询",
+              "SELECT device, max(temperature) AS hottest FROM demo WHERE running GROUP BY device HAVING max(temperature) > 1 ORDER BY hottest DESC LIMIT 1", "p1|22"),
+    STATEMENT("SELECT DISTINCT [ON (…)] …", "rows that differ; ON: the first of each", "去重",
+              "SELECT DISTINCT ON (device) device, time, parts FROM demo ORDER BY device, time DESC", "p1|" T("30") "40\np2|" T("04") "1"),
+    STATEMENT("… aggregate(…) FILTER (WHERE …)", "the aggregate over some of the rows", "带条件的聚合",
+              "SELECT count(*) FILTER (WHERE running) AS running, count(*) FROM demo", "3|5"),
+    STATEMENT("… [INNER | LEFT | RIGHT | FULL | CROSS | NATURAL] JOIN … ON … | USING (…)", "rows of two tables or queries side by side", "连接",
+              "SELECT d.time, d.parts FROM demo AS d JOIN (VALUES ('auto', 15)) AS q (mode, least) ON d.mode = q.mode WHERE d.parts > q.least ORDER BY 1", T("05") "20\n" T("30") "40"),
+    STATEMENT("… ASOF [LEFT] JOIN … ON a.time >= b.time AND …", "with each row the latest of the other side", "按时间就近连接",
+              "SELECT a.time, b.parts FROM demo AS a ASOF JOIN demo AS b ON a.time >= b.time AND b.device = 'p2' WHERE a.device = 'p1' ORDER BY a.time",
+              T("05") "1\n" T("12") "1\n" T("30") "1"),
+    STATEMENT("WITH name AS (SELECT …) SELECT …", "queries with names", "公用表表达式",
+              "WITH hot AS (SELECT device, temperature FROM demo WHERE temperature > 21) SELECT device, count(*) FROM hot GROUP BY device ORDER BY device", "p1|2\np2|1"),
+    STATEMENT("(SELECT …), EXISTS (…), IN (SELECT …)", "queries inside expressions", "子查询", "SELECT device FROM demo WHERE parts = (SELECT max(parts) FROM demo)", "p1"),
+    STATEMENT("… UNION | EXCEPT | INTERSECT [ALL] …, VALUES (…)", "rows of several queries", "集合运算", "SELECT 'p1' AS name UNION ALL VALUES ('p2') ORDER BY name", "p1\np2"),
+    STATEMENT("EXPLAIN [ANALYZE] …", "how a query is answered; ANALYZE runs and measures it", "查询计划", "EXPLAIN SELECT avg(parts) FROM demo",
+              "project avg(cast(parts))\n  aggregate\n    scan demo\n      columns parts"),
+    STATEMENT("SHOW TABLES", "the tables; also SHOW FUNCTIONS", "列出表", "SHOW TABLES", "public|demo|"),
+    STATEMENT("CREATE TABLE name (column type [UNIT '…'] [COMMENT '…'], …)", "makes a table; time and device are always there", "建表", "CREATE TABLE press (t double UNIT '°C', n bigint)", ""),
+    STATEMENT("DESCRIBE name", "a table's columns", "表结构", "DESCRIBE press",
+              "time|timestamp||of the measurement (UTC)\ndevice|text||path of the device\nquality|text||worst quality among the columns read; quality(column) gives one\nreceived|timestamp||when the row came to its node\nt|double|°C|\nn|bigint||"),
+    STATEMENT("INSERT INTO name (time, device, …) VALUES (…), …", "writes rows; one of the same time and device is replaced in the columns named", "写入", "INSERT INTO press (time, device, t, n) VALUES ('2026-11-21', 'p1', 20.5, 1)", ""),
+    STATEMENT("INSERT INTO name (…) SELECT …", "writes the rows of a query", "写入查询结果", "INSERT INTO press (time, device, t) SELECT time, device, temperature FROM demo", ""),
+    STATEMENT("DELETE FROM name WHERE …", "deletes rows by time and device", "删除", "DELETE FROM press WHERE time < '2000-01-01'", ""),
+    STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE …", "changes a table", "修改表", "ALTER TABLE press ADD COLUMN m text", ""),
+    STATEMENT("DROP TABLE [IF EXISTS] name", "drops a table with its rows", "删除表", "DROP TABLE press", ""),
+};
+/* clang-format on */
+enum { STATEMENT_ROWS = sizeof statements / sizeof statements[0] };
+
 size_t reference_count(void)
 {
     size_t aggregates, series, functions, over;
@@ -54,7 +88,7 @@ size_t reference_count(void)
     (void)over_table(&over);
     (void)series_table(&series);
     (void)function_table(&functions);
-    return WINDOW_ROWS + aggregates + over + series + functions;
+    return WINDOW_ROWS + aggregates + over + series + functions + STATEMENT_ROWS;
 }
 
 struct reference_row reference_at(size_t i)
@@ -81,7 +115,10 @@ struct reference_row reference_at(size_t i)
                                       s[i].example,   s[i].answer, true};
     i -= count;
     const struct function *f = function_table(&count);
-    MUST(i < count);
+    if (i >= count) {
+        MUST(i - count < STATEMENT_ROWS);
+        return statements[i - count];
+    }
     return (struct reference_row){f[i].flags & FN_OPERATOR ? "operator" : "function",
                                   f[i].name,
                                   f[i].args,

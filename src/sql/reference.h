@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 struct reference_row {
-    const char *kind; /* "window", "aggregate", "row function", "function", "operator" */
+    const char *kind; /* "window", "aggregate", "window function", "row function", "function",
+                         "operator", "statement" */
     const char *name;
     const char *args; /* letters as in func.h; of windows "" */
     char result;      /* 0: none */

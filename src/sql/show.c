@@ -92,6 +92,7 @@ static enum err show_functions(struct sql_statement *s, struct text_rows *rows)
     enum err err = ERR_OK;
     for (size_t i = 0; i < reference_count() && !err; i++) {
         struct reference_row r = reference_at(i);
+        if (strcmp(r.kind, "statement") == 0) continue;
         const char *arguments = types_of(s, r.args), *gives = types_of(s, (char[]){r.result, 0});
         if (!arguments || !gives) return expr_no_memory(s->context->budget, rows->why);
         err = text_rows_add(rows, &(struct text_row){{r.name, arguments, gives, r.kind, r.help,

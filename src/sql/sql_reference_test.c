@@ -19,8 +19,10 @@ static bool check(struct test_world *world, const struct reference_row *row)
     char sql[1024];
     struct buf out = BUF_EMPTY;
     struct why why = WHY_NONE;
-    bool whole = strncmp(row->example, "SELECT", 6) == 0;
-    bool complete = row->example[0] && row->help[0] && row->help_zh[0] && row->answer[0];
+    bool statement = strcmp(row->kind, "statement") == 0;
+    bool whole = statement || strncmp(row->example, "SELECT", 6) == 0;
+    bool complete =
+        row->example[0] && row->help[0] && row->help_zh[0] && (statement || row->answer[0]);
     if (whole)
         snprintf(sql, sizeof sql, "%s", row->example);
     else
