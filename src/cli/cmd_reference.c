@@ -114,7 +114,7 @@ static void print_drivers(void)
 }
 
 /* In a table's cell: bars would end it. */
-static void print_cell(const char *text)
+static void print_escaped(const char *text)
 {
     for (const char *c = text; *c; c++)
         if (*c == '|')
@@ -123,6 +123,11 @@ static void print_cell(const char *text)
             printf("<br>");
         else
             putchar(*c);
+}
+
+static void print_cell(const char *text)
+{
+    print_escaped(text);
     printf(" | ");
 }
 
@@ -130,7 +135,9 @@ static void print_function(const struct reference_row *r)
 {
     struct buf types = BUF_EMPTY;
     reference_add_types(&types, r->args);
-    printf("| `%s` | %.*s | ", r->name, (int)types.size, types.at ? types.at : "");
+    printf("| `");
+    print_escaped(r->name);
+    printf("` | %.*s | ", (int)types.size, types.at ? types.at : "");
     buf_clear(&types);
     reference_add_types(&types, (char[]){r->result, 0});
     printf("%.*s | ", (int)types.size, types.at ? types.at : "");
