@@ -64,7 +64,9 @@ KERNEL(to_signed_ii)
             return func_fail(eval, e, ERR_RANGE, "a number has 1 to 64 bits, not %lld",
                              (long long)bits);
         uint64_t x = (uint64_t)INTEGER(0) << (64 - bits);
-        out->i[row] = (int64_t)x >> (64 - bits);
+        bool negative = x >> 63 != 0;
+        x >>= 64 - bits; /* and the sign's copies above it */
+        out->i[row] = (int64_t)(negative && bits < 64 ? x | UINT64_MAX << bits : x);
     }
     return ERR_OK;
 }

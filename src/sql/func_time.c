@@ -89,8 +89,10 @@ static enum err first_of_grid(struct eval *eval, const struct expr *e, const str
     if (e->function->kernel == date_trunc_any) {
         int i = find_field(v->s, TRUNC_FIELDS);
         if (i < 0) return no_field(eval, e, v->s, TRUNC_FIELDS);
-        *grid = fields[i].months ? (struct time_grid){.months = fields[i].months}
-                                 : grid_of_width(fields[i].ns);
+        if (fields[i].months)
+            *grid = (struct time_grid){.months = fields[i].months};
+        else
+            *grid = grid_of_width(fields[i].ns);
     } else if (v->type == TYPE_TEXT) {
         if (!grid_parse_width(v->s, grid)) return bad_width(eval, e, v->s);
     } else if (v->i <= 0) {
