@@ -6,6 +6,7 @@
  * documentation, "System Information Functions". */
 #include "listeners/pg_priv.h"
 #include "listeners/pg_catalog.h"
+#include "sql/agg.h"
 #include "sql/func.h"
 #include <string.h>
 
@@ -71,7 +72,7 @@ static enum err set_text(struct eval *eval, struct vector *out, uint32_t row, co
         return ERR_OK;                                                                             \
     }
 
-TEXT_FUNCTION(version, "PostgreSQL 15.0 (Millrace " MILLRACE_VERSION ")")
+TEXT_FUNCTION(version, "PostgreSQL 14.0 (Millrace " MILLRACE_VERSION ")")
 TEXT_FUNCTION(user_name, pg_user_name(c))
 TEXT_FUNCTION(owner_name, INTEGER(0) == PG_OID_OWNER  ? "millrace"
                           : INTEGER(0) == PG_OID_USER ? pg_user_name(c)
@@ -80,6 +81,7 @@ TEXT_FUNCTION(schema_name, "public")
 TEXT_FUNCTION(schema_names, "{pg_catalog,public}")
 TEXT_FUNCTION(encoding_name, "UTF8")
 TEXT_FUNCTION(no_text, NULL)
+TEXT_FUNCTION(nothing, "")
 NUMBER_FUNCTION(backend_pid, catalog_of(eval)->pid)
 NUMBER_FUNCTION(zero, 0)
 NUMBER_FUNCTION(no_oid, (set_null(out, row), 0))
@@ -264,6 +266,64 @@ KERNEL(index_column)
 
 TEXT_FUNCTION(key_definition, "PRIMARY KEY (device, \"time\")")
 
+/* ---- functions ---- */
+
+NUMBER_FUNCTION(utf8_number, 6)
+
+static const char *letter_text(char letter)
+{
+    return letter == 'D'                    ? "interval"
+           : letter == '.' || letter == 'A' ? "anyelement"
+                                            : pg_type_of(function_letter_type(letter))->sql_name;
+}
+
+/* Arguments and result of a row of pg_proc; false: there is no such. */
+static bool find_function(int64_t oid, const char **args, char *result)
+{
+    size_t functions_count, aggregates_count;
+    const struct function *f = function_table(&functions_count);
+    const struct aggregate *a = aggregate_table(&aggregates_count);
+    uint64_t n = (uint64_t)oid - PG_OID_FUNCTIONS;
+    if (n >= functions_count + aggregates_count) return false;
+    *args = n < functions_count ? f[n].args : a[n - functions_count].args;
+    *result = n < functions_count ? f[n].result : a[n - functions_count].result;
+    return true;
+}
+
+KERNEL(function_result)
+{
+    EACH_ROW(row)
+    {
+        const char *types;
+        char result;
+        bool found = find_function(INTEGER(0), &types, &result);
+        enum err err = set_text(eval, out, row, found ? letter_text(result) : NULL);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+KERNEL(function_arguments)
+{
+    EACH_ROW(row)
+    {
+        const char *types;
+        char result;
+        struct buf text = BUF_EMPTY;
+        bool found = find_function(INTEGER(0), &types, &result);
+        for (const char *l = found ? types : ""; *l; l++) {
+            if (*l == '*') continue;
+            if (text.size) buf_add_text(&text, ", ");
+            if (l[1] == '*') buf_add_text(&text, "VARIADIC ");
+            buf_add_text(&text, letter_text(*l));
+        }
+        enum err err = set_text(eval, out, row, text.size ? buf_cstr(&text) : "");
+        buf_free(&text);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
 /* ---- settings ---- */
 
 KERNEL(setting)
@@ -437,6 +497,7 @@ static const struct function functions[] = {
     F("pg_collation_is_visible", "i", 'b', 0, yes),
     F("pg_statistics_obj_is_visible", "i", 'b', 0, yes),
     F("obj_description", "it", 't', FN_NULLS, table_description),
+    F("obj_description", ".t", 't', FN_NULLS, no_text),
     F("obj_description", "i", 't', FN_NULLS, table_description),
     F("col_description", "ii", 't', FN_NULLS, column_description),
     F("shobj_description", "it", 't', FN_NULLS, no_text),
@@ -446,6 +507,11 @@ static const struct function functions[] = {
     F("pg_get_indexdef", "iib", 't', FN_NULLS, index_column),
     F("pg_get_constraintdef", "i", 't', 0, key_definition),
     F("pg_get_constraintdef", "ib", 't', 0, key_definition),
+    F("getdatabaseencoding", "", 't', 0, encoding_name),
+    F("pg_char_to_encoding", "t", 'i', 0, utf8_number),
+    F("pg_get_function_result", "i", 't', FN_NULLS, function_result),
+    F("pg_get_function_arguments", "i", 't', FN_NULLS, function_arguments),
+    F("pg_get_function_identity_arguments", "i", 't', FN_NULLS, function_arguments),
     F("pg_get_viewdef", "i", 't', FN_NULLS, no_text),
     F("pg_get_viewdef", "ib", 't', FN_NULLS, no_text),
     F("pg_get_ruledef", "ib", 't', FN_NULLS, no_text),
@@ -460,7 +526,7 @@ static const struct function functions[] = {
     F("pg_total_relation_size", "i", 'i', FN_NULLS, no_oid),
     F("pg_database_size", ".", 'i', FN_NULLS, no_oid),
     F("pg_size_pretty", "i", 't', 0, pretty_size),
-    F("pg_tablespace_location", "i", 't', 0, schema_name),
+    F("pg_tablespace_location", "i", 't', 0, nothing),
     F("has_table_privilege", ".*", 'b', 0, yes),
     F("has_any_column_privilege", ".*", 'b', 0, yes),
     F("has_column_privilege", ".*", 'b', 0, yes),

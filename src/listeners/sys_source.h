@@ -21,6 +21,6 @@ struct list_table;
 /* All of them. Any task. */
 const struct list_table *sys_table_list(size_t *count);
 
-/* They are read through list_source, whose context is the struct sys_snapshot. */
+/* They are read through list_source_sys, whose context is the struct sys_snapshot. */
 
 #endif
