@@ -164,6 +164,7 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     case SQL_CREATE_TABLE: return VERB_CREATE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_DELETE: return VERB_DELETE; /* of the whole table: more than the right to add rows */
     case SQL_SELECT:
     case SQL_INSERT: break;
     }
@@ -219,6 +220,25 @@ static int64_t mono_of(void *clock)
     return os->ops->mono_ns(os);
 }
 
+/* A zone of the machine's IANA database; `name` cannot leave the folder (zone_name_is_safe). */
+static enum err read_zone(void *context, const char *name, struct buf *bytes)
+{
+    struct os *os = context;
+    struct os_file *file = NULL;
+    char path[128], block[4096];
+    uint64_t at = 0;
+    size_t got = sizeof block;
+    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
+    enum err err = os->ops->file_open(os, path, 0, &file, NULL);
+    if (err) return err == ERR_NO_MEMORY ? err : ERR_NOT_FOUND;
+    for (; got == sizeof block && !err && !buf_failed(bytes); at += got) {
+        err = os->ops->file_read(file, at, block, sizeof block, &got, NULL);
+        if (!err) buf_add(bytes, block, got);
+    }
+    os->ops->file_close(file);
+    return err || !buf_failed(bytes) ? err : ERR_NO_MEMORY;
+}
+
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
@@ -242,6 +262,8 @@ static void set_context(struct query *q)
         .now_ns = context_wall_ns(s->context),
         .mono_ns = mono_of,
         .clock = s->context->os,
+        .zone_load = read_zone,
+        .zone_context = s->context->os,
         .deadline_mono_ns = context_mono_ns(s->context) + s->statement_limit_ns,
         .cancelled = &q->completion.cancelled,
         .param_count = q->param_count,
@@ -274,16 +296,10 @@ static enum err prepare_statement(struct query *q, struct why *why)
 /* Begins what is prepared. A SELECT's rows are left to run_select. */
 static enum err begin_statement(struct query *q, struct why *why)
 {
-    enum err err;
     q->is_begun = true;
-    if (q->verb == SQL_INSERT) {
-        err = sql_insert_batch(q->statement, &q->append.batch, why);
-        if (!err) err = check_devices(q, q->append.batch, why);
-        if (!err) return ERR_OK;
-        batch_release(q->append.batch);
-        q->append.batch = NULL;
-        return err;
-    }
+    if (q->verb == SQL_INSERT) return ERR_OK;
+    if (q->verb == SQL_DELETE)
+        return why_set(why, ERR_UNSUPPORTED, "DELETE is not in this version yet");
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -292,6 +308,17 @@ static enum err begin_statement(struct query *q, struct why *why)
     if (q->format->begin) q->format->begin(q, &q->answer);
     q->sink = (struct sql_sink){write_rows, q, q->on_part ? part_is_full : NULL};
     return ERR_OK;
+}
+
+/* INSERT: the batch, or the next one of INSERT … SELECT; NULL when there are no rows. */
+static enum err make_batch(struct query *q, struct why *why)
+{
+    enum err err = sql_insert_batch(q->statement, &q->append.batch, why);
+    if (!err && q->append.batch) err = check_devices(q, q->append.batch, why);
+    if (!err) return ERR_OK;
+    batch_release(q->append.batch);
+    q->append.batch = NULL;
+    return err;
 }
 
 /* Rows until the part is full or all are there. */
@@ -317,6 +344,7 @@ static void run_on_worker(struct job *job)
     if (is_fresh) err = prepare_statement(q, why);
     if (!err && !q->is_begun && !(is_fresh && q->on_prepared)) err = begin_statement(q, why);
     if (!err && q->is_begun && q->verb == SQL_SELECT) err = run_select(q, why);
+    if (!err && q->is_begun && q->verb == SQL_INSERT) err = make_batch(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
     q->part_end_ns = q->part_start_ns + spent;
@@ -350,9 +378,17 @@ static void answer_count(struct query *q)
     q->rows = rows;
 }
 
+static void post(struct query *q);
+
 static void on_appended(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
+    if (!c->err && sql_insert_goes_on(q->statement)) { /* INSERT … SELECT: the next batch */
+        q->append.batch = NULL;
+        q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
+        post(q);
+        return;
+    }
     if (!c->err) answer_count(q);
     finish(q, c->err, &c->why);
 }
@@ -423,8 +459,11 @@ static void back_on_main(struct completion *c)
         q->on_part(q);
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
+    } else if (q->verb == SQL_INSERT && !q->append.batch) {
+        answer_count(q);
+        finish(q, ERR_OK, NULL);
     } else if (q->verb == SQL_INSERT) {
-        q->rows = q->append.batch->row_count;
+        q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);

@@ -219,7 +219,7 @@ struct kept_value {
     uint8_t type;
     bool is_null;
 };
-_Static_assert(sizeof(struct kept_value) <= AGG_STATE_BYTES_MAX, "the table says 64 bytes");
+_Static_assert(sizeof(struct kept_value) <= 64, "the table says 64 bytes");
 
 /* Whether the cell counts: absent ones never do, NULLs only those of plain columns. */
 static bool counts(const struct agg_run *run, uint32_t row)
@@ -304,6 +304,27 @@ enum err agg_last_final(const void *state, struct value *result)
     else
         result->u = s->bits;
     return ERR_OK;
+}
+
+/* The latest row, whatever it holds. */
+enum err agg_last_row_add(void *state, const struct agg_run *run, struct arena *memory)
+{
+    struct kept_value *to = state;
+    if (run->count == 0) return ERR_OK;
+    uint32_t row = row_of(run, run->count - 1);
+    int64_t time = run->time ? run->time[row] : 0;
+    bool better = !to->text.any || time >= to->time;
+    return better ? keep_cell(to, run, row, time, memory) : ERR_OK;
+}
+
+enum err agg_last_row_merge(void *into, const void *from, struct arena *memory)
+{
+    return merge_pick(into, from, memory, true);
+}
+
+enum err agg_last_row_final(const void *state, struct value *result)
+{
+    return agg_last_final(state, result);
 }
 
 enum err agg_first_final(const void *state, struct value *result)

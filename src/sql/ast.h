@@ -7,7 +7,7 @@
 #ifndef SQL_AST_H
 #define SQL_AST_H
 
-#include "data/type.h"
+#include "sql/grid.h"
 
 enum {
     AST_TEXT_BYTES_MAX = 1 << 20, /* of a statement */
@@ -75,6 +75,45 @@ struct ast_relation {
     int32_t position;
 };
 
+enum window_kind {
+    WINDOW_NONE,
+    WINDOW_TUMBLE,
+    WINDOW_HOP,
+    WINDOW_SLIDE,
+    WINDOW_SESSION,
+    WINDOW_COUNT,
+    WINDOW_STATE,
+    WINDOW_EVENT,
+    WINDOW_KINDS
+};
+
+/* All spellings of windows end here. */
+struct ast_window {
+    enum window_kind kind;
+    int32_t position;
+    struct time_grid width, step; /* TUMBLE, SLIDE: width; HOP: both; SESSION: width = the gap */
+    int64_t offset_ns;            /* TUMBLE, HOP */
+    int64_t longest_ns;           /* SESSION: 0 = no limit */
+    int64_t count, count_step;    /* COUNT */
+    struct ast *start, *end;      /* STATE: start; EVENT: both */
+    struct str zone;              /* empty: the statement's */
+};
+
+enum fill_kind {
+    FILL_OFF,
+    FILL_NULL,
+    FILL_PREV,
+    FILL_NEXT,
+    FILL_LINEAR,
+    FILL_VALUE,
+};
+
+struct ast_fill {
+    enum fill_kind kind;
+    int32_t position;
+    struct ast_list values; /* VALUE: one for all, or one for each selected aggregate */
+};
+
 struct ast_names { /* USING (a, b), t (a, b) */
     struct str *items;
     size_t count, capacity;
@@ -131,9 +170,8 @@ struct ast_select {
     struct ast_from *from; /* NULL: one row without columns */
     struct ast *where;
     struct ast_list group_by, partition_by;
-    bool has_window; /* TUMBLE, the only one so far */
-    int64_t window_ns;
-    int32_t window_position;
+    struct ast_window window;
+    struct ast_fill fill;
     struct ast *having;
     size_t over_count; /* WINDOW name AS (…) */
     struct ast_over *overs;
@@ -178,7 +216,8 @@ struct ast_insert {
     size_t column_count;
     struct ast_column *columns;
     size_t row_count;
-    struct ast_list *rows; /* [row_count] */
+    struct ast_list *rows;    /* [row_count], or … */
+    struct ast_select *query; /* … INSERT … SELECT */
 };
 
 enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE };
@@ -199,6 +238,7 @@ enum ast_verb {
     AST_SHOW_FUNCTIONS,
     AST_DESCRIBE,
     AST_INSERT,
+    AST_DELETE, /* select: device and time of the rows */
     AST_CREATE,
     AST_ALTER,
     AST_DROP,
@@ -207,7 +247,7 @@ enum ast_verb {
 struct ast_statement {
     enum ast_verb verb;
     bool analyze;                 /* EXPLAIN ANALYZE */
-    struct ast_select *select;    /* SELECT, EXPLAIN, INSERT … SELECT */
+    struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;

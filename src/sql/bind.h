@@ -13,6 +13,10 @@ enum err bind_query(const struct sql_context *context, struct arena *arena,
                     const struct ast_select *select, struct plans *plans, struct why *why);
 void plans_close(const struct sql_context *context, struct plans *plans);
 
+/* INSERT … SELECT: converts the root's outputs to the types, one for each. */
+enum err bind_outputs_to(const struct sql_context *context, struct arena *arena,
+                         struct plans *plans, const enum type *types, struct why *why);
+
 /* Finds the relation in the catalogue. Errors: NO_TABLE with the nearest name. */
 enum err bind_table(const struct sql_context *context, struct arena *arena,
                     const struct ast_relation *relation, struct sql_table *table, struct why *why);

@@ -2,6 +2,7 @@
  * bind_call.c's. */
 #include "sql/bind_priv.h"
 #include "sql/over.h"
+#include "sql/series.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -65,12 +66,16 @@ static struct expr *bind_param(struct binder *b, const struct ast *tree)
 
 static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
+    bool is_fill;
     if (tree->over && !tree->filter) return bind_over(b, tree);
+    struct expr *fill = bind_fill_call(b, tree, &is_fill);
+    if (is_fill) return fill;
+    bool of_rows = b->place == PLACE_ROW || b->place == PLACE_AGGREGATE;
+    if (series_exists(tree->text) && (of_rows || !aggregate_exists(tree->text)))
+        return bind_series(b, tree);
     if (aggregate_exists(tree->text)) return bind_aggregate(b, tree);
     if (str_is(tree->text, "quality")) return bind_quality_call(b, tree);
-    if (tree->arg_count == 0 &&
-        bind_is_window_name(tree->text, &is_end)) { /* eKuiper's window_start() */
+    if (bind_window_name(tree) != NOT_A_WINDOW_NAME) { /* eKuiper's window_start() */
         struct ast name = {.kind = AST_NAME,
                            .position = tree->position,
                            .text = tree->text,

@@ -1,16 +1,18 @@
-/* bind_group.c - GROUP BY, PARTITION BY, windows and aggregates.
+/* bind_group.c - GROUP BY, PARTITION BY and aggregates; windows are bind_window.c's.
  *
- * A tumbling window is nothing but one more key, time_bucket(width, time), with names for its
- * bounds; so all its spellings, and GROUP BY time_bucket(…), are one node of the plan. With groups
- * an expression above them may use keys (recognised by their tree), aggregates, and labels where
- * the device is a key. */
+ * With groups an expression above them may use keys (recognised by their tree), aggregates, and
+ * labels where the device is a key. */
 #include "sql/bind_priv.h"
+#include "sql/series.h"
+#include <stdio.h>
 #include <string.h>
 
 bool ast_has_aggregate(const struct ast *tree)
 {
     if (!tree) return false;
-    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !tree->over) return true;
+    if (tree->kind == AST_CALL && aggregate_exists(tree->text) && !tree->over &&
+        !series_exists(tree->text))
+        return true;
     for (size_t o = 0; tree->over && o < tree->over->order_count; o++)
         if (ast_has_aggregate(tree->over->order[o].tree)) return true;
     for (size_t o = 0; tree->over && o < tree->over->partition_by.count; o++)
@@ -51,12 +53,6 @@ bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y)
     return true;
 }
 
-bool bind_is_window_name(struct str name, bool *is_end)
-{
-    *is_end = str_is(name, "window_end") || str_is(name, "_wend");
-    return *is_end || str_is(name, "window_start") || str_is(name, "_wstart");
-}
-
 int bind_find_key(const struct binder *b, const struct ast *tree)
 {
     for (size_t i = 0; i < b->plan->key_count; i++)
@@ -71,7 +67,21 @@ static bool is_time_input(const struct binder *b, const struct expr *e)
     return e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_TIME;
 }
 
-static int add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position)
+/* A key that is a window of the time itself needs no computing per row. */
+static void find_grid(struct binder *b, struct group_key *key)
+{
+    struct time_grid grid;
+    bool is_grid = false;
+    const struct expr *e = key->expr;
+    if (!b->plan->table.has_series || e->kind != EXPR_CALL || e->arg_count < 2 ||
+        !is_time_input(b, e->args[1]))
+        return;
+    enum err err = grid_of_call(&b->eval, e, &grid, &is_grid);
+    if (err && !b->err) b->err = err;
+    if (!err && is_grid) key->grid = bind_memory(b, arena_dup(b->arena, &grid, sizeof grid));
+}
+
+int bind_add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position)
 {
     struct plan *plan = b->plan;
     if (!expr) return -1;
@@ -83,12 +93,9 @@ static int add_key(struct binder *b, const struct ast *tree, struct expr *expr, 
     if (!bind_grow(b, &plan->keys, plan->key_count, &plan->key_capacity, sizeof *plan->keys))
         return -1;
     struct group_key *key = &plan->keys[plan->key_count];
-    *key = (struct group_key){tree, expr, 0};
-    bool is_bucket = expr->kind == EXPR_CALL && expr->function->kernel == time_bucket_DT &&
-                     expr->args[0]->kind == EXPR_CONST && !expr->args[0]->constant.null[0] &&
-                     is_time_input(b, expr->args[1]) && plan->table.has_series;
-    if (is_bucket && expr_value(expr->args[0]).i > 0) key->bucket_ns = expr_value(expr->args[0]).i;
-    return (int)plan->key_count++;
+    *key = (struct group_key){tree, expr, NULL};
+    find_grid(b, key);
+    return b->err ? -1 : (int)plan->key_count++;
 }
 
 /* The select item that a bare name or an ordinal in GROUP BY means; else the tree itself. */
@@ -122,66 +129,47 @@ static void bind_key_list(struct binder *b, const struct ast_list *list)
         }
         struct expr *expr = bind_expr(b, tree);
         if (expr && expr->type == TYPE_NONE) expr = bind_cast(b, expr, TYPE_TEXT, expr->position);
-        add_key(b, tree, expr, list->items[i]->position);
+        bind_add_key(b, tree, expr, list->items[i]->position);
     }
-}
-
-static void bind_window(struct binder *b)
-{
-    const struct ast_select *select = b->select;
-    struct plan *plan = b->plan;
-    if (!bind_has_name(b, STR("time"))) {
-        bind_fail(b, ERR_UNSUPPORTED, select->window_position,
-                  "a window needs rows with a time: a table, or a query with a column time");
-        return;
-    }
-    struct value width = {.type = TYPE_BIGINT, .i = select->window_ns};
-    struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
-    if (!args) return;
-    args[0] = bind_memory(b, expr_constant(b->arena, &width, select->window_position));
-    args[1] = bind_input(b, INPUT_TIME, NULL, NULL, select->window_position);
-    if (!args[0] || !args[1]) return;
-    args[0]->is_duration = true;
-    if (args[1]->type != TYPE_TIMESTAMP) {
-        bind_fail(b, ERR_TYPE, select->window_position, "the column time is %s, not a timestamp",
-                  bind_type_text(args[1]));
-        return;
-    }
-    int key = add_key(b, NULL, bind_call(b, "time_bucket", args, 2, select->window_position),
-                      select->window_position);
-    if (key < 0) return;
-    plan->has_window = true;
-    plan->window_key = (size_t)key;
-    plan->window_ns = select->window_ns;
 }
 
 /* Times ascend within a series, so these functions of time do too. */
 static bool ascends_with_time(const struct binder *b, const struct group_key *key)
 {
     const struct expr *e = key->expr;
-    if (key->bucket_ns > 0 || is_time_input(b, e)) return true;
-    return e->kind == EXPR_CALL && e->function->kernel == date_trunc_tT &&
-           e->args[0]->kind == EXPR_CONST && is_time_input(b, e->args[1]);
+    return key->grid || is_time_input(b, e) ||
+           (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_WINDOW &&
+            b->plan->window.kind != WINDOW_HOP);
+}
+
+/* One device at a time: it is a key, or WHERE leaves only one. */
+bool bind_is_by_device(const struct binder *b)
+{
+    for (size_t i = 0; i < b->plan->key_count; i++) {
+        const struct expr *e = b->plan->keys[i].expr;
+        if (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_DEVICE) return true;
+    }
+    for (size_t i = 0; i < b->plan->request.filter_count; i++) {
+        const struct sql_series_filter *filter = &b->plan->request.filters[i];
+        if (str_is(filter->label, "device") && filter->value_count == 1) return true;
+    }
+    return false;
 }
 
 static bool can_stream(const struct binder *b)
 {
-    bool by_device = false;
     for (size_t i = 0; i < b->plan->key_count; i++) {
         const struct group_key *key = &b->plan->keys[i];
-        const struct expr *e = key->expr;
-        by_device =
-            by_device || (e->kind == EXPR_INPUT && b->plan->inputs[e->input].kind == INPUT_DEVICE);
-        if (!e->series_constant && !ascends_with_time(b, key)) return false;
+        if (!key->expr->series_constant && !ascends_with_time(b, key)) return false;
     }
-    return by_device;
+    return b->plan->key_count > 0 && bind_is_by_device(b);
 }
 
 void bind_groups(struct binder *b)
 {
     const struct ast_select *select = b->select;
-    bool grouped = select->group_by.count || select->partition_by.count || select->has_window ||
-                   select->having;
+    bool grouped = select->group_by.count || select->partition_by.count ||
+                   select->window.kind != WINDOW_NONE || select->having;
     for (size_t i = 0; i < select->item_count; i++)
         grouped = grouped || ast_has_aggregate(select->items[i].tree);
     for (size_t i = 0; i < select->order_count; i++)
@@ -190,14 +178,15 @@ void bind_groups(struct binder *b)
     if (!grouped) return;
     bind_key_list(b, &select->partition_by);
     bind_key_list(b, &select->group_by);
-    if (select->has_window && !b->err) bind_window(b);
-    b->plan->streaming =
-        !b->err && b->plan->has_table && b->plan->table.has_series && can_stream(b);
+    bind_window(b);
+    if (b->err) return;
+    b->plan->streaming = b->plan->has_table && b->plan->table.has_series && can_stream(b);
+    bind_window_order(b);
 }
 
 /* ---- names above groups ---- */
 
-static struct expr *key_input(struct binder *b, size_t key, int32_t position)
+struct expr *bind_key_input(struct binder *b, size_t key, int32_t position)
 {
     const struct expr *from = b->plan->keys[key].expr;
     struct expr *e = bind_memory(b, expr_input(b->arena, (uint32_t)key, from->type, position));
@@ -205,20 +194,6 @@ static struct expr *key_input(struct binder *b, size_t key, int32_t position)
     e->is_duration = from->is_duration;
     e->unit = from->unit;
     return e;
-}
-
-static struct expr *bind_window_bound(struct binder *b, bool is_end, int32_t position)
-{
-    struct expr *start = key_input(b, b->plan->window_key, position);
-    if (!start || !is_end) return start;
-    struct value width = {.type = TYPE_BIGINT, .i = b->plan->window_ns};
-    struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
-    if (!args) return NULL;
-    args[0] = start;
-    args[1] = bind_memory(b, expr_constant(b->arena, &width, position));
-    if (!args[1]) return NULL;
-    args[1]->is_duration = true;
-    return bind_call(b, "+", args, 2, position);
 }
 
 static bool device_is_key(const struct binder *b)
@@ -247,10 +222,9 @@ static struct expr *bind_alias(struct binder *b, const struct ast *tree)
 
 struct expr *bind_group_name(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
-    if (b->plan->has_window && tree->qualifier.size == 0 &&
-        bind_is_window_name(tree->text, &is_end))
-        return bind_window_bound(b, is_end, tree->position);
+    enum window_name name = bind_window_name(tree);
+    if (b->plan->has_window && name != NOT_A_WINDOW_NAME)
+        return bind_window_part(b, name, tree->position);
     struct expr *e = bind_alias(b, tree);
     if (e || b->err) return e;
     b->place = PLACE_ROW; /* says so when the name does not exist at all */
@@ -259,8 +233,8 @@ struct expr *bind_group_name(struct binder *b, const struct ast *tree)
     if (!e || e->kind == EXPR_PARAM || e->kind == EXPR_CONST) return e;
     if (e->series_constant &&
         device_is_key(b)) { /* a label depends on the device: as good as a key */
-        int key = add_key(b, tree, e, tree->position);
-        return key < 0 ? NULL : key_input(b, (size_t)key, tree->position);
+        int key = bind_add_key(b, tree, e, tree->position);
+        return key < 0 ? NULL : bind_key_input(b, (size_t)key, tree->position);
     }
     return bind_fail(
         b, ERR_GROUPING, tree->position,
@@ -270,36 +244,80 @@ struct expr *bind_group_name(struct binder *b, const struct ast *tree)
 
 /* ---- aggregates ---- */
 
-static const struct aggregate *find_aggregate(struct str name, const struct expr *arg)
+enum { AGGREGATE_ARGS_MAX = 8 };
+
+/* The letter of argument `i`; *is_constant: it stands behind '|'. 0: there is none. */
+static char aggregate_letter(const struct aggregate *a, size_t i, bool *is_constant)
 {
-    size_t count;
-    const struct aggregate *table = aggregate_table(&count), *best = NULL;
-    int best_cost = -1;
+    const char *bar = strchr(a->args, '|');
+    size_t rows = bar ? (size_t)(bar - a->args) : strlen(a->args);
+    *is_constant = i >= rows;
+    if (i < rows) return a->args[i];
+    return bar && i - rows < strlen(bar + 1) ? bar[1 + i - rows] : 0;
+}
+
+static size_t aggregate_arg_count(const struct aggregate *a)
+{
+    return strlen(a->args) - (strchr(a->args, '|') ? 1 : 0);
+}
+
+static int aggregate_cost(const struct aggregate *a, struct expr *const *args, size_t count)
+{
+    int total = 0;
+    if (aggregate_arg_count(a) != count) return -1;
     for (size_t i = 0; i < count; i++) {
-        if (!str_is(name, table[i].name) || (arg == NULL) != (table[i].args[0] == 0)) continue;
-        int cost = arg ? bind_convert_cost(arg, table[i].args[0]) : 0;
+        bool is_constant;
+        int cost = bind_convert_cost(args[i], aggregate_letter(a, i, &is_constant));
+        if (cost < 0) return -1;
+        total += cost;
+    }
+    return total;
+}
+
+static const struct aggregate *find_aggregate(struct str name, struct expr *const *args,
+                                              size_t count)
+{
+    size_t total;
+    const struct aggregate *table = aggregate_table(&total), *best = NULL;
+    int best_cost = -1;
+    for (size_t i = 0; i < total; i++) {
+        if (!str_is(name, table[i].name)) continue;
+        int cost = aggregate_cost(&table[i], args, count);
         if (cost >= 0 && (best_cost < 0 || cost < best_cost)) best = &table[i], best_cost = cost;
     }
     return best;
 }
 
+static struct expr *bind_typed(struct binder *b, const struct ast *tree)
+{
+    struct expr *e = bind_expr(b, tree);
+    return e && e->type == TYPE_NONE ? bind_cast(b, e, TYPE_TEXT, e->position) : e;
+}
+
 static struct expr *bind_aggregate_arg(struct binder *b, const struct ast *tree)
 {
     b->place = PLACE_AGGREGATE;
-    struct expr *arg = bind_expr(b, tree);
+    struct expr *arg = bind_typed(b, tree);
     b->place = PLACE_GROUP;
-    if (arg && arg->type == TYPE_NONE) arg = bind_cast(b, arg, TYPE_TEXT, arg->position);
     return arg;
+}
+
+static bool same_expr(const struct expr *x, const struct expr *y)
+{
+    return x == y || (x && y && expr_same(x, y));
 }
 
 static bool same_call(const struct agg_call *x, const struct agg_call *y)
 {
-    if (x->aggregate != y->aggregate || x->distinct != y->distinct) return false;
-    return x->arg == y->arg || (x->arg && y->arg && expr_same(x->arg, y->arg));
+    bool same = x->aggregate == y->aggregate && x->distinct == y->distinct && x->fill == y->fill &&
+                x->param_count == y->param_count && same_expr(x->arg, y->arg) &&
+                same_expr(x->second, y->second);
+    for (size_t i = 0; same && i < x->param_count; i++)
+        same = value_compare(&x->params[i], &y->params[i]) == 0;
+    return same;
 }
 
-/* Adds the call to the plan, or finds it there; gives the expression that reads its result. */
-static struct expr *add_call(struct binder *b, const struct agg_call *call)
+struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call)
 {
     struct plan *plan = b->plan;
     size_t i = 0;
@@ -319,10 +337,127 @@ static struct expr *add_call(struct binder *b, const struct agg_call *call)
     return e;
 }
 
-static struct expr *fail_aggregate(struct binder *b, const struct ast *tree, const struct expr *arg)
+static struct expr *fail_aggregate(struct binder *b, const struct ast *tree,
+                                   struct expr *const *args, size_t count)
 {
-    return bind_fail(b, ERR_TYPE, tree->position, "%.*s does not take %s", (int)tree->text.size,
-                     tree->text.at, arg ? bind_type_text(arg) : "*; only count does");
+    size_t total, used = 0;
+    char types[160] = "";
+    const char *example = "";
+    const struct aggregate *table = aggregate_table(&total);
+    for (size_t i = 0; i < count && used < 100; i++)
+        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? ", " : "",
+                                 bind_type_text(args[i]));
+    for (size_t i = 0; i < total; i++)
+        if (str_is(tree->text, table[i].name) && table[i].args[0]) example = table[i].example;
+    if (count == 0)
+        return bind_fail(b, ERR_TYPE, tree->position,
+                         "%.*s does not take *; only count does. For example: %s",
+                         (int)tree->text.size, tree->text.at, example);
+    return bind_fail(b, ERR_TYPE, tree->position, "%.*s does not take %s%s%s; for example: %s",
+                     (int)tree->text.size, tree->text.at, count > 1 ? "(" : "", types,
+                     count > 1 ? ")" : "", example);
+}
+
+/* The constants behind the arguments: values, judged by the aggregate. */
+static bool bind_params(struct binder *b, struct agg_call *call, struct expr **args, size_t from,
+                        size_t count)
+{
+    const struct aggregate *a = call->aggregate;
+    struct value *values = bind_memory(b, arena_zero(b->arena, count - from + 1, sizeof *values));
+    bool good = true, is_constant;
+    if (!values) return false;
+    for (size_t i = from; i < count && good; i++) {
+        struct expr *e = bind_convert(b, args[i], aggregate_letter(a, i, &is_constant));
+        good = e && e->kind == EXPR_CONST && !expr_value(e).is_null;
+        if (good) values[i - from] = expr_value(e);
+    }
+    if (b->err) return false;
+    if (good && (!a->params_good || a->params_good(values))) {
+        call->params = values;
+        call->param_count = count - from;
+        return true;
+    }
+    bind_fail(b, ERR_INVALID, args[from]->position, "%s wants %s here; for example: %s", a->name,
+              a->params_help ? a->params_help : "a constant", a->example);
+    return false;
+}
+
+/* Arguments per row, then constants. */
+static bool bind_call_args(struct binder *b, struct agg_call *call, struct expr **args,
+                           size_t count)
+{
+    size_t i = 0;
+    for (; i < count; i++) {
+        bool is_constant;
+        char letter = aggregate_letter(call->aggregate, i, &is_constant);
+        if (is_constant) break;
+        struct expr *e = bind_convert(b, args[i], letter);
+        if (!e) return false;
+        if (i == 0)
+            call->arg = e;
+        else
+            call->second = e;
+    }
+    return i == count || bind_params(b, call, args, i, count);
+}
+
+/* `of_rows`: the argument reads rows as the source gives them. */
+static void complete_call(struct binder *b, struct agg_call *call, const struct expr *arg,
+                          bool of_rows)
+{
+    const struct aggregate *a = call->aggregate;
+    call->keeps_null = of_rows && arg && (a->flags & AGG_KEEPS_NULL) && arg->kind == EXPR_INPUT &&
+                       b->plan->inputs[arg->input].kind == INPUT_COLUMN;
+    if (call->arg && (a->flags & AGG_KEEPS_UNIT)) call->unit = call->arg->unit;
+    bool is_same = a->result == 'A'; /* the argument's: only those with one have it */
+    MUST(call->arg || !is_same);
+    call->type = is_same ? call->arg->type : function_letter_type(a->result);
+    call->is_duration = is_same ? call->arg->is_duration : a->result == 'D';
+}
+
+/* Binds the arguments and finds the aggregate. `in_group`: they are computed over rows before they
+ * are grouped. */
+static bool bind_arguments_of(struct binder *b, const struct ast *tree, bool in_group,
+                              struct agg_call *call)
+{
+    struct expr *args[AGGREGATE_ARGS_MAX];
+    bool is_star = tree->arg_count == 1 && tree->args[0]->kind == AST_STAR;
+    bool of_rows = in_group || b->place == PLACE_ROW;
+    size_t count = is_star ? 0 : tree->arg_count;
+    if (count > AGGREGATE_ARGS_MAX)
+        bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes fewer arguments",
+                  (int)tree->text.size, tree->text.at);
+    for (size_t i = 0; i < count && !b->err; i++)
+        args[i] = in_group ? bind_aggregate_arg(b, tree->args[i]) : bind_typed(b, tree->args[i]);
+    if (b->err) return false;
+    const struct aggregate *aggregate = find_aggregate(tree->text, args, count);
+    if (!aggregate || (count == 0 && tree->distinct)) {
+        fail_aggregate(b, tree, args, count);
+        return false;
+    }
+    if (tree->distinct && count > 1)
+        bind_fail(b, ERR_SYNTAX, tree->position,
+                  "DISTINCT goes with one argument: count(DISTINCT mode)");
+    *call = (struct agg_call){.aggregate = aggregate,
+                              .distinct = tree->distinct,
+                              .position = tree->position,
+                              .unit = "",
+                              .fill = b->fill};
+    if (b->err || !bind_call_args(b, call, args, count)) return false;
+    complete_call(b, call, count > 0 ? args[0] : NULL, of_rows);
+    if (in_group && (aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
+        b->plan->request.want_time = true;
+    return true;
+}
+
+bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call)
+{
+    if (!bind_arguments_of(b, tree, false, call)) return false;
+    if (call->second || (call->aggregate->flags & AGG_ONE_SERIES))
+        bind_fail(b, ERR_UNSUPPORTED, tree->position,
+                  "%s cannot stand over a moving frame; WINDOW SLIDE(1m) gives one result per row",
+                  call->aggregate->name);
+    return !b->err;
 }
 
 static struct ast *new_ast(struct binder *b, const struct ast *like, size_t arg_count)
@@ -358,52 +493,6 @@ static struct expr *bind_filtered(struct binder *b, const struct ast *tree)
     return call->over ? bind_over(b, call) : bind_aggregate(b, call);
 }
 
-/* `of_rows`: the argument reads rows as the source gives them. */
-static bool bind_aggregate_of(struct binder *b, const struct ast *tree, struct expr *arg,
-                              bool of_rows, struct agg_call *call)
-{
-    const struct aggregate *aggregate = find_aggregate(tree->text, arg);
-    if (!aggregate || (!arg && tree->distinct)) {
-        fail_aggregate(b, tree, arg);
-        return false;
-    }
-    *call = (struct agg_call){
-        .aggregate = aggregate, .distinct = tree->distinct, .position = tree->position, .unit = ""};
-    if (arg) {
-        call->keeps_null =
-            of_rows && arg->kind == EXPR_INPUT && b->plan->inputs[arg->input].kind == INPUT_COLUMN;
-        arg = call->arg = bind_convert(b, arg, aggregate->args[0]);
-        if (!arg) return false;
-        if (aggregate->flags & AGG_KEEPS_UNIT) call->unit = arg->unit;
-    }
-    bool is_same = aggregate->result == 'A'; /* the argument's: only those with one have it */
-    MUST(arg || !is_same);
-    call->type = is_same ? arg->type : function_letter_type(aggregate->result);
-    call->is_duration = is_same ? arg->is_duration : aggregate->result == 'D';
-    return true;
-}
-
-static bool is_star_call(const struct ast *tree)
-{
-    return tree->arg_count == 0 || (tree->arg_count == 1 && tree->args[0]->kind == AST_STAR);
-}
-
-bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call)
-{
-    struct expr *arg = NULL;
-    if (tree->arg_count > 1) {
-        bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes one argument",
-                  (int)tree->text.size, tree->text.at);
-        return false;
-    }
-    if (!is_star_call(tree)) {
-        arg = bind_expr(b, tree->args[0]);
-        if (arg && arg->type == TYPE_NONE) arg = bind_cast(b, arg, TYPE_TEXT, arg->position);
-        if (!arg) return false;
-    }
-    return bind_aggregate_of(b, tree, arg, b->place == PLACE_ROW, call);
-}
-
 struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
 {
     struct agg_call call;
@@ -414,16 +503,9 @@ struct expr *bind_aggregate(struct binder *b, const struct ast *tree)
     if (b->place != PLACE_GROUP)
         return bind_fail(b, ERR_GROUPING, tree->position, "an aggregate cannot stand here%s",
                          b->in_where ? "; conditions on aggregates belong into HAVING" : "");
-    if (tree->arg_count > 1)
-        return bind_fail(b, ERR_NO_FUNCTION, tree->position, "%.*s takes one argument",
-                         (int)tree->text.size, tree->text.at);
-    bool is_star = is_star_call(tree), over_allowed = b->over_allowed;
+    bool over_allowed = b->over_allowed;
     b->over_allowed = false;
-    struct expr *arg = is_star ? NULL : bind_aggregate_arg(b, tree->args[0]);
+    bool good = bind_arguments_of(b, tree, true, &call);
     b->over_allowed = over_allowed;
-    if (!is_star && !arg) return NULL;
-    if (!bind_aggregate_of(b, tree, arg, true, &call)) return NULL;
-    if ((call.aggregate->flags & AGG_NEEDS_TIME) && b->plan->has_table)
-        b->plan->request.want_time = true;
-    return add_call(b, &call);
+    return good ? bind_add_aggregate(b, &call) : NULL;
 }

@@ -59,6 +59,8 @@ static struct input new_input(struct binder *b, enum input_kind kind, const stru
         [INPUT_RECEIVED] = {"received", TYPE_TIMESTAMP},
         [INPUT_COLUMN] = {"", TYPE_NONE},
         [INPUT_LABEL] = {"", TYPE_TEXT},
+        [INPUT_WINDOW] = {"window", TYPE_BIGINT},
+        [INPUT_SERIES] = {"", TYPE_NONE},
         [INPUT_QUALITY] = {"quality", TYPE_TEXT},
         [INPUT_COLUMN_QUALITY] = {"quality", TYPE_TEXT},
     };
@@ -108,6 +110,14 @@ struct expr *bind_input(struct binder *b, enum input_kind kind, const struct col
     struct expr *e = b->err ? NULL : add_input(b, &input, position);
     if (e) e->series_constant = kind == INPUT_DEVICE || kind == INPUT_LABEL;
     return e;
+}
+
+struct expr *bind_made_input(struct binder *b, enum input_kind kind, enum type type, uint32_t slot,
+                             int32_t position)
+{
+    struct input input = {kind, type, "window", "", slot, INPUT_NO_SIDE};
+    MUST(b->plan->from == FROM_TABLE || b->plan->from == FROM_QUERY);
+    return add_input(b, &input, position);
 }
 
 /* A column of a sub-query or of a set. Rows that still come by series keep the meaning of time and
@@ -460,7 +470,6 @@ bool bind_has_name(const struct binder *b, struct str name)
 
 struct expr *bind_name(struct binder *b, const struct ast *tree)
 {
-    bool is_end;
     struct column_ref ref;
     bool is_outer = b->parent && !find_name(b, tree, &ref) && is_known(b->parent, tree);
     if (is_outer && b->place != PLACE_GROUP) return bind_outer_name(b, tree);
@@ -470,8 +479,7 @@ struct expr *bind_name(struct binder *b, const struct ast *tree)
                          "column \"%.*s\": there is no table to take it from here%s",
                          tree->text.size > 80 ? 80 : (int)tree->text.size, tree->text.at,
                          tree->quoted ? "; texts stand in single quotes" : "");
-    if (bind_is_window_name(tree->text, &is_end) && tree->qualifier.size == 0 &&
-        !bind_has_name(b, tree->text))
+    if (bind_window_name(tree) != NOT_A_WINDOW_NAME && !bind_has_name(b, tree->text))
         return bind_fail(b, ERR_GROUPING, tree->position,
                          "%.*s can only be selected, and only with a window: WINDOW TUMBLE(10s)",
                          (int)tree->text.size, tree->text.at);

@@ -202,6 +202,7 @@ static void bind_moving(struct binder *b, const struct ast *tree, struct over_ca
     call->aggregate = aggregate.aggregate;
     call->args[0] = aggregate.arg;
     call->arg_count = aggregate.arg ? 1 : 0;
+    call->params = aggregate.params;
     call->type = aggregate.type;
     call->is_duration = aggregate.is_duration;
     call->unit = aggregate.unit;

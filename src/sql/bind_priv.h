@@ -24,6 +24,7 @@ struct binder {
     const struct ast_select *select;
     enum bind_place place;
     bool in_where;                /* no aggregates, for a better message */
+    enum fill_kind fill;          /* of the aggregates inside locf() or interpolate() */
     int alias_depth;              /* an alias may stand in another item; bounded */
     struct plans *plans;          /* of the statement; NULL: no queries here */
     struct binder *parent;        /* of the query around this one, whose names may be used … */
@@ -57,6 +58,9 @@ struct column_ref {
     bool is_merged;  /* by a FULL JOIN: `join` */
     const struct join *join;
 };
+/* An input that an operator fills: the window's number. */
+struct expr *bind_made_input(struct binder *b, enum input_kind kind, enum type type, uint32_t slot,
+                             int32_t position);
 struct expr *bind_column_name(struct binder *b, const struct ast *tree);
 bool bind_has_name(const struct binder *b, struct str name); /* unqualified, of this query */
 enum found bind_find_in_join(const struct plan *plan, const struct join *join,
@@ -134,7 +138,23 @@ struct expr *bind_group_name(struct binder *b,
                              const struct ast *tree); /* a key, a window's bound, an alias */
 int bind_find_key(const struct binder *b, const struct ast *tree); /* index or -1 */
 void bind_groups(struct binder *b);
-bool bind_is_window_name(struct str name, bool *is_end);
+bool bind_is_by_device(const struct binder *b); /* each group's rows are of one device */
+int bind_add_key(struct binder *b, const struct ast *tree, struct expr *expr, int32_t position);
+struct expr *bind_key_input(struct binder *b, size_t key, int32_t position);
+/* Adds the call to the plan, or finds it there; gives the expression that reads its result. */
+struct expr *bind_add_aggregate(struct binder *b, const struct agg_call *call);
+
+/* ---- windows and FILL (bind_window.c) ---- */
+enum window_name { NOT_A_WINDOW_NAME, WINDOW_NAME_START, WINDOW_NAME_END, WINDOW_NAME_DURATION };
+enum window_name bind_window_name(
+    const struct ast *tree); /* of a name or a call without arguments */
+struct expr *bind_series(struct binder *b, const struct ast *tree); /* bind_series.c */
+void bind_window(struct binder *b);
+void bind_window_order(struct binder *b); /* when the plan knows whether groups stream */
+struct expr *bind_window_part(struct binder *b, enum window_name name, int32_t position);
+/* locf(aggregate), interpolate(aggregate): fills of one column; *is_fill false: another call. */
+struct expr *bind_fill_call(struct binder *b, const struct ast *tree, bool *is_fill);
+void bind_fill(struct binder *b); /* behind the select list */
 
 /* The aggregate that a call means, with its argument, without adding it to the plan. */
 bool bind_aggregate_call(struct binder *b, const struct ast *tree, struct agg_call *call);

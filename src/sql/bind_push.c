@@ -235,11 +235,22 @@ static struct expr *output_of_query(struct binder *b, void *context, const struc
     return bind_copy(b, output, query->grouped ? &by_key : &(struct replace){same_input, NULL});
 }
 
+/* Whether what it gives for one row depends on rows that a condition would take away: functions
+ * that follow rows, FILL, windows that are no mere key. */
+static bool follows_rows(const struct plan *query)
+{
+    bool follows = query->series_count > 0 || query->fill.on || query->window.kind > WINDOW_TUMBLE;
+    for (size_t i = 0; i < query->agg_count; i++)
+        follows = follows || (query->aggs[i].aggregate->flags & AGG_EDGES);
+    return follows;
+}
+
 static bool push_into_query(struct binder *b, struct expr *e)
 {
     struct plan *plan = b->plan, *query = plan->query;
-    if (query->has_limit || query->offset || query->distinct_on_count || query->over_count ||
-        query->from == FROM_SET || query->from == FROM_VALUES || query->from == FROM_ONE_ROW)
+    if (follows_rows(query) || query->has_limit || query->offset || query->distinct_on_count ||
+        query->over_count || query->from == FROM_SET || query->from == FROM_VALUES ||
+        query->from == FROM_ONE_ROW)
         return false;
     if (!can_go_below(plan, query, e)) return false;
     struct expr *copy = bind_copy(b, e, &(struct replace){output_of_query, plan});

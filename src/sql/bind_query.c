@@ -16,6 +16,7 @@ static struct binder new_binder(const struct sql_context *context, struct arena 
                            .now_ns = context->now_ns,
                            .session = context->session};
     arena_init(&b.eval.scratch, context->budget);
+    b.eval.zones = zones_new(context, arena);
     return b;
 }
 
@@ -333,24 +334,35 @@ void plans_close(const struct sql_context *context, struct plans *plans)
     *plans = (struct plans){0};
 }
 
+/* As for a value of INSERT: what converts by itself, and numbers to any number. */
+static struct expr *convert_to(struct binder *b, struct expr *e, enum type type)
+{
+    struct expr wanted = {.type = type};
+    if (bind_convert_cost(e, bind_letter(&wanted)) >= 0)
+        return bind_convert(b, e, bind_letter(&wanted));
+    if (type_is_number(e->type) && type_is_number(type) && cast_find(e->type, type))
+        return bind_cast(b, e, type, e->position);
+    return bind_fail(b, ERR_TYPE, e->position, "a %s is wanted here, this is %s", type_name(type),
+                     bind_type_text(e));
+}
+
+enum err bind_outputs_to(const struct sql_context *context, struct arena *arena,
+                         struct plans *plans, const enum type *types, struct why *why)
+{
+    struct binder b = new_binder(context, arena, why);
+    struct plan *plan = plans->root;
+    for (size_t i = 0; i < plan->visible_count && !b.err; i++)
+        plan->outputs[i] = convert_to(&b, plan->outputs[i], types[i]);
+    arena_free(&b.eval.scratch);
+    return b.err;
+}
+
 enum err bind_value(const struct sql_context *context, struct arena *arena, const struct ast *tree,
                     enum type type, struct value *value, struct why *why)
 {
     struct binder b = new_binder(context, arena, why);
-    struct expr wanted = {.type = type};
     struct expr *e = bind_expr(&b, tree);
-    char letter = bind_letter(&wanted);
-    if (e && bind_convert_cost(e, letter) < 0) {
-        bool casts =
-            cast_find(e->type, type) != NULL && type_is_number(e->type) && type_is_number(type);
-        if (casts)
-            e = bind_cast(&b, e, type, tree->position);
-        else
-            e = bind_fail(&b, ERR_TYPE, tree->position, "a %s is wanted here, this is %s",
-                          type_name(type), bind_type_text(e));
-    } else if (e) {
-        e = bind_convert(&b, e, letter);
-    }
+    if (e) e = convert_to(&b, e, type);
     if (e && e->kind != EXPR_CONST) { /* it failed to fold: compute it once more, for the message */
         struct view view = {1, NULL, 1};
         struct rows rows = {.view = view};

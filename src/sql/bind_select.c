@@ -284,7 +284,8 @@ static void hint_scan(struct plan *plan)
 {
     uint64_t enough;
     if (!plan->has_limit || plan->grouped || plan->distinct || plan->from != FROM_TABLE ||
-        !plan->table.has_series || plan->distinct_on_count > 0 || plan->over_count > 0)
+        !plan->table.has_series || plan->distinct_on_count > 0 || plan->over_count > 0 ||
+        plan->series_count > 0)
         return;
     if (__builtin_add_overflow(plan->limit, plan->offset, &enough) || enough == 0) return;
     for (size_t i = 0; i < plan->filter_count; i++)
@@ -316,6 +317,7 @@ void bind_order_limit(struct binder *b)
     bind_order(b);
     b->over_allowed = false;
     if (!b->err && select->kind == SELECT_PLAIN) bind_distinct_on(b);
+    if (!b->err && select->kind == SELECT_PLAIN) bind_fill(b);
     if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
     plan->has_limit = select->limit != NULL;
     if (!b->err && select->offset) plan->offset = bind_count(b, select->offset, "OFFSET");

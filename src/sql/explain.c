@@ -200,6 +200,28 @@ static void add_outputs(struct lines *lines, const struct plan *plan)
     end_stage(lines, plan, STAGE_PROJECT);
 }
 
+static void add_step(struct lines *lines, const char *text)
+{
+    begin_line(lines, text);
+    end_line(lines);
+    lines->depth++;
+}
+
+/* What stands before the group: numbering rows by window, and the order that this needs. */
+static void add_window(struct lines *lines, const struct plan *plan)
+{
+    static const char *const kinds[WINDOW_KINDS] = {
+        [WINDOW_HOP] = "windows hop, a row passes once for each",
+        [WINDOW_SLIDE] = "windows slide, one for each row",
+        [WINDOW_SESSION] = "windows end after a gap",
+        [WINDOW_COUNT] = "windows of so many rows",
+        [WINDOW_STATE] = "windows end when the state changes",
+        [WINDOW_EVENT] = "windows from one condition to another",
+    };
+    if (kinds[plan->window.kind]) add_step(lines, kinds[plan->window.kind]);
+    if (plan->window.needs_order) add_step(lines, "hold all rows, sort by partition and time");
+}
+
 static void add_over(struct lines *lines, const struct plan *plan)
 {
     begin_line(lines, plan->over.by_series ? "window functions, one series at a time"
@@ -221,6 +243,8 @@ static void add_over(struct lines *lines, const struct plan *plan)
 
 static void add_groups(struct lines *lines, const struct plan *plan)
 {
+    if (plan->fill.on) add_step(lines, "fill");
+    if (plan->fill.needs_order) add_step(lines, "sort by partition and window");
     if (plan->having) {
         begin_line(lines, "having ");
         add_expr(&lines->buf, plan, plan->having, true);
@@ -235,6 +259,7 @@ static void add_groups(struct lines *lines, const struct plan *plan)
         add_expr(&lines->buf, plan, plan->keys[i].expr, false);
     }
     end_stage(lines, plan, STAGE_GROUP);
+    add_window(lines, plan);
 }
 
 static void add_filters(struct lines *lines, const struct plan *plan)

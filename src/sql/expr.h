@@ -79,6 +79,8 @@ struct expr {
     uint16_t *selection[2];     /* lazy calls: the narrowed views */
 };
 
+struct zones;
+
 /* What computing needs besides rows. */
 struct eval {
     struct arena scratch; /* new texts; reset by the scan before each chunk */
@@ -87,6 +89,7 @@ struct eval {
     int64_t now_ns;
     struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
     void *session;   /* sql_context.session */
+    struct zones *zones; /* time zones met so far; see grid.h */
 };
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid

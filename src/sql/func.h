@@ -63,7 +63,7 @@ function_kernel add_i, subtract_i, multiply_i, add_u, subtract_u, multiply_u, ad
     sign_d, same_i, same_u, quality_good;
 function_kernel lower_t, upper_t, length_t, substr_ti, substr_tii, concat_any, concat_tt, trim_t,
     like_tt, ilike_tt, replace_ttt, starts_with_tt, split_part_tti;
-function_kernel time_bucket_DT, date_trunc_tT, date_part_tT, now_;
+function_kernel time_bucket_any, time_bucket_end_any, date_trunc_any, date_part_tT, now_;
 
 /* func_array.c */
 function_kernel match_tt, imatch_tt, not_match_tt, not_imatch_tt, kernel_is_distinct, any_equal_tt,

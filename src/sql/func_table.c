@@ -15,6 +15,21 @@
         ">=", ARGS, 'b', OP, compare_ge_##SUFFIX, NULL, "greater or equal", "大于等于", "a >= b"   \
     }
 
+#define BUCKET_ROW(NAME, ARGS, KERNEL, HELP, ZH, EXAMPLE)                                          \
+    {                                                                                              \
+        NAME, ARGS, 'T', 0, KERNEL, NULL, HELP, ZH, EXAMPLE                                        \
+    }
+/* A width as a duration or a text; then a zone, an origin, an offset. */
+#define BUCKET(...)                                                                                \
+    BUCKET_WITH("DT", __VA_ARGS__), BUCKET_WITH("DTT", __VA_ARGS__),                               \
+        BUCKET_WITH("DTD", __VA_ARGS__), BUCKET_WITH("DTt", __VA_ARGS__),                          \
+        BUCKET_WITH("DTtT", __VA_ARGS__), BUCKET_WITH("DTtD", __VA_ARGS__),                        \
+        BUCKET_WITH("tT", __VA_ARGS__), BUCKET_WITH("tTT", __VA_ARGS__),                           \
+        BUCKET_WITH("tTD", __VA_ARGS__), BUCKET_WITH("tTt", __VA_ARGS__),                          \
+        BUCKET_WITH("tTtT", __VA_ARGS__), BUCKET_WITH("tTtD", __VA_ARGS__)
+#define BUCKET_WITH(ARGS, NAME, KERNEL, HELP, ZH, EXAMPLE)                                         \
+    BUCKET_ROW(NAME, ARGS, KERNEL, HELP, ZH, EXAMPLE)
+
 /* clang-format off */
 static const struct function functions[] = {
     SIX(i, "ii"), SIX(d, "dd"), SIX(u, "uu"), SIX(iu, "iu"), SIX(ui, "ui"), SIX(s, "tt"), SIX(i, "TT"), SIX(b, "bb"),
@@ -111,11 +126,15 @@ static const struct function functions[] = {
      "is_good(quality(temperature))"},
 
     {"now", "", 'T', FN_VOLATILE, now_, NULL, "the time at which the statement began", "语句开始的时间", "now() - 1h"},
-    {"time_bucket", "DT", 'T', 0, time_bucket_DT, NULL, "start of the window of this width, aligned to 1970 UTC",
-     "所在时间窗口的起点（以 1970 UTC 对齐）", "time_bucket('10 s', time)"},
-    {"date_bin", "DT", 'T', 0, time_bucket_DT, NULL, "as time_bucket", "同 time_bucket", "date_bin('10 s', time)"},
-    {"date_trunc", "tT", 'T', 0, date_trunc_tT, NULL, "start of the hour, day, week, month… (UTC)", "所在小时、日、周、月……的起点",
+    BUCKET("time_bucket", time_bucket_any, "start of the window of this width that holds the time; also with a time zone, an origin, an offset", "所在时间窗口的起点（可指定时区、原点、偏移）",
+           "time_bucket('10 s', time)"),
+    BUCKET("time_bucket_gapfill", time_bucket_any, "as time_bucket; windows without rows appear too", "同 time_bucket，并补齐空窗口", "time_bucket_gapfill('10 s', time)"),
+    BUCKET("date_bin", time_bucket_any, "as time_bucket", "同 time_bucket", "date_bin('10 s', time)"),
+    BUCKET("time_bucket_end", time_bucket_end_any, "end of the window of this width that holds the time", "所在时间窗口的终点", "time_bucket_end('1 month', time)"),
+    {"date_trunc", "tT", 'T', 0, date_trunc_any, NULL, "start of the hour, day, week, month…", "所在小时、日、周、月……的起点",
      "date_trunc('day', time)"},
+    {"date_trunc", "tTt", 'T', 0, date_trunc_any, NULL, "the same by a time zone's clock", "按时区取所在小时、日、周、月的起点",
+     "date_trunc('day', time, 'Asia/Shanghai')"},
     {"date_part", "tT", 'd', 0, date_part_tT, NULL, "year, month, day, hour, dow, epoch… as a number (UTC)", "取年、月、日、时……",
      "date_part('hour', time)"},
 };

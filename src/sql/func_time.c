@@ -1,13 +1,15 @@
 /* func_time.c - functions of time. All of them count in UTC; windows are aligned to
  * 1970-01-01T00:00:00Z. */
-#include "sql/func_time.h"
+#include "sql/func.h"
+#include "sql/grid.h"
+#include "sql/parse.h"
 #include "base/timetext.h"
 
 #define KERNEL(NAME)                                                                               \
     enum err NAME(struct eval *eval, const struct expr *e, const struct vector *args,              \
                   const struct view *view, struct vector *out)
 
-int64_t time_bucket_start(int64_t time_ns, int64_t width_ns)
+static int64_t floor_to(int64_t time_ns, int64_t width_ns)
 {
     MUST(width_ns > 0);
     int64_t rest = time_ns % width_ns;
@@ -16,41 +18,29 @@ int64_t time_bucket_start(int64_t time_ns, int64_t width_ns)
     return __builtin_sub_overflow(time_ns, rest, &start) ? INT64_MIN : start;
 }
 
-KERNEL(time_bucket_DT)
-{
-    for (uint32_t k = 0; k < view->selected; k++) {
-        uint32_t row = view_row(view, k);
-        if (vector_is_null(out, row)) continue;
-        int64_t width = args[0].i[vector_at(&args[0], row)];
-        if (width <= 0)
-            return why_at(eval->why, ERR_RANGE, e->position,
-                          "time_bucket: the width must be greater than zero");
-        out->i[row] = time_bucket_start(args[1].i[vector_at(&args[1], row)], width);
-    }
-    return ERR_OK;
-}
-
 /* ---- calendar fields ---- */
 
+enum { GRID_ARGS_MAX = 4 };
 enum field { FIELD_NS, FIELD_MONTH, FIELD_QUARTER, FIELD_YEAR, FIELD_WEEK, FIELD_EPOCH, FIELD_DOW };
 
 static const struct {
     const char *name;
     enum field field;
     int64_t ns, modulo; /* FIELD_NS: the unit, and how many make the next one */
+    int32_t months;     /* date_trunc: of so many months, else of ns */
 } fields[] = {
-    {"microsecond", FIELD_NS, TIME_NS_PER_US, 60000000},
-    {"millisecond", FIELD_NS, TIME_NS_PER_MS, 60000},
-    {"second", FIELD_NS, TIME_NS_PER_S, 60},
-    {"minute", FIELD_NS, 60 * TIME_NS_PER_S, 60},
-    {"hour", FIELD_NS, 3600 * TIME_NS_PER_S, 24},
-    {"day", FIELD_NS, TIME_NS_PER_DAY, 0},
-    {"week", FIELD_WEEK, 0, 0},
-    {"month", FIELD_MONTH, 0, 0},
-    {"quarter", FIELD_QUARTER, 0, 0},
-    {"year", FIELD_YEAR, 0, 0},
-    {"epoch", FIELD_EPOCH, 0, 0},
-    {"dow", FIELD_DOW, 0, 0},
+    {"microsecond", FIELD_NS, TIME_NS_PER_US, 60000000, 0},
+    {"millisecond", FIELD_NS, TIME_NS_PER_MS, 60000, 0},
+    {"second", FIELD_NS, TIME_NS_PER_S, 60, 0},
+    {"minute", FIELD_NS, 60 * TIME_NS_PER_S, 60, 0},
+    {"hour", FIELD_NS, 3600 * TIME_NS_PER_S, 24, 0},
+    {"day", FIELD_NS, TIME_NS_PER_DAY, 0, 0},
+    {"week", FIELD_WEEK, 7 * TIME_NS_PER_DAY, 0, 0},
+    {"month", FIELD_MONTH, 0, 0, 1},
+    {"quarter", FIELD_QUARTER, 0, 0, 3},
+    {"year", FIELD_YEAR, 0, 0, 12},
+    {"epoch", FIELD_EPOCH, 0, 0, 0},
+    {"dow", FIELD_DOW, 0, 0, 0},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0], TRUNC_FIELDS = FIELD_COUNT - 2 };
 
@@ -75,47 +65,135 @@ static enum err no_field(struct eval *eval, const struct expr *e, struct str nam
 
 static int64_t day_of(int64_t time_ns)
 {
-    return time_bucket_start(time_ns, TIME_NS_PER_DAY) / TIME_NS_PER_DAY;
+    return floor_to(time_ns, TIME_NS_PER_DAY) / TIME_NS_PER_DAY;
 }
 
-static int64_t truncate(int64_t time_ns, int i)
+/* ---- windows: time_bucket, date_bin, date_trunc ---- */
+
+static enum err bad_width(struct eval *eval, const struct expr *e, struct str text)
 {
-    int year;
-    unsigned month, day;
-    if (fields[i].field == FIELD_NS) return time_bucket_start(time_ns, fields[i].ns);
-    int64_t number = day_of(time_ns);
-    time_civil(number, &year, &month, &day);
-    switch (fields[i].field) {
-    case FIELD_WEEK:
-        number -= (number % 7 + 7 + 3) % 7;
-        break; /* 1970-01-01 was a Thursday; weeks begin on Monday */
-    case FIELD_MONTH: number = time_day(year, month, 1); break;
-    case FIELD_QUARTER: number = time_day(year, (month - 1) / 3 * 3 + 1, 1); break;
-    default: number = time_day(year, 1, 1); break;
-    }
+    return why_at(eval->why, ERR_INVALID, e->args[0]->position,
+                  "%s: '%.*s' is not a width such as '10 s', '5 minutes', '1 day', '1 month'",
+                  e->function->name, text.size > 60 ? 60 : (int)text.size, text.at);
+}
+
+/* What stands behind the time: a zone, an origin or an offset, told apart by type, texts by look.
+ */
+static enum err refine_grid(struct eval *eval, const struct expr *e, const struct value *v,
+                            size_t i, struct str *zone, struct time_grid *grid)
+{
     int64_t ns;
-    return __builtin_mul_overflow(number, TIME_NS_PER_DAY, &ns) ? INT64_MIN : ns;
+    (void)e, (void)i;
+    if (v->type == TYPE_TIMESTAMP) {
+        grid->offset_ns = v->i;
+    } else if (v->type == TYPE_BIGINT) {
+        grid->offset_ns += v->i;
+    } else if (sql_parse_interval(v->s, &ns)) {
+        grid->offset_ns += ns;
+    } else if (time_parse(v->s, &ns)) {
+        grid->offset_ns = ns;
+    } else {
+        *zone = v->s;
+    }
+    (void)eval;
+    return ERR_OK;
 }
 
-KERNEL(date_trunc_tT)
+static enum err first_of_grid(struct eval *eval, const struct expr *e, const struct value *v,
+                              struct time_grid *grid)
 {
+    if (e->function->kernel == date_trunc_any) {
+        int i = find_field(v->s, TRUNC_FIELDS);
+        if (i < 0) return no_field(eval, e, v->s, TRUNC_FIELDS);
+        *grid = fields[i].months ? (struct time_grid){.months = fields[i].months}
+                                 : grid_of_width(fields[i].ns);
+    } else if (v->type == TYPE_TEXT) {
+        if (!grid_parse_width(v->s, grid)) return bad_width(eval, e, v->s);
+    } else if (v->i <= 0) {
+        return why_at(eval->why, ERR_RANGE, e->position, "%s: the width must be greater than zero",
+                      e->function->name);
+    } else {
+        *grid = grid_of_width(v->i);
+    }
+    return ERR_OK;
+}
+
+/* The grid that the arguments but the time describe. */
+static enum err make_grid(struct eval *eval, const struct expr *e, const struct value *values,
+                          struct time_grid *grid)
+{
+    struct str zone = STR("");
+    enum err err = first_of_grid(eval, e, &values[0], grid);
+    for (size_t i = 2; i < e->arg_count && !err; i++)
+        err = refine_grid(eval, e, &values[i], i, &zone, grid);
+    if (!err) err = zones_find(eval, zone, e->position, &grid->zone);
+    if (grid->zone)
+        grid->zone_name =
+            zone.size > 0 || !eval->zones->context ? zone : eval->zones->context->zone;
+    return err;
+}
+
+enum err grid_of_call(struct eval *eval, const struct expr *e, struct time_grid *grid,
+                      bool *is_grid)
+{
+    struct value values[GRID_ARGS_MAX];
+    *is_grid = false;
+    if (e->function->kernel != time_bucket_any && e->function->kernel != date_trunc_any)
+        return ERR_OK;
+    MUST(e->arg_count <= GRID_ARGS_MAX);
+    for (size_t i = 0; i < e->arg_count; i++) {
+        if (i == 1) continue;
+        if (e->args[i]->kind != EXPR_CONST) return ERR_OK;
+        values[i] = expr_value(e->args[i]);
+        if (values[i].is_null) return ERR_OK;
+    }
+    *is_grid = true;
+    return make_grid(eval, e, values, grid);
+}
+
+/* Bounds of the windows of all rows. Neighbouring rows mostly lie in the same window. */
+static enum err each_bound(struct eval *eval, const struct expr *e, const struct vector *args,
+                           const struct view *view, struct vector *out, bool is_end)
+{
+    struct time_grid grid = {0};
+    int64_t start = 0, end = 0; /* no time lies in it */
+    bool fixed = true;
+    for (size_t i = 0; i < e->arg_count; i++) fixed = fixed && (i == 1 || args[i].is_constant);
     for (uint32_t k = 0; k < view->selected; k++) {
         uint32_t row = view_row(view, k);
         if (vector_is_null(out, row)) continue;
-        struct str unit = args[0].s[vector_at(&args[0], row)];
-        int i = find_field(unit, TRUNC_FIELDS);
-        if (i < 0) return no_field(eval, e, unit, TRUNC_FIELDS);
-        out->i[row] = truncate(args[1].i[vector_at(&args[1], row)], i);
+        if (grid.width_ns + grid.months == 0 || !fixed) {
+            struct value values[GRID_ARGS_MAX];
+            for (size_t i = 0; i < e->arg_count; i++) values[i] = vector_get(&args[i], row);
+            enum err err = make_grid(eval, e, values, &grid);
+            if (err) return err;
+            start = end = 0;
+        }
+        int64_t time = args[1].i[vector_at(&args[1], row)];
+        if (time < start || time >= end) grid_bounds(&grid, time, &start, &end);
+        out->i[row] = is_end ? end : start;
     }
     return ERR_OK;
+}
+
+KERNEL(time_bucket_any)
+{
+    return each_bound(eval, e, args, view, out, false);
+}
+KERNEL(time_bucket_end_any)
+{
+    return each_bound(eval, e, args, view, out, true);
+}
+KERNEL(date_trunc_any)
+{
+    return each_bound(eval, e, args, view, out, false);
 }
 
 static double part_of_time(int64_t time_ns, int i)
 {
     int year;
     unsigned month, day;
-    int64_t number = day_of(time_ns),
-            within = time_ns - time_bucket_start(time_ns, TIME_NS_PER_DAY);
+    int64_t number = day_of(time_ns), within = time_ns - floor_to(time_ns, TIME_NS_PER_DAY);
     time_civil(number, &year, &month, &day);
     switch (fields[i].field) {
     case FIELD_NS:

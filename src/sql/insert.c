@@ -1,9 +1,12 @@
-/* insert.c - INSERT: checked and bound at prepare, turned into a batch on demand.
+/* insert.c - INSERT: checked and bound at prepare, turned into batches on demand.
+ *
+ * VALUES makes one batch; INSERT … SELECT runs its query, pausing whenever a batch is full.
  *
  * A row belongs to a device, so the column `device` must be given; `time` defaults to the
  * statement's time; `label.name` sets labels. A column that is not listed stays absent (an earlier
  * value is kept); NULL is written as NULL. */
 #include "sql/sql_priv.h"
+#include "sql/op.h"
 #include <string.h>
 
 enum target_kind { TARGET_TIME, TARGET_DEVICE, TARGET_LABEL, TARGET_COLUMN };
@@ -91,6 +94,44 @@ static void note_parameters(struct sql_statement *s, const struct target *target
         }
 }
 
+static enum type type_of_target(const struct target *target)
+{
+    return target->kind == TARGET_TIME ? TYPE_TIMESTAMP
+           : target->column            ? target->column->type
+                                       : TYPE_TEXT;
+}
+
+/* The rights to what the query reads, and to the table that is written. */
+static enum err join_accesses(struct sql_statement *s, struct why *why)
+{
+    size_t count = s->plans.access_count;
+    struct sql_access *all = arena_zero(&s->arena, count + 1, sizeof *all);
+    if (!all) return expr_no_memory(s->context->budget, why);
+    for (size_t i = 0; i < count; i++) all[i] = s->plans.accesses[i];
+    all[count] = s->access;
+    s->accesses = all;
+    s->access_count = count + 1;
+    return ERR_OK;
+}
+
+static enum err prepare_query(struct sql_statement *s, const struct target *targets,
+                              struct why *why)
+{
+    const struct ast_insert *insert = &s->tree.insert;
+    enum err err = bind_query(s->context, &s->arena, insert->query, &s->plans, why);
+    if (err) return err;
+    if (s->plans.root->visible_count != insert->column_count)
+        return why_at(why, ERR_SYNTAX, insert->query->position,
+                      "this query has %zu columns, but the list of columns has %zu",
+                      s->plans.root->visible_count, insert->column_count);
+    enum type *types = arena_zero(&s->arena, insert->column_count, sizeof *types);
+    if (!types) return expr_no_memory(s->context->budget, why);
+    for (size_t i = 0; i < insert->column_count; i++) types[i] = type_of_target(&targets[i]);
+    err = bind_outputs_to(s->context, &s->arena, &s->plans, types, why);
+    s->insert_goes_on = true;
+    return err ? err : join_accesses(s, why);
+}
+
 enum err insert_prepare(struct sql_statement *s, struct why *why)
 {
     const struct ast_insert *insert = &s->tree.insert;
@@ -107,8 +148,10 @@ enum err insert_prepare(struct sql_statement *s, struct why *why)
     s->access = (struct sql_access){insert->into.schema.at, s->table.schema->name, true};
     s->access_count = 1;
     err = find_targets(s, targets, why);
-    if (!err) note_parameters(s, targets);
-    return err;
+    if (err) return err;
+    if (insert->query) return prepare_query(s, targets, why);
+    note_parameters(s, targets);
+    return ERR_OK;
 }
 
 /* ---- one row ---- */
@@ -120,16 +163,13 @@ struct row {
     struct value *values; /* of the columns, in the order of the list */
 };
 
-static enum err value_of(struct sql_statement *s, const struct target *target,
-                         const struct ast *tree, struct value *value, struct why *why)
+/* Whether the value may stand there. */
+static enum err check_value(const struct target *target, const struct value *value,
+                            int32_t position, struct why *why)
 {
-    enum type type = target->kind == TARGET_TIME ? TYPE_TIMESTAMP
-                     : target->column            ? target->column->type
-                                                 : TYPE_TEXT;
-    enum err err = bind_value(s->context, &s->arena, tree, type, value, why);
-    if (err || !value->is_null || target->kind == TARGET_COLUMN) return err;
-    if (target->kind == TARGET_LABEL) return ERR_OK;
-    return why_at(why, ERR_INVALID, tree->position, "%s cannot be NULL",
+    bool needed = target->kind == TARGET_TIME || target->kind == TARGET_DEVICE;
+    if (!value->is_null || !needed) return ERR_OK;
+    return why_at(why, ERR_INVALID, position, "%s cannot be NULL",
                   target->kind == TARGET_TIME ? "time" : "device");
 }
 
@@ -148,28 +188,44 @@ static void add_label(struct row *row, struct str key, struct str value)
     row->labels[at] = label;
 }
 
-static enum err read_row(struct sql_statement *s, const struct target *targets,
-                         const struct ast_list *list, struct row *row, struct why *why)
+static void begin_row(struct sql_statement *s, struct row *row)
 {
     row->label_count = 0;
     row->time = (struct value){.type = TYPE_TIMESTAMP, .i = s->context->now_ns};
+}
+
+static void put_value(struct row *row, const struct target *target, size_t i, struct value value)
+{
+    switch (target->kind) {
+    case TARGET_TIME: row->time = value; break;
+    case TARGET_DEVICE: row->device = value; break;
+    case TARGET_LABEL:
+        if (!value.is_null) add_label(row, target->label, value.s);
+        break;
+    case TARGET_COLUMN: row->values[i] = value; break;
+    }
+}
+
+static enum err check_row(const struct row *row, int32_t position, struct why *why)
+{
+    if (row->device.s.size > 0) return ERR_OK;
+    return why_at(why, ERR_INVALID, position, "the device is empty; a row needs one");
+}
+
+static enum err read_row(struct sql_statement *s, const struct target *targets,
+                         const struct ast_list *list, struct row *row, struct why *why)
+{
+    begin_row(s, row);
     for (size_t i = 0; i < list->count; i++) {
         struct value value = {0};
-        enum err err = value_of(s, &targets[i], list->items[i], &value, why);
+        const struct ast *tree = list->items[i];
+        enum err err =
+            bind_value(s->context, &s->arena, tree, type_of_target(&targets[i]), &value, why);
+        if (!err) err = check_value(&targets[i], &value, tree->position, why);
         if (err) return err;
-        switch (targets[i].kind) {
-        case TARGET_TIME: row->time = value; break;
-        case TARGET_DEVICE: row->device = value; break;
-        case TARGET_LABEL:
-            if (!value.is_null) add_label(row, targets[i].label, value.s);
-            break;
-        case TARGET_COLUMN: row->values[i] = value; break;
-        }
+        put_value(row, &targets[i], i, value);
     }
-    if (row->device.s.size == 0)
-        return why_at(why, ERR_INVALID, list->items[0]->position,
-                      "the device is empty; a row needs one");
-    return ERR_OK;
+    return check_row(row, list->items[0]->position, why);
 }
 
 /* "press01" → "acme/plant1/press01", unless it has the prefix already. */
@@ -203,6 +259,71 @@ static enum err add_row(struct sql_statement *s, const struct target *targets, s
                : ERR_OK;
 }
 
+/* ---- INSERT … SELECT ---- */
+
+enum { INSERT_BATCH_ROWS = 16384, INSERT_BATCH_BYTES = 4 << 20 };
+
+struct filling {
+    struct sql_statement *s;
+    const struct target *targets;
+    struct row *row;
+    struct batch *batch;
+};
+
+static enum err take_rows(void *context, const struct vector *columns, size_t column_count,
+                          const uint16_t *selection, uint32_t row_count, struct why *why)
+{
+    struct filling *filling = context;
+    int32_t position = filling->s->tree.insert.query->position;
+    enum err err = ERR_OK;
+    for (uint32_t k = 0; k < row_count && !err; k++) {
+        begin_row(filling->s, filling->row);
+        for (size_t c = 0; c < column_count && !err; c++) {
+            struct value value = vector_get(&columns[c], selection ? selection[k] : k);
+            value.quality = QUALITY_GOOD; /* a NULL becomes a written one */
+            err = check_value(&filling->targets[c], &value, position, why);
+            if (!err) put_value(filling->row, &filling->targets[c], c, value);
+        }
+        if (!err) err = check_row(filling->row, position, why);
+        if (!err)
+            err = add_row(filling->s, filling->targets, column_count, filling->row, filling->batch,
+                          why);
+    }
+    return err;
+}
+
+static bool batch_is_full(void *context)
+{
+    const struct filling *filling = context;
+    return filling->batch->row_count >= INSERT_BATCH_ROWS ||
+           filling->batch->size_bytes >= INSERT_BATCH_BYTES;
+}
+
+static enum err fill_from_query(struct sql_statement *s, const struct target *targets,
+                                struct row *row, struct batch *batch, struct why *why)
+{
+    struct filling filling = {s, targets, row, batch};
+    enum err err = ERR_OK;
+    bool done = false;
+    s->insert_sink = (struct sql_sink){take_rows, &filling, batch_is_full};
+    if (!s->run)
+        err = run_open(s->context, s->plans.root, false, &s->insert_sink, &s->insert_stats, why,
+                       &s->run);
+    if (!err) run_set_why(s->run, why);
+    while (!err && !done && !batch_is_full(&filling)) err = run_step(s->run, &done);
+    if (!err && !done) return ERR_OK;
+    s->insert_goes_on = false;
+    run_close(s->run);
+    s->run = NULL;
+    return err;
+}
+
+bool sql_insert_goes_on(const struct sql_statement *s)
+{
+    MUST(s && s->magic == SQL_STATEMENT_MAGIC);
+    return s->insert_goes_on;
+}
+
 enum err sql_insert_batch(struct sql_statement *s, struct batch **batch, struct why *why)
 {
     MUST(s && s->magic == SQL_STATEMENT_MAGIC && s->verb == SQL_INSERT);
@@ -216,9 +337,14 @@ enum err sql_insert_batch(struct sql_statement *s, struct batch **batch, struct 
     if (err) return err;
     struct batch *made = batch_new(s->table.schema, s->context->batch_budget);
     if (!made) return expr_no_memory(s->context->budget, why);
+    if (insert->query) err = fill_from_query(s, targets, &row, made, why);
     for (size_t i = 0; i < insert->row_count && !err; i++) {
         err = read_row(s, targets, &insert->rows[i], &row, why);
         if (!err) err = add_row(s, targets, insert->column_count, &row, made, why);
+    }
+    if (!err && made->row_count == 0 && insert->query) {
+        batch_release(made); /* no rows: nothing to write */
+        return ERR_OK;
     }
     if (!err && batch_seal(made)) err = expr_no_memory(s->context->budget, why);
     if (err)

@@ -5,6 +5,7 @@
  * hold any byte above 0x7F, so a column called 温度 needs no quotes. */
 #include "sql/lex.h"
 #include "base/num.h"
+#include "sql/grid.h"
 #include "base/timetext.h"
 #include <string.h>
 
@@ -136,7 +137,8 @@ static enum err take_number(struct lexer *lexer, struct token *token, struct why
     struct str whole = {lexer->text.at + start, lexer->at - start};
     int64_t ns;
     int shown = whole.size > 40 ? 40 : (int)whole.size;
-    if (!duration_parse(whole, &ns))
+    struct time_grid months; /* 1mo, 1y: what WINDOW and date_add take */
+    if (!duration_parse(whole, &ns) && !grid_parse_width(whole, &months))
         return why_at(why, ERR_SYNTAX, (int32_t)start,
                       "\"%.*s\" is neither a number nor a duration such as 500ms, 10s, 5m, 1h, 1d",
                       shown, whole.at);

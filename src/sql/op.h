@@ -1,7 +1,7 @@
 /* op.h - the operators: each is handed rows, does its part and pushes what comes out to the next.
  *
- *   source → filter → [group] → [window] → project → [distinct] → [sort] → [distinct on] → [limit]
- *          → output
+ *   source → filter → [series] → [order] → [window] → [group → [order] → [fill]] → [window] →
+ * project → [distinct] → [sort] → [distinct on] → [limit] → output
  *
  * The source drives: a scan, or other runs. It pushes chunk by chunk, then finishes; `finish` runs
  * down the chain and lets those that held rows back (group, sort) push them. A rule will drive the
@@ -57,7 +57,13 @@ enum err op_push(struct op *op, const struct rows *rows);
 
 /* Makes one in run->arena; NULL: no memory. */
 struct op *op_filter_new(struct run *run, struct op *next);
+struct op *op_series_new(struct run *run, struct op *next);
+struct op *op_order_new(struct run *run, struct op *next); /* rows by partition and time */
+struct op *op_window_new(struct run *run, struct op *next);
 struct op *op_group_new(struct run *run, struct op *next);
+struct op *op_group_order_new(struct run *run,
+                              struct op *next); /* groups by partition and window */
+struct op *op_fill_new(struct run *run, struct op *next);
 struct op *op_over_new(struct run *run, struct op *next); /* window functions */
 struct op *op_project_new(struct run *run, struct op *next);
 struct op *op_distinct_new(struct run *run, struct op *next);
@@ -74,6 +80,8 @@ struct op *op_set_new(struct run *run, struct op *next);
 /* A join: rows of its left side are pushed into it; it reads the right side itself. */
 struct op *op_join_new(struct run *run, const struct join *join, struct op *next);
 
+/* The types of the inputs, in run->arena. */
+enum err op_input_types(const struct run *run, enum type **types);
 enum err op_finish(struct op *op);       /* op->finish, or on to the next */
 enum err op_resume(struct op *op);       /* the last ones first */
 enum err run_no_memory(struct run *run); /* the error for refused memory */
@@ -104,6 +112,8 @@ enum err run_open_child(struct run *parent, const struct plan *plan, const struc
  * operators that were put before `target`, or `target`; they belong to `parent`. */
 enum err run_open_join(struct run *parent, const struct join *join, struct op *target,
                        struct run **child, struct op **head);
+/* Between two steps: errors of the next ones go to `why` (children follow the statement's run). */
+void run_set_why(struct run *run, struct why *why);
 enum err run_to_end(struct run *child); /* and closes it */
 
 /* ---- sources of rows ---- */

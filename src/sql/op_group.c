@@ -8,9 +8,10 @@
  *
  * When the plan says that a group's rows come one behind the other (`streaming`: the device is a
  * key, the others follow from device and time) there is one state; a new key closes it. Memory is
- * then constant, whatever the number of groups. */
+ * then constant, whatever the number of groups. Aggregates that reach from bound to bound of their
+ * window (agg_series.c) are told the last value before it when it opens, and it waits, after its
+ * last row, until the first value behind it is known. */
 #include "sql/op.h"
-#include "sql/func_time.h"
 #include "sql/keys.h"
 #include <string.h>
 
@@ -21,17 +22,29 @@ struct group_run {
     size_t entry;
 };
 
+/* Streaming: one group that takes rows, or one that waits for what comes behind it. */
+struct open_group {
+    struct arena memory; /* of its aggregates */
+    struct buf key, partition;
+    void *state;
+    struct open_group *next;
+};
+
 struct group {
     struct op op;
-    struct arena memory; /* states, keys */
+    struct arena memory;    /* hashed: states, keys */
+    struct arena *of_state; /* memory of the group that gets rows now */
     struct keys keys;
     struct vector *key_vectors; /* [key_count] of the chunk */
-    struct vector *arg_vectors; /* [agg_count] */
-    void **spread;              /* [agg_count] room to spread constants; made when first needed */
+    struct vector *arg_vectors; /* [2 × agg_count]: first arguments, then second ones */
+    void **spread; /* [2 × agg_count] room to spread constants; made when first needed */
     struct buf key;
-    struct buf open_key; /* streaming: that of the open group */
-    bool is_open;
-    void *open_state;
+    /* streaming */
+    struct open_group *open; /* NULL: none */
+    struct open_group *waiting, *last_waiting, *unused;
+    bool wants_window;    /* aggregates ask for the window's bounds */
+    bool has_edges;       /* windows tell their neighbours what they end and begin with */
+    struct buf partition; /* has_edges: the key without the window */
     struct group_run runs[SQL_CHUNK_ROWS];
     uint16_t order[SQL_CHUNK_ROWS], picked[SQL_CHUNK_ROWS];
     /* what comes out */
@@ -56,7 +69,7 @@ static enum err flush_groups(struct group *group)
     enum err err = ERR_OK;
     for (size_t i = 0; i < columns; i++) group->out[i].count = group->out_count;
     if (group->out_count == 0) return ERR_OK;
-    if (plan->having) {
+    if (plan->having && !plan->fill.on) { /* else op_fill.c judges */
         uint32_t selected;
         err = expr_filter(&run->eval, plan->having, &rows, &rows.view, group->out_selection,
                           &selected);
@@ -108,30 +121,120 @@ static enum err emit_group(struct group *group, struct str key, const void *stat
 
 /* ---- finding the group of a run ---- */
 
-static enum err close_open_group(struct group *group)
+static enum err close_group(struct group *group, struct open_group *closing)
 {
-    enum err err = emit_group(group, buf_str(&group->open_key), group->open_state);
-    group->is_open = false;
-    arena_reset(&group->memory);
+    enum err err = emit_group(group, buf_str(&closing->key), closing->state);
+    arena_reset(&closing->memory);
+    closing->next = group->unused;
+    group->unused = closing;
     return err;
+}
+
+/* Tells one aggregate of a waiting group what the groups behind begin with. */
+static bool complete_call(const struct group *group, const struct open_group *head,
+                          const struct agg_call *call)
+{
+    void *state = (char *)head->state + call->state_offset;
+    for (const struct open_group *behind = head->next; behind; behind = behind->next)
+        if (call->aggregate->complete(state, (const char *)behind->state + call->state_offset))
+            return true;
+    return group->open &&
+           call->aggregate->complete(state, (const char *)group->open->state + call->state_offset);
+}
+
+/* Whether the group at the head knows all that it wants to know of those behind it. */
+static bool is_settled(const struct group *group, const struct open_group *head)
+{
+    const struct plan *plan = group->op.run->plan;
+    bool settled = true;
+    for (size_t i = 0; i < plan->agg_count; i++) { /* all are told what there is to tell */
+        const struct agg_call *call = &plan->aggs[i];
+        bool asks = call->aggregate->complete && !call->distinct;
+        if (asks && !complete_call(group, head, call)) settled = false;
+    }
+    return settled;
+}
+
+/* Closes waiting groups from the head on; `all`: nothing comes behind them any more. */
+static enum err settle(struct group *group, bool all)
+{
+    enum err err = ERR_OK;
+    while (group->waiting && !err && (is_settled(group, group->waiting) || all)) {
+        struct open_group *head = group->waiting;
+        group->waiting = head->next;
+        if (!group->waiting) group->last_waiting = NULL;
+        err = close_group(group, head);
+    }
+    return err;
+}
+
+static enum err close_all(struct group *group)
+{
+    enum err err = settle(group, true);
+    struct open_group *open = group->open;
+    if (err || !open) return err;
+    group->open = NULL;
+    return close_group(group, open);
+}
+
+static struct open_group *take_unused(struct group *group)
+{
+    struct run *run = group->op.run;
+    struct open_group *fresh = group->unused;
+    if (fresh) {
+        group->unused = fresh->next;
+    } else {
+        fresh = arena_zero(run->arena, 1, sizeof *fresh);
+        if (!fresh) return NULL;
+        arena_init(&fresh->memory, run->context->budget);
+        fresh->state = arena_alloc(run->arena, run->plan->state_bytes);
+        if (!fresh->state) return NULL;
+    }
+    fresh->next = NULL;
+    memset(fresh->state, 0, run->plan->state_bytes);
+    buf_clear(&fresh->key);
+    buf_clear(&fresh->partition);
+    buf_add_str(&fresh->key, buf_str(&group->key));
+    buf_add_str(&fresh->partition, buf_str(&group->partition));
+    return fresh;
+}
+
+/* The open group ends where `next` of the same partition begins: it waits. */
+static void follow(struct group *group, struct open_group *next)
+{
+    const struct plan *plan = group->op.run->plan;
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        const struct agg_call *call = &plan->aggs[i];
+        if (!call->aggregate->follow || call->distinct) continue;
+        call->aggregate->follow((char *)next->state + call->state_offset,
+                                (const char *)group->open->state + call->state_offset);
+    }
+    if (group->last_waiting)
+        group->last_waiting->next = group->open;
+    else
+        group->waiting = group->open;
+    group->last_waiting = group->open;
 }
 
 static enum err find_streaming(struct group *group, void **state)
 {
-    size_t bytes = group->op.run->plan->state_bytes;
-    if (group->is_open && str_equal(buf_str(&group->key), buf_str(&group->open_key))) {
-        *state = group->open_state;
+    struct open_group *open = group->open;
+    if (open && str_equal(buf_str(&group->key), buf_str(&open->key))) {
+        *state = open->state;
         return ERR_OK;
     }
-    enum err err = group->is_open ? close_open_group(group) : ERR_OK;
+    bool follows = group->has_edges && open &&
+                   str_equal(buf_str(&group->partition), buf_str(&open->partition));
+    enum err err = follows ? ERR_OK : close_all(group);
     if (err) return err;
-    buf_clear(&group->open_key);
-    buf_add_str(&group->open_key, buf_str(&group->key));
-    if (buf_failed(&group->open_key)) return run_no_memory(group->op.run);
-    memset(group->open_state, 0, bytes);
-    group->is_open = true;
-    *state = group->open_state;
-    return ERR_OK;
+    struct open_group *next = take_unused(group);
+    if (!next) return run_no_memory(group->op.run);
+    if (follows) follow(group, next);
+    group->open = next;
+    group->of_state = &next->memory;
+    *state = next->state;
+    bool failed = buf_failed(&next->key) || buf_failed(&next->partition);
+    return failed ? run_no_memory(group->op.run) : ERR_OK;
 }
 
 static enum err find_hashed(struct group *group, size_t *entry)
@@ -187,6 +290,14 @@ static bool same_cell(const struct vector *v, uint32_t a, uint32_t b)
     }
 }
 
+static void write_partition(struct group *group, uint32_t row)
+{
+    const struct plan *plan = group->op.run->plan;
+    buf_clear(&group->partition);
+    for (size_t i = 0; i < plan->key_count; i++)
+        if (i != plan->window_key) keys_encode(&group->partition, &group->key_vectors[i], row);
+}
+
 /* Where the run that begins at `from` ends; also writes the key of its rows. */
 static uint32_t cut_run(struct group *group, const struct rows *rows, uint32_t from)
 {
@@ -194,16 +305,17 @@ static uint32_t cut_run(struct group *group, const struct rows *rows, uint32_t f
     const struct view *view = &rows->view;
     uint32_t end = view->selected, first = view_row(view, from);
     buf_clear(&group->key);
+    if (group->has_edges) write_partition(group, first);
     for (size_t i = 0; i < plan->key_count; i++) {
         const struct vector *v = &group->key_vectors[i];
-        int64_t width = plan->keys[i].bucket_ns;
-        if (width > 0 && rows->time) {
-            int64_t start = time_bucket_start(rows->time[first], width), limit;
+        const struct time_grid *grid = plan->keys[i].grid;
+        if (grid && rows->time) {
+            int64_t start, limit;
+            grid_bounds(grid, rows->time[first], &start, &limit);
             struct vector bucket = {
                 .type = TYPE_TIMESTAMP, .count = 1, .is_constant = true, .i = &start};
             keys_encode(&group->key, &bucket, 0);
-            if (!__builtin_add_overflow(start, width, &limit))
-                end = first_not_below(rows, from, end, limit);
+            if (limit != INT64_MAX) end = first_not_below(rows, from, end, limit);
             continue;
         }
         keys_encode(&group->key, v, first);
@@ -226,9 +338,9 @@ static enum err pick_distinct(struct group *group, void *state, struct agg_run *
     MUST(state && run->value);
     memcpy(&seen, state, sizeof seen);
     if (!seen) {
-        seen = arena_zero(&group->memory, 1, sizeof *seen);
+        seen = arena_zero(group->of_state, 1, sizeof *seen);
         if (!seen) return run_no_memory(group->op.run);
-        seen->arena = &group->memory;
+        seen->arena = group->of_state;
         memcpy(state, &seen, sizeof seen);
     }
     struct buf *key = &group->key; /* the run's own key is in use no more */
@@ -255,10 +367,37 @@ static enum err add_summaries(struct group *group, void *state, const struct row
     const struct plan *plan = group->op.run->plan;
     for (size_t i = 0; i < plan->agg_count; i++) {
         const struct agg_call *call = &plan->aggs[i];
-        if (summary_add(plan, call, (char *)state + call->state_offset, rows, &group->memory))
+        if (summary_add(plan, call, (char *)state + call->state_offset, rows, group->of_state))
             return run_no_memory(group->op.run);
     }
     return ERR_OK;
+}
+
+/* What an aggregate could not take, in words. */
+static enum err fail_add(struct group *group, const struct agg_call *call, enum err err)
+{
+    struct run *run = group->op.run;
+    const char *name = call->aggregate->name;
+    if (err == ERR_GROUPING)
+        return why_at(
+            run->why, err, call->position,
+            "%s follows one device through time, and here rows of two meet: add PARTITION BY device, or WHERE device = '…'",
+            name);
+    if (err == ERR_UNSUPPORTED)
+        return why_at(run->why, err, call->position,
+                      "%s needs rows with their time: read the table itself", name);
+    return run_no_memory(run);
+}
+
+/* Bounds of the window that holds the run's first row. */
+static void set_window(const struct group *group, struct agg_run *run, const struct rows *rows)
+{
+    const struct plan *plan = group->op.run->plan;
+    const struct time_grid *grid = plan->has_window ? plan->keys[plan->window_key].grid : NULL;
+    if (!group->wants_window || !grid || !rows->time) return;
+    uint32_t first = run->rows ? run->rows[run->from] : run->from;
+    run->has_window = true;
+    grid_bounds(grid, rows->time[first], &run->window_from, &run->window_to);
 }
 
 static enum err add_run(struct group *group, void *state, const struct rows *rows,
@@ -266,18 +405,24 @@ static enum err add_run(struct group *group, void *state, const struct rows *row
 {
     const struct plan *plan = group->op.run->plan;
     if (rows->summaries) return add_summaries(group, state, rows);
+    struct agg_run run = {.time = rows->time,
+                          .rows = selection,
+                          .from = from,
+                          .count = count,
+                          .series = rows->series};
+    set_window(group, &run, rows);
     for (size_t i = 0; i < plan->agg_count; i++) {
         const struct agg_call *call = &plan->aggs[i];
-        struct agg_run run = {.value = call->arg ? &group->arg_vectors[i] : NULL,
-                              .time = rows->time,
-                              .rows = selection,
-                              .from = from,
-                              .count = count,
-                              .keeps_null = call->keeps_null};
+        struct agg_run of_call = run;
+        of_call.value = call->arg ? &group->arg_vectors[i] : NULL;
+        of_call.second = call->second ? &group->arg_vectors[plan->agg_count + i] : NULL;
+        of_call.params = call->params;
+        of_call.keeps_null = call->keeps_null;
         char *at = (char *)state + call->state_offset;
-        enum err err = call->distinct ? pick_distinct(group, at, &run) : ERR_OK;
-        if (!err) err = call->aggregate->add(at + (call->distinct ? 16 : 0), &run, &group->memory);
-        if (err) return run_no_memory(group->op.run);
+        enum err err = call->distinct ? pick_distinct(group, at, &of_call) : ERR_OK;
+        if (!err)
+            err = call->aggregate->add(at + (call->distinct ? 16 : 0), &of_call, group->of_state);
+        if (err) return fail_add(group, call, err);
     }
     return ERR_OK;
 }
@@ -336,6 +481,7 @@ static enum err add_streaming(struct group *group, const struct rows *rows)
         err =
             buf_failed(&group->key) ? run_no_memory(group->op.run) : find_streaming(group, &state);
         if (!err) err = add_run(group, state, rows, rows->view.selection, from, end - from);
+        if (!err && group->waiting) err = settle(group, false);
     }
     return err;
 }
@@ -367,13 +513,14 @@ static enum err group_push(struct op *op, const struct rows *rows)
     const struct plan *plan = op->run->plan;
     enum err err = ERR_OK;
     for (size_t i = 0; i < plan->key_count && !err; i++)
-        if (plan->keys[i].bucket_ns == 0 || !rows->time)
+        if (!plan->keys[i].grid || !rows->time)
             err = expr_eval(&op->run->eval, plan->keys[i].expr, rows, &rows->view,
                             &group->key_vectors[i]);
-    for (size_t i = 0; i < plan->agg_count && !err; i++) {
-        if (!plan->aggs[i].arg || rows->summaries) continue;
-        err =
-            expr_eval(&op->run->eval, plan->aggs[i].arg, rows, &rows->view, &group->arg_vectors[i]);
+    for (size_t i = 0; i < 2 * plan->agg_count && !err; i++) {
+        const struct agg_call *call = &plan->aggs[i % plan->agg_count];
+        const struct expr *arg = i < plan->agg_count ? call->arg : call->second;
+        if (!arg || rows->summaries) continue;
+        err = expr_eval(&op->run->eval, arg, rows, &rows->view, &group->arg_vectors[i]);
         if (!err) err = spread_constant(group, i, rows->view.count);
     }
     if (err) return err;
@@ -387,7 +534,7 @@ static enum err close_groups(struct group *group)
     size_t entry;
     if (group->is_finishing) return ERR_OK;
     group->is_finishing = true;
-    if (plan->streaming) return group->is_open ? close_open_group(group) : ERR_OK;
+    if (plan->streaming) return close_all(group);
     if (plan->key_count > 0) return ERR_OK;
     buf_clear(&group->key); /* one group, also over no rows at all */
     return find_hashed(group, &entry);
@@ -410,11 +557,23 @@ static enum err group_finish(struct op *op)
     return err || op->run->paused ? err : op_finish(op->next);
 }
 
+static void free_groups(struct open_group *list)
+{
+    for (; list; list = list->next) {
+        buf_free(&list->key);
+        buf_free(&list->partition);
+        arena_free(&list->memory);
+    }
+}
+
 static void group_close(struct op *op)
 {
     struct group *group = (struct group *)op;
     buf_free(&group->key);
-    buf_free(&group->open_key);
+    buf_free(&group->partition);
+    free_groups(group->open);
+    free_groups(group->waiting);
+    free_groups(group->unused);
     arena_free(&group->memory);
     arena_free(&group->out_memory);
 }
@@ -433,6 +592,21 @@ static bool make_vectors(struct group *group, struct arena *arena)
     return true;
 }
 
+/* Whether windows follow each other without overlapping, and aggregates that care. */
+static void find_followers(struct group *group)
+{
+    const struct plan *plan = group->op.run->plan;
+    const struct plan_window *w = &plan->window;
+    bool overlap = w->kind == WINDOW_SLIDE || w->kind == WINDOW_HOP ||
+                   (w->kind == WINDOW_COUNT && w->count_step < w->count);
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        group->wants_window |= (plan->aggs[i].aggregate->flags & AGG_EDGES) != 0;
+        group->has_edges |= plan->aggs[i].aggregate->follow != NULL;
+    }
+    group->wants_window = group->wants_window && !overlap;
+    group->has_edges = group->has_edges && plan->streaming && plan->has_window && !overlap;
+}
+
 struct op *op_group_new(struct run *run, struct op *next)
 {
     const struct plan *plan = run->plan;
@@ -448,11 +622,11 @@ struct op *op_group_new(struct run *run, struct op *next)
     arena_init(&group->out_memory, run->context->budget);
     group->keys.arena = &group->memory;
     group->key_vectors = arena_zero(run->arena, plan->key_count, sizeof *group->key_vectors);
-    group->arg_vectors = arena_zero(run->arena, plan->agg_count, sizeof *group->arg_vectors);
-    group->spread = arena_zero(run->arena, plan->agg_count, sizeof *group->spread);
+    group->of_state = &group->memory;
+    group->arg_vectors = arena_zero(run->arena, 2 * plan->agg_count, sizeof *group->arg_vectors);
+    group->spread = arena_zero(run->arena, 2 * plan->agg_count, sizeof *group->spread);
     group->out = arena_zero(run->arena, GROUP_KEYS_MAX + plan->agg_count, sizeof *group->out);
-    group->open_state = arena_zero(run->arena, 1, plan->state_bytes);
-    bool made = group->key_vectors && group->arg_vectors && group->spread && group->out &&
-                group->open_state;
+    find_followers(group);
+    bool made = group->key_vectors && group->arg_vectors && group->spread && group->out;
     return made && make_vectors(group, run->arena) ? &group->op : NULL;
 }

@@ -82,6 +82,8 @@ static void fill_inputs(struct scan *scan, const struct sql_chunk *chunk)
             if (!chunk->summaries) *to = chunk->columns[input->slot];
             break;
         case INPUT_LABEL: *to = chunk->labels[input->slot]; break;
+        case INPUT_SERIES:
+        case INPUT_WINDOW: *to = (struct vector){0}; break; /* made by operators */
         case INPUT_QUALITY:
             *to = name_qualities(scan, worst_qualities(scan, chunk), chunk->row_count, names);
             break;
@@ -158,7 +160,8 @@ enum err scan_open(struct run *run)
     size_t at = source_index(run, source);
     scan->source_context = run->context->catalog->source[at].context;
     for (size_t i = 0; i < plan->input_count; i++)
-        names_wanted |= plan->inputs[i].kind >= INPUT_QUALITY;
+        names_wanted |=
+            plan->inputs[i].kind == INPUT_QUALITY || plan->inputs[i].kind == INPUT_COLUMN_QUALITY;
     scan->run = run;
     scan->columns = arena_zero(run->arena, plan->input_count, sizeof *scan->columns);
     scan->worst = arena_zero(run->arena, SQL_CHUNK_ROWS, sizeof *scan->worst);

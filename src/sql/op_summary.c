@@ -5,7 +5,6 @@
  * time, and no condition is left but those on device and labels. The source then asks, block by
  * block, whether all of its times belong to one window. */
 #include "sql/func.h"
-#include "sql/func_time.h"
 #include "sql/op.h"
 
 enum take { TAKE_COUNT, TAKE_SUM_I, TAKE_SUM_D, TAKE_LEAST, TAKE_MOST, TAKE_FIRST, TAKE_LAST };
@@ -63,11 +62,12 @@ bool summary_is_possible(const struct plan *plan)
     for (size_t i = 0; i < plan->filter_count; i++)
         if (!plan->filters[i]->series_constant) return false;
     for (size_t i = 0; i < plan->key_count; i++)
-        if (plan->keys[i].bucket_ns <= 0 && !plan->keys[i].expr->series_constant) return false;
+        if (!plan->keys[i].grid && !plan->keys[i].expr->series_constant) return false;
     for (size_t i = 0; i < plan->agg_count; i++)
         if (!call_is_possible(plan, &plan->aggs[i])) return false;
     for (size_t i = 0; i < plan->input_count; i++) /* anything else needs rows */
-        if (plan->inputs[i].kind >= INPUT_QUALITY || plan->inputs[i].kind == INPUT_RECEIVED)
+        if (plan->inputs[i].kind >= INPUT_QUALITY || plan->inputs[i].kind == INPUT_RECEIVED ||
+            plan->inputs[i].kind == INPUT_SERIES)
             return false;
     return plan->agg_count > 0;
 }
@@ -83,9 +83,10 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns)
 {
     const struct plan *plan = context;
     for (size_t i = 0; i < plan->key_count; i++) {
-        int64_t width = plan->keys[i].bucket_ns;
-        if (width > 0 && time_bucket_start(first_ns, width) != time_bucket_start(last_ns, width))
-            return false;
+        int64_t start, end;
+        if (!plan->keys[i].grid) continue;
+        grid_bounds(plan->keys[i].grid, first_ns, &start, &end);
+        if (last_ns >= end) return false;
     }
     return true;
 }

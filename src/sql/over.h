@@ -56,6 +56,7 @@ struct over_spec {
 struct over_call {
     const struct over_function *function; /* or … */
     const struct aggregate *aggregate;
+    const struct value *params; /* of the aggregate; NULL: none */
     size_t spec;
     size_t arg_count;
     struct expr *args[OVER_ARGS_MAX];

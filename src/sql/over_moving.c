@@ -23,7 +23,7 @@ static enum err add_row(struct moving *moving, void *state, uint32_t at)
 {
     const struct partition *p = moving->partition;
     uint32_t row = p->rows[at];
-    struct agg_run run = {.from = row % SQL_CHUNK_ROWS, .count = 1};
+    struct agg_run run = {.from = row % SQL_CHUNK_ROWS, .count = 1, .params = moving->call->params};
     if (moving->call->arg_count > 0) run.value = rowset_cell(p->set, row, moving->arg_column);
     /* Times are in one array: pointed at so that the block's index finds its own. */
     if (moving->times) run.time = moving->times + (row - row % SQL_CHUNK_ROWS);

@@ -32,10 +32,10 @@ void parse_names(struct parser *p, struct ast_names *names)
 /* A clause that begins with a word which is no reserved one; so it is not taken for an alias. */
 static bool begins_clause(const struct parser *p)
 {
-    return parse_is(p, "interval") || parse_is(p, "sliding");
+    return parse_at_window(p);
 }
 
-static void parse_alias(struct parser *p, struct ast_from *from)
+void parse_alias(struct parser *p, struct ast_from *from)
 {
     bool as = parse_accept(p, "as");
     bool is_name = p->token.kind == TOKEN_QUOTED ||

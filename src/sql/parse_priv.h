@@ -41,6 +41,14 @@ bool parse_grow(struct parser *p, void *items_pointer, size_t count, size_t *cap
 int64_t parse_duration(struct parser *p,
                        const char *what); /* > 0: 10s, '10 s' or INTERVAL '10 s' */
 enum type parse_type(struct parser *p);
+/* A width as parse_duration, or a calendar one: 1mo, '1 month', 1y. */
+struct time_grid parse_width(struct parser *p, const char *what);
+
+/* ---- windows and FILL (parse_window.c): each takes its clause when it is there ---- */
+void parse_window_clause(struct parser *p, struct ast_select *select);
+bool parse_window_call(struct parser *p, struct ast_select *select); /* in GROUP BY: eKuiper's */
+void parse_fill_clause(struct parser *p, struct ast_select *select);
+bool parse_at_window(const struct parser *p); /* a word here begins a window, and is no alias */
 
 /* ---- expressions (parse_expr.c) ---- */
 struct ast *parse_expression(struct parser *p);
@@ -58,6 +66,7 @@ void parse_nest(struct parser *p); /* one level of brackets more; the caller tak
 void parse_select(struct parser *p, struct ast_select *select);
 struct ast_from *parse_from(struct parser *p);
 struct ast_relation parse_relation(struct parser *p);
+void parse_alias(struct parser *p, struct ast_from *from);   /* [AS name [(columns)]] */
 void parse_names(struct parser *p, struct ast_names *names); /* (a, b) */
 void parse_order_by(struct parser *p, struct ast_order **order, size_t *count);
 struct ast_over *parse_over(struct parser *p); /* behind OVER */

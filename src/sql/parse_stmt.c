@@ -38,7 +38,12 @@ void parse_insert(struct parser *p, struct ast_insert *insert)
     insert->into = parse_relation(p);
     if (!parse_is(p, "(")) parse_fail_expected(p, "\"(\" and the list of columns");
     parse_insert_columns(p, insert);
-    parse_expect(p, "values");
+    if (parse_is(p, "select") || parse_is(p, "with") || parse_is(p, "(")) {
+        insert->query = parse_query(p);
+        return;
+    }
+    if (!parse_is(p, "values")) parse_fail_expected(p, "\"VALUES\" or \"SELECT\"");
+    parse_advance(p);
     do {
         if (p->err ||
             !parse_grow(p, &insert->rows, insert->row_count, &capacity, sizeof *insert->rows))
@@ -225,6 +230,38 @@ static void statement_insert(struct parser *p, struct ast_statement *s)
     parse_insert(p, &s->insert);
 }
 
+/* DELETE FROM t WHERE …: the query that finds device and time of its rows. */
+static void statement_delete(struct parser *p, struct ast_statement *s)
+{
+    static const char *const names[] = {"device", "time"};
+    parse_advance(p);
+    parse_expect(p, "from");
+    struct str table = {"", 0}, schema = {"", 0};
+    int32_t position = p->token.position;
+    table = parse_name(p, "a table's name");
+    if (parse_accept(p, ".")) schema = table, table = parse_name(p, "a table's name");
+    struct ast_select *select = parse_select_all(p, schema, table);
+    if (!select) return;
+    select->from->relation.position = position;
+    parse_alias(p, select->from);
+    if (parse_is(p, "using") || parse_is(p, "returning"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "DELETE takes FROM and WHERE; a condition may hold a query: WHERE device IN (SELECT …)");
+    if (parse_accept(p, "where")) select->where = parse_expression(p);
+    select->items = parse_zero(p, 2, sizeof *select->items);
+    for (size_t i = 0; select->items && i < 2; i++) {
+        struct ast *name = parse_zero(p, 1, sizeof *name);
+        if (!name) return;
+        *name = (struct ast){
+            .kind = AST_NAME, .position = position, .depth = 1, .text = str_of(names[i])};
+        name->schema = name->qualifier = select->items[i].alias = STR("");
+        select->items[i].tree = name;
+    }
+    select->item_count = 2;
+    s->select = select;
+}
+
 static void statement_create(struct parser *p, struct ast_statement *s)
 {
     parse_advance(p);
@@ -248,12 +285,19 @@ static const struct {
     enum ast_verb verb;
     void (*parse)(struct parser *p, struct ast_statement *s);
 } statements[] = {
-    {"select", AST_SELECT, statement_select},       {"with", AST_SELECT, statement_select},
-    {"values", AST_SELECT, statement_select},       {"(", AST_SELECT, statement_select},
-    {"explain", AST_EXPLAIN, statement_explain},    {"show", AST_SHOW_TABLES, statement_show},
-    {"describe", AST_DESCRIBE, statement_describe}, {"desc", AST_DESCRIBE, statement_describe},
-    {"insert", AST_INSERT, statement_insert},       {"create", AST_CREATE, statement_create},
-    {"alter", AST_ALTER, statement_alter},          {"drop", AST_DROP, statement_drop},
+    {"select", AST_SELECT, statement_select},
+    {"with", AST_SELECT, statement_select},
+    {"values", AST_SELECT, statement_select},
+    {"(", AST_SELECT, statement_select},
+    {"explain", AST_EXPLAIN, statement_explain},
+    {"show", AST_SHOW_TABLES, statement_show},
+    {"describe", AST_DESCRIBE, statement_describe},
+    {"desc", AST_DESCRIBE, statement_describe},
+    {"insert", AST_INSERT, statement_insert},
+    {"delete", AST_DELETE, statement_delete},
+    {"create", AST_CREATE, statement_create},
+    {"alter", AST_ALTER, statement_alter},
+    {"drop", AST_DROP, statement_drop},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 
@@ -264,7 +308,8 @@ static void fail_statement(struct parser *p)
     int near =
         p->token.kind == TOKEN_NAME ? str_nearest(p->token.text, names, STATEMENT_COUNT) : -1;
     if (near < 0)
-        parse_fail_expected(p, "SELECT, INSERT, CREATE, ALTER, DROP, SHOW, DESCRIBE or EXPLAIN");
+        parse_fail_expected(
+            p, "SELECT, INSERT, DELETE, CREATE, ALTER, DROP, SHOW, DESCRIBE or EXPLAIN");
     else
         parse_fail(p, ERR_SYNTAX, p->token.position,
                    "\"%.*s\" is not a statement; did you mean \"%s\"?", (int)p->token.text.size,

@@ -33,6 +33,8 @@ enum input_kind {
     INPUT_RECEIVED,
     INPUT_COLUMN,
     INPUT_LABEL,
+    INPUT_WINDOW,         /* number or start of the row's window: filled by op_window.c */
+    INPUT_SERIES,         /* result of a function that follows the rows: op_series.c */
     INPUT_QUALITY,        /* text: the worst among the columns read */
     INPUT_COLUMN_QUALITY, /* text: that of one column */
 };
@@ -43,18 +45,56 @@ struct input {
     const char *name, *unit;
     uint32_t slot; /* COLUMN, COLUMN_QUALITY: index into request.columns; LABEL: into
                       request.labels; from a query: its output; from a join: the side's input */
-    uint32_t side; /* of a join; else 0 */
+    uint32_t side; /* of a join; else 0; INPUT_NO_SIDE: an operator makes it */
 };
+#define INPUT_NO_SIDE UINT32_MAX
 
 struct group_key {
-    const struct ast *tree; /* NULL for the window's start */
-    struct expr *expr;      /* over inputs */
-    int64_t bucket_ns; /* > 0: time_bucket(this, time), found by searching the ascending times */
+    const struct ast *tree;       /* NULL for the window's start */
+    struct expr *expr;            /* over inputs */
+    const struct time_grid *grid; /* not NULL: the window of this grid that holds `time`, found by
+                                     searching the ascending times */
+};
+
+/* The window clause, when it is not just a key: rows are numbered by op_window.c, which hands each
+ * row on once for every window that holds it. */
+struct plan_window {
+    enum window_kind kind; /* NONE, TUMBLE (a key with a grid): no operator is needed */
+    struct time_grid grid; /* HOP: of the steps */
+    int64_t size_ns;       /* HOP: of fixed width; 0: `cells` steps; SLIDE */
+    int64_t gap_ns, longest_ns;
+    int64_t count, count_step;
+    struct expr *time;        /* of the rows */
+    struct expr *start, *end; /* STATE: start */
+    int state_key;            /* STATE: its value is a key too, equal in all rows of a window; -1 */
+    uint32_t input;           /* the numbers' column */
+    bool needs_order;         /* rows must first be brought into the order of partition and time */
+    uint32_t cells;           /* HOP: of how many steps a window consists, rounded up */
+};
+
+/* A call of a function that follows the rows of a device (series.h). */
+struct series_call {
+    const struct series_function *function;
+    struct expr *arg, *time;    /* time: for rows that come without it; NULL: not needed */
+    const struct value *params; /* NULL: none */
+    uint32_t input;             /* where its result goes */
+};
+
+struct plan_fill {
+    bool on;
+    size_t key; /* the window's start */
+    int64_t from_ns, to_ns;
+    bool needs_order; /* groups come in any order */
 };
 
 struct agg_call {
     const struct aggregate *aggregate;
-    struct expr *arg; /* NULL: count(*) */
+    struct expr *arg;           /* NULL: count(*) */
+    struct expr *second;        /* of aggregates with two arguments per row */
+    const struct value *params; /* the constants behind them; NULL: none */
+    size_t param_count;
+    enum fill_kind fill; /* how FILL makes its value in a window that has none */
+    struct value fill_value;
     enum type type;
     bool distinct, keeps_null, is_duration;
     const char *unit;
@@ -167,13 +207,17 @@ struct plan {
     struct sql_scan_request request;
     size_t filter_count, filter_capacity;
     struct expr **filters; /* all must be true */
-    bool nothing;          /* WHERE can never be true */
-    bool grouped, has_window;
+    size_t series_count, series_capacity;
+    struct series_call *series;
+    bool nothing; /* WHERE can never be true */
+    bool grouped;
+    bool has_window; /* window_key is the window's start or number */
+    struct plan_window window;
+    struct plan_fill fill;
     bool streaming; /* a group's rows come one behind the other: one state is enough */
     size_t key_count, key_capacity;
     struct group_key *keys;
     size_t window_key;
-    int64_t window_ns;
     size_t agg_count, agg_capacity;
     struct agg_call *aggs;
     size_t state_bytes;

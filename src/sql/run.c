@@ -75,8 +75,13 @@ static struct op *build_chain(struct run *run, struct op *last)
         if (op && plan->distinct) op = op_distinct_new(run, op);
         if (op) op = op_project_new(run, op);
         if (op && plan->over_count > 0) op = op_over_new(run, op);
+        if (op && plan->fill.on) op = op_fill_new(run, op);
+        if (op && plan->fill.needs_order) op = op_group_order_new(run, op);
         if (op && plan->grouped) op = op_group_new(run, op);
+        if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
+        if (op && plan->window.needs_order) op = op_order_new(run, op);
     }
+    if (op && plan->series_count > 0) op = op_series_new(run, op);
     if (op && plan->filter_count > 0) op = op_filter_new(run, op);
     if (op && plan->from == FROM_SET && plan->set != SET_UNION) op = op_set_new(run, op);
     return op;
@@ -241,6 +246,7 @@ static struct run *new_run(const struct sql_context *context, const struct plan 
         .budget = context->budget, .now_ns = context->now_ns, .session = context->session};
     run->eval.run = run->root;
     arena_init(&run->eval.scratch, context->budget);
+    run->eval.zones = zones_new(context, &run->own);
     run->enough = plan->has_limit && plan->limit == 0;
     return run;
 }
@@ -311,6 +317,13 @@ enum err run_step(struct run *run, bool *done)
     if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
     if (run->analyze) run->plan->measures[STAGE_SOURCE].ns += clock_ns(run) - start;
     return err;
+}
+
+void run_set_why(struct run *run, struct why *why)
+{
+    run->why = run->eval.why = why;
+    for (size_t i = 0; i < run->child_count; i++)
+        if (run->children[i]) run_set_why(run->children[i], why);
 }
 
 enum err run_to_end(struct run *child)

@@ -60,6 +60,7 @@ static const struct {
     [AST_SHOW_FUNCTIONS] = {SQL_SELECT, show_prepare, show_run},
     [AST_DESCRIBE] = {SQL_SELECT, show_prepare, show_run},
     [AST_INSERT] = {SQL_INSERT, insert_prepare, NULL},
+    [AST_DELETE] = {SQL_DELETE, delete_prepare, NULL},
     [AST_CREATE] = {SQL_CREATE_TABLE, ddl_prepare, NULL},
     [AST_ALTER] = {SQL_ALTER_TABLE, ddl_prepare, NULL},
     [AST_DROP] = {SQL_DROP_TABLE, ddl_prepare, NULL},
@@ -153,4 +154,11 @@ enum err sql_ddl_of(const struct sql_statement *s, const struct sql_ddl **ddl)
         return ERR_INVALID;
     *ddl = &s->ddl;
     return ERR_OK;
+}
+
+const struct schema *sql_target(const struct sql_statement *s)
+{
+    check(s);
+    MUST(s->verb == SQL_INSERT || s->verb == SQL_DELETE);
+    return s->verb == SQL_INSERT ? s->table.schema : s->plans.root->table.schema;
 }

@@ -43,6 +43,10 @@ struct sql_context {
                                    be empty */
     const struct sql_functions *functions; /* may be NULL */
     void *session;                         /* what those get as eval->session */
+    struct str zone; /* the time zone of windows and date functions that name none; "" = UTC */
+    /* The bytes of a zone's TZif file. Errors: NOT_FOUND, IO. NULL: only UTC and fixed offsets. */
+    enum err (*zone_load)(void *zone_context, const char *name, struct buf *bytes);
+    void *zone_context;
     struct budget
         *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
 };
@@ -53,6 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
+    SQL_DELETE,
 };
 
 /* Parses and binds one statement (an optional `;` at the end). On error *statement is NULL and
@@ -104,6 +109,24 @@ enum err sql_step(struct sql_statement *statement, const struct sql_sink *sink,
  * explicit NULL is NULL. `time` absent = now. Devices are absolute paths, or relative to
  * `device_prefix` (see INTERFACES "Names"). */
 enum err sql_insert_batch(struct sql_statement *statement, struct batch **batch, struct why *why);
+/* INSERT … SELECT gives its rows in several batches: after each, whether sql_insert_batch shall be
+ * called again. Its last one may be NULL: no rows. All read the statement's snapshot, so a table
+ * may be inserted into itself. */
+bool sql_insert_goes_on(const struct sql_statement *statement);
+
+/* The effect of DELETE: ranges of times, ends included, that hold exactly the rows that WHERE
+ * selects, sorted by device and time. A WHERE of bounds for time and conditions on device and
+ * labels gives one range a device without reading values (with the bounds as they stand: INT64_MIN
+ * … INT64_MAX are open); otherwise selected rows that follow each other are one range. Borrowed
+ * until sql_close. */
+struct sql_delete_range {
+    struct str device; /* path */
+    int64_t from_ns, to_ns;
+};
+enum err sql_delete_ranges(struct sql_statement *statement, const struct sql_delete_range **ranges,
+                           size_t *count, struct why *why);
+/* The table that INSERT or DELETE changes; borrowed. */
+const struct schema *sql_target(const struct sql_statement *statement);
 
 /* The effect of DDL: what the registry's Table document shall become. */
 struct sql_ddl {

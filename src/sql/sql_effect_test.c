@@ -1,9 +1,7 @@
 /* sql_effect_test.c - claims about what statements ask their caller to do (INSERT, DDL, access),
  * and about aggregates whose parts were computed apart. */
-#include "sql/agg.h"
 #include "sql/parse.h"
 #include "sql/test_source.h"
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,83 +112,103 @@ static void durations_are_read_in_both_spellings(void **state)
     assert_false(sql_parse_interval(STR("9999999999 weeks"), &ns));
 }
 
-/* ---- aggregates: two halves merged give what the whole gives ---- */
+/* ---- INSERT … SELECT, DELETE ---- */
 
-enum { VALUES = 100 };
-
-static void make_values(struct vector *v, struct arena *arena, enum type type, int64_t *time)
+static void insert_select_takes_all_rows_in_batches(void **state)
 {
-    assert_int_equal(vector_make(v, arena, type, VALUES, true, true), ERR_OK);
-    v->count = VALUES;
-    for (uint32_t r = 0; r < VALUES; r++) {
-        int64_t n = (int64_t)((r * 37 + 11) % 101) - 30;
-        struct value value = {.type = type, .is_null = r % 7 == 3};
-        time[r] = r;
-        if (type == TYPE_DOUBLE)
-            value.d = (double)n / 4;
-        else if (type == TYPE_TEXT)
-            value.s = str_of(arena_printf(arena, "t%lld", (long long)n));
-        else if (type == TYPE_BOOL)
-            value.b = n > 0;
-        else
-            value.i = type == TYPE_UBIGINT ? n + 30 : n;
-        vector_set(v, r, &value);
+    struct test_world world;
+    struct buf text = BUF_EMPTY;
+    (void)state;
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE t (a double, s text)");
+    test_world_must(&world, "CREATE TABLE u (a bigint, s text)");
+    buf_add_text(&text, "INSERT INTO t (time, device, label.l, a, s) VALUES ");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&text, "%s(%d::timestamp, 'd%d', 'x', %d, 't%d')", i ? "," : "", i, i % 3, i % 7,
+                   i);
+    test_world_must(&world, buf_cstr(&text));
+    for (const char *shift = "5us"; shift; shift = strcmp(shift, "5us") == 0 ? "10us" : NULL) {
+        buf_clear(&text);
+        buf_printf(
+            &text,
+            "INSERT INTO t (time, device, label.l, a, s) SELECT time + %s, device, l, a, s || '+' FROM t",
+            shift);
+        test_world_must(&world, buf_cstr(&text));
     }
+    test_world_must(
+        &world, "INSERT INTO u (time, device, label.l, a, s) SELECT time, device, l, a, s FROM t");
+    select_is(&world, "SELECT count(*), sum(a), count(DISTINCT s), min(l) FROM u",
+              "20000|59980|15000|x\n");
+    test_world_must(&world,
+                    "INSERT INTO u (device, time, a) SELECT 'sum', max(time), sum(a) FROM u");
+    select_is(&world, "SELECT time, a FROM u WHERE device = 'sum'",
+              "1970-01-01T00:00:00.000019999Z|59980\n");
+    test_world_must(&world, "INSERT INTO u (device, time) SELECT device, time FROM t WHERE a > 9");
+    buf_free(&text);
+    test_world_free(&world);
 }
 
-static void halves_merge_to_the_whole(void **state)
+static void ranges_are(struct test_world *world, const char *text, const char *wanted)
 {
-    static const struct {
-        char letter;
-        enum type type;
-    } types[] = {{'i', TYPE_BIGINT},  {'D', TYPE_BIGINT},    {'d', TYPE_DOUBLE},
-                 {'u', TYPE_UBIGINT}, {'T', TYPE_TIMESTAMP}, {'b', TYPE_BOOL},
-                 {'t', TYPE_TEXT},    {'.', TYPE_TEXT},      {0, TYPE_BIGINT}};
+    struct sql_statement *s;
+    const struct sql_delete_range *ranges;
     size_t count;
-    const struct aggregate *table = aggregate_table(&count);
-    struct arena arena;
-    int64_t time[VALUES];
-    (void)state;
-    arena_init(&arena, NULL);
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    assert_int_equal(sql_prepare(&world->context, str_of(text), &s, &why), ERR_OK);
+    assert_int_equal(sql_verb_of(s), SQL_DELETE);
+    assert_int_equal(sql_delete_ranges(s, &ranges, &count, &why), ERR_OK);
     for (size_t i = 0; i < count; i++) {
-        _Alignas(16) char whole[AGG_STATE_BYTES_MAX] = {0}, left[AGG_STATE_BYTES_MAX] = {0},
-                          right[AGG_STATE_BYTES_MAX] = {0};
-        struct vector v;
-        struct value a, b;
-        size_t t = 0;
-        while (types[t].letter != table[i].args[0]) t++;
-        make_values(&v, &arena, types[t].type, time);
-        struct agg_run run = {.value = types[t].letter ? &v : NULL, .time = time, .count = VALUES};
-        assert_int_equal(table[i].add(whole, &run, &arena), ERR_OK);
-        run.count = 33;
-        assert_int_equal(table[i].add(left, &run, &arena), ERR_OK);
-        run.from = 33, run.count = VALUES - 33;
-        assert_int_equal(table[i].add(right, &run, &arena), ERR_OK);
-        assert_int_equal(table[i].merge(right, left, &arena), ERR_OK); /* any order */
-        assert_int_equal(table[i].final(whole, &a), ERR_OK);
-        assert_int_equal(table[i].final(right, &b), ERR_OK);
-        assert_int_equal(a.is_null, b.is_null);
-        if (a.type == TYPE_DOUBLE)
-            assert_true(fabs(a.d - b.d) <= 1e-12 * fabs(a.d));
-        else if (a.type == TYPE_TEXT)
-            assert_true(str_equal(a.s, b.s));
-        else if (a.type == TYPE_BOOL)
-            assert_int_equal(a.b, b.b);
-        else
-            assert_true(a.i == b.i);
+        buf_printf(&out, "%.*s", (int)ranges[i].device.size, ranges[i].device.at);
+        if (ranges[i].from_ns != INT64_MIN) buf_printf(&out, " %lld", (long long)ranges[i].from_ns);
+        buf_add_text(&out, " -");
+        if (ranges[i].to_ns != INT64_MAX) buf_printf(&out, " %lld", (long long)ranges[i].to_ns);
+        buf_add_char(&out, '\n');
     }
-    arena_free(&arena);
+    assert_string_equal(buf_cstr(&out), wanted);
+    buf_free(&out);
+    sql_close(s);
+}
+
+static void delete_asks_for_the_ranges_of_its_rows_and_no_others(void **state)
+{
+    struct test_world world;
+    (void)state;
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE t (a bigint)");
+    test_world_must(
+        &world, "INSERT INTO t (time, device, label.site, a) VALUES (10::timestamp, 'p1', 'sz', 1),"
+                "(20::timestamp, 'p1', 'sz', 2), (30::timestamp, 'p1', 'sz', 2),"
+                "(40::timestamp, 'p1', 'sz', NULL), (50::timestamp, 'p1', 'sz', 2),"
+                "(20::timestamp, 'p2', 'ks', 2)");
+    ranges_are(&world, "DELETE FROM t", "p1 -\np2 -\n");
+    ranges_are(&world, "DELETE FROM t AS x WHERE x.device = 'p2' AND time < 30::timestamp",
+               "p2 - 29\n");
+    ranges_are(&world, "DELETE FROM t WHERE site = 'sz' AND time >= 20::timestamp", "p1 20 -\n");
+    ranges_are(&world, "DELETE FROM t WHERE time > 90::timestamp", "");
+    ranges_are(&world, "DELETE FROM t WHERE a = 2", "p1 20 - 30\np1 50 - 50\np2 20 - 20\n");
+    ranges_are(&world, "DELETE FROM t WHERE a IS NULL OR a = 2 AND time > 20::timestamp",
+               "p1 30 - 50\n");
+    ranges_are(&world, "DELETE FROM t WHERE device IN (SELECT device FROM t WHERE a = 1)",
+               "p1 -\n");
+    ranges_are(&world, "DELETE FROM t WHERE false", "");
+    test_world_must(&world, "DELETE FROM t WHERE a = 2 AND device = 'p1'");
+    select_is(&world, "SELECT device, time, a FROM t",
+              "p1|1970-01-01T00:00:00.00000001Z|1\np1|1970-01-01T00:00:00.00000004Z|NULL\n"
+              "p2|1970-01-01T00:00:00.00000002Z|2\n");
+    test_world_free(&world);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(insert_select_takes_all_rows_in_batches),
+        cmocka_unit_test(delete_asks_for_the_ranges_of_its_rows_and_no_others),
         cmocka_unit_test(create_table_asks_for_the_document_it_describes),
         cmocka_unit_test(columns_are_added_and_renamed_and_rows_stay),
         cmocka_unit_test(insert_makes_paths_absolute_and_keeps_null_apart_from_absent),
         cmocka_unit_test(units_follow_columns_through_aggregates_but_not_through_arithmetic),
         cmocka_unit_test(durations_are_read_in_both_spellings),
-        cmocka_unit_test(halves_merge_to_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

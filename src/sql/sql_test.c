@@ -204,7 +204,7 @@ static const struct sql_case cases[] = {
     {"SELECT 1 FROM press WHERE time > 'yesterday'", NULL, "'yesterday' is not a timestamp", 33},
     {"SELECT 'abc'::bigint", NULL, "text abc is not a valid bigint", 12},
     {"SELECT window_start FROM press", NULL, "only with a window", 7},
-    {"SELECT count(*) FROM press WINDOW HOP(10s, 5s)", NULL, "not in this version", 34},
+    {"SELECT count(*) FROM press WINDOW HOP(10s)", NULL, "HOP takes a size and a step", 41},
     {"SELECT $1", NULL, "$1: the statement was given 0 parameters", 7},
     {"SELECT 1 LIMIT -1", NULL, "LIMIT wants a whole number that is not negative", 15},
     {"SELECT 1 ORDER BY 2", NULL, "the select list has 1 columns", 18},

@@ -392,6 +392,19 @@ static int64_t tick(void *clock)
     return world->mono_ns += world->mono_step_ns;
 }
 
+/* The zones of this machine, as the node reads them. */
+static enum err load_zone(void *context, const char *name, struct buf *bytes)
+{
+    char path[128], block[4096];
+    (void)context;
+    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
+    FILE *file = fopen(path, "rb");
+    if (!file) return ERR_NOT_FOUND;
+    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) buf_add(bytes, block, n);
+    (void)fclose(file);
+    return buf_failed(bytes) ? ERR_NO_MEMORY : ERR_OK;
+}
+
 void test_world_init(struct test_world *world)
 {
     *world = (struct test_world){.budget_bytes = 64 << 20};
@@ -401,6 +414,7 @@ void test_world_init(struct test_world *world)
     world->catalog.source[0].ops = &source;
     world->catalog.source[0].context = world;
     world->context = (struct sql_context){.catalog = &world->catalog,
+                                          .zone_load = load_zone,
                                           .ns = STR("default"),
                                           .budget = &world->budget,
                                           .now_ns = INT64_C(1700000000) * 1000000000,
@@ -497,13 +511,54 @@ static enum err print_rows(void *context, const struct vector *columns, size_t c
 static enum err insert_rows(struct test_world *world, struct sql_statement *statement,
                             struct why *why)
 {
-    struct batch *batch;
-    enum err err = sql_insert_batch(statement, &batch, why);
+    struct batch *batches[64];
+    size_t count = 0;
+    enum err err = ERR_OK;
+    do { /* all are made before one is taken: the source has no snapshots */
+        if (count == 64) err = why_set(why, ERR_LIMIT, "too many rows");
+        if (!err) err = sql_insert_batch(statement, &batches[count], why);
+        if (!err && batches[count]) count++;
+    } while (!err && sql_insert_goes_on(statement));
+    for (size_t i = 0; i < count; i++) {
+        struct test_table *table = test_world_table(world, batches[i]->schema->name);
+        if (!err && take_batch(world, table, batches[i]))
+            err = why_set(why, ERR_NO_MEMORY, "no memory for the rows");
+        batch_release(batches[i]);
+    }
+    return err;
+}
+
+static void delete_row(struct test_series *series, uint32_t row)
+{
+    uint32_t tail = series->row_count - row - 1;
+    memmove(series->time + row, series->time + row + 1, tail * sizeof *series->time);
+    for (uint32_t c = 0; c < TEST_COLUMNS_MAX; c++) {
+        struct vector *v = &series->columns[c];
+        if (!v->data) continue;
+        size_t bytes = vector_element_bytes(v->type);
+        memmove((char *)v->data + row * bytes, (char *)v->data + (row + 1) * bytes, tail * bytes);
+        memmove(v->null + row, v->null + row + 1, tail);
+        memmove(v->quality + row, v->quality + row + 1, tail * sizeof *v->quality);
+        v->count--;
+    }
+    series->row_count--;
+}
+
+static enum err delete_rows(struct test_world *world, struct sql_statement *statement,
+                            struct why *why)
+{
+    const struct sql_delete_range *ranges;
+    size_t count;
+    enum err err = sql_delete_ranges(statement, &ranges, &count, why);
     if (err) return err;
-    struct test_table *table = test_world_table(world, batch->schema->name);
-    err = take_batch(world, table, batch);
-    batch_release(batch);
-    return err ? why_set(why, err, "no memory for the rows") : ERR_OK;
+    struct test_table *table = test_world_table(world, sql_target(statement)->name);
+    for (size_t i = 0; i < count; i++) {
+        struct test_series *series = test_world_series(world, table, ranges[i].device);
+        for (uint32_t r = series ? series->row_count : 0; r-- > 0;)
+            if (series->time[r] >= ranges[i].from_ns && series->time[r] <= ranges[i].to_ns)
+                delete_row(series, r);
+    }
+    return ERR_OK;
 }
 
 /* A sink that is always full: every statement of every test goes by the smallest steps. */
@@ -537,6 +592,7 @@ enum err test_world_sql(struct test_world *world, const char *text, size_t size,
     switch (sql_verb_of(statement)) {
     case SQL_SELECT: err = test_world_run(statement, print_rows, out, why); break;
     case SQL_INSERT: err = insert_rows(world, statement, why); break;
+    case SQL_DELETE: err = delete_rows(world, statement, why); break;
     default: MUST(sql_ddl_of(statement, &ddl) == ERR_OK); err = carry_out(world, ddl, why);
     }
     sql_close(statement);
