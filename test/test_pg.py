@@ -1,8 +1,11 @@
 """The PostgreSQL listener as psql and psycopg2 see it: logins, the two query protocols, settings, transactions, cursors."""
 import io
+import json
 import os
 import re
+import signal
 import subprocess
+import time
 
 import psycopg2
 import psycopg2.errors
@@ -135,23 +138,65 @@ def test_a_cursor_gives_its_rows_piece_by_piece(pg):
     connection.close()
 
 
-def test_cancel_ends_the_running_statement_and_nothing_else(pg):
-    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(100_000))
+def test_ctrl_c_in_psql_cancels_the_statement_and_keeps_the_session(pg):
+    lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(20_000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
-    process = subprocess.Popen(["psql", "-X", "-q", "-A", "-t", "-h", HOST, "-p", str(pg.port), "-U", "admin", "-d", "default"],
+    process = subprocess.Popen(["psql", "-X", "-A", "-t", "-h", HOST, "-p", str(pg.port), "-U", "admin", "-d", "default"],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                env=dict(os.environ, PGPASSWORD=Node.PASSWORD))
+    process.stdin.write("SELECT 'begun';\nSELECT count(*) FROM m a, m b, m c WHERE a.v + b.v < c.v;\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.5)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate("SELECT 'alive';\n", timeout=30)
+    assert "canceling statement due to user request" in said and time.monotonic() - begun < 10, said
     connection = pg.connect()
-    connection.autocommit = True
     connection.cancel()  # nothing runs: nothing happens
-    process.stdin.write("SELECT a.v FROM m AS a;\n")
-    process.stdin.close()
-    process.stdout.read()
-    assert process.wait(30) == 0
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM m")
-        assert cursor.fetchall() == [(100_000,)]
+        assert cursor.fetchall() == [(20_000,)]
     connection.close()
+
+
+@pytest.mark.parametrize("command,expected", [
+    ("\\d press", "time|timestamp with time zone||not null|\ndevice|text||not null|\ntemperature|double precision|||\n"),
+    ("\\dt", "public|press|table|millrace\n"),
+    ("\\d", "public|press|table|millrace\n"),
+    ("\\di", "public|press_pkey|index|millrace|press\n"),
+    ("\\dv sys.points", "sys|points|view|millrace\n"),
+    ("\\l", "default|millrace|UTF8|C|C||libc|\n"),
+    ("\\dn", "public|millrace\nsys|millrace\n"),
+    ("\\du", "admin|Superuser, Create role, Create DB|{}\n"),
+    ("\\df avg", "pg_catalog|avg|double precision|double precision|agg\n"),
+    ("\\dT", ""),
+    ("\\dp", "public|press|table|||\n"),
+    ("\\dconfig server_version", "server_version|14.0"),
+    ("SELECT 'press'::regclass::oid::regclass, pg_table_is_visible('press'::regclass)", "press|t\n"),
+    ("SELECT col_description('press'::regclass, 3)", "[°C]\n"),
+    ("SELECT column_name FROM information_schema.key_column_usage WHERE table_name = 'press' ORDER BY ordinal_position", "device\ntime\n"),
+])
+def test_psql_finds_its_way_through_the_catalogue(pg, command, expected):
+    pg.psql(text=PRESS)
+    assert expected in pg.psql("-c", command)
+
+
+def test_the_catalogue_shows_only_what_the_user_may_see(pg):
+    pg.psql(text=PRESS)
+    pg.psql("-c", "CREATE TABLE secret (v bigint)")
+    role = {"apiVersion": "millrace.io/v1", "kind": "Role", "metadata": {"name": "presser"},
+            "spec": {"rules": [{"verbs": ["query"], "kinds": ["Table"], "names": ["press"]}]}}
+    user = {"apiVersion": "millrace.io/v1", "kind": "User", "metadata": {"name": "eve"},
+            "spec": {"roles": ["presser"], "password": "eves-password"}}
+    for kind, document in (("roles", role), ("users", user)):
+        status, answer = pg.node.request("POST", f"/apis/millrace.io/v1/{kind}", json.dumps(document))
+        assert status in (200, 201), answer
+    assert pg.psql("-c", "\\dt", user="eve", password="eves-password") == "public|press|table|millrace\n"
+    assert pg.psql("-c", "SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relname = 'secret'",
+                   user="eve", password="eves-password") == "0\n"
+    assert pg.psql("-c", "COPY press FROM STDIN", user="eve", password="eves-password", check=False).startswith("ERROR:")
+    assert "secret" in pg.psql("-c", "\\dt")
 
 
 ROWS = 70_000

@@ -31,6 +31,14 @@ static void set_null(struct vector *out, uint32_t row)
     out->null[row] = 1;
 }
 
+/* For rows of the list with FN_NULLS, whose NULLs are still to be looked at. */
+static bool is_null_row(const struct vector *args, struct vector *out, uint32_t row)
+{
+    if (!vector_is_null(&args[0], row)) return false;
+    set_null(out, row);
+    return true;
+}
+
 /* A text that lives at least as long as the statement's chunk; NULL gives NULL. */
 static enum err set_text(struct eval *eval, struct vector *out, uint32_t row, const char *text)
 {
@@ -124,6 +132,7 @@ KERNEL(type_number)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         struct str name = str_trim(TEXT(0));
         if (str_starts(name, "pg_catalog.")) name = (struct str){name.at + 11, name.size - 11};
         set_null(out, row);
@@ -155,6 +164,7 @@ KERNEL(relation_number_or_null)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         const struct pg_relation *r = pg_relation_named(catalog_of(eval), TEXT(0));
         out->i[row] = r ? r->oid : 0;
         if (!r) set_null(out, row);
@@ -243,6 +253,7 @@ KERNEL(index_definition)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         enum err err = set_text(eval, out, row, index_text(eval, INTEGER(0)));
         if (err) return err;
     }
@@ -294,6 +305,7 @@ KERNEL(function_result)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         const char *types;
         char result;
         bool found = find_function(INTEGER(0), &types, &result);
@@ -307,6 +319,7 @@ KERNEL(function_arguments)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         const char *types;
         char result;
         struct buf text = BUF_EMPTY;
@@ -331,6 +344,7 @@ KERNEL(setting)
     const struct pg_catalog *c = catalog_of(eval);
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         int found = pg_setting_find(TEXT(0));
         struct pg_settings none = {0};
         if (found < 0 && e->arg_count == 1)
@@ -409,26 +423,66 @@ KERNEL(quote_text)
     return ERR_OK;
 }
 
-/* '{a,b}' with another separator; NULLs are left out. */
-KERNEL(join_array)
+/* 'a, b' into '{"a"," b"}'. */
+KERNEL(split_array)
 {
     EACH_ROW(row)
     {
-        struct str list = TEXT(0), separator = TEXT(1), piece;
-        char *to = arena_alloc(&eval->scratch, list.size * (separator.size + 1) + 1);
-        size_t n = 0;
-        if (!to) return expr_no_memory(eval->budget, eval->why);
-        if (list.size >= 2 && list.at[0] == '{') list = (struct str){list.at + 1, list.size - 2};
-        while (list.size && str_split(&list, ',', &piece)) {
-            if (str_is_nocase(piece, "null")) continue;
-            if (n) {
-                memcpy(to + n, separator.at, separator.size);
-                n += separator.size;
-            }
-            memcpy(to + n, piece.at, piece.size);
-            n += piece.size;
+        struct str rest = TEXT(0), separator = TEXT(1);
+        struct buf text = BUF_EMPTY;
+        buf_add_char(&text, '{');
+        while (rest.size) {
+            size_t end = 0;
+            while (end < rest.size && (separator.size == 0 || rest.size - end < separator.size ||
+                                       memcmp(rest.at + end, separator.at, separator.size) != 0))
+                end++;
+            struct value item = {.type = TYPE_TEXT, .s = {rest.at, end}};
+            array_add_item(&text, &item);
+            size_t used = end < rest.size ? end + separator.size : rest.size;
+            rest = (struct str){rest.at + used, rest.size - used};
         }
-        out->s[row] = (struct str){to, n};
+        buf_add_char(&text, '}');
+        enum err err = set_text(eval, out, row, buf_cstr(&text));
+        buf_free(&text);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* Items of '{a,"b,c"}'. */
+static int64_t count_items(struct str text)
+{
+    int64_t count = text.size > 2;
+    bool quoted = false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] == '\\')
+            i++;
+        else if (text.at[i] == '"')
+            quoted = !quoted;
+        else
+            count += !quoted && text.at[i] == ',';
+    }
+    return count;
+}
+
+KERNEL(array_size)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        out->i[row] = count_items(TEXT(0));
+        if (!out->i[row] || INTEGER(1) != 1) set_null(out, row);
+    }
+    return ERR_OK;
+}
+
+KERNEL(array_first)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        out->i[row] = 1;
+        if (!count_items(TEXT(0)) || INTEGER(1) != 1) set_null(out, row);
     }
     return ERR_OK;
 }
@@ -536,7 +590,10 @@ static const struct function functions[] = {
     F("pg_has_role", ".*", 'b', 0, yes),
     F("quote_ident", "t", 't', 0, quote_name),
     F("quote_literal", "t", 't', 0, quote_text),
-    F("array_to_string", "tt", 't', 0, join_array),
+    F("string_to_array", "tt", 't', 0, split_array),
+    F("array_length", "ti", 'i', FN_NULLS, array_size),
+    F("array_upper", "ti", 'i', FN_NULLS, array_size),
+    F("array_lower", "ti", 'i', FN_NULLS, array_first),
 };
 
 const struct sql_functions pg_functions = {functions, sizeof functions / sizeof functions[0]};

@@ -214,7 +214,8 @@ static size_t unescape(struct str text, char *out)
             const char *at = c ? strchr(letters, c) : NULL;
             unsigned value = 0, digits = 0;
             uint64_t hex;
-            if (c == 'x' && i + 3 < text.size && num_parse_hex((struct str){text.at + i + 1, 2}, &hex)) {
+            if (c == 'x' && i + 3 < text.size &&
+                num_parse_hex((struct str){text.at + i + 1, 2}, &hex)) {
                 out[size++] = (char)hex;
                 i += 2;
                 continue;

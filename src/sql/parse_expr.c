@@ -266,6 +266,30 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     return p->err ? NULL : node;
 }
 
+/* EXTRACT(field FROM time) is date_part('field', time). */
+static struct ast *parse_extract(struct parser *p)
+{
+    int32_t position = p->token.position;
+    struct ast_list list = {0};
+    parse_advance(p);
+    parse_expect(p, "(");
+    struct ast *field = new_node(p, AST_LITERAL, p->token.position);
+    if (!field) return NULL;
+    bool is_text = p->token.kind == TOKEN_STRING;
+    struct str name = is_text ? parse_string(p, "a field") : parse_name(p, "a field such as epoch");
+    field->value = (struct value){.type = TYPE_TEXT, .s = name};
+    parse_expect(p, "from");
+    if (!parse_list_add(p, &list, field) || !parse_list_add(p, &list, parse_expression(p)))
+        return NULL;
+    parse_expect(p, ")");
+    return new_call(p, "date_part", position, list);
+}
+
+struct ast *parse_call_of(struct parser *p, struct str name, int32_t position)
+{
+    return parse_call(p, name, position);
+}
+
 /* Functions that the standard has without brackets. */
 static const char *const bare_calls[][2] = {
     {"current_user", "current_user"},     {"session_user", "session_user"},
@@ -431,6 +455,7 @@ static struct ast *parse_primary(struct parser *p)
             (!prefixes[i].before_string || p->next.kind == TOKEN_STRING))
             return prefixes[i].parse(p);
     if (parse_is(p, "cast") && parse_next_is(p, "(")) return parse_cast(p);
+    if (parse_is(p, "extract") && parse_next_is(p, "(")) return parse_extract(p);
     if (parse_is(p, "exists") && parse_next_is(p, "(")) return parse_exists(p);
     if (parse_is(p, "array") && (parse_next_is(p, "[") || parse_next_is(p, "(")))
         return parse_array(p);
