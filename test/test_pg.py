@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -75,6 +76,32 @@ def test_every_login_that_is_promised_works_and_no_other(pg):
             return ['"outcome":"ok"' in line for line in audit if '"verb":"login"' in line]
     wait_for(lambda: len(outcomes()) == 8, 10, "the audit log has not all logins")
     assert sum(outcomes()) == 4
+
+
+def test_an_address_that_others_can_reach_takes_logins_over_tls_only(node_factory):
+    pg = PgNode(node_factory)
+    pg.node.stop()
+    for insecure, answer in (("false", "TLS only"), ("true", None)):
+        pg.node.command = [part.replace(f"listen.postgres={HOST}", "listen.postgres=0.0.0.0") for part in pg.node.command] + [
+            "--set", f"listen.insecure={insecure}"]
+        pg.node.start()
+        pg.connect(sslmode="require").close()
+        if answer:
+            with pytest.raises(psycopg2.OperationalError, match=answer):
+                pg.connect(sslmode="disable")
+        else:
+            pg.connect(sslmode="disable").close()
+        pg.node.stop()
+
+
+def test_more_clients_than_the_limit_are_told_so(pg):
+    idle = [socket.create_connection((HOST, pg.port), 20) for _ in range(256)]
+    with pytest.raises(psycopg2.OperationalError, match="too many connections"):
+        wait_for(lambda: pg.connect(sslmode="disable").close(), 5, "there is no limit")
+    for one in idle:
+        one.close()
+    wait_for(lambda: "\nmillrace_postgres_connections 0\n" in pg.node.request("GET", "/metrics")[1], 10, "connections are left")
+    pg.connect().close()
 
 
 def test_simple_queries_run_one_after_the_other_and_stop_at_an_error(pg):

@@ -50,6 +50,7 @@ struct pg_server {
     unsigned magic;
     struct service *service;
     struct tls_config *tls; /* NULL: none */
+    bool tls_only;
     struct os_listener *listener;
     struct os_timer *timer; /* runs while there are connections */
     struct pg_connection *connections;

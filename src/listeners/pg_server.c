@@ -110,8 +110,8 @@ static void on_accept(void *owner, struct os_stream *stream)
 }
 
 enum err pg_server_start(struct service *service, const struct os_address *address,
-                         struct tls_config *tls, struct pg_server **out, struct os_address *bound,
-                         struct why *why)
+                         struct tls_config *tls, bool tls_only, struct pg_server **out,
+                         struct os_address *bound, struct why *why)
 {
     struct context *context = service->context;
     const struct os_ops *ops = context->os->ops;
@@ -121,6 +121,7 @@ enum err pg_server_start(struct service *service, const struct os_address *addre
     server->magic = PG_SERVER_MAGIC;
     server->service = service;
     server->tls = tls;
+    server->tls_only = tls_only;
     budget_init(&server->memory, "postgres", &context->memory, SIZE_MAX);
     enum err err = ops->timer_make(context->main->task, on_timer, server, &server->timer);
     if (!err)
