@@ -164,6 +164,7 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     case SQL_CREATE_TABLE: return VERB_CREATE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_CHECKPOINT: return VERB_UPDATE;
     case SQL_DELETE: return VERB_DELETE; /* of the whole table: more than the right to add rows */
     case SQL_SELECT:
     case SQL_INSERT: break;
@@ -192,6 +193,8 @@ static enum err check_rights(struct query *q, struct why *why)
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
+    if (verb == SQL_CHECKPOINT) /* the node works, not a table */
+        return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -293,13 +296,30 @@ static enum err prepare_statement(struct query *q, struct why *why)
     return err;
 }
 
+/* DELETE: what the store shall forget. */
+static enum err begin_delete(struct query *q, struct why *why)
+{
+    const struct sql_delete_range *ranges;
+    size_t count;
+    enum err err = sql_delete_ranges(q->statement, &ranges, &count, why);
+    if (err) return err;
+    q->delete = (struct store_delete){.table_id = sql_target(q->statement)->table_id};
+    q->delete.ranges = mem_alloc_zero(count + 1, sizeof *q->delete.ranges);
+    if (!q->delete.ranges) return ERR_NO_MEMORY;
+    q->delete.count = count;
+    for (size_t i = 0; i < count; i++)
+        q->delete.ranges[i] = (struct store_range){.device = ranges[i].device,
+                                                   .from_ns = ranges[i].from_ns,
+                                                   .to_ns = ranges[i].to_ns};
+    return ERR_OK;
+}
+
 /* Begins what is prepared. A SELECT's rows are left to run_select. */
 static enum err begin_statement(struct query *q, struct why *why)
 {
     q->is_begun = true;
-    if (q->verb == SQL_INSERT) return ERR_OK;
-    if (q->verb == SQL_DELETE)
-        return why_set(why, ERR_UNSUPPORTED, "DELETE is not in this version yet");
+    if (q->verb == SQL_INSERT || q->verb == SQL_CHECKPOINT) return ERR_OK;
+    if (q->verb == SQL_DELETE) return begin_delete(q, why);
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -363,12 +383,12 @@ static void finish(struct query *q, enum err err, const struct why *why)
 }
 
 /* INSERT and DDL answer like a SELECT with one row. */
-static void answer_count(struct query *q)
+static void answer_count(struct query *q, const char *name)
 {
-    static const struct sql_result_column column = {"rows", TYPE_BIGINT, ""};
+    q->count_column = (struct sql_result_column){name, TYPE_BIGINT, ""};
     uint64_t rows = q->rows;
     struct value value = {.type = TYPE_BIGINT, .i = (int64_t)rows};
-    q->columns = &column;
+    q->columns = &q->count_column;
     q->column_count = 1;
     q->rows = 0;
     if (q->format->begin) q->format->begin(q, &q->answer);
@@ -389,8 +409,14 @@ static void on_appended(struct completion *c)
         post(q);
         return;
     }
-    if (!c->err) answer_count(q);
+    if (!c->err) answer_count(q, "rows");
     finish(q, c->err, &c->why);
+}
+
+static const char *changed_table(const struct query *q)
+{
+    if (q->change.ddl) return q->change.ddl->table;
+    return q->verb == SQL_DELETE && q->delete.ranges ? sql_target(q->statement)->name : "";
 }
 
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
@@ -401,7 +427,7 @@ static struct audit_entry entry_of(const struct query *q, const char *outcome)
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
                                 .kind = STR("Table"),
                                 .ns = q->ns,
-                                .path = q->change.ddl ? str_of(q->change.ddl->table) : STR(""),
+                                .path = str_of(changed_table(q)),
                                 .detail = q->text,
                                 .outcome = str_of(outcome)};
 }
@@ -415,13 +441,25 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
+/* The answer tells how many ranges of time went: their rows are not counted. */
+static void on_deleted(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
+    q->rows = q->delete.count;
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q, "ranges");
+    finish(q, c->err, &c->why);
+}
+
 static void on_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q);
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
@@ -435,6 +473,11 @@ static void on_audited(struct completion *c)
         finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
         return;
     }
+    if (q->verb == SQL_DELETE) {
+        completion_init(&q->delete.completion, q->service->context->main, on_deleted);
+        store_delete(q->service->store, &q->delete);
+        return;
+    }
     completion_init(&q->change.completion, q->service->context->main, on_changed);
     q->change.ns = q->ns;
     q->service->change_table(q->service->node, &q->change);
@@ -445,6 +488,13 @@ static void start_change(struct query *q)
     struct audit_entry entry = entry_of(q, "ok");
     completion_init(&q->audited, q->service->context->main, on_audited);
     audit_append_durable(q->service->audit, &entry, &q->audited);
+}
+
+static void on_checkpoint(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
+    if (!c->err) answer_count(q, "rows");
+    finish(q, c->err, &c->why);
 }
 
 static void back_on_main(struct completion *c)
@@ -460,13 +510,16 @@ static void back_on_main(struct completion *c)
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
     } else if (q->verb == SQL_INSERT && !q->append.batch) {
-        answer_count(q);
+        answer_count(q, "rows");
         finish(q, ERR_OK, NULL);
     } else if (q->verb == SQL_INSERT) {
         q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
+    } else if (q->verb == SQL_CHECKPOINT) {
+        completion_init(&q->flush.completion, main, on_checkpoint);
+        store_flush(q->service->store, &q->flush);
     } else {
         start_change(q);
     }
@@ -508,6 +561,8 @@ void query_start(struct query *q)
 
 void query_free(struct query *q)
 {
+    mem_free(q->delete.ranges);
+    q->delete.ranges = NULL;
     sql_close(q->statement);
     q->statement = NULL;
     pg_catalog_close(&q->pg);

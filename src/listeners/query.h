@@ -81,9 +81,12 @@ struct query {
     bool is_begun; /* past on_prepared */
     bool is_done;  /* the statement gives no more rows */
     const struct sql_result_column *columns;
+    struct sql_result_column count_column;
     size_t column_count;
     struct store_append append;
     struct table_change change;
+    struct store_flush flush;
+    struct store_delete delete;
     enum err run_err;
 };
 

@@ -243,6 +243,7 @@ enum ast_verb {
     AST_CREATE,
     AST_ALTER,
     AST_DROP,
+    AST_CHECKPOINT,
 };
 
 struct ast_statement {

@@ -41,12 +41,12 @@ struct sql_context {
     enum type *param_types;     /* [param_count], may be NULL: receives what each was taken as */
     struct str device_prefix;   /* the node's path: INSERT puts it before relative device paths; may
                                    be empty */
-    const struct sql_functions *functions; /* may be NULL */
-    void *session;                         /* what those get as eval->session */
     struct str zone; /* the time zone of windows and date functions that name none; "" = UTC */
     /* The bytes of a zone's TZif file. Errors: NOT_FOUND, IO. NULL: only UTC and fixed offsets. */
     enum err (*zone_load)(void *zone_context, const char *name, struct buf *bytes);
     void *zone_context;
+    const struct sql_functions *functions; /* may be NULL */
+    void *session;                         /* what those get as eval->session */
     struct budget
         *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
 };
@@ -57,6 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
+    SQL_CHECKPOINT, /* everything applied so far goes to parts */
     SQL_DELETE,
 };
 
