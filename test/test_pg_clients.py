@@ -155,6 +155,18 @@ def test_parameters_take_their_types_from_their_places(pg):
     assert struct.unpack(">H4I", answer["t"]) == (4, 1184, 25, 1700, 17) and "n" in answer
 
 
+def test_what_changes_rows_says_how_many(pg):
+    pg.psql(text=PRESS)
+    wire = Wire(pg)
+    for text, tag in ((b"INSERT INTO press (device, time, n) SELECT device, time + 1h, 7 FROM press", b"INSERT 0 2"),
+                      (b"DELETE FROM press WHERE device = 'press01'", b"DELETE 1"), (b"CHECKPOINT", b"CHECKPOINT"),
+                      (b"CREATE TABLE other (v bigint)", b"CREATE TABLE"), (b"DROP TABLE other", b"DROP TABLE")):
+        wire.socket.sendall(parse(text) + bind() + Wire.message("D", b"P\0") + execute() + SYNC)
+        said = wire.until_ready()
+        assert kinds(said) == ("12nNCZ" if tag.startswith(b"DELETE") else "12nCZ"), said
+        assert said[-2][1] == tag + b"\0"
+
+
 def test_a_portal_with_a_row_limit_is_suspended_and_goes_on(pg):
     lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(5000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")

@@ -308,9 +308,8 @@ static enum err begin_delete(struct query *q, struct why *why)
     if (!q->delete.ranges) return ERR_NO_MEMORY;
     q->delete.count = count;
     for (size_t i = 0; i < count; i++)
-        q->delete.ranges[i] = (struct store_range){.device = ranges[i].device,
-                                                   .from_ns = ranges[i].from_ns,
-                                                   .to_ns = ranges[i].to_ns};
+        q->delete.ranges[i] = (struct store_range){
+            .device = ranges[i].device, .from_ns = ranges[i].from_ns, .to_ns = ranges[i].to_ns};
     return ERR_OK;
 }
 
