@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import HOST, ROOT, Node
+from conftest import HOST, ROOT, Node, wait_for
 from test_pg import PRESS, PgNode
 
 JDBC = "/usr/share/java/postgresql.jar"
@@ -215,3 +215,52 @@ def test_many_idle_connections_cost_little(pg):
     for wire in wires:
         wire.socket.close()
         wire.file.close()
+
+
+def fill(pg, rows):
+    for base in range(0, rows, 20_000):
+        lines = "\n".join(f"m,device=d{i % 7} v={i}i,s=\"text number {i}\" {i}" for i in range(base, base + 20_000))
+        assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
+
+
+def test_a_slow_reader_costs_no_memory_and_no_worker(pg):
+    fill(pg, 200_000)
+    wire = Wire(pg)
+    wire.send("Q", b"SELECT s, device, v, s AS again, s AS third FROM m\0")
+    assert wire.next()[0] == "T"
+    with open(f"/proc/{pg.node.process.pid}/statm", encoding="ascii") as file:
+        before = int(file.read().split()[1])
+    others = [Wire(pg) for _ in range(4)]
+    for other in others:
+        other.send("Q", b"SELECT s, device, v, s AS again, s AS third FROM m\0")
+    assert pg.rows("SELECT count(*) FROM m") == [(200_000,)]
+    with open(f"/proc/{pg.node.process.pid}/statm", encoding="ascii") as file:
+        assert (int(file.read().split()[1]) - before) * 4 < 40_000, "KiB for four answers of about 20 MB each"
+    assert kinds(wire.until_ready()) == "D" * 200_000 + "CZ"
+
+
+def test_clients_that_vanish_in_the_middle_leave_nothing_behind(pg):
+    fill(pg, 40_000)
+    for statement in (b"SELECT * FROM m a, m b WHERE a.v < b.v\0", b"SELECT * FROM m\0", b"COPY m (device, v) FROM STDIN\0",
+                      b"COPY m TO STDOUT\0"):
+        wire = Wire(pg)
+        wire.send("Q", statement)
+        if b"FROM STDIN" in statement:
+            assert wire.next()[0] == "G"
+            wire.send("d", b"d1\t1\n" * 100_000)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        wire.file.close()
+        wire.socket.close()
+    wait_for(lambda: "\nmillrace_postgres_connections 0\n" in pg.node.request("GET", "/metrics")[1], 20, "connections are left")
+    assert pg.rows("SELECT count(*) FROM m WHERE device = 'd0'") == [(5715,)]
+
+
+def test_a_node_stops_with_clients_at_work(pg):
+    fill(pg, 40_000)
+    wires = [Wire(pg) for _ in range(4)]
+    wires[0].send("Q", b"SELECT count(*) FROM m a, m b, m c WHERE a.v < b.v\0")
+    wires[1].send("Q", b"SELECT * FROM m a, m b\0")
+    wires[2].send("Q", b"COPY m (device, v) FROM STDIN\0")
+    wires[2].send("d", b"d1\t1\n" * 100_000)
+    assert pg.node.stop() == 0, pg.node.log()
+    assert b"57P01" in wires[3].file.read()

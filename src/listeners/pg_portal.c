@@ -226,6 +226,7 @@ static void on_prepared(struct query *q)
     MUST(c->session->running == p);
     c->session->running = NULL;
     p->state = PORTAL_PREPARED;
+    p->paused_ns = context_mono_ns(q->service->context);
     q->on_prepared = NULL;
     p->prepared(p);
     pg_leave(c);

@@ -22,7 +22,8 @@ static void watch(struct pg_connection *c, int64_t now_ns)
     }
     for (struct pg_portal *p = s ? s->portals : NULL, *next; p; p = next) {
         next = p->next;
-        bool is_left = p->state == PORTAL_PAUSED && p != s->running &&
+        bool is_open = p->state == PORTAL_PAUSED || p->state == PORTAL_PREPARED;
+        bool is_left = is_open && p != s->running &&
                        now_ns - p->paused_ns > PG_CURSOR_IDLE_SECONDS * TIME_NS_PER_S;
         if (is_left) pg_portal_drop(s, p);
     }
