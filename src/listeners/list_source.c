@@ -88,8 +88,9 @@ static enum err find_table(void *context, struct str ns, struct str schema, stru
     (void)ns;
     (void)arena;
     (void)why;
-    *out = (struct sql_table){.source = &list_source};
-    const struct list_table *table = find(context, schema, name);
+    const struct list_context *list = context;
+    *out = (struct sql_table){.source = list->source};
+    const struct list_table *table = find(list, schema, name);
     if (!table) return ERR_OK;
     out->handle = (void *)(uintptr_t)table;
     return make_schema(table, &out->schema);
@@ -196,14 +197,13 @@ static void snapshot_close(void *context, void *snapshot)
     (void)snapshot;
 }
 
-const struct sql_source list_source = {
-    .name = "list",
-    .find_table = find_table,
-    .close_table = close_table,
-    .list_tables = list_tables,
-    .scan_open = scan_open,
-    .scan_next = scan_next,
-    .scan_close = scan_close,
-    .snapshot_open = snapshot_open,
-    .snapshot_close = snapshot_close,
-};
+/* The engine tells sources apart by these. */
+#define OPERATIONS(NAME)                                                                           \
+    {                                                                                              \
+        .name = NAME, .find_table = find_table, .close_table = close_table,                        \
+        .list_tables = list_tables, .scan_open = scan_open, .scan_next = scan_next,                \
+        .scan_close = scan_close, .snapshot_open = snapshot_open,                                  \
+        .snapshot_close = snapshot_close,                                                          \
+    }
+const struct sql_source list_source_sys = OPERATIONS("sys");
+const struct sql_source list_source_pg = OPERATIONS("pg_catalog");

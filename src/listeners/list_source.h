@@ -41,13 +41,14 @@ struct list_table {
     const struct list_column *columns; /* ended by a NULL name */
 };
 
-/* What list_source is given. `snapshot` goes to count and write. */
+/* What a list source is given. `snapshot` goes to count and write. */
 struct list_context {
+    const struct sql_source *source; /* which of the two below */
     const struct list_table *tables;
     size_t table_count;
     const void *snapshot;
     bool is_hidden; /* not in SHOW TABLES */
 };
-extern const struct sql_source list_source;
+extern const struct sql_source list_source_sys, list_source_pg;
 
 #endif

@@ -44,10 +44,10 @@ enum {
 struct pg_server;
 struct tls_config;
 
-/* Listens. `tls` borrowed (may be NULL: TLS is then refused); `bound` receives the real port.
- * Errors: ADDRESS_IN_USE, NO_MEMORY. */
+/* Listens. `tls` borrowed (may be NULL: TLS is then refused); `tls_only`: nobody logs in without
+ * it; `bound` receives the real port. Errors: ADDRESS_IN_USE, NO_MEMORY. */
 enum err pg_server_start(struct service *service, const struct os_address *address,
-                         struct tls_config *tls, struct pg_server **server,
+                         struct tls_config *tls, bool tls_only, struct pg_server **server,
                          struct os_address *bound, struct why *why);
 /* Tells every client that the node stops and closes; what a worker still holds is freed when it has
  * come back to the main loop. NULL allowed. */

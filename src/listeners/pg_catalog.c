@@ -278,7 +278,7 @@ static enum err join_lists(struct pg_catalog *c)
         memcpy(all + at, lists[i].tables, *lists[i].count * sizeof *all);
         at += *lists[i].count;
     }
-    c->list = (struct list_context){all, count, c, true};
+    c->list = (struct list_context){&list_source_pg, all, count, c, true};
     return ERR_OK;
 }
 
@@ -287,6 +287,7 @@ enum err pg_catalog_open(struct pg_catalog *c, struct str text, struct budget *b
     static const char *const words[] = {"pg_", "information_schema", "reg", "_description"};
     bool any = false;
     MUST(c->service && !c->tables);
+    c->list.source = &list_source_pg;
     arena_init(&c->arena, budget);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) any |= mentions(text, words[i]);
     if (!any || !c->service->store) return ERR_OK;

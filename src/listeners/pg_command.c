@@ -540,6 +540,7 @@ static const struct {
     {"desc", "SHOW", false},
     {"explain", "EXPLAIN", false},
     {"comment", "COMMENT", false},
+    {"checkpoint", "CHECKPOINT", false},
     {"create table", "CREATE TABLE", false},
     {"create stable", "CREATE TABLE", false},
     {"create", "CREATE", false},

@@ -34,29 +34,15 @@ static enum err expected(const struct lexer *lexer, const char *what, struct why
                   what);
 }
 
-/* A string; E'…' has backslash escapes. */
 static bool take_string(struct lexer *lexer, char *out, size_t out_bytes)
 {
     struct token token = peek(lexer);
     struct arena arena;
     struct str text;
-    bool is_escaped = token.kind == TOKEN_NAME && str_is_nocase(token.text, "e");
-    if (is_escaped) (void)lex_next(lexer, &token, NULL);
-    token = peek(lexer);
     if (token.kind != TOKEN_STRING) return false;
     (void)lex_next(lexer, &token, NULL);
     arena_init(&arena, NULL);
-    bool good = lex_text(&token, &arena, &text) && text.size < out_bytes;
-    size_t size = 0;
-    for (size_t i = 0; good && i < text.size; i++) {
-        char c = text.at[i];
-        if (is_escaped && c == '\\' && i + 1 < text.size) {
-            c = text.at[++i];
-            c = (char)(c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c);
-        }
-        out[size++] = c;
-    }
-    out[good ? size : 0] = 0;
+    bool good = lex_text(&token, &arena, &text) && str_copy(out, out_bytes, text);
     arena_free(&arena);
     return good;
 }

@@ -6,6 +6,7 @@
  * documentation, "System Information Functions". */
 #include "listeners/pg_priv.h"
 #include "listeners/pg_catalog.h"
+#include "sql/agg.h"
 #include "sql/func.h"
 #include <string.h>
 
@@ -28,6 +29,14 @@ static const struct pg_catalog *catalog_of(const struct eval *eval)
 static void set_null(struct vector *out, uint32_t row)
 {
     out->null[row] = 1;
+}
+
+/* For rows of the list with FN_NULLS, whose NULLs are still to be looked at. */
+static bool is_null_row(const struct vector *args, struct vector *out, uint32_t row)
+{
+    if (!vector_is_null(&args[0], row)) return false;
+    set_null(out, row);
+    return true;
 }
 
 /* A text that lives at least as long as the statement's chunk; NULL gives NULL. */
@@ -71,7 +80,7 @@ static enum err set_text(struct eval *eval, struct vector *out, uint32_t row, co
         return ERR_OK;                                                                             \
     }
 
-TEXT_FUNCTION(version, "PostgreSQL 15.0 (Millrace " MILLRACE_VERSION ")")
+TEXT_FUNCTION(version, "PostgreSQL 14.0 (Millrace " MILLRACE_VERSION ")")
 TEXT_FUNCTION(user_name, pg_user_name(c))
 TEXT_FUNCTION(owner_name, INTEGER(0) == PG_OID_OWNER  ? "millrace"
                           : INTEGER(0) == PG_OID_USER ? pg_user_name(c)
@@ -80,6 +89,7 @@ TEXT_FUNCTION(schema_name, "public")
 TEXT_FUNCTION(schema_names, "{pg_catalog,public}")
 TEXT_FUNCTION(encoding_name, "UTF8")
 TEXT_FUNCTION(no_text, NULL)
+TEXT_FUNCTION(nothing, "")
 NUMBER_FUNCTION(backend_pid, catalog_of(eval)->pid)
 NUMBER_FUNCTION(zero, 0)
 NUMBER_FUNCTION(no_oid, (set_null(out, row), 0))
@@ -122,6 +132,7 @@ KERNEL(type_number)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         struct str name = str_trim(TEXT(0));
         if (str_starts(name, "pg_catalog.")) name = (struct str){name.at + 11, name.size - 11};
         set_null(out, row);
@@ -153,6 +164,7 @@ KERNEL(relation_number_or_null)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         const struct pg_relation *r = pg_relation_named(catalog_of(eval), TEXT(0));
         out->i[row] = r ? r->oid : 0;
         if (!r) set_null(out, row);
@@ -241,6 +253,7 @@ KERNEL(index_definition)
 {
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         enum err err = set_text(eval, out, row, index_text(eval, INTEGER(0)));
         if (err) return err;
     }
@@ -264,6 +277,66 @@ KERNEL(index_column)
 
 TEXT_FUNCTION(key_definition, "PRIMARY KEY (device, \"time\")")
 
+/* ---- functions ---- */
+
+NUMBER_FUNCTION(utf8_number, 6)
+
+static const char *letter_text(char letter)
+{
+    return letter == 'D'                    ? "interval"
+           : letter == '.' || letter == 'A' ? "anyelement"
+                                            : pg_type_of(function_letter_type(letter))->sql_name;
+}
+
+/* Arguments and result of a row of pg_proc; false: there is no such. */
+static bool find_function(int64_t oid, const char **args, char *result)
+{
+    size_t functions_count, aggregates_count;
+    const struct function *f = function_table(&functions_count);
+    const struct aggregate *a = aggregate_table(&aggregates_count);
+    uint64_t n = (uint64_t)oid - PG_OID_FUNCTIONS;
+    if (n >= functions_count + aggregates_count) return false;
+    *args = n < functions_count ? f[n].args : a[n - functions_count].args;
+    *result = n < functions_count ? f[n].result : a[n - functions_count].result;
+    return true;
+}
+
+KERNEL(function_result)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        const char *types;
+        char result;
+        bool found = find_function(INTEGER(0), &types, &result);
+        enum err err = set_text(eval, out, row, found ? letter_text(result) : NULL);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+KERNEL(function_arguments)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        const char *types;
+        char result;
+        struct buf text = BUF_EMPTY;
+        bool found = find_function(INTEGER(0), &types, &result);
+        for (const char *l = found ? types : ""; *l; l++) {
+            if (*l == '*') continue;
+            if (text.size) buf_add_text(&text, ", ");
+            if (l[1] == '*') buf_add_text(&text, "VARIADIC ");
+            buf_add_text(&text, letter_text(*l));
+        }
+        enum err err = set_text(eval, out, row, text.size ? buf_cstr(&text) : "");
+        buf_free(&text);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
 /* ---- settings ---- */
 
 KERNEL(setting)
@@ -271,6 +344,7 @@ KERNEL(setting)
     const struct pg_catalog *c = catalog_of(eval);
     EACH_ROW(row)
     {
+        if (is_null_row(args, out, row)) continue;
         int found = pg_setting_find(TEXT(0));
         struct pg_settings none = {0};
         if (found < 0 && e->arg_count == 1)
@@ -349,26 +423,66 @@ KERNEL(quote_text)
     return ERR_OK;
 }
 
-/* '{a,b}' with another separator; NULLs are left out. */
-KERNEL(join_array)
+/* 'a, b' into '{"a"," b"}'. */
+KERNEL(split_array)
 {
     EACH_ROW(row)
     {
-        struct str list = TEXT(0), separator = TEXT(1), piece;
-        char *to = arena_alloc(&eval->scratch, list.size * (separator.size + 1) + 1);
-        size_t n = 0;
-        if (!to) return expr_no_memory(eval->budget, eval->why);
-        if (list.size >= 2 && list.at[0] == '{') list = (struct str){list.at + 1, list.size - 2};
-        while (list.size && str_split(&list, ',', &piece)) {
-            if (str_is_nocase(piece, "null")) continue;
-            if (n) {
-                memcpy(to + n, separator.at, separator.size);
-                n += separator.size;
-            }
-            memcpy(to + n, piece.at, piece.size);
-            n += piece.size;
+        struct str rest = TEXT(0), separator = TEXT(1);
+        struct buf text = BUF_EMPTY;
+        buf_add_char(&text, '{');
+        while (rest.size) {
+            size_t end = 0;
+            while (end < rest.size && (separator.size == 0 || rest.size - end < separator.size ||
+                                       memcmp(rest.at + end, separator.at, separator.size) != 0))
+                end++;
+            struct value item = {.type = TYPE_TEXT, .s = {rest.at, end}};
+            array_add_item(&text, &item);
+            size_t used = end < rest.size ? end + separator.size : rest.size;
+            rest = (struct str){rest.at + used, rest.size - used};
         }
-        out->s[row] = (struct str){to, n};
+        buf_add_char(&text, '}');
+        enum err err = set_text(eval, out, row, buf_cstr(&text));
+        buf_free(&text);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* Items of '{a,"b,c"}'. */
+static int64_t count_items(struct str text)
+{
+    int64_t count = text.size > 2;
+    bool quoted = false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] == '\\')
+            i++;
+        else if (text.at[i] == '"')
+            quoted = !quoted;
+        else
+            count += !quoted && text.at[i] == ',';
+    }
+    return count;
+}
+
+KERNEL(array_size)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        out->i[row] = count_items(TEXT(0));
+        if (!out->i[row] || INTEGER(1) != 1) set_null(out, row);
+    }
+    return ERR_OK;
+}
+
+KERNEL(array_first)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        out->i[row] = 1;
+        if (!count_items(TEXT(0)) || INTEGER(1) != 1) set_null(out, row);
     }
     return ERR_OK;
 }
@@ -437,6 +551,7 @@ static const struct function functions[] = {
     F("pg_collation_is_visible", "i", 'b', 0, yes),
     F("pg_statistics_obj_is_visible", "i", 'b', 0, yes),
     F("obj_description", "it", 't', FN_NULLS, table_description),
+    F("obj_description", ".t", 't', FN_NULLS, no_text),
     F("obj_description", "i", 't', FN_NULLS, table_description),
     F("col_description", "ii", 't', FN_NULLS, column_description),
     F("shobj_description", "it", 't', FN_NULLS, no_text),
@@ -446,6 +561,11 @@ static const struct function functions[] = {
     F("pg_get_indexdef", "iib", 't', FN_NULLS, index_column),
     F("pg_get_constraintdef", "i", 't', 0, key_definition),
     F("pg_get_constraintdef", "ib", 't', 0, key_definition),
+    F("getdatabaseencoding", "", 't', 0, encoding_name),
+    F("pg_char_to_encoding", "t", 'i', 0, utf8_number),
+    F("pg_get_function_result", "i", 't', FN_NULLS, function_result),
+    F("pg_get_function_arguments", "i", 't', FN_NULLS, function_arguments),
+    F("pg_get_function_identity_arguments", "i", 't', FN_NULLS, function_arguments),
     F("pg_get_viewdef", "i", 't', FN_NULLS, no_text),
     F("pg_get_viewdef", "ib", 't', FN_NULLS, no_text),
     F("pg_get_ruledef", "ib", 't', FN_NULLS, no_text),
@@ -460,7 +580,7 @@ static const struct function functions[] = {
     F("pg_total_relation_size", "i", 'i', FN_NULLS, no_oid),
     F("pg_database_size", ".", 'i', FN_NULLS, no_oid),
     F("pg_size_pretty", "i", 't', 0, pretty_size),
-    F("pg_tablespace_location", "i", 't', 0, schema_name),
+    F("pg_tablespace_location", "i", 't', 0, nothing),
     F("has_table_privilege", ".*", 'b', 0, yes),
     F("has_any_column_privilege", ".*", 'b', 0, yes),
     F("has_column_privilege", ".*", 'b', 0, yes),
@@ -470,7 +590,10 @@ static const struct function functions[] = {
     F("pg_has_role", ".*", 'b', 0, yes),
     F("quote_ident", "t", 't', 0, quote_name),
     F("quote_literal", "t", 't', 0, quote_text),
-    F("array_to_string", "tt", 't', 0, join_array),
+    F("string_to_array", "tt", 't', 0, split_array),
+    F("array_length", "ti", 'i', FN_NULLS, array_size),
+    F("array_upper", "ti", 'i', FN_NULLS, array_size),
+    F("array_lower", "ti", 'i', FN_NULLS, array_first),
 };
 
 const struct sql_functions pg_functions = {functions, sizeof functions / sizeof functions[0]};

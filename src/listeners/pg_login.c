@@ -324,6 +324,11 @@ static void begin_login(struct pg_connection *c, uint32_t version, struct reader
         pg_fatal(c, "0A000", "unsupported frontend protocol: this server speaks 3.0");
         return;
     }
+    if (c->server->tls_only && !c->is_tls) {
+        pg_fatal(c, "28000",
+                 "this address takes logins over TLS only: connect with sslmode=require");
+        return;
+    }
     c->login = mem_alloc_zero(1, sizeof *c->login);
     if (!c->login) {
         pg_cut(c);

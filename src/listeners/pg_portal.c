@@ -167,6 +167,9 @@ static void complete(struct pg_portal *p)
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
         c->session->written += q->verb == SQL_INSERT ? q->rows : 1;
     pg_tag(p->tag_word ? str_of(p->tag_word) : str_of(p->text), p->row_count, tag);
+    if (q->verb == SQL_DELETE)
+        pg_notice(c, "NOTICE", "00000",
+                  "the number of DELETE counts ranges of time; their rows are not counted");
     pg_command_complete(&c->out, tag);
     is_over(p, PORTAL_OVER, ERR_OK, NULL);
 }
@@ -223,6 +226,7 @@ static void on_prepared(struct query *q)
     MUST(c->session->running == p);
     c->session->running = NULL;
     p->state = PORTAL_PREPARED;
+    p->paused_ns = context_mono_ns(q->service->context);
     q->on_prepared = NULL;
     p->prepared(p);
     pg_leave(c);

@@ -50,6 +50,7 @@ struct pg_server {
     unsigned magic;
     struct service *service;
     struct tls_config *tls; /* NULL: none */
+    bool tls_only;
     struct os_listener *listener;
     struct os_timer *timer; /* runs while there are connections */
     struct pg_connection *connections;
@@ -137,9 +138,9 @@ void pg_login_free(struct pg_connection *c);
     X(MAX_IDENTIFIER, "max_identifier_length", "255", PG_SETTING_FIXED)                            \
     X(SEARCH_PATH, "search_path", "public", 0)                                                     \
     X(SERVER_ENCODING, "server_encoding", "UTF8", PG_SETTING_REPORT | PG_SETTING_FIXED)            \
-    X(SERVER_VERSION, "server_version", "15.0 (Millrace " MILLRACE_VERSION ")",                    \
+    X(SERVER_VERSION, "server_version", "14.0 (Millrace " MILLRACE_VERSION ")",                    \
       PG_SETTING_REPORT | PG_SETTING_FIXED)                                                        \
-    X(SERVER_VERSION_NUM, "server_version_num", "150000", PG_SETTING_FIXED)                        \
+    X(SERVER_VERSION_NUM, "server_version_num", "140000", PG_SETTING_FIXED)                        \
     X(SESSION_AUTHORIZATION, "session_authorization", "", PG_SETTING_REPORT | PG_SETTING_FIXED)    \
     X(STANDARD_STRINGS, "standard_conforming_strings", "on", PG_SETTING_REPORT)                    \
     X(STATEMENT_TIMEOUT, "statement_timeout", "0", 0)                                              \

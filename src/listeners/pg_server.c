@@ -22,7 +22,8 @@ static void watch(struct pg_connection *c, int64_t now_ns)
     }
     for (struct pg_portal *p = s ? s->portals : NULL, *next; p; p = next) {
         next = p->next;
-        bool is_left = p->state == PORTAL_PAUSED && p != s->running &&
+        bool is_open = p->state == PORTAL_PAUSED || p->state == PORTAL_PREPARED;
+        bool is_left = is_open && p != s->running &&
                        now_ns - p->paused_ns > PG_CURSOR_IDLE_SECONDS * TIME_NS_PER_S;
         if (is_left) pg_portal_drop(s, p);
     }
@@ -110,8 +111,8 @@ static void on_accept(void *owner, struct os_stream *stream)
 }
 
 enum err pg_server_start(struct service *service, const struct os_address *address,
-                         struct tls_config *tls, struct pg_server **out, struct os_address *bound,
-                         struct why *why)
+                         struct tls_config *tls, bool tls_only, struct pg_server **out,
+                         struct os_address *bound, struct why *why)
 {
     struct context *context = service->context;
     const struct os_ops *ops = context->os->ops;
@@ -121,6 +122,7 @@ enum err pg_server_start(struct service *service, const struct os_address *addre
     server->magic = PG_SERVER_MAGIC;
     server->service = service;
     server->tls = tls;
+    server->tls_only = tls_only;
     budget_init(&server->memory, "postgres", &context->memory, SIZE_MAX);
     enum err err = ops->timer_make(context->main->task, on_timer, server, &server->timer);
     if (!err)

@@ -323,7 +323,9 @@ static bool read_time(struct str b, struct value *v, struct arena *arena)
 
 static bool read_date(struct str b, struct value *v, struct arena *arena)
 {
-    return read_int4(b, v, arena) && time_of_us(v->i * INT64_C(86400000000), v);
+    int64_t us;
+    return read_int4(b, v, arena) && !__builtin_mul_overflow(v->i, INT64_C(86400000000), &us) &&
+           time_of_us(us, v);
 }
 
 /* Time of day, as text. */
@@ -342,10 +344,11 @@ static bool read_time_of_day(struct str b, struct value *v, struct arena *arena)
 static bool read_interval(struct str b, struct value *v, struct arena *arena)
 {
     struct reader r = reader_of(b.at, b.size);
-    int64_t us = (int64_t)reader_be64(&r), ns;
+    int64_t us = (int64_t)reader_be64(&r), day_us, ns;
     int64_t days = (int32_t)reader_be32(&r), months = (int32_t)reader_be32(&r);
-    if (b.size != 16 || months || __builtin_add_overflow(us, days * INT64_C(86400000000), &us) ||
-        __builtin_mul_overflow(us, INT64_C(1000), &ns) || ns < 0)
+    if (b.size != 16 || months || __builtin_mul_overflow(days, INT64_C(86400000000), &day_us) ||
+        __builtin_add_overflow(us, day_us, &us) || __builtin_mul_overflow(us, INT64_C(1000), &ns) ||
+        ns < 0)
         return false;
     struct buf text = BUF_EMPTY;
     buf_add_duration(&text, ns);

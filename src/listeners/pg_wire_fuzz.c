@@ -81,6 +81,34 @@ static uint64_t read_messages(const unsigned char *bytes, size_t size, size_t pi
     return seen;
 }
 
+/* What we write is a row of whole messages, whatever texts are in it. */
+static void write_messages(const unsigned char *bytes, size_t size)
+{
+    struct str text = {(const char *)bytes, size};
+    struct buf out = BUF_EMPTY;
+    char tag[32];
+    (void)str_copy(tag, sizeof tag, text);
+    pg_report(&out, 'E', "ERROR", "42601", text, text, pg_position(text, (int32_t)(size / 2)));
+    pg_parameter_status(&out, "application_name", tag);
+    pg_command_complete(&out, tag);
+    size_t begun = pg_begin(&out, 'D'), value;
+    pg_add_16(&out, 2);
+    pg_add_null(&out);
+    value = pg_begin_value(&out);
+    pg_add_64(&out, size);
+    pg_end_value(&out, value);
+    pg_end(&out, begun);
+    pg_empty(&out, '1');
+    pg_ready(&out, 'I');
+    struct reader r = reader_of(out.at, out.size);
+    while (reader_ok(&r) && reader_left(&r)) {
+        (void)reader_u8(&r);
+        reader_skip(&r, reader_be32(&r) - 4);
+    }
+    if (!reader_ok(&r)) abort();
+    buf_free(&out);
+}
+
 static uint64_t read_copy(const unsigned char *bytes, size_t size, size_t piece, unsigned format)
 {
     static struct pg_copy_reader reader;
@@ -174,5 +202,6 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
         abort();
     if (what == 5) read_params(bytes, size);
     if (what == 6) exchange(bytes, size);
+    if (what == 7) write_messages(bytes, size);
     return 0;
 }

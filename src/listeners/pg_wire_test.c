@@ -138,6 +138,7 @@ static void parameters_are_read_in_both_forms(void **state)
         {1184, true, BYTES("\x7f\xff\xff\xff\xff\xff\xff\xff"), "refused"}, /* infinity */
         {1184, false, BYTES("2026-11-21 05:00:00.5+02"), "2026-11-21 03:00:00.5+00"},
         {1082, true, BYTES("\0\0\0\1"), "2000-01-02 00:00:00+00"},
+        {1082, true, BYTES("\x60\0\0\1"), "refused"}, /* infinity and its neighbours */
         {1083, true, BYTES("\0\0\0\0\xd6\x93\xa4\0"), "01:00:00.000000"},
         {1186, true, BYTES("\0\0\0\0\0\x0f\x42\x40\0\0\0\1\0\0\0\0"), "1d1s"},
         {1186, true, BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"), "refused"}, /* a month */

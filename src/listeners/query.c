@@ -264,12 +264,12 @@ static void set_context(struct query *q)
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
     q->catalog.source[0].context = &q->guard;
-    q->catalog.source[1].ops = &list_source;
+    q->catalog.source[1].ops = &list_source_sys;
     q->catalog.source[1].context = q->sys;
     q->pg.service = s;
     q->pg.identity = q->identity;
     q->pg.ns = q->ns;
-    q->catalog.source[2].ops = &list_source;
+    q->catalog.source[2].ops = &list_source_pg;
     q->catalog.source[2].context = &q->pg;
     q->catalog.source[3].ops = &view_source;
     q->catalog.source[3].context = q->sys;

@@ -365,7 +365,7 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
     struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
     enum err err = ERR_OK;
     if (!s) return NULL;
-    s->list = (struct list_context){tables, sizeof tables / sizeof tables[0], s};
+    s->list = (struct list_context){&list_source_sys, tables, sizeof tables / sizeof tables[0], s};
     s->service = service;
     s->now_ns = context_wall_ns(service->context);
     bool sees_all =

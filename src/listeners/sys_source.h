@@ -22,7 +22,7 @@ struct list_table;
 /* All of them. Any task. */
 const struct list_table *sys_table_list(size_t *count);
 
-/* They are read through list_source, whose context is the struct sys_snapshot. The views of the
+/* They are read through list_source_sys, whose context is the struct sys_snapshot. The views of the
  * namespace are a source with the same context. */
 extern const struct sql_source view_source;
 

@@ -214,8 +214,10 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         struct str *value;
         bool exists, tls;
     } list[] = {
-        {"http", &c->listen.http, true, false},  {"https", &c->listen.https, true, true},
-        {"mqtt", &c->listen.mqtt, false, false}, {"postgres", &c->listen.postgres, true, false},
+        {"http", &c->listen.http, true, false},
+        {"https", &c->listen.https, true, true},
+        {"mqtt", &c->listen.mqtt, false, false},
+        {"postgres", &c->listen.postgres, true, true}, /* it insists on TLS itself */
         {"line", &c->listen.line, false, false},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {

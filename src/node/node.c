@@ -437,7 +437,8 @@ static enum err start_postgres(struct node *node, struct why *why)
     struct os_address address;
     enum err err = where.size ? os_address_tcp(where, &address, why) : ERR_OK;
     if (err || !where.size) return err;
-    return pg_server_start(&node->service, &address, node->tls, &node->postgres,
+    bool tls_only = !os_address_is_loopback(&address) && !node->options->config->listen.insecure;
+    return pg_server_start(&node->service, &address, node->tls, tls_only, &node->postgres,
                            &node->postgres_address, why);
 }
 

@@ -160,6 +160,7 @@ struct ast_select {
     bool set_all;
     struct ast_select *left, *right;
     /* VALUES */
+    bool is_function; /* its one value is a call in FROM, which may give many rows */
     size_t row_count;
     struct ast_list *rows;
     /* PLAIN */

@@ -122,7 +122,12 @@ struct expr *bind_expr(struct binder *b, const struct ast *tree)
     switch (tree->kind) {
     case AST_LITERAL: return bind_literal(b, tree);
     case AST_PARAM: return bind_param(b, tree);
-    case AST_NAME: return bind_name(b, tree);
+    case AST_NAME: {
+        /* The standard's `user`, unless a column is called so. */
+        bool is_user = !tree->quoted && tree->qualifier.size == 0 && str_is(tree->text, "user") &&
+                       !(b->plan && bind_has_name(b, tree->text));
+        return is_user ? bind_call(b, "current_user", NULL, 0, tree->position) : bind_name(b, tree);
+    }
     case AST_STAR:
         return bind_fail(b, ERR_SYNTAX, tree->position,
                          "\"*\" stands alone in a select list or in count(*)");

@@ -79,6 +79,10 @@ struct star {
 const struct join *bind_find_side(struct binder *b, const struct ast *tree);
 void bind_each_column(const struct plan *plan, const struct join *join, const struct star *star);
 
+/* ---- functions in FROM (bind_rows.c) ---- */
+/* Fills plan->values when the call gives rows; false: it is an ordinary function, one row. */
+bool bind_function_rows(struct binder *b, const struct ast *call);
+
 /* ---- queries (bind_query.c) ---- */
 struct binder bind_child(const struct binder *b);
 struct plan *bind_new_plan(struct binder *b);

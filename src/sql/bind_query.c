@@ -115,8 +115,12 @@ static void bind_values(struct binder *b)
     size_t columns = select->rows[0].count, cells = columns * select->row_count;
     plan->from = FROM_VALUES;
     plan->row_count = select->row_count;
-    plan->values = bind_memory(b, arena_zero(b->arena, cells, sizeof *plan->values));
     b->place = PLACE_NOTHING;
+    if (select->is_function && bind_function_rows(b, select->rows[0].items[0])) {
+        if (!b->err) name_inputs(b, 1, plan->values, NULL);
+        return;
+    }
+    plan->values = bind_memory(b, arena_zero(b->arena, cells, sizeof *plan->values));
     for (size_t i = 0; plan->values && i < cells && !b->err; i++) {
         plan->values[i] = bind_expr(b, select->rows[i / columns].items[i % columns]);
         if (plan->values[i] && plan->values[i]->type == TYPE_NONE && select->row_count == 1)

@@ -4,6 +4,7 @@
  * to it is a duration, 1e5 is not), and every error needs the byte where it happened. Names may
  * hold any byte above 0x7F, so a column called 温度 needs no quotes. */
 #include "sql/lex.h"
+#include "base/num.h"
 #include "sql/grid.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -87,6 +88,24 @@ static enum err take_quoted(struct lexer *lexer, char quote, struct why *why)
     }
 }
 
+/* E'…': a backslash takes the byte behind it along. */
+static enum err take_escaped(struct lexer *lexer, struct why *why)
+{
+    size_t start = lexer->at;
+    for (lexer->at += 2; lexer->at < lexer->text.size; lexer->at++) {
+        char c = byte_at(lexer, lexer->at), next = byte_at(lexer, lexer->at + 1);
+        if (c == '\\' || (c == '\'' && next == '\'')) {
+            lexer->at++;
+        } else if (c == '\'') {
+            lexer->at++;
+            return ERR_OK;
+        }
+    }
+    lexer->at = lexer->text.size;
+    return why_at(why, ERR_SYNTAX, (int32_t)start,
+                  "this string has no end: the closing ' is missing");
+}
+
 /* The exponent of a number, if there is one at `at`: its size, else 0. */
 static size_t exponent_size(const struct lexer *lexer, size_t at)
 {
@@ -147,6 +166,10 @@ static enum err take_symbol(struct lexer *lexer, struct token *token, struct why
 static enum err take_token(struct lexer *lexer, struct token *token, struct why *why)
 {
     char c = byte_at(lexer, lexer->at), next = byte_at(lexer, lexer->at + 1);
+    if ((c == 'e' || c == 'E') && next == '\'') {
+        token->kind = TOKEN_STRING;
+        return take_escaped(lexer, why);
+    }
     if (c == '\'' || c == '"') {
         token->kind = c == '"' ? TOKEN_QUOTED : TOKEN_STRING;
         return take_quoted(lexer, c, why);
@@ -179,6 +202,36 @@ enum err lex_next(struct lexer *lexer, struct token *token, struct why *why)
     return err;
 }
 
+/* What E'…' means: \n and its like, octal, \x41; any other byte stands for itself. */
+static size_t unescape(struct str text, char *out)
+{
+    static const char letters[] = "bfnrt", codes[] = "\b\f\n\r\t";
+    size_t size = 0;
+    for (size_t i = 2; i + 1 < text.size; i++) {
+        char c = text.at[i];
+        if (c == '\'') i++; /* doubled */
+        if (c == '\\') {
+            c = text.at[++i];
+            const char *at = c ? strchr(letters, c) : NULL;
+            unsigned value = 0, digits = 0;
+            uint64_t hex;
+            if (c == 'x' && i + 3 < text.size &&
+                num_parse_hex((struct str){text.at + i + 1, 2}, &hex)) {
+                out[size++] = (char)hex;
+                i += 2;
+                continue;
+            }
+            for (; digits < 3 && is_digit(text.at[i + digits]) && text.at[i + digits] < '8';
+                 digits++)
+                value = value * 8 + (unsigned)(text.at[i + digits] - '0');
+            if (digits) i += digits - 1;
+            c = digits ? (char)value : at ? codes[at - letters] : c;
+        }
+        out[size++] = c;
+    }
+    return size;
+}
+
 bool lex_text(const struct token *token, struct arena *arena, struct str *text)
 {
     MUST(token->kind == TOKEN_NAME || token->kind == TOKEN_QUOTED || token->kind == TOKEN_STRING);
@@ -190,6 +243,9 @@ bool lex_text(const struct token *token, struct arena *arena, struct str *text)
             char c = token->text.at[size];
             out[size] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
         }
+    } else if (token->text.at[0] == 'e' || token->text.at[0] == 'E') {
+        size = unescape(token->text, out);
+        if (!str_is_utf8((struct str){out, size}) || memchr(out, 0, size)) size = 0;
     } else {
         char quote = token->text.at[0];
         for (size_t i = 1; i + 1 < token->text.size; i++) {

@@ -180,7 +180,7 @@ static struct str take_while(struct str *rest, bool digits)
     struct str taken = {rest->at, 0};
     while (taken.size < rest->size) {
         char c = rest->at[taken.size];
-        bool is_digit = (c >= '0' && c <= '9') || c == '-';
+        bool is_digit = (c >= '0' && c <= '9') || c == '-' || c == '.';
         if (is_digit != digits || c == ' ') break;
         taken.size++;
     }
@@ -189,17 +189,34 @@ static struct str take_while(struct str *rest, bool digits)
     return taken;
 }
 
+/* "1.5" of a unit, exactly as far as nanoseconds go. False when it is no number or too large. */
+static bool amount_ns(struct str number, int64_t unit, int64_t *ns)
+{
+    struct str rest = number, whole;
+    int64_t amount, fraction = 0, scale = 1;
+    (void)str_split(&rest, '.', &whole);
+    if (!num_parse_i64(whole, &amount) || __builtin_mul_overflow(amount, unit, ns)) return false;
+    for (size_t i = 0; rest.at && i < rest.size && scale < 1000000000; i++) {
+        if (rest.at[i] < '0' || rest.at[i] > '9') return false;
+        fraction = fraction * 10 + (rest.at[i] - '0');
+        scale *= 10;
+    }
+    int64_t more = (int64_t)((__int128)unit * fraction / scale);
+    bool is_negative = number.size && number.at[0] == '-';
+    return !__builtin_add_overflow(*ns, is_negative ? -more : more, ns);
+}
+
 bool sql_parse_interval(struct str text, int64_t *duration_ns)
 {
-    int64_t total = 0, amount, part;
+    int64_t total = 0, part;
     struct str rest = str_trim(text);
     if (rest.size == 0) return false;
     while (rest.size > 0) {
         rest = str_trim(rest);
-        if (!num_parse_i64(take_while(&rest, true), &amount)) return false;
+        struct str number = take_while(&rest, true);
         rest = str_trim(rest);
         int64_t unit = unit_ns(take_while(&rest, false));
-        if (unit == 0 || __builtin_mul_overflow(amount, unit, &part) ||
+        if (unit == 0 || !amount_ns(number, unit, &part) ||
             __builtin_add_overflow(total, part, &total))
             return false;
     }

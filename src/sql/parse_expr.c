@@ -340,6 +340,11 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     return p->err ? NULL : node;
 }
 
+struct ast *parse_call_of(struct parser *p, struct str name, int32_t position)
+{
+    return parse_call(p, name, position);
+}
+
 /* Functions that the standard has without brackets. */
 static const char *const bare_calls[][2] = {
     {"current_user", "current_user"},     {"session_user", "session_user"},

@@ -58,6 +58,30 @@ static struct ast_from *new_from(struct parser *p, enum ast_from_kind kind, int3
 
 static struct ast_from *parse_joins(struct parser *p);
 
+/* name(arguments) [AS alias]: a list of one value, named like the alias or the function. */
+static struct ast_from *parse_function(struct parser *p, struct ast_from *from)
+{
+    struct str name = from->relation.name;
+    struct ast *call = parse_call_of(p, name, from->position);
+    from->kind = AST_FROM_QUERY;
+    from->relation.schema = from->relation.name = STR("");
+    from->relation.alias = name;
+    from->query = parse_zero(p, 1, sizeof *from->query);
+    if (p->err || !from->query) return NULL;
+    *from->query = (struct ast_select){
+        .kind = SELECT_VALUES, .is_function = true, .position = from->position, .row_count = 1};
+    from->query->rows = parse_zero(p, 1, sizeof *from->query->rows);
+    if (!from->query->rows || !parse_list_add(p, from->query->rows, call)) return NULL;
+    parse_alias(p, from);
+    struct ast_names *names = &from->columns;
+    if (names->count) return from;
+    names->items = parse_zero(p, 1, sizeof *names->items);
+    if (!names->items) return NULL;
+    names->items[0] = from->relation.alias;
+    names->count = names->capacity = 1;
+    return from;
+}
+
 static struct ast_from *parse_from_item(struct parser *p)
 {
     int32_t position = p->token.position;
@@ -82,11 +106,7 @@ static struct ast_from *parse_from_item(struct parser *p)
     from = new_from(p, AST_FROM_TABLE, position);
     if (!from) return NULL;
     from->relation = parse_relation(p);
-    if (parse_is(p, "("))
-        parse_fail(p, ERR_UNSUPPORTED, position,
-                   "functions that give rows (%.*s) are not in this version; VALUES lists are",
-                   from->relation.name.size > 60 ? 60 : (int)from->relation.name.size,
-                   from->relation.name.at);
+    if (parse_is(p, "(")) return parse_function(p, from);
     parse_alias(p, from);
     return from;
 }

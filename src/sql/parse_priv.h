@@ -55,6 +55,8 @@ bool parse_at_window(const struct parser *p); /* a word here begins a window, an
 /* ---- expressions (parse_expr.c) ---- */
 struct ast *parse_expression(struct parser *p);
 bool parse_list_add(struct parser *p, struct ast_list *list, struct ast *item);
+/* name(arguments…): the name is taken, the current token is "(". */
+struct ast *parse_call_of(struct parser *p, struct str name, int32_t position);
 void parse_expressions(struct parser *p, struct ast_list *list); /* a, b, c */
 
 struct ast *parse_integer(struct parser *p, int64_t value); /* a literal that was not written */

@@ -107,6 +107,9 @@ static void durations_are_read_in_both_spellings(void **state)
     assert_true(sql_parse_interval(STR(" 1 hour 30 minutes "), &ns) &&
                 ns == INT64_C(5400000000000));
     assert_true(sql_parse_interval(STR("1h30m"), &ns) && ns == INT64_C(5400000000000));
+    assert_true(sql_parse_interval(STR("120.000s"), &ns) && ns == INT64_C(120000000000));
+    assert_true(sql_parse_interval(STR("-1.5 s"), &ns) && ns == INT64_C(-1500000000));
+    assert_false(sql_parse_interval(STR("1.x s"), &ns));
     assert_false(sql_parse_interval(STR("1 month"), &ns));
     assert_false(sql_parse_interval(STR(""), &ns));
     assert_false(sql_parse_interval(STR("9999999999 weeks"), &ns));

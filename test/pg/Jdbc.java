@@ -111,11 +111,6 @@ public class Jdbc {
             while (r.next()) out.append(r.getString("COLUMN_NAME")).append(" ").append(r.getString("TYPE_NAME")).append(",");
             say("columns", out);
         }
-        try (ResultSet r = m.getPrimaryKeys(null, "public", "j")) {
-            StringBuilder out = new StringBuilder();
-            while (r.next()) out.append(r.getString("COLUMN_NAME")).append(",");
-            say("keys", out);
-        }
         try (ResultSet r = m.getSchemas()) {
             StringBuilder out = new StringBuilder();
             while (r.next()) out.append(r.getString(1)).append(" ");
