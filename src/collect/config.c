@@ -44,6 +44,7 @@ void config_watch(void *arg, const struct resource *old, const struct resource *
     case KIND_USER:
     case KIND_ROLE:
     case KIND_TOKEN:
+    case KIND_VIEW:
     case KIND_COUNT: return; /* nothing of the equipment */
     }
     collect->is_dirty = true;

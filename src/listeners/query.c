@@ -162,6 +162,8 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     if (!writes) return VERB_QUERY;
     switch (verb) {
     case SQL_CREATE_TABLE: return VERB_CREATE;
+    case SQL_CREATE_VIEW: return VERB_CREATE;
+    case SQL_DROP_VIEW: return VERB_DELETE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
     case SQL_CHECKPOINT: return VERB_UPDATE;
@@ -185,6 +187,18 @@ static bool is_system_table(const struct query *q, const struct sql_access *acce
     return !own;
 }
 
+/* Replacing is changing. Both rights are needed then, for who asks does not know which it is. */
+static enum err check_view_rights(struct query *q, struct why *why)
+{
+    const struct sql_view *view = sql_view_of(q->statement);
+    enum access_verb verb = needed_verb(sql_verb_of(q->statement), true);
+    enum err err = access_check(q->identity, verb, "View", q->ns, str_of(view->name), STR(""), why);
+    if (!err && view->or_replace)
+        err =
+            access_check(q->identity, VERB_UPDATE, "View", q->ns, str_of(view->name), STR(""), why);
+    return err;
+}
+
 /* The right to the tables; rows and devices are looked at one by one where it is not whole: by the
  * guard when reading, below when writing. */
 static enum err check_rights(struct query *q, struct why *why)
@@ -192,9 +206,9 @@ static enum err check_rights(struct query *q, struct why *why)
     const struct sql_access *accesses;
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
-    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT;
     if (verb == SQL_CHECKPOINT) /* the node works, not a table */
         return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
+    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT && verb != SQL_CREATE_VIEW;
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -204,6 +218,7 @@ static enum err check_rights(struct query *q, struct why *why)
                                     STR(""), why);
         if (err) return err;
     }
+    if (verb == SQL_CREATE_VIEW || verb == SQL_DROP_VIEW) return check_view_rights(q, why);
     return ERR_OK;
 }
 
@@ -245,7 +260,7 @@ static enum err read_zone(void *context, const char *name, struct buf *bytes)
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
-    q->catalog = (struct sql_catalog){.count = 3};
+    q->catalog = (struct sql_catalog){.count = 4};
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
     q->catalog.source[0].context = &q->guard;
@@ -256,6 +271,8 @@ static void set_context(struct query *q)
     q->pg.ns = q->ns;
     q->catalog.source[2].ops = &list_source;
     q->catalog.source[2].context = &q->pg;
+    q->catalog.source[3].ops = &view_source;
+    q->catalog.source[3].context = q->sys;
     q->context = (struct sql_context){
         .catalog = &q->catalog,
         .ns = q->ns,
@@ -319,6 +336,10 @@ static enum err begin_statement(struct query *q, struct why *why)
     q->is_begun = true;
     if (q->verb == SQL_INSERT || q->verb == SQL_CHECKPOINT) return ERR_OK;
     if (q->verb == SQL_DELETE) return begin_delete(q, why);
+    if (q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW) {
+        q->view.view = sql_view_of(q->statement);
+        return ERR_OK;
+    }
     if (q->verb != SQL_SELECT) return sql_ddl_of(q->statement, &q->change.ddl);
     if (q->column_count > SCHEMA_COLUMNS_MAX / 4)
         return why_set(why, ERR_LIMIT,
@@ -414,8 +435,14 @@ static void on_appended(struct completion *c)
 
 static const char *changed_table(const struct query *q)
 {
+    if (q->view.view) return q->view.view->name;
     if (q->change.ddl) return q->change.ddl->table;
     return q->verb == SQL_DELETE && q->delete.ranges ? sql_target(q->statement)->name : "";
+}
+
+static bool changes_view(const struct query *q)
+{
+    return q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW;
 }
 
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
@@ -424,7 +451,7 @@ static struct audit_entry entry_of(const struct query *q, const char *outcome)
 {
     return (struct audit_entry){.user = str_of(q->identity->user),
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
-                                .kind = STR("Table"),
+                                .kind = changes_view(q) ? STR("View") : STR("Table"),
                                 .ns = q->ns,
                                 .path = str_of(changed_table(q)),
                                 .detail = q->text,
@@ -462,6 +489,16 @@ static void on_changed(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+static void on_view_changed(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, view));
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q, "rows");
+    finish(q, c->err, &c->why);
+}
+
 /* A change of a table is done when the audit log shows it. */
 static void on_audited(struct completion *c)
 {
@@ -475,6 +512,13 @@ static void on_audited(struct completion *c)
     if (q->verb == SQL_DELETE) {
         completion_init(&q->delete.completion, q->service->context->main, on_deleted);
         store_delete(q->service->store, &q->delete);
+        return;
+    }
+    if (changes_view(q)) {
+        completion_init(&q->view.completion, q->service->context->main, on_view_changed);
+        q->view.service = q->service;
+        q->view.ns = q->ns;
+        view_change_start(&q->view);
         return;
     }
     completion_init(&q->change.completion, q->service->context->main, on_changed);

@@ -11,6 +11,7 @@
 #include "listeners/pg_catalog.h"
 #include "listeners/service.h"
 #include "listeners/sys_source.h"
+#include "listeners/views.h"
 
 struct query;
 
@@ -87,6 +88,7 @@ struct query {
     struct table_change change;
     struct store_flush flush;
     struct store_delete delete;
+    struct view_change view;
     enum err run_err;
 };
 

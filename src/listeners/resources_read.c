@@ -104,6 +104,8 @@ static const struct table_column {
     {KIND_TOKEN, "Roles", "spec.roles", false},
     {KIND_TOKEN, "Expires", "spec.expires", false},
     {KIND_TOKEN, "Description", "spec.description", true},
+    {KIND_VIEW, "Query", "spec.query", true},
+    {KIND_VIEW, "Description", "spec.description", false},
 };
 enum { TABLE_COLUMN_COUNT = sizeof table_columns / sizeof table_columns[0] };
 

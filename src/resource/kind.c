@@ -357,3 +357,11 @@ void table_sql_name(const struct resource *table, char out[SCHEMA_NAME_BYTES_MAX
     for (char *p = out; *p && !spec->name.size; p++)
         if (*p == '-' || *p == '.') *p = '_';
 }
+
+void view_sql_name(const struct resource *view, char out[SCHEMA_NAME_BYTES_MAX + 1])
+{
+    MUST(view->kind == KIND_VIEW);
+    (void)str_copy(out, SCHEMA_NAME_BYTES_MAX + 1, view->name);
+    for (char *p = out; *p; p++)
+        if (*p == '-' || *p == '.') *p = '_';
+}

@@ -20,6 +20,7 @@ enum resource_kind {
     KIND_USER,
     KIND_ROLE,
     KIND_TOKEN,
+    KIND_VIEW,
     KIND_COUNT
 };
 
@@ -48,6 +49,11 @@ struct table_spec {
     bool open;
     struct str durability; /* "commit" or "interval 10s" */
     struct field_strings device_tags;
+};
+
+struct view_spec {
+    struct str query; /* the SELECT that it stands for */
+    struct str description;
 };
 
 enum point_store { POINT_STORE_ALWAYS, POINT_STORE_CHANGE };
@@ -179,7 +185,8 @@ bool resource_same_spec(const struct resource *a, const struct resource *b);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
 
-/* The SQL name of a Table resource. */
+/* The SQL name of a View, its name with - and . as _; that of a Table. */
+void view_sql_name(const struct resource *view, char out[SCHEMA_NAME_BYTES_MAX + 1]);
 void table_sql_name(const struct resource *table, char out[SCHEMA_NAME_BYTES_MAX + 1]);
 
 #endif

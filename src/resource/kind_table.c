@@ -348,6 +348,21 @@ static void check_device(const void *opaque, const struct doc *doc, struct probl
         problem_add(problems, "spec.path", doc_get(doc, "path"), "must not begin or end with /");
 }
 
+static const struct field view_fields[] = {
+    {.name = "query",
+     .type = FIELD_STRING,
+     .offset = AT(view_spec, query),
+     .flags = FIELD_REQUIRED,
+     .help_en = "the SELECT that the view stands for",
+     .help_zh = "视图所代表的 SELECT 语句"},
+    {.name = "description",
+     .type = FIELD_STRING,
+     .offset = AT(view_spec, description),
+     .help_en = "what the view is for",
+     .help_zh = "视图的用途"},
+    END,
+};
+
 const struct kind_info resource_kinds[KIND_COUNT] = {
     [KIND_CONNECTION] = {"Connection", "connections", "connection", "conn", true,
                          sizeof(struct connection_spec), connection_fields, NULL,
@@ -371,4 +386,6 @@ const struct kind_info resource_kinds[KIND_COUNT] = {
     [KIND_TOKEN] = {"Token", "tokens", "token", "", false, sizeof(struct token_spec), token_fields,
                     NULL, "a secret that stands for a user, shown once when it is made",
                     "代表某个用户的密钥，仅在创建时显示一次"},
+    [KIND_VIEW] = {"View", "views", "view", "", true, sizeof(struct view_spec), view_fields, NULL,
+                   "a query with a name, read like a table", "有名称的查询，可像表一样读取"},
 };

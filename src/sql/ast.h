@@ -243,6 +243,8 @@ enum ast_verb {
     AST_ALTER,
     AST_DROP,
     AST_CHECKPOINT,
+    AST_CREATE_VIEW, /* select, view */
+    AST_DROP_VIEW,
 };
 
 struct ast_statement {
@@ -252,6 +254,11 @@ struct ast_statement {
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;
+    struct { /* CREATE VIEW, DROP VIEW */
+        struct ast_relation name;
+        struct str query; /* its text */
+        bool or_replace, if_exists;
+    } view;
 };
 
 #endif

@@ -20,6 +20,13 @@ enum err bind_outputs_to(const struct sql_context *context, struct arena *arena,
 /* Finds the relation in the catalogue. Errors: NO_TABLE with the nearest name. */
 enum err bind_table(const struct sql_context *context, struct arena *arena,
                     const struct ast_relation *relation, struct sql_table *table, struct why *why);
+/* The same; schema NULL: there is none. */
+enum err bind_find_table(const struct sql_context *context, struct arena *arena,
+                         const struct ast_relation *relation, struct sql_table *table,
+                         struct why *why);
+/* The text of a view; at NULL: there is none. */
+enum err bind_find_view(const struct sql_context *context, struct arena *arena,
+                        const struct ast_relation *relation, struct str *text, struct why *why);
 void bind_close_table(const struct sql_context *context, struct sql_table *table);
 
 /* A value for INSERT: an expression without columns, computed and converted to `type`. */

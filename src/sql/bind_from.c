@@ -4,6 +4,7 @@
  * are added as names are used. Equalities between the sides become keys of a hash join, whatever
  * else ON says is looked at row by row. */
 #include "sql/bind_priv.h"
+#include "sql/parse.h"
 #include <string.h>
 
 static const struct cte_scope *find_cte(const struct binder *b, const struct ast_relation *relation)
@@ -76,8 +77,44 @@ static void from_query(struct binder *b, const struct ast_from *from,
     name_columns(b, columns, from->position);
 }
 
+/* A view is a query that sees nothing of what stands around its name. Errors inside are told at the
+ * place of the name, for its text is elsewhere. */
+static void from_view(struct binder *b, const struct ast_from *from, struct str text)
+{
+    struct ast_select *query = NULL;
+    struct why why = WHY_NONE, *outer = b->why;
+    if (b->plans->views == VIEWS_NESTED_MAX) {
+        bind_fail(b, ERR_LIMIT, from->position,
+                  "view %.*s refers to itself, or more than %d views stand inside each other",
+                  (int)from->relation.name.size, from->relation.name.at, VIEWS_NESTED_MAX);
+        return;
+    }
+    enum err err = sql_parse_view(text, b->arena, from->position, &query, &why);
+    if (!err) {
+        struct binder *parent = b->parent;
+        struct outers *outers = b->outers;
+        b->plans->views++;
+        b->why = &why;
+        b->parent = NULL;
+        b->outers = NULL;
+        from_query(b, from, query, &from->columns, NULL);
+        b->parent = parent;
+        b->outers = outers;
+        b->why = outer;
+        b->plans->views--;
+        err = b->err;
+        b->err = ERR_OK;
+    }
+    if (err == ERR_LIMIT)
+        bind_fail(b, err, from->position, "%s", why_text(&why, err));
+    else if (err)
+        bind_fail(b, err, from->position, "view %.*s: %s", (int)from->relation.name.size,
+                  from->relation.name.at, why_text(&why, err));
+}
+
 static void from_table(struct binder *b, const struct ast_from *from)
 {
+    struct str view = {NULL, 0};
     struct plan *plan = b->plan;
     const struct cte_scope *cte = find_cte(b, &from->relation);
     if (cte) {
@@ -85,13 +122,22 @@ static void from_table(struct binder *b, const struct ast_from *from)
         from_query(b, from, cte->cte->query, columns, cte->outer);
         return;
     }
+    b->err = bind_find_table(b->context, b->arena, &from->relation, &plan->table, b->why);
+    if (!b->err && !plan->table.schema)
+        b->err = bind_find_view(b->context, b->arena, &from->relation, &view, b->why);
+    if (!b->err && view.at) {
+        from_view(b, from, view);
+        return;
+    }
+    if (b->err) return;
     if (from->columns.count > 0) {
         bind_fail(b, ERR_UNSUPPORTED, from->position,
                   "the columns of a table are renamed in a query: (SELECT a AS b FROM %.*s)",
                   (int)from->relation.name.size, from->relation.name.at);
         return;
     }
-    b->err = bind_table(b->context, b->arena, &from->relation, &plan->table, b->why);
+    if (!plan->table.schema) /* for its words */
+        b->err = bind_table(b->context, b->arena, &from->relation, &plan->table, b->why);
     if (b->err) return;
     plan->from = FROM_TABLE;
     plan->has_table = true;
@@ -228,6 +274,16 @@ static void join_on_name(struct binder *b, struct join *join, struct str name, i
                        .schema = STR("")};
     struct expr **args = bind_memory(b, arena_zero(b->arena, 2, sizeof *args));
     if (!args) return;
+    struct column_ref ref;
+    bool in_left = bind_find_in_join(b->plan, join->left, &tree, &ref) != FOUND_NONE;
+    bool in_right = bind_find_in_join(b->plan, join->right, &tree, &ref) != FOUND_NONE;
+    if (in_left != in_right) {
+        bind_fail(
+            b, ERR_NO_COLUMN, position,
+            "USING wants columns that both sides have; \"%.*s\" is only on the %s of the JOIN",
+            (int)name.size, name.at, in_left == !join->is_swapped ? "left" : "right");
+        return;
+    }
     args[0] = bind_join_name(b, join->left, &tree);
     args[1] = bind_join_name(b, join->right, &tree);
     if (!args[0] || !args[1]) return;

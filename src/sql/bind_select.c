@@ -28,8 +28,9 @@ static enum err no_table(const struct sql_context *context, struct arena *arena,
                   near < 0 ? "" : names[near], near < 0 ? "" : "\"?");
 }
 
-enum err bind_table(const struct sql_context *context, struct arena *arena,
-                    const struct ast_relation *relation, struct sql_table *table, struct why *why)
+enum err bind_find_table(const struct sql_context *context, struct arena *arena,
+                         const struct ast_relation *relation, struct sql_table *table,
+                         struct why *why)
 {
     for (size_t i = 0; i < context->catalog->count; i++) {
         *table = (struct sql_table){0};
@@ -42,6 +43,35 @@ enum err bind_table(const struct sql_context *context, struct arena *arena,
         table->source = context->catalog->source[i].ops;
         return ERR_OK;
     }
+    *table = (struct sql_table){0};
+    return ERR_OK;
+}
+
+enum err bind_find_view(const struct sql_context *context, struct arena *arena,
+                        const struct ast_relation *relation, struct str *text, struct why *why)
+{
+    *text = (struct str){NULL, 0};
+    for (size_t i = 0; i < context->catalog->count && !text->at; i++) {
+        const struct sql_source *source = context->catalog->source[i].ops;
+        if (source->find_view && source->find_view(context->catalog->source[i].context, context->ns,
+                                                   relation->schema, relation->name, arena, text))
+            return expr_no_memory(context->budget, why);
+    }
+    return ERR_OK;
+}
+
+enum err bind_table(const struct sql_context *context, struct arena *arena,
+                    const struct ast_relation *relation, struct sql_table *table, struct why *why)
+{
+    struct str view;
+    enum err err = bind_find_table(context, arena, relation, table, why);
+    if (err || table->schema) return err;
+    err = bind_find_view(context, arena, relation, &view, why);
+    if (err) return err;
+    if (view.at)
+        return why_at(why, ERR_READ_ONLY, relation->position,
+                      "%.*s is a view: it can only be read; CREATE OR REPLACE VIEW changes it",
+                      (int)relation->name.size, relation->name.at);
     return no_table(context, arena, relation, why);
 }
 
@@ -71,7 +101,10 @@ struct star_list {
 void bind_output(struct binder *b, struct expr *e, const char *name)
 {
     struct plan *plan = b->plan;
-    if (e && e->type == TYPE_NONE) e = bind_cast(b, e, TYPE_TEXT, e->position);
+    if (e && e->type == TYPE_NONE) {
+        e = bind_cast(b, e, TYPE_TEXT, e->position);
+        if (e) e->is_literal = true; /* NULL: UNION may still give it another type */
+    }
     if (!e) return;
     size_t capacity = plan->output_capacity;
     if (!bind_grow(b, &plan->outputs, plan->output_count, &plan->output_capacity,

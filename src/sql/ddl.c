@@ -150,3 +150,50 @@ enum err ddl_prepare(struct sql_statement *s, struct why *why)
     s->access_count = 1;
     return ERR_OK;
 }
+
+/* ---- views ---- */
+
+static enum err check_view_query(struct sql_statement *s, struct why *why)
+{
+    enum err err = sql_bind_query(s, why);
+    const struct plan *plan = s->plans.root;
+    for (size_t i = 0; !err && i < plan->visible_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(plan->output_names[i], plan->output_names[j]) == 0)
+                return why_at(why, ERR_EXISTS, s->tree.select->position,
+                              "the view would have two columns \"%s\"; give them names with AS",
+                              plan->output_names[i]);
+    return err;
+}
+
+enum err view_prepare(struct sql_statement *s, struct why *why)
+{
+    const struct ast_relation *name = &s->tree.view.name;
+    bool creates = s->tree.verb == AST_CREATE_VIEW;
+    if (name->schema.size > 0 && !str_is(name->schema, "public"))
+        return why_at(why, ERR_READ_ONLY, name->position, "views are in schema public only");
+    enum err err = check_name(name->name, "view", name->position, why);
+    struct sql_table table = {0};
+    if (!err) err = bind_find_table(s->context, &s->arena, name, &table, why);
+    bool is_table = table.schema && table.has_series;
+    bind_close_table(s->context, &table);
+    if (!err && is_table)
+        err = why_at(why, creates ? ERR_EXISTS : ERR_INVALID, name->position, "%.*s is a table%s",
+                     (int)name->name.size, name->name.at, creates ? "" : "; DROP TABLE removes it");
+    if (!err && creates && s->context->param_count > 0)
+        err = why_at(why, ERR_INVALID, name->position, "a view has no parameters");
+    if (!err && creates) err = check_view_query(s, why);
+    s->view = (struct sql_view){.name = name->name.at,
+                                .query = s->tree.view.query,
+                                .or_replace = s->tree.view.or_replace,
+                                .if_not_exists = creates && s->tree.view.if_exists,
+                                .if_exists = !creates && s->tree.view.if_exists};
+    return err;
+}
+
+const struct sql_view *sql_view_of(const struct sql_statement *s)
+{
+    MUST(s && s->magic == SQL_STATEMENT_MAGIC);
+    MUST(s->verb == SQL_CREATE_VIEW || s->verb == SQL_DROP_VIEW);
+    return &s->view;
+}

@@ -46,7 +46,9 @@ void parse_advance(struct parser *p)
     p->token = p->next;
     if (p->err || p->token.kind == TOKEN_END) return;
     enum err err = lex_next(&p->lexer, &p->next, p->why);
+    if (p->everywhere >= 0) p->next.position = p->everywhere;
     if (!err) return;
+    if (p->everywhere >= 0 && p->why) p->why->position = p->everywhere;
     p->err = err;
     p->token.kind = p->next.kind = TOKEN_END;
 }

@@ -11,6 +11,11 @@
 enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *statement,
                    struct why *why);
 
+/* Parses a view's query: its errors, and those of its expressions later, are told at `position` of
+ * the statement that names it. Also INVALID: it is no query. */
+enum err sql_parse_view(struct str text, struct arena *arena, int32_t position,
+                        struct ast_select **select, struct why *why);
+
 /* "10 s", "1 hour 30 minutes", "1h30m": durations as PostgreSQL's intervals or ours spell them;
  * months and years are refused, for their length varies. */
 bool sql_parse_interval(struct str text, int64_t *duration_ns);

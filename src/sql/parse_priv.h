@@ -16,6 +16,7 @@ struct parser {
     struct why *why;
     enum err err;
     int32_t nesting, query_nesting, sets;
+    int32_t everywhere; /* ≥ 0: the position of all tokens */
 };
 
 /* ---- tokens ---- */

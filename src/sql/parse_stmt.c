@@ -262,9 +262,35 @@ static void statement_delete(struct parser *p, struct ast_statement *s)
     s->select = select;
 }
 
+/* CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name AS query: the query's text is kept. */
+static void parse_view(struct parser *p, struct ast_statement *s)
+{
+    s->verb = AST_CREATE_VIEW;
+    parse_expect(p, "view");
+    if (parse_accept2(p, "if", "not")) {
+        parse_expect(p, "exists");
+        s->view.if_exists = true;
+    }
+    s->view.name = parse_relation(p);
+    if (parse_is(p, "("))
+        parse_fail(p, ERR_UNSUPPORTED, p->token.position,
+                   "the columns get their names in the query: SELECT a AS b");
+    parse_expect(p, "as");
+    int32_t from = p->token.position;
+    s->select = parse_query(p);
+    if (p->err) return;
+    int32_t to = p->token.position;
+    s->view.query = str_trim((struct str){p->lexer.text.at + from, (size_t)(to - from)});
+}
+
 static void statement_create(struct parser *p, struct ast_statement *s)
 {
     parse_advance(p);
+    s->view.or_replace = parse_accept2(p, "or", "replace");
+    if (s->view.or_replace || parse_is(p, "view")) {
+        parse_view(p, s);
+        return;
+    }
     parse_create(p, &s->ddl);
 }
 
@@ -277,6 +303,12 @@ static void statement_alter(struct parser *p, struct ast_statement *s)
 static void statement_drop(struct parser *p, struct ast_statement *s)
 {
     parse_advance(p);
+    if (parse_accept(p, "view")) {
+        s->verb = AST_DROP_VIEW;
+        s->view.if_exists = parse_accept2(p, "if", "exists");
+        s->view.name = parse_relation(p);
+        return;
+    }
     parse_drop(p, &s->ddl);
 }
 
@@ -323,10 +355,10 @@ static void fail_statement(struct parser *p)
                    p->token.text.at, names[near]);
 }
 
-enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *statement,
-                   struct why *why)
+static enum err parse_at(struct str text, struct arena *arena, struct ast_statement *statement,
+                         int32_t everywhere, struct why *why)
 {
-    struct parser p = {.lexer = {text, 0}, .arena = arena, .why = why};
+    struct parser p = {.lexer = {text, 0}, .arena = arena, .why = why, .everywhere = everywhere};
     *statement = (struct ast_statement){0};
     if (text.size > AST_TEXT_BYTES_MAX)
         return why_at(why, ERR_LIMIT, 0, "the statement has %zu bytes, the limit is %d", text.size,
@@ -347,4 +379,22 @@ enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *s
     parse_accept(&p, ";");
     if (!p.err && p.token.kind != TOKEN_END) parse_fail_expected(&p, "the end of the statement");
     return p.err;
+}
+
+enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *statement,
+                   struct why *why)
+{
+    return parse_at(text, arena, statement, -1, why);
+}
+
+enum err sql_parse_view(struct str text, struct arena *arena, int32_t position,
+                        struct ast_select **select, struct why *why)
+{
+    struct ast_statement statement;
+    enum err err = parse_at(text, arena, &statement, position, why);
+    if (err) return err;
+    if (statement.verb != AST_SELECT)
+        return why_at(why, ERR_INVALID, position, "the view is no SELECT");
+    *select = statement.select;
+    return ERR_OK;
 }

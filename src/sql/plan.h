@@ -248,10 +248,12 @@ struct plans {
     struct sql_access *accesses;
     size_t access_count, access_capacity;
     struct subquery *subqueries;
+    int views; /* that are being bound inside each other */
 };
 
 enum {
     PLANS_MAX = 1000,
+    VIEWS_NESTED_MAX = 16,
     JOIN_SIDES_MAX = 64, /* a set of sides is a word */
 };
 

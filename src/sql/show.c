@@ -2,6 +2,7 @@
 #include "sql/func.h"
 #include "sql/reference.h"
 #include "sql/sql_priv.h"
+#include "sql/parse.h"
 #include <string.h>
 
 /* ---- rows of texts ---- */
@@ -127,6 +128,26 @@ static enum err describe(struct sql_statement *s, struct text_rows *rows)
     return err;
 }
 
+/* A view's columns are those of its query. */
+static enum err describe_view(struct sql_statement *s, struct text_rows *rows)
+{
+    const struct plan *plan = s->plans.root;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < plan->visible_count && !err; i++)
+        err = text_rows_add(
+            rows, &(struct text_row){{plan->output_names[i], type_name(plan->outputs[i]->type),
+                                      plan->outputs[i]->unit, "column of the view"}});
+    return err;
+}
+
+static enum err describe_view_prepare(struct sql_statement *s, struct str text, struct why *why)
+{
+    static const char *const columns[] = {"column", "type", "unit", "description"};
+    enum err err = sql_parse_view(text, &s->arena, s->tree.relation.position, &s->tree.select, why);
+    if (!err) err = sql_bind_query(s, why);
+    return err ? err : sql_list_columns(s, columns, 4, why);
+}
+
 /* ---- the three ---- */
 
 enum err show_prepare(struct sql_statement *s, struct why *why)
@@ -137,7 +158,13 @@ enum err show_prepare(struct sql_statement *s, struct why *why)
     static const char *const columns[] = {"column", "type", "unit", "description"};
     if (s->tree.verb == AST_SHOW_TABLES) return sql_list_columns(s, tables, 3, why);
     if (s->tree.verb == AST_SHOW_FUNCTIONS) return sql_list_columns(s, functions, 8, why);
-    enum err err = bind_table(s->context, &s->arena, &s->tree.relation, &s->table, why);
+    struct str view;
+    enum err err = bind_find_table(s->context, &s->arena, &s->tree.relation, &s->table, why);
+    if (!err && !s->table.schema)
+        err = bind_find_view(s->context, &s->arena, &s->tree.relation, &view, why);
+    if (!err && !s->table.schema && view.at) return describe_view_prepare(s, view, why);
+    if (!err && !s->table.schema)
+        err = bind_table(s->context, &s->arena, &s->tree.relation, &s->table, why);
     if (err) return err;
     s->access = (struct sql_access){s->tree.relation.schema.at, s->table.schema->name, false};
     s->access_count = 1;
@@ -153,6 +180,8 @@ enum err show_run(struct sql_statement *s, const struct sql_sink *sink, struct s
     if (s->tree.verb == AST_SHOW_TABLES)
         err = show_tables(s, &rows);
     else
-        err = s->tree.verb == AST_DESCRIBE ? describe(s, &rows) : show_functions(s, &rows);
+        err = s->tree.verb == AST_DESCRIBE && s->plans.root ? describe_view(s, &rows)
+              : s->tree.verb == AST_DESCRIBE                ? describe(s, &rows)
+                                                            : show_functions(s, &rows);
     return err ? err : text_rows_end(&rows);
 }

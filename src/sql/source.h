@@ -108,6 +108,10 @@ struct sql_source {
     enum err (*find_table)(void *context, struct str ns, struct str schema, struct str name,
                            struct arena *arena, struct sql_table *table, struct why *why);
     void (*close_table)(void *context, struct sql_table *table);
+    /* The query that a view stands for, in `arena`; NOT an error when there is none: text->at NULL.
+     * May be NULL: no views. */
+    enum err (*find_view)(void *context, struct str ns, struct str schema, struct str name,
+                          struct arena *arena, struct str *text);
     /* Names of relations of a namespace, for SHOW TABLES and "did you mean". Sorted; in `arena`. */
     enum err (*list_tables)(void *context, struct str ns, struct arena *arena,
                             struct sql_table_name **names, size_t *count);

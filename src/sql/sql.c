@@ -68,6 +68,8 @@ static const struct {
     [AST_DESCRIBE] = {SQL_SELECT, show_prepare, show_run},
     [AST_INSERT] = {SQL_INSERT, insert_prepare, NULL},
     [AST_DELETE] = {SQL_DELETE, delete_prepare, NULL},
+    [AST_CREATE_VIEW] = {SQL_CREATE_VIEW, view_prepare, NULL},
+    [AST_DROP_VIEW] = {SQL_DROP_VIEW, view_prepare, NULL},
     [AST_CREATE] = {SQL_CREATE_TABLE, ddl_prepare, NULL},
     [AST_ALTER] = {SQL_ALTER_TABLE, ddl_prepare, NULL},
     [AST_DROP] = {SQL_DROP_TABLE, ddl_prepare, NULL},

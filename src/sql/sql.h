@@ -59,6 +59,8 @@ enum sql_verb {
     SQL_DROP_TABLE,
     SQL_CHECKPOINT, /* everything applied so far goes to parts */
     SQL_DELETE,
+    SQL_CREATE_VIEW,
+    SQL_DROP_VIEW,
 };
 
 /* Parses and binds one statement (an optional `;` at the end). On error *statement is NULL and
@@ -141,6 +143,14 @@ struct sql_ddl {
     } * columns;
     int64_t retention_ns; /* CREATE … WITH (retention = '90d'); 0 = not given */
 };
+/* The effect of CREATE VIEW and DROP VIEW: what the registry's View document shall become. The
+ * query was bound, so it is good now; sql_accesses lists what it reads. */
+struct sql_view {
+    const char *name;
+    struct str query; /* CREATE: its text */
+    bool or_replace, if_not_exists, if_exists;
+};
+const struct sql_view *sql_view_of(const struct sql_statement *statement);
 enum err sql_ddl_of(const struct sql_statement *statement, const struct sql_ddl **ddl);
 
 #endif

@@ -21,6 +21,7 @@ struct sql_statement {
     struct run *run;        /* of a SELECT begun by sql_step */
     struct sql_table table; /* DESCRIBE, INSERT, ALTER, DROP: open until sql_close */
     struct sql_ddl ddl;
+    struct sql_view view;
     bool insert_goes_on; /* INSERT … SELECT: `run` has more rows */
     struct sql_stats insert_stats;
     struct sql_sink insert_sink;
@@ -58,6 +59,7 @@ enum err explain_prepare(struct sql_statement *s, struct why *why);
 enum err explain_run(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
                      struct why *why);
 enum err ddl_prepare(struct sql_statement *s, struct why *why);
+enum err view_prepare(struct sql_statement *s, struct why *why);
 enum err delete_prepare(struct sql_statement *s, struct why *why);
 enum err insert_prepare(struct sql_statement *s, struct why *why);
 

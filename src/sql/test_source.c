@@ -174,6 +174,17 @@ static enum err find_table(void *context, struct str ns, struct str schema, stru
     return ERR_OK;
 }
 
+static enum err find_view(void *context, struct str ns, struct str schema, struct str name,
+                          struct arena *arena, struct str *text)
+{
+    const struct test_world *world = context;
+    (void)ns, (void)arena;
+    for (size_t i = 0; schema.size == 0 && i < world->view_count; i++)
+        if (world->views[i].name && str_is(name, world->views[i].name))
+            *text = world->views[i].query;
+    return ERR_OK;
+}
+
 static void close_table(void *context, struct sql_table *table)
 {
     struct test_world *world = context;
@@ -380,9 +391,16 @@ static void snapshot_close(void *context, void *snapshot)
     MUST(context == snapshot);
 }
 
-static const struct sql_source source = {"test",      find_table,    close_table,
-                                         list_tables, scan_open,     scan_next,
-                                         scan_close,  snapshot_open, snapshot_close};
+static const struct sql_source source = {.name = "test",
+                                         .find_table = find_table,
+                                         .close_table = close_table,
+                                         .find_view = find_view,
+                                         .list_tables = list_tables,
+                                         .scan_open = scan_open,
+                                         .scan_next = scan_next,
+                                         .scan_close = scan_close,
+                                         .snapshot_open = snapshot_open,
+                                         .snapshot_close = snapshot_close};
 
 /* ---- the world ---- */
 
@@ -581,6 +599,24 @@ enum err test_world_run(struct sql_statement *statement,
     return err;
 }
 
+static enum err change_view(struct test_world *world, const struct sql_view *view, struct why *why)
+{
+    size_t i = 0;
+    while (i < world->view_count && strcmp(world->views[i].name, view->name) != 0) i++;
+    if (view->query.size == 0) { /* DROP */
+        if (i < world->view_count) world->views[i].name = "";
+        return ERR_OK;
+    }
+    if (i == TEST_TABLES_MAX) return why_set(why, ERR_LIMIT, "too many views");
+    char *name = arena_strdup(&world->arena, view->name, strlen(view->name));
+    char *query = arena_strdup(&world->arena, view->query.at, view->query.size);
+    if (!name || !query) return why_set(why, ERR_NO_MEMORY, "no memory for the view");
+    world->views[i].name = name;
+    world->views[i].query = (struct str){query, view->query.size};
+    if (i == world->view_count) world->view_count++;
+    return ERR_OK;
+}
+
 enum err test_world_sql(struct test_world *world, const char *text, size_t size, struct buf *out,
                         struct why *why)
 {
@@ -591,6 +627,8 @@ enum err test_world_sql(struct test_world *world, const char *text, size_t size,
     if (err) return err;
     switch (sql_verb_of(statement)) {
     case SQL_SELECT: err = test_world_run(statement, print_rows, out, why); break;
+    case SQL_CREATE_VIEW:
+    case SQL_DROP_VIEW: err = change_view(world, sql_view_of(statement), why); break;
     case SQL_INSERT: err = insert_rows(world, statement, why); break;
     case SQL_DELETE: err = delete_rows(world, statement, why); break;
     default: MUST(sql_ddl_of(statement, &ddl) == ERR_OK); err = carry_out(world, ddl, why);

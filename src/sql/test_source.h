@@ -32,6 +32,11 @@ struct test_world {
     struct arena arena; /* all rows; no budget */
     struct test_table tables[TEST_TABLES_MAX];
     size_t table_count;
+    struct {
+        const char *name;
+        struct str query;
+    } views[TEST_TABLES_MAX];
+    size_t view_count;
     struct sql_catalog catalog;
     struct budget budget; /* of statements; made anew for each */
     size_t budget_bytes;
