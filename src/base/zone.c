@@ -254,7 +254,7 @@ bool zone_name_is_safe(struct str name)
     for (size_t i = 0; i < name.size; i++) {
         char c = name.at[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && !memchr("_-+/", c, 4)) return false;
+        if (!letter && c != '_' && c != '-' && c != '+' && c != '/') return false;
     }
     return true;
 }

@@ -58,8 +58,8 @@ static int64_t libc_offset(time_t utc)
 static void offsets_are_those_of_libc(void **state)
 {
     (void)state;
-    random_state = getenv("MILLRACE_TEST_SEED") ? strtoull(getenv("MILLRACE_TEST_SEED"), NULL, 10)
-                                                : (uint64_t)time(NULL);
+    const char *seed = getenv("MILLRACE_TEST_SEED");
+    random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
     print_message("MILLRACE_TEST_SEED=%llu\n", (unsigned long long)random_state);
     unsigned found = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
