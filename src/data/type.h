@@ -13,10 +13,10 @@
 /* X(symbol, name, bytes of a fixed value (0 = a slice), aliases separated by spaces) */
 #define TYPE_TABLE(X)                                                                              \
     X(BOOL, "bool", 1, "boolean")                                                                  \
-    X(BIGINT, "bigint", 8, "int8 int int4 integer int2 smallint int64")                            \
+    X(BIGINT, "bigint", 8, "int8 int int4 integer int2 smallint int64 oid xid")                    \
     X(UBIGINT, "ubigint", 8, "uint64")                                                             \
     X(DOUBLE, "double", 8, "float8 float real float4 double_precision numeric decimal")            \
-    X(TEXT, "text", 0, "varchar string char nchar")                                                \
+    X(TEXT, "text", 0, "varchar string char nchar bpchar character name json jsonb uuid cstring")  \
     X(BYTES, "bytes", 0, "bytea binary varbinary")                                                 \
     X(TIMESTAMP, "timestamp", 8, "timestamptz")                                                    \
     X(DOUBLES, "double[]", 0, "float8[]")

@@ -268,6 +268,8 @@ struct pg_portal *pg_portal_new(struct pg_connection *c, struct str text)
     p->query.text = (struct str){copy, text.size};
     p->query.ns = str_of(c->session->ns);
     p->query.format = &row_format;
+    p->query.pg.session = c->session;
+    p->query.pg.pid = c->pid;
     p->query.on_part = on_part;
     completion_init(&p->query.completion, c->server->service->context->main, on_done);
     return p;

@@ -1,5 +1,6 @@
 /* query.c - see query.h. */
 #include "listeners/query.h"
+#include "listeners/list_source.h"
 #include "listeners/ingest.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -165,6 +166,7 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
     case SQL_DROP_VIEW: return VERB_DELETE;
     case SQL_ALTER_TABLE: return VERB_UPDATE;
     case SQL_DROP_TABLE: return VERB_DELETE;
+    case SQL_CHECKPOINT: return VERB_UPDATE;
     case SQL_DELETE: return VERB_DELETE; /* of the whole table: more than the right to add rows */
     case SQL_SELECT:
     case SQL_INSERT: break;
@@ -177,7 +179,9 @@ static enum access_verb needed_verb(enum sql_verb verb, bool writes)
 static bool is_system_table(const struct query *q, const struct sql_access *access)
 {
     if (access->writes || strcmp(access->schema, "public") == 0) return false;
-    if (strcmp(access->schema, "sys") == 0) return true;
+    if (strcmp(access->schema, "sys") == 0 || strcmp(access->schema, "pg_catalog") == 0 ||
+        strcmp(access->schema, "information_schema") == 0)
+        return true;
     struct schema *own = store_find_table(q->service->store, q->ns, str_of(access->table));
     schema_release(own);
     return !own;
@@ -203,6 +207,8 @@ static enum err check_rights(struct query *q, struct why *why)
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
     bool ddl = verb != SQL_SELECT && verb != SQL_INSERT && verb != SQL_CREATE_VIEW;
+    if (verb == SQL_CHECKPOINT) /* the node works, not a table */
+        return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -254,12 +260,19 @@ static enum err read_zone(void *context, const char *name, struct buf *bytes)
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
-    q->catalog = (struct sql_catalog){.count = 2};
+    q->catalog = (struct sql_catalog){.count = 4};
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
     q->catalog.source[0].context = &q->guard;
-    q->catalog.source[1].ops = &sys_source;
+    q->catalog.source[1].ops = &list_source;
     q->catalog.source[1].context = q->sys;
+    q->pg.service = s;
+    q->pg.identity = q->identity;
+    q->pg.ns = q->ns;
+    q->catalog.source[2].ops = &list_source;
+    q->catalog.source[2].context = &q->pg;
+    q->catalog.source[3].ops = &view_source;
+    q->catalog.source[3].context = q->views;
     q->context = (struct sql_context){
         .catalog = &q->catalog,
         .ns = q->ns,
@@ -276,6 +289,8 @@ static void set_context(struct query *q)
         .param_count = q->param_count,
         .params = q->params,
         .param_types = q->param_types,
+        .functions = &pg_functions,
+        .session = &q->pg,
     };
 }
 
@@ -290,20 +305,37 @@ static enum err prepare_statement(struct query *q, struct why *why)
 {
     set_context(q);
     metric_add(q->service->context, METRIC_STATEMENTS, 1);
-    enum err err = sql_prepare(&q->context, q->text, &q->statement, why);
+    enum err err = pg_catalog_open(&q->pg, q->text, &q->budget);
+    if (!err) err = sql_prepare(&q->context, q->text, &q->statement, why);
     if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
     if (!err) q->column_count = sql_columns(q->statement, &q->columns);
     return err;
 }
 
+/* DELETE: what the store shall forget. */
+static enum err begin_delete(struct query *q, struct why *why)
+{
+    const struct sql_delete_range *ranges;
+    size_t count;
+    enum err err = sql_delete_ranges(q->statement, &ranges, &count, why);
+    if (err) return err;
+    q->delete = (struct store_delete){.table_id = sql_target(q->statement)->table_id};
+    q->delete.ranges = mem_alloc_zero(count + 1, sizeof *q->delete.ranges);
+    if (!q->delete.ranges) return ERR_NO_MEMORY;
+    q->delete.count = count;
+    for (size_t i = 0; i < count; i++)
+        q->delete.ranges[i] = (struct store_range){
+            .device = ranges[i].device, .from_ns = ranges[i].from_ns, .to_ns = ranges[i].to_ns};
+    return ERR_OK;
+}
+
 /* Begins what is prepared. A SELECT's rows are left to run_select. */
 static enum err begin_statement(struct query *q, struct why *why)
 {
     q->is_begun = true;
-    if (q->verb == SQL_INSERT) return ERR_OK;
-    if (q->verb == SQL_DELETE)
-        return why_set(why, ERR_UNSUPPORTED, "DELETE is not in this version yet");
+    if (q->verb == SQL_INSERT || q->verb == SQL_CHECKPOINT) return ERR_OK;
+    if (q->verb == SQL_DELETE) return begin_delete(q, why);
     if (q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW) {
         q->view.view = sql_view_of(q->statement);
         return ERR_OK;
@@ -367,16 +399,18 @@ static void finish(struct query *q, enum err err, const struct why *why)
 {
     sys_snapshot_free(q->sys);
     q->sys = NULL;
+    view_list_free(q->views);
+    q->views = NULL;
     completion_finish(&q->completion, err, why);
 }
 
 /* INSERT and DDL answer like a SELECT with one row. */
-static void answer_count(struct query *q)
+static void answer_count(struct query *q, const char *name)
 {
-    static const struct sql_result_column column = {"rows", TYPE_BIGINT, ""};
+    q->count_column = (struct sql_result_column){name, TYPE_BIGINT, ""};
     uint64_t rows = q->rows;
     struct value value = {.type = TYPE_BIGINT, .i = (int64_t)rows};
-    q->columns = &column;
+    q->columns = &q->count_column;
     q->column_count = 1;
     q->rows = 0;
     if (q->format->begin) q->format->begin(q, &q->answer);
@@ -397,13 +431,20 @@ static void on_appended(struct completion *c)
         post(q);
         return;
     }
-    if (!c->err) answer_count(q);
+    if (!c->err) answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
 static bool changes_view(const struct query *q)
 {
     return q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW;
+}
+
+static const char *changed_name(const struct query *q)
+{
+    if (q->view.view) return q->view.view->name;
+    if (q->change.ddl) return q->change.ddl->table;
+    return q->verb == SQL_DELETE && q->delete.ranges ? sql_target(q->statement)->name : "";
 }
 
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
@@ -414,9 +455,7 @@ static struct audit_entry entry_of(const struct query *q, const char *outcome)
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
                                 .kind = changes_view(q) ? STR("View") : STR("Table"),
                                 .ns = q->ns,
-                                .path = q->view.view    ? str_of(q->view.view->name)
-                                        : q->change.ddl ? str_of(q->change.ddl->table)
-                                                        : STR(""),
+                                .path = str_of(changed_name(q)),
                                 .detail = q->text,
                                 .outcome = str_of(outcome)};
 }
@@ -430,13 +469,25 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
+/* The answer tells how many ranges of time went: their rows are not counted. */
+static void on_deleted(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
+    q->rows = q->delete.count;
+    if (c->err)
+        note(q, why_text(&c->why, c->err));
+    else
+        answer_count(q, "ranges");
+    finish(q, c->err, &c->why);
+}
+
 static void on_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q);
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
@@ -446,7 +497,7 @@ static void on_view_changed(struct completion *c)
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q);
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
@@ -467,6 +518,11 @@ static void on_audited(struct completion *c)
         view_change_start(&q->view);
         return;
     }
+    if (q->verb == SQL_DELETE) {
+        completion_init(&q->delete.completion, q->service->context->main, on_deleted);
+        store_delete(q->service->store, &q->delete);
+        return;
+    }
     completion_init(&q->change.completion, q->service->context->main, on_changed);
     q->change.ns = q->ns;
     q->service->change_table(q->service->node, &q->change);
@@ -477,6 +533,13 @@ static void start_change(struct query *q)
     struct audit_entry entry = entry_of(q, "ok");
     completion_init(&q->audited, q->service->context->main, on_audited);
     audit_append_durable(q->service->audit, &entry, &q->audited);
+}
+
+static void on_checkpoint(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
+    if (!c->err) answer_count(q, "rows");
+    finish(q, c->err, &c->why);
 }
 
 static void back_on_main(struct completion *c)
@@ -492,13 +555,16 @@ static void back_on_main(struct completion *c)
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
     } else if (q->verb == SQL_INSERT && !q->append.batch) {
-        answer_count(q);
+        answer_count(q, "rows");
         finish(q, ERR_OK, NULL);
     } else if (q->verb == SQL_INSERT) {
         q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
+    } else if (q->verb == SQL_CHECKPOINT) {
+        completion_init(&q->flush.completion, main, on_checkpoint);
+        store_flush(q->service->store, &q->flush);
     } else {
         start_change(q);
     }
@@ -531,7 +597,8 @@ void query_start(struct query *q)
     q->answer.limit = QUERY_ANSWER_BYTES_MAX;
     q->run_why = WHY_NONE;
     q->sys = sys_snapshot_take(s, q->text, q->identity);
-    if (!q->sys) {
+    q->views = view_list_take(s, q->identity);
+    if (!q->sys || !q->views) {
         finish(q, ERR_NO_MEMORY, NULL);
         return;
     }
@@ -540,9 +607,14 @@ void query_start(struct query *q)
 
 void query_free(struct query *q)
 {
+    mem_free(q->delete.ranges);
+    q->delete.ranges = NULL;
     sql_close(q->statement);
     q->statement = NULL;
+    pg_catalog_close(&q->pg);
     sys_snapshot_free(q->sys);
     q->sys = NULL;
+    view_list_free(q->views);
+    q->views = NULL;
     buf_free(&q->answer);
 }

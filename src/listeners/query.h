@@ -8,6 +8,7 @@
 #define LISTENERS_QUERY_H
 
 #include "listeners/guard_source.h"
+#include "listeners/pg_catalog.h"
 #include "listeners/service.h"
 #include "listeners/sys_source.h"
 #include "listeners/views.h"
@@ -72,6 +73,7 @@ struct query {
     struct sys_snapshot *sys;
     struct sql_statement *statement;
     struct guard guard;
+    struct pg_catalog pg; /* the caller may set session and pid */
     struct sql_catalog catalog;
     struct completion audited;
     struct sql_context context;
@@ -80,10 +82,14 @@ struct query {
     bool is_begun; /* past on_prepared */
     bool is_done;  /* the statement gives no more rows */
     const struct sql_result_column *columns;
+    struct sql_result_column count_column;
     size_t column_count;
     struct store_append append;
     struct table_change change;
+    struct store_flush flush;
+    struct store_delete delete;
     struct view_change view;
+    struct view_list *views;
     enum err run_err;
 };
 

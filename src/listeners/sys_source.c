@@ -1,8 +1,7 @@
-/* sys_source.c - see sys_source.h.
- *
- * One table lists the system tables: their columns and the function that writes row n. Rows are
- * made in chunks on demand, so a large system table costs no more memory than a chunk. */
+/* sys_source.c - see sys_source.h: the list of system tables, and the function that writes a row of
+ * each. */
 #include "listeners/sys_source.h"
+#include "listeners/list_source.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +9,8 @@
 enum { HEALTH_ROWS_MAX = 80 };
 
 struct sys_snapshot {
-    struct service *service; /* only for what any task may read: context, store */
+    struct list_context list; /* first: what the source is given */
+    struct service *service;  /* only for what any task may read: context, store */
     struct collect_snapshot *collect;
     int64_t now_ns;
     bool has_devices;  /* the list below counts; else all series of the catalogue are shown */
@@ -18,73 +18,13 @@ struct sys_snapshot {
     size_t device_count, device_capacity;
     size_t health_count;
     struct store_health_row health[HEALTH_ROWS_MAX]; /* the statement sees one state of it */
-    struct resource **views;                         /* shared */
-    size_t view_count;
 };
-
-/* ---- writing cells ---- */
-
-struct row_out {
-    struct vector *columns; /* all columns of the table */
-    uint32_t row;
-    size_t at; /* next column */
-    struct arena *arena;
-    bool no_memory;
-};
-
-static void put(struct row_out *out, struct value value)
-{
-    vector_set(&out->columns[out->at], out->row, &value);
-    out->columns[out->at++].count = out->row + 1;
-}
-
-static void put_null(struct row_out *out)
-{
-    put(out, (struct value){.is_null = true});
-}
-
-static void put_text(struct row_out *out, struct str text)
-{
-    put(out, (struct value){.type = TYPE_TEXT, .s = text.at ? text : (struct str){"", 0}});
-}
-
-static void put_int(struct row_out *out, int64_t v)
-{
-    put(out, (struct value){.type = TYPE_BIGINT, .i = v});
-}
-
-static void put_count(struct row_out *out, uint64_t v)
-{
-    put_int(out, v > INT64_MAX ? INT64_MAX : (int64_t)v);
-}
-
-static void put_double(struct row_out *out, double v)
-{
-    if (isnan(v))
-        put_null(out);
-    else
-        put(out, (struct value){.type = TYPE_DOUBLE, .d = v});
-}
-
-static void put_time(struct row_out *out, int64_t ns)
-{
-    if (ns == 0)
-        put_null(out);
-    else
-        put(out, (struct value){.type = TYPE_TIMESTAMP, .i = ns});
-}
-
-static void put_copy(struct row_out *out, const char *text)
-{
-    char *copy = arena_strdup(out->arena, text, strlen(text));
-    if (!copy) out->no_memory = true;
-    put_text(out, str_of(copy));
-}
 
 /* ---- sys.points ---- */
 
-static size_t count_points(const struct sys_snapshot *s)
+static size_t count_points(const void *snapshot)
 {
+    const struct sys_snapshot *s = snapshot;
     return s->collect ? s->collect->point_count : 0;
 }
 
@@ -113,8 +53,9 @@ static void put_value_text(struct row_out *out, const struct value *v)
     buf_free(&text);
 }
 
-static void write_point(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_point(const void *snapshot, size_t n, struct row_out *out)
 {
+    const struct sys_snapshot *s = snapshot;
     const struct collect_point_row *p = &s->collect->points[n];
     char scratch[12];
     put_text(out, p->ns);
@@ -140,8 +81,9 @@ static void write_point(const struct sys_snapshot *s, size_t n, struct row_out *
 
 /* ---- sys.connections ---- */
 
-static size_t count_connections(const struct sys_snapshot *s)
+static size_t count_connections(const void *snapshot)
 {
+    const struct sys_snapshot *s = snapshot;
     return s->collect ? s->collect->connection_count : 0;
 }
 
@@ -152,8 +94,9 @@ static void put_frame(struct row_out *out, const uint8_t *bytes, size_t size)
     put_copy(out, hex);
 }
 
-static void write_connection(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_connection(const void *snapshot, size_t n, struct row_out *out)
 {
+    const struct sys_snapshot *s = snapshot;
     static const char *const states[] = {"disabled", "connecting", "connected", "down"};
     const struct collect_connection_row *c = &s->collect->connections[n];
     put_text(out, c->ns);
@@ -177,13 +120,15 @@ static void write_connection(const struct sys_snapshot *s, size_t n, struct row_
 
 /* ---- sys.devices: the series catalogue ---- */
 
-static size_t count_devices(const struct sys_snapshot *s)
+static size_t count_devices(const void *snapshot)
 {
+    const struct sys_snapshot *s = snapshot;
     return s->has_devices ? s->device_count : store_series_count(s->service->store);
 }
 
-static void write_device(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_device(const void *snapshot, size_t n, struct row_out *out)
 {
+    const struct sys_snapshot *s = snapshot;
     struct store_series_info info;
     uint32_t id = s->has_devices ? s->devices[n] : (uint32_t)n + 1;
     if (!store_series(s->service->store, id, &info)) {
@@ -212,13 +157,15 @@ static void write_device(const struct sys_snapshot *s, size_t n, struct row_out 
 
 /* ---- sys.health: what SHOW HEALTH tells ---- */
 
-static size_t count_health(const struct sys_snapshot *s)
+static size_t count_health(const void *snapshot)
 {
+    const struct sys_snapshot *s = snapshot;
     return s->health_count;
 }
 
-static void write_health(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_health(const void *snapshot, size_t n, struct row_out *out)
 {
+    const struct sys_snapshot *s = snapshot;
     static const char *const severities[] = {[STORE_WARNING] = "warning", [STORE_ERROR] = "error"};
     put_text(out, str_of(severities[s->health[n].severity]));
     put_text(out, str_of(s->health[n].object));
@@ -227,14 +174,15 @@ static void write_health(const struct sys_snapshot *s, size_t n, struct row_out 
 
 /* ---- sys.metrics ---- */
 
-static size_t count_metrics(const struct sys_snapshot *s)
+static size_t count_metrics(const void *snapshot)
 {
-    (void)s;
+    (void)snapshot;
     return METRIC_COUNT;
 }
 
-static void write_metric(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_metric(const void *snapshot, size_t n, struct row_out *out)
 {
+    const struct sys_snapshot *s = snapshot;
     const struct metric_info *info = metric_info((enum metric)n);
     put_text(out, str_of(info->name));
     put_count(out, metric_get(s->service->context, (enum metric)n));
@@ -245,15 +193,15 @@ static void write_metric(const struct sys_snapshot *s, size_t n, struct row_out 
 
 /* ---- sys.errors: the list of error codes ---- */
 
-static size_t count_errors(const struct sys_snapshot *s)
+static size_t count_errors(const void *snapshot)
 {
-    (void)s;
+    (void)snapshot;
     return ERR_COUNT - 1;
 }
 
-static void write_error(const struct sys_snapshot *s, size_t n, struct row_out *out)
+static void write_error(const void *snapshot, size_t n, struct row_out *out)
 {
-    (void)s;
+    (void)snapshot;
     enum err err = (enum err)(n + 1);
     put_text(out, str_of(err_name(err)));
     put_text(out, str_of(err_text(err)));
@@ -263,20 +211,7 @@ static void write_error(const struct sys_snapshot *s, size_t n, struct row_out *
 
 /* ---- the list ---- */
 
-struct sys_column {
-    const char *name;
-    enum type type;
-    const char *unit;
-};
-
-struct sys_table {
-    const char *name, *description;
-    size_t (*count)(const struct sys_snapshot *s);
-    void (*write)(const struct sys_snapshot *s, size_t n, struct row_out *out);
-    const struct sys_column *columns; /* ended by a NULL name */
-};
-
-static const struct sys_column point_columns[] = {
+static const struct list_column point_columns[] = {
     {"namespace", TYPE_TEXT, ""},  {"device", TYPE_TEXT, ""},      {"name", TYPE_TEXT, ""},
     {"table", TYPE_TEXT, ""},      {"point", TYPE_TEXT, ""},       {"type", TYPE_TEXT, ""},
     {"unit", TYPE_TEXT, ""},       {"address", TYPE_TEXT, ""},     {"access", TYPE_TEXT, ""},
@@ -284,7 +219,7 @@ static const struct sys_column point_columns[] = {
     {"quality", TYPE_TEXT, ""},    {"time", TYPE_TIMESTAMP, ""},   {"min", TYPE_DOUBLE, ""},
     {"max", TYPE_DOUBLE, ""},      {"description", TYPE_TEXT, ""}, {0},
 };
-static const struct sys_column connection_columns[] = {
+static const struct list_column connection_columns[] = {
     {"namespace", TYPE_TEXT, ""},
     {"name", TYPE_TEXT, ""},
     {"driver", TYPE_TEXT, ""},
@@ -304,18 +239,18 @@ static const struct sys_column connection_columns[] = {
     {"last_error_time", TYPE_TIMESTAMP, ""},
     {0},
 };
-static const struct sys_column device_columns[] = {
+static const struct list_column device_columns[] = {
     {"id", TYPE_BIGINT, ""},
     {"device", TYPE_TEXT, ""},
     {"table_id", TYPE_BIGINT, ""},
     {"labels", TYPE_TEXT, ""},
     {0},
 };
-static const struct sys_column metric_columns[] = {
+static const struct list_column metric_columns[] = {
     {"name", TYPE_TEXT, ""}, {"value", TYPE_BIGINT, ""}, {"unit", TYPE_TEXT, ""},
     {"kind", TYPE_TEXT, ""}, {"help", TYPE_TEXT, ""},    {0},
 };
-static const struct sys_column error_columns[] = {
+static const struct list_column error_columns[] = {
     {"code", TYPE_TEXT, ""},
     {"text", TYPE_TEXT, ""},
     {"http_status", TYPE_BIGINT, ""},
@@ -323,24 +258,31 @@ static const struct sys_column error_columns[] = {
     {0},
 };
 
-static const struct sys_column health_columns[] = {
+static const struct list_column health_columns[] = {
     {"severity", TYPE_TEXT, ""},
     {"object", TYPE_TEXT, ""},
     {"text", TYPE_TEXT, ""},
     {0},
 };
 
-static const struct sys_table tables[] = {
-    {"connections", "lines to equipment: state, errors, bytes", count_connections, write_connection,
-     connection_columns},
-    {"devices", "devices that have rows, by table", count_devices, write_device, device_columns},
-    {"errors", "the error codes", count_errors, write_error, error_columns},
-    {"health", "damage found, and a clock that is not trusted", count_health, write_health,
+static const struct list_table tables[] = {
+    {"sys", "connections", "lines to equipment: state, errors, bytes", count_connections,
+     write_connection, connection_columns},
+    {"sys", "devices", "devices that have rows, by table", count_devices, write_device,
+     device_columns},
+    {"sys", "errors", "the error codes", count_errors, write_error, error_columns},
+    {"sys", "health", "damage found, and a clock that is not trusted", count_health, write_health,
      health_columns},
-    {"metrics", "the node's counters and gauges", count_metrics, write_metric, metric_columns},
-    {"points", "all points with their last value", count_points, write_point, point_columns},
+    {"sys", "metrics", "the node's counters and gauges", count_metrics, write_metric,
+     metric_columns},
+    {"sys", "points", "all points with their last value", count_points, write_point, point_columns},
 };
-enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
+
+const struct list_table *sys_table_list(size_t *count)
+{
+    *count = sizeof tables / sizeof tables[0];
+    return tables;
+}
 
 /* ---- snapshots ---- */
 
@@ -398,29 +340,13 @@ static enum err keep_visible_devices(struct sys_snapshot *s, const struct identi
     return err;
 }
 
-/* All views that the identity may see or may read something with: a statement may use one through
- * another, so that its text does not say which. */
-static enum err keep_views(struct sys_snapshot *s, const struct identity *identity)
-{
-    size_t at = 0, capacity = 0;
-    enum err err = ERR_OK;
-    if (!s->service->registry) return ERR_OK;
-    for (struct resource *r; !err && (r = registry_next(s->service->registry, KIND_VIEW, &at));) {
-        if (!access_scope(identity, VERB_QUERY, "Table", r->ns, STR("")) &&
-            !access_scope(identity, VERB_GET, "View", r->ns, r->name))
-            continue;
-        err = mem_grow(&s->views, &capacity, s->view_count + 1, sizeof *s->views);
-        if (!err) s->views[s->view_count++] = resource_share(r);
-    }
-    return err;
-}
-
 struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
                                        const struct identity *identity)
 {
     struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
     enum err err = ERR_OK;
     if (!s) return NULL;
+    s->list = (struct list_context){tables, sizeof tables / sizeof tables[0], s};
     s->service = service;
     s->now_ns = context_wall_ns(service->context);
     bool sees_all =
@@ -434,7 +360,6 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
         if (!s->collect) err = ERR_NO_MEMORY;
         if (!err) keep_visible_rows(s->collect, identity);
     }
-    if (!err) err = keep_views(s, identity);
     if (!err) return s;
     sys_snapshot_free(s);
     return NULL;
@@ -445,180 +370,5 @@ void sys_snapshot_free(struct sys_snapshot *s)
     if (!s) return;
     collect_snapshot_free(s->collect);
     mem_free(s->devices);
-    for (size_t i = 0; i < s->view_count; i++) resource_release(s->views[i]);
-    mem_free(s->views);
     mem_free(s);
 }
-
-/* ---- the source ---- */
-
-static const struct sys_table *find(struct str name)
-{
-    for (size_t i = 0; i < TABLE_COUNT; i++)
-        if (str_is(name, tables[i].name)) return &tables[i];
-    return NULL;
-}
-
-static enum err make_schema(const struct sys_table *table, struct schema **out)
-{
-    struct schema *schema = schema_new("", table->name, 1);
-    enum err err = schema ? ERR_OK : ERR_NO_MEMORY;
-    for (const struct sys_column *c = table->columns; c->name && !err; c++)
-        err = schema_add_plain_column(schema, c->name, c->type, c->unit);
-    if (err) schema_release(schema);
-    *out = err ? NULL : schema;
-    return err;
-}
-
-static enum err find_table(void *context, struct str ns, struct str schema, struct str name,
-                           struct arena *arena, struct sql_table *out, struct why *why)
-{
-    (void)context;
-    (void)ns;
-    (void)arena;
-    (void)why;
-    *out = (struct sql_table){.source = &sys_source};
-    if (schema.size && !str_is(schema, "sys")) return ERR_OK;
-    const struct sys_table *table = find(name);
-    if (!table) return ERR_OK;
-    out->handle = (void *)(uintptr_t)table;
-    return make_schema(table, &out->schema);
-}
-
-static void close_table(void *context, struct sql_table *table)
-{
-    (void)context;
-    schema_release(table->schema);
-    table->schema = NULL;
-}
-
-static enum err find_view(void *context, struct str ns, struct str schema, struct str name,
-                          struct arena *arena, struct str *text)
-{
-    const struct sys_snapshot *s = context;
-    if (schema.size && !str_is(schema, "public")) return ERR_OK;
-    for (size_t i = 0; i < s->view_count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        view_sql_name(s->views[i], sql_name);
-        if (!str_equal(s->views[i]->ns, ns) || !str_is(name, sql_name)) continue;
-        struct str query = ((const struct view_spec *)s->views[i]->spec)->query;
-        text->at = arena_strdup(arena, query.at, query.size);
-        text->size = query.size;
-        return text->at ? ERR_OK : ERR_NO_MEMORY;
-    }
-    return ERR_OK;
-}
-
-/* The system tables, and the namespace's views as what they look like: tables of the user. */
-static enum err list_tables(void *context, struct str ns, struct arena *arena,
-                            struct sql_table_name **names, size_t *count)
-{
-    const struct sys_snapshot *s = context;
-    *names = arena_alloc(arena, (TABLE_COUNT + s->view_count) * sizeof **names);
-    if (!*names) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < TABLE_COUNT; i++)
-        (*names)[i] = (struct sql_table_name){"sys", tables[i].name, tables[i].description};
-    *count = TABLE_COUNT;
-    for (size_t i = 0; i < s->view_count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        if (!str_equal(s->views[i]->ns, ns)) continue;
-        view_sql_name(s->views[i], sql_name);
-        const struct view_spec *spec = s->views[i]->spec;
-        char *name = arena_strdup(arena, sql_name, strlen(sql_name));
-        char *text = spec->description.size
-                         ? arena_strdup(arena, spec->description.at, spec->description.size)
-                         : arena_strdup(arena, "view", 4);
-        if (!name || !text) return ERR_NO_MEMORY;
-        (*names)[(*count)++] = (struct sql_table_name){"public", name, text};
-    }
-    return ERR_OK;
-}
-
-struct sql_scan {
-    const struct sys_snapshot *snapshot;
-    const struct sys_table *table;
-    struct sql_scan_request request;
-    size_t column_count; /* of the table */
-    size_t at, count;
-    struct arena arena;
-    struct sql_scan_stats stats;
-};
-
-static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
-                          const struct sql_scan_request *request, struct budget *budget,
-                          struct sql_scan **out, struct why *why)
-{
-    (void)snapshot;
-    (void)why;
-    struct sql_scan *scan = mem_alloc_zero(1, sizeof *scan);
-    if (!scan) return ERR_NO_MEMORY;
-    scan->snapshot = context;
-    scan->table = table->handle;
-    scan->request = *request;
-    scan->column_count = table->schema->column_count;
-    scan->count = scan->table->count(scan->snapshot);
-    arena_init(&scan->arena, budget);
-    *out = scan;
-    return ERR_OK;
-}
-
-static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
-{
-    if (!scan) return;
-    if (stats) *stats = scan->stats;
-    arena_free(&scan->arena);
-    mem_free(scan);
-}
-
-static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
-{
-    *chunk = (struct sql_chunk){0};
-    arena_reset(&scan->arena);
-    struct vector *all = arena_zero(&scan->arena, scan->column_count, sizeof *all);
-    struct vector *wanted = arena_zero(&scan->arena, scan->request.column_count, sizeof *wanted);
-    if (!all || !wanted)
-        return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
-    for (size_t i = 0; i < scan->column_count; i++)
-        if (vector_make(&all[i], &scan->arena, scan->table->columns[i].type, SQL_CHUNK_ROWS, true,
-                        false))
-            return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
-    struct row_out out = {.columns = all, .arena = &scan->arena};
-    for (; out.row < SQL_CHUNK_ROWS && scan->at < scan->count; scan->at++, out.row++) {
-        out.at = 0;
-        scan->table->write(scan->snapshot, scan->at, &out);
-        MUST(out.at == scan->column_count);
-    }
-    if (out.no_memory)
-        return why_set(why, ERR_BUDGET, "sys.%s needs more memory", scan->table->name);
-    for (size_t i = 0; i < scan->request.column_count; i++)
-        wanted[i] = all[scan->request.columns[i] - 1];
-    chunk->columns = wanted;
-    chunk->row_count = out.row;
-    scan->stats.rows += out.row;
-    return ERR_OK;
-}
-
-static enum err snapshot_open(void *context, void **snapshot)
-{
-    *snapshot = context;
-    return ERR_OK;
-}
-
-static void snapshot_close(void *context, void *snapshot)
-{
-    (void)context;
-    (void)snapshot;
-}
-
-const struct sql_source sys_source = {
-    .name = "sys",
-    .find_table = find_table,
-    .close_table = close_table,
-    .find_view = find_view,
-    .list_tables = list_tables,
-    .scan_open = scan_open,
-    .scan_next = scan_next,
-    .scan_close = scan_close,
-    .snapshot_open = snapshot_open,
-    .snapshot_close = snapshot_close,
-};

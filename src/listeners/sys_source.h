@@ -17,7 +17,10 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
 /* Any task. NULL allowed. */
 void sys_snapshot_free(struct sys_snapshot *snapshot);
 
-/* The source; its context is the struct sys_snapshot. */
-extern const struct sql_source sys_source;
+struct list_table;
+/* All of them. Any task. */
+const struct list_table *sys_table_list(size_t *count);
+
+/* They are read through list_source, whose context is the struct sys_snapshot. */
 
 #endif

@@ -244,6 +244,7 @@ enum ast_verb {
     AST_DROP,
     AST_CREATE_VIEW, /* select, view */
     AST_DROP_VIEW,
+    AST_CHECKPOINT,
 };
 
 struct ast_statement {

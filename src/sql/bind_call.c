@@ -216,17 +216,29 @@ static struct expr *fail_function(struct binder *b, const char *name, struct exp
                      near < 0 ? "" : names[near], near < 0 ? "" : "\"?");
 }
 
-static const struct function *find_overload(const char *name, struct expr **args, size_t count)
+/* The best of one list; a better one than `*cost` (-1: none yet) replaces it. */
+static const struct function *find_in(const struct function *table, size_t total, const char *name,
+                                      struct expr **args, size_t count, int *best_cost)
 {
-    size_t total;
-    const struct function *table = function_table(&total), *best = NULL;
-    int best_cost = -1;
+    const struct function *best = NULL;
     for (size_t i = 0; i < total; i++) {
         if (strcmp(table[i].name, name) != 0) continue;
         int cost = overload_cost(&table[i], args, count);
-        if (cost >= 0 && (best_cost < 0 || cost < best_cost)) best = &table[i], best_cost = cost;
+        if (cost >= 0 && (*best_cost < 0 || cost < *best_cost)) best = &table[i], *best_cost = cost;
     }
     return best;
+}
+
+static const struct function *find_overload(const struct binder *b, const char *name,
+                                            struct expr **args, size_t count)
+{
+    size_t total;
+    int cost = -1;
+    const struct function *table = function_table(&total);
+    const struct sql_functions *more = b->context->functions;
+    const struct function *best = find_in(table, total, name, args, count, &cost), *other = NULL;
+    if (more) other = find_in(more->rows, more->count, name, args, count, &cost);
+    return other ? other : best;
 }
 
 /* CASE: every second argument is a condition, the others are values of one type. */
@@ -268,7 +280,7 @@ struct expr *bind_call(struct binder *b, const char *name, struct expr **args, s
                        int32_t position)
 {
     if (b->err) return NULL;
-    const struct function *f = find_overload(name, args, count);
+    const struct function *f = find_overload(b, name, args, count);
     if (!f) return fail_function(b, name, args, count, position);
     char common = convert_args(b, f, args, count, position);
     if (!common) return NULL;

@@ -11,7 +11,10 @@ static struct binder new_binder(const struct sql_context *context, struct arena 
                                 struct why *why)
 {
     struct binder b = {.context = context, .arena = arena, .why = why, .place = PLACE_NOTHING};
-    b.eval = (struct eval){.budget = context->budget, .why = why, .now_ns = context->now_ns};
+    b.eval = (struct eval){.budget = context->budget,
+                           .why = why,
+                           .now_ns = context->now_ns,
+                           .session = context->session};
     arena_init(&b.eval.scratch, context->budget);
     b.eval.zones = zones_new(context, arena);
     return b;

@@ -89,6 +89,7 @@ struct eval {
     int64_t now_ns;
     struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
     struct zones *zones; /* time zones met so far; see grid.h */
+    void *session;       /* sql_context.session */
 };
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid

@@ -235,6 +235,7 @@ enum type parse_type(struct parser *p)
                                         "text", "bytes",  "timestamp"};
     int32_t position = p->token.position;
     struct str name = parse_name(p, "a type");
+    if (str_is(name, "pg_catalog") && parse_accept(p, ".")) name = parse_name(p, "a type");
     enum type type = type_of_name(name);
     if (p->err) return TYPE_NONE;
     if (type == TYPE_NONE) {
@@ -248,6 +249,7 @@ enum type parse_type(struct parser *p)
         return TYPE_NONE;
     }
     if (str_is(name, "double")) parse_accept(p, "precision");
+    if (str_is(name, "character")) parse_accept(p, "varying");
     if (parse_accept(p, "(")) {
         while (p->token.kind == TOKEN_INTEGER || parse_is(p, ",")) parse_advance(p);
         parse_expect(p, ")");
@@ -256,6 +258,9 @@ enum type parse_type(struct parser *p)
     if (type == TYPE_DOUBLE && parse_accept(p, "[")) {
         parse_expect(p, "]");
         type = TYPE_DOUBLES;
+    } else if (type != TYPE_DOUBLES && parse_accept(p, "[")) { /* '{a,b}': a text here */
+        parse_expect(p, "]");
+        type = TYPE_TEXT;
     }
     return type;
 }

@@ -207,6 +207,26 @@ static struct ast *new_cast(struct parser *p, struct ast *from, enum type type, 
     return node;
 }
 
+/* PostgreSQL's regclass and its like are functions here: from a name to a number and back. */
+static const char *const reg_types[] = {"regclass", "regtype", "regproc", "regnamespace",
+                                        "regrole"};
+
+/* The type of a cast and the cast itself; the current token is the type's. */
+static struct ast *parse_cast_type(struct parser *p, struct ast *from, int32_t position)
+{
+    if (parse_is(p, "pg_catalog") && parse_next_is(p, ".")) {
+        parse_advance(p);
+        parse_advance(p);
+    }
+    for (size_t i = 0; i < sizeof reg_types / sizeof reg_types[0]; i++) {
+        if (!parse_accept(p, reg_types[i])) continue;
+        struct ast_list list = {0};
+        return parse_list_add(p, &list, from) ? new_call(p, reg_types[i], position, list) : NULL;
+    }
+    enum type type = parse_type(p);
+    return p->err ? NULL : new_cast(p, from, type, position);
+}
+
 static struct ast *parse_cast(struct parser *p)
 {
     int32_t position = p->token.position;
@@ -214,9 +234,9 @@ static struct ast *parse_cast(struct parser *p)
     parse_expect(p, "(");
     struct ast *from = parse_expression(p);
     parse_expect(p, "as");
-    enum type type = parse_type(p);
+    struct ast *cast = parse_cast_type(p, from, position);
     parse_expect(p, ")");
-    return new_cast(p, from, type, position);
+    return p->err ? NULL : cast;
 }
 
 /* name(arguments): the name is taken, the current token is "(". */
@@ -246,6 +266,13 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
     return p->err ? NULL : node;
 }
 
+/* Functions that the standard has without brackets. */
+static const char *const bare_calls[][2] = {
+    {"current_user", "current_user"},     {"session_user", "session_user"},
+    {"current_role", "current_user"},     {"current_catalog", "current_database"},
+    {"current_schema", "current_schema"}, {"current_timestamp", "now"},
+};
+
 static struct ast *parse_name_or_call(struct parser *p)
 {
     int32_t position = p->token.position;
@@ -266,6 +293,10 @@ static struct ast *parse_name_or_call(struct parser *p)
         name = parse_name(p, "a column's name");
     }
     if (!quoted && qualifier.size > 0 && parse_is(p, "(")) return parse_call(p, name, position);
+    for (size_t i = 0; !quoted && !qualifier.size && i < sizeof bare_calls / sizeof bare_calls[0];
+         i++)
+        if (str_is(name, bare_calls[i][0]))
+            return new_call(p, bare_calls[i][1], position, (struct ast_list){0});
     struct ast *node = p->err ? NULL : new_node(p, AST_NAME, position);
     if (!node) return NULL;
     node->schema = schema;
@@ -506,8 +537,7 @@ static struct ast *infix_cast(struct parser *p, const struct infix *infix, struc
     (void)infix;
     int32_t position = p->token.position;
     parse_advance(p);
-    enum type type = parse_type(p);
-    return p->err ? NULL : new_cast(p, left, type, position);
+    return parse_cast_type(p, left, position);
 }
 
 /* COLLATE name: texts are compared by bytes here, whatever it says. */

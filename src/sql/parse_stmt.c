@@ -312,6 +312,12 @@ static void statement_drop(struct parser *p, struct ast_statement *s)
     parse_drop(p, &s->ddl);
 }
 
+static void statement_checkpoint(struct parser *p, struct ast_statement *s)
+{
+    (void)s;
+    parse_advance(p);
+}
+
 static const struct {
     const char *word;
     enum ast_verb verb;
@@ -330,6 +336,7 @@ static const struct {
     {"create", AST_CREATE, statement_create},
     {"alter", AST_ALTER, statement_alter},
     {"drop", AST_DROP, statement_drop},
+    {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 

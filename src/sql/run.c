@@ -242,7 +242,8 @@ static struct run *new_run(const struct sql_context *context, const struct plan 
     run->arena = &run->own;
     run->root = parent ? parent->root : run;
     arena_init(&run->own, context->budget);
-    run->eval = (struct eval){.budget = context->budget, .now_ns = context->now_ns};
+    run->eval = (struct eval){
+        .budget = context->budget, .now_ns = context->now_ns, .session = context->session};
     run->eval.run = run->root;
     arena_init(&run->eval.scratch, context->budget);
     run->eval.zones = zones_new(context, &run->own);

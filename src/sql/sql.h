@@ -19,6 +19,13 @@
 
 struct sql_statement; /* opaque */
 
+struct function;
+/* Functions of whoever runs the statement, beside the engine's own (func.h). */
+struct sql_functions {
+    const struct function *rows;
+    size_t count;
+};
+
 /* What the engine needs of the world around a statement. All borrowed, valid until sql_close. */
 struct sql_context {
     const struct sql_catalog *catalog;
@@ -38,6 +45,8 @@ struct sql_context {
     /* The bytes of a zone's TZif file. Errors: NOT_FOUND, IO. NULL: only UTC and fixed offsets. */
     enum err (*zone_load)(void *zone_context, const char *name, struct buf *bytes);
     void *zone_context;
+    const struct sql_functions *functions; /* may be NULL */
+    void *session;                         /* what those get as eval->session */
     struct budget
         *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
 };
@@ -48,6 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
+    SQL_CHECKPOINT, /* everything applied so far goes to parts */
     SQL_DELETE,
     SQL_CREATE_VIEW,
     SQL_DROP_VIEW,
