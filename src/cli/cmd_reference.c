@@ -5,6 +5,7 @@
 #include "listeners/api.h"
 #include "loop/context.h"
 #include "resource/kind.h"
+#include "sql/reference.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,12 +113,68 @@ static void print_drivers(void)
     os_real_free(context.os);
 }
 
+/* In a table's cell: bars would end it. */
+static void print_escaped(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (*c == '|')
+            printf("\\|");
+        else if (*c == '\n')
+            printf("<br>");
+        else
+            putchar(*c);
+}
+
+static void print_cell(const char *text)
+{
+    print_escaped(text);
+    printf(" | ");
+}
+
+static void print_function(const struct reference_row *r)
+{
+    struct buf types = BUF_EMPTY;
+    reference_add_types(&types, r->args);
+    printf("| `");
+    print_escaped(r->name);
+    printf("` | %.*s | ", (int)types.size, types.at ? types.at : "");
+    buf_clear(&types);
+    reference_add_types(&types, (char[]){r->result, 0});
+    printf("%.*s | ", (int)types.size, types.at ? types.at : "");
+    buf_free(&types);
+    print_cell(r->help);
+    print_cell(r->help_zh);
+    print_cell(r->example);
+    print_cell(r->answer);
+    putchar('\n');
+}
+
+static void print_functions(void)
+{
+    const char *kind = "";
+    printf(
+        "Examples are statements, or expressions: those of windows, aggregates and functions of rows are asked of "
+        "all rows of this table, the others of its first row. The tests run each of them.\n\n```sql\n");
+    for (const char *const *s = reference_demo; *s; s++) printf("%s;\n", *s);
+    printf("```\n\n");
+    for (size_t i = 0; i < reference_count(); i++) {
+        struct reference_row r = reference_at(i);
+        if (strcmp(r.kind, kind) != 0)
+            printf(
+                "%s## %c%ss\n\n| name | takes | gives | meaning | 说明 | example | answer |\n|---|---|---|---|---|---|---|\n",
+                i ? "\n" : "", r.kind[0] - 32, r.kind + 1);
+        kind = r.kind;
+        print_function(&r);
+    }
+}
+
 static const struct {
     const char *name;
     void (*print)(void);
 } topics[] = {
-    {"kinds", print_kinds}, {"errors", print_errors},     {"metrics", print_metrics},
-    {"http", print_routes}, {"commands", print_commands}, {"drivers", print_drivers},
+    {"kinds", print_kinds},         {"errors", print_errors},     {"metrics", print_metrics},
+    {"http", print_routes},         {"commands", print_commands}, {"drivers", print_drivers},
+    {"functions", print_functions},
 };
 
 int cli_reference(const struct cli_args *args)
@@ -127,7 +184,8 @@ int cli_reference(const struct cli_args *args)
         topics[i].print();
         return CLI_OK;
     }
-    return cli_fail(args, CLI_USAGE,
-                    "topic '%s': must be kinds, errors, metrics, http, commands or drivers",
-                    args->words[0]);
+    return cli_fail(
+        args, CLI_USAGE,
+        "topic '%s': must be kinds, errors, metrics, http, commands, drivers or functions",
+        args->words[0]);
 }

@@ -282,14 +282,29 @@ static bool cell_is_absent(const struct vector *v, uint32_t row)
     return v->null[row] && v->quality[row] == QUALITY_NO_DATA;
 }
 
+/* The same without rows of one key: plain copying. */
+static void gather_column(struct vector *to, const struct vector *from, const struct row_key *keys,
+                          uint32_t row_count)
+{
+    size_t element = vector_element_bytes(from->type);
+    for (uint32_t i = 0; i < row_count && element == 8; i++) to->u[i] = from->u[keys[i].row];
+    for (uint32_t i = 0; i < row_count && element != 8; i++)
+        memcpy((char *)to->data + i * element, (const char *)from->data + keys[i].row * element,
+               element);
+    for (uint32_t i = 0; i < row_count; i++) to->null[i] = from->null[keys[i].row];
+    for (uint32_t i = 0; i < row_count; i++) to->quality[i] = from->quality[keys[i].row];
+    to->count = row_count;
+}
+
 /* Rewrites one column in the order of `keys`; of rows with one key the last present cell stays. */
 static enum err permute_column(struct vector *v, const struct row_key *keys, uint32_t row_count,
-                               uint32_t capacity)
+                               uint32_t capacity, bool unique)
 {
     struct vector sorted = {.type = v->type};
     enum err err = column_resize(&sorted, capacity);
     if (err) return err;
-    for (uint32_t i = 0; i < row_count; i++) {
+    if (unique) gather_column(&sorted, v, keys, row_count);
+    for (uint32_t i = 0; i < row_count && !unique; i++) {
         bool again = i > 0 && same_key(&keys[i], &keys[i - 1]);
         if (!again) sorted.count++;
         if (again && cell_is_absent(v, keys[i].row)) continue;
@@ -309,8 +324,12 @@ static enum err sort_rows(struct batch *batch)
         keys[row] = (struct row_key){batch->device[row], row, batch->time[row]};
     qsort(keys, batch->row_count, sizeof *keys, compare_keys);
     enum err err = ERR_OK;
+    bool unique = true;
+    for (uint32_t i = 1; i < batch->row_count && unique; i++)
+        unique = !same_key(&keys[i], &keys[i - 1]);
     for (uint32_t i = 0; i < batch->column_count && !err; i++)
-        err = permute_column(&batch->columns[i].data, keys, batch->row_count, batch->row_capacity);
+        err = permute_column(&batch->columns[i].data, keys, batch->row_count, batch->row_capacity,
+                             unique);
     uint32_t count = 0;
     for (uint32_t i = 0; i < batch->row_count && !err; i++) {
         if (i > 0 && same_key(&keys[i], &keys[i - 1])) continue;

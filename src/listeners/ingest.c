@@ -50,11 +50,19 @@ static enum err find_table(struct ingest *in, struct str name, struct ingest_tab
     return ERR_OK;
 }
 
+/* str_is without looking for the end first: asked once for each value that comes in. */
+static inline bool is_name(const char *name, struct str key)
+{
+    for (size_t i = 0; i < key.size; i++)
+        if (name[i] != key.at[i] || !name[i]) return false;
+    return name[key.size] == 0;
+}
+
 static const struct column *find_column(struct ingest_table *t, const struct schema *s,
                                         uint32_t position, struct str key)
 {
     const struct column *guess = position < 64 ? t->at[position] : NULL;
-    if (guess && str_is(key, guess->name)) return guess;
+    if (guess && is_name(guess->name, key)) return guess;
     const struct column *found = schema_find(s, key);
     if (position < 64) t->at[position] = found;
     return found;

@@ -206,9 +206,9 @@ static enum err check_rights(struct query *q, struct why *why)
     const struct sql_access *accesses;
     size_t count = sql_accesses(q->statement, &accesses);
     enum sql_verb verb = sql_verb_of(q->statement);
-    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT && verb != SQL_CREATE_VIEW;
     if (verb == SQL_CHECKPOINT) /* the node works, not a table */
         return access_check(q->identity, VERB_UPDATE, "Node", STR(""), STR(""), STR(""), why);
+    bool ddl = verb != SQL_SELECT && verb != SQL_INSERT && verb != SQL_CREATE_VIEW;
     for (size_t i = 0; i < count; i++) {
         enum access_verb need = needed_verb(verb, accesses[i].writes);
         struct str name = is_system_table(q, &accesses[i]) ? STR("") : str_of(accesses[i].table);
@@ -272,7 +272,7 @@ static void set_context(struct query *q)
     q->catalog.source[2].ops = &list_source;
     q->catalog.source[2].context = &q->pg;
     q->catalog.source[3].ops = &view_source;
-    q->catalog.source[3].context = q->views;
+    q->catalog.source[3].context = q->sys;
     q->context = (struct sql_context){
         .catalog = &q->catalog,
         .ns = q->ns,
@@ -399,8 +399,6 @@ static void finish(struct query *q, enum err err, const struct why *why)
 {
     sys_snapshot_free(q->sys);
     q->sys = NULL;
-    view_list_free(q->views);
-    q->views = NULL;
     completion_finish(&q->completion, err, why);
 }
 
@@ -435,16 +433,16 @@ static void on_appended(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
-static bool changes_view(const struct query *q)
-{
-    return q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW;
-}
-
-static const char *changed_name(const struct query *q)
+static const char *changed_table(const struct query *q)
 {
     if (q->view.view) return q->view.view->name;
     if (q->change.ddl) return q->change.ddl->table;
     return q->verb == SQL_DELETE && q->delete.ranges ? sql_target(q->statement)->name : "";
+}
+
+static bool changes_view(const struct query *q)
+{
+    return q->verb == SQL_CREATE_VIEW || q->verb == SQL_DROP_VIEW;
 }
 
 /* Who changes which table, and what became of it ("ok": it is done next; a failure after it has a
@@ -455,7 +453,7 @@ static struct audit_entry entry_of(const struct query *q, const char *outcome)
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
                                 .kind = changes_view(q) ? STR("View") : STR("Table"),
                                 .ns = q->ns,
-                                .path = str_of(changed_name(q)),
+                                .path = str_of(changed_table(q)),
                                 .detail = q->text,
                                 .outcome = str_of(outcome)};
 }
@@ -511,16 +509,16 @@ static void on_audited(struct completion *c)
         finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
         return;
     }
+    if (q->verb == SQL_DELETE) {
+        completion_init(&q->delete.completion, q->service->context->main, on_deleted);
+        store_delete(q->service->store, &q->delete);
+        return;
+    }
     if (changes_view(q)) {
         completion_init(&q->view.completion, q->service->context->main, on_view_changed);
         q->view.service = q->service;
         q->view.ns = q->ns;
         view_change_start(&q->view);
-        return;
-    }
-    if (q->verb == SQL_DELETE) {
-        completion_init(&q->delete.completion, q->service->context->main, on_deleted);
-        store_delete(q->service->store, &q->delete);
         return;
     }
     completion_init(&q->change.completion, q->service->context->main, on_changed);
@@ -597,8 +595,7 @@ void query_start(struct query *q)
     q->answer.limit = QUERY_ANSWER_BYTES_MAX;
     q->run_why = WHY_NONE;
     q->sys = sys_snapshot_take(s, q->text, q->identity);
-    q->views = view_list_take(s, q->identity);
-    if (!q->sys || !q->views) {
+    if (!q->sys) {
         finish(q, ERR_NO_MEMORY, NULL);
         return;
     }
@@ -614,7 +611,5 @@ void query_free(struct query *q)
     pg_catalog_close(&q->pg);
     sys_snapshot_free(q->sys);
     q->sys = NULL;
-    view_list_free(q->views);
-    q->views = NULL;
     buf_free(&q->answer);
 }

@@ -89,7 +89,6 @@ struct query {
     struct store_flush flush;
     struct store_delete delete;
     struct view_change view;
-    struct view_list *views;
     enum err run_err;
 };
 

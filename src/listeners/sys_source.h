@@ -7,6 +7,7 @@
 #define LISTENERS_SYS_SOURCE_H
 
 #include "listeners/service.h"
+#include "sql/source.h"
 
 struct sys_snapshot;
 
@@ -21,6 +22,8 @@ struct list_table;
 /* All of them. Any task. */
 const struct list_table *sys_table_list(size_t *count);
 
-/* They are read through list_source, whose context is the struct sys_snapshot. */
+/* They are read through list_source, whose context is the struct sys_snapshot. The views of the
+ * namespace are a source with the same context. */
+extern const struct sql_source view_source;
 
 #endif

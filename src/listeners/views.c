@@ -3,8 +3,8 @@
 #include "listeners/views.h"
 #include <string.h>
 
-static const struct resource *find_document(const struct service *service, struct str ns,
-                                            const char *name)
+static const struct resource *find_view(const struct service *service, struct str ns,
+                                        const char *name)
 {
     size_t at = 0;
     for (const struct resource *r; (r = registry_next(service->registry, KIND_VIEW, &at));) {
@@ -99,7 +99,7 @@ static enum err check(const struct view_change *change, const struct resource *o
 void view_change_start(struct view_change *change)
 {
     struct service *service = change->service;
-    const struct resource *old = find_document(service, change->ns, change->view->name);
+    const struct resource *old = find_view(service, change->ns, change->view->name);
     struct why why = WHY_NONE;
     bool nothing = false, drops = change->view->query.size == 0;
     enum err err = check(change, old, &nothing, &why);
@@ -115,81 +115,3 @@ void view_change_start(struct view_change *change)
     completion_init(&change->persist.completion, service->context->main, on_durable);
     persist_submit(service->persist, &change->persist);
 }
-
-/* ---- what statements see ---- */
-
-struct view_list *view_list_take(const struct service *service, const struct identity *identity)
-{
-    struct view_list *list = mem_alloc_zero(1, sizeof *list);
-    size_t at = 0;
-    enum err err = list ? ERR_OK : ERR_NO_MEMORY;
-    if (err || !service->registry) return list;
-    for (struct resource *r; !err && (r = registry_next(service->registry, KIND_VIEW, &at));) {
-        if (!access_scope(identity, VERB_QUERY, "Table", r->ns, STR("")) &&
-            !access_scope(identity, VERB_GET, "View", r->ns, r->name))
-            continue;
-        err = mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items);
-        if (!err) list->items[list->count++] = resource_share(r);
-    }
-    if (!err) return list;
-    view_list_free(list);
-    return NULL;
-}
-
-void view_list_free(struct view_list *list)
-{
-    if (!list) return;
-    for (size_t i = 0; i < list->count; i++) resource_release(list->items[i]);
-    mem_free(list->items);
-    mem_free(list);
-}
-
-static enum err find_table(void *context, struct str ns, struct str schema, struct str name,
-                           struct arena *arena, struct sql_table *table, struct why *why)
-{
-    (void)context, (void)ns, (void)schema, (void)name, (void)arena, (void)why;
-    *table = (struct sql_table){0};
-    return ERR_OK;
-}
-
-static enum err find_view(void *context, struct str ns, struct str schema, struct str name,
-                          struct arena *arena, struct str *text)
-{
-    const struct view_list *list = context;
-    if (schema.size && !str_is(schema, "public")) return ERR_OK;
-    for (size_t i = 0; i < list->count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        view_sql_name(list->items[i], sql_name);
-        if (!str_equal(list->items[i]->ns, ns) || !str_is(name, sql_name)) continue;
-        struct str query = ((const struct view_spec *)list->items[i]->spec)->query;
-        text->at = arena_strdup(arena, query.at, query.size);
-        text->size = query.size;
-        return text->at ? ERR_OK : ERR_NO_MEMORY;
-    }
-    return ERR_OK;
-}
-
-static enum err list_tables(void *context, struct str ns, struct arena *arena,
-                            struct sql_table_name **names, size_t *count)
-{
-    const struct view_list *list = context;
-    *count = 0;
-    *names = arena_zero(arena, list->count + 1, sizeof **names);
-    if (!*names) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < list->count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        const struct view_spec *spec = list->items[i]->spec;
-        struct str help = spec->description.size ? spec->description : STR("view");
-        if (!str_equal(list->items[i]->ns, ns)) continue;
-        view_sql_name(list->items[i], sql_name);
-        char *name = arena_strdup(arena, sql_name, strlen(sql_name));
-        char *text = arena_strdup(arena, help.at, help.size);
-        if (!name || !text) return ERR_NO_MEMORY;
-        (*names)[(*count)++] = (struct sql_table_name){"public", name, text};
-    }
-    return ERR_OK;
-}
-
-/* There is no table to close or to scan, so the rest is never called. */
-const struct sql_source view_source = {
-    .name = "views", .find_table = find_table, .find_view = find_view, .list_tables = list_tables};

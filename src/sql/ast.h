@@ -242,9 +242,9 @@ enum ast_verb {
     AST_CREATE,
     AST_ALTER,
     AST_DROP,
+    AST_CHECKPOINT,
     AST_CREATE_VIEW, /* select, view */
     AST_DROP_VIEW,
-    AST_CHECKPOINT,
 };
 
 struct ast_statement {

@@ -45,7 +45,7 @@ static struct expr *bind_literal(struct binder *b, const struct ast *tree)
     struct expr *e = bind_memory(b, expr_constant(b->arena, &tree->value, tree->position));
     if (!e) return NULL;
     e->is_literal = true;
-    e->is_duration = tree->is_duration;
+    e->is_duration = tree->is_duration && tree->value.type == TYPE_BIGINT;
     return e;
 }
 

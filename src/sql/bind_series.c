@@ -63,6 +63,7 @@ static struct expr *add_call(struct binder *b, const struct series_call *call, i
     struct expr *e = bind_made_input(b, INPUT_SERIES, type, (uint32_t)plan->series_count, position);
     if (!e) return NULL;
     e->is_duration = call->function->result == 'D';
+    plan->inputs[e->input].name = call->function->name;
     plan->series[plan->series_count] = *call;
     plan->series[plan->series_count++].input = e->input;
     return e;

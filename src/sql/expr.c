@@ -175,9 +175,10 @@ struct expr *expr_call(struct arena *arena, const struct function *function, enu
 {
     struct expr *e = expr_new(arena, EXPR_CALL, type, position);
     if (!e) return NULL;
-    size_t capacity = function->special ? SQL_CHUNK_ROWS : 1;
-    e->series_constant = true;
-    e->changes_in_time = (function->flags & FN_VOLATILE) != 0;
+    bool spreads = function->special || (function->flags & FN_RANDOM);
+    size_t capacity = spreads ? SQL_CHUNK_ROWS : 1;
+    e->series_constant = !(function->flags & FN_RANDOM);
+    e->changes_in_time = (function->flags & (FN_VOLATILE | FN_RANDOM)) != 0;
     for (size_t i = 0; i < arg_count; i++) {
         if (args[i]->kind != EXPR_CONST) capacity = SQL_CHUNK_ROWS;
         e->series_constant = e->series_constant && args[i]->series_constant;
@@ -224,7 +225,9 @@ bool expr_same(const struct expr *a, const struct expr *b)
 enum err expr_fold(struct arena *arena, struct eval *eval, struct expr **e_pointer)
 {
     struct expr *e = *e_pointer;
-    if (e->kind != EXPR_CALL || e->type == TYPE_NONE || e->query) return ERR_OK;
+    if (e->kind != EXPR_CALL || e->type == TYPE_NONE || e->query ||
+        (e->function->flags & FN_RANDOM))
+        return ERR_OK;
     for (size_t i = 0; i < e->arg_count; i++)
         if (e->args[i]->kind != EXPR_CONST) return ERR_OK;
     struct why ignored = WHY_NONE, *why = eval->why;

@@ -88,8 +88,9 @@ struct eval {
     struct why *why;
     int64_t now_ns;
     struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
-    struct zones *zones; /* time zones met so far; see grid.h */
-    void *session;       /* sql_context.session */
+    uint64_t random_count; /* calls of random() so far */
+    struct zones *zones;   /* time zones met so far; see grid.h */
+    void *session;         /* sql_context.session */
 };
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid

@@ -18,6 +18,7 @@ enum function_flags {
     FN_NULLS = 2,    /* sees NULL arguments itself; without: any NULL argument gives NULL */
     FN_FINITE = 4,   /* a result that is no finite number becomes NULL */
     FN_VOLATILE = 8, /* depends on the statement's time */
+    FN_RANDOM = 16,  /* another result for each row: never folded */
 };
 
 /* Computes rows of `view` into out->data. out->null is set up with the arguments' NULLs (FN_NULLS:
@@ -34,7 +35,10 @@ struct function {
     unsigned flags;
     function_kernel *kernel; /* or … */
     function_special *special;
-    const char *help, *help_zh, *example;
+    const char *help, *help_zh;
+    /* A statement, or an expression for the first row of the table `demo` (sql_reference_test.c),
+     * and what it gives: lines of cells joined by '|'. */
+    const char *example, *answer;
 };
 
 /* All rows; those of one name stand together. */
@@ -66,10 +70,25 @@ function_kernel lower_t, upper_t, length_t, substr_ti, substr_tii, concat_any, c
 function_kernel time_bucket_any, time_bucket_end_any, date_trunc_any, date_part_tT, now_;
 
 /* func_array.c */
-function_kernel match_tt, imatch_tt, not_match_tt, not_imatch_tt, kernel_is_distinct, any_equal_tt,
-    array_to_string_tt, subscript_ti, array_any;
+function_kernel kernel_is_distinct, any_equal_tt, array_to_string_tt, subscript_ti, array_any;
 /* Adds one more item to the text of an array, which begins empty; the caller adds "}". */
 void array_add_item(struct buf *buf, const struct value *value);
+
+function_kernel acos_d, array_avg_v, array_d, array_length_v, array_max_v, array_min_v, array_rms_v,
+    array_stddev_v, array_sum_v, ascii_t, asin_d, atan2_dd, atan_d, bcd_i, bit_count_i, bit_ii,
+    bitand_ii, bitnot_i, bitor_ii, bits_iii, bitxor_ii, btrim_t, cbrt_d, chr_i, clamp_ddd,
+    concat_ws_any, cos_d, cosh_d, date_add_Tt, date_diff_tTT, date_subtract_Tt, day_T, decode_tt,
+    degrees_d, div_ii, element_vi, encode_yt, epoch_T, epoch_ms_T, format_any, gcd_ii, hex_t,
+    hour_T, hypot_dd, initcap_t, json_array_any, json_array_length_t, json_element_text_ti,
+    json_element_ti, json_extract_tt, json_member_text_tt, json_member_tt, json_object_any,
+    json_type_t, json_valid_t, json_value_tt, lcm_ii, left_ti, log2_d, log_dd, lpad_ti, ltrim_t,
+    make_timestamp_iiiiid, md5_t, minute_T, month_T, octet_length_t, overlay_ttii, pi_, quality_bad,
+    quality_name_i, quality_uncertain, radians_d, random_, regexp_count_tt, regexp_ilike_tt,
+    regexp_like_tt, regexp_not_ilike_tt, regexp_not_like_tt, regexp_replace_ttt, regexp_substr_tt,
+    repeat_ti, reverse_t, right_ti, rpad_ti, rtrim_t, second_T, sha256_t, shift_left_ii,
+    shift_right_ii, sin_d, sinh_d, strpos_tt, tan_d, tanh_d, timezone_tT, to_bcd_i, to_bin_i,
+    to_char_Tt, to_char_dt, to_float_i, to_hex_i, to_number_t, to_signed_ii, to_timestamp_d, today_,
+    translate_ttt, trunc_d, trunc_di, weekday_T, width_bucket_dddi, year_T;
 
 /* Compares two cells of equal type: <0, 0, >0; NULLs are the caller's business. */
 int value_compare(const struct value *a, const struct value *b);

@@ -4,42 +4,7 @@
  * An array is a text as PostgreSQL prints it, {a,b,NULL}: enough for = ANY(…), array_to_string and
  * ARRAY[…]. */
 #include "sql/func.h"
-#include "sql/regex.h"
 #include <string.h>
-
-/* ---- ~ ~* !~ !~* ---- */
-
-static enum err match(struct eval *eval, const struct expr *e, const struct vector *args,
-                      const struct view *view, struct vector *out, bool ignore_case, bool wanted)
-{
-    struct regex *regex = NULL;
-    bool constant = args[1].is_constant;
-    for (uint32_t k = 0; k < view->selected; k++) {
-        uint32_t row = view_row(view, k);
-        if (vector_is_null(out, row)) continue;
-        struct why why = WHY_NONE;
-        enum err err = regex && constant ? ERR_OK
-                                         : regex_compile(args[1].s[vector_at(&args[1], row)],
-                                                         ignore_case, &eval->scratch, &regex, &why);
-        if (err == ERR_NO_MEMORY || err == ERR_BUDGET)
-            return expr_no_memory(eval->budget, eval->why);
-        if (err) return why_at(eval->why, err, e->args[1]->position, "%s", why.text);
-        out->b[row] = regex_matches(regex, args[0].s[vector_at(&args[0], row)]) == wanted;
-    }
-    return ERR_OK;
-}
-
-#define MATCH(NAME, IGNORE_CASE, WANTED)                                                           \
-    enum err NAME(struct eval *eval, const struct expr *e, const struct vector *args,              \
-                  const struct view *view, struct vector *out)                                     \
-    {                                                                                              \
-        return match(eval, e, args, view, out, IGNORE_CASE, WANTED);                               \
-    }
-
-MATCH(match_tt, false, true)
-MATCH(imatch_tt, true, true)
-MATCH(not_match_tt, false, false)
-MATCH(not_imatch_tt, true, false)
 
 /* ---- IS DISTINCT FROM: NULL is a value ---- */
 

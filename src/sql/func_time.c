@@ -9,40 +9,29 @@
     enum err NAME(struct eval *eval, const struct expr *e, const struct vector *args,              \
                   const struct view *view, struct vector *out)
 
-static int64_t floor_to(int64_t time_ns, int64_t width_ns)
-{
-    MUST(width_ns > 0);
-    int64_t rest = time_ns % width_ns;
-    if (rest < 0) rest += width_ns;
-    int64_t start;
-    return __builtin_sub_overflow(time_ns, rest, &start) ? INT64_MIN : start;
-}
-
 /* ---- calendar fields ---- */
 
 enum { GRID_ARGS_MAX = 4 };
-enum field { FIELD_NS, FIELD_MONTH, FIELD_QUARTER, FIELD_YEAR, FIELD_WEEK, FIELD_EPOCH, FIELD_DOW };
 
+/* What date_trunc cuts to. */
 static const struct {
     const char *name;
-    enum field field;
-    int64_t ns, modulo; /* FIELD_NS: the unit, and how many make the next one */
-    int32_t months;     /* date_trunc: of so many months, else of ns */
+    int64_t ns;
+    int32_t months; /* or of so many months */
 } fields[] = {
-    {"microsecond", FIELD_NS, TIME_NS_PER_US, 60000000, 0},
-    {"millisecond", FIELD_NS, TIME_NS_PER_MS, 60000, 0},
-    {"second", FIELD_NS, TIME_NS_PER_S, 60, 0},
-    {"minute", FIELD_NS, 60 * TIME_NS_PER_S, 60, 0},
-    {"hour", FIELD_NS, 3600 * TIME_NS_PER_S, 24, 0},
-    {"day", FIELD_NS, TIME_NS_PER_DAY, 0, 0},
-    {"week", FIELD_WEEK, 7 * TIME_NS_PER_DAY, 0, 0},
-    {"month", FIELD_MONTH, 0, 0, 1},
-    {"quarter", FIELD_QUARTER, 0, 0, 3},
-    {"year", FIELD_YEAR, 0, 0, 12},
-    {"epoch", FIELD_EPOCH, 0, 0, 0},
-    {"dow", FIELD_DOW, 0, 0, 0},
+    {"microsecond", TIME_NS_PER_US, 0},
+    {"millisecond", TIME_NS_PER_MS, 0},
+    {"second", TIME_NS_PER_S, 0},
+    {"minute", 60 * TIME_NS_PER_S, 0},
+    {"hour", 3600 * TIME_NS_PER_S, 0},
+    {"day", TIME_NS_PER_DAY, 0},
+    {"week", 7 * TIME_NS_PER_DAY, 0},
+    {"month", 0, 1},
+    {"quarter", 0, 3},
+    {"year", 0, 12},
+    {"decade", 0, 120},
 };
-enum { FIELD_COUNT = sizeof fields / sizeof fields[0], TRUNC_FIELDS = FIELD_COUNT - 2 };
+enum { FIELD_COUNT = sizeof fields / sizeof fields[0], TRUNC_FIELDS = FIELD_COUNT };
 
 static int find_field(struct str name, int count)
 {
@@ -61,11 +50,6 @@ static enum err no_field(struct eval *eval, const struct expr *e, struct str nam
                   near < 0 ? "there are second, minute, hour, day, week, month, year"
                            : "did you mean \"",
                   near < 0 ? "" : names[near], near < 0 ? "" : "\"?");
-}
-
-static int64_t day_of(int64_t time_ns)
-{
-    return floor_to(time_ns, TIME_NS_PER_DAY) / TIME_NS_PER_DAY;
 }
 
 /* ---- windows: time_bucket, date_bin, date_trunc ---- */
@@ -105,8 +89,10 @@ static enum err first_of_grid(struct eval *eval, const struct expr *e, const str
     if (e->function->kernel == date_trunc_any) {
         int i = find_field(v->s, TRUNC_FIELDS);
         if (i < 0) return no_field(eval, e, v->s, TRUNC_FIELDS);
-        *grid = fields[i].months ? (struct time_grid){.months = fields[i].months}
-                                 : grid_of_width(fields[i].ns);
+        if (fields[i].months)
+            *grid = (struct time_grid){.months = fields[i].months};
+        else
+            *grid = grid_of_width(fields[i].ns);
     } else if (v->type == TYPE_TEXT) {
         if (!grid_parse_width(v->s, grid)) return bad_width(eval, e, v->s);
     } else if (v->i <= 0) {
@@ -187,48 +173,6 @@ KERNEL(time_bucket_end_any)
 KERNEL(date_trunc_any)
 {
     return each_bound(eval, e, args, view, out, false);
-}
-
-static double part_of_time(int64_t time_ns, int i)
-{
-    int year;
-    unsigned month, day;
-    int64_t number = day_of(time_ns), within = time_ns - floor_to(time_ns, TIME_NS_PER_DAY);
-    time_civil(number, &year, &month, &day);
-    switch (fields[i].field) {
-    case FIELD_NS:
-        if (fields[i].modulo == 0) return day;
-        if (fields[i].modulo >= 60000 ||
-            fields[i].ns == TIME_NS_PER_S) /* with their fraction, as PostgreSQL */
-            return (double)(within % (60 * TIME_NS_PER_S)) / (double)fields[i].ns;
-        number = within / fields[i].ns % fields[i].modulo;
-        return (double)number;
-    case FIELD_MONTH: return month;
-    case FIELD_QUARTER: month = (month - 1) / 3 + 1; return month;
-    case FIELD_YEAR: return year;
-    case FIELD_EPOCH: return (double)time_ns / 1e9;
-    case FIELD_DOW: return (double)((number % 7 + 7 + 4) % 7);
-    case FIELD_WEEK: { /* ISO 8601: the week of the year that holds this week's Thursday */
-        int64_t thursday = number - (number % 7 + 7 + 3) % 7 + 3;
-        time_civil(thursday, &year, &month, &day);
-        number = (thursday - time_day(year, 1, 1)) / 7 + 1;
-        return (double)number;
-    }
-    }
-    return 0;
-}
-
-KERNEL(date_part_tT)
-{
-    for (uint32_t k = 0; k < view->selected; k++) {
-        uint32_t row = view_row(view, k);
-        if (vector_is_null(out, row)) continue;
-        struct str unit = args[0].s[vector_at(&args[0], row)];
-        int i = find_field(unit, FIELD_COUNT);
-        if (i < 0) return no_field(eval, e, unit, FIELD_COUNT);
-        out->d[row] = part_of_time(args[1].i[vector_at(&args[1], row)], i);
-    }
-    return ERR_OK;
 }
 
 KERNEL(now_)

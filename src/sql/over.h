@@ -27,7 +27,7 @@ struct over_function {
     const char *name, *args; /* letters as in func.h; what stands behind '|' may be left out */
     char result;
     enum over_kind kind;
-    const char *help, *help_zh, *example;
+    const char *help, *help_zh, *example, *answer; /* of the example over the table demo */
 };
 
 const struct over_function *over_table(size_t *count);

@@ -3,6 +3,7 @@
  * Why: precedence is data. `infix` below is the whole grammar of operators, in PostgreSQL's order
  * (manual, section 4.1.6); an operator is one row. The loop in parse_level binds a left side to
  * whatever binds tighter than the level asked for. */
+#include "sql/grid.h"
 #include "sql/parse_priv.h"
 #include "base/num.h"
 #include "base/timetext.h"
@@ -94,8 +95,9 @@ static struct ast *parse_number(struct parser *p)
     }
     node->value.type = TYPE_BIGINT;
     if (p->token.kind == TOKEN_DURATION) {
-        node->is_duration = true;
-        (void)duration_parse(text, &node->value.i); /* the lexer tried it */
+        node->is_duration = true; /* the lexer tried it; 1mo and 1y stay texts */
+        if (!duration_parse(text, &node->value.i))
+            node->value = (struct value){.type = TYPE_TEXT, .s = text};
     } else if (p->token.kind == TOKEN_INTEGER && num_parse_i64(text, &node->value.i)) {
         node->value.type = TYPE_BIGINT;
     } else if (p->token.kind == TOKEN_INTEGER && num_parse_u64(text, &node->value.u)) {
@@ -154,6 +156,12 @@ static struct ast *parse_prefixed_literal(struct parser *p)
     if (!node || p->err) return NULL;
     node->value.type = is_interval ? TYPE_BIGINT : TYPE_TIMESTAMP;
     node->is_duration = is_interval;
+    struct time_grid months;
+    if (is_interval && !sql_parse_interval(text, &node->value.i) &&
+        grid_parse_width(text, &months)) {
+        node->value = (struct value){.type = TYPE_TEXT, .s = text};
+        return node;
+    }
     if (is_interval && !sql_parse_interval(text, &node->value.i))
         parse_fail(p, ERR_SYNTAX, position,
                    "'%.*s' is not a duration; write it like '10 s', '5 minutes', '1 day'",
@@ -239,6 +247,71 @@ static struct ast *parse_cast(struct parser *p)
     return p->err ? NULL : cast;
 }
 
+/* Functions whose arguments the standard separates by words; the current token is behind "(". */
+static void args_extract(struct parser *p, struct ast_list *list)
+{
+    struct ast *part = new_node(p, AST_LITERAL, p->token.position);
+    if (!part) return;
+    bool word = p->token.kind == TOKEN_NAME;
+    struct str text = word ? parse_name(p, "a part of the time, such as hour")
+                           : parse_string(p, "a part of the time, such as hour");
+    part->value = (struct value){.type = TYPE_TEXT, .s = text};
+    if (!parse_is(p, "from"))
+        parse_fail(p, ERR_SYNTAX, p->token.position, "extract is written extract(hour FROM time)");
+    parse_expect(p, "from");
+    if (parse_list_add(p, list, part)) parse_list_add(p, list, parse_expression(p));
+}
+
+/* position(what IN text): the function takes the text first. */
+static void args_position(struct parser *p, struct ast_list *list)
+{
+    struct ast *first = parse_level(p, LEVEL_RANGE);
+    bool in = parse_accept(p, "in");
+    if (!in) parse_expect(p, ",");
+    struct ast *second = parse_expression(p);
+    if (parse_list_add(p, list, in ? second : first)) parse_list_add(p, list, in ? first : second);
+}
+
+/* substring(text FROM 2 FOR 3) or with commas. */
+static void args_substring(struct parser *p, struct ast_list *list)
+{
+    if (!parse_list_add(p, list, parse_expression(p))) return;
+    if (parse_accept(p, "from") && !parse_list_add(p, list, parse_expression(p))) return;
+    if (parse_accept(p, "for")) parse_list_add(p, list, parse_expression(p));
+    if (parse_accept(p, ",")) parse_expressions(p, list);
+}
+
+static const struct {
+    const char *name;
+    void (*parse)(struct parser *p, struct ast_list *list);
+} worded[] = {
+    {"extract", args_extract}, {"position", args_position}, {"substring", args_substring}};
+
+static void parse_arguments(struct parser *p, struct str name, struct ast_list *list)
+{
+    for (size_t i = 0; i < sizeof worded / sizeof worded[0]; i++)
+        if (str_is(name, worded[i].name)) {
+            worded[i].parse(p, list);
+            return;
+        }
+    parse_expressions(p, list);
+}
+
+/* percentile_cont(0.5) WITHIN GROUP (ORDER BY x), as the standard writes percentile_cont(x, 0.5).
+ */
+static void parse_within(struct parser *p, struct ast_list *list)
+{
+    parse_expect(p, "(");
+    parse_expect(p, "order");
+    parse_expect(p, "by");
+    struct ast *value = parse_expression(p);
+    parse_accept(p, "asc");
+    parse_expect(p, ")");
+    if (!parse_list_add(p, list, value)) return;
+    for (size_t i = list->count - 1; i > 0; i--) list->items[i] = list->items[i - 1];
+    list->items[0] = value;
+}
+
 /* name(arguments): the name is taken, the current token is "(". */
 static struct ast *parse_call(struct parser *p, struct str name, int32_t position)
 {
@@ -250,10 +323,11 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_advance(p);
     } else if (!parse_is(p, ")")) {
         distinct = parse_accept(p, "distinct");
-        parse_expressions(p, &list);
+        parse_arguments(p, name, &list);
     }
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
+    if (parse_accept2(p, "within", "group")) parse_within(p, &list);
     struct ast *node = new_call(p, name.at, position, list);
     if (!node) return NULL;
     node->distinct = distinct;
@@ -431,6 +505,12 @@ static struct ast *parse_primary(struct parser *p)
             (!prefixes[i].before_string || p->next.kind == TOKEN_STRING))
             return prefixes[i].parse(p);
     if (parse_is(p, "cast") && parse_next_is(p, "(")) return parse_cast(p);
+    if ((parse_is(p, "left") || parse_is(p, "right")) && parse_next_is(p, "(")) {
+        const char *name = parse_is(p, "left") ? "left" : "right"; /* reserved for joins */
+        int32_t position = p->token.position;
+        parse_advance(p);
+        return parse_call(p, str_of(name), position);
+    }
     if (parse_is(p, "exists") && parse_next_is(p, "(")) return parse_exists(p);
     if (parse_is(p, "array") && (parse_next_is(p, "[") || parse_next_is(p, "(")))
         return parse_array(p);
@@ -579,6 +659,17 @@ static struct ast *infix_operator(struct parser *p, const struct infix *infix, s
     return new_call2(p, meant->name, position, left, right);
 }
 
+/* time AT TIME ZONE 'Asia/Shanghai' */
+static struct ast *infix_at(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    parse_advance(p);
+    parse_expect(p, "time");
+    parse_expect(p, "zone");
+    struct ast *zone = parse_level(p, infix->right_level);
+    return new_call2(p, "timezone", position, zone, left);
+}
+
 /* "a AND b AND c" is one call with three arguments: long chains stay shallow. */
 static struct ast *infix_chain(struct parser *p, const struct infix *infix, struct ast *left)
 {
@@ -619,6 +710,9 @@ static const struct infix infixes[] = {
     {"/", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "/", NULL},
     {"%", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "mod", NULL},
     {"^", LEVEL_POWER, LEVEL_POWER, "power", NULL},
+    {"->", LEVEL_CONCAT, LEVEL_CONCAT, "->", NULL},
+    {"->>", LEVEL_CONCAT, LEVEL_CONCAT, "->>", NULL},
+    {"at", LEVEL_SIGN, LEVEL_SIGN, "", infix_at},
     {"collate", LEVEL_CAST, LEVEL_CAST, "", infix_collate},
     {"[", LEVEL_CAST, LEVEL_CAST, "", infix_subscript},
     {"::", LEVEL_CAST, LEVEL_CAST, "", infix_cast},
@@ -675,6 +769,16 @@ static const struct infix *find_infix(const struct parser *p)
 }
 
 /* The right side of a plain operator: an operand, or ANY/ALL of an array or a query. */
+/* Months have no fixed length: time + INTERVAL '1 month' asks the calendar. */
+static const char *calendar_name(const char *name, struct ast *right)
+{
+    bool calendar =
+        right && right->kind == AST_LITERAL && right->is_duration && right->value.type == TYPE_TEXT;
+    if (!calendar || name[1] != 0 || (name[0] != '+' && name[0] != '-')) return name;
+    right->is_duration = false;
+    return name[0] == '+' ? "date_add" : "date_subtract";
+}
+
 static struct ast *parse_right(struct parser *p, const struct infix *infix, struct ast *left,
                                int32_t position)
 {
@@ -683,7 +787,8 @@ static struct ast *parse_right(struct parser *p, const struct infix *infix, stru
         parse_advance(p);
         return parse_quantified(p, infix, left, all, position);
     }
-    return new_comparison(p, infix->name, position, left, parse_level(p, infix->right_level));
+    struct ast *right = parse_level(p, infix->right_level);
+    return new_comparison(p, calendar_name(infix->name, right), position, left, right);
 }
 
 static struct ast *parse_level(struct parser *p, int level)

@@ -49,6 +49,7 @@ struct time_grid parse_width(struct parser *p, const char *what);
 void parse_window_clause(struct parser *p, struct ast_select *select);
 bool parse_window_call(struct parser *p, struct ast_select *select); /* in GROUP BY: eKuiper's */
 void parse_fill_clause(struct parser *p, struct ast_select *select);
+void parse_no_window(struct parser *p);       /* fails when a window clause stands here, too late */
 bool parse_at_window(const struct parser *p); /* a word here begins a window, and is no alias */
 
 /* ---- expressions (parse_expr.c) ---- */

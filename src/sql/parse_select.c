@@ -99,6 +99,7 @@ void parse_select(struct parser *p, struct ast_select *select)
     parse_window_clause(p, select);
     parse_fill_clause(p, select);
     if (parse_accept2(p, "group", "by")) parse_group_by(p, select);
+    parse_no_window(p);
     parse_fill_clause(p, select);
     if (parse_accept(p, "having")) select->having = parse_expression(p);
     if (parse_accept(p, "window")) parse_named_windows(p, select);

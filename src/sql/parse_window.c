@@ -267,9 +267,16 @@ static void fail_unknown_window(struct parser *p)
         near < 0 ? "" : names[near], near < 0 ? "" : "\"?");
 }
 
+/* TUMBLE(…), HOP(…), SLIDE(…), SESSION(…): names that are nothing else. */
+static const struct spelling *find_plain(const struct parser *p)
+{
+    const struct spelling *s = find_spelling(p, OURS);
+    return s && s->kind <= WINDOW_SESSION ? s : NULL;
+}
+
 bool parse_at_window(const struct parser *p)
 {
-    return find_spelling(p, TDENGINE) != NULL || parse_is(p, "sliding");
+    return find_spelling(p, TDENGINE) != NULL || parse_is(p, "sliding") || find_plain(p) != NULL;
 }
 
 /* "WINDOW name AS (…)", PostgreSQL's clause, not one of ours. */
@@ -293,14 +300,28 @@ void parse_window_clause(struct parser *p, struct ast_select *select)
         parse_spelling(p, select, s);
         parse_sliding(p, &select->window);
     } else {
+        if (find_plain(p))
+            parse_fail(p, ERR_SYNTAX, p->token.position,
+                       "the word WINDOW is missing: WINDOW %s(10s)", find_plain(p)->name);
         return;
     }
     parse_zone(p, &select->window);
+    if (parse_is(p, "window") && !is_named_window(p))
+        parse_fail(p, ERR_SYNTAX, p->token.position, "a statement has at most one window");
+}
+
+void parse_no_window(struct parser *p)
+{
+    const struct spelling *s = find_spelling(p, TDENGINE);
+    if (s || (parse_is(p, "window") && !is_named_window(p)))
+        parse_fail(p, ERR_SYNTAX, p->token.position,
+                   "the window stands before GROUP BY: … PARTITION BY device WINDOW TUMBLE(10s)");
 }
 
 bool parse_window_call(struct parser *p, struct ast_select *select)
 {
     const struct spelling *s = find_spelling(p, EKUIPER);
+    if (!s) s = find_plain(p); /* as Flink writes it */
     if (s) parse_spelling(p, select, s);
     return s != NULL;
 }

@@ -179,17 +179,17 @@ static enum err state_duration(void *state, const struct series_run *run, struct
 
 /* clang-format off */
 static const struct series_function functions[] = {
-    {"diff", "i", 'i', false, diff_i, "value less the one before it", "与前一个值之差", "SELECT diff(parts) FROM demo WHERE device = 'p1'", ""},
-    {"diff", "d", 'd', false, diff_d, "value less the one before it", "与前一个值之差", "SELECT diff(temperature) FROM demo WHERE device = 'p1'", ""},
-    {"derivative", "d", 'd', true, derivative, "change per second since the value before it", "相对前一个值的每秒变化", "SELECT derivative(temperature) FROM demo WHERE device = 'p1'", ""},
-    {"derivative", "d|D", 'd', true, derivative, "change per unit of time", "相对前一个值的单位时间变化", "SELECT derivative(temperature, 1m) FROM demo WHERE device = 'p1'", ""},
-    {"csum", "d", 'd', false, csum_d, "sum of all values so far", "累计和", "SELECT csum(parts) FROM demo WHERE device = 'p1'", ""},
-    {"cumsum", "d", 'd', false, csum_d, "as csum", "累计和", "SELECT cumsum(parts) FROM demo WHERE device = 'p1'", ""},
-    {"mavg", "d|i", 'd', false, mavg, "mean of the last n values; NULL until there are n", "最近 n 个值的移动平均", "SELECT mavg(parts, 2) FROM demo WHERE device = 'p1'", ""},
-    {"ema", "d|d", 'd', false, ema, "exponential moving average; the share of the new value is from 0 to 1", "指数移动平均", "SELECT ema(parts, 0.5) FROM demo WHERE device = 'p1'", ""},
-    {"last_known", "d", 'd', false, last_known, "the value, or the last one before it where it is NULL", "最近的已知值", "SELECT last_known(temperature) FROM demo WHERE device = 'p1'", ""},
-    {"state_count", "b", 'i', false, state_count, "for how many rows the condition has been true without a break; 0: it is not", "条件连续为真的行数", "SELECT state_count(running) FROM demo WHERE device = 'p1'", ""},
-    {"state_duration", "b", 'D', true, state_duration, "for how long the condition has been true without a break; NULL: it is not", "条件连续为真的时长", "SELECT state_duration(running) FROM demo WHERE device = 'p1'", ""},
+    {"diff", "i", 'i', false, diff_i, "value less the one before it", "与前一个值之差", "SELECT diff(parts) FROM demo WHERE device = 'p1'", "NULL\n10\n10\n10"},
+    {"diff", "d", 'd', false, diff_d, "value less the one before it", "与前一个值之差", "SELECT diff(temperature) FROM demo WHERE device = 'p1'", "NULL\n2\n3\nNULL"},
+    {"derivative", "d", 'd', true, derivative, "change per second since the value before it", "相对前一个值的每秒变化", "SELECT derivative(temperature) FROM demo WHERE device = 'p1'", "NULL\n0.4\n0.4285714285714286\nNULL"},
+    {"derivative", "d|D", 'd', true, derivative, "change per unit of time", "相对前一个值的单位时间变化", "SELECT derivative(temperature, 1m) FROM demo WHERE device = 'p1'", "NULL\n24\n25.714285714285715\nNULL"},
+    {"csum", "d", 'd', false, csum_d, "sum of all values so far", "累计和", "SELECT csum(parts) FROM demo WHERE device = 'p1'", "10\n30\n60\n100"},
+    {"cumsum", "d", 'd', false, csum_d, "as csum", "累计和", "SELECT cumsum(parts) FROM demo WHERE device = 'p1'", "10\n30\n60\n100"},
+    {"mavg", "d|i", 'd', false, mavg, "mean of the last n values; NULL until there are n", "最近 n 个值的移动平均", "SELECT mavg(parts, 2) FROM demo WHERE device = 'p1'", "NULL\n15\n25\n35"},
+    {"ema", "d|d", 'd', false, ema, "exponential moving average; the share of the new value is from 0 to 1", "指数移动平均", "SELECT ema(parts, 0.5) FROM demo WHERE device = 'p1'", "10\n15\n22.5\n31.25"},
+    {"last_known", "d", 'd', false, last_known, "the value, or the last one before it where it is NULL", "最近的已知值", "SELECT last_known(temperature) FROM demo WHERE device = 'p1'", "20\n22\n25\n25"},
+    {"state_count", "b", 'i', false, state_count, "for how many rows the condition has been true without a break; 0: it is not", "条件连续为真的行数", "SELECT state_count(running) FROM demo WHERE device = 'p1'", "1\n2\n0\n1"},
+    {"state_duration", "b", 'D', true, state_duration, "for how long the condition has been true without a break; NULL: it is not", "条件连续为真的时长", "SELECT state_duration(running) FROM demo WHERE device = 'p1'", "0\n5000000000\nNULL\n0"},
 };
 /* clang-format on */
 

@@ -1,6 +1,6 @@
 /* show.c - SHOW TABLES, SHOW FUNCTIONS, DESCRIBE: lists of texts. */
 #include "sql/func.h"
-#include "sql/over.h"
+#include "sql/reference.h"
 #include "sql/sql_priv.h"
 #include "sql/parse.h"
 #include <string.h>
@@ -78,58 +78,26 @@ static enum err show_tables(struct sql_statement *s, struct text_rows *rows)
 
 /* ---- SHOW FUNCTIONS ---- */
 
-/* "tii" → "text, bigint, bigint" */
-static const char *signature(struct sql_statement *s, const char *letters)
+static const char *types_of(struct sql_statement *s, const char *letters)
 {
     struct buf buf = BUF_EMPTY;
-    for (const char *c = letters; *c; c++) {
-        if (*c == '*') {
-            buf_add_text(&buf, ", ...");
-            continue;
-        }
-        if (*c == '|') continue; /* what follows may be left out */
-        enum type type = function_letter_type(*c);
-        if (c != letters) buf_add_text(&buf, ", ");
-        buf_add_text(&buf, *c == 'D' ? "duration" : type == TYPE_NONE ? "any" : type_name(type));
-    }
+    reference_add_types(&buf, letters);
     const char *text =
         buf_failed(&buf) ? NULL : arena_strdup(&s->arena, buf.at ? buf.at : "", buf.size);
     buf_free(&buf);
     return text;
 }
 
-static enum err show_function(struct sql_statement *s, struct text_rows *rows, const char *name,
-                              const char *args, char result, const char *kind, const char *help,
-                              const char *help_zh, const char *example)
-{
-    const char *arguments = signature(s, args), *gives = signature(s, (char[]){result, 0});
-    if (!arguments || !gives) return expr_no_memory(s->context->budget, rows->why);
-    return text_rows_add(
-        rows, &(struct text_row){{name, arguments, gives, kind, help, help_zh, example}});
-}
-
 static enum err show_functions(struct sql_statement *s, struct text_rows *rows)
 {
-    size_t count;
     enum err err = ERR_OK;
-    const struct aggregate *aggregates = aggregate_table(&count);
-    for (size_t i = 0; i < count && !err; i++) {
-        const struct aggregate *a = &aggregates[i];
-        err = show_function(s, rows, a->name, a->args, a->result, "aggregate", a->help, a->help_zh,
-                            a->example);
-    }
-    const struct over_function *windows = over_table(&count);
-    for (size_t i = 0; i < count && !err; i++) {
-        const struct over_function *f = &windows[i];
-        err = show_function(s, rows, f->name, f->args, f->result, "window", f->help, f->help_zh,
-                            f->example);
-    }
-    const struct function *functions = function_table(&count);
-    for (size_t i = 0; i < count && !err; i++) {
-        const struct function *f = &functions[i];
-        const char *kind = f->flags & FN_OPERATOR ? "operator" : "function";
-        err = show_function(s, rows, f->name, f->args, f->result, kind, f->help, f->help_zh,
-                            f->example);
+    for (size_t i = 0; i < reference_count() && !err; i++) {
+        struct reference_row r = reference_at(i);
+        if (strcmp(r.kind, "statement") == 0) continue;
+        const char *arguments = types_of(s, r.args), *gives = types_of(s, (char[]){r.result, 0});
+        if (!arguments || !gives) return expr_no_memory(s->context->budget, rows->why);
+        err = text_rows_add(rows, &(struct text_row){{r.name, arguments, gives, r.kind, r.help,
+                                                      r.help_zh, r.example, r.answer}});
     }
     return err;
 }
@@ -185,11 +153,11 @@ static enum err describe_view_prepare(struct sql_statement *s, struct str text, 
 enum err show_prepare(struct sql_statement *s, struct why *why)
 {
     static const char *const tables[] = {"schema", "name", "description"};
-    static const char *const functions[] = {"name", "arguments", "result", "kind",
-                                            "help", "help_zh",   "example"};
+    static const char *const functions[] = {"name", "arguments", "result",  "kind",
+                                            "help", "help_zh",   "example", "answer"};
     static const char *const columns[] = {"column", "type", "unit", "description"};
     if (s->tree.verb == AST_SHOW_TABLES) return sql_list_columns(s, tables, 3, why);
-    if (s->tree.verb == AST_SHOW_FUNCTIONS) return sql_list_columns(s, functions, 7, why);
+    if (s->tree.verb == AST_SHOW_FUNCTIONS) return sql_list_columns(s, functions, 8, why);
     struct str view;
     enum err err = bind_find_table(s->context, &s->arena, &s->tree.relation, &s->table, why);
     if (!err && !s->table.schema)

@@ -349,7 +349,7 @@ static const struct sql_case
             {"SELECT * FROM generate_series(1, 3)", NULL,
              "functions that give rows (generate_series) are not in this version; VALUES lists are",
              14},
-            {"SELECT 'a' ~ '('", NULL, "regular expression: \"(\" without \")\"", 13},
+            {"SELECT 'a' ~ '('", NULL, "\"(\" has no \")\"", 11},
             {"VALUES (1, 2), (3)", NULL, "this row has 1 values, the first one has 2", 15},
             {"VALUES (1), (true)", NULL, "VALUES: a column is bool here and bigint before", 13},
             {"DELETE FROM press USING empty", NULL,

@@ -488,7 +488,8 @@ static void calendar_windows_follow_the_wall_clock(void)
     make_rows(&world, from, 96 * 9, 900);
     wanted.text = BUF_EMPTY;
     for (int i = 0; i < row_count; i++) {
-        int64_t id = calendar_id(rows[i].t, kind), start = rows[i].t, end = rows[i].t, count = 0;
+        int64_t id = calendar_id(rows[i].t, kind), count = 0;
+        int64_t start = rows[i].t, end = start;
         bool first = true;
         for (int j = 0; j < row_count; j++) {
             bool same = calendar_id(rows[j].t, kind) == id;

@@ -58,20 +58,22 @@ static void put_bits(uint8_t *out, size_t bit, unsigned width, uint64_t value)
 
 /* ---- whole groups ---- */
 
-/* Packs lanes of `word` bits; out is zeroed. */
+/* Lanes of 32 bits (width ≤ 32) or 64. */
 static void put_group(uint8_t *out, const uint64_t *values, unsigned width, unsigned word)
 {
     unsigned lanes = 128 / word;
-    for (unsigned i = 0; i < PACK_GROUP; i++) {
-        unsigned lane = i % lanes, bit = i / lanes * width, done = 0;
-        while (done < width) {
-            unsigned at = (bit + done) / word, shift = (bit + done) % word;
-            unsigned take = width - done < word - shift ? width - done : word - shift;
-            size_t byte = ((size_t)at * lanes + lane) * word / 8;
-            uint64_t piece = values[i] >> done & mask_of(take);
-            for (unsigned b = 0; b < word / 8; b++)
-                out[byte + b] |= (uint8_t)(piece << shift >> (8 * b));
-            done += take;
+    for (unsigned lane = 0; lane < lanes; lane++) {
+        unsigned __int128 held = 0;
+        unsigned bits = 0;
+        uint8_t *to = out + lane * word / 8;
+        for (unsigned i = lane; i < PACK_GROUP; i += lanes) {
+            held |= (unsigned __int128)values[i] << bits;
+            for (bits += width; bits >= word; bits -= word) {
+                uint64_t piece = store_le64((uint64_t)held);
+                memcpy(to, &piece, word / 8);
+                to += 16; /* the same lane of the next words */
+                held >>= word;
+            }
         }
     }
 }
@@ -125,8 +127,9 @@ static void get_wide(const uint8_t *in, uint64_t *out, unsigned width)
     X(9)                                                                                           \
     X(10)                                                                                          \
     X(11)                                                                                          \
-    X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26)      \
-        X(27) X(28) X(29) X(30) X(31) X(32)
+    X(12)                                                                                          \
+    X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27)      \
+        X(28) X(29) X(30) X(31) X(32)
 
 #define BODY(WIDTH)                                                                                \
     static void get_group_##WIDTH(const uint8_t *in, uint32_t *out)                                \

@@ -247,12 +247,25 @@ static size_t slice_bytes(const struct head_ref *ref)
 
 /* Fills one block; `*ahead` is the row that did not belong to it any more (chunk NULL at the end).
  */
+/* Notes which columns the chunk has; whether any of them holds slices. */
+static bool see_columns(struct rows *rows, const struct head_chunk *chunk)
+{
+    bool has_slices = false;
+    for (uint32_t i = 0; i < chunk->column_count; i++) {
+        uint16_t id = chunk->columns[i].id;
+        rows->column_seen[id / 8] |= (uint8_t)(1u << id % 8);
+        has_slices |= type_bytes(chunk->columns[i].type) == 0;
+    }
+    return has_slices;
+}
+
 static enum err fill_block(struct rows *rows, struct walk *walk, const struct partition *p,
-                           struct head_ref *ahead)
+                           const struct schema *schema, struct head_ref *ahead)
 {
     size_t slices = 0;
+    bool has_slices = false;
     rows->ref_count = rows->count = 0;
-    memset(rows->column_seen, 0, sizeof rows->column_seen);
+    memset(rows->column_seen, 0, schema->next_column_id / 8u + 1);
     const struct head_chunk *last = NULL;
     while (ahead->chunk) {
         bool same = rows->count && rows->time.i[rows->count - 1] == head_ref_time(ahead);
@@ -263,12 +276,9 @@ static enum err fill_block(struct rows *rows, struct walk *walk, const struct pa
         rows->refs[rows->ref_count++] = *ahead;
         if (!same) rows->time.i[rows->count++] = head_ref_time(ahead);
         rows->end[rows->count - 1] = (uint32_t)rows->ref_count;
-        slices += slice_bytes(ahead);
-        for (uint32_t i = 0; ahead->chunk != last && i < ahead->chunk->column_count; i++) {
-            uint16_t id = ahead->chunk->columns[i].id;
-            rows->column_seen[id / 8] |= (uint8_t)(1u << id % 8);
-        }
+        if (ahead->chunk != last) has_slices = see_columns(rows, ahead->chunk);
         last = ahead->chunk;
+        if (has_slices) slices += slice_bytes(ahead);
         if (!next_row(walk, p, ahead)) ahead->chunk = NULL;
     }
     return ERR_OK;
@@ -306,6 +316,38 @@ static void put_cell(struct vector *v, uint32_t at, const struct column_reader *
     v->quality[at] = r->quality ? r->quality[row] : QUALITY_GOOD;
 }
 
+/* How many rows from `row` on are neighbours in one chunk, each with one version: most are. */
+static uint32_t neighbours(const struct rows *rows, uint32_t row)
+{
+    uint32_t first = row ? rows->end[row - 1] : 0, n = 0;
+    const struct head_ref *ref = &rows->refs[first];
+    while (row + n < rows->count && rows->end[row + n] == first + n + 1 &&
+           ref[n].chunk == ref->chunk && ref[n].row == ref->row + n)
+        n++;
+    return n;
+}
+
+/* Copies `count` neighbours; false: they are all absent, or need more than copying. */
+static bool copy_cells(struct vector *v, uint32_t at, const struct column_reader *r, uint32_t row,
+                       uint32_t count, bool *any)
+{
+    size_t element = vector_element_bytes(v->type);
+    if (!r->column || r->column->type != v->type) return false;
+    memcpy((char *)v->data + at * element, (const char *)r->column->data + row * element,
+           count * element);
+    if (r->null)
+        memcpy(v->null + at, r->null + row, count);
+    else
+        memset(v->null + at, 0, count);
+    if (r->quality)
+        memcpy(v->quality + at, r->quality + row, count * sizeof *v->quality);
+    else
+        memset(v->quality + at, 0, count * sizeof *v->quality);
+    for (uint32_t i = at; i < at + count && !*any; i++)
+        *any = !v->null[i] || v->quality[i] != QUALITY_NO_DATA;
+    return true;
+}
+
 /* The newest present cell of each row; false: no row has one. */
 static bool fill_column(struct rows *rows, uint16_t id, enum type type)
 {
@@ -315,7 +357,13 @@ static bool fill_column(struct rows *rows, uint16_t id, enum type type)
     v->type = type;
     v->count = rows->count;
     for (uint32_t row = 0; row < rows->count; row++) {
-        uint32_t from = row ? rows->end[row - 1] : 0;
+        uint32_t from = row ? rows->end[row - 1] : 0, n = neighbours(rows, row);
+        if (n > 1 && rows->refs[from].chunk != reader.chunk)
+            look_up(&reader, rows->refs[from].chunk, id);
+        if (n > 1 && copy_cells(v, row, &reader, rows->refs[from].row, n, &any)) {
+            row += n - 1;
+            continue;
+        }
         v->null[row] = 1;
         v->quality[row] = QUALITY_NO_DATA;
         for (uint32_t i = rows->end[row]; i-- > from;) {
@@ -358,7 +406,7 @@ static enum err seal_series(struct sealing *s, const struct sealed_series *serie
     if (err || !next_row(&walk, p, &ahead)) return err;
     part_writer_series(writer, series->schema, series->series->id, series->series->path);
     while (ahead.chunk && !err) {
-        err = fill_block(s->rows, &walk, p, &ahead);
+        err = fill_block(s->rows, &walk, p, series->schema, &ahead);
         if (!err) write_block(s->rows, writer, series->schema);
     }
     if (!err) part_writer_series_end(writer);
