@@ -41,6 +41,7 @@ enum err bind_find_table(const struct sql_context *context, struct arena *arena,
         if (err) return err;
         if (!table->schema) continue;
         table->source = context->catalog->source[i].ops;
+        table->source_at = i;
         return ERR_OK;
     }
     *table = (struct sql_table){0};
@@ -75,17 +76,10 @@ enum err bind_table(const struct sql_context *context, struct arena *arena,
     return no_table(context, arena, relation, why);
 }
 
-static void *source_context(const struct sql_context *context, const struct sql_source *source)
-{
-    for (size_t i = 0; i < context->catalog->count; i++)
-        if (context->catalog->source[i].ops == source) return context->catalog->source[i].context;
-    return NULL;
-}
-
 void bind_close_table(const struct sql_context *context, struct sql_table *table)
 {
     if (table->schema && table->source)
-        table->source->close_table(source_context(context, table->source), table);
+        table->source->close_table(context->catalog->source[table->source_at].context, table);
     *table = (struct sql_table){0};
 }
 

@@ -142,14 +142,6 @@ void scan_close(struct run *run)
     if (scan->scan) source->scan_close(scan->scan, &run->stats->scan);
 }
 
-static size_t source_index(const struct run *run, const struct sql_source *source)
-{
-    size_t i = 0;
-    while (run->context->catalog->source[i].ops != source) i++;
-    MUST(i < run->context->catalog->count);
-    return i;
-}
-
 enum err scan_open(struct run *run)
 {
     const struct plan *plan = run->plan;
@@ -157,7 +149,7 @@ enum err scan_open(struct run *run)
     struct scan *scan = arena_zero(run->arena, 1, sizeof *scan);
     bool names_wanted = false;
     if (!scan) return run_no_memory(run);
-    size_t at = source_index(run, source);
+    size_t at = plan->table.source_at;
     scan->source_context = run->context->catalog->source[at].context;
     for (size_t i = 0; i < plan->input_count; i++)
         names_wanted |=

@@ -14,8 +14,10 @@
 
 /* One relation as the binder sees it. Lives as long as the statement (sql_source_close_table). */
 struct sql_table {
-    const struct sql_source *source; /* who made it */
-    struct schema *schema;           /* name, columns, types, units; shared */
+    const struct sql_source *source; /* who made it … */
+    size_t source_at; /* … and its place in the catalogue, for sources may share their functions;
+                         set by the engine */
+    struct schema *schema; /* name, columns, types, units; shared */
     bool has_series; /* rows have time, device, quality, received and labels; false: a plain list of
                         columns (system tables) */
     bool quality_per_value; /* cells carry quality */

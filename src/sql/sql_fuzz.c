@@ -6,7 +6,9 @@
  * statements separated by a zero byte. */
 /* covers: src/sql/lex.c src/sql/parse.c src/sql/parse_expr.c src/sql/parse_select.c */
 /* covers: src/sql/parse_stmt.c src/sql/bind_expr.c src/sql/bind_call.c src/sql/bind_group.c */
-/* covers: src/sql/bind_select.c src/sql/bind_where.c */
+/* covers: src/sql/bind_select.c src/sql/bind_where.c src/sql/bind_from.c src/sql/bind_name.c */
+/* covers: src/sql/bind_push.c src/sql/bind_query.c src/sql/bind_over.c src/sql/parse_from.c */
+/* covers: src/sql/parse_query.c src/sql/regex.c */
 #include "sql/test_source.h"
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,8 @@
  *
  * The writer tries: residuals of three transforms, each packed (exact size known without writing)
  * and split (size estimated by entropy); runs, if there are few; and plain bytes under zstd, which
- * finds repeats. What needs zstd must be some percent shorter than what does not, which is quicker. */
+ * finds repeats. What needs zstd must be some percent shorter than what does not, which is quicker.
+ */
 #include "base/mem.h"
 #include "base/num.h"
 #include "store/codec.h"
