@@ -54,8 +54,8 @@ struct compaction {
 };
 
 void compact_init(struct store *store);
-/* Flush task: begins one if some parts are worth it. */
-void compact_look(struct store *store, const struct part_list *list);
+/* Flush task: begins one if some parts are worth it; `all`: any two of one partition are. */
+void compact_look(struct store *store, const struct part_list *list, bool all);
 /* Flush task, in an operation over `list`: marks the inputs as dropped and gives a share of the
  * output (or NULL). False: nothing is ready, or an input has gone meanwhile (then it is undone). */
 bool compact_take(struct store *store, const struct part_list *list, struct part **output);

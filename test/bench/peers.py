@@ -129,12 +129,7 @@ class Millrace(Peer):
             raise RuntimeError(f"millrace: {status} {answer[:300]}")
 
     def settle(self):
-        self.node.sql("CHECKPOINT")
-        quiet = 0
-        while quiet < 20:  # until parts have been merged
-            before = self.cpu()
-            time.sleep(0.25)
-            quiet = quiet + 1 if self.cpu() - before < 0.01 else 0
+        self.node.sql("VACUUM")
 
     def size(self):
         return folder_bytes(os.path.join(self.node.data, "parts"))
