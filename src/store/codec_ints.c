@@ -12,6 +12,7 @@
 #include "store/pack.h"
 #include "store/simd.h"
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 enum transform { PLAIN, DELTA, DELTA2, TRANSFORMS };
@@ -53,27 +54,34 @@ static bool set_up(struct codec *codec)
         ZSTD_CCtx_setParameter(codec->repeats, ZSTD_c_compressionLevel, ZSTD_LEVEL));
 }
 
+/* A scan of a few rows opens one, too: so nothing is made, or zeroed, that it may not need. */
 enum err codec_open(struct codec *codec, bool for_writing)
 {
     *codec = (struct codec){0};
-    codec->room = mem_alloc_zero(1, sizeof *codec->room);
-    codec->open = ZSTD_createDCtx();
-    if (for_writing) {
-        codec->repeats = ZSTD_createCCtx();
-        codec->frequency = ZSTD_createCCtx();
+    if (!for_writing) {
+        codec->room = mem_alloc(offsetof(struct codec_room, residual));
+        return codec->room ? ERR_OK : ERR_NO_MEMORY;
     }
-    bool made = codec->room && codec->open;
-    if (made && (!for_writing || (codec->repeats && codec->frequency && set_up(codec))))
-        return ERR_OK;
+    codec->room = mem_alloc_zero(1, sizeof *codec->room);
+    codec->repeats = ZSTD_createCCtx();
+    codec->frequency = ZSTD_createCCtx();
+    if (codec->room && codec->repeats && codec->frequency && set_up(codec)) return ERR_OK;
     codec_close(codec);
     return ERR_NO_MEMORY;
 }
 
+ZSTD_DCtx *codec_unzstd(struct codec *codec)
+{
+    if (!codec->open) codec->open = ZSTD_createDCtx();
+    return codec->open;
+}
+
 void codec_close(struct codec *codec)
 {
-    for (size_t i = 0; codec->room && i < sizeof codec->room->trial / sizeof(struct buf); i++)
+    bool writes = codec->room && codec->repeats;
+    for (size_t i = 0; writes && i < sizeof codec->room->trial / sizeof(struct buf); i++)
         buf_free(&codec->room->trial[i]);
-    if (codec->room) buf_free(&codec->room->texts);
+    if (writes) buf_free(&codec->room->texts);
     mem_free(codec->room);
     ZSTD_freeDCtx(codec->open);
     ZSTD_freeCCtx(codec->repeats);
@@ -116,6 +124,7 @@ enum err codec_get_section(struct codec *codec, struct reader *in, uint8_t *room
     *size = (size_t)whole;
     *bytes = stored;
     if (!(head & 1)) return ERR_OK;
+    if (!codec_unzstd(codec)) return ERR_NO_MEMORY;
     size_t got = ZSTD_decompressDCtx(codec->open, room, (size_t)whole, stored, (size_t)(head >> 1));
     if (ZSTD_isError(got) || got != whole) return codec_bad(why, "zstd cannot read it");
     *bytes = room;
