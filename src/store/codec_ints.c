@@ -10,7 +10,7 @@
 #include "base/num.h"
 #include "store/codec.h"
 #include "store/pack.h"
-#include "store/simd.h"
+#include "base/simd.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -185,7 +185,7 @@ struct range {
     int64_t least, most;
 };
 
-STORE_CLONES static struct range range_of(const uint64_t *residuals, uint32_t count)
+SIMD_CLONES static struct range range_of(const uint64_t *residuals, uint32_t count)
 {
     struct range r = {INT64_MAX, INT64_MIN};
     for (uint32_t i = 0; i < count; i++) {
@@ -478,7 +478,7 @@ static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uin
     return ERR_OK;
 }
 
-STORE_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
+SIMD_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
                                      uint64_t base, uint64_t factor, uint64_t *values)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -487,7 +487,7 @@ STORE_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, ui
     }
 }
 
-STORE_CLONES static void fill_flat(uint64_t *values, uint32_t count, uint64_t value)
+SIMD_CLONES static void fill_flat(uint64_t *values, uint32_t count, uint64_t value)
 {
     for (uint32_t i = 0; i < count; i++) values[i] = value;
 }
@@ -523,7 +523,7 @@ static inline uint64_t short_varint(struct reader *in)
 }
 
 /* Whether every varint is of one byte. */
-STORE_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
+SIMD_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
 {
     uint8_t any = 0;
     for (uint32_t i = 0; i < count; i++) any |= bytes[i];
@@ -551,14 +551,14 @@ static enum err get_bytes(struct codec *codec, struct reader *in, uint32_t count
 }
 
 /* Sums up differences from `values[0]` on. */
-STORE_CLONES static void sum_up(uint64_t *values, uint32_t count)
+SIMD_CLONES static void sum_up(uint64_t *values, uint32_t count)
 {
     uint64_t sum = values[0];
     for (uint32_t i = 1; i < count; i++) values[i] = sum += values[i];
 }
 
 /* The same when all differences are equal, as those of times mostly are. */
-STORE_CLONES static void step_up(uint64_t *values, uint32_t count)
+SIMD_CLONES static void step_up(uint64_t *values, uint32_t count)
 {
     uint64_t first = values[0], step = count > 1 ? values[1] : 0;
     for (uint32_t i = 0; i < count; i++) values[i] = first + i * step;
