@@ -47,6 +47,7 @@ struct compaction {
     struct compact_rows *rows;
     uint32_t series; /* being written, 0: none */
     bool hurry;
+    size_t inputs_max;     /* fewer after memory was short */
     int64_t rest_ns;       /* before the next step */
     int64_t not_before_ns; /* monotonic: after a failure */
     struct job step, stepped;
