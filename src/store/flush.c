@@ -318,7 +318,8 @@ static void finish_waiting(struct store *store, enum err err, const struct why *
     for (struct store_flush *flush = store->flushes; flush; flush = next) {
         next = flush->next;
         if (err || (flush->position <= checkpoint && (!flush->confirm_time || flush->confirmed))) {
-            completion_finish(&flush->completion, err, why);
+            enum err own = !err && flush->pin ? store_pin_take(store, flush->pin) : err;
+            completion_finish(&flush->completion, own, why);
         } else {
             flush->next = keep;
             keep = flush;
