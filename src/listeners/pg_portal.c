@@ -165,11 +165,8 @@ static void complete(struct pg_portal *p)
     if (!p->row_limit || q->verb != SQL_SELECT) p->row_count = q->rows - p->given;
     p->given += p->row_count;
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
-        c->session->written += q->verb == SQL_INSERT ? q->rows : 1;
+        c->session->written += q->verb == SQL_INSERT || q->verb == SQL_DELETE ? q->rows : 1;
     pg_tag(p->tag_word ? str_of(p->tag_word) : str_of(p->text), p->row_count, tag);
-    if (q->verb == SQL_DELETE)
-        pg_notice(c, "NOTICE", "00000",
-                  "the number of DELETE counts ranges of time; their rows are not counted");
     pg_command_complete(&c->out, tag);
     is_over(p, PORTAL_OVER, ERR_OK, NULL);
 }

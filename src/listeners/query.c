@@ -316,17 +316,18 @@ static enum err prepare_statement(struct query *q, struct why *why)
 /* DELETE: what the store shall forget. */
 static enum err begin_delete(struct query *q, struct why *why)
 {
-    const struct sql_delete_range *ranges;
-    size_t count;
-    enum err err = sql_delete_ranges(q->statement, &ranges, &count, why);
+    struct sql_delete what;
+    enum err err = sql_delete_of(q->statement, &what, why);
     if (err) return err;
+    q->rows = what.rows;
     q->delete = (struct store_delete){.table_id = sql_target(q->statement)->table_id};
-    q->delete.ranges = mem_alloc_zero(count + 1, sizeof *q->delete.ranges);
+    q->delete.ranges = mem_alloc_zero(what.count + 1, sizeof *q->delete.ranges);
     if (!q->delete.ranges) return ERR_NO_MEMORY;
-    q->delete.count = count;
-    for (size_t i = 0; i < count; i++)
-        q->delete.ranges[i] = (struct store_range){
-            .device = ranges[i].device, .from_ns = ranges[i].from_ns, .to_ns = ranges[i].to_ns};
+    q->delete.count = what.count;
+    for (size_t i = 0; i < what.count; i++)
+        q->delete.ranges[i] = (struct store_range){.device = what.ranges[i].device,
+                                                   .from_ns = what.ranges[i].from_ns,
+                                                   .to_ns = what.ranges[i].to_ns};
     return ERR_OK;
 }
 
@@ -467,15 +468,13 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
-/* The answer tells how many ranges of time went: their rows are not counted. */
 static void on_deleted(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
-    q->rows = q->delete.count;
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q, "ranges");
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 

@@ -63,7 +63,7 @@ struct query {
     /* The answer. */
     struct buf answer; /* the text, or its last part; the caller frees with query_free */
     enum sql_verb verb;
-    uint64_t rows; /* out, or inserted */
+    uint64_t rows; /* out, inserted or deleted */
     struct sql_stats stats;
     enum type param_types[QUERY_PARAMS_MAX]; /* what parameters became; NONE = not used */
     int64_t run_ns, part_start_ns, part_end_ns;

@@ -252,6 +252,7 @@ struct ast_statement {
     enum ast_verb verb;
     bool analyze;                 /* EXPLAIN ANALYZE */
     struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
+    struct ast_select *counting;  /* DELETE: the rows of each device */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;
