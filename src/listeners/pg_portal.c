@@ -269,6 +269,16 @@ struct pg_portal *pg_portal_new(struct pg_connection *c, struct str text)
     p->query.text = (struct str){copy, text.size};
     p->query.ns = str_of(c->session->ns);
     p->query.format = &row_format;
+    p->query.limit_ns = c->session->settings.statement_timeout_ns;
+    /* A copy: the session may take another zone while a cursor rests. */
+    struct str zone = pg_settings_zone(&c->session->settings);
+    p->query.zone =
+        (struct str){zone.size ? arena_dup(&p->arena, zone.at, zone.size) : "", zone.size};
+    p->query.is_zone_known = true;
+    if (!p->query.zone.at) {
+        pg_portal_free(p);
+        return NULL;
+    }
     p->query.pg.session = c->session;
     p->query.pg.pid = c->pid;
     p->query.on_part = on_part;

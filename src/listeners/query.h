@@ -51,6 +51,9 @@ struct query {
     struct value params[QUERY_PARAMS_MAX];
     const struct query_format *format;
     enum query_time_format time_format;
+    struct str zone;    /* of windows and date functions; empty = UTC; borrowed until done */
+    bool is_zone_known; /* the caller has looked at it */
+    int64_t limit_ns;   /* of its time; 0, or more than the node's limit: that one */
     /* Optional: told on the main loop when the statement is parsed and bound: its verb, columns and
      * parameter types are known, nothing has run. It calls query_continue, then or later, or
      * query_free. */
