@@ -428,6 +428,7 @@ static void back_on_main(struct completion *c)
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
     } else if (q->verb == SQL_CHECKPOINT) {
+        q->flush.merge = sql_merges(q->statement);
         completion_init(&q->flush.completion, main, on_checkpoint);
         store_flush(q->service->store, &q->flush);
     } else {

@@ -353,7 +353,7 @@ static void statement_drop(struct parser *p, struct ast_statement *s)
 
 static void statement_checkpoint(struct parser *p, struct ast_statement *s)
 {
-    (void)s;
+    s->merges = parse_is(p, "vacuum");
     parse_advance(p);
 }
 
@@ -376,6 +376,7 @@ static const struct {
     {"alter", AST_ALTER, statement_alter},
     {"drop", AST_DROP, statement_drop},
     {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
+    {"vacuum", AST_CHECKPOINT, statement_checkpoint},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 

@@ -173,3 +173,9 @@ const struct schema *sql_target(const struct sql_statement *s)
     MUST(s->verb == SQL_INSERT || s->verb == SQL_DELETE);
     return s->verb == SQL_INSERT ? s->table.schema : s->plans.root->table.schema;
 }
+
+bool sql_merges(const struct sql_statement *s)
+{
+    check(s);
+    return s->tree.merges;
+}

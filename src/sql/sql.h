@@ -57,7 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
-    SQL_CHECKPOINT, /* everything applied so far goes to parts */
+    SQL_CHECKPOINT, /* everything applied so far goes to parts; VACUUM: and those are merged */
     SQL_DELETE,
     SQL_CREATE_VIEW,
     SQL_DROP_VIEW,
@@ -116,6 +116,9 @@ enum err sql_insert_batch(struct sql_statement *statement, struct batch **batch,
  * called again. Its last one may be NULL: no rows. All read the statement's snapshot, so a table
  * may be inserted into itself. */
 bool sql_insert_goes_on(const struct sql_statement *statement);
+
+/* Of SQL_CHECKPOINT: whether it was VACUUM. */
+bool sql_merges(const struct sql_statement *statement);
 
 /* The effect of DELETE: ranges of times, ends included, that hold exactly the rows that WHERE
  * selects, sorted by device and time. A WHERE of bounds for time and conditions on device and

@@ -101,11 +101,12 @@ void store_delete(struct store *store, struct store_delete *delete);
 struct store_flush {
     struct completion completion; /* first */
     bool confirm_time;
+    bool merge; /* done when small parts were merged, too: VACUUM */
     struct job arrive; /* from here on the store's */
     struct store *store;
     struct store_flush *next;
     uint64_t position;
-    bool confirmed;
+    bool confirmed, looked;
 };
 void store_flush(struct store *store, struct store_flush *flush);
 
