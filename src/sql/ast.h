@@ -253,6 +253,7 @@ struct ast_statement {
     bool merges; /* VACUUM, which is a CHECKPOINT and more */
     bool analyze;                 /* EXPLAIN ANALYZE */
     struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
+    struct ast_select *counting;  /* DELETE: the rows of each device */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;

@@ -121,6 +121,7 @@ void sql_close(struct sql_statement *s)
     check(s);
     run_close(s->run);
     plans_close(s->context, &s->plans);
+    plans_close(s->context, &s->counting);
     bind_close_table(s->context, &s->table);
     arena_free(&s->arena);
     s->magic = 0;
