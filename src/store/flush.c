@@ -362,6 +362,7 @@ static void run_done(struct job *job)
         store->compacted |= f->compacted;
     }
     finish_waiting(store, f->err, &f->why);
+    store_release_held(store, f->err, &f->why);
     flush_look(store);
 }
 

@@ -291,6 +291,16 @@ static enum err fill_row(struct head *head, struct head_chain *chain, const stru
     return ERR_OK;
 }
 
+/* How many rows of its device come from `row` on: a sealed batch has them together. */
+static uint32_t rows_of_device(const struct batch *batch, uint32_t row)
+{
+    uint32_t n = 1;
+    while (n < HEAD_CHUNK_ROWS_MAX && row + n < batch->row_count &&
+           batch->device[row + n] == batch->device[row])
+        n++;
+    return n;
+}
+
 static enum err apply_rows(struct head *head, const struct batch *batch)
 {
     for (uint32_t row = 0; row < batch->row_count; row++) {
@@ -299,7 +309,7 @@ static enum err apply_rows(struct head *head, const struct batch *batch)
         if (err) return err;
         bool late = series->any && batch->time[row] <= series->last_time;
         struct head_chain *chain = late ? &series->late : &series->main;
-        if ((err = prepare_chain(head, chain, batch, batch->row_count - row))) return err;
+        if ((err = prepare_chain(head, chain, batch, rows_of_device(batch, row)))) return err;
         if ((err = fill_row(head, chain, batch, row))) return err;
         if (!late) {
             series->last_time = batch->time[row];

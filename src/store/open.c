@@ -508,6 +508,7 @@ static void wind_up(struct job *job)
     loop_stop(&store->sync_loop);
     loop_stop(&store->flush_loop);
     loop_run_jobs(&store->log_loop);
+    store_release_held(store, ERR_CLOSED, NULL);
     flush_close(store);
     backup_stop(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);

@@ -352,10 +352,44 @@ static void apply(struct store *store, struct store_append *append)
     store->waiting_last = append;
 }
 
+/* Back-pressure: these rows and all behind them wait until there is room, in their order. What they
+ * take is their writers' budget, so there is an end to it. */
+static void hold(struct store *store, struct store_append *first)
+{
+    store->held = store->held_last = first;
+    while (store->held_last->next) store->held_last = store->held_last->next;
+}
+
+void store_release_held(struct store *store, enum err err, const struct why *why)
+{
+    struct store_append *first = store->held, *last = store->held_last, *next;
+    store->held = store->held_last = NULL;
+    if (!first) return;
+    if (!err) {
+        last->next = store->arrived;
+        if (!store->arrived) store->arrived_last = last;
+        store->arrived = first;
+        store_after_jobs(store);
+        return;
+    }
+    for (struct store_append *append = first; append; append = next) {
+        struct why full = WHY_NONE;
+        next = append->next;
+        why_set(&full, err, "the head is full, and its rows could not be moved to disk: %s",
+                why_text(why, err));
+        refuse(store, append, err, &full);
+    }
+}
+
 /* The end of a round of jobs. */
 void store_after_jobs(void *arg)
 {
     struct store *store = arg;
+    if (store->held && store->arrived) { /* behind those that wait already */
+        store->held_last->next = store->arrived;
+        store->held_last = store->arrived_last;
+        store->arrived = store->arrived_last = NULL;
+    }
     struct store_append *first = store->arrived, *next;
     if (!first) return;
     if (!store->tick_timer) store_make_timers(store);
@@ -367,6 +401,10 @@ void store_after_jobs(void *arg)
         struct why one = why;
         next = append->next;
         enum err err = round ? round : frame_batch(store, append->batch, &one);
+        if (err == ERR_BUDGET && (store->flush.busy || flush_is_due(store))) {
+            hold(store, append);
+            break;
+        }
         if (err) {
             refuse(store, append, err, &one);
             continue;
@@ -392,6 +430,7 @@ void store_after_jobs(void *arg)
     leave_full_segment(store);
     if (store->waiting) sync_now(store);
     flush_look(store);
+    if (store->held && !store->flush.busy) store_release_held(store, ERR_BUDGET, NULL);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
         if (!store->sync_timer) {
             sync_now(store);

@@ -117,6 +117,7 @@ struct store {
     struct loop log_loop;
     struct log log;
     struct store_append *arrived, *arrived_last; /* of this round of jobs */
+    struct store_append *held, *held_last;       /* the head is full: until its older half is written */
     struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last; /* written, wait for durable */
     struct store_delete *deleted;                /* the same */
@@ -191,6 +192,8 @@ struct store_snapshot {
 /* The log task's writing: a new segment after a failure; what is framed goes to the file. */
 enum err store_recover_log(struct store *store, struct why *why);
 enum err store_write_round(struct store *store, struct why *why);
+/* Takes up what is held; `err` not OK: refuses it. Log task. */
+void store_release_held(struct store *store, enum err err, const struct why *why);
 /* Finishes it when what is written so far is durable. */
 void store_wait_durable(struct store *store, struct store_delete *delete);
 
