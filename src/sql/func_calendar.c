@@ -92,11 +92,11 @@ static double part_of(int64_t utc_ns, int64_t local_ns, enum part part)
     int64_t second_ns = c.within_ns % (60 * TIME_NS_PER_S);
     switch (part) {
     case PART_EPOCH: return (double)utc_ns / 1e9;
-    case PART_CENTURY: return (c.year + 99) / 100;
-    case PART_DECADE: return c.year / 10;
+    case PART_CENTURY: return (double)((c.year + 99) / 100);
+    case PART_DECADE: return (double)(c.year / 10);
     case PART_YEAR: return c.year;
     case PART_ISOYEAR: return (void)iso_week(&c, &iso_year), iso_year;
-    case PART_QUARTER: return (c.month + 2) / 3;
+    case PART_QUARTER: return (double)((c.month + 2) / 3);
     case PART_MONTH: return c.month;
     case PART_WEEK: return (double)iso_week(&c, &iso_year);
     case PART_DAY: return c.day;

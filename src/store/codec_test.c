@@ -180,7 +180,7 @@ static void a_plants_signals_are_short(void **state)
         noisy[i] = decimal(100 + noise(f), 1);
         walk += (double)(next(f) % 5);
         counter[i] = walk;
-        set_point[i] = i / 700 * 2.5;
+        set_point[i] = (double)(i / 700) * 2.5;
     }
     assert_true((double)check_doubles(f, quantised, N) * 8 / N < 0.7);
     assert_true((double)check_doubles(f, noisy, N) * 8 / N < 5.6);   /* entropy 5.37 */

@@ -101,7 +101,7 @@ void store_delete(struct store *store, struct store_delete *delete);
 struct store_flush {
     struct completion completion; /* first */
     bool confirm_time;
-    bool merge; /* done when small parts were merged, too: VACUUM */
+    bool merge;        /* done when small parts were merged, too: VACUUM */
     struct job arrive; /* from here on the store's */
     struct store *store;
     struct store_flush *next;
