@@ -339,7 +339,8 @@ static void finish_waiting(struct store *store, enum err err, const struct why *
         bool merged = !flush->merge || (store->flush.idle && flush->looked);
         if (err || (flush->position <= checkpoint && merged &&
                     (!flush->confirm_time || flush->confirmed))) {
-            completion_finish(&flush->completion, err, why);
+            enum err own = !err && flush->pin ? store_pin_take(store, flush->pin) : err;
+            completion_finish(&flush->completion, own, why);
         } else {
             flush->next = keep;
             keep = flush;

@@ -97,7 +97,7 @@ def ask(peer, plant, statement):
         to = int(plant.times[-1]) + 1 - number * PRIME_S
         right &= is_right(peer, question(peer, to), answer(plant, to))
         repeats, before = 0, peer.cpu()
-        while repeats < 3 or (peer.cpu() - before < 0.05 and repeats < 200):
+        while repeats < 3 or (peer.cpu() - before < 0.2 and repeats < 400):
             question(peer, to)
             repeats += 1
         cpu.append((peer.cpu() - before) / repeats * 1000)
