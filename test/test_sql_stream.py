@@ -13,7 +13,7 @@ ROWS = 120_000
 
 @pytest.fixture
 def node(node_factory):
-    made = node_factory(settings=["memory=64MiB"])
+    made = node_factory(settings=["memory=80MiB"])
     for base in range(0, ROWS, 20_000):
         text = "\n".join(f"m,device=d{i % 7} v={i}i,s=\"text number {i}\" {i}" for i in range(base, base + 20_000))
         assert made.request("POST", "/write?precision=ms", text) == (204, "")

@@ -160,6 +160,9 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
                               c->new_name, s->name);
             if (!err && !(known->name = arena_strdup(&s->arena, c->new_name, strlen(c->new_name))))
                 err = ERR_NO_MEMORY;
+        } else if (ddl->action == DDL_COMMENT) {
+            known->description = arena_strdup(&s->arena, c->description, strlen(c->description));
+            if (!known->description) err = ERR_NO_MEMORY;
         } else if (!type_widens(known->type, c->type)) {
             err = why_set(why, ERR_TYPE,
                           "column \"%s\": %s cannot become %s: only widening keeps every value",
@@ -169,7 +172,9 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
         }
         if (err) return err;
     }
-    return ERR_OK;
+    if (ddl->action != DDL_COMMENT || ddl->column_count) return ERR_OK;
+    s->description = arena_strdup(&s->arena, ddl->description, strlen(ddl->description));
+    return s->description ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err schema_of_ddl(struct node_tables *t, struct table_change *change,

@@ -221,7 +221,7 @@ struct ast_insert {
     struct ast_select *query; /* … INSERT … SELECT */
 };
 
-enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE };
+enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE, ALTER_COMMENT };
 
 struct ast_ddl {
     struct ast_relation table;
@@ -230,6 +230,9 @@ struct ast_ddl {
     size_t column_count;
     struct ast_column *columns;
     int64_t retention_ns;
+    size_t tag_count; /* CREATE STABLE … TAGS: labels, whose types say nothing */
+    struct ast_column *tags;
+    struct str comment; /* ALTER_COMMENT without a column: the table's */
 };
 
 enum ast_verb {
@@ -250,7 +253,7 @@ enum ast_verb {
 
 struct ast_statement {
     enum ast_verb verb;
-    bool merges; /* VACUUM, which is a CHECKPOINT and more */
+    bool merges;                  /* VACUUM, which is a CHECKPOINT and more */
     bool analyze;                 /* EXPLAIN ANALYZE */
     struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
     struct ast_select *counting;  /* DELETE: the rows of each device */

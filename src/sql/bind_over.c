@@ -187,6 +187,7 @@ static struct expr *bind_function(struct binder *b, const struct ast *tree,
     call->function = function;
     call->type = function_letter_type(function->result == 'A' ? common : function->result);
     call->is_duration = function->result == 'A' && common == 'D';
+    MUST(function->result != 'A' || call->args[0]); /* its result is what an argument is */
     call->unit = function->result == 'A' ? call->args[0]->unit : "";
     return call->args[0];
 }

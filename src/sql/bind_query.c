@@ -70,6 +70,7 @@ static void unify_column(struct binder *b, struct expr **cells, size_t count, si
 {
     struct expr **column = column_of(b, count);
     if (!column) return;
+    MUST(cells);
     for (size_t i = 0; i < count; i++) column[i] = cells[i * step];
     char letter = bind_unify(column, count);
     if (!letter)
@@ -93,6 +94,7 @@ static void name_inputs(struct binder *b, size_t count, struct expr *const *like
     plan->has_table = true;
     if (!plan->inputs || !plan->names) return;
     plan->input_count = plan->input_capacity = count;
+    MUST(like);
     for (size_t i = 0; i < count && !b->err; i++) {
         const char *name = names ? names[i] : arena_printf(b->arena, "column%zu", i + 1);
         plan->names[i] = bind_memory(b, (void *)(uintptr_t)name);

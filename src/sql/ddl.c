@@ -39,6 +39,15 @@ static enum err copy_columns(struct sql_statement *s, struct why *why)
 static enum err check_new_columns(struct sql_statement *s, struct why *why)
 {
     const struct ast_ddl *tree = &s->tree.ddl;
+    for (size_t i = 0; i < tree->tag_count; i++) {
+        const struct ast_column *tag = &tree->tags[i];
+        enum err err = check_name(tag->name, "label", tag->position, why);
+        for (size_t j = 0; j < tree->column_count && !err; j++)
+            if (str_equal(tree->columns[j].name, tag->name))
+                err = why_at(why, ERR_EXISTS, tag->position, "\"%.*s\" is a column already",
+                             (int)tag->name.size, tag->name.at);
+        if (err) return err;
+    }
     for (size_t i = 0; i < tree->column_count; i++) {
         const struct ast_column *c = &tree->columns[i];
         enum err err = check_name(c->name, "column", c->position, why);
@@ -78,6 +87,15 @@ static enum err check_rename(struct sql_statement *s, struct why *why)
         return why_at(why, ERR_EXISTS, c->position, "column \"%.*s\" exists already",
                       (int)c->new_name.size, c->new_name.at);
     return err;
+}
+
+static enum err check_comment(struct sql_statement *s, struct why *why)
+{
+    const struct ast_ddl *tree = &s->tree.ddl;
+    const struct column *column;
+    s->ddl.description = arena_strdup(&s->arena, tree->comment.at, tree->comment.size);
+    if (!s->ddl.description) return no_memory(s, why);
+    return tree->column_count ? find_old_column(s, &tree->columns[0], &column, why) : ERR_OK;
 }
 
 /* Types may only widen: what is stored must keep its meaning. */
@@ -123,13 +141,18 @@ static enum err check_action(struct sql_statement *s, struct why *why)
     }
     enum err err = find_table(s, why);
     if (err) return err;
-    s->ddl.action = s->tree.verb == AST_DROP      ? DDL_DROP
-                    : tree->alter == ALTER_ADD    ? DDL_ADD_COLUMN
-                    : tree->alter == ALTER_RENAME ? DDL_RENAME_COLUMN
-                                                  : DDL_SET_TYPE;
-    if (s->tree.verb == AST_DROP || !s->table.schema) return ERR_OK;
-    if (tree->alter == ALTER_ADD) return check_new_columns(s, why);
-    return tree->alter == ALTER_RENAME ? check_rename(s, why) : check_type_change(s, why);
+    static const struct {
+        int action;
+        enum err (*check)(struct sql_statement *s, struct why *why);
+    } alters[] = {
+        [ALTER_ADD] = {DDL_ADD_COLUMN, check_new_columns},
+        [ALTER_RENAME] = {DDL_RENAME_COLUMN, check_rename},
+        [ALTER_TYPE] = {DDL_SET_TYPE, check_type_change},
+        [ALTER_COMMENT] = {DDL_COMMENT, check_comment},
+    };
+    bool drops = s->tree.verb == AST_DROP;
+    s->ddl.action = drops ? DDL_DROP : alters[tree->alter].action;
+    return drops || !s->table.schema ? ERR_OK : alters[tree->alter].check(s, why);
 }
 
 enum err ddl_prepare(struct sql_statement *s, struct why *why)

@@ -90,6 +90,7 @@ static enum err add_range(struct ranges *ranges, struct str device, int64_t from
         if (!copy) return expr_no_memory(ranges->s->context->budget, why);
         path = (struct str){copy, device.size};
     }
+    MUST(ranges->items);
     ranges->items[ranges->count++] = (struct sql_delete_range){path, from_ns, to_ns};
     return ERR_OK;
 }

@@ -85,29 +85,37 @@ static int64_t iso_week(const struct civil *c, int *iso_year)
     return (thursday - time_day(*iso_year, 1, 1)) / 7 + 1;
 }
 
+/* The parts that are whole numbers. */
+static int64_t whole_part_of(const struct civil *c, enum part part)
+{
+    int iso_year;
+    switch (part) {
+    case PART_CENTURY: return (c->year + 99) / 100;
+    case PART_DECADE: return c->year / 10;
+    case PART_YEAR: return c->year;
+    case PART_ISOYEAR: return (void)iso_week(c, &iso_year), iso_year;
+    case PART_QUARTER: return (c->month + 2) / 3;
+    case PART_MONTH: return c->month;
+    case PART_WEEK: return iso_week(c, &iso_year);
+    case PART_DAY: return c->day;
+    case PART_DOW: return ((c->day_number + 4) % 7 + 7) % 7;
+    case PART_ISODOW: return ((c->day_number + 3) % 7 + 7) % 7 + 1;
+    case PART_DOY: return c->day_number - time_day(c->year, 1, 1) + 1;
+    case PART_HOUR: return c->within_ns / (3600 * TIME_NS_PER_S);
+    default: MUST(part == PART_MINUTE); return c->within_ns / (60 * TIME_NS_PER_S) % 60;
+    }
+}
+
 static double part_of(int64_t utc_ns, int64_t local_ns, enum part part)
 {
     struct civil c = civil_of(local_ns);
-    int iso_year;
-    int64_t second_ns = c.within_ns % (60 * TIME_NS_PER_S);
+    double second_ns = (double)(c.within_ns % (60 * TIME_NS_PER_S));
     switch (part) {
     case PART_EPOCH: return (double)utc_ns / 1e9;
-    case PART_CENTURY: return (c.year + 99) / 100;
-    case PART_DECADE: return c.year / 10;
-    case PART_YEAR: return c.year;
-    case PART_ISOYEAR: return (void)iso_week(&c, &iso_year), iso_year;
-    case PART_QUARTER: return (c.month + 2) / 3;
-    case PART_MONTH: return c.month;
-    case PART_WEEK: return (double)iso_week(&c, &iso_year);
-    case PART_DAY: return c.day;
-    case PART_DOW: return (double)(((c.day_number + 4) % 7 + 7) % 7);
-    case PART_ISODOW: return (double)(((c.day_number + 3) % 7 + 7) % 7 + 1);
-    case PART_DOY: return (double)(c.day_number - time_day(c.year, 1, 1) + 1);
-    case PART_HOUR: return (double)(c.within_ns / (3600 * TIME_NS_PER_S));
-    case PART_MINUTE: return (double)(c.within_ns / (60 * TIME_NS_PER_S) % 60);
-    case PART_SECOND: return (double)second_ns / 1e9; /* with their fraction, as PostgreSQL */
-    case PART_MILLISECOND: return (double)second_ns / 1e6;
-    default: return (double)second_ns / 1e3;
+    case PART_SECOND: return second_ns / 1e9; /* with their fraction, as PostgreSQL */
+    case PART_MILLISECOND: return second_ns / 1e6;
+    case PART_MICROSECOND: return second_ns / 1e3;
+    default: return (double)whole_part_of(&c, part);
     }
 }
 

@@ -15,9 +15,14 @@ struct cursor {
     bool failed;
 };
 
+static bool is_one_of(char c, const char *set)
+{
+    return c && strchr(set, c);
+}
+
 static void blanks(struct cursor *c)
 {
-    while (c->at < c->text.size && memchr(" \t\r\n", c->text.at[c->at], 4)) c->at++;
+    while (c->at < c->text.size && is_one_of(c->text.at[c->at], " \t\r\n")) c->at++;
 }
 
 static char peek(struct cursor *c)
@@ -82,7 +87,7 @@ static void skip_scalar(struct cursor *c)
     }
     size_t from = c->at;
     double d;
-    while (c->at < c->text.size && memchr("0123456789+-.eE", c->text.at[c->at], 15)) c->at++;
+    while (c->at < c->text.size && is_one_of(c->text.at[c->at], "0123456789+-.eE")) c->at++;
     if (!num_parse_double((struct str){c->text.at + from, c->at - from}, &d)) c->failed = true;
 }
 
@@ -222,7 +227,7 @@ static void add_unescaped(struct buf *buf, struct str s)
             continue;
         }
         char c = s.at[++i];
-        const char *known = memchr(from, c, 5);
+        const char *known = c ? strchr(from, c) : NULL;
         if (c == 'u') {
             uint32_t code = hex4(s, i + 1);
             i += 4;

@@ -518,7 +518,7 @@ KERNEL(to_number_t)
         size_t n = 0;
         struct str s = TEXT(0);
         for (size_t i = 0; i < s.size && n < sizeof kept; i++) /* "1,234.5 bar" */
-            if (memchr("0123456789.-+eE", s.at[i], 15)) kept[n++] = s.at[i];
+            if (s.at[i] && strchr("0123456789.-+eE", s.at[i])) kept[n++] = s.at[i];
         if (!num_parse_double((struct str){kept, n}, &out->d[row])) func_set_null(e, out, row);
         if (vector_is_null(out, row)) out->d[row] = 0;
     }

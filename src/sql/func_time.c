@@ -122,7 +122,7 @@ static enum err make_grid(struct eval *eval, const struct expr *e, const struct 
 enum err grid_of_call(struct eval *eval, const struct expr *e, struct time_grid *grid,
                       bool *is_grid)
 {
-    struct value values[GRID_ARGS_MAX];
+    struct value values[GRID_ARGS_MAX] = {{0}};
     *is_grid = false;
     if (e->function->kernel != time_bucket_any && e->function->kernel != date_trunc_any)
         return ERR_OK;
@@ -149,7 +149,7 @@ static enum err each_bound(struct eval *eval, const struct expr *e, const struct
         uint32_t row = view_row(view, k);
         if (vector_is_null(out, row)) continue;
         if (grid.width_ns + grid.months == 0 || !fixed) {
-            struct value values[GRID_ARGS_MAX];
+            struct value values[GRID_ARGS_MAX] = {{0}};
             for (size_t i = 0; i < e->arg_count; i++) values[i] = vector_get(&args[i], row);
             enum err err = make_grid(eval, e, values, &grid);
             if (err) return err;

@@ -517,8 +517,9 @@ static enum err group_push(struct op *op, const struct rows *rows)
             err = expr_eval(&op->run->eval, plan->keys[i].expr, rows, &rows->view,
                             &group->key_vectors[i]);
     for (size_t i = 0; i < 2 * plan->agg_count && !err; i++) {
-        const struct agg_call *call = &plan->aggs[i % plan->agg_count];
-        const struct expr *arg = i < plan->agg_count ? call->arg : call->second;
+        bool is_second = i >= plan->agg_count;
+        const struct agg_call *call = &plan->aggs[is_second ? i - plan->agg_count : i];
+        const struct expr *arg = is_second ? call->second : call->arg;
         if (!arg || rows->summaries) continue;
         err = expr_eval(&op->run->eval, arg, rows, &rows->view, &group->arg_vectors[i]);
         if (!err) err = spread_constant(group, i, rows->view.count);

@@ -236,6 +236,7 @@ static enum err result_at(struct run *root, const struct expr *e, uint32_t row,
     struct answer *answer = NULL;
     enum err err = find_answer(root, e, row, &answer);
     if (err) return err;
+    MUST(answer);
     switch (e->query->use) {
     case USE_SCALAR:
     case USE_ARRAY: *result = answer->value; break;

@@ -61,6 +61,39 @@ void parse_expressions(struct parser *p, struct ast_list *list); /* a, b, c */
 
 struct ast *parse_integer(struct parser *p, int64_t value); /* a literal that was not written */
 
+/* How tightly operators bind; see parse_level. */
+enum parse_binding {
+    LEVEL_OR = 10,
+    LEVEL_AND = 20,
+    LEVEL_NOT = 30,
+    LEVEL_IS = 40,
+    LEVEL_COMPARE = 50,
+    LEVEL_RANGE = 60, /* BETWEEN, IN, LIKE */
+    LEVEL_CONCAT = 70,
+    LEVEL_ADD = 80,
+    LEVEL_MULTIPLY = 90,
+    LEVEL_POWER = 100,
+    LEVEL_SIGN = 110,
+    LEVEL_CAST = 120,
+};
+/* An expression whose operators all bind tighter than `level`. */
+struct ast *parse_level(struct parser *p, int level);
+
+/* ---- operands and nodes (parse_primary.c); all give NULL after an error ---- */
+struct ast *parse_primary(struct parser *p);
+struct ast *parse_node(struct parser *p, enum ast_kind kind, int32_t position);
+/* A call that takes over the list. */
+struct ast *parse_new_call(struct parser *p, const char *name, int32_t position,
+                           struct ast_list list);
+struct ast *parse_new_call2(struct parser *p, const char *name, int32_t position, struct ast *a,
+                            struct ast *b);
+struct ast *parse_cast_type(struct parser *p, struct ast *from, int32_t position);
+bool parse_is_row(const struct ast *tree); /* (a, b) */
+struct ast *parse_comparison(struct parser *p, const char *name, int32_t position, struct ast *left,
+                             struct ast *right);
+struct ast *parse_query_operand(struct parser *p, const char *use, int32_t position,
+                                struct ast *operand);
+
 /* ---- queries (parse_query.c, parse_select.c, parse_from.c) ---- */
 struct ast_select *parse_query(struct parser *p);
 /* "(" (`deep`: or several) and behind it SELECT, WITH or VALUES. */

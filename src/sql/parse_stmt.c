@@ -99,16 +99,50 @@ static void parse_options(struct parser *p, struct ast_ddl *ddl)
     parse_expect(p, ")");
 }
 
+/* CREATE STABLE names the rows' time as its first column; every table has that one. */
+static void parse_time_column(struct parser *p)
+{
+    int32_t position = p->token.position;
+    struct str name = parse_name(p, "a column's name");
+    if (p->err) return;
+    if (!str_is(name, "time") || parse_type(p) != TYPE_TIMESTAMP)
+        parse_fail(p, ERR_UNSUPPORTED, position,
+                   "the first column of a stable is the rows' time, which is called time here: "
+                   "time timestamp, …");
+    parse_expect(p, ",");
+}
+
+/* TAGS (name type, …): labels, which come with the devices and are texts. */
+static void parse_tags(struct parser *p, struct ast_ddl *ddl)
+{
+    size_t capacity = 0;
+    parse_expect(p, "tags");
+    parse_expect(p, "(");
+    do {
+        struct ast_column *tag = add_column(p, &ddl->tags, &ddl->tag_count, &capacity);
+        if (!tag) return;
+        parse_column_definition(p, tag);
+    } while (parse_accept(p, ","));
+    parse_expect(p, ")");
+}
+
 void parse_create(struct parser *p, struct ast_ddl *ddl)
 {
     size_t capacity = 0;
-    parse_expect(p, "table");
+    bool is_stable = parse_accept(p, "stable");
+    if (!is_stable) parse_expect(p, "table");
     if (parse_accept2(p, "if", "not")) {
         parse_expect(p, "exists");
         ddl->if_exists = true;
     }
     ddl->table = parse_relation(p);
+    if (parse_is(p, "using"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "a device has no table of its own here, it comes with its first row: INSERT INTO "
+            "the stable (time, device, label.NAME, …) VALUES (…)");
     parse_expect(p, "(");
+    if (is_stable) parse_time_column(p);
     do {
         struct ast_column *column = add_column(p, &ddl->columns, &ddl->column_count, &capacity);
         if (!column) return;
@@ -116,6 +150,7 @@ void parse_create(struct parser *p, struct ast_ddl *ddl)
     } while (parse_accept(p, ","));
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\", \")\", UNIT or COMMENT");
     parse_advance(p);
+    if (is_stable) parse_tags(p, ddl);
     if (parse_accept(p, "with")) parse_options(p, ddl);
 }
 
@@ -351,6 +386,45 @@ static void statement_drop(struct parser *p, struct ast_statement *s)
     parse_drop(p, &s->ddl);
 }
 
+/* COMMENT ON TABLE t IS '…' | NULL, COMMENT ON COLUMN t.c IS …: the description in the table's
+ * document. */
+static void statement_comment(struct parser *p, struct ast_statement *s)
+{
+    size_t capacity = 0;
+    s->ddl.alter = ALTER_COMMENT;
+    parse_advance(p);
+    parse_expect(p, "on");
+    struct ast_column *column = NULL;
+    if (parse_accept(p, "column")) {
+        struct str parts[3];
+        int32_t positions[3];
+        size_t count = 0;
+        do {
+            positions[count] = p->token.position;
+            parts[count++] = parse_name(p, "a table's and a column's name, as in press.t");
+        } while (count < 3 && parse_accept(p, "."));
+        if (count == 1) parse_expect(p, ".");
+        if (p->err) return;
+        s->ddl.table = (struct ast_relation){.schema = count == 3 ? parts[0] : STR(""),
+                                             .name = parts[count - 2],
+                                             .alias = STR(""),
+                                             .position = positions[count - 2]};
+        column = add_column(p, &s->ddl.columns, &s->ddl.column_count, &capacity);
+        if (!column) return;
+        column->name = parts[count - 1];
+        column->position = positions[count - 1];
+    } else if (parse_accept(p, "table")) {
+        s->ddl.table = parse_relation(p);
+    } else {
+        parse_fail_expected(p, "\"TABLE\" or \"COLUMN\"");
+    }
+    parse_expect(p, "is");
+    struct str text =
+        parse_accept(p, "null") ? STR("") : parse_string(p, "the comment as a string, or NULL");
+    if (column) column->comment = text;
+    s->ddl.comment = text;
+}
+
 static void statement_checkpoint(struct parser *p, struct ast_statement *s)
 {
     s->merges = parse_is(p, "vacuum");
@@ -375,6 +449,7 @@ static const struct {
     {"create", AST_CREATE, statement_create},
     {"alter", AST_ALTER, statement_alter},
     {"drop", AST_DROP, statement_drop},
+    {"comment", AST_ALTER, statement_comment},
     {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
     {"vacuum", AST_CHECKPOINT, statement_checkpoint},
 };

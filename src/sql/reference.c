@@ -76,6 +76,8 @@ static const struct reference_row statements[] = {
     STATEMENT("INSERT INTO name (…) SELECT …", "writes the rows of a query", "写入查询结果", "INSERT INTO press (time, device, t) SELECT time, device, temperature FROM demo", ""),
     STATEMENT("DELETE FROM name WHERE …", "deletes rows by time and device", "删除", "DELETE FROM press WHERE time < '2000-01-01'", ""),
     STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE …", "changes a table", "修改表", "ALTER TABLE press ADD COLUMN m text", ""),
+    STATEMENT("COMMENT ON TABLE name IS '…' | COMMENT ON COLUMN name.column IS '…'", "sets a description; NULL takes it away", "说明", "COMMENT ON COLUMN press.t IS 'at the die'", ""),
+    STATEMENT("CREATE STABLE name (time timestamp, column type, …) TAGS (name type, …)", "a table; its tags are labels, which come with the devices", "建超级表（标签即 label）", "CREATE STABLE meters (time timestamp, volts double) TAGS (site varchar(20))", ""),
     STATEMENT("DROP TABLE [IF EXISTS] name", "drops a table with its rows", "删除表", "DROP TABLE press", ""),
 };
 /* clang-format on */

@@ -140,15 +140,24 @@ const struct schema *sql_target(const struct sql_statement *statement);
 
 /* The effect of DDL: what the registry's Table document shall become. */
 struct sql_ddl {
-    enum { DDL_CREATE, DDL_ADD_COLUMN, DDL_RENAME_COLUMN, DDL_SET_TYPE, DDL_DROP } action;
+    enum {
+        DDL_CREATE,
+        DDL_ADD_COLUMN,
+        DDL_RENAME_COLUMN,
+        DDL_SET_TYPE,
+        DDL_COMMENT,
+        DDL_DROP
+    } action;
     const char *table; /* SQL name */
     bool if_not_exists, if_exists;
-    size_t column_count; /* CREATE: all; ADD: one or more; RENAME, SET_TYPE: one */
+    size_t column_count; /* CREATE: all; ADD: one or more; RENAME, SET_TYPE: one; COMMENT: one
+                            or, when the table is meant, none */
     const struct sql_ddl_column {
         const char *name, *new_name, *unit, *description;
         enum type type;
     } * columns;
-    int64_t retention_ns; /* CREATE … WITH (retention = '90d'); 0 = not given */
+    const char *description; /* COMMENT ON TABLE */
+    int64_t retention_ns;    /* CREATE … WITH (retention = '90d'); 0 = not given */
 };
 /* The effect of CREATE VIEW and DROP VIEW: what the registry's View document shall become. The
  * query was bound, so it is good now; sql_accesses lists what it reads. */

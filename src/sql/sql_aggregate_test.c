@@ -61,10 +61,9 @@ static void make_values(struct vector *v, struct arena *arena, char letter)
 static void make_params(const struct aggregate *a, struct value *params)
 {
     const char *bar = strchr(a->args, '|');
-    double d = 0.25;
-    for (size_t i = 0; bar && bar[1 + i]; i++, d += 10) {
+    for (size_t i = 0; bar && bar[1 + i]; i++) {
         params[i] = (struct value){.type = function_letter_type(bar[1 + i])};
-        if (bar[1 + i] == 'd') params[i].d = d;
+        if (bar[1 + i] == 'd') params[i].d = 0.25 + 10 * (double)i;
         if (bar[1 + i] == 'i') params[i].i = 5;
         if (bar[1 + i] == 'D') params[i].i = SECOND;
         if (bar[1 + i] == 't') params[i].s = STR(", ");
@@ -257,7 +256,7 @@ static void make_curve(struct test_world *world)
         snprintf(
             text, sizeof text,
             "INSERT INTO m (time, device, x, b) VALUES (%lld::bigint::timestamp, 'd', %s%.1f%s, %s)",
-            (long long)(t * SECOND), p->has_x ? "" : "nullif(", p->x, p->has_x ? "" : ", 0) * NULL",
+            (long long)t * SECOND, p->has_x ? "" : "nullif(", p->x, p->has_x ? "" : ", 0) * NULL",
             !p->has_b ? "NULL"
             : p->b    ? "true"
                       : "false");
@@ -265,7 +264,7 @@ static void make_curve(struct test_world *world)
             snprintf(
                 text, sizeof text,
                 "INSERT INTO m (time, device, x, b) VALUES (%lld::bigint::timestamp, 'd', NULL, %s)",
-                (long long)(t * SECOND),
+                (long long)t * SECOND,
                 !p->has_b ? "NULL"
                 : p->b    ? "true"
                           : "false");
@@ -343,7 +342,7 @@ static struct expected expect(int64_t from, int64_t to)
     e.integral = e.twa;
     e.twa = span > 0 ? e.twa / span : last;
     e.step = span > 0 ? e.step / span : last;
-    e.has_rate = e.any_x && base != newest;
+    e.has_rate = base && newest && base != newest;
     if (e.has_rate) e.rate = e.increase / (double)(newest->t - base->t);
     e.state = seconds_true(from, to);
     return e;

@@ -54,6 +54,16 @@ static void columns_are_added_and_renamed_and_rows_stay(void **state)
     test_world_must(&world, "ALTER TABLE t RENAME a TO alpha");
     test_world_must(&world, "INSERT INTO t (time, device, b) VALUES ('1970-01-01', 'd', 2.5)");
     select_is(&world, "SELECT alpha, b, c FROM t", "1|2.5|NULL\n");
+    test_world_must(&world, "COMMENT ON TABLE t IS 'of line 1'");
+    test_world_must(&world, "COMMENT ON COLUMN public.t.b IS 'at the inlet'");
+    select_is(&world, "SHOW TABLES", "public|t|of line 1\n");
+    select_is(&world, "DESCRIBE t",
+              "time|timestamp||of the measurement (UTC)\ndevice|text||path of the device\n"
+              "quality|text||worst quality among the columns read; quality(column) gives one\n"
+              "received|timestamp||when the row came to its node\n"
+              "alpha|bigint||\nb|double|bar|at the inlet\nc|text||\n");
+    test_world_must(&world, "COMMENT ON TABLE t IS NULL");
+    select_is(&world, "SHOW TABLES", "public|t|\n");
     test_world_must(&world, "DROP TABLE t");
     test_world_must(&world, "DROP TABLE IF EXISTS t");
     select_is(&world, "SHOW TABLES", "");

@@ -69,7 +69,7 @@ static void make_rows(struct test_world *world, int64_t from, unsigned span, uns
         int size =
             snprintf(text, sizeof text,
                      "INSERT INTO m (time, device%s, x) VALUES (%lld::bigint::timestamp, 'd%d'",
-                     row.has_n || pick(2) ? ", n" : "", (long long)(row.t * SECOND), row.device);
+                     row.has_n || pick(2) ? ", n" : "", (long long)row.t * SECOND, row.device);
         bool lists_n = strstr(text, ", n,") != NULL;
         if (lists_n && row.has_n)
             size += snprintf(text + size, sizeof text - (size_t)size, ", %d", row.n);
@@ -401,7 +401,7 @@ static void fill_partition(struct buf *to, const char *key, int device, int64_t 
     if (high < INT64_MAX) last = (high - 1) / width;
     for (int64_t w = first; w <= last; w++) {
         struct cell c = filled(known + first, (int)(last - first + 1), (int)(w - first), how);
-        buf_printf(to, "%s|%lld|", key, (long long)(w * width));
+        buf_printf(to, "%s|%lld|", key, (long long)w * width);
         add_cell(to, &c);
     }
 }
@@ -422,7 +422,7 @@ static void fill_makes_what_is_missing(void)
             low = pick(60), high = low + 1 + pick(100);
             snprintf(where, sizeof where,
                      "WHERE time >= %lld::bigint::timestamp AND time < %lld::bigint::timestamp",
-                     (long long)(low * SECOND), (long long)(high * SECOND));
+                     (long long)low * SECOND, (long long)high * SECOND);
         }
         wanted.text = BUF_EMPTY;
         for (int d = by_device ? 0 : -1; d < (by_device ? 3 : 0); d++) {

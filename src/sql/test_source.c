@@ -466,7 +466,17 @@ static enum err change_schema(struct test_table *table, const struct sql_ddl *dd
             err = (old->name = arena_strdup(&next->arena, c->new_name, strlen(c->new_name)))
                       ? ERR_OK
                       : ERR_NO_MEMORY;
+        else if (ddl->action == DDL_COMMENT)
+            err = (old->description =
+                       arena_strdup(&next->arena, c->description, strlen(c->description)))
+                      ? ERR_OK
+                      : ERR_NO_MEMORY;
     }
+    if (!err && ddl->action == DDL_COMMENT && ddl->column_count == 0)
+        err = (next->description =
+                   arena_strdup(&next->arena, ddl->description, strlen(ddl->description)))
+                  ? ERR_OK
+                  : ERR_NO_MEMORY;
     if (err) {
         schema_release(next);
         return err;

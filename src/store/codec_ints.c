@@ -479,7 +479,7 @@ static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uin
 }
 
 SIMD_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
-                                     uint64_t base, uint64_t factor, uint64_t *values)
+                                    uint64_t base, uint64_t factor, uint64_t *values)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t u = values[i] | (uint64_t)plane[i] << low_bits;
@@ -533,8 +533,8 @@ SIMD_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
 static enum err get_bytes(struct codec *codec, struct reader *in, uint32_t count, uint64_t base,
                           uint64_t factor, uint64_t *values, struct why *why)
 {
-    const uint8_t *bytes;
-    size_t size;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
     enum err err = codec_get_section(codec, in, codec->room->plane, sizeof codec->room->plane,
                                      &bytes, &size, why);
     if (err) return err;

@@ -177,10 +177,11 @@ static void a_plants_signals_are_short(void **state)
     double quantised[N], noisy[N], counter[N], set_point[N], walk = 500;
     for (uint32_t i = 0; i < N; i++) {
         quantised[i] = decimal(20 + 5 * sin(i / 300.0), 1);
+        uint32_t step = i / 700;
         noisy[i] = decimal(100 + noise(f), 1);
         walk += (double)(next(f) % 5);
         counter[i] = walk;
-        set_point[i] = i / 700 * 2.5;
+        set_point[i] = step * 2.5;
     }
     assert_true((double)check_doubles(f, quantised, N) * 8 / N < 0.7);
     assert_true((double)check_doubles(f, noisy, N) * 8 / N < 5.6);   /* entropy 5.37 */

@@ -146,6 +146,7 @@ bool part_column_summary(const struct part_column *column, uint32_t rows,
 
 static void put_flags(struct codec *codec, const uint8_t *null, uint32_t count, struct buf *out)
 {
+    MUST(null);
     for (uint32_t i = 0; i < count; i++) codec->room->ints[i] = null[i] != 0;
     codec_put_ints(codec, codec->room->ints, count, out);
 }

@@ -396,7 +396,7 @@ enum err part_run_read(struct part_file *file, const struct part_entry *entry, s
 {
     if (entry->run_size > PART_RUN_BYTES_MAX || entry->run_size < 4)
         return bad(why, "a run has no sensible size");
-    const uint8_t *seen, *bytes;
+    const uint8_t *seen = NULL, *bytes;
     /* The blocks stand between the run before and this one. */
     enum err err = view_at(file, file->run_end, entry->run_offset, entry->run_size, &seen, why);
     if (err) return err;
@@ -470,7 +470,7 @@ enum err part_block_column(struct part_file *file, struct codec *codec,
                            struct arena *arena, struct vector *v, uint64_t *bytes_read,
                            struct why *why)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     if (block->offset > file->size) return bad(why, "a block points behind the end");
     uint64_t offset = block->offset + column->offset;
     enum err err = view_at(file, offset, offset, column->size, &bytes, why);
