@@ -214,6 +214,56 @@ void persist_submit(struct persist *persist, struct persist_change *change)
     loop_post(&persist->loop, &change->job);
 }
 
+/* ---- copying ---- */
+
+static enum err copy_pages(struct persist *p, sqlite3 *to, struct why *why)
+{
+    int result = sqlite3_exec(to,
+                              "PRAGMA journal_mode=OFF; PRAGMA temp_store=MEMORY;"
+                              "PRAGMA locking_mode=EXCLUSIVE",
+                              NULL, NULL, NULL);
+    sqlite3_backup *backup =
+        result == SQLITE_OK ? sqlite3_backup_init(to, "main", p->db, "main") : NULL;
+    if (backup) {
+        (void)sqlite3_backup_step(backup, -1); /* finish tells */
+        result = sqlite3_backup_finish(backup);
+    } else if (result == SQLITE_OK) {
+        result = sqlite3_errcode(to);
+    }
+    if (result == SQLITE_OK) return ERR_OK;
+    enum err err = (result & 0xff) == SQLITE_FULL    ? ERR_DISK_FULL
+                   : (result & 0xff) == SQLITE_NOMEM ? ERR_NO_MEMORY
+                                                     : ERR_IO;
+    return why_set(why, err, "%s: cannot be copied: %s", p->path, sqlite3_errmsg(to));
+}
+
+static void run_copy(struct job *job)
+{
+    struct persist_copy *copy =
+        (struct persist_copy *)(void *)((char *)job - offsetof(struct persist_copy, job));
+    struct persist *p = copy->persist;
+    struct os *os = p->context->os;
+    struct why why = WHY_NONE;
+    sqlite3 *to = NULL;
+    enum err err = reopen_suspect(p, &why);
+    if (!err) (void)os->ops->path_remove(os, copy->path, NULL); /* of an earlier one */
+    if (!err && sqlite3_open_v2(copy->path, &to,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                sqlite_vfs_name(p->vfs)) != SQLITE_OK)
+        err = why_set(&why, ERR_IO, "%s: cannot be made", copy->path);
+    if (!err) err = copy_pages(p, to, &why);
+    (void)sqlite3_close(to); /* nothing of it is open */
+    completion_finish(&copy->completion, err, &why);
+}
+
+void persist_copy(struct persist *persist, struct persist_copy *copy)
+{
+    MUST(copy->path && copy->completion.done);
+    copy->persist = persist;
+    copy->job.run = run_copy;
+    loop_post(&persist->loop, &copy->job);
+}
+
 /* ---- opening ---- */
 
 static enum err restore_one(struct persist *p, struct registry *registry, sqlite3_stmt *s)

@@ -31,4 +31,14 @@ struct persist_change {
 };
 void persist_submit(struct persist *persist, struct persist_change *change);
 
+/* A whole copy of the database at `path` (replaced if it is there), for a backup; made between two
+ * transactions by SQLite's backup interface. Errors: IO, DISK_FULL, NO_MEMORY, CORRUPT. */
+struct persist_copy {
+    struct completion completion; /* first */
+    const char *path;             /* borrowed until done */
+    struct job job;               /* from here on the module's */
+    struct persist *persist;
+};
+void persist_copy(struct persist *persist, struct persist_copy *copy);
+
 #endif
