@@ -118,3 +118,37 @@ def test_only_who_may_change_the_node_may_back_it_up(tmp_path):
     code, _, err = cli("backup", "--to", "/proc/nowhere", "--data", node.data)
     assert code == 1 and "/proc/nowhere" in err
     node.stop()
+
+
+def test_doctor_finds_what_is_wrong_and_repairs_it(tmp_path):
+    node = Node(str(tmp_path)).start()
+    lines = "\n".join(f"t,device=d{d} v={i} {1_700_000_000 + i}" for i in range(500) for d in range(3))
+    assert node.call("POST", "/write?precision=s", lines.encode())[0] == 204
+    node.sql("CHECKPOINT")
+    code, _, err = cli("doctor", "--data", node.data)
+    assert code == 1 and "a node runs on" in err
+    node.stop()
+    code, out, err = cli("doctor", "--data", node.data)
+    assert code == 0, out + err
+    assert {"meta", "manifest", "log", "resources.db", "audit"} <= {line.split()[0] for line in out.splitlines()}
+    part = os.path.join(node.data, "parts", next(name for name in os.listdir(os.path.join(node.data, "parts"))))
+    with open(part, "r+b") as file:
+        file.seek(80)
+        byte = file.read(1)
+        file.seek(80)
+        file.write(bytes([byte[0] ^ 4]))
+    os.chmod(os.path.join(node.data, "admin.token"), 0o644)
+    code, out, _ = cli("doctor", "--data", node.data, "--json")
+    found = {row["object"]: row for row in map(json.loads, out.splitlines()) if row["state"] == "damaged"}
+    assert code == 1 and set(found) == {"parts/" + os.path.basename(part), "admin.token"}
+    node.start()
+    assert len(node.sql("SELECT DISTINCT device FROM t")) == 2, "the node starts and answers the rest"
+    assert any("part" in str(row) for row in node.sql("SHOW HEALTH"))
+    node.stop()
+    assert cli("doctor", "--data", node.data, "--repair")[0] == 1
+    assert cli("doctor", "--data", node.data)[0] == 0
+    assert os.path.basename(part) in os.listdir(os.path.join(node.data, "quarantine"))
+    node.start()
+    assert len(node.sql("SELECT DISTINCT device FROM t")) == 2
+    assert node.sql("SHOW HEALTH") == []
+    node.stop()

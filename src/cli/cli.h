@@ -67,6 +67,7 @@ int cli_identity(const struct cli_args *args); /* user and token */
 int cli_kubeconfig(const struct cli_args *args);
 int cli_backup(const struct cli_args *args);
 int cli_restore(const struct cli_args *args);
+int cli_doctor(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);

@@ -134,6 +134,14 @@ static const struct cli_option restore_options[] = {
     {"--json", NULL, "prints JSON"},
     {0},
 };
+static const struct cli_option doctor_options[] = {
+    {"--data", "DIR", "data folder; no node runs on it"},
+    {"--repair", NULL,
+     "moves damaged parts to quarantine/ and keeps what is readable of them, writes a lost manifest "
+     "anew, removes leftovers"},
+    {"--json", NULL, "one JSON object for each thing looked at"},
+    {0},
+};
 static const struct cli_option no_options[] = {{0}};
 
 const struct cli_command cli_commands[] = {
@@ -174,6 +182,8 @@ const struct cli_command cli_commands[] = {
      backup_options, 0, 0, cli_backup},
     {"restore", "--from DIR --data DIR", "makes a data folder of a backup; no node runs on it",
      restore_options, 0, 0, cli_restore},
+    {"doctor", "--data DIR [--repair]", "checks every file of a data folder, and repairs",
+     doctor_options, 0, 0, cli_doctor},
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC",

@@ -264,6 +264,32 @@ void persist_copy(struct persist *persist, struct persist_copy *copy)
     loop_post(&persist->loop, &copy->job);
 }
 
+/* ---- checking ---- */
+
+enum err persist_check(struct os *os, const char *folder, char text[256], struct why *why)
+{
+    struct persist p = {0};
+    struct os_path_info info;
+    sqlite3_stmt *s = NULL;
+    text[0] = 0;
+    snprintf(p.path, sizeof p.path, "%s/resources.db", folder);
+    enum err err = os->ops->path_info(os, p.path, &info, why);
+    if (!err) err = sqlite_vfs_new(os, &p.vfs);
+    if (err) return err;
+    if (sqlite3_open_v2(p.path, &p.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        sqlite_vfs_name(p.vfs)) != SQLITE_OK)
+        err = failed(&p, why, "cannot be opened");
+    if (!err) err = run_sql(&p, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY", why);
+    if (!err && (sqlite3_prepare_v2(p.db, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK ||
+                 sqlite3_step(s) != SQLITE_ROW))
+        err = failed(&p, why, "cannot be read");
+    if (!err) (void)str_copy(text, 256, str_of((const char *)sqlite3_column_text(s, 0)));
+    sqlite3_finalize(s);
+    (void)sqlite3_close(p.db); /* nothing of it is open */
+    sqlite_vfs_free(p.vfs);
+    return err;
+}
+
 /* ---- opening ---- */
 
 static enum err restore_one(struct persist *p, struct registry *registry, sqlite3_stmt *s)
