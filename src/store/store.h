@@ -102,12 +102,13 @@ struct store_pin;
 struct store_flush {
     struct completion completion; /* first */
     bool confirm_time;
+    bool merge;            /* done when small parts were merged, too: VACUUM */
     struct store_pin *pin; /* NULL, but for the store's own backup */
     struct job arrive;     /* from here on the store's */
     struct store *store;
     struct store_flush *next;
     uint64_t position;
-    bool confirmed;
+    bool confirmed, looked;
 };
 void store_flush(struct store *store, struct store_flush *flush);
 

@@ -74,6 +74,8 @@ struct flush {
     bool sealed;  /* seal.parts are written; only the manifest is not */
     bool confirm; /* the operator vouches for the clock */
     bool has_head;
+    bool merge_all; /* somebody waits for all parts to be merged */
+    bool idle;      /* out: no compaction is under way after it */
     bool compacted; /* a compaction waited when it began: after a failure it waits again */
     struct seal seal;
     struct part_list *before, *after; /* after: NULL if nothing changed */
