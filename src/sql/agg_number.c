@@ -62,8 +62,7 @@ SIMD_CLONES static double sum_run(const double *v, uint32_t n)
     return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
 }
 
-SIMD_CLONES static double sum_run_nulls(const double *v, const uint8_t *null, uint32_t n,
-                                        uint64_t *count)
+SIMD_CLONES static double sum_run_nulls(const double *v, const uint8_t *null, uint32_t n, uint64_t *count)
 {
     double s[4] = {0};
     uint64_t nulls = 0;

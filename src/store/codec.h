@@ -46,7 +46,7 @@ struct codec_room; /* scratch */
 
 struct codec {
     ZSTD_CCtx *repeats, *frequency; /* writers only: looks for repeats; hardly does */
-    ZSTD_DCtx *open;                /* made when first needed: codec_unzstd */
+    ZSTD_DCtx *open; /* made when first needed: codec_unzstd */
     struct codec_room *room;
 };
 

@@ -479,7 +479,7 @@ static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uin
 }
 
 SIMD_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
-                                    uint64_t base, uint64_t factor, uint64_t *values)
+                                     uint64_t base, uint64_t factor, uint64_t *values)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t u = values[i] | (uint64_t)plane[i] << low_bits;

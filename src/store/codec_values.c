@@ -80,7 +80,7 @@ static int choose_decimals(const double *values, uint32_t count)
 /* values · 10^e as integers; where it does not come back, the integer of the row before. Returns
  * the number of those rows. */
 SIMD_CLONES static uint32_t make_ints(const double *values, uint32_t count, double power,
-                                      int64_t *ints, uint8_t *missed)
+                                       int64_t *ints, uint8_t *missed)
 {
     uint32_t misses = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -147,7 +147,7 @@ double codec_power(unsigned e)
 /* ---- doubles: reading ---- */
 
 SIMD_CLONES static void to_doubles(const int64_t *ints, uint32_t count, double power,
-                                   double *values)
+                                    double *values)
 {
     for (uint32_t i = 0; i < count; i++) {
         union {

@@ -24,8 +24,8 @@ enum {
     SYNC_BYTES = 8 * 1024 * 1024,
 };
 #define BUDGET_BYTES_MIN ((size_t)4 * 1024 * 1024)
-#define GROUP_BYTES_MAX  ((uint64_t)512 * 1024 * 1024)
-#define MS_NS            ((int64_t)1000000)
+#define GROUP_BYTES_MAX ((uint64_t)512 * 1024 * 1024)
+#define MS_NS           ((int64_t)1000000)
 
 struct compact_rows {
     struct arena arrays, slices;
