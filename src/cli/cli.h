@@ -65,6 +65,9 @@ int cli_delete(const struct cli_args *args);
 int cli_explain(const struct cli_args *args);
 int cli_identity(const struct cli_args *args); /* user and token */
 int cli_kubeconfig(const struct cli_args *args);
+int cli_backup(const struct cli_args *args);
+int cli_restore(const struct cli_args *args);
+int cli_doctor(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);

@@ -118,6 +118,30 @@ static const struct cli_option kubeconfig_options[] = {
 };
 static const struct cli_option audit_options[] = {
     {"--data", "DIR", "data folder of a node on this machine"}, {0}};
+static const struct cli_option backup_options[] = {
+    NODE_OPTIONS,
+    {"--to", "DIR", "folder of backups on the node's machine; made if missing"},
+    {"--keep", "N", "so many backups stay in the folder, older ones go; default: all"},
+    {"--rate", "BYTES", "copies no faster than so many bytes a second, such as 20M"},
+    {"--json", NULL, "prints JSON"},
+    {0},
+};
+static const struct cli_option restore_options[] = {
+    {"--from", "DIR", "folder of backups"},
+    {"--name", "NAME", "which backup; default: the newest whole one"},
+    {"--data", "DIR", "data folder to make; must be missing or empty"},
+    {"--force", NULL, "moves what is in the data folder aside"},
+    {"--json", NULL, "prints JSON"},
+    {0},
+};
+static const struct cli_option doctor_options[] = {
+    {"--data", "DIR", "data folder; no node runs on it"},
+    {"--repair", NULL,
+     "moves damaged parts to quarantine/ and keeps what is readable of them, writes a lost manifest "
+     "anew, removes leftovers"},
+    {"--json", NULL, "one JSON object for each thing looked at"},
+    {0},
+};
 static const struct cli_option no_options[] = {{0}};
 
 const struct cli_command cli_commands[] = {
@@ -154,6 +178,12 @@ const struct cli_command cli_commands[] = {
      token_options, 1, 2, cli_identity},
     {"kubeconfig", "", "prints a configuration for kubectl: address, CA and token",
      kubeconfig_options, 0, 0, cli_kubeconfig},
+    {"backup", "--to DIR", "the running node copies all it has into a folder; again: what is new",
+     backup_options, 0, 0, cli_backup},
+    {"restore", "--from DIR --data DIR", "makes a data folder of a backup; no node runs on it",
+     restore_options, 0, 0, cli_restore},
+    {"doctor", "--data DIR [--repair]", "checks every file of a data folder, and repairs",
+     doctor_options, 0, 0, cli_doctor},
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC",

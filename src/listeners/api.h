@@ -18,5 +18,13 @@ void api_device_write(struct http_exchange *exchange, void *arg); /* point_http.
 void api_device_read(struct http_exchange *exchange, void *arg);
 void api_connection_test(struct http_exchange *exchange, void *arg); /* equipment_http.c */
 void api_connection_scan(struct http_exchange *exchange, void *arg);
+void api_backup_begin(struct http_exchange *exchange, void *arg); /* backup_http.c */
+void api_backup_show(struct http_exchange *exchange, void *arg);
+
+/* The node's backup, one at a time (backup_http.c). `folder`: the data folder; copied. */
+struct backups;
+enum err backups_start(struct service *service, const char *folder, struct backups **backups);
+/* After the store is closed. NULL allowed. */
+void backups_free(struct backups *backups);
 
 #endif

@@ -18,6 +18,7 @@ struct live;
 struct resources;
 struct identities;
 struct status;
+struct backups;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -36,6 +37,7 @@ struct service {
     struct resources *resources;
     struct identities *identities;
     struct status *status;
+    struct backups *backups;
     struct live *live;
     struct collect *collect;
     struct access *access;

@@ -161,7 +161,10 @@ static enum err start_store(struct node *node, struct why *why)
         .folder = node->folder,
         .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
     };
-    return store_open(&node->context, &config, &node->service.store, why);
+    enum err err = backups_start(&node->service, node->folder, &node->service.backups);
+    if (!err) err = store_open(&node->context, &config, &node->service.store, why);
+    if (err) backups_free(node->service.backups);
+    return err;
 }
 
 /* The live view ends with the store: the log task tells it of batches until then. */
@@ -169,6 +172,7 @@ static void stop_store(struct node *node)
 {
     store_close(node->service.store);
     run_all_jobs(node); /* its last answers, to the tables too */
+    backups_free(node->service.backups);
     node_tables_free(node->tables);
     node->tables = NULL;
     live_stop(node->service.live);

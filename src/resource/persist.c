@@ -214,6 +214,82 @@ void persist_submit(struct persist *persist, struct persist_change *change)
     loop_post(&persist->loop, &change->job);
 }
 
+/* ---- copying ---- */
+
+static enum err copy_pages(struct persist *p, sqlite3 *to, struct why *why)
+{
+    int result = sqlite3_exec(to,
+                              "PRAGMA journal_mode=OFF; PRAGMA temp_store=MEMORY;"
+                              "PRAGMA locking_mode=EXCLUSIVE",
+                              NULL, NULL, NULL);
+    sqlite3_backup *backup =
+        result == SQLITE_OK ? sqlite3_backup_init(to, "main", p->db, "main") : NULL;
+    if (backup) {
+        (void)sqlite3_backup_step(backup, -1); /* finish tells */
+        result = sqlite3_backup_finish(backup);
+    } else if (result == SQLITE_OK) {
+        result = sqlite3_errcode(to);
+    }
+    if (result == SQLITE_OK) return ERR_OK;
+    enum err err = (result & 0xff) == SQLITE_FULL    ? ERR_DISK_FULL
+                   : (result & 0xff) == SQLITE_NOMEM ? ERR_NO_MEMORY
+                                                     : ERR_IO;
+    return why_set(why, err, "%s: cannot be copied: %s", p->path, sqlite3_errmsg(to));
+}
+
+static void run_copy(struct job *job)
+{
+    struct persist_copy *copy =
+        (struct persist_copy *)(void *)((char *)job - offsetof(struct persist_copy, job));
+    struct persist *p = copy->persist;
+    struct os *os = p->context->os;
+    struct why why = WHY_NONE;
+    sqlite3 *to = NULL;
+    enum err err = reopen_suspect(p, &why);
+    if (!err) (void)os->ops->path_remove(os, copy->path, NULL); /* of an earlier one */
+    if (!err && sqlite3_open_v2(copy->path, &to,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                sqlite_vfs_name(p->vfs)) != SQLITE_OK)
+        err = why_set(&why, ERR_IO, "%s: cannot be made", copy->path);
+    if (!err) err = copy_pages(p, to, &why);
+    (void)sqlite3_close(to); /* nothing of it is open */
+    completion_finish(&copy->completion, err, &why);
+}
+
+void persist_copy(struct persist *persist, struct persist_copy *copy)
+{
+    MUST(copy->path && copy->completion.done);
+    copy->persist = persist;
+    copy->job.run = run_copy;
+    loop_post(&persist->loop, &copy->job);
+}
+
+/* ---- checking ---- */
+
+enum err persist_check(struct os *os, const char *folder, char text[256], struct why *why)
+{
+    struct persist p = {0};
+    struct os_path_info info;
+    sqlite3_stmt *s = NULL;
+    text[0] = 0;
+    snprintf(p.path, sizeof p.path, "%s/resources.db", folder);
+    enum err err = os->ops->path_info(os, p.path, &info, why);
+    if (!err) err = sqlite_vfs_new(os, &p.vfs);
+    if (err) return err;
+    if (sqlite3_open_v2(p.path, &p.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        sqlite_vfs_name(p.vfs)) != SQLITE_OK)
+        err = failed(&p, why, "cannot be opened");
+    if (!err) err = run_sql(&p, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY", why);
+    if (!err && (sqlite3_prepare_v2(p.db, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK ||
+                 sqlite3_step(s) != SQLITE_ROW))
+        err = failed(&p, why, "cannot be read");
+    if (!err) (void)str_copy(text, 256, str_of((const char *)sqlite3_column_text(s, 0)));
+    sqlite3_finalize(s);
+    (void)sqlite3_close(p.db); /* nothing of it is open */
+    sqlite_vfs_free(p.vfs);
+    return err;
+}
+
 /* ---- opening ---- */
 
 static enum err restore_one(struct persist *p, struct registry *registry, sqlite3_stmt *s)

@@ -31,4 +31,18 @@ struct persist_change {
 };
 void persist_submit(struct persist *persist, struct persist_change *change);
 
+/* Reads the whole database where no node runs: SQLite's integrity check. `text` receives what it
+ * says, "ok" if it is whole. Errors: NOT_FOUND, CORRUPT, IO, NO_MEMORY. Blocking. */
+enum err persist_check(struct os *os, const char *folder, char text[256], struct why *why);
+
+/* A whole copy of the database at `path` (replaced if it is there), for a backup; made between two
+ * transactions by SQLite's backup interface. Errors: IO, DISK_FULL, NO_MEMORY, CORRUPT. */
+struct persist_copy {
+    struct completion completion; /* first */
+    const char *path;             /* borrowed until done */
+    struct job job;               /* from here on the module's */
+    struct persist *persist;
+};
+void persist_copy(struct persist *persist, struct persist_copy *copy);
+
 #endif

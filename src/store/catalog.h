@@ -122,5 +122,8 @@ enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const cha
                                uint64_t seq, void (*damage)(void *arg, const char *text), void *arg,
                                struct why *why);
 void catalog_snapshot_name(char out[32], uint64_t seq);
+/* The position in the name of the newest snapshot there is, 0: none. For when the manifest that
+ * names it is lost: what is at or below it is in parts, which are durable before it is written. */
+uint64_t catalog_snapshot_newest(struct os *os, const char *folder);
 
 #endif

@@ -1,6 +1,7 @@
 /* catalog_file.c - the catalogue's snapshot: what lets the log forget its SCHEMA and SERIES
  * records; see catalog.h. */
 #include "store/catalog.h"
+#include "base/num.h"
 #include "store/log.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,22 @@ static const struct record_file empty_head = {.magic = "MILLCATA", .format = SNA
 void catalog_snapshot_name(char out[32], uint64_t seq)
 {
     snprintf(out, 32, "catalog.%016" PRIx64, seq);
+}
+
+static enum err note_snapshot(void *arg, const char *name)
+{
+    uint64_t seq, *newest = arg;
+    bool is_one = strncmp(name, "catalog.", 8) == 0 && strlen(name) == 8 + 16 &&
+                  num_parse_hex(str_of(name + 8), &seq);
+    if (is_one && seq > *newest) *newest = seq;
+    return ERR_OK;
+}
+
+uint64_t catalog_snapshot_newest(struct os *os, const char *folder)
+{
+    uint64_t newest = 0;
+    (void)os->ops->path_list(os, folder, note_snapshot, &newest, NULL); /* none is an answer too */
+    return newest;
 }
 
 static enum err add_counts(struct buf *out, uint64_t salt, uint32_t next_table_id,
@@ -152,5 +169,10 @@ enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const cha
     uint64_t end;
     catalog_snapshot_name(name, seq);
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    return record_file_read(os, path, &head, &sink, &end, why);
+    enum err err = record_file_read(os, path, &head, &sink, &end, why);
+    struct os_path_info info;
+    /* It was written whole: bytes behind the last good record are damage and no torn tail. */
+    if (!err && os->ops->path_info(os, path, &info, NULL) == ERR_OK && end < info.size_bytes)
+        damage(arg, "the end of the catalogue's snapshot is damaged");
+    return err;
 }

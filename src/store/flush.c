@@ -126,11 +126,9 @@ static enum err carry_out(struct store *store, struct why *why)
     bool merges = compact_take(store, f->before, &f->merged);
     struct manifest_checkpoint next = store->manifest.checkpoint;
     bool moves = f->seal.version > next.position;
-    int64_t trust_age_ns = store->trust.time_ns == store->trust_saved_ns
-                               ? 0
-                               : store->trust.time_ns - store->trust_saved_ns;
-    bool trust_due = trust_age_ns && (store->trust_saved_ns == INT64_MIN || trust_age_ns < 0 ||
-                                      trust_age_ns > TRUST_SAVE_MINUTES * 60000 * MS_NS);
+    int64_t now_ns = store->trust.time_ns, saved_ns = store->trust_saved_ns;
+    bool trust_due = now_ns != saved_ns && (saved_ns == INT64_MIN || now_ns < saved_ns ||
+                                            now_ns - saved_ns > TRUST_SAVE_MINUTES * 60000 * MS_NS);
     if (!f->has_head && !moves && !dropped && !trust_due && !f->confirm && !merges) return ERR_OK;
     f->after = part_list_change(f->before, f->seal.parts, f->seal.part_count, f->merged);
     err = f->after ? ERR_OK : ERR_NO_MEMORY;

@@ -278,6 +278,7 @@ struct replay {
     const char *folder;
     const struct record_sink *sink;
     struct log_recovery *recovery;
+    bool looks_only;
 };
 
 static void tell_damage(struct replay *r, uint64_t number, size_t offset, const char *what)
@@ -294,6 +295,10 @@ static enum err settle_last(struct replay *r, const char *path, size_t end, size
                             struct why *why)
 {
     struct os_file *file;
+    if (r->looks_only) {
+        r->recovery->cut_bytes += size - end;
+        return ERR_OK;
+    }
     enum err err = r->os->ops->file_open(r->os, path, OS_FILE_WRITE, &file, why);
     if (err) return err;
     if (end < size) {
@@ -399,12 +404,12 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
     return err;
 }
 
-enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
-                    const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
+static enum err walk(struct os *os, const char *folder, uint64_t checkpoint, bool looks_only,
+                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
 {
     *recovery = (struct log_recovery){
         .last_seq = checkpoint, .record_seq = checkpoint, .claimed_seq = checkpoint};
-    struct replay r = {os, folder, sink, recovery};
+    struct replay r = {os, folder, sink, recovery, looks_only};
     struct log_segments *list = &recovery->segments;
     enum err err = os->ops->path_list(os, folder, note_segment, list, why);
     if (!err && list->count) qsort(list->items, list->count, sizeof *list->items, compare_segments);
@@ -414,6 +419,18 @@ enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
     }
     if (err) log_recovery_free(recovery);
     return err;
+}
+
+enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
+                    const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
+{
+    return walk(os, folder, checkpoint, false, sink, recovery, why);
+}
+
+enum err log_inspect(struct os *os, const char *folder, uint64_t checkpoint,
+                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why)
+{
+    return walk(os, folder, checkpoint, true, sink, recovery, why);
 }
 
 void log_recovery_free(struct log_recovery *recovery)

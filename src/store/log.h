@@ -85,6 +85,10 @@ struct log_recovery {
  * Errors: IO, NO_MEMORY, FORMAT. */
 enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
                     const struct record_sink *sink, struct log_recovery *recovery, struct why *why);
+/* The same without changing anything: a tail that would be cut is only counted. */
+enum err log_inspect(struct os *os, const char *folder, uint64_t checkpoint,
+                     const struct record_sink *sink, struct log_recovery *recovery,
+                     struct why *why);
 void log_recovery_free(struct log_recovery *recovery);
 
 /* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */

@@ -153,7 +153,10 @@ enum err manifest_open(struct manifest *m, struct os *os, const char *folder,
     uint64_t end;
     snprintf(path, sizeof path, "%s/%s", folder, file_name);
     enum err err = record_file_read(os, path, &head, &sink, &end, why);
-    if (err == ERR_NOT_FOUND) return ERR_OK;
+    m->missing = m->unsure = err == ERR_NOT_FOUND;
+    if (m->missing) return ERR_OK;
+    struct os_path_info info;
+    m->unsure = err || os->ops->path_info(os, path, &info, NULL) != ERR_OK || end < info.size_bytes;
     if (err == ERR_CORRUPT || err == ERR_IO) {
         on_damage(&reading, why_text(why, err));
         err = ERR_OK;

@@ -36,7 +36,10 @@ struct manifest {
      * rewritten. */
     struct part_info *parts;
     size_t part_count, part_capacity;
-    bool damaged;     /* records were lost: parts on the disk that nobody speaks of may be real */
+    bool damaged; /* records were lost: parts on the disk that nobody speaks of may be real */
+    bool missing; /* there is no file: a first start, or somebody took it away */
+    bool unsure; /* missing, or with bytes behind its last whole record: a group that power cut off,
+                    or one that was damaged. Nothing is removed on its word */
     struct buf group; /* records being gathered */
 };
 

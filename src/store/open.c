@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { META_FORMAT = 3, META_FORMAT_OLDEST = 2, TICK_MS = 10000 };
+enum { TICK_MS = 10000 };
 static const char component[] = "store";
 
 /* ---- replay ---- */
@@ -231,7 +231,7 @@ static enum err take_listed_parts(struct store *store, struct part_list *list)
 static bool settle_manifest(struct store *store, const struct part_list *parts)
 {
     struct manifest *m = &store->manifest;
-    if (m->damaged) return false;
+    if (m->damaged || m->unsure) return false;
     return m->records == 0 || manifest_commit(m, parts->parts, parts->count, NULL) == ERR_OK;
 }
 
@@ -271,7 +271,7 @@ static enum err adopt(struct strays *s, const char *path)
     if (!part) return ERR_NO_MEMORY;
     s->found[s->count++] = part;
     health_note(s->store, STORE_WARNING, path,
-                "was not in the damaged manifest and is taken in again");
+                "was not in the manifest, which is damaged or missing, and is taken in again");
     return ERR_OK;
 }
 
@@ -285,7 +285,8 @@ static enum err look_at_file(void *arg, const char *name)
     bool is_part = store_file_number(name, ".part", &id);
     if (is_part && id >= store->next_part_id) store->next_part_id = id + 1;
     if (is_part && is_known(s->known, id)) return ERR_OK;
-    if (is_part && store->manifest.damaged) return adopt(s, path);
+    /* Parts that no whole manifest speaks of: it was taken away or cut, or power failed first. */
+    if (is_part && (store->manifest.damaged || store->manifest.unsure)) return adopt(s, path);
     if (!store->settled) return ERR_OK;
     (void)store->context->os->ops->path_remove(store->context->os, path,
                                                NULL); /* tried again at the next start */
@@ -301,6 +302,13 @@ static enum err open_parts(struct store *store, struct why *why)
         err = manifest_open(&store->manifest, os, store->folder, on_manifest_damage, store, why);
     if (err) return err;
     struct manifest_checkpoint *c = &store->manifest.checkpoint;
+    bool is_lost = store->manifest.damaged || store->manifest.unsure;
+    uint64_t newest = is_lost ? catalog_snapshot_newest(os, store->folder) : 0;
+    if (newest > c->catalog_seq) {
+        c->catalog_seq = newest;
+        if (newest > c->position) c->position = newest;
+        store->manifest.pending = *c;
+    }
     store->next_part_id = store->manifest.next_part_id;
     store->trust_saved_ns = c->trusted_ns;
     atomic_store(&store->checkpoint, c->position);

@@ -209,6 +209,11 @@ void part_file_close(struct part_file *file);
 enum err part_file_check(struct part_file *file, const char *path, struct why *why);
 /* Ids of the tables in the part, for one that the manifest lost. `*ids`: mem_free. */
 enum err part_file_tables(struct part_file *file, uint32_t **ids, struct why *why);
+/* The entry `index` of the whole directory, for who reads all of it (`doctor`). */
+enum err part_file_entry(struct part_file *file, struct part_cursor *cursor, uint32_t index,
+                         const struct part_entry **entry, struct why *why);
+/* The section of schemas, checked, without its checksum: `*bytes` (mem_free), `*size`. */
+enum err part_file_schemas(struct part_file *file, uint8_t **bytes, size_t *size, struct why *why);
 /* Finds where `table` begins; cursor->found false: it is not here. */
 enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor,
                           struct why *why);

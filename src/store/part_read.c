@@ -284,6 +284,31 @@ static enum err entry_at(struct part_file *file, struct part_cursor *cursor, uin
     return err;
 }
 
+enum err part_file_entry(struct part_file *file, struct part_cursor *cursor, uint32_t index,
+                         const struct part_entry **entry, struct why *why)
+{
+    MUST(index < file->entry_count);
+    return entry_at(file, cursor, index, entry, why);
+}
+
+enum err part_file_schemas(struct part_file *file, uint8_t **bytes, size_t *size, struct why *why)
+{
+    uint64_t end = file->size - PART_TAIL_BYTES;
+    *bytes = NULL;
+    if (file->schemas > end || end - file->schemas < 4 || end - file->schemas > PART_RAW_BYTES_MAX)
+        return bad(why, "the tail contradicts itself");
+    *size = (size_t)(end - file->schemas) - 4;
+    if (!(*bytes = mem_alloc(*size + 4))) return ERR_NO_MEMORY;
+    enum err err = read_at(file, file->schemas, *bytes, *size + 4, why);
+    struct reader crc = reader_of(*bytes + *size, 4);
+    if (!err && hash_crc32c(0, *bytes, *size) != reader_le32(&crc))
+        err = bad(why, "the schemas are damaged");
+    if (!err) return ERR_OK;
+    mem_free(*bytes);
+    *bytes = NULL;
+    return err;
+}
+
 enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, uint32_t series,
                           const struct part_entry **entry, struct why *why)
 {

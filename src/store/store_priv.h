@@ -17,6 +17,8 @@
 #include "store/store.h"
 #include "store/trust.h"
 
+enum { META_FORMAT = 3, META_FORMAT_OLDEST = 2 }; /* of the data folder */
+
 /* The parts there are, replaced whole. */
 struct part_list {
     _Atomic uint32_t refs;
