@@ -348,7 +348,7 @@ static const struct sql_case
              "WITH has the name \"x\" twice", 22},
             {"SELECT * FROM generate_series(1, 3)", "1\n2\n3\n", NULL, 0},
             {"SELECT 'a' ~ '('", NULL,
-     "~: the regular expression '(' is not valid at byte 1: \"(\" has no \")\"", 11},
+             "~: the regular expression '(' is not valid at byte 1: \"(\" has no \")\"", 11},
             {"VALUES (1, 2), (3)", NULL, "this row has 1 values, the first one has 2", 15},
             {"VALUES (1), (true)", NULL, "VALUES: a column is bool here and bigint before", 13},
             {"DELETE FROM press USING empty", NULL,
