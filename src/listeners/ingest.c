@@ -18,6 +18,11 @@ static void refuse(struct ingest *in, uint64_t number, const struct why *why, en
     if (in->refused > INGEST_ERRORS_SHOWN) return;
     buf_printf(&in->errors, "%s%s %llu: %s", in->errors.size ? "\n" : "", in->format->unit,
                (unsigned long long)number, why_text(why, err));
+    if (!in->shows_text) return;
+    struct str shown = {in->row.at, in->row.size < 200 ? in->row.size : 200};
+    while (shown.size && !str_is_utf8(shown)) shown.size--; /* cut at a whole character */
+    buf_add_text(&in->errors, ": ");
+    buf_add_json(&in->errors, shown);
 }
 
 /* ---- tables ---- */
@@ -292,7 +297,7 @@ static enum err next_line(struct ingest *in, bool *found, struct why *why)
     struct str text;
     while (in->rest.size && str_split(&in->rest, '\n', &text)) {
         in->number++;
-        text = str_trim(text);
+        in->row = text = str_trim(text);
         if (!text.size || text.at[0] == '#') continue;
         *found = true;
         return line_parse(text, in->unit_ns, &in->scratch, in->line, why);

@@ -51,6 +51,7 @@ struct ingest {
     struct str text, ns;      /* borrowed until done */
     struct str table, device; /* JSON: where rows go; the device of those that name none */
     int64_t unit_ns;          /* line protocol: of timestamps */
+    bool shows_text;          /* line protocol: errors show the line, for who cannot look it up */
     /* The answer. */
     uint64_t lines, rows, refused;
     struct buf errors; /* texts of the first refused lines, "line N: …" one per line */
@@ -67,6 +68,7 @@ struct ingest {
     struct why append_why;
     struct line *line;
     struct str rest; /* line protocol: what is not read yet */
+    struct str row;  /* line protocol: the line being read */
     struct json_rows json;
     uint64_t number; /* of the row being read, from 1 */
     char path[1024]; /* of the line's device */
