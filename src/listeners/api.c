@@ -355,6 +355,8 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/rows", api_rows, HTTP_BODY_BYTES_MAX, 0,
      "stores rows as JSON: one, several behind each other, or a list; ?table=T, and ?device=D for "
      "rows that name none"},
+    {"POST", "/prometheus/api/v1/write", api_prometheus_write, HTTP_BODY_BYTES_MAX, 0,
+     "Prometheus' remote write 1.0", true},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/v1/live", api_live, 0, 0,
      "WebSocket: rows as they come, of chosen devices and columns"},

@@ -63,6 +63,7 @@ struct http_route {
     size_t body_limit; /* bytes; larger bodies are answered 413 before they are read */
     unsigned flags;    /* the caller's own (e.g. "no login needed") */
     const char *help;  /* for the generated reference */
+    bool takes_snappy; /* Content-Encoding: snappy is let through; the handler undoes it */
 };
 
 /* Called when the head is whole and before any of the body is read, so that strangers cost no

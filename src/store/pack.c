@@ -128,10 +128,8 @@ static void get_wide(const uint8_t *in, uint64_t *out, unsigned width)
     X(10)                                                                                          \
     X(11)                                                                                          \
     X(12)                                                                                          \
-    X(13)                                                                                          \
-    X(14)                                                                                          \
-    X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29)      \
-        X(30) X(31) X(32)
+    X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27)      \
+        X(28) X(29) X(30) X(31) X(32)
 
 #define BODY(WIDTH)                                                                                \
     static void get_group_##WIDTH(const uint8_t *in, uint32_t *out)                                \
