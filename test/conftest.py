@@ -135,11 +135,11 @@ def pymodbus_client(plantsim):
 
 
 class Node(Program):
-    """One node. `manifests` are files; `settings` are key=value for --set."""
+    """One node. `manifests` are files; `settings` are key=value for --set; `env` is put above the environment."""
 
     PASSWORD = "a-test-password"
 
-    def __init__(self, folder, manifests=(), settings=()):
+    def __init__(self, folder, manifests=(), settings=(), env=()):
         self.data = os.path.join(folder, "data")
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
@@ -148,7 +148,7 @@ class Node(Program):
         settings = [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", *settings]
         command = [self.millrace, "run", "--data", self.data]
         command += [part for setting in settings for part in ("--set", setting)] + self.manifests
-        super().__init__(command, os.path.join(folder, "node.log"), dict(os.environ, MILLRACE_ADMIN_PASSWORD=self.PASSWORD))
+        super().__init__(command, os.path.join(folder, "node.log"), dict(os.environ, MILLRACE_ADMIN_PASSWORD=self.PASSWORD, **dict(env)))
 
     def start(self):
         self.spawn()
@@ -215,15 +215,15 @@ def node_is_built(millrace=None):
 
 @pytest.fixture
 def node_factory(tmp_path):
-    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…]) gives a started Node."""
+    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…], env={…}) gives a started Node."""
     if not node_is_built():
         pytest.skip(NOT_BUILT)
     nodes = []
 
-    def make(manifests=(), settings=(), start=True):
+    def make(manifests=(), settings=(), start=True, env=()):
         folder = tmp_path / f"node{len(nodes)}"
         folder.mkdir()
-        nodes.append(Node(str(folder), manifests, settings))
+        nodes.append(Node(str(folder), manifests, settings, env))
         if start:
             nodes[-1].start()
         return nodes[-1]

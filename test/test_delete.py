@@ -13,11 +13,12 @@ def test_deleted_rows_stay_away(tmp_path):
     node = Node(str(tmp_path)).start()
     lines = "\n".join(f"t,device=d{d} v={i} {1_000_000 + i}" for i in range(10) for d in range(3))
     assert node.call("POST", "/write?precision=s", lines.encode())[0] == 204
-    node.sql("DELETE FROM t WHERE device = 'd1' AND v < 5")
+    assert node.sql("DELETE FROM t WHERE device = 'd1' AND v < 5") == [[5]]
     assert counts(node) == [["d0", 10, 0], ["d1", 5, 5], ["d2", 10, 0]]
     node.sql("CHECKPOINT")
-    node.sql("DELETE FROM t WHERE device = 'd2'")
-    node.sql("DELETE FROM t WHERE time >= '1970-01-12T13:46:45Z' AND device = 'd0'")
+    assert node.sql("DELETE FROM t WHERE device = 'd2'") == [[10]]
+    assert node.sql("DELETE FROM t WHERE time >= '1970-01-12T13:46:45Z' AND device = 'd0'") == [[5]]
+    assert node.sql("DELETE FROM t WHERE device = 'd2'") == [[0]], "they are gone"
     assert counts(node) == [["d0", 5, 0], ["d1", 5, 5]]
     node.process.send_signal(signal.SIGKILL)
     node.process.wait()
@@ -27,5 +28,5 @@ def test_deleted_rows_stay_away(tmp_path):
     assert counts(node)[2] == ["d2", 1, 77], "what is written later is there"
     folder = os.path.join(node.data, "audit")
     lines = "".join(open(os.path.join(folder, name), encoding="utf-8").read() for name in os.listdir(folder))
-    assert lines.count("DELETE FROM t") == 3
+    assert lines.count("DELETE FROM t") == 4
     node.stop()

@@ -159,11 +159,11 @@ def test_what_changes_rows_says_how_many(pg):
     pg.psql(text=PRESS)
     wire = Wire(pg)
     for text, tag in ((b"INSERT INTO press (device, time, n) SELECT device, time + 1h, 7 FROM press", b"INSERT 0 2"),
-                      (b"DELETE FROM press WHERE device = 'press01'", b"DELETE 1"), (b"CHECKPOINT", b"CHECKPOINT"),
+                      (b"DELETE FROM press WHERE device = 'press01'", b"DELETE 2"), (b"CHECKPOINT", b"CHECKPOINT"),
                       (b"CREATE TABLE other (v bigint)", b"CREATE TABLE"), (b"DROP TABLE other", b"DROP TABLE")):
         wire.socket.sendall(parse(text) + bind() + Wire.message("D", b"P\0") + execute() + SYNC)
         said = wire.until_ready()
-        assert kinds(said) == ("12nNCZ" if tag.startswith(b"DELETE") else "12nCZ"), said
+        assert kinds(said) == "12nCZ", said
         assert said[-2][1] == tag + b"\0"
 
 
@@ -198,18 +198,29 @@ def test_bytes_in_front_of_tls_are_never_taken_for_what_came_inside(pg):
         assert one.recv(1) == b"S" and one.recv(1) == b""
 
 
-def test_many_idle_connections_cost_little(pg):
+def test_many_idle_connections_cost_little(node_factory):
+    # The sanitizer keeps what was freed (its quarantine) and adds red zones: without the first, an idle connection is seen to
+    # cost 10 to 20 KiB there; a release build takes about 4 KiB.
+    pg = PgNode(node_factory, env={"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:malloc_context_size=1"})
+
     def resident_kib():
         with open(f"/proc/{pg.node.process.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+    def open_all():
+        wires = [Wire(pg) for _ in range(64)]
+        for wire in wires:
+            wire.send("Q", b"SELECT 1\0")
+            assert kinds(wire.until_ready()) == "TDCZ"
+        return wires
+
     first = Wire(pg)
+    for wire in open_all():  # what the first clients alone cost: code, tables, the allocator's pools
+        wire.socket.close()
+        wire.file.close()
     before = resident_kib()
-    wires = [Wire(pg) for _ in range(64)]
-    for wire in wires:
-        wire.send("Q", b"SELECT 1\0")
-        assert kinds(wire.until_ready()) == "TDCZ"
-    # The sanitizers' own memory comes on top: a release build takes about 4 KiB each.
-    assert resident_kib() - before < 64 * (200 if "asan" in pg.node.millrace else 12)
+    wires = open_all() + open_all()
+    assert (resident_kib() - before) / len(wires) < (64 if "asan" in pg.node.millrace else 12), "KiB for each further connection"
     first.send("Q", b"SELECT 1\0")
     assert kinds(first.until_ready()) == "TDCZ"
     for wire in wires:

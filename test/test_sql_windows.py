@@ -23,6 +23,14 @@ def test_days_follow_the_zone_of_the_statement(node):
     assert hours[2][:2] == ["2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"]
 
 
+@pytest.mark.skipif(not os.path.exists("/usr/share/zoneinfo/Europe/Berlin"), reason="no time zone database")
+def test_days_follow_the_zone_of_the_request(node):
+    status, answer = node.request("POST", "/v1/sql?tz=Europe/Berlin", "SELECT date_trunc('day', CAST('2026-07-01T23:00:00Z' AS timestamp))")
+    assert status == 200 and "2026-07-01T22:00:00Z" in answer
+    status, answer = node.request("POST", "/v1/sql?tz=Nowhere", "SELECT 1")
+    assert status == 400 and "is not known" in answer
+
+
 def test_windows_of_stored_rows_before_and_after_a_restart(node):
     statements = [
         "SELECT device, window_start, twa(v), count(*) FROM m PARTITION BY device WINDOW TUMBLE(1d)",

@@ -172,18 +172,19 @@ static void write_type(const void *snapshot, size_t n, struct row_out *out)
     if (!is_array) snprintf(in, sizeof in, "%sin", name);
     snprintf(out_name, sizeof out_name, is_array ? "array_out" : "%sout", name);
     snprintf(receive, sizeof receive, is_array ? "array_recv" : "%srecv", name);
+    char category = is_array || !type ? 'A' : type->category;
     snprintf(send, sizeof send, is_array ? "array_send" : "%ssend", name);
     pg_put(out,
            "itii"
            "ibccfTc"
-           "0tii"
+           "0-ii"
            "tttt000"
            "ccf"
            "0i00---",
            I(oid), name, I(PG_OID_CATALOG), I(PG_OID_OWNER), I(size), size > 0 && size <= 8,
-           type && type->category == 'P' ? 'p' : 'b', is_array ? 'A' : type->category, ',', NULL,
-           I(is_array ? element_of(oid) : 0), I(type ? type->array_oid : 0), in, out_name, receive,
-           send, size == 8 ? 'd' : 'i', size < 0 ? 'x' : 'p', I(-1));
+           category == 'P' ? 'p' : 'b', category, ',', I(is_array ? element_of(oid) : 0),
+           I(type ? type->array_oid : 0), in, out_name, receive, send, size == 8 ? 'd' : 'i',
+           size < 0 ? 'x' : 'p', I(-1));
 }
 
 static const struct list_column type_columns[] = {
@@ -209,8 +210,8 @@ static size_t count_tables(const void *snapshot)
 static void write_index(const void *snapshot, size_t n, struct row_out *out)
 {
     uint32_t id = of(snapshot)->relations[n].schema->table_id;
-    pg_put(out, "iiiiTfTfTfTfTTfttttt-", I(PG_OID_INDEXES + id), I(PG_OID_TABLES + id), I(2), I(2),
-           "2 1", "0 0", "0 0", "0 0", NULL);
+    pg_put(out, "iiiiTfTfTfTfTTftttt--", I(PG_OID_INDEXES + id), I(PG_OID_TABLES + id), I(2), I(2),
+           "2 1", "0 0", "0 0", "0 0");
 }
 
 static const struct list_column index_columns[] = {
@@ -274,7 +275,7 @@ static void write_description(const void *snapshot, size_t n, struct row_out *ou
     if (text[0])
         pg_put(out, "iiit", I(oid), I(1259), I(is_table ? 0 : a->number), text);
     else
-        pg_put(out, "000t", NULL);
+        pg_put(out, "000-");
 }
 
 static const struct list_column description_columns[] = {

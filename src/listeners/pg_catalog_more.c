@@ -250,8 +250,8 @@ static void write_activity(const void *snapshot, size_t n, struct row_out *out)
     (void)n;
     put_int(out, I(PG_OID_DATABASE));
     put_text(out, c->ns);
-    pg_put(out, "iittttt", I(c->pid), I(PG_OID_USER), pg_user_name(c),
-           pg_setting_get(&c->session->settings, PG_SETTING_APPLICATION_NAME), NULL, "active",
+    pg_put(out, "iitt-tt", I(c->pid), I(PG_OID_USER), pg_user_name(c),
+           pg_setting_get(&c->session->settings, PG_SETTING_APPLICATION_NAME), "active",
            "client backend");
 }
 static const struct list_column activity_columns[] = {

@@ -90,6 +90,7 @@ static void let_in(struct pg_connection *c, struct identity *identity)
     (void)str_copy(s->ns, sizeof s->ns, str_of(login->ns));
     s->settings = login->settings;
     s->style = login->style;
+    s->os = c->server->service->context->os;
     login->settings = (struct pg_settings){0};
     mem_free(s->settings.values[PG_SETTING_SESSION_AUTHORIZATION]);
     s->settings.values[PG_SETTING_SESSION_AUTHORIZATION] = mem_strdup(s->user);
@@ -264,7 +265,8 @@ static enum err read_options(struct pg_session *as, struct str options, struct w
 static enum err read_startup(struct pg_connection *c, struct reader *r, struct why *why)
 {
     struct pg_login *login = c->login;
-    struct pg_session as = {0}; /* only what pg_setting_set needs of it */
+    /* Only what pg_setting_set needs of it. */
+    struct pg_session as = {.os = c->server->service->context->os};
     struct str name, value, database = {0};
     enum err err = ERR_OK;
     while (!err && pg_read_parameter(r, &name, &value)) {

@@ -165,11 +165,8 @@ static void complete(struct pg_portal *p)
     if (!p->row_limit || q->verb != SQL_SELECT) p->row_count = q->rows - p->given;
     p->given += p->row_count;
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
-        c->session->written += q->verb == SQL_INSERT ? q->rows : 1;
+        c->session->written += q->verb == SQL_INSERT || q->verb == SQL_DELETE ? q->rows : 1;
     pg_tag(p->tag_word ? str_of(p->tag_word) : str_of(p->text), p->row_count, tag);
-    if (q->verb == SQL_DELETE)
-        pg_notice(c, "NOTICE", "00000",
-                  "the number of DELETE counts ranges of time; their rows are not counted");
     pg_command_complete(&c->out, tag);
     is_over(p, PORTAL_OVER, ERR_OK, NULL);
 }
@@ -272,6 +269,16 @@ struct pg_portal *pg_portal_new(struct pg_connection *c, struct str text)
     p->query.text = (struct str){copy, text.size};
     p->query.ns = str_of(c->session->ns);
     p->query.format = &row_format;
+    p->query.limit_ns = c->session->settings.statement_timeout_ns;
+    /* A copy: the session may take another zone while a cursor rests. */
+    struct str zone = pg_settings_zone(&c->session->settings);
+    p->query.zone =
+        (struct str){zone.size ? arena_dup(&p->arena, zone.at, zone.size) : "", zone.size};
+    p->query.is_zone_known = true;
+    if (!p->query.zone.at) {
+        pg_portal_free(p);
+        return NULL;
+    }
     p->query.pg.session = c->session;
     p->query.pg.pid = c->pid;
     p->query.on_part = on_part;

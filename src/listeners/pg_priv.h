@@ -159,6 +159,8 @@ enum pg_setting {
 /* Values that differ from the default; owned. */
 struct pg_settings {
     char *values[PG_SETTING_COUNT];
+    struct pg_zone *zone; /* of TimeZone; NULL: UTC; owned */
+    int64_t statement_timeout_ns;
 };
 void pg_settings_free(struct pg_settings *settings);
 void pg_settings_reset(struct pg_session *session); /* all to their defaults */
@@ -169,6 +171,7 @@ const char *pg_setting_get(const struct pg_settings *settings, enum pg_setting s
  * is taken in another way than asked leaves the reason in `note` (static text, or NULL). */
 enum err pg_setting_set(struct pg_session *session, enum pg_setting setting, struct str value,
                         const char **note, struct why *why);
+struct str pg_settings_zone(const struct pg_settings *settings); /* in force; empty = UTC */
 void pg_settings_report(const struct pg_settings *settings, struct buf *out);
 
 /* ---- the session ---- */
@@ -236,6 +239,7 @@ struct pg_simple;
 struct pg_copy;
 
 struct pg_session {
+    struct os *os; /* where time zones come from */
     struct identity *identity;
     uint64_t epoch; /* of access, when the identity was looked at */
     char user[ACCESS_USER_BYTES], ns[PG_NS_BYTES];

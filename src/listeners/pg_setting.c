@@ -6,6 +6,10 @@
  * instead. Nothing is ever pretended: SHOW and ParameterStatus give what is in force. */
 #include "listeners/pg_priv.h"
 #include "base/num.h"
+#include "listeners/zone_file.h"
+#include "sql/grid.h"
+#include "sql/parse.h"
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -16,6 +20,20 @@ static const struct {
     PG_SETTING_TABLE(X)
 #undef X
 };
+
+/* A zone and where its transitions lie. */
+struct pg_zone {
+    struct arena arena;
+    struct zone zone;
+    char name[ZONE_NAME_BYTES_MAX + 1];
+};
+
+static void zone_drop(struct pg_zone *zone)
+{
+    if (!zone) return;
+    arena_free(&zone->arena);
+    mem_free(zone);
+}
 
 int pg_setting_find(struct str name)
 {
@@ -39,6 +57,7 @@ const char *pg_setting_get(const struct pg_settings *s, enum pg_setting setting)
 void pg_settings_free(struct pg_settings *s)
 {
     for (int i = 0; i < PG_SETTING_COUNT; i++) mem_free(s->values[i]);
+    zone_drop(s->zone);
     *s = (struct pg_settings){0};
 }
 
@@ -102,36 +121,71 @@ static enum err check_bytea(struct pg_session *s, struct str value, const char *
                : why_set(why, ERR_INVALID, "bytea_output: only hex is offered");
 }
 
-/* "+02", "-03:30", "2"; east is positive (ISO 8601), as in "SET TIME ZONE 2". */
-static bool read_offset(struct str value, int32_t *seconds)
+static void use_zone(struct pg_session *s, struct pg_zone *zone)
 {
-    int64_t hours = 0, minutes = 0;
-    struct str rest = value, part;
-    bool west = rest.size && rest.at[0] == '-';
-    if (rest.size && (rest.at[0] == '-' || rest.at[0] == '+')) {
-        rest.at++;
-        rest.size--;
-    }
-    if (!str_split(&rest, ':', &part) || !num_parse_i64(part, &hours) || hours < 0 || hours > 15)
-        return false;
-    if (rest.at && (!num_parse_i64(rest, &minutes) || minutes < 0 || minutes > 59)) return false;
-    *seconds = (int32_t)(hours * 3600 + minutes * 60) * (west ? -1 : 1);
-    return true;
+    zone_drop(s->settings.zone);
+    s->settings.zone = zone;
+    s->style.zone = zone ? &zone->zone : NULL;
 }
 
+/* Offsets may come as a number of hours ("SET TIME ZONE 8"); east is positive (ISO 8601). */
 static enum err check_time_zone(struct pg_session *s, struct str value, const char **in_force,
                                 const char **note, struct why *why)
 {
-    static const char *const utc[] = {"utc",     "gmt",       "z",        "zulu",
-                                      "etc/utc", "etc/gmt",   "uct",      "etc/uct",
-                                      "default", "universal", "greenwich"};
-    (void)why;
-    s->style.zone_offset_s = 0;
-    if (read_offset(value, &s->style.zone_offset_s)) return ERR_OK;
-    for (size_t i = 0; i < sizeof utc / sizeof utc[0]; i++)
-        if (str_is_nocase(value, utc[i])) return ERR_OK;
-    *in_force = "UTC";
-    *note = "times are shown in UTC: other zones are offered as an offset only, such as '+02'";
+    static const char *const utc[] = {"utc", "gmt", "z", "zulu", "uct", "universal", "greenwich"};
+    const struct sql_context files = {.zone_load = zone_file_read, .zone_context = s->os};
+    bool is_number = value.size && value.at[0] >= '0' && value.at[0] <= '9';
+    bool is_utc = str_is(value, "0");
+    (void)note;
+    for (size_t i = 0; i < sizeof utc / sizeof utc[0]; i++) is_utc |= str_is_nocase(value, utc[i]);
+    if (is_utc) {
+        use_zone(s, NULL);
+        return ERR_OK;
+    }
+    struct pg_zone *made = mem_alloc_zero(1, sizeof *made);
+    if (!made) return why_set(why, ERR_NO_MEMORY, "no memory for a time zone");
+    arena_init(&made->arena, NULL);
+    int n = snprintf(made->name, sizeof made->name, "%s%.*s", is_number ? "+" : "",
+                     (int)(value.size > ZONE_NAME_BYTES_MAX ? 0 : value.size), value.at);
+    enum err err = n <= ZONE_NAME_BYTES_MAX
+                       ? zone_read(&files, str_of(made->name), &made->arena, &made->zone, why)
+                       : why_set(why, ERR_INVALID, "the time zone's name is too long");
+    if (err) {
+        zone_drop(made);
+        return err;
+    }
+    use_zone(s, made);
+    *in_force = made->name;
+    return ERR_OK;
+}
+
+struct str pg_settings_zone(const struct pg_settings *s)
+{
+    return s->zone ? str_of(s->zone->name) : STR("");
+}
+
+/* "5s", "200ms", "1 min", a plain number in ms; 0 = none. */
+static bool read_timeout(struct str value, int64_t *ns)
+{
+    int64_t ms;
+    if (num_parse_i64(str_trim(value), &ms)) {
+        *ns = ms < INT64_MAX / 1000000 ? ms * 1000000 : INT64_MAX;
+        return ms >= 0;
+    }
+    return sql_parse_interval(value, ns) && *ns >= 0;
+}
+
+static enum err check_statement_timeout(struct pg_session *s, struct str value,
+                                        const char **in_force, const char **note, struct why *why)
+{
+    int64_t ns;
+    (void)in_force;
+    (void)note;
+    if (!read_timeout(value, &ns))
+        return why_set(why, ERR_INVALID,
+                       "invalid value for parameter \"statement_timeout\"; write it like '5s' or "
+                       "5000 for milliseconds");
+    s->settings.statement_timeout_ns = ns;
     return ERR_OK;
 }
 
@@ -141,9 +195,7 @@ static enum err check_timeout(struct pg_session *s, struct str value, const char
     (void)s;
     (void)in_force;
     (void)why;
-    if (!str_is(value, "0"))
-        *note =
-            "this timeout is kept but not looked at; a statement ends after the node's own limit";
+    if (!str_is(value, "0")) *note = "this timeout is kept but not looked at: nothing is locked";
     return ERR_OK;
 }
 
@@ -156,7 +208,7 @@ static const struct {
     {PG_SETTING_STANDARD_STRINGS, check_standard_strings},
     {PG_SETTING_BYTEA_OUTPUT, check_bytea},
     {PG_SETTING_TIME_ZONE, check_time_zone},
-    {PG_SETTING_STATEMENT_TIMEOUT, check_timeout},
+    {PG_SETTING_STATEMENT_TIMEOUT, check_statement_timeout},
     {PG_SETTING_LOCK_TIMEOUT, check_timeout},
     {PG_SETTING_IDLE_TIMEOUT, check_timeout},
 };

@@ -31,7 +31,9 @@ static int64_t floor_us(int64_t ns)
 /* "2026-11-21 03:04:05.123+00": ISO style, at most 6 digits, rounded down. */
 static void text_time(const struct pg_style *style, struct buf *out, const struct value *v)
 {
-    int64_t us = floor_us(v->i) + style->zone_offset_s * INT64_C(1000000);
+    int64_t us = floor_us(v->i), second = us / 1000000 - (us % 1000000 < 0);
+    int32_t offset = style->zone ? zone_at(style->zone, second).offset : 0;
+    us += offset * INT64_C(1000000);
     int64_t day = us / 86400000000 - (us % 86400000000 < 0), of_day = us - day * 86400000000;
     int year;
     unsigned month, day_of_month, s = (unsigned)(of_day / 1000000),
@@ -44,10 +46,10 @@ static void text_time(const struct pg_style *style, struct buf *out, const struc
         n += snprintf(text + n, sizeof text - (size_t)n, ".%06u", fraction);
         while (text[n - 1] == '0') n--;
     }
-    int32_t offset = style->zone_offset_s, minutes = (offset < 0 ? -offset : offset) / 60;
-    n +=
-        snprintf(text + n, sizeof text - (size_t)n, "%c%02d", offset < 0 ? '-' : '+', minutes / 60);
-    if (minutes % 60) n += snprintf(text + n, sizeof text - (size_t)n, ":%02d", minutes % 60);
+    int32_t size = offset < 0 ? -offset : offset;
+    n += snprintf(text + n, sizeof text - (size_t)n, "%c%02d", offset < 0 ? '-' : '+', size / 3600);
+    if (size % 3600) n += snprintf(text + n, sizeof text - (size_t)n, ":%02d", size / 60 % 60);
+    if (size % 60) n += snprintf(text + n, sizeof text - (size_t)n, ":%02d", size % 60);
     buf_add(out, text, (size_t)n);
 }
 

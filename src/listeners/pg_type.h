@@ -8,11 +8,12 @@
 #define LISTENERS_PG_TYPE_H
 
 #include "base/mem.h"
+#include "base/zone.h"
 #include "data/type.h"
 
 /* How the session wants to see values. */
 struct pg_style {
-    int32_t zone_offset_s; /* east of Greenwich */
+    const struct zone *zone; /* of times; NULL: UTC */
 };
 
 struct pg_type {

@@ -145,7 +145,8 @@ static uint64_t read_copy(const unsigned char *bytes, size_t size, size_t piece,
 static void read_params(const unsigned char *bytes, size_t size)
 {
     struct arena arena;
-    struct pg_style style = {3600};
+    struct zone zone = {.first_offset = 3600};
+    struct pg_style style = {&zone};
     struct reader r = reader_of(bytes, size);
     arena_init(&arena, NULL);
     while (reader_left(&r) > 3 && reader_ok(&r)) {

@@ -210,11 +210,12 @@ static void times_are_shown_in_the_sessions_zone_rounded_down(void **state)
     } cases[] = {
         {0, 0, "1970-01-01 00:00:00+00"},           {-1, 0, "1969-12-31 23:59:59.999999+00"},
         {1999, 0, "1970-01-01 00:00:00.000001+00"}, {0, 19800, "1970-01-01 05:30:00+05:30"},
-        {0, -12600, "1969-12-31 20:30:00-03:30"},
+        {0, -12600, "1969-12-31 20:30:00-03:30"},   {0, 29143, "1970-01-01 08:05:43+08:05:43"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct pg_style style = {cases[i].zone};
+        struct zone zone = {.first_offset = cases[i].zone};
+        struct pg_style style = {&zone};
         struct value v = {.type = TYPE_TIMESTAMP, .i = cases[i].ns};
         struct buf out = BUF_EMPTY;
         pg_type_of(TYPE_TIMESTAMP)->text(&style, &out, &v);

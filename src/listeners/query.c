@@ -1,141 +1,12 @@
 /* query.c - see query.h. */
 #include "listeners/query.h"
 #include "listeners/list_source.h"
+#include "listeners/zone_file.h"
+#include "sql/grid.h"
 #include "listeners/ingest.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- formats ---- */
-
-static void add_time(struct query *q, struct buf *out, int64_t ns, bool quoted)
-{
-    static const int64_t units[] = {[QUERY_TIME_NS] = 1,
-                                    [QUERY_TIME_US] = 1000,
-                                    [QUERY_TIME_MS] = 1000000,
-                                    [QUERY_TIME_S] = 1000000000};
-    struct value v = {.type = TYPE_TIMESTAMP, .i = ns};
-    if (q->time_format != QUERY_TIME_RFC3339)
-        buf_add_i64(out, ns / units[q->time_format] - (ns % units[q->time_format] < 0));
-    else if (quoted)
-        value_add_json(out, &v);
-    else
-        value_add_text(out, &v);
-}
-
-static void add_json_value(struct query *q, struct buf *out, const struct value *v)
-{
-    if (v->type == TYPE_TIMESTAMP && !v->is_null)
-        add_time(q, out, v->i, true);
-    else
-        value_add_json(out, v);
-}
-
-static void json_begin(struct query *q, struct buf *out)
-{
-    buf_add_text(out, "{\"columns\":[");
-    for (size_t i = 0; i < q->column_count; i++) {
-        buf_add_text(out, i ? ",{\"name\":" : "{\"name\":");
-        buf_add_json(out, str_of(q->columns[i].name));
-        buf_printf(out, ",\"type\":\"%s\"", type_name(q->columns[i].type));
-        if (q->columns[i].unit && q->columns[i].unit[0]) {
-            buf_add_text(out, ",\"unit\":");
-            buf_add_json(out, str_of(q->columns[i].unit));
-        }
-        buf_add_char(out, '}');
-    }
-    buf_add_text(out, "],\"rows\":[");
-}
-
-static void json_row(struct query *q, struct buf *out, const struct value *values, size_t count)
-{
-    if (q->rows) buf_add_char(out, ',');
-    buf_add_char(out, '[');
-    for (size_t i = 0; i < count; i++) {
-        if (i) buf_add_char(out, ',');
-        add_json_value(q, out, &values[i]);
-    }
-    buf_add_char(out, ']');
-}
-
-static void json_end(struct query *q, struct buf *out)
-{
-    int64_t run_ns = q->run_ns + context_mono_ns(q->service->context) - q->part_start_ns;
-    buf_printf(out,
-               "],\"stats\":{\"rows\":%llu,\"rowsRead\":%llu,\"damaged\":%llu,\"runMs\":%.3f}}",
-               (unsigned long long)q->rows, (unsigned long long)q->stats.scan.rows,
-               (unsigned long long)q->stats.scan.damaged, (double)run_ns / 1e6);
-}
-
-static void ndjson_row(struct query *q, struct buf *out, const struct value *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        buf_add_char(out, i ? ',' : '{');
-        buf_add_json(out, str_of(q->columns[i].name));
-        buf_add_char(out, ':');
-        add_json_value(q, out, &values[i]);
-    }
-    buf_add_text(out, "}\n");
-}
-
-/* RFC 4180: quoted when it holds a comma, a quote or a line break. */
-static void add_csv(struct buf *out, struct str text)
-{
-    bool quote = false;
-    for (size_t i = 0; i < text.size && !quote; i++)
-        quote = strchr(",\"\r\n", text.at[i]) && text.at[i];
-    if (quote) buf_add_char(out, '"');
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.at[i] == '"') buf_add_char(out, '"');
-        buf_add_char(out, text.at[i]);
-    }
-    if (quote) buf_add_char(out, '"');
-}
-
-static void csv_begin(struct query *q, struct buf *out)
-{
-    for (size_t i = 0; i < q->column_count; i++) {
-        if (i) buf_add_char(out, ',');
-        add_csv(out, str_of(q->columns[i].name));
-    }
-    buf_add_text(out, "\r\n");
-}
-
-static void csv_row(struct query *q, struct buf *out, const struct value *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (i) buf_add_char(out, ',');
-        if (values[i].is_null) continue;
-        if (values[i].type == TYPE_TIMESTAMP)
-            add_time(q, out, values[i].i, false);
-        else if (values[i].type == TYPE_TEXT)
-            add_csv(out, values[i].s);
-        else
-            value_add_text(out, &values[i]);
-    }
-    buf_add_text(out, "\r\n");
-}
-
-const struct query_format query_formats[] = {
-    {"json", "application/json", json_begin, json_row, json_end},
-    {"csv", "text/csv; charset=utf-8", csv_begin, csv_row, NULL},
-    {"ndjson", "application/x-ndjson", NULL, ndjson_row, NULL},
-    {0},
-};
-
-const struct query_format *query_format_of(struct str accept)
-{
-    struct str rest = accept, piece;
-    while (accept.size && str_split(&rest, ',', &piece)) {
-        struct str kind = str_trim(piece);
-        for (size_t i = 0; i < kind.size; i++)
-            if (kind.at[i] == ';') kind.size = i;
-        if (str_is(kind, "csv") || str_is(kind, "text/csv")) return &query_formats[1];
-        if (str_is(kind, "ndjson") || str_is(kind, "application/x-ndjson"))
-            return &query_formats[2];
-    }
-    return &query_formats[0];
-}
 
 /* ---- on the worker ---- */
 
@@ -238,28 +109,11 @@ static int64_t mono_of(void *clock)
     return os->ops->mono_ns(os);
 }
 
-/* A zone of the machine's IANA database; `name` cannot leave the folder (zone_name_is_safe). */
-static enum err read_zone(void *context, const char *name, struct buf *bytes)
-{
-    struct os *os = context;
-    struct os_file *file = NULL;
-    char path[128], block[4096];
-    uint64_t at = 0;
-    size_t got = sizeof block;
-    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
-    enum err err = os->ops->file_open(os, path, 0, &file, NULL);
-    if (err) return err == ERR_NO_MEMORY ? err : ERR_NOT_FOUND;
-    for (; got == sizeof block && !err && !buf_failed(bytes); at += got) {
-        err = os->ops->file_read(file, at, block, sizeof block, &got, NULL);
-        if (!err) buf_add(bytes, block, got);
-    }
-    os->ops->file_close(file);
-    return err || !buf_failed(bytes) ? err : ERR_NO_MEMORY;
-}
-
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
+    int64_t limit_ns =
+        q->limit_ns && q->limit_ns < s->statement_limit_ns ? q->limit_ns : s->statement_limit_ns;
     q->catalog = (struct sql_catalog){.count = 4};
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
@@ -282,9 +136,10 @@ static void set_context(struct query *q)
         .now_ns = context_wall_ns(s->context),
         .mono_ns = mono_of,
         .clock = s->context->os,
-        .zone_load = read_zone,
+        .zone = q->zone,
+        .zone_load = zone_file_read,
         .zone_context = s->context->os,
-        .deadline_mono_ns = context_mono_ns(s->context) + s->statement_limit_ns,
+        .deadline_mono_ns = context_mono_ns(s->context) + limit_ns,
         .cancelled = &q->completion.cancelled,
         .param_count = q->param_count,
         .params = q->params,
@@ -300,12 +155,25 @@ static bool part_is_full(void *context)
     return q->answer.size >= (q->part_bytes ? q->part_bytes : QUERY_PART_BYTES);
 }
 
+/* A zone that the statement does not use must be one all the same. */
+static enum err check_zone(struct query *q, struct why *why)
+{
+    struct arena arena;
+    struct zone zone;
+    if (!q->zone.size) return ERR_OK;
+    arena_init(&arena, &q->budget);
+    enum err err = zone_read(&q->context, q->zone, &arena, &zone, why);
+    arena_free(&arena);
+    return err;
+}
+
 /* Parses and binds. */
 static enum err prepare_statement(struct query *q, struct why *why)
 {
     set_context(q);
     metric_add(q->service->context, METRIC_STATEMENTS, 1);
     enum err err = pg_catalog_open(&q->pg, q->text, &q->budget);
+    if (!err && !q->is_zone_known) err = check_zone(q, why);
     if (!err) err = sql_prepare(&q->context, q->text, &q->statement, why);
     if (!err) q->verb = sql_verb_of(q->statement);
     if (!err) err = check_rights(q, why);
@@ -316,17 +184,18 @@ static enum err prepare_statement(struct query *q, struct why *why)
 /* DELETE: what the store shall forget. */
 static enum err begin_delete(struct query *q, struct why *why)
 {
-    const struct sql_delete_range *ranges;
-    size_t count;
-    enum err err = sql_delete_ranges(q->statement, &ranges, &count, why);
+    struct sql_delete what;
+    enum err err = sql_delete_of(q->statement, &what, why);
     if (err) return err;
+    q->rows = what.rows;
     q->delete = (struct store_delete){.table_id = sql_target(q->statement)->table_id};
-    q->delete.ranges = mem_alloc_zero(count + 1, sizeof *q->delete.ranges);
+    q->delete.ranges = mem_alloc_zero(what.count + 1, sizeof *q->delete.ranges);
     if (!q->delete.ranges) return ERR_NO_MEMORY;
-    q->delete.count = count;
-    for (size_t i = 0; i < count; i++)
-        q->delete.ranges[i] = (struct store_range){
-            .device = ranges[i].device, .from_ns = ranges[i].from_ns, .to_ns = ranges[i].to_ns};
+    q->delete.count = what.count;
+    for (size_t i = 0; i < what.count; i++)
+        q->delete.ranges[i] = (struct store_range){.device = what.ranges[i].device,
+                                                   .from_ns = what.ranges[i].from_ns,
+                                                   .to_ns = what.ranges[i].to_ns};
     return ERR_OK;
 }
 
@@ -467,15 +336,13 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
-/* The answer tells how many ranges of time went: their rows are not counted. */
 static void on_deleted(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
-    q->rows = q->delete.count;
     if (c->err)
         note(q, why_text(&c->why, c->err));
     else
-        answer_count(q, "ranges");
+        answer_count(q, "rows");
     finish(q, c->err, &c->why);
 }
 
@@ -561,6 +428,7 @@ static void back_on_main(struct completion *c)
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
     } else if (q->verb == SQL_CHECKPOINT) {
+        q->flush.merge = sql_merges(q->statement);
         completion_init(&q->flush.completion, main, on_checkpoint);
         store_flush(q->service->store, &q->flush);
     } else {

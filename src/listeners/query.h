@@ -51,6 +51,9 @@ struct query {
     struct value params[QUERY_PARAMS_MAX];
     const struct query_format *format;
     enum query_time_format time_format;
+    struct str zone;    /* of windows and date functions; empty = UTC; borrowed until done */
+    bool is_zone_known; /* the caller has looked at it */
+    int64_t limit_ns;   /* of its time; 0, or more than the node's limit: that one */
     /* Optional: told on the main loop when the statement is parsed and bound: its verb, columns and
      * parameter types are known, nothing has run. It calls query_continue, then or later, or
      * query_free. */
@@ -63,7 +66,7 @@ struct query {
     /* The answer. */
     struct buf answer; /* the text, or its last part; the caller frees with query_free */
     enum sql_verb verb;
-    uint64_t rows; /* out, or inserted */
+    uint64_t rows; /* out, inserted or deleted */
     struct sql_stats stats;
     enum type param_types[QUERY_PARAMS_MAX]; /* what parameters became; NONE = not used */
     int64_t run_ns, part_start_ns, part_end_ns;

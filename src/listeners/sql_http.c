@@ -106,6 +106,7 @@ static enum err read_options(struct http_exchange *exchange, struct query *q, st
     struct str text;
     q->ns = STR("default");
     if (http_query(exchange, "ns", &text) && text.size) q->ns = text;
+    if (http_query(exchange, "tz", &text)) q->zone = text;
     enum err err = resource_check_namespace(q->ns, why);
     if (err) return err;
     q->format = query_format_of(http_header(http_request_of(exchange), "accept"));

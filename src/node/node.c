@@ -24,8 +24,8 @@ static const char component[] = "node";
 
 enum {
     HEAD_SHARE_PERCENT = 45, /* of the memory budget */
-    STATEMENTS_SHARE_PERCENT = 35,
-    IN_FLIGHT_SHARE_PERCENT = 20,
+    STATEMENTS_SHARE_PERCENT = 30,
+    IN_FLIGHT_SHARE_PERCENT = 15,
     EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
 };

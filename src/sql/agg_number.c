@@ -4,6 +4,7 @@
  * processor adds one double per four cycles into one sum, but four sums at a time side by side.
  * NULLs are masked instead of branched on. */
 #include "sql/agg.h"
+#include "base/simd.h"
 #include <math.h>
 
 static inline uint32_t row_of(const struct agg_run *run, uint32_t k)
@@ -51,7 +52,7 @@ struct sum_d {
     uint64_t count;
 };
 
-static double sum_run(const double *v, uint32_t n)
+SIMD_CLONES static double sum_run(const double *v, uint32_t n)
 {
     double s[8] = {0};
     uint32_t i = 0;
@@ -61,7 +62,7 @@ static double sum_run(const double *v, uint32_t n)
     return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
 }
 
-static double sum_run_nulls(const double *v, const uint8_t *null, uint32_t n, uint64_t *count)
+SIMD_CLONES static double sum_run_nulls(const double *v, const uint8_t *null, uint32_t n, uint64_t *count)
 {
     double s[4] = {0};
     uint64_t nulls = 0;

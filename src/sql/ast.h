@@ -250,8 +250,10 @@ enum ast_verb {
 
 struct ast_statement {
     enum ast_verb verb;
+    bool merges; /* VACUUM, which is a CHECKPOINT and more */
     bool analyze;                 /* EXPLAIN ANALYZE */
     struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
+    struct ast_select *counting;  /* DELETE: the rows of each device */
     struct ast_relation relation; /* DESCRIBE */
     struct ast_insert insert;
     struct ast_ddl ddl;

@@ -1,9 +1,9 @@
 /* delete.c - DELETE: from WHERE to ranges of times per device (see sql.h).
  *
  * It is a query for device and time, whose plan is looked at: when the scan and conditions on the
- * device say all, one row of each device is enough to know it. Otherwise the rest of WHERE becomes
- * columns of the result, so that the rows in between are seen too: a range ends at the first row
- * that stays. */
+ * device say all, a count of each device's rows is enough, which blocks' statistics answer.
+ * Otherwise the rest of WHERE becomes columns of the result, so that the rows in between are seen
+ * too: a range ends at the first row that stays. */
 #include "sql/sql_priv.h"
 #include "sql/op.h"
 #include <string.h>
@@ -30,8 +30,13 @@ static enum err split_filters(struct sql_statement *s, struct why *why)
     plan->outputs = outputs;
     plan->output_names = names;
     plan->visible_count = plan->output_count;
-    if (plan->output_count == 2) plan->request.row_limit = 1;
     return ERR_OK;
+}
+
+/* Conditions on device, labels and time alone. */
+static bool is_whole(const struct sql_statement *s)
+{
+    return s->plans.root->output_count == 2;
 }
 
 enum err delete_prepare(struct sql_statement *s, struct why *why)
@@ -53,13 +58,16 @@ enum err delete_prepare(struct sql_statement *s, struct why *why)
     for (size_t i = 0; i < s->plans.access_count; i++)
         if (strcmp(s->plans.accesses[i].table, s->plans.root->table.schema->name) == 0)
             s->plans.accesses[i].writes = true;
-    return split_filters(s, why);
+    err = split_filters(s, why);
+    if (err || !is_whole(s)) return err;
+    return bind_query(s->context, &s->arena, s->tree.counting, &s->counting, why);
 }
 
 struct ranges {
     struct sql_statement *s;
     struct sql_delete_range *items;
     size_t count, capacity;
+    uint64_t rows;
     bool is_open; /* the last one goes on with the next selected row */
 };
 
@@ -91,13 +99,22 @@ static bool is_last_device(const struct ranges *ranges, struct str device)
     return ranges->count > 0 && str_equal(ranges->items[ranges->count - 1].device, device);
 }
 
-/* The bounds of WHERE, ends included. */
-static enum err add_whole(struct ranges *ranges, struct str device, struct why *why)
+/* Device and number of rows: the bounds of WHERE, ends included. */
+static enum err take_counts(void *context, const struct vector *columns, size_t column_count,
+                            const uint16_t *selection, uint32_t row_count, struct why *why)
 {
+    struct ranges *ranges = context;
     const struct sql_scan_request *request = &ranges->s->plans.root->request;
     int64_t to = request->time_to_ns == INT64_MAX ? INT64_MAX : request->time_to_ns - 1;
-    if (is_last_device(ranges, device)) return ERR_OK;
-    return add_range(ranges, device, request->time_from_ns, to, why);
+    enum err err = ERR_OK;
+    MUST(column_count == 2 && columns[1].type == TYPE_BIGINT);
+    for (uint32_t k = 0; k < row_count && !err; k++) {
+        uint32_t row = selection ? selection[k] : k;
+        struct str device = columns[0].s[vector_at(&columns[0], row)];
+        ranges->rows += (uint64_t)columns[1].i[vector_at(&columns[1], row)];
+        err = add_range(ranges, device, request->time_from_ns, to, why);
+    }
+    return err;
 }
 
 static enum err take_rows(void *context, const struct vector *columns, size_t column_count,
@@ -110,10 +127,6 @@ static enum err take_rows(void *context, const struct vector *columns, size_t co
         struct str device = columns[0].s[vector_at(&columns[0], row)];
         int64_t time = columns[1].i[vector_at(&columns[1], row)];
         bool selected = true;
-        if (column_count == 2) {
-            err = add_whole(ranges, device, why);
-            continue;
-        }
         for (size_t c = 2; c < column_count && selected; c++)
             selected = columns[c].type == TYPE_BOOL && !vector_is_null(&columns[c], row) &&
                        columns[c].b[vector_at(&columns[c], row)];
@@ -123,19 +136,19 @@ static enum err take_rows(void *context, const struct vector *columns, size_t co
         else if (selected)
             err = add_range(ranges, device, time, time, why);
         ranges->is_open = selected;
+        ranges->rows += selected;
     }
     return err;
 }
 
-enum err sql_delete_ranges(struct sql_statement *s, const struct sql_delete_range **items,
-                           size_t *count, struct why *why)
+enum err sql_delete_of(struct sql_statement *s, struct sql_delete *what, struct why *why)
 {
     MUST(s && s->magic == SQL_STATEMENT_MAGIC && s->verb == SQL_DELETE);
     struct ranges ranges = {.s = s};
-    struct sql_sink sink = {take_rows, &ranges, NULL};
+    struct sql_sink sink = {is_whole(s) ? take_counts : take_rows, &ranges, NULL};
     struct sql_stats stats = {0};
-    enum err err = run_plan(s->context, s->plans.root, false, &sink, &stats, why);
-    *items = ranges.items;
-    *count = ranges.count;
+    const struct plan *plan = is_whole(s) ? s->counting.root : s->plans.root;
+    enum err err = run_plan(s->context, plan, false, &sink, &stats, why);
+    *what = (struct sql_delete){ranges.items, ranges.count, ranges.rows};
     return err;
 }

@@ -134,27 +134,30 @@ bool grid_parse_width(struct str text, struct time_grid *grid)
 
 /* ---- zones ---- */
 
-static enum err fail_zone(struct eval *eval, struct str name, int32_t position, struct why *inner)
+static enum err fail_zone(struct str name, const struct why *inner, struct why *why)
 {
-    return why_at(
-        eval->why, ERR_INVALID, position,
+    return why_set(
+        why, ERR_INVALID,
         "the time zone \"%.*s\" is not known%s%s; write it like 'Asia/Shanghai', 'UTC' or '+08:00'",
         name.size > ZONE_NAME_BYTES_MAX ? ZONE_NAME_BYTES_MAX : (int)name.size, name.at,
         inner->text[0] ? ": " : "", inner->text);
 }
 
-static enum err load_zone(struct zones *zones, struct str name, struct zone *zone, struct why *why)
+enum err zone_read(const struct sql_context *context, struct str name, struct arena *arena,
+                   struct zone *zone, struct why *why)
 {
-    const struct sql_context *context = zones->context;
     struct buf bytes = {.limit = ZONE_FILE_BYTES_MAX};
+    struct why inner = WHY_NONE;
     char file[ZONE_NAME_BYTES_MAX + 1];
     if (zone_fixed(name, zone)) return ERR_OK;
-    if (!zone_name_is_safe(name) || !context || !context->zone_load) return ERR_INVALID;
+    if (!zone_name_is_safe(name) || !context || !context->zone_load)
+        return fail_zone(name, &inner, why);
     (void)str_copy(file, sizeof file, name);
     enum err err = context->zone_load(context->zone_context, file, &bytes);
-    if (!err) err = zone_parse(bytes.at, bytes.size, zones->arena, zone, why);
+    if (!err) err = zone_parse(bytes.at, bytes.size, arena, zone, &inner);
     buf_free(&bytes);
-    return err;
+    if (!err || err == ERR_NO_MEMORY || err == ERR_BUDGET) return err;
+    return fail_zone(name, &inner, why);
 }
 
 struct zones *zones_new(const struct sql_context *context, struct arena *arena)
@@ -167,7 +170,6 @@ struct zones *zones_new(const struct sql_context *context, struct arena *arena)
 enum err zones_find(struct eval *eval, struct str name, int32_t position, const struct zone **zone)
 {
     struct zones *zones = eval->zones;
-    struct why inner = WHY_NONE;
     *zone = NULL;
     if (!zones) return expr_no_memory(eval->budget, eval->why);
     if (name.size == 0 && zones->context) name = zones->context->zone;
@@ -181,9 +183,10 @@ enum err zones_find(struct eval *eval, struct str name, int32_t position, const 
     struct named_zone *made = arena_zero(zones->arena, 1, sizeof *made);
     char *copy = arena_strdup(zones->arena, name.at, name.size);
     if (!zones->items || !made || !copy) return expr_no_memory(eval->budget, eval->why);
-    enum err err = load_zone(zones, name, &made->zone, &inner);
+    enum err err = zone_read(zones->context, name, zones->arena, &made->zone, eval->why);
     if (err == ERR_NO_MEMORY || err == ERR_BUDGET) return expr_no_memory(eval->budget, eval->why);
-    if (err) return fail_zone(eval, name, position, &inner);
+    if (err && eval->why) eval->why->position = position;
+    if (err) return err;
     made->name = (struct str){copy, name.size};
     zones->items[zones->count++] = made;
     *zone = &made->zone;

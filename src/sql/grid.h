@@ -29,6 +29,11 @@ bool grid_parse_width(struct str text, struct time_grid *grid);
 /* A grid of a fixed width; widths of whole weeks begin on Mondays. */
 struct time_grid grid_of_width(int64_t width_ns);
 
+/* A zone by its name: a fixed offset, or what `load` gives (sql.h, zone_load). Errors: INVALID with
+ * an example, NO_MEMORY, BUDGET. */
+enum err zone_read(const struct sql_context *context, struct str name, struct arena *arena,
+                   struct zone *zone, struct why *why);
+
 /* The zones that a statement has asked for so far. */
 struct zones {
     const struct sql_context *context;

@@ -167,9 +167,8 @@ static enum err find_answer(struct run *root, const struct expr *call, uint32_t 
     struct answer *made = arena_zero(&query->memory, 1, sizeof *made);
     if (!made) return run_no_memory(root);
     for (size_t i = 0; i < query->param_count; i++) {
-        struct value v = call->arg_vectors[i].type == TYPE_NONE
-                             ? (struct value){.is_null = true}
-                             : vector_get(&call->arg_vectors[i], row);
+        struct value v = {.is_null = true};
+        if (call->arg_vectors[i].type != TYPE_NONE) v = vector_get(&call->arg_vectors[i], row);
         set_param(query->params[i], v);
     }
     enum err err = compute_answer(root, call, made);

@@ -230,18 +230,28 @@ static void statement_insert(struct parser *p, struct ast_statement *s)
     parse_insert(p, &s->insert);
 }
 
-/* DELETE FROM t WHERE …: the query that finds device and time of its rows. */
-static void statement_delete(struct parser *p, struct ast_statement *s)
+static struct ast *name_tree(struct parser *p, const char *name, int32_t position)
 {
-    static const char *const names[] = {"device", "time"};
-    parse_advance(p);
-    parse_expect(p, "from");
-    struct str table = {"", 0}, schema = {"", 0};
+    struct ast *tree = parse_zero(p, 1, sizeof *tree);
+    if (tree)
+        *tree = (struct ast){.kind = AST_NAME,
+                             .position = position,
+                             .depth = 1,
+                             .schema = STR(""),
+                             .qualifier = STR(""),
+                             .text = str_of(name)};
+    return tree;
+}
+
+/* What stands behind DELETE FROM, as a query for device and `second`. */
+static struct ast_select *delete_query(struct parser *p, struct ast *second)
+{
+    struct str schema = {"", 0};
     int32_t position = p->token.position;
-    table = parse_name(p, "a table's name");
+    struct str table = parse_name(p, "a table's name");
     if (parse_accept(p, ".")) schema = table, table = parse_name(p, "a table's name");
     struct ast_select *select = parse_select_all(p, schema, table);
-    if (!select) return;
+    if (!select) return NULL;
     select->from->relation.position = position;
     parse_alias(p, select->from);
     if (parse_is(p, "using") || parse_is(p, "returning"))
@@ -250,16 +260,45 @@ static void statement_delete(struct parser *p, struct ast_statement *s)
             "DELETE takes FROM and WHERE; a condition may hold a query: WHERE device IN (SELECT …)");
     if (parse_accept(p, "where")) select->where = parse_expression(p);
     select->items = parse_zero(p, 2, sizeof *select->items);
-    for (size_t i = 0; select->items && i < 2; i++) {
-        struct ast *name = parse_zero(p, 1, sizeof *name);
-        if (!name) return;
-        *name = (struct ast){
-            .kind = AST_NAME, .position = position, .depth = 1, .text = str_of(names[i])};
-        name->schema = name->qualifier = select->items[i].alias = STR("");
-        select->items[i].tree = name;
-    }
+    struct ast *device = name_tree(p, "device", position);
+    if (!select->items || !device || !second) return NULL;
+    select->items[0] = (struct ast_item){device, STR("")};
+    select->items[1] = (struct ast_item){second, STR("")};
     select->item_count = 2;
-    s->select = select;
+    return select;
+}
+
+/* DELETE FROM t WHERE …: the query that finds device and time of its rows, and the same as a count
+ * by device. Names are bound to columns in the tree, so each query has a tree of its own. */
+static void statement_delete(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_expect(p, "from");
+    const struct parser before = *p;
+    int32_t position = p->token.position;
+    s->select = delete_query(p, name_tree(p, "time", position));
+    if (p->err) return;
+    *p = before;
+    struct ast *count = parse_zero(p, 1, sizeof *count), *star = parse_zero(p, 1, sizeof *star);
+    struct ast **args = parse_zero(p, 1, sizeof(struct ast *));
+    struct ast_order *order = parse_zero(p, 1, sizeof *order);
+    if (!count || !star || !args || !order) return;
+    *star = (struct ast){
+        .kind = AST_STAR, .position = position, .depth = 1, .qualifier = STR(""), .text = STR("")};
+    args[0] = star;
+    *count = (struct ast){.kind = AST_CALL,
+                          .position = position,
+                          .depth = 2,
+                          .text = STR("count"),
+                          .arg_count = 1,
+                          .args = args};
+    struct ast_select *counting = delete_query(p, count);
+    if (!counting || !parse_list_add(p, &counting->group_by, name_tree(p, "device", position)))
+        return;
+    order->tree = name_tree(p, "device", position);
+    counting->order = order;
+    counting->order_count = 1;
+    s->counting = counting;
 }
 
 /* CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name AS query: the query's text is kept. */
@@ -314,7 +353,7 @@ static void statement_drop(struct parser *p, struct ast_statement *s)
 
 static void statement_checkpoint(struct parser *p, struct ast_statement *s)
 {
-    (void)s;
+    s->merges = parse_is(p, "vacuum");
     parse_advance(p);
 }
 
@@ -337,6 +376,7 @@ static const struct {
     {"alter", AST_ALTER, statement_alter},
     {"drop", AST_DROP, statement_drop},
     {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
+    {"vacuum", AST_CHECKPOINT, statement_checkpoint},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 

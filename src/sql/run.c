@@ -162,8 +162,8 @@ static enum err push_values(struct run *run)
                 err =
                     expr_eval(&run->eval, plan->values[r * plan->input_count + c], &none, &one, &v);
                 if (err) break;
-                struct value value =
-                    v.type == TYPE_NONE ? (struct value){.is_null = true} : vector_get(&v, 0);
+                struct value value = {.is_null = true};
+                if (v.type != TYPE_NONE) value = vector_get(&v, 0);
                 value.quality = QUALITY_GOOD;
                 vector_set(&columns[c], count, &value);
             }

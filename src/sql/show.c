@@ -158,7 +158,7 @@ enum err show_prepare(struct sql_statement *s, struct why *why)
     static const char *const columns[] = {"column", "type", "unit", "description"};
     if (s->tree.verb == AST_SHOW_TABLES) return sql_list_columns(s, tables, 3, why);
     if (s->tree.verb == AST_SHOW_FUNCTIONS) return sql_list_columns(s, functions, 8, why);
-    struct str view;
+    struct str view = {0};
     enum err err = bind_find_table(s->context, &s->arena, &s->tree.relation, &s->table, why);
     if (!err && !s->table.schema)
         err = bind_find_view(s->context, &s->arena, &s->tree.relation, &view, why);

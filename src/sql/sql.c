@@ -121,6 +121,7 @@ void sql_close(struct sql_statement *s)
     check(s);
     run_close(s->run);
     plans_close(s->context, &s->plans);
+    plans_close(s->context, &s->counting);
     bind_close_table(s->context, &s->table);
     arena_free(&s->arena);
     s->magic = 0;
@@ -171,4 +172,10 @@ const struct schema *sql_target(const struct sql_statement *s)
     check(s);
     MUST(s->verb == SQL_INSERT || s->verb == SQL_DELETE);
     return s->verb == SQL_INSERT ? s->table.schema : s->plans.root->table.schema;
+}
+
+bool sql_merges(const struct sql_statement *s)
+{
+    check(s);
+    return s->tree.merges;
 }

@@ -57,7 +57,7 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
-    SQL_CHECKPOINT, /* everything applied so far goes to parts */
+    SQL_CHECKPOINT, /* everything applied so far goes to parts; VACUUM: and those are merged */
     SQL_DELETE,
     SQL_CREATE_VIEW,
     SQL_DROP_VIEW,
@@ -117,17 +117,24 @@ enum err sql_insert_batch(struct sql_statement *statement, struct batch **batch,
  * may be inserted into itself. */
 bool sql_insert_goes_on(const struct sql_statement *statement);
 
+/* Of SQL_CHECKPOINT: whether it was VACUUM. */
+bool sql_merges(const struct sql_statement *statement);
+
 /* The effect of DELETE: ranges of times, ends included, that hold exactly the rows that WHERE
  * selects, sorted by device and time. A WHERE of bounds for time and conditions on device and
  * labels gives one range a device without reading values (with the bounds as they stand: INT64_MIN
- * … INT64_MAX are open); otherwise selected rows that follow each other are one range. Borrowed
- * until sql_close. */
+ * … INT64_MAX are open); otherwise selected rows that follow each other are one range. `rows` is
+ * what they hold in the statement's snapshot. Borrowed until sql_close. */
 struct sql_delete_range {
     struct str device; /* path */
     int64_t from_ns, to_ns;
 };
-enum err sql_delete_ranges(struct sql_statement *statement, const struct sql_delete_range **ranges,
-                           size_t *count, struct why *why);
+struct sql_delete {
+    const struct sql_delete_range *ranges; /* [count] */
+    size_t count;
+    uint64_t rows;
+};
+enum err sql_delete_of(struct sql_statement *statement, struct sql_delete *what, struct why *why);
 /* The table that INSERT or DELETE changes; borrowed. */
 const struct schema *sql_target(const struct sql_statement *statement);
 

@@ -151,23 +151,25 @@ static void insert_select_takes_all_rows_in_batches(void **state)
     test_world_free(&world);
 }
 
+/* The ranges, and the number of their rows on a line of its own. */
 static void ranges_are(struct test_world *world, const char *text, const char *wanted)
 {
     struct sql_statement *s;
-    const struct sql_delete_range *ranges;
-    size_t count;
+    struct sql_delete what;
     struct buf out = BUF_EMPTY;
     struct why why = WHY_NONE;
     assert_int_equal(sql_prepare(&world->context, str_of(text), &s, &why), ERR_OK);
     assert_int_equal(sql_verb_of(s), SQL_DELETE);
-    assert_int_equal(sql_delete_ranges(s, &ranges, &count, &why), ERR_OK);
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&out, "%.*s", (int)ranges[i].device.size, ranges[i].device.at);
-        if (ranges[i].from_ns != INT64_MIN) buf_printf(&out, " %lld", (long long)ranges[i].from_ns);
+    assert_int_equal(sql_delete_of(s, &what, &why), ERR_OK);
+    for (size_t i = 0; i < what.count; i++) {
+        const struct sql_delete_range *range = &what.ranges[i];
+        buf_printf(&out, "%.*s", (int)range->device.size, range->device.at);
+        if (range->from_ns != INT64_MIN) buf_printf(&out, " %lld", (long long)range->from_ns);
         buf_add_text(&out, " -");
-        if (ranges[i].to_ns != INT64_MAX) buf_printf(&out, " %lld", (long long)ranges[i].to_ns);
+        if (range->to_ns != INT64_MAX) buf_printf(&out, " %lld", (long long)range->to_ns);
         buf_add_char(&out, '\n');
     }
+    buf_printf(&out, "%llu\n", (unsigned long long)what.rows);
     assert_string_equal(buf_cstr(&out), wanted);
     buf_free(&out);
     sql_close(s);
@@ -184,17 +186,17 @@ static void delete_asks_for_the_ranges_of_its_rows_and_no_others(void **state)
                 "(20::timestamp, 'p1', 'sz', 2), (30::timestamp, 'p1', 'sz', 2),"
                 "(40::timestamp, 'p1', 'sz', NULL), (50::timestamp, 'p1', 'sz', 2),"
                 "(20::timestamp, 'p2', 'ks', 2)");
-    ranges_are(&world, "DELETE FROM t", "p1 -\np2 -\n");
+    ranges_are(&world, "DELETE FROM t", "p1 -\np2 -\n6\n");
     ranges_are(&world, "DELETE FROM t AS x WHERE x.device = 'p2' AND time < 30::timestamp",
-               "p2 - 29\n");
-    ranges_are(&world, "DELETE FROM t WHERE site = 'sz' AND time >= 20::timestamp", "p1 20 -\n");
-    ranges_are(&world, "DELETE FROM t WHERE time > 90::timestamp", "");
-    ranges_are(&world, "DELETE FROM t WHERE a = 2", "p1 20 - 30\np1 50 - 50\np2 20 - 20\n");
+               "p2 - 29\n1\n");
+    ranges_are(&world, "DELETE FROM t WHERE site = 'sz' AND time >= 20::timestamp", "p1 20 -\n4\n");
+    ranges_are(&world, "DELETE FROM t WHERE time > 90::timestamp", "0\n");
+    ranges_are(&world, "DELETE FROM t WHERE a = 2", "p1 20 - 30\np1 50 - 50\np2 20 - 20\n4\n");
     ranges_are(&world, "DELETE FROM t WHERE a IS NULL OR a = 2 AND time > 20::timestamp",
-               "p1 30 - 50\n");
+               "p1 30 - 50\n3\n");
     ranges_are(&world, "DELETE FROM t WHERE device IN (SELECT device FROM t WHERE a = 1)",
-               "p1 -\n");
-    ranges_are(&world, "DELETE FROM t WHERE false", "");
+               "p1 -\n5\n");
+    ranges_are(&world, "DELETE FROM t WHERE false", "0\n");
     test_world_must(&world, "DELETE FROM t WHERE a = 2 AND device = 'p1'");
     select_is(&world, "SELECT device, time, a FROM t",
               "p1|1970-01-01T00:00:00.00000001Z|1\np1|1970-01-01T00:00:00.00000004Z|NULL\n"

@@ -18,6 +18,7 @@ struct sql_statement {
     struct sql_result_column *columns;
     size_t column_count;
     struct plans plans;     /* SELECT, EXPLAIN */
+    struct plans counting;  /* DELETE of whole ranges: the rows of each device; root NULL: not so */
     struct run *run;        /* of a SELECT begun by sql_step */
     struct sql_table table; /* DESCRIBE, INSERT, ALTER, DROP: open until sql_close */
     struct sql_ddl ddl;

@@ -565,17 +565,21 @@ static void delete_row(struct test_series *series, uint32_t row)
 static enum err delete_rows(struct test_world *world, struct sql_statement *statement,
                             struct why *why)
 {
-    const struct sql_delete_range *ranges;
-    size_t count;
-    enum err err = sql_delete_ranges(statement, &ranges, &count, why);
+    struct sql_delete what;
+    uint64_t rows = 0;
+    enum err err = sql_delete_of(statement, &what, why);
     if (err) return err;
     struct test_table *table = test_world_table(world, sql_target(statement)->name);
-    for (size_t i = 0; i < count; i++) {
-        struct test_series *series = test_world_series(world, table, ranges[i].device);
-        for (uint32_t r = series ? series->row_count : 0; r-- > 0;)
-            if (series->time[r] >= ranges[i].from_ns && series->time[r] <= ranges[i].to_ns)
-                delete_row(series, r);
+    for (size_t i = 0; i < what.count; i++) {
+        const struct sql_delete_range *range = &what.ranges[i];
+        struct test_series *series = test_world_series(world, table, range->device);
+        for (uint32_t r = series ? series->row_count : 0; r-- > 0;) {
+            if (series->time[r] < range->from_ns || series->time[r] > range->to_ns) continue;
+            delete_row(series, r);
+            rows++;
+        }
     }
+    MUST(rows == what.rows);
     return ERR_OK;
 }
 

@@ -111,6 +111,11 @@ enum err catalog_read_series(struct catalog *catalog, struct reader *in, uint64_
 enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
                                 uint64_t seq, uint32_t next_table_id, uint32_t series_count,
                                 struct why *why);
+/* The same with the tables of `tables` and only deletes at or below `deletes_up_to`: a backup's. */
+enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_list *tables,
+                                   uint64_t deletes_up_to, struct os *os, const char *folder,
+                                   uint64_t seq, uint32_t next_table_id, uint32_t series_count,
+                                   struct why *why);
 /* Reads it back into an empty catalogue. Damaged records are left out and told. Errors: NOT_FOUND,
  * IO, NO_MEMORY, FORMAT, CORRUPT (nothing was read). */
 enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder,

@@ -27,16 +27,15 @@ static enum err add_counts(struct buf *out, uint64_t salt, uint32_t next_table_i
     return record_end(out, mark, salt);
 }
 
-static enum err add_tables(struct catalog *catalog, struct buf *out, uint64_t salt, uint64_t *seq)
+static enum err add_tables(const struct table_list *list, struct buf *out, uint64_t salt,
+                           uint64_t *seq)
 {
-    struct table_list *list = catalog_tables(catalog);
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < list->count && !err; i++) {
         size_t mark = record_begin(out, LOG_SCHEMA, ++*seq, 0);
         catalog_write_schema(out, list->items[i].schema, false);
         err = record_end(out, mark, salt);
     }
-    table_list_release(list);
     return err;
 }
 
@@ -55,22 +54,23 @@ static enum err add_series(struct catalog *catalog, struct buf *out, uint64_t sa
 }
 
 static enum err add_tombstones(struct catalog *catalog, struct buf *out, uint64_t salt,
-                               uint32_t count, uint64_t *seq)
+                               uint32_t count, uint64_t up_to, uint64_t *seq)
 {
     enum err err = ERR_OK;
     for (uint32_t id = 1, some; id <= count && !err; id++) {
         const struct series *series = catalog_series(catalog, id);
         if (!series || !tombstones_of(series, &some)) continue;
         size_t mark = record_begin(out, RECORD_TOMBSTONES, ++*seq, 0);
-        tombstones_write(out, series);
+        tombstones_write(out, series, up_to);
         err = record_end(out, mark, salt);
     }
     return err;
 }
 
-enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
-                                uint64_t seq, uint32_t next_table_id, uint32_t series_count,
-                                struct why *why)
+enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_list *tables,
+                                   uint64_t deletes_up_to, struct os *os, const char *folder,
+                                   uint64_t seq, uint32_t next_table_id, uint32_t series_count,
+                                   struct why *why)
 {
     struct record_file head = empty_head;
     struct buf out = BUF_EMPTY;
@@ -80,12 +80,24 @@ enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const ch
     os->ops->random(os, &head.salt, sizeof head.salt);
     record_file_begin(&out, &head);
     enum err err = add_counts(&out, head.salt, next_table_id, series_count);
-    if (!err) err = add_tables(catalog, &out, head.salt, &record_seq);
+    if (!err) err = add_tables(tables, &out, head.salt, &record_seq);
     if (!err) err = add_series(catalog, &out, head.salt, series_count, &record_seq);
-    if (!err) err = add_tombstones(catalog, &out, head.salt, series_count, &record_seq);
+    if (!err)
+        err = add_tombstones(catalog, &out, head.salt, series_count, deletes_up_to, &record_seq);
     catalog_snapshot_name(name, seq);
     if (!err) err = record_file_replace(os, folder, name, &out, why);
     buf_free(&out);
+    return err;
+}
+
+enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
+                                uint64_t seq, uint32_t next_table_id, uint32_t series_count,
+                                struct why *why)
+{
+    struct table_list *tables = catalog_tables(catalog);
+    enum err err = catalog_snapshot_write_as(catalog, tables, UINT64_MAX, os, folder, seq,
+                                             next_table_id, series_count, why);
+    table_list_release(tables);
     return err;
 }
 

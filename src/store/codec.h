@@ -46,7 +46,7 @@ struct codec_room; /* scratch */
 
 struct codec {
     ZSTD_CCtx *repeats, *frequency; /* writers only: looks for repeats; hardly does */
-    ZSTD_DCtx *open;
+    ZSTD_DCtx *open; /* made when first needed: codec_unzstd */
     struct codec_room *room;
 };
 
@@ -76,10 +76,11 @@ enum err codec_get_slices(struct codec *codec, struct reader *in, uint32_t count
 /* ---- between the codec's files ---- */
 
 struct codec_room {
-    uint64_t residual[3][CODEC_VALUES_MAX];                      /* by transform */
     int64_t values[CODEC_VALUES_MAX], lengths[CODEC_VALUES_MAX]; /* of runs */
     int64_t ints[CODEC_VALUES_MAX]; /* of doubles, sizes or numbers of texts */
     uint8_t plane[10 * CODEC_VALUES_MAX];
+    /* Writers only from here on. */
+    uint64_t residual[3][CODEC_VALUES_MAX]; /* by transform */
     struct buf trial[3], texts;
 };
 
@@ -89,6 +90,8 @@ void codec_put_section(struct codec *codec, ZSTD_CCtx *press, struct str bytes, 
 enum err codec_section_size(struct reader in, size_t *size); /* peeks */
 enum err codec_get_section(struct codec *codec, struct reader *in, uint8_t *room, size_t size_max,
                            const uint8_t **bytes, size_t *size, struct why *why);
+/* The context for decompressing; NULL: no memory. */
+ZSTD_DCtx *codec_unzstd(struct codec *codec);
 enum err codec_bad(struct why *why, const char *what);
 
 #endif

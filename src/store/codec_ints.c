@@ -10,8 +10,9 @@
 #include "base/num.h"
 #include "store/codec.h"
 #include "store/pack.h"
-#include "store/simd.h"
+#include "base/simd.h"
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 enum transform { PLAIN, DELTA, DELTA2, TRANSFORMS };
@@ -53,27 +54,34 @@ static bool set_up(struct codec *codec)
         ZSTD_CCtx_setParameter(codec->repeats, ZSTD_c_compressionLevel, ZSTD_LEVEL));
 }
 
+/* A scan of a few rows opens one, too: so nothing is made, or zeroed, that it may not need. */
 enum err codec_open(struct codec *codec, bool for_writing)
 {
     *codec = (struct codec){0};
-    codec->room = mem_alloc_zero(1, sizeof *codec->room);
-    codec->open = ZSTD_createDCtx();
-    if (for_writing) {
-        codec->repeats = ZSTD_createCCtx();
-        codec->frequency = ZSTD_createCCtx();
+    if (!for_writing) {
+        codec->room = mem_alloc(offsetof(struct codec_room, residual));
+        return codec->room ? ERR_OK : ERR_NO_MEMORY;
     }
-    bool made = codec->room && codec->open;
-    if (made && (!for_writing || (codec->repeats && codec->frequency && set_up(codec))))
-        return ERR_OK;
+    codec->room = mem_alloc_zero(1, sizeof *codec->room);
+    codec->repeats = ZSTD_createCCtx();
+    codec->frequency = ZSTD_createCCtx();
+    if (codec->room && codec->repeats && codec->frequency && set_up(codec)) return ERR_OK;
     codec_close(codec);
     return ERR_NO_MEMORY;
 }
 
+ZSTD_DCtx *codec_unzstd(struct codec *codec)
+{
+    if (!codec->open) codec->open = ZSTD_createDCtx();
+    return codec->open;
+}
+
 void codec_close(struct codec *codec)
 {
-    for (size_t i = 0; codec->room && i < sizeof codec->room->trial / sizeof(struct buf); i++)
+    bool writes = codec->room && codec->repeats;
+    for (size_t i = 0; writes && i < sizeof codec->room->trial / sizeof(struct buf); i++)
         buf_free(&codec->room->trial[i]);
-    if (codec->room) buf_free(&codec->room->texts);
+    if (writes) buf_free(&codec->room->texts);
     mem_free(codec->room);
     ZSTD_freeDCtx(codec->open);
     ZSTD_freeCCtx(codec->repeats);
@@ -116,6 +124,7 @@ enum err codec_get_section(struct codec *codec, struct reader *in, uint8_t *room
     *size = (size_t)whole;
     *bytes = stored;
     if (!(head & 1)) return ERR_OK;
+    if (!codec_unzstd(codec)) return ERR_NO_MEMORY;
     size_t got = ZSTD_decompressDCtx(codec->open, room, (size_t)whole, stored, (size_t)(head >> 1));
     if (ZSTD_isError(got) || got != whole) return codec_bad(why, "zstd cannot read it");
     *bytes = room;
@@ -176,7 +185,7 @@ struct range {
     int64_t least, most;
 };
 
-STORE_CLONES static struct range range_of(const uint64_t *residuals, uint32_t count)
+SIMD_CLONES static struct range range_of(const uint64_t *residuals, uint32_t count)
 {
     struct range r = {INT64_MAX, INT64_MIN};
     for (uint32_t i = 0; i < count; i++) {
@@ -469,7 +478,7 @@ static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uin
     return ERR_OK;
 }
 
-STORE_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
+SIMD_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
                                      uint64_t base, uint64_t factor, uint64_t *values)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -478,7 +487,7 @@ STORE_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, ui
     }
 }
 
-STORE_CLONES static void fill_flat(uint64_t *values, uint32_t count, uint64_t value)
+SIMD_CLONES static void fill_flat(uint64_t *values, uint32_t count, uint64_t value)
 {
     for (uint32_t i = 0; i < count; i++) values[i] = value;
 }
@@ -514,7 +523,7 @@ static inline uint64_t short_varint(struct reader *in)
 }
 
 /* Whether every varint is of one byte. */
-STORE_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
+SIMD_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
 {
     uint8_t any = 0;
     for (uint32_t i = 0; i < count; i++) any |= bytes[i];
@@ -542,14 +551,14 @@ static enum err get_bytes(struct codec *codec, struct reader *in, uint32_t count
 }
 
 /* Sums up differences from `values[0]` on. */
-STORE_CLONES static void sum_up(uint64_t *values, uint32_t count)
+SIMD_CLONES static void sum_up(uint64_t *values, uint32_t count)
 {
     uint64_t sum = values[0];
     for (uint32_t i = 1; i < count; i++) values[i] = sum += values[i];
 }
 
 /* The same when all differences are equal, as those of times mostly are. */
-STORE_CLONES static void step_up(uint64_t *values, uint32_t count)
+SIMD_CLONES static void step_up(uint64_t *values, uint32_t count)
 {
     uint64_t first = values[0], step = count > 1 ? values[1] : 0;
     for (uint32_t i = 0; i < count; i++) values[i] = first + i * step;

@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/codec.h"
-#include "store/simd.h"
+#include "base/simd.h"
 #include <math.h>
 #include <string.h>
 
@@ -79,7 +79,7 @@ static int choose_decimals(const double *values, uint32_t count)
 
 /* values · 10^e as integers; where it does not come back, the integer of the row before. Returns
  * the number of those rows. */
-STORE_CLONES static uint32_t make_ints(const double *values, uint32_t count, double power,
+SIMD_CLONES static uint32_t make_ints(const double *values, uint32_t count, double power,
                                        int64_t *ints, uint8_t *missed)
 {
     uint32_t misses = 0;
@@ -111,7 +111,7 @@ static void put_decimals(struct codec *codec, const double *values, uint32_t cou
 }
 
 /* Signed integers in the order of the doubles. Its own inverse. */
-STORE_CLONES static void order_bits(const uint64_t *bits, uint32_t count, int64_t *ints)
+SIMD_CLONES static void order_bits(const uint64_t *bits, uint32_t count, int64_t *ints)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t negative = 0 - (bits[i] >> 63);
@@ -146,7 +146,7 @@ double codec_power(unsigned e)
 
 /* ---- doubles: reading ---- */
 
-STORE_CLONES static void to_doubles(const int64_t *ints, uint32_t count, double power,
+SIMD_CLONES static void to_doubles(const int64_t *ints, uint32_t count, double power,
                                     double *values)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -158,14 +158,14 @@ STORE_CLONES static void to_doubles(const int64_t *ints, uint32_t count, double 
     }
 }
 
-STORE_CLONES static bool are_small(const int64_t *ints, uint32_t count)
+SIMD_CLONES static bool are_small(const int64_t *ints, uint32_t count)
 {
     uint64_t beyond = 0;
     for (uint32_t i = 0; i < count; i++) beyond |= ((uint64_t)ints[i] + (uint64_t)INT_LIMIT) >> 52;
     return beyond == 0;
 }
 
-STORE_CLONES static bool are_finite(const double *values, uint32_t count)
+SIMD_CLONES static bool are_finite(const double *values, uint32_t count)
 {
     uint32_t wrong = 0;
     for (uint32_t i = 0; i < count; i++) wrong |= (bits_of(values[i]) >> 52 & 0x7ff) == 0x7ff;

@@ -16,12 +16,14 @@ enum {
     REST_FACTOR = 3,
     REST_MS_MAX = 200,
     RETRY_MS = 60000,
-    BUDGET_BYTES = 48 * 1024 * 1024,
+    SHARE_PERCENT = 10, /* of the node's memory */
+    INPUTS_MAX = 64,
     BLOCK_ROWS_MIN = 512,
     CELL_BYTES = sizeof(struct str) + 5,
-    BLOCK_BYTES = 12 * 1024 * 1024, /* wide tables get shorter blocks */
+    BLOCK_SHARE = 4, /* of the budget is for the block being filled: wide tables get shorter ones */
     SYNC_BYTES = 8 * 1024 * 1024,
 };
+#define BUDGET_BYTES_MIN ((size_t)4 * 1024 * 1024)
 #define GROUP_BYTES_MAX ((uint64_t)512 * 1024 * 1024)
 #define MS_NS           ((int64_t)1000000)
 
@@ -45,9 +47,10 @@ static int compare_parts(const void *a, const void *b)
     return (p->id > q->id) - (p->id < q->id);
 }
 
+/* Whether rows of one may stand beside, or over, rows of the other's partition. */
 static bool overlaps(const struct part_info *a, const struct part_info *b)
 {
-    return a->min_time_ns <= b->max_time_ns && b->min_time_ns <= a->max_time_ns;
+    return a->partition_from_ns < b->partition_to_ns && b->partition_from_ns < a->partition_to_ns;
 }
 
 static bool same_place(const struct part_info *a, const struct part_info *b)
@@ -58,10 +61,11 @@ static bool same_place(const struct part_info *a, const struct part_info *b)
 
 /* The group that begins with parts[first]: later ones of its place as long as their sizes are
  * similar and nothing that overlaps stands between. Returns its size. */
-static size_t group_from(struct part *const *parts, size_t count, size_t first, struct part **group)
+static size_t group_from(struct part *const *parts, size_t count, size_t first, bool all,
+                         struct part **group)
 {
     const struct part_info *begin = &parts[first]->info;
-    uint64_t least = begin->size_bytes, most = least, all = least;
+    uint64_t least = begin->size_bytes, most = least, sum = least;
     size_t n = 0;
     group[n++] = parts[first];
     for (size_t i = first + 1; i < count; i++) {
@@ -73,17 +77,18 @@ static size_t group_from(struct part *const *parts, size_t count, size_t first, 
         }
         least = info->size_bytes < least ? info->size_bytes : least;
         most = info->size_bytes > most ? info->size_bytes : most;
-        all += info->size_bytes;
-        if (most / SIZE_RATIO > least || all > GROUP_BYTES_MAX || atomic_load(&parts[i]->kept))
-            break;
+        sum += info->size_bytes;
+        bool similar = all || most / SIZE_RATIO <= least;
+        if (!similar || sum > GROUP_BYTES_MAX || atomic_load(&parts[i]->kept)) break;
         group[n++] = parts[i];
     }
     return n;
 }
 
 /* The longest group there is, into `inputs`; NULL: none is worth it, or no memory. */
-static struct part_list *choose(const struct part_list *list, bool *hurry)
+static struct part_list *choose(const struct part_list *list, bool all, size_t most, bool *hurry)
 {
+    size_t least = all ? 2 : PARTS_MIN;
     struct part_list *sorted = part_list_new(list->count), *best = part_list_new(list->count);
     struct part **group = mem_alloc((list->count + 1) * sizeof(struct part *));
     if (!sorted || !best || !group) goto out;
@@ -93,13 +98,14 @@ static struct part_list *choose(const struct part_list *list, bool *hurry)
     qsort(sorted->parts, sorted->count, sizeof(struct part *), compare_parts);
     for (size_t i = 0; i < sorted->count; i++) {
         if (atomic_load(&sorted->parts[i]->kept)) continue;
-        size_t n = group_from(sorted->parts, sorted->count, i, group);
-        if (n < PARTS_MIN || n <= best->count) continue;
+        size_t n = group_from(sorted->parts, sorted->count, i, all, group);
+        if (n > most) n = most;
+        if (n < least || n <= best->count) continue;
         memcpy(best->parts, group, n * sizeof(struct part *)); /* shared below */
         best->count = n;
     }
     for (size_t i = 0; i < best->count; i++) part_share(best->parts[i]);
-    *hurry = best->count >= PARTS_CROWD;
+    *hurry = all || best->count >= PARTS_CROWD;
 out:
     part_list_release(sorted);
     mem_free(group);
@@ -196,16 +202,18 @@ static void give_up(struct store *store, enum err err, const struct why *why)
     diag(store->context, DIAG_WARNING, component, "merging %zu parts stopped: %s", c->inputs->count,
          why_text(why, err));
     metric_add(store->context, METRIC_COMPACTION_ERRORS, 1);
-    c->not_before_ns = context_mono_ns(store->context) + RETRY_MS * MS_NS;
+    bool smaller = (err == ERR_BUDGET || err == ERR_NO_MEMORY) && c->inputs->count > 2;
+    c->inputs_max = smaller ? c->inputs->count / 2 < 2 ? 2 : c->inputs->count / 2 : INPUTS_MAX;
+    c->not_before_ns = context_mono_ns(store->context) + (smaller ? 1000 : RETRY_MS) * MS_NS;
     forget(c);
 }
 
-void compact_look(struct store *store, const struct part_list *list)
+void compact_look(struct store *store, const struct part_list *list, bool all)
 {
     struct compaction *c = &store->compaction;
     struct why why = WHY_NONE;
     if (c->running || context_mono_ns(store->context) < c->not_before_ns) return;
-    if (!(c->inputs = choose(list, &c->hurry))) return;
+    if (!(c->inputs = choose(list, all, c->inputs_max, &c->hurry))) return;
     const struct part_info *last = &c->inputs->parts[c->inputs->count - 1]->info;
     c->info = (struct part_info){.id = store->next_part_id++,
                                  .origin = last->origin,
@@ -249,8 +257,8 @@ static enum err make_rows(struct compact_rows *rows, const struct schema *schema
 {
     arena_reset(&rows->arrays);
     size_t per_row = (schema->column_count + 1u) * CELL_BYTES;
-    uint32_t capacity = (uint32_t)(BLOCK_BYTES / per_row);
-    if (capacity > PART_BLOCK_ROWS) capacity = PART_BLOCK_ROWS;
+    size_t room = rows->arrays.budget->limit_bytes / BLOCK_SHARE / per_row;
+    uint32_t capacity = room > PART_BLOCK_ROWS ? PART_BLOCK_ROWS : (uint32_t)room;
     rows->capacity = capacity < BLOCK_ROWS_MIN ? BLOCK_ROWS_MIN : capacity;
     rows->count = 0;
     rows->column_count = schema->column_count;
@@ -529,7 +537,10 @@ void compact_init(struct store *store)
     struct compaction *c = &store->compaction;
     c->step.run = run_step;
     c->stepped.run = run_stepped;
-    budget_init(&c->budget, "compaction", &store->context->memory, BUDGET_BYTES);
+    size_t share = store->context->memory.limit_bytes / 100 * SHARE_PERCENT;
+    budget_init(&c->budget, "compaction", &store->context->memory,
+                share < BUDGET_BYTES_MIN ? BUDGET_BYTES_MIN : share);
+    c->inputs_max = INPUTS_MAX;
 }
 
 void compact_close(struct store *store)

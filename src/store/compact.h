@@ -47,6 +47,7 @@ struct compaction {
     struct compact_rows *rows;
     uint32_t series; /* being written, 0: none */
     bool hurry;
+    size_t inputs_max;     /* fewer after memory was short */
     int64_t rest_ns;       /* before the next step */
     int64_t not_before_ns; /* monotonic: after a failure */
     struct job step, stepped;
@@ -54,8 +55,8 @@ struct compaction {
 };
 
 void compact_init(struct store *store);
-/* Flush task: begins one if some parts are worth it. */
-void compact_look(struct store *store, const struct part_list *list);
+/* Flush task: begins one if some parts are worth it; `all`: any two of one partition are. */
+void compact_look(struct store *store, const struct part_list *list, bool all);
 /* Flush task, in an operation over `list`: marks the inputs as dropped and gives a share of the
  * output (or NULL). False: nothing is ready, or an input has gone meanwhile (then it is undone). */
 bool compact_take(struct store *store, const struct part_list *list, struct part **output);

@@ -153,8 +153,9 @@ static void run_flush(struct job *job)
     struct store *store = (struct store *)((char *)job - offsetof(struct store, flush.job));
     store->flush.why = WHY_NONE;
     store->flush.err = carry_out(store, &store->flush.why);
-    const struct flush *f = &store->flush;
-    if (!f->err) compact_look(store, f->after ? f->after : f->before);
+    struct flush *f = &store->flush;
+    if (!f->err) compact_look(store, f->after ? f->after : f->before, f->merge_all);
+    f->idle = !store->compaction.running;
     loop_post(&store->log_loop, &store->flush.done);
 }
 
@@ -233,11 +234,29 @@ static bool wants_confirm(struct store *store)
     return wants;
 }
 
+static bool wants_merge(const struct store *store)
+{
+    bool wants = false;
+    for (struct store_flush *flush = store->flushes; flush; flush = flush->next)
+        if (flush->merge) wants = flush->looked = true;
+    return wants;
+}
+
+/* Whether somebody waits for an operation, and not for the compaction that one began. */
+static bool is_awaited(const struct store *store)
+{
+    uint64_t checkpoint = atomic_load(&store->checkpoint);
+    for (const struct store_flush *flush = store->flushes; flush; flush = flush->next)
+        if (flush->position > checkpoint || !flush->merge || !flush->looked) return true;
+    return false;
+}
+
 static void begin(struct store *store)
 {
     if (prepare(store, store->appended)) return; /* the next round tries again */
     store->flush.confirm = wants_confirm(store);
     store->flush.compacted = store->compacted;
+    store->flush.merge_all = wants_merge(store);
     store->compacted = false;
     loop_post(&store->flush_loop, &store->flush.job);
 }
@@ -252,12 +271,12 @@ void flush_look(struct store *store)
         begin(store);
         return;
     }
-    bool due = flush_is_due(store) || is_old(store);
-    if (!due && !store->flushes && store->compacted) {
+    bool due = flush_is_due(store) || is_old(store) || is_awaited(store);
+    if (!due && store->compacted) {
         begin(store);
         return;
     }
-    if (!due && !store->flushes) return;
+    if (!due) return;
     if (atomic_load(&store_writer_head(store)->row_count) && freeze(store, store->appended)) return;
     begin(store);
 }
@@ -317,8 +336,11 @@ static void finish_waiting(struct store *store, enum err err, const struct why *
     uint64_t checkpoint = atomic_load(&store->checkpoint);
     for (struct store_flush *flush = store->flushes; flush; flush = next) {
         next = flush->next;
-        if (err || (flush->position <= checkpoint && (!flush->confirm_time || flush->confirmed))) {
-            completion_finish(&flush->completion, err, why);
+        bool merged = !flush->merge || (store->flush.idle && flush->looked);
+        if (err || (flush->position <= checkpoint && merged &&
+                    (!flush->confirm_time || flush->confirmed))) {
+            enum err own = !err && flush->pin ? store_pin_take(store, flush->pin) : err;
+            completion_finish(&flush->completion, own, why);
         } else {
             flush->next = keep;
             keep = flush;
@@ -362,7 +384,7 @@ static void run_arrive(struct job *job)
     struct store *store = flush->store;
     store_after_jobs(store); /* what was posted before belongs to it */
     flush->position = store->appended;
-    flush->confirmed = false;
+    flush->confirmed = flush->looked = false;
     flush->next = store->flushes;
     store->flushes = flush;
     store->flush_retry_ns = 0;

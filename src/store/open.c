@@ -509,6 +509,7 @@ static void wind_up(struct job *job)
     loop_stop(&store->flush_loop);
     loop_run_jobs(&store->log_loop);
     flush_close(store);
+    backup_stop(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
     if (store->tick_timer) store->context->os->ops->timer_close(store->tick_timer);
     if (store->compaction.timer) store->context->os->ops->timer_close(store->compaction.timer);

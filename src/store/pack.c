@@ -3,13 +3,13 @@
  * Unpacking is the hot loop of every scan: one function per width, made from one body whose width
  * is a constant, so that shifts and masks are immediate. The bodies are written over GCC's vector
  * types; they become SSE2 or NEON as they stand, and on x86 a second copy for AVX2 is chosen when
- * the program starts (STORE_CLONES). */
+ * the program starts (SIMD_CLONES). */
 #include "store/pack.h"
 #include "base/mem.h"
-#include "store/simd.h"
+#include "base/simd.h"
 #include <string.h>
 
-typedef store_u32x4 lanes32;
+typedef simd_u32x4 lanes32;
 
 enum {
     LANES_32 = 4,
@@ -32,7 +32,7 @@ static uint64_t le64(const uint8_t *at, size_t size)
         memcpy(&v, at, 8);
     else
         for (size_t i = 0; i < size; i++) v |= (uint64_t)at[i] << (8 * i);
-    return size >= 8 ? store_le64(v) : v;
+    return size >= 8 ? simd_le64(v) : v;
 }
 
 /* The value of `width` bits at `bit` in a string of `size` bytes. */
@@ -69,7 +69,7 @@ static void put_group(uint8_t *out, const uint64_t *values, unsigned width, unsi
         for (unsigned i = lane; i < PACK_GROUP; i += lanes) {
             held |= (unsigned __int128)values[i] << bits;
             for (bits += width; bits >= word; bits -= word) {
-                uint64_t piece = store_le64((uint64_t)held);
+                uint64_t piece = simd_le64((uint64_t)held);
                 memcpy(to, &piece, word / 8);
                 to += 16; /* the same lane of the next words */
                 held >>= word;
@@ -87,10 +87,10 @@ static inline __attribute__((always_inline)) void get_lanes(const uint8_t *in, u
 #pragma GCC unroll 32
     for (unsigned j = 0; j < STEPS_32; j++) {
         unsigned shift = j * width % 32;
-        lanes32 v = store_le32x4(word) >> (int)shift;
+        lanes32 v = simd_le32x4(word) >> (int)shift;
         if (shift + width >= 32 && j + 1 < STEPS_32) {
             memcpy(&next, in + ((size_t)j * width / 32 + 1) * sizeof next, sizeof next);
-            if (shift + width > 32) v |= store_le32x4(next) << (int)(32 - shift);
+            if (shift + width > 32) v |= simd_le32x4(next) << (int)(32 - shift);
             word = next;
         }
         v &= mask;
@@ -108,13 +108,14 @@ static void get_wide(const uint8_t *in, uint64_t *out, unsigned width)
             uint64_t low, high = 0;
             memcpy(&low, in + ((size_t)at * LANES_64 + lane) * 8, 8);
             if (shift + width > 64) memcpy(&high, in + ((size_t)(at + 1) * LANES_64 + lane) * 8, 8);
-            uint64_t v = store_le64(low) >> shift;
-            if (shift + width > 64) v |= store_le64(high) << (64 - shift);
+            uint64_t v = simd_le64(low) >> shift;
+            if (shift + width > 64) v |= simd_le64(high) << (64 - shift);
             out[j * LANES_64 + lane] = v & mask;
         }
     }
 }
 
+/* clang-format off */
 #define WIDTHS(X)                                                                                  \
     X(1)                                                                                           \
     X(2)                                                                                           \
@@ -128,8 +129,10 @@ static void get_wide(const uint8_t *in, uint64_t *out, unsigned width)
     X(10)                                                                                          \
     X(11)                                                                                          \
     X(12)                                                                                          \
-    X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27)      \
-        X(28) X(29) X(30) X(31) X(32)
+    X(13)                                                                                          \
+    X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28)      \
+        X(29) X(30) X(31) X(32)
+/* clang-format on */
 
 #define BODY(WIDTH)                                                                                \
     static void get_group_##WIDTH(const uint8_t *in, uint32_t *out)                                \
@@ -145,7 +148,7 @@ static void (*const get_group[33])(const uint8_t *in, uint32_t *out) = {
 #undef ENTRY
 };
 
-STORE_CLONES static void widen(const uint32_t *in, uint64_t base, uint64_t step, uint64_t *out)
+SIMD_CLONES static void widen(const uint32_t *in, uint64_t base, uint64_t step, uint64_t *out)
 {
     if (step == 1)
         for (unsigned i = 0; i < PACK_GROUP; i++) out[i] = base + in[i];

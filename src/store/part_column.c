@@ -320,7 +320,7 @@ enum err part_column_decode(struct codec *codec, const struct part_column *colum
     if (hash_crc32c(0, bytes, column->size) != column->crc)
         return codec_bad(why, "the checksum is wrong");
     if (column->codec != PART_CODEC_DENSE)
-        return part_column_decode_v1(codec->open, column, bytes, arena, v, why);
+        return part_column_decode_v1(codec_unzstd(codec), column, bytes, arena, v, why);
     struct reader in = reader_of(bytes, column->size);
     return decode_dense(codec, &in, arena, v, why);
 }

@@ -119,6 +119,7 @@ enum err part_column_decode_v1(ZSTD_DCtx *zstd, const struct part_column *column
 {
     bool squeezed = column->codec & 1, delta = column->codec >= PART_CODEC_DELTA2;
     MUST(column->codec <= PART_CODEC_DELTA2_ZSTD);
+    if (squeezed && !zstd) return ERR_NO_MEMORY;
     if (squeezed) {
         uint8_t *raw = arena_alloc(arena, column->raw_size);
         if (!raw) return ERR_BUDGET;

@@ -2,6 +2,7 @@
  * size before it is used, every section against its checksum. */
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/simd.h"
 #include "store/part_column.h"
 #include <stdio.h>
 #include <string.h>
@@ -448,14 +449,19 @@ const struct part_column *part_block_find(const struct part_block *block, uint16
     return NULL;
 }
 
+SIMD_CLONES static bool ascend(const int64_t *times, uint32_t count)
+{
+    int64_t wrong = 0;
+    for (uint32_t i = 1; i < count; i++) wrong |= -(int64_t)(times[i] <= times[i - 1]);
+    return wrong == 0;
+}
+
 static enum err check_times(const struct part_block *block, const struct vector *v, struct why *why)
 {
     if (v->type != TYPE_TIMESTAMP || v->null || v->i[0] != block->min_time_ns ||
         v->i[v->count - 1] != block->max_time_ns)
         return bad(why, "a block's times contradict its index");
-    uint32_t wrong = 0;
-    for (uint32_t i = 1; i < v->count; i++) wrong |= v->i[i] <= v->i[i - 1];
-    if (wrong) return bad(why, "a block's times do not ascend");
+    if (!ascend(v->i, v->count)) return bad(why, "a block's times do not ascend");
     return ERR_OK;
 }
 

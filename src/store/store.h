@@ -98,16 +98,62 @@ void store_delete(struct store *store, struct store_delete *delete);
 /* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for
  * the wall clock, so retention goes on and what it held back meanwhile is held no longer. Errors:
  * IO, DISK_FULL, NO_MEMORY. */
+struct store_pin;
 struct store_flush {
     struct completion completion; /* first */
     bool confirm_time;
-    struct job arrive; /* from here on the store's */
+    bool merge; /* done when small parts were merged, too: VACUUM */
+    struct store_pin *pin; /* NULL, but for the store's own backup */
+    struct job arrive;     /* from here on the store's */
     struct store *store;
     struct store_flush *next;
     uint64_t position;
-    bool confirmed;
+    bool confirmed, looked;
 };
 void store_flush(struct store *store, struct store_flush *flush);
+
+/* ---- backup and restore ---- */
+
+/* A backup while the node runs: rows so far are written to parts, those parts are pinned and
+ * copied, as far as the target does not have them, with the catalogue, a manifest for exactly this
+ * set, and the files of the data folder that let people in. Rows are taken on all the while. An
+ * index file, written last, makes it count; one that was interrupted has none. The position is that
+ * of the checkpoint: rows and deletes above it are not in it. The structure stays until done; the
+ * counters may be read meanwhile, by any task. One at a time: BUSY. Errors: INVALID, IO, DISK_FULL,
+ * NO_MEMORY, CANCELLED (completion.cancelled, or the store closes). */
+struct store_backup {
+    struct completion completion; /* first */
+    const char *folder;           /* borrowed; made if missing */
+    const char *resources;        /* borrowed; a file to take over as resources.db, or NULL: none */
+    unsigned keep;                /* so many backups stay in the folder; 0 = all */
+    uint64_t bytes_per_s;         /* 0 = as fast as the disks are */
+    _Atomic uint64_t total_bytes, done_bytes; /* of what has to be copied */
+    /* Results. */
+    char name[32];
+    uint64_t position;
+    int64_t taken_ns; /* wall clock when it was pinned */
+    size_t parts, parts_copied;
+    uint64_t size_bytes;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+};
+void store_backup(struct store *store, struct store_backup *backup);
+
+/* What a backup folder says of one of its backups. */
+struct store_backup_info {
+    char name[32];
+    uint64_t position, origin;
+    int64_t taken_ns;
+    size_t files;
+    uint64_t size_bytes;
+};
+/* Puts a backup back into `folder`, which is missing or empty: every file is compared with its
+ * checksum while it is copied, everything is synced, and positions go on above all that were given
+ * before the backup and above the wall clock. `name` NULL = the newest whole one. The caller makes
+ * the folder a node's by renaming it. Blocking; no node. Errors: NOT_FOUND (no whole backup),
+ * CORRUPT names the file, FORMAT, IO, DISK_FULL, NO_MEMORY. */
+enum err store_restore(struct os *os, const char *from, const char *name, const char *folder,
+                       struct store_backup_info *info, struct why *why);
 
 /* ---- reading: any task ---- */
 

@@ -72,6 +72,8 @@ struct flush {
     bool sealed;  /* seal.parts are written; only the manifest is not */
     bool confirm; /* the operator vouches for the clock */
     bool has_head;
+    bool merge_all; /* somebody waits for all parts to be merged */
+    bool idle;      /* out: no compaction is under way after it */
     bool compacted; /* a compaction waited when it began: after a failure it waits again */
     struct seal seal;
     struct part_list *before, *after; /* after: NULL if nothing changed */
@@ -82,6 +84,21 @@ struct flush {
     enum err err;
     struct why why;
 };
+
+/* ---- backup ---- */
+
+/* What a backup is a picture of; taken at the end of an operation of the flush. */
+struct store_pin {
+    struct store_view *view;   /* of the parts only: the head's memory is not held */
+    struct table_list *tables; /* as they were */
+    struct manifest_checkpoint checkpoint;
+    uint32_t next_table_id, series_count;
+    uint64_t reserved_seq; /* the log's: no position above it was given */
+};
+/* Log task, while the flush task has nothing to do. */
+enum err store_pin_take(struct store *store, struct store_pin *pin);
+void store_pin_release(struct store_pin *pin); /* any task */
+void backup_stop(struct store *store);         /* log task, at the end; after flush_close */
 
 struct store {
     struct context *context;
@@ -110,8 +127,11 @@ struct store {
     bool sync_timer_set;
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
-    int64_t flush_retry_ns; /* monotonic: not before */
-    bool compacted;         /* a compaction waits to be taken in */
+    int64_t flush_retry_ns;  /* monotonic: not before */
+    bool compacted;          /* a compaction waits to be taken in */
+    struct backup *backup;   /* the one that runs, or NULL */
+    struct loop backup_loop; /* its task: made with the first one */
+    _Atomic bool backup_stopping;
     size_t listener_count;
     struct {
         void (*on_applied)(void *arg, struct batch *batch);

@@ -94,13 +94,15 @@ bool tombstones_touch(const struct tombstones *list, uint32_t count, int64_t fro
     return false;
 }
 
-void tombstones_write(struct buf *out, const struct series *series)
+void tombstones_write(struct buf *out, const struct series *series, uint64_t up_to)
 {
-    uint32_t count;
+    uint32_t count, kept = 0;
     const struct tombstones *list = tombstones_of(series, &count);
+    for (uint32_t i = 0; i < count; i++) kept += list->items[i].version <= up_to;
     buf_add_varint(out, series->id);
-    buf_add_varint(out, count);
+    buf_add_varint(out, kept);
     for (uint32_t i = 0; i < count; i++) {
+        if (list->items[i].version > up_to) continue;
         buf_add_le64(out, (uint64_t)list->items[i].from_ns);
         buf_add_le64(out, (uint64_t)list->items[i].to_ns);
         buf_add_le64(out, list->items[i].version);

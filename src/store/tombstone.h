@@ -48,8 +48,8 @@ bool tombstones_hide(const struct tombstones *list, uint32_t count, int64_t time
 bool tombstones_touch(const struct tombstones *list, uint32_t count, int64_t from_ns, int64_t to_ns,
                       uint64_t version, uint64_t applied);
 
-/* One series' list as bytes of the catalogue's snapshot. */
-void tombstones_write(struct buf *out, const struct series *series);
+/* One series' list as bytes of the catalogue's snapshot, without those above `up_to`. */
+void tombstones_write(struct buf *out, const struct series *series, uint64_t up_to);
 enum err tombstones_read(struct catalog *catalog, struct reader *in);
 
 #endif

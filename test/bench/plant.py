@@ -5,6 +5,7 @@ import numpy
 COLUMNS = 10
 STEP_S = 10
 START = 1_700_000_000 - 1_700_000_000 % 86400
+# "computed" is what a PLC computes: REAL, that is 32 bits.
 KINDS = ["quantised 0.1", "walk 0.01", "noise 0.1", "noise 0.001", "counter", "set point", "state", "computed", "level 0.25",
          "pressure 0.05"]
 
@@ -37,7 +38,7 @@ class Plant:
             numpy.cumsum(rng.integers(0, 4, shape), axis=1).astype(float),
             steps_of(360, [50.0, 62.5, 75.0, 80.0]),
             state,
-            power * walk / 97.0,
+            (power * walk / 97.0).astype(numpy.float32).astype(float),
             numpy.round((500 + numpy.cumsum(rng.normal(0, 0.3, shape), axis=1)) * 4) / 4,
             numpy.round(numpy.round((6 + 0.5 * numpy.sin(t / 400 + phase) + rng.normal(0, 0.04, shape)) * 20) / 20, 2),
         ]

@@ -1,0 +1,515 @@
+/* backup.c - the backup of a running node; see store.h (store_backup) and backup.h (the folder).
+ *
+ * Steps: the log task starts the backup's task (once) and asks for a flush; at the flush's end the
+ * parts are pinned; the backup's task plans what to copy, copies it in pieces of a megabyte, one a
+ * job, so that it can be stopped and slowed between any two, and writes the index. Nothing waits
+ * for it but the parts, which stay on the disk while they are pinned.
+ *
+ * What an interrupted backup leaves is either not named by any index, and then copied again, or
+ * belongs to an older backup and is untouched. Old backups go only after the new one is durable,
+ * and parts only if every index left could be read. */
+#include "store/backup.h"
+#include "base/hash.h"
+#include "store/store_priv.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PIECE_BYTES = 1024 * 1024, SAME_POSITION_MAX = 1000 };
+static const char component[] = "backup";
+/* Beside the store's own: what lets people in, as it is now. Each is replaced whole by its owner.
+ */
+static const char *const plain_files[] = {"meta", "access", "admin.token", "tls-cert.pem",
+                                          "tls-key.pem"};
+
+/* One backup under way: the backup's task, but for `ended`. */
+struct backup {
+    struct store *store;
+    struct store_backup *op;
+    struct store_flush flush;
+    struct store_pin pin;
+    struct job step, ended;
+    struct os_timer *timer;
+    bool timed, finished;
+    struct backup_index index; /* of this backup, in the order of copying */
+    struct backup_index *old;  /* whole older ones */
+    size_t old_count;
+    bool old_unread; /* an index could not be read */
+    size_t at;       /* the file being copied */
+    struct os_file *from, *to;
+    uint64_t offset;
+    uint8_t *piece;
+    enum err err;
+    struct why why;
+};
+
+/* ---- the pin ---- */
+
+enum err store_pin_take(struct store *store, struct store_pin *pin)
+{
+    struct store_view *view = store->view.object;
+    MUST(!store->flush.busy);
+    pin->view = store_view_new(store, NULL, 0, view->parts);
+    if (!pin->view) return ERR_NO_MEMORY;
+    pin->tables = catalog_tables(&store->catalog);
+    pin->checkpoint = store->manifest.checkpoint;
+    pin->next_table_id = store->catalog.next_table_id;
+    pin->series_count = atomic_load(&store->catalog.series_count);
+    pin->reserved_seq = store->log.reserved_seq;
+    return ERR_OK;
+}
+
+void store_pin_release(struct store_pin *pin)
+{
+    store_view_release(pin->view);
+    table_list_release(pin->tables);
+    *pin = (struct store_pin){0};
+}
+
+/* ---- the end ---- */
+
+static void close_files(struct backup *b)
+{
+    struct os *os = b->store->context->os;
+    if (b->from) os->ops->file_close(b->from);
+    if (b->to) os->ops->file_close(b->to);
+    b->from = b->to = NULL;
+}
+
+static void finish(struct backup *b, enum err err)
+{
+    if (b->finished) return;
+    b->finished = true;
+    b->err = err;
+    close_files(b);
+    if (b->timer) b->store->context->os->ops->timer_close(b->timer);
+    b->timer = NULL;
+    for (size_t i = 0; b->old && i <= b->old_count; i++) backup_index_free(&b->old[i]);
+    mem_free(b->old);
+    mem_free(b->piece);
+    backup_index_free(&b->index);
+    store_pin_release(&b->pin);
+    loop_post(&b->store->log_loop, &b->ended);
+}
+
+static void run_ended(struct job *job) /* log task */
+{
+    struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, ended));
+    struct store_backup *op = b->op;
+    b->store->backup = NULL;
+    completion_finish(&op->completion, b->err, &b->why);
+    mem_free(b);
+}
+
+/* ---- planning ---- */
+
+static enum err add_file(struct backup *b, const char *name, const char *stored, uint64_t size)
+{
+    struct backup_file *f = backup_index_add(&b->index);
+    if (!f) return ERR_NO_MEMORY;
+    if (!str_copy(f->name, sizeof f->name, str_of(name)) ||
+        !str_copy(f->stored, sizeof f->stored, str_of(stored)))
+        return ERR_LIMIT;
+    f->size_bytes = size;
+    return ERR_OK;
+}
+
+/* Whether a whole older backup has it: then it is there, checked when it was written. */
+static const struct backup_file *known_part(const struct backup *b, const char *stored)
+{
+    const struct backup_file *found = NULL;
+    for (size_t i = b->old_count; i-- > 0 && !found;) found = backup_index_find(&b->old[i], stored);
+    return found;
+}
+
+static enum err tail_sum(struct backup *b, const struct part *part, uint32_t *sum)
+{
+    struct os *os = b->store->context->os;
+    struct os_file *file;
+    uint8_t bytes[4] = {0};
+    uint64_t size = 0;
+    size_t got;
+    enum err err = os->ops->file_open(os, part->path, 0, &file, &b->why);
+    if (err) return err;
+    err = os->ops->file_size(file, &size, &b->why);
+    if (!err && size >= PART_HEADER_BYTES + PART_TAIL_BYTES)
+        err = os->ops->file_read(file, size - 12, bytes, sizeof bytes, &got, &b->why);
+    os->ops->file_close(file);
+    struct reader in = reader_of(bytes, sizeof bytes);
+    *sum = reader_le32(&in);
+    return err;
+}
+
+static enum err plan_part(struct backup *b, const struct part *part)
+{
+    char name[BACKUP_NAME_BYTES], stored[BACKUP_STORED_BYTES], path[4300];
+    uint32_t sum;
+    struct os_path_info info;
+    struct os *os = b->store->context->os;
+    enum err err = tail_sum(b, part, &sum);
+    if (err) return err;
+    snprintf(name, sizeof name, "parts/%016" PRIx64 ".part", part->info.id);
+    snprintf(stored, sizeof stored, "parts/%016" PRIx64 ".%016" PRIx64 ".%08" PRIx32 ".part",
+             part->info.id, part->info.version, sum);
+    snprintf(path, sizeof path, "%s/%s", b->op->folder, stored);
+    b->op->parts++;
+    const struct backup_file *known = known_part(b, stored);
+    bool is_there = known && os->ops->path_info(os, path, &info, NULL) == ERR_OK &&
+                    info.size_bytes == known->size_bytes;
+    if ((err = add_file(b, name, stored, part->info.size_bytes))) return err;
+    struct backup_file *f = &b->index.files[b->index.count - 1];
+    if (is_there) {
+        f->size_bytes = known->size_bytes;
+        f->crc = known->crc;
+        b->op->size_bytes += f->size_bytes;
+        b->index.count--; /* moved behind what is copied, when that is done */
+        struct backup_file keep = *f;
+        struct backup_index *kept = &b->old[b->old_count]; /* the last one is ours */
+        if (!(f = backup_index_add(kept))) return ERR_NO_MEMORY;
+        *f = keep;
+        return ERR_OK;
+    }
+    b->op->parts_copied++;
+    atomic_fetch_add(&b->op->total_bytes, f->size_bytes);
+    return ERR_OK;
+}
+
+static enum err plan_entry(struct backup *b, const char *name)
+{
+    char stored[BACKUP_STORED_BYTES];
+    snprintf(stored, sizeof stored, "%s/%s", b->index.name, name);
+    return add_file(b, name, stored, 0);
+}
+
+static enum err read_old(struct backup *b)
+{
+    backup_name *names;
+    size_t count;
+    struct os *os = b->store->context->os;
+    enum err err = backup_names(os, b->op->folder, &names, &count, &b->why);
+    if (err) return err;
+    b->old = mem_alloc_zero(count + 1, sizeof *b->old); /* one for the parts that are there */
+    if (!b->old) err = ERR_NO_MEMORY;
+    for (size_t i = 0; i < count && !err; i++) {
+        struct why why = WHY_NONE;
+        err = backup_index_read(os, b->op->folder, names[i], &b->old[b->old_count], &why);
+        if (!err) {
+            b->old_count++;
+        } else if (err != ERR_NO_MEMORY) {
+            diag(b->store->context, DIAG_WARNING, component, "%s", why_text(&why, err));
+            b->old_unread = true;
+            err = ERR_OK;
+        }
+    }
+    for (unsigned n = 0; !err && n < SAME_POSITION_MAX; n++) {
+        bool taken = false;
+        snprintf(b->index.name, sizeof b->index.name, "%016" PRIx64 "-%03u",
+                 b->pin.checkpoint.position, n);
+        for (size_t i = 0; i < count; i++) taken |= strcmp(names[i], b->index.name) == 0;
+        if (!taken) break;
+    }
+    mem_free(names);
+    return err;
+}
+
+static void ignore_damage(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
+/* The manifest for exactly the parts pinned. */
+static enum err write_manifest(struct backup *b, const char *folder)
+{
+    struct manifest m;
+    struct os *os = b->store->context->os;
+    struct manifest_checkpoint checkpoint = b->pin.checkpoint;
+    const struct part_list *parts = b->pin.view->parts;
+    char path[4300];
+    snprintf(path, sizeof path, "%s/manifest", folder);
+    (void)os->ops->path_remove(os, path, NULL); /* of one that was interrupted */
+    enum err err = manifest_open(&m, os, folder, ignore_damage, NULL, &b->why);
+    if (err) return err;
+    checkpoint.catalog_seq = checkpoint.position;
+    manifest_checkpoint(&m, &checkpoint);
+    err = manifest_commit(&m, parts->parts, parts->count, &b->why);
+    manifest_close(&m);
+    return err;
+}
+
+static enum err write_entry(struct backup *b)
+{
+    struct store *store = b->store;
+    struct os *os = store->context->os;
+    char folder[4200], name[32];
+    uint64_t position = b->pin.checkpoint.position;
+    snprintf(folder, sizeof folder, "%s/%s", b->op->folder, b->index.name);
+    enum err err = os->ops->path_make(os, folder, &b->why);
+    if (!err) err = write_manifest(b, folder);
+    if (!err)
+        err =
+            catalog_snapshot_write_as(&store->catalog, b->pin.tables, position, os, folder,
+                                      position, b->pin.next_table_id, b->pin.series_count, &b->why);
+    catalog_snapshot_name(name, position);
+    if (!err) err = plan_entry(b, "manifest");
+    if (!err) err = plan_entry(b, name);
+    for (size_t i = 0; i < sizeof plain_files / sizeof plain_files[0] && !err; i++) {
+        struct os_path_info info;
+        char path[4200];
+        snprintf(path, sizeof path, "%s/%s", store->folder, plain_files[i]);
+        enum err there = os->ops->path_info(os, path, &info, &b->why);
+        if (there != ERR_NOT_FOUND) err = there ? there : plan_entry(b, plain_files[i]);
+    }
+    if (!err && b->op->resources) err = plan_entry(b, "resources.db");
+    return err;
+}
+
+static enum err plan(struct backup *b)
+{
+    struct os *os = b->store->context->os;
+    char parts[4200];
+    snprintf(parts, sizeof parts, "%s/parts", b->op->folder);
+    b->index.position = b->op->position = b->pin.checkpoint.position;
+    b->index.reserved_seq = b->pin.reserved_seq;
+    b->index.origin = b->store->origin;
+    b->index.taken_ns = b->op->taken_ns = context_wall_ns(b->store->context);
+    enum err err = os->ops->path_make(os, b->op->folder, &b->why);
+    if (!err) err = os->ops->path_make(os, parts, &b->why);
+    if (!err) err = read_old(b);
+    if (!err) (void)str_copy(b->op->name, sizeof b->op->name, str_of(b->index.name));
+    if (!err) err = write_entry(b);
+    for (size_t i = 0; i < b->pin.view->parts->count && !err; i++)
+        err = plan_part(b, b->pin.view->parts->parts[i]);
+    if (!err && !(b->piece = mem_alloc(PIECE_BYTES))) err = ERR_NO_MEMORY;
+    return err;
+}
+
+/* ---- copying ---- */
+
+/* Where a file comes from; false: it was written into the backup's folder already. */
+static bool source_of(const struct backup *b, const struct backup_file *f, char path[4300])
+{
+    bool in_place = strcmp(f->name, "manifest") == 0 || strncmp(f->name, "catalog.", 8) == 0;
+    if (in_place)
+        snprintf(path, 4300, "%s/%s", b->op->folder, f->stored);
+    else if (b->op->resources && strcmp(f->name, "resources.db") == 0)
+        snprintf(path, 4300, "%s", b->op->resources);
+    else
+        snprintf(path, 4300, "%s/%s", b->store->folder, f->name);
+    return !in_place;
+}
+
+static enum err open_files(struct backup *b, struct backup_file *f)
+{
+    struct os *os = b->store->context->os;
+    char path[4300], fresh[4300];
+    bool copies = source_of(b, f, path);
+    snprintf(fresh, sizeof fresh, "%s/%s.new", b->op->folder, f->stored);
+    b->offset = 0;
+    f->crc = 0;
+    enum err err = os->ops->file_open(os, path, 0, &b->from, &b->why);
+    if (err || !copies) return err;
+    err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE, &b->to, &b->why);
+    return err ? err : os->ops->file_truncate(b->to, 0, &b->why);
+}
+
+static enum err end_file(struct backup *b, struct backup_file *f)
+{
+    struct os *os = b->store->context->os;
+    char path[4300], fresh[4300];
+    snprintf(path, sizeof path, "%s/%s", b->op->folder, f->stored);
+    snprintf(fresh, sizeof fresh, "%s/%s.new", b->op->folder, f->stored);
+    bool copies = b->to != NULL;
+    enum err err = copies ? os->ops->file_sync(b->to, &b->why) : ERR_OK;
+    close_files(b);
+    if (!err && copies) err = os->ops->path_rename(os, fresh, path, &b->why);
+    f->size_bytes = b->offset;
+    b->op->size_bytes += b->offset;
+    b->at++;
+    return err;
+}
+
+/* One piece of one file. */
+static enum err copy_piece(struct backup *b, size_t *moved)
+{
+    struct os *os = b->store->context->os;
+    struct backup_file *f = &b->index.files[b->at];
+    size_t got = 0;
+    enum err err = b->from ? ERR_OK : open_files(b, f);
+    if (!err) err = os->ops->file_read(b->from, b->offset, b->piece, PIECE_BYTES, &got, &b->why);
+    if (!err && b->to && got) err = os->ops->file_write(b->to, b->offset, b->piece, got, &b->why);
+    if (err) return err;
+    f->crc = hash_crc32c(f->crc, b->piece, got);
+    b->offset += got;
+    *moved = got;
+    atomic_fetch_add(&b->op->done_bytes, got);
+    return got < PIECE_BYTES ? end_file(b, f) : ERR_OK;
+}
+
+/* ---- old backups ---- */
+
+static bool is_wanted(const struct backup *b, const char *stored, size_t first)
+{
+    if (backup_index_find(&b->index, stored)) return true;
+    for (size_t i = first; i < b->old_count; i++)
+        if (backup_index_find(&b->old[i], stored)) return true;
+    return false;
+}
+
+/* A backup goes in the order that keeps what is left true: its index first. A file that cannot be
+ * removed costs room and nothing else. */
+static void remove_old(struct backup *b)
+{
+    struct os *os = b->store->context->os;
+    const char *folder = b->op->folder;
+    unsigned keep = b->op->keep;
+    if (!keep || b->old_unread || b->old_count + 1 <= keep) return;
+    size_t first = b->old_count + 1 - keep;
+    char path[4300];
+    for (size_t i = 0; i < first; i++) {
+        snprintf(path, sizeof path, "%s/%s.index", folder, b->old[i].name);
+        if (os->ops->path_remove(os, path, NULL)) return;
+    }
+    if (os->ops->path_sync(os, folder, NULL)) return;
+    for (size_t i = 0; i < first; i++) {
+        for (size_t k = 0; k < b->old[i].count; k++) {
+            if (is_wanted(b, b->old[i].files[k].stored, first)) continue;
+            snprintf(path, sizeof path, "%s/%s", folder, b->old[i].files[k].stored);
+            (void)os->ops->path_remove(os, path, NULL);
+        }
+        snprintf(path, sizeof path, "%s/%s", folder, b->old[i].name);
+        (void)os->ops->path_remove(os, path, NULL);
+    }
+}
+
+/* Everything is copied: the folders' entries, then the index. */
+static enum err publish(struct backup *b)
+{
+    struct os *os = b->store->context->os;
+    char path[4300];
+    const struct backup_index *kept = &b->old[b->old_count];
+    for (size_t i = 0; i < kept->count; i++) {
+        struct backup_file *f = backup_index_add(&b->index);
+        if (!f) return ERR_NO_MEMORY;
+        *f = kept->files[i];
+    }
+    snprintf(path, sizeof path, "%s/parts", b->op->folder);
+    enum err err = os->ops->path_sync(os, path, &b->why);
+    snprintf(path, sizeof path, "%s/%s", b->op->folder, b->index.name);
+    if (!err) err = os->ops->path_sync(os, path, &b->why);
+    if (!err) err = backup_index_write(os, b->op->folder, &b->index, &b->why);
+    if (!err) remove_old(b);
+    return err;
+}
+
+/* ---- steps ---- */
+
+static void on_timer(void *arg)
+{
+    struct backup *b = arg;
+    b->timed = false;
+    loop_post(&b->store->backup_loop, &b->step);
+}
+
+static void run_step(struct job *job)
+{
+    struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, step));
+    const struct os_ops *ops = b->store->context->os->ops;
+    size_t moved = 0;
+    if (atomic_load(&b->store->backup_stopping) || atomic_load(&b->op->completion.cancelled)) {
+        finish(b, ERR_CANCELLED);
+        return;
+    }
+    bool copied = b->at == b->index.count;
+    enum err err = copied ? publish(b) : copy_piece(b, &moved);
+    if (err || copied) {
+        finish(b, err);
+        return;
+    }
+    uint64_t rate = b->op->bytes_per_s;
+    if (rate && moved &&
+        (b->timer || !ops->timer_make(b->store->backup_loop.task, on_timer, b, &b->timer))) {
+        b->timed = true;
+        ops->timer_set(b->timer, (int64_t)(moved * UINT64_C(1000) / rate) * 1000000);
+    } else {
+        loop_post(&b->store->backup_loop, &b->step);
+    }
+}
+
+static void on_flushed(struct completion *c) /* the backup's task */
+{
+    struct store_flush *flush = (struct store_flush *)c;
+    struct backup *b = (struct backup *)(void *)((char *)flush - offsetof(struct backup, flush));
+    enum err err = c->err;
+    b->why = c->why;
+    if (!err) err = plan(b);
+    if (err)
+        finish(b, err);
+    else
+        loop_post(&b->store->backup_loop, &b->step);
+}
+
+/* ---- beginning and stopping (log task) ---- */
+
+static void run_arrive(struct job *job)
+{
+    struct store_backup *op =
+        (struct store_backup *)(void *)((char *)job - offsetof(struct store_backup, arrive));
+    struct store *store = op->store;
+    struct why why = WHY_NONE;
+    enum err err = ERR_OK;
+    if (store->backup)
+        err = why_set(&why, ERR_BUSY, "another backup is under way");
+    else if (store->closing)
+        err = ERR_CLOSED;
+    else if (!store->backup_loop.task)
+        err = loop_start(&store->backup_loop, store->context->os, "backup",
+                         OS_TASK_BLOCKING | OS_TASK_LOW, &why);
+    struct backup *b = err ? NULL : mem_alloc_zero(1, sizeof *b);
+    if (!b) {
+        completion_finish(&op->completion, err ? err : ERR_NO_MEMORY, &why);
+        return;
+    }
+    b->store = store;
+    b->op = op;
+    b->step.run = run_step;
+    b->ended.run = run_ended;
+    b->flush.pin = &b->pin;
+    completion_init(&b->flush.completion, &store->backup_loop, on_flushed);
+    store->backup = b;
+    store_flush(store, &b->flush);
+}
+
+void store_backup(struct store *store, struct store_backup *backup)
+{
+    MUST(backup->folder && backup->completion.done);
+    backup->store = store;
+    backup->arrive.run = run_arrive;
+    loop_post(&store->log_loop, &backup->arrive);
+}
+
+/* What waits for its time is told at once; what copies sees it before its next piece. */
+struct stop {
+    struct job job;
+    struct backup *backup;
+};
+
+static void run_stop(struct job *job)
+{
+    struct backup *b = ((struct stop *)job)->backup;
+    if (b->timed) finish(b, ERR_CANCELLED);
+}
+
+void backup_stop(struct store *store)
+{
+    struct stop stop = {.job.run = run_stop, .backup = store->backup};
+    if (!store->backup_loop.task) return;
+    atomic_store(&store->backup_stopping, true);
+    loop_run_jobs(&store->log_loop); /* a flush that it asked for just now */
+    flush_close(store);
+    stop.backup = store->backup;
+    if (stop.backup) loop_post(&store->backup_loop, &stop.job);
+    loop_stop(&store->backup_loop);
+    loop_run_jobs(&store->log_loop);
+    MUST(!store->backup);
+}

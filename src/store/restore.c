@@ -1,0 +1,119 @@
+/* restore.c - from a folder of backups to a data folder; see store.h and backup.h.
+ *
+ * The folder made here is not a node's yet: whoever calls renames it when all of it is on the disk,
+ * so that a restore that was cut off leaves nothing a node could start from. The log is begun anew:
+ * its first segment's header reserves every position up to the highest that the node ever gave (as
+ * the backup knows it) and the wall clock, so a start continues above both. */
+#include "store/backup.h"
+#include "base/hash.h"
+#include "store/log.h"
+#include "store/store.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { PIECE_BYTES = 256 * 1024 };
+
+static enum err copy_bytes(struct os *os, const struct backup_file *f, struct os_file *from,
+                           struct os_file *to, struct why *why)
+{
+    uint8_t *bytes = mem_alloc(PIECE_BYTES);
+    uint32_t crc = 0;
+    uint64_t at = 0;
+    size_t got = 0;
+    enum err err = bytes ? os->ops->file_truncate(to, 0, why) : ERR_NO_MEMORY;
+    do {
+        if (!err) err = os->ops->file_read(from, at, bytes, PIECE_BYTES, &got, why);
+        if (err) break;
+        crc = hash_crc32c(crc, bytes, got);
+        if (got) err = os->ops->file_write(to, at, bytes, got, why);
+        at += got;
+    } while (!err && got == PIECE_BYTES);
+    mem_free(bytes);
+    if (!err && (at != f->size_bytes || crc != f->crc))
+        err = why_set(why, ERR_CORRUPT, "%s of the backup is damaged: it is not what was written",
+                      f->stored);
+    return err ? err : os->ops->file_sync(to, why);
+}
+
+static enum err restore_file(struct os *os, const char *from_folder, const char *folder,
+                             const struct backup_file *f, struct why *why)
+{
+    char from_path[4200], to_path[4200];
+    struct os_file *from, *to;
+    snprintf(from_path, sizeof from_path, "%s/%s", from_folder, f->stored);
+    snprintf(to_path, sizeof to_path, "%s/%s", folder, f->name);
+    enum err err = os->ops->file_open(os, from_path, 0, &from, why);
+    if (err == ERR_NOT_FOUND) err = ERR_CORRUPT; /* its text says which */
+    if (err) return err;
+    err = os->ops->file_open(os, to_path, OS_FILE_WRITE | OS_FILE_CREATE, &to, why);
+    if (!err) {
+        err = copy_bytes(os, f, from, to, why);
+        os->ops->file_close(to);
+    }
+    os->ops->file_close(from);
+    return err;
+}
+
+/* A log without records, whose header says which positions are taken. */
+static enum err begin_log(struct os *os, const char *folder, const struct backup_index *index,
+                          struct why *why)
+{
+    char path[4200];
+    struct log *log = mem_alloc_zero(1, sizeof *log);
+    uint64_t taken = index->reserved_seq > index->position ? index->reserved_seq : index->position;
+    struct log_recovery recovery = {
+        .last_seq = taken, .record_seq = index->position, .claimed_seq = index->position};
+    snprintf(path, sizeof path, "%s/log", folder);
+    enum err err = log ? os->ops->path_make(os, path, why) : ERR_NO_MEMORY;
+    if (!err) err = log_open(log, os, path, index->origin, &recovery, 0, os->ops->wall_ns(os), why);
+    if (log) log_close(log);
+    mem_free(log);
+    return err;
+}
+
+static enum err fill(struct os *os, const char *from, const struct backup_index *index,
+                     const char *folder, struct why *why)
+{
+    char parts[4200];
+    snprintf(parts, sizeof parts, "%s/parts", folder);
+    enum err err = os->ops->path_make(os, folder, why);
+    if (!err) err = os->ops->path_make(os, parts, why);
+    for (size_t i = 0; i < index->count && !err; i++)
+        err = restore_file(os, from, folder, &index->files[i], why);
+    if (!err) err = begin_log(os, folder, index, why);
+    if (!err) err = os->ops->path_sync(os, parts, why);
+    return err ? err : os->ops->path_sync(os, folder, why);
+}
+
+/* The newest whose index is whole; a damaged newer one is passed over only if nobody named it. */
+static enum err choose(struct os *os, const char *from, const char *name,
+                       struct backup_index *index, struct why *why)
+{
+    backup_name *names;
+    size_t count;
+    if (name) return backup_index_read(os, from, name, index, why);
+    enum err err = backup_names(os, from, &names, &count, why);
+    if (err) return err;
+    err = why_set(why, ERR_NOT_FOUND, "there is no whole backup in %s", from);
+    for (size_t i = count; err && err != ERR_NO_MEMORY && i-- > 0;)
+        err = backup_index_read(os, from, names[i], index, why);
+    mem_free(names);
+    return err;
+}
+
+enum err store_restore(struct os *os, const char *from, const char *name, const char *folder,
+                       struct store_backup_info *info, struct why *why)
+{
+    struct backup_index index;
+    enum err err = choose(os, from, name, &index, why);
+    if (err) return err;
+    *info = (struct store_backup_info){.position = index.position,
+                                       .origin = index.origin,
+                                       .taken_ns = index.taken_ns,
+                                       .files = index.count};
+    (void)str_copy(info->name, sizeof info->name, str_of(index.name));
+    for (size_t i = 0; i < index.count; i++) info->size_bytes += index.files[i].size_bytes;
+    err = fill(os, from, &index, folder, why);
+    backup_index_free(&index);
+    return err;
+}
