@@ -331,6 +331,11 @@ static struct identity *identity_behind(struct access *a, const uint8_t hash[ACC
     return identity_share(t->cached);
 }
 
+struct identity *access_identify(struct access *a, const char *user)
+{
+    return access_resolve(a, user, "");
+}
+
 struct identity *access_token_find(struct access *a, struct str token)
 {
     uint8_t hash[ACCESS_HASH_BYTES];

@@ -175,6 +175,9 @@ enum err access_token_make(struct access *access, const struct identity *identit
                            char token[ACCESS_TOKEN_BYTES]);
 /* The identity behind a token's text, shared, or NULL. */
 struct identity *access_token_find(struct access *access, struct str token);
+/* The identity of a user that something other than a password or token has proved, such as a
+ * client's certificate; NULL when there is no such user, or it is disabled. Gives. */
+struct identity *access_identify(struct access *access, const char *user);
 void access_token_drop(struct access *access, struct str token);
 /* A fresh token's text and the hash to keep of it. */
 void access_token_text(struct access *access, char token[ACCESS_TOKEN_BYTES],

@@ -2,6 +2,7 @@
 #include "listeners/api.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
+#include "listeners/influx.h"
 #include "listeners/ingest.h"
 #include "listeners/live.h"
 #include "listeners/resources.h"
@@ -73,7 +74,10 @@ static void refuse(struct http_exchange *exchange, const char *text)
     struct why why = WHY_NONE;
     why_set(&why, ERR_UNAUTHENTICATED, "%s", text);
     http_add_header(exchange, "WWW-Authenticate", "Bearer realm=\"millrace\"");
-    http_reply_error(exchange, ERR_UNAUTHENTICATED, &why);
+    if (influx_is_path(http_request_of(exchange)->path))
+        influx_reply(exchange, err_http_status(ERR_UNAUTHENTICATED), str_of(text));
+    else
+        http_reply_error(exchange, ERR_UNAUTHENTICATED, &why);
 }
 
 /* A password in the request (Basic): checked on a worker, then the exchange goes on. */
@@ -106,6 +110,20 @@ static bool start_login(struct http_exchange *exchange, struct service *service,
     return true;
 }
 
+/* A user's password, or any user with a token as the password. */
+static bool guard_password(struct http_exchange *exchange, struct service *service, struct str user,
+                           struct str password)
+{
+    struct identity *by_token = access_token_find(service->access, password);
+    if (by_token) {
+        http_set_user(exchange, by_token, release_identity);
+        return true;
+    }
+    if (!start_login(exchange, service, user, password, on_basic))
+        refuse(exchange, "user or password is wrong");
+    return false;
+}
+
 static bool guard_basic(struct http_exchange *exchange, struct service *service, struct str encoded)
 {
     char plain[384];
@@ -118,14 +136,22 @@ static bool guard_basic(struct http_exchange *exchange, struct service *service,
     }
     struct str user = {plain, (size_t)(colon - plain)},
                password = {colon + 1, size - user.size - 1};
-    struct identity *by_token = access_token_find(service->access, password);
-    if (by_token) {
-        http_set_user(exchange, by_token, release_identity);
+    return guard_password(exchange, service, user, password);
+}
+
+/* InfluxDB's clients of version 1 without a header: `u` and `p` in the query; those of version 2
+ * that were told of user and password: "Token USER:PASSWORD". */
+static bool find_influx_login(struct http_exchange *exchange, struct str token, struct str *user,
+                              struct str *password)
+{
+    if (!influx_is_path(http_request_of(exchange)->path)) return false;
+    const char *colon = token.size ? memchr(token.at, ':', token.size) : NULL;
+    if (colon) {
+        *user = (struct str){token.at, (size_t)(colon - token.at)};
+        *password = (struct str){colon + 1, token.size - user->size - 1};
         return true;
     }
-    if (!start_login(exchange, service, user, password, on_basic))
-        refuse(exchange, "user or password is wrong");
-    return false;
+    return !token.size && http_query(exchange, "u", user) && http_query(exchange, "p", password);
 }
 
 bool api_guard(struct http_exchange *exchange, const struct http_route *route, void *arg)
@@ -145,6 +171,9 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
         token = str_trim((struct str){authorization.at + 6, authorization.size - 6});
     else if (!authorization.size)
         token = cookie(request, "millrace");
+    struct str user, password;
+    if (find_influx_login(exchange, token, &user, &password))
+        return guard_password(exchange, service, user, password);
     struct identity *identity = token.size ? access_token_find(service->access, token) : NULL;
     if (!identity) {
         refuse(exchange, token.size ? "the token is unknown or has run out"
@@ -317,9 +346,17 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/sql", api_sql, BODY_SQL + BODY_SMALL, 0, "runs one SQL statement"},
     {"POST", "/write", api_write, HTTP_BODY_BYTES_MAX, 0,
      "stores rows in InfluxDB's line protocol"},
+    {"POST", "/api/v2/write", api_write, HTTP_BODY_BYTES_MAX, 0,
+     "the same for clients of InfluxDB 2: ?bucket=NAMESPACE"},
+    {"POST", "/query", api_influx_query, BODY_SMALL, 0,
+     "CREATE DATABASE, with which InfluxDB's clients begin; nothing else"},
+    {"GET", "/health", api_influx_health, 0, API_NO_LOGIN,
+     "the answer InfluxDB 2's clients wait for"},
     {"POST", "/v1/rows", api_rows, HTTP_BODY_BYTES_MAX, 0,
      "stores rows as JSON: one, several behind each other, or a list; ?table=T, and ?device=D for "
      "rows that name none"},
+    {"POST", "/prometheus/api/v1/write", api_prometheus_write, HTTP_BODY_BYTES_MAX, 0,
+     "Prometheus' remote write 1.0", true},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/v1/live", api_live, 0, 0,
      "WebSocket: rows as they come, of chosen devices and columns"},

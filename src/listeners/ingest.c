@@ -18,6 +18,11 @@ static void refuse(struct ingest *in, uint64_t number, const struct why *why, en
     if (in->refused > INGEST_ERRORS_SHOWN) return;
     buf_printf(&in->errors, "%s%s %llu: %s", in->errors.size ? "\n" : "", in->format->unit,
                (unsigned long long)number, why_text(why, err));
+    if (!in->shows_text) return;
+    struct str shown = {in->row.at, in->row.size < 200 ? in->row.size : 200};
+    while (shown.size && !str_is_utf8(shown)) shown.size--; /* cut at a whole character */
+    buf_add_text(&in->errors, ": ");
+    buf_add_json(&in->errors, shown);
 }
 
 /* ---- tables ---- */
@@ -120,32 +125,54 @@ static bool is_device_tag(const struct schema *s, struct str key, bool has_devic
     return !has_device_tag || str_is(key, "device");
 }
 
+/* One more segment of in->path. False: no room. */
+static bool add_segment(struct ingest *in, size_t *size, struct str value)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    bool encodes = in->format->first_tag != NULL;
+    char *out = in->path;
+    size_t n = *size;
+    if (n + value.size + 1 > 1000) return false;
+    if (n) out[n++] = '/';
+    for (size_t i = 0; i < value.size; i++) {
+        if (n + 3 > sizeof in->path) return false;
+        unsigned char c = (unsigned char)value.at[i];
+        if (!encodes || (c >= ' ' && c != 127 && !strchr("/+#\"%", c))) {
+            out[n++] = (char)c;
+            continue;
+        }
+        out[n++] = '%';
+        out[n++] = digits[c >> 4];
+        out[n++] = digits[c & 15];
+    }
+    *size = n;
+    return n <= 1000;
+}
+
 static enum err device_path(struct ingest *in, const struct schema *s, const struct line *line,
                             struct str *path, struct why *why)
 {
-    char *out = in->path;
-    size_t size = 0;
-    bool has_device_tag = false;
+    const char *first = in->format->first_tag;
+    size_t size = 0, added = 0;
+    bool has_device_tag = false, fits = true;
     struct str prefix = in->service->node_path;
-    for (uint32_t i = 0; i < line->tag_count; i++)
+    for (uint32_t i = 0; i < line->tag_count && !first; i++)
         has_device_tag |= str_is(line->tags[i].key, "device");
     if (prefix.size && prefix.size < sizeof in->path) {
-        memcpy(out, prefix.at, prefix.size);
+        memcpy(in->path, prefix.at, prefix.size);
         size = prefix.size;
     }
-    bool any = false;
-    for (uint32_t i = 0; i < line->tag_count; i++) {
-        if (!is_device_tag(s, line->tags[i].key, has_device_tag)) continue;
-        struct str value = line->tags[i].value;
-        if (size + value.size + 1 > 1000)
-            return why_set(why, ERR_LIMIT, "the device's path is longer than 1000 bytes");
-        if (size) out[size++] = '/';
-        memcpy(out + size, value.at, value.size);
-        size += value.size;
-        any = true;
-    }
-    if (!any) return why_set(why, ERR_INVALID, "%s", in->format->no_device);
-    *path = (struct str){out, size};
+    for (int turn = first ? 0 : 1; turn < 2; turn++)
+        for (uint32_t i = 0; i < line->tag_count && fits; i++) {
+            struct label tag = line->tags[i];
+            if (first && (turn == 0) != str_is(tag.key, first)) continue;
+            if (!is_device_tag(s, tag.key, has_device_tag)) continue;
+            fits = add_segment(in, &size, tag.value);
+            added++;
+        }
+    if (!fits) return why_set(why, ERR_LIMIT, "the device's path is longer than 1000 bytes");
+    if (!added) return why_set(why, ERR_INVALID, "%s", in->format->no_device);
+    *path = (struct str){in->path, size};
     return ERR_OK;
 }
 
@@ -292,7 +319,7 @@ static enum err next_line(struct ingest *in, bool *found, struct why *why)
     struct str text;
     while (in->rest.size && str_split(&in->rest, '\n', &text)) {
         in->number++;
-        text = str_trim(text);
+        in->row = text = str_trim(text);
         if (!text.size || text.at[0] == '#') continue;
         *found = true;
         return line_parse(text, in->unit_ns, &in->scratch, in->line, why);
@@ -336,6 +363,25 @@ const struct ingest_format ingest_json = {
     "row",     begin_json,
     next_json, json_rows_convert,
     false,     "nothing names the device (\"device\" in the row or ?device=NAME does)"};
+
+static void begin_prometheus(struct ingest *in)
+{
+    prometheus_rows_init(&in->prometheus, in->text);
+}
+
+static enum err next_prometheus(struct ingest *in, bool *found, struct why *why)
+{
+    in->number++;
+    return prometheus_rows_next(&in->prometheus, in->line, found, why);
+}
+
+const struct ingest_format ingest_prometheus = {"sample",
+                                                begin_prometheus,
+                                                next_prometheus,
+                                                convert_line,
+                                                true,
+                                                "the series has no label beside its name",
+                                                "instance"};
 
 /* ---- the way through ---- */
 

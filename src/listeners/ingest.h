@@ -4,6 +4,7 @@
 #define LISTENERS_INGEST_H
 
 #include "data/json_rows.h"
+#include "data/prometheus.h"
 #include "listeners/service.h"
 
 enum { INGEST_TABLES_MAX = 256, INGEST_ERRORS_SHOWN = 5 };
@@ -40,8 +41,10 @@ struct ingest_format {
     bool (*convert)(struct value *value, enum type type, struct arena *scratch);
     bool tags_are_labels;
     const char *no_device; /* what to say when a row has none */
+    /* Set: all tags name the device, this one first, and what a path cannot hold is encoded. */
+    const char *first_tag;
 };
-extern const struct ingest_format ingest_line_protocol, ingest_json;
+extern const struct ingest_format ingest_line_protocol, ingest_json, ingest_prometheus;
 
 struct ingest {
     struct completion completion; /* first; err only when nothing could be read at all */
@@ -51,6 +54,7 @@ struct ingest {
     struct str text, ns;      /* borrowed until done */
     struct str table, device; /* JSON: where rows go; the device of those that name none */
     int64_t unit_ns;          /* line protocol: of timestamps */
+    bool shows_text;          /* line protocol: errors show the line, for who cannot look it up */
     /* The answer. */
     uint64_t lines, rows, refused;
     struct buf errors; /* texts of the first refused lines, "line N: …" one per line */
@@ -67,7 +71,9 @@ struct ingest {
     struct why append_why;
     struct line *line;
     struct str rest; /* line protocol: what is not read yet */
+    struct str row;  /* line protocol: the line being read */
     struct json_rows json;
+    struct prometheus_rows prometheus;
     uint64_t number; /* of the row being read, from 1 */
     char path[1024]; /* of the line's device */
     struct arena scratch;
@@ -87,5 +93,7 @@ void ingest_free(struct ingest *ingest); /* not the struct */
 void api_write(struct http_exchange *exchange, void *arg);
 /* POST /v1/rows?table=T[&device=D][&ns=N]. */
 void api_rows(struct http_exchange *exchange, void *arg);
+/* POST /prometheus/api/v1/write[?ns=N]. */
+void api_prometheus_write(struct http_exchange *exchange, void *arg);
 
 #endif

@@ -1,5 +1,7 @@
-/* line_http.c - POST /write: InfluxDB's line protocol over HTTP, as version 1 clients send it. */
+/* line_http.c - POST /write and POST /api/v2/write: InfluxDB's line protocol over HTTP, as clients
+ * of version 1 and 2 send it. The two differ in how they name the namespace and read errors. */
 #include "listeners/api.h"
+#include "listeners/influx.h"
 #include "listeners/ingest.h"
 #include <string.h>
 
@@ -12,21 +14,17 @@ static void on_done(struct completion *c)
 {
     struct write_request *w = (struct write_request *)c;
     if (c->err) {
-        http_reply_error(w->exchange, c->err, &c->why);
+        influx_reply(w->exchange, err_http_status(c->err), str_of(why_text(&c->why, c->err)));
     } else if (w->ingest.refused == 0) {
         http_reply(w->exchange, 204, NULL, STR(""));
     } else {
-        struct buf out = BUF_EMPTY, text = BUF_EMPTY;
+        struct buf text = BUF_EMPTY;
         metric_add(w->ingest.service->context, METRIC_ROWS_REFUSED, w->ingest.refused);
         buf_printf(&text, "partial write: %llu of %llu lines refused: ",
                    (unsigned long long)w->ingest.refused, (unsigned long long)w->ingest.lines);
         buf_add_str(&text, buf_str(&w->ingest.errors));
-        buf_add_text(&out, "{\"error\":");
-        buf_add_json(&out, buf_str(&text));
-        buf_add_char(&out, '}');
-        http_reply(w->exchange, 400, "application/json", buf_str(&out));
+        influx_reply(w->exchange, 400, buf_str(&text));
         buf_free(&text);
-        buf_free(&out);
     }
     ingest_free(&w->ingest);
     mem_free(w);
@@ -47,7 +45,7 @@ static enum err read_precision(struct http_exchange *exchange, int64_t *unit_ns,
                  {"h", INT64_C(3600000000000)}};
     struct str text;
     *unit_ns = 1;
-    if (!http_query(exchange, "precision", &text)) return ERR_OK;
+    if (!http_query(exchange, "precision", &text) || !text.size) return ERR_OK;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (!str_is(text, units[i].name)) continue;
         *unit_ns = units[i].ns;
@@ -63,7 +61,7 @@ void api_write(struct http_exchange *exchange, void *arg)
     struct write_request *w = mem_alloc_zero(1, sizeof *w);
     enum err err = w ? read_precision(exchange, &w->ingest.unit_ns, &why) : ERR_NO_MEMORY;
     if (err) {
-        http_reply_error(exchange, err, &why);
+        influx_reply(exchange, err_http_status(err), str_of(why_text(&why, err)));
         mem_free(w);
         return;
     }
@@ -72,8 +70,7 @@ void api_write(struct http_exchange *exchange, void *arg)
     w->ingest.format = &ingest_line_protocol;
     w->ingest.identity = api_identity(exchange);
     w->ingest.text = http_request_of(exchange)->body;
-    if (!http_query(exchange, "db", &w->ingest.ns) || !w->ingest.ns.size)
-        w->ingest.ns = STR("default");
+    w->ingest.ns = influx_namespace(exchange);
     completion_init(&w->ingest.completion, w->ingest.service->context->main, on_done);
     ingest_start(&w->ingest);
 }

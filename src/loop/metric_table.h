@@ -38,6 +38,9 @@
     X(PG_REFUSED,          "millrace_postgres_connections_refused_total", COUNTER, "connections", "PostgreSQL connections refused at the limit") \
     X(PG_ERRORS,           "millrace_postgres_errors_total",     COUNTER, "errors",  "PostgreSQL connections ended for an error: protocol, login, time") \
     X(PG_COPY_ROWS,        "millrace_postgres_copy_rows_total",  COUNTER, "rows",    "rows that came in by COPY") \
+    X(LINE_CONNECTIONS,    "millrace_line_connections",          GAUGE,   "connections", "open connections of line protocol over TCP") \
+    X(LINE_REFUSED,        "millrace_line_connections_refused_total", COUNTER, "connections", "connections of line protocol refused at the limit") \
+    X(PROMETHEUS_STALE,    "millrace_prometheus_stale_total",   COUNTER, "samples", "samples of Prometheus that said that a series has ended") \
     X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
     X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \
     X(COLLECT_BAD,         "millrace_collect_bad_values_total",  COUNTER, "values",  "values that could not be read") \

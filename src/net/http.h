@@ -49,6 +49,8 @@ struct http_request {
 struct str http_header(const struct http_request *request, const char *name);
 /* A percent-decoded query parameter in the exchange's arena; false when absent. */
 bool http_query(struct http_exchange *exchange, const char *name, struct str *value);
+/* The same of a body of type application/x-www-form-urlencoded. */
+bool http_form(struct http_exchange *exchange, const char *name, struct str *value);
 
 /* One way in. Method "*" = any; GET serves HEAD too. Path segments: literal, "{}" (one segment, not
  * empty, becomes a param), or a last "{*}" (the rest, with slashes, may be empty). From the left, a
@@ -61,6 +63,7 @@ struct http_route {
     size_t body_limit; /* bytes; larger bodies are answered 413 before they are read */
     unsigned flags;    /* the caller's own (e.g. "no login needed") */
     const char *help;  /* for the generated reference */
+    bool takes_snappy; /* Content-Encoding: snappy is let through; the handler undoes it */
 };
 
 /* Called when the head is whole and before any of the body is read, so that strangers cost no

@@ -25,6 +25,7 @@ static bool copy_head(struct http_exchange *x, const struct http_head *head)
     x->is_http10 = head->minor_version == 0;
     x->is_head = str_is(head->method, "HEAD");
     x->is_gzip = head->is_gzip;
+    x->is_snappy = head->is_snappy;
     x->expects_continue = head->expects_continue;
     x->upgrade = head->upgrade;
     return r->headers && r->peer;
@@ -84,6 +85,10 @@ static void begin_body(struct http_exchange *x)
     struct http_connection *c = x->connection;
     x->body_limit =
         x->route->body_limit < HTTP_BODY_BYTES_MAX ? x->route->body_limit : HTTP_BODY_BYTES_MAX;
+    if (x->is_snappy && !x->route->takes_snappy) {
+        http_connection_fault(c, HTTP_FAULT_CONTENT_CODING);
+        return;
+    }
     if (c->reader.is_done) {
         http_exchange_dispatch(x);
         return;

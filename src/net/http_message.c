@@ -237,6 +237,8 @@ static enum http_fault see_expect(struct http_head *head, struct str value)
 static enum http_fault see_content_coding(struct http_head *head, struct str value)
 {
     if (value.size == 0 || str_is_nocase(value, "identity")) return HTTP_FAULT_NONE;
+    head->is_snappy = str_is_nocase(value, "snappy"); /* for the routes that take it */
+    if (head->is_snappy) return HTTP_FAULT_NONE;
     if (!str_is_nocase(value, "gzip") && !str_is_nocase(value, "x-gzip"))
         return HTTP_FAULT_CONTENT_CODING;
     head->is_gzip = true;

@@ -73,7 +73,7 @@ struct http_head {
     uint64_t content_length; /* 0 when absent */
     bool is_chunked, keep_alive, upgrade;
     bool expects_continue;
-    bool is_gzip; /* Content-Encoding */
+    bool is_gzip, is_snappy; /* Content-Encoding */
 };
 
 /* Finds the end of a head: `*end` is the offset behind its empty line, or 0 when it is not there

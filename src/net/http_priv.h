@@ -121,7 +121,7 @@ struct http_exchange {
     void *on_drained_arg;
     struct str segments[HTTP_SEGMENTS_MAX]; /* of the decoded path */
     size_t segment_count;
-    bool is_http10, is_head, is_gzip, expects_continue, upgrade;
+    bool is_http10, is_head, is_gzip, is_snappy, expects_continue, upgrade;
     bool is_gone, is_begun, is_chunked;
 };
 

@@ -182,10 +182,11 @@ struct str http_header(const struct http_request *request, const char *name)
     return http_header_find(request->headers, request->header_count, name);
 }
 
-bool http_query(struct http_exchange *x, const char *name, struct str *value)
+/* One value of "name=value&name=value", percent-decoded. */
+static bool find_pair(struct http_exchange *x, struct str rest, const char *name, struct str *value)
 {
+    struct str pair;
     MUST(x->magic == HTTP_EXCHANGE_MAGIC);
-    struct str rest = x->request.query, pair;
     while (str_split(&rest, '&', &pair)) {
         const char *equals = pair.size ? memchr(pair.at, '=', pair.size) : NULL;
         struct str key = {pair.at, equals ? (size_t)(equals - pair.at) : pair.size};
@@ -197,4 +198,14 @@ bool http_query(struct http_exchange *x, const char *name, struct str *value)
         return value->at != NULL;
     }
     return false;
+}
+
+bool http_query(struct http_exchange *x, const char *name, struct str *value)
+{
+    return find_pair(x, x->request.query, name, value);
+}
+
+bool http_form(struct http_exchange *x, const char *name, struct str *value)
+{
+    return find_pair(x, x->request.body, name, value);
 }

@@ -115,6 +115,8 @@ static const struct {
      400},
     {"empty chunk size", POST "Transfer-Encoding: chunked\r\n\r\n\r\n", 400},
     {"strange expectation", POST "Expect: magic\r\nContent-Length: 1\r\n\r\na", 417},
+    {"a route's own content coding", POST "Content-Encoding: snappy\r\nContent-Length: 1\r\n\r\na",
+     415},
     {"unknown content coding", POST "Content-Encoding: br\r\nContent-Length: 1\r\n\r\na", 415},
     {"body over the path's limit", POST "Content-Length: 1001\r\n\r\n", 413},
     {"body where none is wanted", GET "Host: h\r\nContent-Length: 1\r\n\r\na", 413},

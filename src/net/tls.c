@@ -285,6 +285,23 @@ size_t tls_end_point(struct os_stream *s, uint8_t out[TLS_END_POINT_BYTES])
     return size;
 }
 
+bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
+{
+    X509 *certificate = SSL_get1_peer_certificate(tls_of(s)->ssl);
+    const X509_NAME *name = certificate ? X509_get_subject_name(certificate) : NULL;
+    int at = name ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
+    uint8_t *text = NULL;
+    int size =
+        at < 0
+            ? -1
+            : ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    bool good = size > 0 && !memchr(text, 0, (size_t)size) &&
+                str_copy(out, out_bytes, (struct str){(const char *)text, (size_t)size});
+    OPENSSL_free(text);
+    X509_free(certificate);
+    return good;
+}
+
 /* ---- wrapping ---- */
 
 static struct tls_stream *tls_new(struct tls_config *config, struct os *os, struct os_task *task)

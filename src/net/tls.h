@@ -38,6 +38,10 @@ bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes);
 enum { TLS_END_POINT_BYTES = 64 };
 size_t tls_end_point(struct os_stream *stream, uint8_t out[TLS_END_POINT_BYTES]);
 
+/* The common name of the client's certificate, which was checked against the CA, once the stream
+ * is open. False: it showed none, or one without a name of that size. */
+bool tls_peer_name(struct os_stream *stream, char *out, size_t out_bytes);
+
 /* Wraps a stream (takes it; on failure, which is NO_MEMORY only, it is closed). Server side: after
  * accept. The new stream's on_open comes when the handshake is done; until then write answers
  * CLOSED. A handshake that fails or lasts longer than 10 s ends in on_closed with TLS or TIMEOUT

@@ -67,8 +67,8 @@ static const struct field listen_fields[] = {
      .type = FIELD_STRING,
      .offset = LISTEN_AT(line),
      .default_text = "off",
-     .help_en = "not in this version",
-     .help_zh = "此版本尚未提供"},
+     .help_en = "line protocol over TCP, HOST:PORT or off; not on loopback: with tls.ca only",
+     .help_zh = "基于 TCP 的行协议，主机:端口 或 off；非本机地址须设置 tls.ca"},
     {.name = "insecure",
      .type = FIELD_BOOL,
      .offset = LISTEN_AT(insecure),
@@ -218,7 +218,7 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         {"https", &c->listen.https, true, true},
         {"mqtt", &c->listen.mqtt, false, false},
         {"postgres", &c->listen.postgres, true, true}, /* it insists on TLS itself */
-        {"line", &c->listen.line, false, false},
+        {"line", &c->listen.line, true, true},         /* looked at below */
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         if (str_is(*list[i].value, "off")) {
@@ -238,6 +238,14 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
                 "listen.insecure: true if that is meant",
                 file, list[i].key, (int)list[i].value->size, list[i].value->at);
     }
+    struct os_address line;
+    if (c->listen.line.size && !c->tls.ca.size && !os_address_tcp(c->listen.line, &line, NULL) &&
+        !os_address_is_loopback(&line))
+        return why_set(
+            why, ERR_INVALID,
+            "%s: listen.line: %.*s can be reached from other hosts; there it takes only clients with "
+            "a certificate: set tls.ca",
+            file, (int)c->listen.line.size, c->listen.line.at);
     return ERR_OK;
 }
 

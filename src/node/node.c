@@ -10,6 +10,7 @@
 #include "base/timetext.h"
 #include "listeners/api.h"
 #include "listeners/identities.h"
+#include "listeners/line_server.h"
 #include "listeners/live.h"
 #include "listeners/pg.h"
 #include "listeners/resources.h"
@@ -38,11 +39,12 @@ struct node {
     struct node_tables *tables;
     struct http_server *http, *https;
     struct pg_server *postgres;
+    struct line_server *line;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
     size_t started;    /* parts of the list that run */
     char folder[3900];
-    struct os_address http_address, https_address, postgres_address;
+    struct os_address http_address, https_address, postgres_address, line_address;
     char new_password[64];
 };
 
@@ -409,7 +411,8 @@ static enum err start_certificates(struct node *node, struct why *why)
 {
     const struct node_config *config = node->options->config;
     struct arena arena;
-    if (!config->listen.https.size && !config->listen.postgres.size) return ERR_OK;
+    bool line_asks = config->listen.line.size && config->tls.ca.size;
+    if (!config->listen.https.size && !config->listen.postgres.size && !line_asks) return ERR_OK;
     arena_init(&arena, NULL);
     enum err err = read_certificates(node, config, &arena, &node->tls, why);
     arena_free(&arena);
@@ -451,6 +454,21 @@ static void stop_postgres(struct node *node)
     pg_server_stop(node->postgres);
 }
 
+static enum err start_line(struct node *node, struct why *why)
+{
+    struct str where = node->options->config->listen.line;
+    struct os_address address;
+    enum err err = where.size ? os_address_tcp(where, &address, why) : ERR_OK;
+    if (err || !where.size) return err;
+    struct tls_config *tls = os_address_is_loopback(&address) ? NULL : node->tls;
+    return line_server_start(&node->service, &address, tls, &node->line, &node->line_address, why);
+}
+
+static void stop_line(struct node *node)
+{
+    line_server_stop(node->line);
+}
+
 static const struct {
     const char *name;
     start_part *start;
@@ -472,6 +490,7 @@ static const struct {
     {"http", start_http, stop_http},
     {"https", start_https, stop_https},
     {"postgres", start_postgres, stop_postgres},
+    {"line", start_line, stop_line},
     {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
@@ -519,6 +538,9 @@ static void announce(struct node *node)
     os_address_print(&node->postgres_address, postgres, sizeof postgres);
     if (node->postgres)
         diag(&node->context, DIAG_INFO, component, "listening on postgresql://%s", postgres);
+    char line[OS_HOST_BYTES + 8];
+    os_address_print(&node->line_address, line, sizeof line);
+    if (node->line) diag(&node->context, DIAG_INFO, component, "listening on line+tcp://%s", line);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -615,6 +637,7 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
+        {"listen.line", was->listen.line, now->listen.line},
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))

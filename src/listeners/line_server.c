@@ -1,0 +1,311 @@
+/* line_server.c - see line_server.h.
+ *
+ * What the turns of the loop bring is gathered; all whole lines that are there become one ingest,
+ * and while it runs the next gather: so the batches grow with the load by themselves. A connection
+ * has one ingest at a time, and past QUEUE_BYTES it is not read any more, so that TCP slows the
+ * sender down. There is no answer: a bad line is counted and told in the log, at most once a second
+ * with the number of those untold. What hits a whole batch (no memory, disk full) ends the
+ * connection, because then the sender sees it.
+ *
+ * Only a line with its line end counts: of a connection that is cut, the last line may be half a
+ * number. A connection is freed when its stream is closed and nothing of it runs or is posted. */
+#include "listeners/line_server.h"
+#include "base/timetext.h"
+#include "listeners/ingest.h"
+#include <string.h>
+
+static const char component[] = "line";
+
+enum {
+    CONNECTIONS_MAX = 256,
+    QUEUE_BYTES = 256 * 1024, /* gathered beside a running ingest before reading stops */
+    SERVER_MAGIC = 0x6c696e65,
+    CONNECTION_MAGIC = 0x6c696e63,
+};
+
+struct line_connection {
+    uint32_t magic;
+    struct line_server *server;
+    struct line_connection *next, *previous;
+    struct os_stream *stream; /* NULL = closed */
+    char peer[OS_HOST_BYTES + 8], user[ACCESS_USER_BYTES];
+    struct job job;
+    bool is_posted, is_running, is_paused;
+    struct buf in, text; /* what waits; what is being stored */
+    struct identity *identity;
+    struct ingest ingest;
+};
+
+struct line_server {
+    uint32_t magic;
+    struct service *service;
+    struct tls_config *tls;
+    struct os_listener *listener; /* NULL = stopped */
+    struct line_connection *connections;
+    size_t connection_count;
+    struct budget memory; /* of what waits and is being stored */
+    int64_t told_ns;      /* when a bad line was last told; 0 = never */
+    uint64_t untold;
+};
+
+static bool is_connection(const struct line_connection *c)
+{
+    return c && c->magic == CONNECTION_MAGIC && c->server->magic == SERVER_MAGIC;
+}
+
+/* ---- life ---- */
+
+static void free_if_over(struct line_server *server)
+{
+    if (server->listener || server->connections) return;
+    MUST(server->connection_count == 0);
+    server->magic = 0;
+    mem_free(server);
+}
+
+static void drop_in(struct line_connection *c)
+{
+    budget_give(&c->server->memory, c->in.size);
+    buf_free(&c->in);
+}
+
+static void leave(struct line_connection *c)
+{
+    struct line_server *server = c->server;
+    if (c->stream || c->is_running || c->is_posted) return;
+    drop_in(c);
+    *(c->previous ? &c->previous->next : &server->connections) = c->next;
+    if (c->next) c->next->previous = c->previous;
+    server->connection_count--;
+    metric_add(server->service->context, METRIC_LINE_CONNECTIONS, (uint64_t)-1);
+    c->magic = 0;
+    mem_free(c);
+    free_if_over(server);
+}
+
+/* Ends the connection for an error of its own; what waits is lost, and told. */
+static void cut(struct line_connection *c, enum err err, const struct why *why)
+{
+    diag(c->server->service->context, DIAG_WARNING, component, "%s: %s; the connection is closed",
+         c->peer, why_text(why, err));
+    os_stream_close(&c->stream);
+    drop_in(c);
+}
+
+/* ---- storing ---- */
+
+static void tell_refused(struct line_connection *c)
+{
+    struct line_server *server = c->server;
+    struct context *context = server->service->context;
+    int64_t now = context_mono_ns(context);
+    metric_add(context, METRIC_ROWS_REFUSED, c->ingest.refused);
+    if (c->ingest.refused == 0) return;
+    server->untold += c->ingest.refused;
+    if (server->told_ns && now - server->told_ns < TIME_NS_PER_S) return;
+    struct str rest = buf_str(&c->ingest.errors), first = STR("");
+    (void)str_split(&rest, '\n', &first); /* the message's place in the batch says nothing */
+    diag(context, DIAG_WARNING, component, "%s: %llu lines refused; the first: %.*s", c->peer,
+         (unsigned long long)server->untold, (int)first.size, first.size ? first.at : "");
+    server->told_ns = now;
+    server->untold = 0;
+}
+
+static void post(struct line_connection *c);
+
+static void on_stored(struct completion *completion)
+{
+    struct ingest *in = (struct ingest *)completion;
+    struct line_connection *c = (void *)((char *)in - offsetof(struct line_connection, ingest));
+    MUST(is_connection(c) && c->is_running);
+    c->is_running = false;
+    tell_refused(c);
+    enum err err = completion->err;
+    struct why why = completion->why;
+    ingest_free(in);
+    identity_release(c->identity);
+    budget_give(&c->server->memory, c->text.size);
+    buf_free(&c->text);
+    if (err) {
+        cut(c, err, &why);
+    } else if (c->in.size) {
+        post(c);
+    }
+    if (c->stream && c->is_paused) {
+        c->is_paused = false;
+        os_stream_pause(c->stream, false);
+    }
+    leave(c);
+}
+
+/* Cuts the whole lines off what waits. False: there is none. */
+static bool take_lines(struct line_connection *c)
+{
+    const char *last = c->in.size ? memrchr(c->in.at, '\n', c->in.size) : NULL;
+    if (!last) return false;
+    size_t size = (size_t)(last - c->in.at) + 1, left = c->in.size - size;
+    struct buf rest = BUF_EMPTY;
+    buf_add(&rest, last + 1, left);
+    if (buf_failed(&rest)) return false; /* the next bytes try again */
+    c->text = c->in;
+    c->text.size = size;
+    c->in = rest;
+    return true;
+}
+
+static void store_lines(struct job *job)
+{
+    struct line_connection *c = (void *)((char *)job - offsetof(struct line_connection, job));
+    struct service *service = c->server->service;
+    struct why why = WHY_NONE;
+    MUST(is_connection(c) && c->is_posted && !c->is_running);
+    c->is_posted = false;
+    if (!take_lines(c)) {
+        if (c->in.size > LINE_BYTES_MAX) {
+            metric_add(service->context, METRIC_ROWS_REFUSED, 1);
+            cut(c, why_set(&why, ERR_LIMIT, "a line is longer than 1 MiB"), &why);
+        }
+        leave(c);
+        return;
+    }
+    /* Looked up each time: rights may change while the connection stands. */
+    c->identity = access_identify(service->access, c->user);
+    if (!c->identity) c->identity = identity_new(c->user, "anonymous");
+    memset(&c->ingest, 0, sizeof c->ingest);
+    c->ingest.service = service;
+    c->ingest.format = &ingest_line_protocol;
+    c->ingest.identity = c->identity;
+    c->ingest.text = buf_str(&c->text);
+    c->ingest.ns = STR("default");
+    c->ingest.unit_ns = 1;
+    c->ingest.shows_text = true;
+    c->is_running = true;
+    completion_init(&c->ingest.completion, service->context->main, on_stored);
+    ingest_start(&c->ingest);
+}
+
+/* Behind all that this turn of the loop reads. */
+static void post(struct line_connection *c)
+{
+    if (c->is_posted || c->is_running) return;
+    c->is_posted = true;
+    c->job.run = store_lines;
+    loop_post(c->server->service->context->main, &c->job);
+}
+
+/* ---- what the stream says ---- */
+
+static void on_open(void *owner) /* of TLS: the client's certificate was checked */
+{
+    struct line_connection *c = owner;
+    MUST(is_connection(c));
+    struct why why = WHY_NONE;
+    if (!tls_peer_name(c->stream, c->user, sizeof c->user))
+        cut(c, why_set(&why, ERR_UNAUTHENTICATED, "the certificate has no common name"), &why);
+    leave(c);
+}
+
+static void on_read(void *owner, const uint8_t *bytes, size_t size)
+{
+    struct line_connection *c = owner;
+    struct why why = WHY_NONE;
+    MUST(is_connection(c) && c->stream);
+    enum err err = budget_take(&c->server->memory, size);
+    if (!err) {
+        size_t before = c->in.size;
+        buf_add(&c->in, bytes, size);
+        if (buf_failed(&c->in)) {
+            budget_give(&c->server->memory, before + size);
+            buf_free(&c->in);
+            err = ERR_NO_MEMORY;
+        }
+    }
+    if (err) {
+        cut(c, why_set(&why, err, "no memory for more lines"), &why);
+    } else {
+        post(c);
+        if (c->is_running && c->in.size > QUEUE_BYTES && !c->is_paused) {
+            c->is_paused = true;
+            os_stream_pause(c->stream, true);
+        }
+    }
+    leave(c);
+}
+
+static void on_closed(void *owner, enum err err, const char *text)
+{
+    struct line_connection *c = owner;
+    MUST(is_connection(c));
+    if (err == ERR_TLS)
+        diag(c->server->service->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
+    os_stream_close(&c->stream); /* what has come is still stored */
+    leave(c);
+}
+
+static const struct os_stream_events events = {
+    .on_open = on_open, .on_read = on_read, .on_closed = on_closed};
+
+static void on_accept(void *owner, struct os_stream *stream)
+{
+    struct line_server *server = owner;
+    struct context *context = server->service->context;
+    MUST(server->magic == SERVER_MAGIC);
+    struct line_connection *c =
+        server->connection_count < CONNECTIONS_MAX ? mem_alloc_zero(1, sizeof *c) : NULL;
+    if (!c) {
+        metric_add(context, METRIC_LINE_REFUSED, 1);
+        os_stream_own(stream, NULL, NULL);
+        os_stream_close(&stream);
+        return;
+    }
+    c->magic = CONNECTION_MAGIC;
+    c->server = server;
+    (void)str_copy(c->peer, sizeof c->peer, str_of(os_stream_peer(stream)));
+    (void)str_copy(c->user, sizeof c->user, STR("anonymous"));
+    c->next = server->connections;
+    if (c->next) c->next->previous = c;
+    server->connections = c;
+    server->connection_count++;
+    metric_add(context, METRIC_LINE_CONNECTIONS, 1);
+    c->stream = stream;
+    if (server->tls &&
+        tls_wrap_server(server->tls, context->os, context->main->task, stream, &c->stream))
+        c->stream = NULL;
+    if (c->stream) os_stream_own(c->stream, &events, c);
+    leave(c);
+}
+
+enum err line_server_start(struct service *service, const struct os_address *address,
+                           struct tls_config *tls, struct line_server **out,
+                           struct os_address *bound, struct why *why)
+{
+    struct context *context = service->context;
+    MUST(loop_is_current(context->main) && (tls || os_address_is_loopback(address)));
+    struct line_server *server = mem_alloc_zero(1, sizeof *server);
+    if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for a listener");
+    server->magic = SERVER_MAGIC;
+    server->service = service;
+    server->tls = tls;
+    budget_init(&server->memory, "line", service->in_flight, SIZE_MAX);
+    enum err err = context->os->ops->listen(context->main->task, address, on_accept, server,
+                                            &server->listener, bound, why);
+    if (err)
+        mem_free(server);
+    else
+        *out = server;
+    return err;
+}
+
+void line_server_stop(struct line_server *server)
+{
+    if (!server) return;
+    MUST(server->magic == SERVER_MAGIC && server->listener);
+    for (struct line_connection *c = server->connections, *next; c; c = next) {
+        next = c->next;
+        os_stream_close(&c->stream);
+        leave(c);
+    }
+    server->service->context->os->ops->listener_close(server->listener);
+    server->listener = NULL;
+    free_if_over(server);
+}

@@ -1,0 +1,20 @@
+/* line_server.h - line protocol over TCP: lines in, nothing out. For senders that only know how to
+ * open a socket and print. */
+#ifndef LISTENERS_LINE_SERVER_H
+#define LISTENERS_LINE_SERVER_H
+
+#include "listeners/service.h"
+
+struct line_server;
+
+/* `tls` NULL: plain, and the rows are written as the user `anonymous`; else each client shows a
+ * certificate (the configuration has a CA) whose common name is its user. Main loop. Errors:
+ * ADDRESS_IN_USE… name the address. */
+enum err line_server_start(struct service *service, const struct os_address *address,
+                           struct tls_config *tls, struct line_server **server,
+                           struct os_address *bound, struct why *why);
+/* Stops listening and reading; lines that are here are still stored while the workers run. NULL
+ * allowed. */
+void line_server_stop(struct line_server *server);
+
+#endif
