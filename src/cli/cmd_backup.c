@@ -9,7 +9,6 @@
 #include "store/store.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +78,7 @@ static int run_backup(struct api *api, struct str body)
     struct doc *state = ask(api, "POST", body);
     while (state && str_is(doc_text(doc_get(state, "state")), "running")) {
         show_bar(state);
-        (void)poll(NULL, 0, POLL_MS);
+        (void)usleep(POLL_MS * 1000);
         state = ask(api, "GET", STR(""));
     }
     return state ? show_end(api->args, state) : api_fail(api);
