@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,7 +79,8 @@ static int run_backup(struct api *api, struct str body)
     struct doc *state = ask(api, "POST", body);
     while (state && str_is(doc_text(doc_get(state, "state")), "running")) {
         show_bar(state);
-        (void)usleep(POLL_MS * 1000);
+        struct timeval pause = {0, POLL_MS * 1000L};
+        (void)select(0, NULL, NULL, NULL, &pause);
         state = ask(api, "GET", STR(""));
     }
     return state ? show_end(api->args, state) : api_fail(api);
