@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { POLL_MS = 200, BAR_CELLS = 30 };
@@ -78,9 +78,9 @@ static int run_backup(struct api *api, struct str body)
 {
     struct doc *state = ask(api, "POST", body);
     while (state && str_is(doc_text(doc_get(state, "state")), "running")) {
-        struct timespec pause = {0, POLL_MS * 1000000L};
         show_bar(state);
-        (void)nanosleep(&pause, NULL);
+        struct timeval pause = {0, POLL_MS * 1000L};
+        (void)select(0, NULL, NULL, NULL, &pause);
         state = ask(api, "GET", STR(""));
     }
     return state ? show_end(api->args, state) : api_fail(api);
