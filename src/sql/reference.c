@@ -74,6 +74,8 @@ static const struct reference_row statements[] = {
               "time|timestamp||of the measurement (UTC)\ndevice|text||path of the device\nquality|text||worst quality among the columns read; quality(column) gives one\nreceived|timestamp||when the row came to its node\nt|double|°C|\nn|bigint||"),
     STATEMENT("INSERT INTO name (time, device, …) VALUES (…), …", "writes rows; one of the same time and device is replaced in the columns named", "写入", "INSERT INTO press (time, device, t, n) VALUES ('2026-11-21', 'p1', 20.5, 1)", ""),
     STATEMENT("INSERT INTO name (…) SELECT …", "writes the rows of a query", "写入查询结果", "INSERT INTO press (time, device, t) SELECT time, device, temperature FROM demo", ""),
+    STATEMENT("CHECKPOINT", "everything written so far goes to parts", "将已写入的数据落为数据文件", "CHECKPOINT", ""),
+    STATEMENT("VACUUM", "a CHECKPOINT; then small parts are merged and deleted rows go", "合并小数据文件并清除已删除的行", "VACUUM", ""),
     STATEMENT("DELETE FROM name WHERE …", "deletes rows by time and device", "删除", "DELETE FROM press WHERE time < '2000-01-01'", ""),
     STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE …", "changes a table", "修改表", "ALTER TABLE press ADD COLUMN m text", ""),
     STATEMENT("COMMENT ON TABLE name IS '…' | COMMENT ON COLUMN name.column IS '…'", "sets a description; NULL takes it away", "说明", "COMMENT ON COLUMN press.t IS 'at the die'", ""),
