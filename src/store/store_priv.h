@@ -119,7 +119,7 @@ struct store {
     struct loop log_loop;
     struct log log;
     struct store_append *arrived, *arrived_last; /* of this round of jobs */
-    struct store_append *held, *held_last;       /* the head is full: until its older half is written */
+    struct store_append *held, *held_last; /* the head is full: until its older half is written */
     struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last; /* written, wait for durable */
     struct store_delete *deleted;                /* the same */
