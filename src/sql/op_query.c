@@ -253,8 +253,8 @@ static enum err result_at(struct run *root, const struct expr *e, uint32_t row,
 enum err special_query(struct eval *eval, const struct expr *e, const struct rows *rows,
                        const struct view *view, struct vector *out)
 {
+    MUST(e->query && eval->run);
     struct subquery *query = e->query;
-    MUST(query && eval->run);
     if (!query->is_begun) {
         query->is_begun = true;
         arena_init(&query->memory, eval->budget);
