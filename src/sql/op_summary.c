@@ -48,7 +48,7 @@ static bool call_is_possible(const struct plan *plan, const struct agg_call *cal
 {
     bool is_cast = false;
     int take = take_of(call);
-    if (take < 0 || call->distinct) return false;
+    if (take < 0 || call->distinct || call->second || call->param_count) return false;
     if (!call->arg) return take == TAKE_COUNT;
     const struct input *input = column_of(plan, call->arg, &is_cast);
     if (!input || (is_cast && take != TAKE_SUM_D)) return false;
@@ -59,6 +59,7 @@ static bool call_is_possible(const struct plan *plan, const struct agg_call *cal
 bool summary_is_possible(const struct plan *plan)
 {
     if (!plan->grouped || !plan->table.has_series || plan->request.newest_first) return false;
+    if (plan->window.kind != WINDOW_NONE && plan->window.kind != WINDOW_TUMBLE) return false;
     for (size_t i = 0; i < plan->filter_count; i++)
         if (!plan->filters[i]->series_constant) return false;
     for (size_t i = 0; i < plan->key_count; i++)
