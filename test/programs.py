@@ -112,8 +112,14 @@ class Node:
             self.connection = http.client.HTTPConnection(HOST, self.port, timeout=120)
         status, body = self.call("POST", "/v1/sql" + options, text.encode(), self.connection)
         if status != 200:
-            sys.exit(f"{text}: {status} {body[:500]}")
+            sys.exit(f"{text}: {status} {body[:500]}{self.last_words() if status == 0 else ''}")
         return json.loads(body)["rows"]
+
+    def last_words(self):
+        """Why a connection broke: how the process ended, if it did, and the end of its log."""
+        time.sleep(0.5)  # a sanitizer's report takes a moment
+        with open(os.path.join(self.folder, "node.log"), encoding="utf-8", errors="replace") as file:
+            return f"\nexit status {self.process.poll()}, log: {file.read()[-3000:]}"
 
     def cpu(self):
         return cpu_seconds(self.process.pid)

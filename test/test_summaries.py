@@ -43,7 +43,7 @@ def write(node, first, last, step=1):
         for m in range(3):
             fields = [f"i={s * (m + 1)}i", f"u={s}u", f"b={'t' if s // 50 % 2 else 'f'}"]
             if m != 1 or s % 7:  # m1 lacks d now and then
-                fields.append(f"d={round(20 + math.sin(s / 90 + m) * 5, 1 + m)}")
+                fields.append(f"d={round(20.3 + math.sin(s / 90 + m) * 5, 1 + m)}")
             gap = 3600 if s > 900 else 0
             lines.append(f"t,device=m{m},site={'sz' if m else 'bj'} {','.join(fields)} {START + s * 10 + gap}")
     assert node.call("POST", "/write?precision=s", "\n".join(lines).encode())[0] == 204

@@ -96,13 +96,16 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns)
 static enum err add_value(const struct agg_call *call, void *state, const struct value *value,
                           int64_t time_ns, struct arena *memory)
 {
-    uint8_t bit = value->b;
-    uint64_t bits = value->u;
     struct vector v = {.type = value->type, .count = 1};
-    if (value->type == TYPE_BOOL)
+    uint64_t bits = 0;
+    uint8_t bit = 0;
+    if (value->type == TYPE_BOOL) { /* the other members are no bool: not even to be read as one */
+        bit = value->b;
         v.b = &bit;
-    else
+    } else {
+        bits = value->u;
         v.u = &bits;
+    }
     struct agg_run run = {
         .value = &v, .time = &time_ns, .count = 1, .keeps_null = call->keeps_null};
     return call->aggregate->add(state, &run, memory);
