@@ -30,3 +30,18 @@ def test_deleted_rows_stay_away(tmp_path):
     lines = "".join(open(os.path.join(folder, name), encoding="utf-8").read() for name in os.listdir(folder))
     assert lines.count("DELETE FROM t") == 4
     node.stop()
+
+
+def test_the_newest_rows_deleted_the_next_ones_are_newest(tmp_path):
+    node = Node(str(tmp_path)).start()
+    lines = "\n".join(f"t,device=d v={i} {1_000_000 + i}" for i in range(3000))
+    assert node.call("POST", "/write?precision=s", lines.encode())[0] == 204
+    newest = "SELECT v FROM t WHERE device = 'd' ORDER BY time DESC LIMIT 2"
+    for place in ("parts", "head"):
+        if place == "parts":
+            node.sql("VACUUM")
+        assert node.sql(newest) == [[2999], [2998]]
+        node.sql("DELETE FROM t WHERE v >= 2990")
+        assert node.sql(newest) == [[2989], [2988]], place
+        node.call("POST", "/write?precision=s", "\n".join(f"t,device=d v={i} {1_000_000 + i}" for i in range(2990, 3000)).encode())
+    node.stop()

@@ -81,10 +81,12 @@ static enum err reverse_vector(struct arena *arena, struct vector *v, uint32_t f
 
 enum err run_reverse(struct sql_scan *scan, struct run *run)
 {
-    uint32_t count = run->end - run->at, from = run->at;
+    uint32_t count = run->end - run->at, from = run->at, deletes;
     uint64_t limit = scan->request.row_limit;
-    if (limit &&
-        limit < count) { /* each row delivered takes at most one of a run with unique times */
+    (void)tombstones_of(scan->series, &deletes);
+    /* Each row delivered takes at most one of a run with unique times; but a row that was deleted
+     * is not delivered, and those are taken out later. */
+    if (limit && limit < count && !deletes) {
         from = run->end - (uint32_t)limit;
         count = (uint32_t)limit;
     }
