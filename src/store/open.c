@@ -482,7 +482,8 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
         budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
         compact_init(store);
-        if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
+        err = span_cache_init(&store->spans, &context->memory, config->span_cache_bytes);
+        if (!err && !str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
             err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
     }
     if (!err) err = os->ops->path_make(os, store->folder, why);
@@ -545,6 +546,7 @@ void store_close(struct store *store)
     mem_free(store->flush.seal.parts);
     manifest_close(&store->manifest);
     cell_free(&store->view);
+    span_cache_free(&store->spans);
     catalog_free(&store->catalog);
     if (store->lock) store->context->os->ops->file_close(store->lock);
     mem_free(store);

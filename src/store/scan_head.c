@@ -112,6 +112,8 @@ void run_clear(struct sql_scan *scan, struct run *run)
     run->ref_capacity = run->ref_count = run->ref_at = 0;
     run->pending = NULL;
     run->at = run->end = 0;
+    span_release(run->span);
+    run->span = NULL;
     arena_free(&run->rows);
     arena_free(&run->index);
 }

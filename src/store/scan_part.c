@@ -96,6 +96,7 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
     run->version = block->version;
     scan->stats.blocks++;
     run_narrow(scan, run, block->rows);
+    run_keep_span(scan, run, (uint32_t)(block - run->blocks.blocks));
     if (run->at < run->end && scan->request.newest_first) err = run_reverse(scan, run);
     return err ? err : run_hide(scan, run);
 }
@@ -200,6 +201,10 @@ enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why)
     run->block = 0;
     run->pending = NULL;
     run->blocks.block_count = 0;
+    run->at = run->end = 0;
     if (run->part->broken) return ERR_OK;
+    bool taken;
+    enum err err = run_take_span(scan, run, &taken);
+    if (err || taken) return err;
     return isolate(scan, run->part, find_run(scan, run, why), why);
 }

@@ -28,6 +28,7 @@ struct store_config {
                                 is reached */
     int64_t flush_age_ns;    /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
     size_t segment_bytes;    /* of the log; 0 = LOG_SEGMENT_BYTES */
+    size_t span_cache_bytes; /* for rows that statements ask for again; 0 = none are kept */
 };
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 

@@ -2,17 +2,6 @@
  * through flushes, merges and restarts, and only they; what is written later is there. */
 #include "store/store_testlib.h"
 
-static enum err try_delete(struct world *w, const struct schema *s, struct store_range *ranges,
-                           size_t count)
-{
-    struct store_delete op = {.table_id = s->table_id, .count = count, .ranges = ranges};
-    w->home.after_arg = w;
-    completion_init(&op.completion, &w->home, on_done);
-    store_delete(w->store, &op);
-    wait_done(w);
-    return w->err;
-}
-
 static void delete_some(struct world *w, const struct schema *s, struct model *m, unsigned *seed)
 {
     static const char *const names[DEVICES + 1] = {"d0", "d1", "d2", "nobody"};

@@ -14,6 +14,7 @@
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/seal.h"
+#include "store/span_cache.h"
 #include "store/store.h"
 #include "store/trust.h"
 
@@ -113,6 +114,7 @@ struct store {
     struct cell view;            /* of struct store_view */
     _Atomic uint32_t live_views; /* the current one, and older ones that somebody reads */
     struct budget head_budget;
+    struct span_cache spans; /* any task */
     struct health health;
 
     /* Log task. */
