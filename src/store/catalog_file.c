@@ -112,8 +112,9 @@ enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const ch
                                 struct why *why)
 {
     struct table_list *tables = catalog_tables(catalog);
-    enum err err = catalog_snapshot_write_as(catalog, tables, UINT64_MAX, os, folder, seq,
-                                             next_table_id, series_count, why);
+    /* Deletes above it are in the log, which says them again. */
+    enum err err = catalog_snapshot_write_as(catalog, tables, seq, os, folder, seq, next_table_id,
+                                             series_count, why);
     table_list_release(tables);
     return err;
 }

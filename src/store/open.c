@@ -480,7 +480,9 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->context = context;
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
-        budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
+        /* Half more than rows are accepted for: what a row takes is known when it is in place. */
+        budget_init(&store->head_budget, "head", &context->memory,
+                    config->head_limit_bytes + config->head_limit_bytes / 2);
         compact_init(store);
         err = span_cache_init(&store->spans, &context->memory, config->span_cache_bytes);
         if (!err && !str_copy(store->folder, sizeof store->folder, str_of(config->folder)))

@@ -71,6 +71,8 @@ struct sql_scan {
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     bool series_done, ended;
+    struct deleted deleted; /* of it, as the snapshot sees it */
+    struct arena deleted_memory;
     uint64_t delivered;           /* rows of it so far */
     struct codec codec;           /* opened with the first part */
     struct scan_part *parts;      /* in the order of their bounds */

@@ -148,10 +148,7 @@ bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out
     if (block->min_time_ns < r->time_from_ns ||
         (block->max_time_ns >= r->time_to_ns && r->time_to_ns != INT64_MAX))
         return false;
-    uint32_t count;
-    const struct tombstones *list = tombstones_of(scan->series, &count);
-    if (count && tombstones_touch(list, count, block->min_time_ns, block->max_time_ns,
-                                  block->version, scan->snapshot->applied))
+    if (deleted_touches(&scan->deleted, block->min_time_ns, block->max_time_ns, block->version))
         return false;
     if (!r->summarises(r->summary_context, block->min_time_ns, block->max_time_ns)) return false;
     for (size_t i = 0; i < r->column_count; i++)

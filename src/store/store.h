@@ -58,6 +58,7 @@ struct store_append {
     struct job arrive; /* from here on the store's */
     struct store *store;
     struct store_append *next;
+    struct store_delete *behind; /* deletes that came while it was held: carried out after it */
 };
 void store_append(struct store *store, struct store_append *append);
 
@@ -71,14 +72,15 @@ struct store_define {
     bool drop;
     struct schema *result;
     struct job arrive; /* from here on the store's */
+    uint64_t seq;
     struct store *store;
     struct store_define *next;
 };
 void store_define(struct store *store, struct store_define *define);
 
-/* Deletes rows: those of the ranges that were appended before. Durable when done. Devices that the
- * table does not have are passed over. The arrays are borrowed until done; `seq` is its position.
- * Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
+/* Deletes rows: those of the ranges that were appended before, also if they wait for room. Durable
+ * when done. Devices that the table does not have are passed over. The arrays are borrowed until
+ * done; `seq` is its position. Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
 struct store_range {
     struct str device;      /* path */
     int64_t from_ns, to_ns; /* inclusive, from ≤ to */
