@@ -26,7 +26,8 @@ struct doctor {
     bool repair;
     const struct doctor_sink *sink;
     struct manifest manifest;
-    bool manifest_bad; /* lost or damaged: parts speak for themselves */
+    struct catalog *catalog; /* what its snapshot holds; NULL before */
+    bool manifest_bad;       /* lost or damaged: parts speak for themselves */
     uint64_t origin;
     struct part **live; /* what the manifest shall name */
     size_t live_count, live_capacity;
@@ -117,13 +118,14 @@ static enum err check_manifest(struct doctor *d, struct why *why)
 
 static enum err check_catalog(struct doctor *d)
 {
-    struct catalog *catalog = mem_alloc_zero(1, sizeof *catalog);
+    struct catalog *catalog = d->catalog = mem_alloc_zero(1, sizeof *catalog);
     struct why why = WHY_NONE;
     char name[32];
     uint64_t seq = d->manifest.checkpoint.catalog_seq;
     enum err err = catalog ? catalog_init(catalog) : ERR_NO_MEMORY;
     if (err) {
         mem_free(catalog);
+        d->catalog = NULL;
         return err;
     }
     catalog_snapshot_name(name, seq);
@@ -133,8 +135,6 @@ static enum err check_catalog(struct doctor *d)
     if (err && err != ERR_NO_MEMORY) on_damage(d, why_text(&why, err));
     if (seq && !err && !d->damages)
         tell(d, DOCTOR_OK, name, "", "%u series", atomic_load(&catalog->series_count));
-    catalog_free(catalog);
-    mem_free(catalog);
     return err == ERR_NO_MEMORY ? err : ERR_OK;
 }
 
@@ -221,7 +221,7 @@ static enum err repair_part(struct doctor *d, const char *name, struct part_file
     fresh.tables = NULL;
     fresh.id = d->manifest.next_part_id++;
     fresh.rows = 0;
-    enum err err = file ? doctor_salvage_part(file, d->parts, &fresh, &why) : ERR_OK;
+    enum err err = file ? doctor_salvage_part(file, d->catalog, d->parts, &fresh, &why) : ERR_OK;
     if (err == ERR_NO_MEMORY) return err;
     if (err) fresh.rows = 0;
     snprintf(object, sizeof object, "parts/%s", name);
@@ -435,6 +435,8 @@ enum err store_doctor(struct os *os, const char *folder, bool repair,
         snprintf(d->parts, sizeof d->parts, "%s/parts", folder);
         err = examine(d, why);
         manifest_close(&d->manifest);
+        if (d->catalog) catalog_free(d->catalog);
+        mem_free(d->catalog);
         for (size_t i = 0; i < d->live_count; i++) part_release(d->live[i]);
         mem_free(d->live);
     }
