@@ -36,8 +36,8 @@ static void work(struct world *w, const struct schema *s, struct model *m, unsig
     }
     unsigned from = (unsigned)rand_r(seed) % TIMES,
              to = from + 200 < TIMES ? from + 200 : TIMES - 1;
-    delete_range(w, s,
-               (struct store_range){STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0});
+    delete_range(
+        w, s, (struct store_range){STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0});
     for (unsigned at = from; at <= to; at++) {
         m->rows[1][at] = false;
         memset(m->cells[1][at], 0, sizeof m->cells[1][at]);
