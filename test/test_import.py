@@ -1,6 +1,11 @@
 """POST /v1/import: rows of CSV go where the parameters say, and what is wrong is named by line and column."""
+import gzip
 import json
+import os
+import subprocess
 from urllib.parse import urlencode
+
+import pytest
 
 
 def send(node, text, **params):
@@ -98,3 +103,63 @@ def test_many_batches_are_all_there_and_sending_again_changes_nothing(node_facto
         assert send(node, text, columns="time,device,n,v,s", types="n:bigint,v:double,s:text") == stored(rows)
     assert node.sql("SELECT count(*), sum(n), count(DISTINCT device), min(s) FROM m") == [
         [rows, rows * (rows - 1) // 2, 7, "a text of some length that makes the body long 0"]]
+
+
+@pytest.fixture(name="importer")
+def importer_fixture(node_factory, tmp_path):
+    """importer(ARGUMENTS…, code=0, stdin=b"") runs `millrace import` and gives (stdout, stderr)."""
+    node = node_factory()
+
+    def run(*arguments, code=0, stdin=b""):
+        done = subprocess.run([node.millrace, "import", *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=60, check=False, env=dict(os.environ, MILLRACE_DATA=node.data, XDG_STATE_HOME=str(tmp_path / "state")))
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout.decode(), done.stderr.decode()
+    run.node = node
+    return run
+
+
+def test_one_command_takes_a_file_and_shows_what_it_makes_of_it(importer, tmp_path):
+    path = tmp_path / "press 7.csv.gz"
+    path.write_bytes(gzip.compress("datetime;t/max;quality;on\n2026-11-21 00:00:00;1.5;a;true\n2026-11-21 00:00:01;;b;false\n".encode()))
+    _, told = importer(path, "--table", "m", "--dry-run")
+    for part in ("delimiter ;", "datetime", "t_max", "quality_", "double", "bool", "device: press 7"):
+        assert part in told, told
+    assert importer.node.request("POST", "/v1/sql", "SELECT count(*) FROM m")[0] == 404
+    out, _ = importer(path, "--table", "m", "--json")
+    assert json.loads(out) == {"table": "m", "done": True, "rows": 2, "refused": 0}
+    assert importer.node.sql('SELECT time, device, t_max, quality_, "on" FROM m ORDER BY time') == [
+        ["2026-11-21T00:00:00Z", "press 7", 1.5, "a", True], ["2026-11-21T00:00:01Z", "press 7", None, "b", False]]
+
+
+def test_rows_without_header_times_or_device_are_taken_with_an_option_each(importer):
+    importer("-", "--table", "c", "--columns", "unit,cycle,s1", "--time", "cycle", "--time-format", "s", "--device", "unit",
+             "--device-name", "engine", stdin=b"1 1 518.67  \n1 2 518.70  \n2 1 518.90  \n")
+    assert importer.node.sql("SELECT device, time, s1 FROM c ORDER BY device, time") == [
+        ["engine/1", "1970-01-01T00:00:01Z", 518.67], ["engine/1", "1970-01-01T00:00:02Z", 518.7], ["engine/2", "1970-01-01T00:00:01Z", 518.9]]
+    _, told = importer("-", "--table", "s", stdin=b"a,b\n1,2\n", code=2)
+    assert "--step" in told
+    importer("-", "--table", "s", "--step", "1s", "--start", "2026-11-21", "--device-name", "d", stdin=b"a,b\n1,2\n3,4\n")
+    assert importer.node.sql("SELECT time, a FROM s ORDER BY time") == [["2026-11-21T00:00:00Z", 1], ["2026-11-21T00:00:01Z", 3]]
+
+
+def test_refused_rows_are_written_down_and_a_cut_import_goes_on(importer, tmp_path):
+    path, errors = tmp_path / "big.csv", tmp_path / "errors.csv"
+    rows = 200000
+    lines = [f"{1700000000 + i},{i},{'filling ' * 6}{i}" for i in range(rows)]
+    lines[1000] = "yesterday,0,x"
+    path.write_text("time,n,s\n" + "\n".join(lines) + "\n")
+    _, told = importer(path, "--table", "m", "--errors", errors, "--max-errors", "0", code=1)
+    assert "line 1002, column time: 'yesterday' is not a time" in told and "stopped" in told
+    assert errors.read_text() == "line,column,text,reason\n1002,time,yesterday,'yesterday' is not a time\n"
+    stored = importer.node.sql("SELECT count(*) FROM m")[0][0]
+    assert 1000 < stored < rows - 1
+    importer.node.kill9()
+    _, told = importer(path, "--table", "m", code=1)
+    assert "going on at line" in told or "onnect" in told
+    importer.node.start()
+    _, told = importer(path, "--table", "m", code=1)
+    assert f"going on at line {stored + 3}" in told, told
+    assert importer.node.sql("SELECT count(*), sum(n) FROM m") == [[rows - 1, rows * (rows - 1) // 2 - 1000]]
+    _, told = importer(path, "--table", "m", code=1)
+    assert "going on" not in told
