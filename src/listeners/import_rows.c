@@ -47,13 +47,16 @@ static enum err make_path(struct import *import, struct str device, struct str *
     bool is_absolute = !front.size && prefix.size && device.size > prefix.size &&
                        memcmp(device.at, prefix.at, prefix.size) == 0 &&
                        device.at[prefix.size] == '/';
-    if (is_absolute) prefix.size = 0;
-    char *made =
-        arena_printf(&import->scratch, "%.*s%s%.*s%s%.*s", (int)prefix.size, prefix.at,
-                     prefix.size && (front.size || device.size) ? "/" : "", (int)front.size,
-                     front.at, front.size && device.size ? "/" : "", (int)device.size, device.at);
+    const struct str pieces[] = {is_absolute ? (struct str){0} : prefix, front, device};
+    char *made = arena_alloc(&import->scratch, prefix.size + front.size + device.size + 3);
     if (!made) return ERR_NO_MEMORY;
-    *path = str_of(made);
+    *path = (struct str){made, 0};
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        if (!pieces[i].size) continue;
+        if (path->size) made[path->size++] = '/';
+        memcpy(made + path->size, pieces[i].at, pieces[i].size);
+        path->size += pieces[i].size;
+    }
     if (path->size <= 1000) return ERR_OK;
     return why_set(why, ERR_INVALID, "the device's path is longer than 1000 bytes");
 }
