@@ -488,20 +488,25 @@ static enum err add_streaming(struct group *group, const struct rows *rows)
 
 /* ---- push, finish ---- */
 
-/* Aggregates read plain arrays: a constant argument is written out once per chunk. */
+/* Aggregates read plain arrays: a constant argument is written out once per chunk. So is the
+ * quality of a NULL: first and last pass over absent cells and not over others. */
 static enum err spread_constant(struct group *group, size_t i, uint32_t count)
 {
     struct vector *v = &group->arg_vectors[i];
-    size_t bytes = vector_element_bytes(v->type);
+    size_t bytes = vector_element_bytes(v->type), per_row = bytes + sizeof *v->quality + 1;
     if (!v->is_constant) return ERR_OK;
     struct vector to;
     if (!group->spread[i])
-        group->spread[i] = arena_alloc(group->op.run->arena, (bytes + 1) * SQL_CHUNK_ROWS);
+        group->spread[i] = arena_alloc(group->op.run->arena, per_row * SQL_CHUNK_ROWS);
     if (!group->spread[i]) return run_no_memory(group->op.run);
     bool null = vector_is_null(v, 0);
     to = (struct vector){.type = v->type, .count = count, .data = group->spread[i]};
-    uint8_t *nulls = (uint8_t *)group->spread[i] + bytes * SQL_CHUNK_ROWS;
+    uint8_t *nulls = (uint8_t *)group->spread[i] + (per_row - 1) * SQL_CHUNK_ROWS;
     if (null) to.null = memset(nulls, 1, count);
+    if (null && v->quality) {
+        to.quality = (uint32_t *)(void *)((char *)group->spread[i] + bytes * SQL_CHUNK_ROWS);
+        for (uint32_t r = 0; r < count; r++) to.quality[r] = v->quality[0];
+    }
     for (uint32_t r = 0; r < count; r++) memcpy((char *)to.data + r * bytes, v->data, bytes);
     *v = to;
     return ERR_OK;
