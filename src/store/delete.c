@@ -1,5 +1,6 @@
 /* delete.c - deleting rows: from a request to tombstones, and what becomes of them. Log task, but
  * for scans. */
+#include "store/rollup.h"
 #include "store/scan.h"
 #include <string.h>
 
@@ -56,6 +57,10 @@ static enum err check(struct store *store, struct store_delete *delete, struct w
 {
     const struct schema *schema = catalog_schema(&store->catalog, delete->table_id);
     if (!schema) return why_set(why, ERR_NO_TABLE, "the table was dropped");
+    if (schema->rollup_of && !delete->of_rollup)
+        return why_set(why, ERR_READ_ONLY,
+                       "table %s is a rollup, computed from table %s: delete there", schema->name,
+                       rollup_base_name(store, schema));
     for (size_t i = 0; i < delete->count; i++) {
         struct store_range *range = &delete->ranges[i];
         MUST(range->from_ns <= range->to_ns);

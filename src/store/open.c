@@ -4,6 +4,7 @@
  * used. Files nobody speaks of any more (half-written parts, an old snapshot) are removed. Parts
  * that a damaged manifest may have lost are taken in again: a part says everything about itself,
  * and rows that the log has too are the same rows. */
+#include "store/rollup.h"
 #include "store/store_priv.h"
 #include "base/num.h"
 #include <inttypes.h>
@@ -408,6 +409,7 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
     /* What a failed sync of the last life covered is read today and may be gone after a power loss:
      * new rows must not depend on it. */
     if ((err = store_restate_catalog(store, recovery.claimed_seq))) return err;
+    if ((err = rollup_tables_heal(store))) return err;
     store->appended = recovery.record_seq;
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);

@@ -84,6 +84,27 @@ uint16_t rollup_part_id(uint16_t base_id, enum rollup_part part);
 enum err rollup_schema(const struct schema *base, int64_t every_ns, struct schema **out,
                        struct why *why);
 
+/* ---- the tables (rollup_tables.c) ---- */
+
+/* What a change of a base table means for its rollups: schemas to be defined, or dropped. */
+struct rollup_change {
+    struct schema *schema; /* a share; table_id 0: a new table */
+    bool drop;
+};
+struct rollup_changes {
+    size_t count;
+    struct rollup_change items[2 * SCHEMA_ROLLUPS_MAX];
+};
+/* What follows from `base` as it will be (or from its being dropped). Log task, or before it runs.
+ * Errors: EXISTS (a name is taken by another table), LIMIT, NO_MEMORY. */
+enum err rollup_changes_of(struct store *store, const struct schema *base, bool drop,
+                           struct rollup_changes *changes, struct why *why);
+void rollup_changes_free(struct rollup_changes *changes);
+/* The name of the base table of a rollup, for messages; "?" if it is gone. Log task. */
+const char *rollup_base_name(struct store *store, const struct schema *rollup);
+/* At a start, behind replay: what a kill between two records of one change left undone. */
+enum err rollup_tables_heal(struct store *store);
+
 /* ---- computing windows (rollup_window.c) ---- */
 
 /* The start of the window of a time; windows are aligned to the epoch. That of the earliest times

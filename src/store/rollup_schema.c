@@ -72,6 +72,11 @@ enum err rollup_schema(const struct schema *base, int64_t every_ns, struct schem
     enum err err = text ? schema_check_name(str_of(text), "table", why) : ERR_NO_MEMORY;
     struct schema *s = err ? NULL : schema_new(base->ns, text, 0);
     if (!err) err = s ? add_columns(s, base, why) : ERR_NO_MEMORY;
+    if (!err) {
+        s->open = false;
+        s->rollup_of = base->table_id;
+        s->rollup_every_ns = every_ns;
+    }
     buf_free(&name);
     if (err) schema_release(s);
     *out = err ? NULL : s;

@@ -17,7 +17,7 @@
 #include "store/store.h"
 #include "store/trust.h"
 
-enum { META_FORMAT = 3, META_FORMAT_OLDEST = 2 }; /* of the data folder */
+enum { META_FORMAT = 4, META_FORMAT_OLDEST = 2 }; /* of the data folder */
 
 /* The parts there are, replaced whole. */
 struct part_list {
@@ -194,6 +194,8 @@ struct store_snapshot {
 /* The log task's writing: a new segment after a failure; what is framed goes to the file. */
 enum err store_recover_log(struct store *store, struct why *why);
 enum err store_write_round(struct store *store, struct why *why);
+/* Frames a SCHEMA record. */
+enum err store_write_schema(struct store *store, const struct schema *schema, bool dropped);
 /* Takes up what is held; `err` not OK: refuses it. Log task. */
 void store_release_held(struct store *store, enum err err, const struct why *why);
 /* Finishes it when what is written so far is durable. */

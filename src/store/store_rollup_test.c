@@ -1,0 +1,134 @@
+/* store_rollup_test.c - claims about rollups in a running store: their tables follow the base table
+ * and are nobody else's to write. */
+#include "store/rollup.h"
+#include "store/store_testlib.h"
+
+#define SECOND ((int64_t)1000000000)
+#define MINUTE (60 * SECOND)
+
+static enum err try_define(struct world *w, struct schema *s, bool drop)
+{
+    struct store_define op = {.schema = s, .drop = drop};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_define(w->store, &op);
+    wait_done(w);
+    schema_release(op.result);
+    return w->err;
+}
+
+static struct schema *find(struct world *w, const char *name)
+{
+    return store_find_table(w->store, STR("default"), str_of(name));
+}
+
+/* The base table with other rollups; its current schema. */
+static struct schema *set_rollups(struct world *w, const int64_t *every, size_t count)
+{
+    struct schema *old = find(w, "t"), *s = schema_copy(old);
+    schema_release(old);
+    s->rollup_count = 0;
+    for (size_t i = 0; i < count; i++) assert_int_equal(schema_add_rollup(s, every[i], 0), ERR_OK);
+    assert_int_equal(try_define(w, s, false), ERR_OK);
+    return find(w, "t");
+}
+
+static bool is_there(struct world *w, const char *name)
+{
+    struct schema *s = find(w, name);
+    schema_release(s);
+    return s != NULL;
+}
+
+/* ---- tables ---- */
+
+static void a_rollups_table_comes_and_goes_with_its_entry(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t both[] = {60 * MINUTE, MINUTE};
+    schema_release(set_rollups(w, both, 2));
+    assert_true(is_there(w, "t_1m") && is_there(w, "t_1h"));
+    reopen(w); /* from the log */
+    assert_true(is_there(w, "t_1m") && is_there(w, "t_1h"));
+    flush(w);
+    reopen(w); /* from the catalogue's snapshot */
+    struct schema *base = find(w, "t"), *hour = find(w, "t_1h");
+    assert_int_equal(base->rollup_count, 2);
+    assert_int_equal(base->rollups[0].every_ns, MINUTE);
+    assert_int_equal(hour->rollup_of, base->table_id);
+    assert_int_equal(hour->rollup_every_ns, 60 * MINUTE);
+    schema_release(base);
+    schema_release(hour);
+    schema_release(set_rollups(w, both, 1));
+    assert_true(!is_there(w, "t_1m") && is_there(w, "t_1h"));
+    base = find(w, "t");
+    assert_int_equal(try_define(w, base, true), ERR_OK);
+    assert_true(!is_there(w, "t") && !is_there(w, "t_1h"));
+}
+
+static void a_rollup_follows_added_columns_and_widened_types(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    struct schema *old = set_rollups(w, &every, 1), *s = schema_copy(old);
+    schema_release(old);
+    assert_int_equal(schema_add_column(s, 0, "x", TYPE_DOUBLE, 0, "bar", "", NULL), ERR_OK);
+    s->columns[0].type = TYPE_DOUBLE;
+    assert_int_equal(try_define(w, s, false), ERR_OK);
+    struct schema *minute = find(w, "t_1m");
+    const struct column *added = schema_find(minute, STR("x_sum"));
+    assert_non_null(added);
+    assert_string_equal(added->unit, "bar");
+    assert_int_equal(schema_find(minute, STR("a_sum"))->type, TYPE_DOUBLE);
+    assert_int_equal(minute->revision, 1);
+    schema_release(minute);
+}
+
+static void a_rollup_is_written_by_nobody_else(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    schema_release(set_rollups(w, &every, 1));
+    struct schema *minute = find(w, "t_1m");
+    struct batch *b = batch_new(minute, NULL);
+    uint32_t device;
+    assert_int_equal(batch_add_device(b, STR("d"), NULL, 0, &device), ERR_OK);
+    assert_int_equal(batch_begin_row(b, device, 0), ERR_OK);
+    assert_int_equal(try_put(w, b), ERR_READ_ONLY);
+    assert_int_equal(try_define(w, schema_copy(minute), false), ERR_READ_ONLY);
+    assert_int_equal(try_define(w, schema_share(minute), true), ERR_READ_ONLY);
+    struct store_range range = {.device = STR("d"), .to_ns = 1};
+    struct store_delete op = {.table_id = minute->table_id, .count = 1, .ranges = &range};
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_READ_ONLY);
+    schema_release(minute);
+}
+
+static void a_name_that_is_taken_refuses_the_rollup(void **state)
+{
+    struct world *w = *state;
+    struct schema *t = make_table(w), *s = schema_copy(t);
+    schema_release(t);
+    schema_release(define(w, schema_new("default", "t_1m", 0)));
+    assert_int_equal(schema_add_rollup(s, MINUTE, 0), ERR_OK);
+    assert_int_equal(try_define(w, s, false), ERR_EXISTS);
+    t = find(w, "t");
+    assert_int_equal(t->rollup_count, 0);
+    schema_release(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(a_rollups_table_comes_and_goes_with_its_entry),
+        STORE_TEST(a_rollup_follows_added_columns_and_widened_types),
+        STORE_TEST(a_rollup_is_written_by_nobody_else),
+        STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
