@@ -49,6 +49,7 @@ void catalog_free(struct catalog *catalog)
     for (uint32_t i = 0; i + 1 < catalog->next_table_id; i++) mem_free(catalog->states[i]);
     mem_free(catalog->states);
     for (size_t i = 0; i < SERIES_BLOCKS_MAX; i++) mem_free(atomic_load(&catalog->blocks[i]));
+    rollup_states_free(catalog);
     arena_free(&catalog->arena);
 }
 
@@ -104,12 +105,19 @@ static enum err state_of(struct catalog *catalog, uint32_t table_id, struct tabl
     return ERR_OK;
 }
 
+struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_id)
+{
+    struct table_state *state = NULL;
+    return state_of(catalog, table_id, &state) ? NULL : state;
+}
+
 enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
 {
     MUST(schema->table_id != 0);
     struct table_list *old = catalog->tables.object, *list = list_new(old->count + 1);
     struct table_state *state = NULL;
     enum err err = list ? state_of(catalog, schema->table_id, &state) : ERR_NO_MEMORY;
+    if (!err && schema->rollup_of) err = rollup_state_make(catalog, schema);
     if (err) {
         mem_free(list);
         schema_release(schema);
@@ -142,6 +150,7 @@ enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id)
         list->items[list->count].schema = schema_share(old->items[i].schema);
         list->items[list->count++].state = old->items[i].state;
     }
+    rollup_state_retire(catalog, table_id);
     cell_set(&catalog->tables, list);
     atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;

@@ -45,6 +45,7 @@ enum err delete_replay(struct store *store, const struct record *record, struct 
         if (!reader_ok(&in) || t.from_ns > t.to_ns)
             return why_set(why, ERR_CORRUPT, "a DELETE record makes no sense");
         if (!series || series->table_id != table_id) continue; /* of a table dropped since */
+        rollup_mark_range(&store->catalog, table_id, series->id, t.from_ns, t.to_ns);
         enum err err = tombstone_add(&store->catalog, series, &t);
         if (err) return err;
     }
@@ -90,7 +91,9 @@ static enum err carry_out(struct store *store, struct store_delete *delete, stru
         const struct store_range *range = &delete->ranges[i];
         struct series *series = catalog_series(&store->catalog, range->series);
         struct tombstone t = {range->from_ns, range->to_ns, delete->seq};
-        if (series) err = tombstone_add(&store->catalog, series, &t);
+        if (!series) continue;
+        rollup_mark_range(&store->catalog, delete->table_id, series->id, t.from_ns, t.to_ns);
+        err = tombstone_add(&store->catalog, series, &t);
     }
     atomic_store_explicit(&store->position_applied, delete->seq, memory_order_release);
     return err;

@@ -40,6 +40,7 @@ static enum err replay_rows(struct store *store, const struct record *record, st
     for (uint32_t i = 0; i < batch->device_count && !err; i++)
         if (!catalog_series(&store->catalog, batch->devices[i].series))
             err = why_set(why, ERR_CORRUPT, "rows of an unknown series");
+    if (!err) rollup_mark_rows(&store->catalog, batch);
     if (!err) err = apply_replayed(store, batch, why);
     batch_release(batch);
     return err;
@@ -545,6 +546,8 @@ void store_close(struct store *store)
     for (size_t i = 0; i < store->flush.seal.part_count; i++)
         part_release(store->flush.seal.parts[i]);
     mem_free(store->flush.seal.parts);
+    buf_free(&store->flush.dirty);
+    buf_free(&store->saved_dirty);
     manifest_close(&store->manifest);
     cell_free(&store->view);
     catalog_free(&store->catalog);

@@ -334,6 +334,7 @@ static void apply(struct store *store, struct store_append *append)
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
+    rollup_mark_rows(&store->catalog, batch);
     enum err err = head_apply(store_writer_head(store), batch);
     if (err) {
         struct why why = WHY_NONE;

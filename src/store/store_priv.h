@@ -82,6 +82,7 @@ struct flush {
     struct part *merged;              /* share of what a compaction made; goes in with this one */
     struct store_view *view;          /* what will take over */
     uint64_t catalog_changes;         /* when the head was frozen */
+    struct buf dirty; /* the same: what rollups had to compute; empty: nothing new */
     uint32_t next_table_id;
     enum err err;
     struct why why;
@@ -94,6 +95,7 @@ struct store_pin {
     struct store_view *view;   /* of the parts only: the head's memory is not held */
     struct table_list *tables; /* as they were */
     struct manifest_checkpoint checkpoint;
+    struct buf dirty; /* what rollups had to compute at the checkpoint */
     uint32_t next_table_id, series_count;
     uint64_t reserved_seq; /* the log's: no position above it was given */
 };
@@ -130,6 +132,8 @@ struct store {
     bool sync_timer_set;
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
+    struct buf
+        saved_dirty; /* what the last snapshot of the catalogue says of rollups, for a backup */
     int64_t flush_retry_ns;  /* monotonic: not before */
     bool compacted;          /* a compaction waits to be taken in */
     struct backup *backup;   /* the one that runs, or NULL */

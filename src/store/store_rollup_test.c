@@ -122,12 +122,83 @@ static void a_name_that_is_taken_refuses_the_rollup(void **state)
     schema_release(t);
 }
 
+/* ---- what is dirty ---- */
+
+static struct rollup_state *state_of(struct world *w)
+{
+    struct schema *base = find(w, "t");
+    struct rollup_state *state =
+        atomic_load(&catalog_table_state(&w->store->catalog, base->table_id)->rollups[0]);
+    schema_release(base);
+    assert_non_null(state);
+    return state;
+}
+
+/* Nothing is dirty of the first series. Stands for computing. */
+static void clean(struct world *w)
+{
+    struct rollup_series *s = rollup_state_series(state_of(w), 1);
+    assert_non_null(s);
+    dirty_remove(&s->dirty, INT64_MIN, INT64_MAX);
+    rollup_series_publish(s);
+}
+
+static void assert_dirty(struct world *w, int64_t from, int64_t to)
+{
+    struct rollup_seen seen;
+    assert_true(rollup_state_see(state_of(w), 1, &seen));
+    assert_int_equal(seen.count, from < to);
+    if (!seen.count) return;
+    assert_int_equal(seen.ranges[0].from, from);
+    assert_int_equal(seen.ranges[0].to, to);
+}
+
+static void delete_range(struct world *w, const struct schema *s, int64_t from, int64_t to)
+{
+    struct store_range range = {.device = STR("d"), .from_ns = from, .to_ns = to};
+    struct store_delete op = {.table_id = s->table_id, .count = 1, .ranges = &range};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+}
+
+static void rows_and_deletes_mark_their_windows_and_a_kill_forgets_none(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    struct schema *s = set_rollups(w, &every, 1);
+    /* Where time is not trusted nothing is computed meanwhile. */
+    put_many(w, s, 5 * MINUTE, 10);
+    clean(w);
+    flush(w);
+    assert_dirty(w, 0, 0);
+    reopen(w);
+    assert_dirty(w, 0, 0); /* clean is remembered, too */
+    put_many(w, s, 7 * MINUTE - 5, 10);
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    reopen(w); /* the rows are in the log */
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    flush(w);
+    reopen(w); /* the rows are in parts */
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    clean(w);
+    delete_range(w, s, 5 * MINUTE, 5 * MINUTE + 3);
+    assert_dirty(w, 5 * MINUTE, 6 * MINUTE);
+    reopen(w);
+    assert_dirty(w, 5 * MINUTE, 8 * MINUTE); /* that it was cleaned was in memory only */
+    schema_release(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(a_rollups_table_comes_and_goes_with_its_entry),
         STORE_TEST(a_rollup_follows_added_columns_and_widened_types),
         STORE_TEST(a_rollup_is_written_by_nobody_else),
+        STORE_TEST(rows_and_deletes_mark_their_windows_and_a_kill_forgets_none),
         STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
