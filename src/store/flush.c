@@ -62,6 +62,7 @@ static void look_at_clock(struct store *store)
     else
         trust_look(&store->trust, context_wall_ns(c), context_mono_ns(c));
     if (!store->trust.trusted) store->was_untrusted = true;
+    atomic_store(&store->trusted_ns, store->trust.time_ns);
     bool was = atomic_exchange(&store->time_trusted, store->trust.trusted);
     if (was && !store->trust.trusted)
         diag(

@@ -266,6 +266,7 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
 
 static struct series *next_series(const struct sql_scan *scan, bool begun)
 {
+    if (scan->only) return begun ? NULL : scan->only;
     if (!begun) return atomic_load_explicit(&scan->handle->state->first, memory_order_acquire);
     return atomic_load_explicit(&scan->series->next_of_table, memory_order_acquire);
 }

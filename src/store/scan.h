@@ -69,6 +69,7 @@ struct sql_scan {
     struct sql_scan_request request; /* arrays borrowed from the statement */
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
+    struct series *only;             /* not NULL: no other series is delivered */
     bool series_done, ended;
     uint64_t delivered;           /* rows of it so far */
     struct codec codec;           /* opened with the first part */

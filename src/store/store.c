@@ -389,10 +389,8 @@ void store_release_held(struct store *store, enum err err, const struct why *why
     }
 }
 
-/* The end of a round of jobs. */
-void store_after_jobs(void *arg)
+static void write_arrived(struct store *store)
 {
-    struct store *store = arg;
     if (store->held && store->arrived) { /* behind those that wait already */
         store->held_last->next = store->arrived;
         store->held_last = store->arrived_last;
@@ -447,6 +445,14 @@ void store_after_jobs(void *arg)
         store->sync_timer_set = true;
         store->context->os->ops->timer_set(store->sync_timer, IDLE_SYNC_MS * TIME_NS_PER_MS);
     }
+}
+
+/* The end of a round of jobs. */
+void store_after_jobs(void *arg)
+{
+    struct store *store = arg;
+    write_arrived(store);
+    rollup_look(store);
 }
 
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),

@@ -13,6 +13,7 @@
 #include "store/head.h"
 #include "store/log.h"
 #include "store/manifest.h"
+#include "store/rollup_task.h"
 #include "store/seal.h"
 #include "store/store.h"
 #include "store/trust.h"
@@ -167,7 +168,10 @@ struct store {
     _Atomic bool time_trusted;   /* for readers */
     _Atomic uint64_t checkpoint; /* for readers */
 
+    struct rollups rollups; /* log task and its own */
+
     /* Any task reads. */
+    _Atomic int64_t trusted_ns; /* trusted time when it was looked at last; INT64_MIN: not yet */
     _Atomic uint64_t position_appended, position_applied, position_durable;
 };
 

@@ -153,6 +153,12 @@ static void assert_dirty(struct world *w, int64_t from, int64_t to)
     assert_int_equal(seen.ranges[0].to, to);
 }
 
+static void reopen_paused(struct world *w)
+{
+    reopen(w);
+    w->store->rollups.paused = true;
+}
+
 static void delete_range(struct world *w, const struct schema *s, int64_t from, int64_t to)
 {
     struct store_range range = {.device = STR("d"), .from_ns = from, .to_ns = to};
@@ -170,26 +176,153 @@ static void rows_and_deletes_mark_their_windows_and_a_kill_forgets_none(void **s
     schema_release(make_table(w));
     int64_t every = MINUTE;
     struct schema *s = set_rollups(w, &every, 1);
-    /* Where time is not trusted nothing is computed meanwhile. */
+    w->store->rollups.paused = true;
     put_many(w, s, 5 * MINUTE, 10);
     clean(w);
     flush(w);
     assert_dirty(w, 0, 0);
-    reopen(w);
+    reopen_paused(w);
     assert_dirty(w, 0, 0); /* clean is remembered, too */
     put_many(w, s, 7 * MINUTE - 5, 10);
     assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
-    reopen(w); /* the rows are in the log */
+    reopen_paused(w); /* the rows are in the log */
     assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
     flush(w);
-    reopen(w); /* the rows are in parts */
+    reopen_paused(w); /* the rows are in parts */
     assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
     clean(w);
     delete_range(w, s, 5 * MINUTE, 5 * MINUTE + 3);
     assert_dirty(w, 5 * MINUTE, 6 * MINUTE);
-    reopen(w);
+    reopen_paused(w);
     assert_dirty(w, 5 * MINUTE, 8 * MINUTE); /* that it was cleaned was in memory only */
     schema_release(s);
+}
+
+/* ---- computing in the background ---- */
+
+static bool is_clean(struct world *w, uint32_t devices)
+{
+    for (uint32_t id = 1; id <= devices; id++) {
+        struct rollup_seen seen;
+        if (!rollup_state_see(state_of(w), id, &seen) || seen.count) return false;
+    }
+    return true;
+}
+
+/* Rows of the rollup's table, and of the base table as its windows say. */
+struct totals {
+    int64_t windows, rows;
+};
+
+static struct totals totals_of(struct world *w, const char *name)
+{
+    struct arena arena;
+    struct sql_table table;
+    void *snapshot;
+    uint16_t id = ROLLUP_ID_ROWS;
+    struct sql_scan_request request = {.time_from_ns = INT64_MIN,
+                                       .time_to_ns = INT64_MAX,
+                                       .column_count = 1,
+                                       .columns = &id,
+                                       .want_time = true};
+    struct sql_scan *scan = NULL;
+    struct totals totals = {0};
+    const struct sql_source *source = &store_sql_source;
+    arena_init(&arena, NULL);
+    assert_int_equal(source->snapshot_open(w->store, &snapshot), ERR_OK);
+    assert_int_equal(
+        source->find_table(w->store, STR("default"), STR(""), str_of(name), &arena, &table, NULL),
+        ERR_OK);
+    assert_int_equal(source->scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL),
+                     ERR_OK);
+    for (struct sql_chunk chunk;;) {
+        assert_int_equal(source->scan_next(scan, &chunk, NULL), ERR_OK);
+        if (!chunk.row_count) break;
+        totals.windows += chunk.row_count;
+        for (uint32_t i = 0; i < chunk.row_count; i++) totals.rows += chunk.columns[0].i[i];
+    }
+    source->scan_close(scan, NULL);
+    source->close_table(w->store, &table);
+    source->snapshot_close(w->store, snapshot);
+    arena_free(&arena);
+    return totals;
+}
+
+static void wait_clean(struct world *w, uint32_t devices)
+{
+    for (int i = 0; i < 400 && !is_clean(w, devices); i++) usleep(50000);
+    assert_true(is_clean(w, devices));
+}
+
+static int64_t model_rows(const struct model *m)
+{
+    int64_t rows = 0;
+    for (unsigned d = 0; d < DEVICES; d++)
+        for (unsigned at = 0; at < TIMES; at++) rows += m->rows[d][at];
+    return rows;
+}
+
+static int64_t model_windows(const struct model *m, int64_t every_ns)
+{
+    int64_t windows = 0;
+    for (unsigned d = 0; d < DEVICES; d++)
+        for (int64_t at = 0, last = -1; at < TIMES; at++)
+            if (m->rows[d][at] && at * m->step / every_ns != last) {
+                last = at * m->step / every_ns;
+                windows++;
+            }
+    return windows;
+}
+
+static void write_some(struct world *w, struct schema *s, struct model *m, unsigned *seed)
+{
+    struct batch *b = batch_new(s, NULL);
+    for (unsigned i = 0; i < 300; i++)
+        model_row(m, b, (unsigned)rand_r(seed) % DEVICES, (unsigned)rand_r(seed) % TIMES,
+                  (unsigned)rand_r(seed) % 4096);
+    put(w, b);
+}
+
+static void delete_d1(struct world *w, struct schema *s, struct model *m, unsigned from,
+                      unsigned to)
+{
+    struct store_range range = {STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0};
+    struct store_delete op = {.table_id = s->table_id, .count = 1, .ranges = &range};
+    for (unsigned at = from; at <= to; at++) {
+        m->rows[1][at] = false;
+        memset(m->cells[1][at], 0, sizeof m->cells[1][at]);
+    }
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+}
+
+static void a_rollup_catches_up_with_late_rows_deletes_and_restarts(void **state)
+{
+    struct world *w = *state;
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = seed_of_run();
+    m->step = SECOND;
+    schema_release(make_table(w));
+    struct schema *s = find(w, "t");
+    first_rows(w, s, m);
+    schema_release(s);
+    int64_t every = MINUTE;
+    s = set_rollups(w, &every, 1); /* on a table with rows */
+    for (unsigned round = 0; round < 8; round++) {
+        write_some(w, s, m, &seed);
+        if (round % 3 == 1) delete_d1(w, s, m, 500 * (round % 7), 500 * (round % 7) + 400);
+        if (round % 4 == 2) flush(w);
+        if (round % 3 == 2) reopen(w);
+        wait_clean(w, DEVICES);
+        struct totals totals = totals_of(w, "t_1m");
+        assert_int_equal(totals.rows, model_rows(m));
+        assert_int_equal(totals.windows, model_windows(m, every));
+    }
+    schema_release(s);
+    free(m);
 }
 
 int main(void)
@@ -199,6 +332,7 @@ int main(void)
         STORE_TEST(a_rollup_follows_added_columns_and_widened_types),
         STORE_TEST(a_rollup_is_written_by_nobody_else),
         STORE_TEST(rows_and_deletes_mark_their_windows_and_a_kill_forgets_none),
+        STORE_TEST(a_rollup_catches_up_with_late_rows_deletes_and_restarts),
         STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
