@@ -307,6 +307,7 @@ def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):
     assert "line 2: the row has 2 fields, 3 are expected" in copy_in(pg, "COPY c (device, v, time) FROM STDIN CSV", "p,1,2026-11-22\np,2\n")
     assert "unterminated CSV quoted field" in copy_in(pg, "COPY c (device, v) FROM STDIN CSV", 'p,"1\n')
     assert "a row needs a device" in copy_in(pg, "COPY c (v) FROM STDIN", "1\n")
+    assert "delimiter and quote must be different" in copy_in(pg, "COPY c (device, v) FROM STDIN (FORMAT csv, DELIMITER '\"')", "p,1\n")
     assert 'column "w" does not exist' in copy_in(pg, "COPY c (device, w) FROM STDIN", "1\n")
     assert "header does not match" in copy_in(pg, "COPY c (device, v) FROM STDIN (FORMAT csv, HEADER match)", "device,w\np,1\n")
 

@@ -75,3 +75,11 @@ def test_an_error_behind_the_first_part_cuts_the_answer(node):
     with pytest.raises(http.client.IncompleteRead):
         assert answer.status == 200
         answer.read()
+
+
+def test_csv_tells_a_text_from_a_value_that_is_missing(node_factory):
+    node = node_factory()
+    assert node.request("POST", "/v1/rows?table=t&device=d", '[{"time":1,"s":""},{"time":2,"s":"NaN"},{"time":3,"s":"a,\\"b\\""},'
+                        '{"time":4,"s":null},{"time":5,"s":"plain"}]')[0] == 200
+    status, text = node.request("POST", "/v1/sql", "SELECT s FROM t ORDER BY time", headers={"Accept": "text/csv"})
+    assert (status, text) == (200, 's\r\n""\r\n"NaN"\r\n"a,""b"""\r\n\r\nplain\r\n')

@@ -49,62 +49,83 @@ static const struct {
     {"precision", offsetof(struct neuron_tag, precision), false},
     {"bias", offsetof(struct neuron_tag, bias), false},
 };
-enum { COLUMN_COUNT = sizeof columns / sizeof columns[0] };
+enum { COLUMN_COUNT = sizeof columns / sizeof columns[0], NEURON_LINES_MAX = 1000000 };
 
 /* Where each of our columns stands in the list; SIZE_MAX = nowhere. */
-static enum err find_columns(const struct csv_row *head, size_t places[COLUMN_COUNT],
+static enum err find_columns(const struct csv_reader *head, size_t places[COLUMN_COUNT],
                              struct why *why)
 {
     for (size_t c = 0; c < COLUMN_COUNT; c++) {
         places[c] = SIZE_MAX;
         for (size_t f = 0; f < head->field_count; f++)
-            if (str_is_nocase(str_trim(head->fields[f]), columns[c].name)) places[c] = f;
+            if (str_is_nocase(str_trim(head->fields[f].text), columns[c].name)) places[c] = f;
         if (places[c] == SIZE_MAX && columns[c].is_required)
             return why_set(why, ERR_INVALID,
-                           "line %u: the column '%s' is missing; Neuron's lists begin with "
+                           "line %llu: the column '%s' is missing; Neuron's lists begin with "
                            "group,interval,name,address,attribute,type,description,decimal,"
                            "precision,bias",
-                           head->line, columns[c].name);
+                           (unsigned long long)head->line, columns[c].name);
     }
     return ERR_OK;
 }
 
-static struct neuron_tag make_tag(const struct csv_row *row, const size_t places[COLUMN_COUNT])
+static struct neuron_tag make_tag(const struct csv_reader *row, const size_t places[COLUMN_COUNT])
 {
-    struct neuron_tag tag = {.line = row->line};
+    struct neuron_tag tag = {.line = (uint32_t)row->line};
     for (size_t c = 0; c < COLUMN_COUNT; c++) {
         struct str field = STR("");
-        if (places[c] < row->field_count) field = str_trim(row->fields[places[c]]);
+        if (places[c] < row->field_count) field = str_trim(row->fields[places[c]].text);
         memcpy((char *)&tag + columns[c].offset, &field, sizeof field);
     }
     return tag;
 }
 
+/* At least as many as the reader finds, which takes CR alone for a line end too. */
 static size_t count_lines(struct str text)
 {
     size_t lines = 1;
-    for (size_t i = 0; i < text.size; i++) lines += text.at[i] == '\n';
+    for (size_t i = 0; i < text.size; i++) lines += text.at[i] == '\n' || text.at[i] == '\r';
     return lines;
+}
+
+/* The next row that is no empty line. */
+static enum err next_row(struct csv_reader *row, struct str *rest, struct arena *arena,
+                         bool *has_row, struct why *why)
+{
+    size_t used;
+    *has_row = false;
+    do {
+        enum err err = csv_read(row, *rest, true, arena, &used, why);
+        if (err) return why_wrap(why, err, "line %llu", (unsigned long long)row->line);
+        *rest = (struct str){rest->at + used, rest->size - used};
+        *has_row = used && !(row->field_count == 1 && !str_trim(row->fields[0].text).size) &&
+                   row->field_count;
+    } while (used && !*has_row);
+    return ERR_OK;
 }
 
 enum err neuron_read(struct str text, struct arena *arena, struct neuron_tag **tags, size_t *count,
                      struct why *why)
 {
-    struct csv_row row = {.field_count = 0};
+    struct csv_reader *row = arena_zero(arena, 1, sizeof *row);
     struct str rest = text;
     size_t places[COLUMN_COUNT] = {0}, capacity = count_lines(text);
-    uint32_t line = 0;
     bool has_row;
     *count = 0;
-    if (capacity > CSV_ROWS_MAX) return why_set(why, ERR_LIMIT, "more than %d lines", CSV_ROWS_MAX);
-    enum err err = csv_next(&rest, &line, arena, &row, &has_row, why);
+    if (!row) return ERR_NO_MEMORY;
+    if (capacity > NEURON_LINES_MAX)
+        return why_set(why, ERR_LIMIT, "more than %d lines", NEURON_LINES_MAX);
+    row->format = CSV_COMMA;
+    enum err err = next_row(row, &rest, arena, &has_row, why);
     if (!err && !has_row) err = why_set(why, ERR_INVALID, "the list is empty");
-    if (!err) err = find_columns(&row, places, why);
+    if (!err) err = find_columns(row, places, why);
     if (err) return err;
     *tags = arena_alloc(arena, capacity * sizeof **tags);
     if (!*tags) return ERR_NO_MEMORY;
-    while (!(err = csv_next(&rest, &line, arena, &row, &has_row, why)) && has_row)
-        (*tags)[(*count)++] = make_tag(&row, places);
+    while (!(err = next_row(row, &rest, arena, &has_row, why)) && has_row) {
+        MUST(*count < capacity);
+        (*tags)[(*count)++] = make_tag(row, places);
+    }
     return err;
 }
 
@@ -285,10 +306,20 @@ enum err neuron_translate(const struct neuron_tag *tag,
 
 /* ---- a point as a tag ---- */
 
+static void add_line(struct buf *out, const struct str fields[COLUMN_COUNT])
+{
+    for (size_t c = 0; c < COLUMN_COUNT; c++) {
+        if (c) buf_add_char(out, ',');
+        csv_add(out, CSV_COMMA, fields[c], false);
+    }
+    buf_add_char(out, '\n');
+}
+
 void neuron_add_header(struct buf *out)
 {
-    for (size_t c = 0; c < COLUMN_COUNT; c++) csv_add(out, str_of(columns[c].name), c == 0);
-    buf_add_char(out, '\n');
+    struct str names[COLUMN_COUNT];
+    for (size_t c = 0; c < COLUMN_COUNT; c++) names[c] = str_of(columns[c].name);
+    add_line(out, names);
 }
 
 /* "string(13)" -> row and size. */
@@ -356,8 +387,7 @@ enum err neuron_add_row(struct buf *out, const struct neuron_source *source, str
         source->group,        buf_str(&interval),   source->column,      buf_str(&address),
         attribute_of(source), str_of(type->neuron), source->description, source->scale,
         source->precision,    source->offset};
-    for (size_t c = 0; c < COLUMN_COUNT && !err; c++) csv_add(out, fields[c], c == 0);
-    if (!err) buf_add_char(out, '\n');
+    if (!err) add_line(out, fields);
     buf_free(&address);
     buf_free(&interval);
     return err;

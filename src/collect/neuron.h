@@ -8,7 +8,7 @@
 #ifndef COLLECT_NEURON_H
 #define COLLECT_NEURON_H
 
-#include "collect/csv.h"
+#include "data/csv.h"
 
 /* One row of the list, as texts; "" where the list has no such column. */
 struct neuron_tag {
@@ -18,7 +18,7 @@ struct neuron_tag {
 };
 
 /* Reads a list; columns are found by the names in its first row, in any order, others are ignored.
- * Errors: SYNTAX, INVALID (a column is missing), LIMIT, NO_MEMORY. */
+ * Errors: INVALID (a column is missing, a quote without end), LIMIT, NO_MEMORY. */
 enum err neuron_read(struct str text, struct arena *arena, struct neuron_tag **tags, size_t *count,
                      struct why *why);
 

@@ -1,6 +1,6 @@
 /* neuron_fuzz.c - property: whatever the list, every tag that is taken has an address and a type
  * that end, and what is written as CSV reads back as itself. */
-/* covers: src/collect/neuron.c src/collect/csv.c */
+/* covers: src/collect/neuron.c */
 #include "collect/neuron.h"
 #include <stdlib.h>
 #include <string.h>

@@ -143,6 +143,9 @@ static enum err read_options(struct lexer *lexer, struct pg_copy *copy, struct w
     if (!err && peek(lexer).kind != TOKEN_END) err = expected(lexer, "the end", why);
     if (!err && copy->reader.options.format == PG_COPY_BINARY && copy->reader.options.has_header)
         err = why_set(why, ERR_INVALID, "COPY: a binary file has no header");
+    bool is_csv = copy->reader.options.format == PG_COPY_CSV;
+    if (!err && is_csv && copy->reader.options.delimiter == copy->reader.options.quote)
+        err = why_set(why, ERR_INVALID, "COPY delimiter and quote must be different");
     return err;
 }
 
@@ -175,7 +178,7 @@ static void add_delimiter(const struct pg_copy_options *o, struct buf *out, size
 static void add_field(const struct pg_copy_options *o, struct buf *out, struct str text)
 {
     if (o->format == PG_COPY_CSV)
-        pg_copy_add_csv(o, out, text);
+        csv_add(out, pg_copy_csv_format(o), text, str_is(text, o->null) || str_is(text, "\\."));
     else
         pg_copy_add_text(o, out, text);
 }

@@ -114,103 +114,31 @@ static enum err read_text(struct pg_copy_reader *r, struct str bytes, bool is_al
 
 /* ---- CSV ---- */
 
-struct csv {
-    struct str bytes;
-    size_t at;
-    bool is_cut; /* the bytes ended before the field did */
-};
-
-/* A quoted field, from its opening quote on. What stands before and behind the quotes belongs to
- * it, as PostgreSQL reads it. */
-static enum err quoted_field(struct pg_copy_reader *r, struct csv *in, size_t from,
-                             struct arena *arena, struct why *why)
+struct csv_format pg_copy_csv_format(const struct pg_copy_options *o)
 {
-    const struct pg_copy_options *o = &r->options;
-    struct str b = in->bytes;
-    bool inside = false;
-    size_t i = from, size = 0;
-    /* Where it ends first, so that nothing is copied before it is whole. */
-    for (; i < b.size; i++) {
-        char c = b.at[i];
-        if (inside && c == o->escape && i + 1 < b.size &&
-            (b.at[i + 1] == o->quote || b.at[i + 1] == o->escape))
-            i++;
-        else if (c == o->quote)
-            inside = !inside;
-        else if (!inside && (c == o->delimiter || c == '\n' || c == '\r'))
-            break;
-    }
-    in->is_cut = i == b.size;
-    if (in->is_cut && inside) return ERR_OK;
-    char *out = arena_alloc(arena, i - from + 1);
-    if (!out) return ERR_NO_MEMORY;
-    inside = false;
-    for (size_t k = from; k < i; k++) {
-        char c = b.at[k];
-        r->next_line += c == '\n';
-        if (inside && c == o->escape && k + 1 < i &&
-            (b.at[k + 1] == o->quote || b.at[k + 1] == o->escape))
-            out[size++] = b.at[++k];
-        else if (c == o->quote)
-            inside = !inside;
-        else
-            out[size++] = c;
-    }
-    in->at = i;
-    return add_field(r, (struct str){out, size}, false, why);
-}
-
-static enum err csv_field(struct pg_copy_reader *r, struct csv *in, struct arena *arena,
-                          struct why *why)
-{
-    struct str b = in->bytes;
-    size_t from = in->at, i = from;
-    for (; i < b.size; i++) {
-        char c = b.at[i];
-        if (c == r->options.quote) return quoted_field(r, in, from, arena, why);
-        if (c == r->options.delimiter || c == '\n' || c == '\r') break;
-    }
-    struct str raw = {b.at + from, i - from};
-    in->is_cut = i == b.size;
-    in->at = i;
-    return add_field(r, raw, str_is(raw, r->options.null), why);
+    return (struct csv_format){o->delimiter, o->quote, o->escape, false};
 }
 
 static enum err read_csv(struct pg_copy_reader *r, struct str bytes, bool is_all,
                          struct arena *arena, size_t *used, bool *has_row, struct why *why)
 {
-    struct csv in = {.bytes = bytes};
-    uint64_t line = r->next_line;
-    for (;;) {
-        size_t before = r->field_count;
-        enum err err = csv_field(r, &in, arena, why);
-        if (err) return err;
-        bool is_open = r->field_count == before; /* in the middle of a quoted one */
-        if (in.is_cut && is_open && is_all)
-            return why_set(why, ERR_INVALID, "unterminated CSV quoted field");
-        /* A carriage return at the end may be half of a line end. */
-        bool is_half = !in.is_cut && in.at + 1 == bytes.size && bytes.at[in.at] == '\r';
-        if ((in.is_cut || is_half) && !is_all) {
-            r->field_count = 0;
-            r->next_line = line;
-            return ERR_OK;
-        }
-        if (!in.is_cut && bytes.at[in.at] == r->options.delimiter) {
-            in.at++;
-            continue;
-        }
-        break;
+    struct csv_reader *csv = &r->csv;
+    csv->format = pg_copy_csv_format(&r->options);
+    csv->next_line = r->next_line;
+    enum err err = csv_read(csv, bytes, is_all, arena, used, why);
+    if (err || *used == 0) {
+        *used = 0;
+        return err;
     }
-    size_t end = in.at;
-    if (end < bytes.size && bytes.at[end] == '\r') end++;
-    if (end < bytes.size && bytes.at[end] == '\n' && (end == in.at || bytes.at[in.at] == '\r'))
-        end++;
-    *used = end;
-    r->next_line++;
-    bool is_marker = r->field_count == 1 && str_is((struct str){bytes.at, in.at}, "\\.");
-    if (is_marker) r->is_over = true;
-    *has_row = !is_marker;
-    return ERR_OK;
+    r->next_line = csv->next_line;
+    r->is_over =
+        csv->field_count == 1 && !csv->fields[0].is_quoted && str_is(csv->fields[0].text, "\\.");
+    *has_row = !r->is_over;
+    for (size_t i = 0; i < csv->field_count && *has_row && !err; i++) {
+        const struct csv_field *f = &csv->fields[i];
+        err = add_field(r, f->text, !f->is_quoted && str_is(f->text, r->options.null), why);
+    }
+    return err;
 }
 
 /* ---- binary ---- */
@@ -300,19 +228,4 @@ void pg_copy_add_text(const struct pg_copy_options *o, struct buf *out, struct s
         if (at || c == o->delimiter) buf_add_char(out, '\\');
         buf_add_char(out, at ? letters[at - special] : c);
     }
-}
-
-void pg_copy_add_csv(const struct pg_copy_options *o, struct buf *out, struct str text)
-{
-    bool quote = str_is(text, o->null) || str_is(text, "\\.");
-    for (size_t i = 0; i < text.size && !quote; i++)
-        quote = text.at[i] == o->delimiter || text.at[i] == o->quote || text.at[i] == '\n' ||
-                text.at[i] == '\r';
-    if (quote) buf_add_char(out, o->quote);
-    for (size_t i = 0; i < text.size; i++) {
-        if (quote && (text.at[i] == o->quote || text.at[i] == o->escape))
-            buf_add_char(out, o->escape);
-        buf_add_char(out, text.at[i]);
-    }
-    if (quote) buf_add_char(out, o->quote);
 }

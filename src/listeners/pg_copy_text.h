@@ -7,10 +7,11 @@
 
 #include "base/mem.h"
 #include "base/reader.h"
+#include "data/csv.h"
 
 enum {
-    PG_COPY_FIELDS_MAX = 1024,
-    PG_COPY_ROW_BYTES_MAX = 1024 * 1024,
+    PG_COPY_FIELDS_MAX = CSV_FIELDS_MAX,
+    PG_COPY_ROW_BYTES_MAX = CSV_ROW_BYTES_MAX,
     PG_COPY_NULL_BYTES = 64,
 };
 
@@ -40,6 +41,7 @@ struct pg_copy_reader {
     bool is_over;       /* the end marker was read; what follows is not looked at */
     size_t field_count;
     struct pg_copy_field fields[PG_COPY_FIELDS_MAX];
+    struct csv_reader csv;
 };
 
 /* Takes the next row off the bytes. `is_all`: nothing will follow them. *used 0: the row is not
@@ -49,9 +51,11 @@ struct pg_copy_reader {
 enum err pg_copy_read(struct pg_copy_reader *reader, struct str bytes, bool is_all,
                       struct arena *arena, size_t *used, bool *has_row, struct why *why);
 
-/* Out: one field of text or CSV. */
+/* What CSV's options say to its reader and writer. */
+struct csv_format pg_copy_csv_format(const struct pg_copy_options *options);
+
+/* Out: one field of text. */
 void pg_copy_add_text(const struct pg_copy_options *options, struct buf *out, struct str text);
-void pg_copy_add_csv(const struct pg_copy_options *options, struct buf *out, struct str text);
 extern const char pg_copy_signature[11];
 
 #endif

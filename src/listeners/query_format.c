@@ -3,6 +3,7 @@
  * Rows are written as they come, so a long answer is never held as a whole. PostgreSQL's messages
  * and COPY's notations, which show times and texts in another way, are in pg_portal.c and
  * pg_copy.c. Thread: a worker; one at a time for a query. */
+#include "data/csv.h"
 #include "listeners/query.h"
 #include <string.h>
 
@@ -76,29 +77,16 @@ static void ndjson_row(struct query *q, struct buf *out, const struct value *val
     buf_add_text(out, "}\n");
 }
 
-/* RFC 4180: quoted when it holds a comma, a quote or a line break. */
-static void add_csv(struct buf *out, struct str text)
-{
-    bool quote = false;
-    for (size_t i = 0; i < text.size && !quote; i++)
-        quote = strchr(",\"\r\n", text.at[i]) && text.at[i];
-    if (quote) buf_add_char(out, '"');
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.at[i] == '"') buf_add_char(out, '"');
-        buf_add_char(out, text.at[i]);
-    }
-    if (quote) buf_add_char(out, '"');
-}
-
 static void csv_begin(struct query *q, struct buf *out)
 {
     for (size_t i = 0; i < q->column_count; i++) {
         if (i) buf_add_char(out, ',');
-        add_csv(out, str_of(q->columns[i].name));
+        csv_add(out, CSV_COMMA, str_of(q->columns[i].name), false);
     }
     buf_add_text(out, "\r\n");
 }
 
+/* A text that reads like a missing value is quoted, so that it can be told from one. */
 static void csv_row(struct query *q, struct buf *out, const struct value *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -107,7 +95,7 @@ static void csv_row(struct query *q, struct buf *out, const struct value *values
         if (values[i].type == TYPE_TIMESTAMP)
             add_time(q, out, values[i].i, false);
         else if (values[i].type == TYPE_TEXT)
-            add_csv(out, values[i].s);
+            csv_add(out, CSV_COMMA, values[i].s, csv_is_missing(values[i].s));
         else
             value_add_text(out, &values[i]);
     }

@@ -23,9 +23,10 @@
 static const char component[] = "node";
 
 enum {
-    HEAD_SHARE_PERCENT = 45, /* of the memory budget */
+    HEAD_SHARE_PERCENT = 43, /* of the memory budget; a tenth is for compaction */
+    SPANS_SHARE_PERCENT = 5,
     STATEMENTS_SHARE_PERCENT = 30,
-    IN_FLIGHT_SHARE_PERCENT = 15,
+    IN_FLIGHT_SHARE_PERCENT = 12,
     EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
 };
@@ -162,6 +163,7 @@ static enum err start_store(struct node *node, struct why *why)
     struct store_config config = {
         .folder = node->folder,
         .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
+        .span_cache_bytes = node->context.memory.limit_bytes / 100 * SPANS_SHARE_PERCENT,
     };
     enum err err = backups_start(&node->service, node->folder, &node->service.backups);
     if (!err) err = store_open(&node->context, &config, &node->service.store, why);

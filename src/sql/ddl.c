@@ -142,7 +142,7 @@ static enum err check_action(struct sql_statement *s, struct why *why)
     enum err err = find_table(s, why);
     if (err) return err;
     static const struct {
-        int action;
+        unsigned action;
         enum err (*check)(struct sql_statement *s, struct why *why);
     } alters[] = {
         [ALTER_ADD] = {DDL_ADD_COLUMN, check_new_columns},

@@ -93,6 +93,7 @@ struct sql_scan; /* the source's own, beginning */
 struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
     uint64_t summaries;                  /* blocks whose statistics were enough */
+    uint64_t spans;                      /* stretches of rows that were still in memory */
     uint64_t damaged;                    /* places left out because they cannot be read */
 };
 

@@ -126,7 +126,8 @@ enum err backup_index_parse(struct str text, struct backup_index *index, struct 
     while (!err && rest.size && str_split(&rest, '\n', &line)) err = take_file(index, line);
     if (!err) return ERR_OK;
     backup_index_free(index);
-    return why_set(why, err, err == ERR_CORRUPT ? "a line of it cannot be read" : err_text(err));
+    return why_set(why, err, "%s",
+                   err == ERR_CORRUPT ? "a line of it cannot be read" : err_text(err));
 }
 
 enum err backup_index_read(struct os *os, const char *folder, const char *name,

@@ -32,6 +32,8 @@ struct series {
     struct series *_Atomic next_of_table;         /* newest last: walks in order of id */
     _Atomic(struct tombstones *) tombstones;      /* NULL: nothing of it was deleted */
     uint64_t logged_seq;                          /* writer only: of its last SERIES record */
+    struct series *next_deleted;                  /* writer only: the catalogue's list */
+    bool is_listed;                               /* in it */
 };
 
 /* What the catalogue keeps beside a schema. */
@@ -63,6 +65,7 @@ struct catalog {
     size_t state_capacity;
     uint32_t next_table_id;
     struct rollup_state *rollups; /* writer only: all, also of dropped tables */
+    struct series *deleted;       /* writer only: those with tombstones */
     _Atomic uint32_t series_count;
     _Atomic uint64_t changes; /* counts what a snapshot would show differently */
     struct series *_Atomic blocks[SERIES_BLOCKS_MAX];

@@ -118,8 +118,9 @@ enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const ch
                                 struct str dirty, struct why *why)
 {
     struct table_list *tables = catalog_tables(catalog);
-    enum err err = catalog_snapshot_write_as(catalog, tables, UINT64_MAX, os, folder, seq,
-                                             next_table_id, series_count, dirty, why);
+    /* Deletes above it are in the log, which says them again. */
+    enum err err = catalog_snapshot_write_as(catalog, tables, seq, os, folder, seq, next_table_id,
+                                             series_count, dirty, why);
     table_list_release(tables);
     return err;
 }

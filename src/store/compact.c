@@ -236,10 +236,13 @@ void compact_look(struct store *store, const struct part_list *list, bool all)
     if (!err)
         err = part_writer_open(c->writer, store->context->os, store->parts_folder, &c->info,
                                &c->codec, &why);
-    if (err)
+    if (err) {
         give_up(store, err, &why);
-    else
-        loop_post(&store->flush_loop, &c->step);
+        return;
+    }
+    /* By way of the log task, which knows whether the store closes: then no step may follow. */
+    c->rest_ns = 0;
+    loop_post(&store->log_loop, &c->stepped);
 }
 
 /* ---- tables ---- */

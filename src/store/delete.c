@@ -62,19 +62,20 @@ static enum err check(struct store *store, struct store_delete *delete, struct w
         return why_set(why, ERR_READ_ONLY,
                        "table %s is a rollup, computed from table %s: delete there", schema->name,
                        rollup_base_name(store, schema));
+    size_t same = 0; /* ranges of one device come together */
     for (size_t i = 0; i < delete->count; i++) {
         struct store_range *range = &delete->ranges[i];
         MUST(range->from_ns <= range->to_ns);
         range->series = catalog_find_series(&store->catalog, delete->table_id, range->device);
         const struct series *series = catalog_series(&store->catalog, range->series);
+        same = i && range->series == range[-1].series ? same + 1 : 1;
         uint32_t count = 0;
         if (series) (void)tombstones_of(series, &count);
-        if (count >= TOMBSTONES_MAX - 1)
-            return why_set(
-                why, ERR_LIMIT,
-                "device %.*s has %u deleted ranges that parts still hold; try again when "
-                "they have been merged",
-                (int)range->device.size, range->device.at, count);
+        if (count + same > TOMBSTONES_MAX)
+            return why_set(why, ERR_LIMIT,
+                           "device %.*s would have more than %d deleted ranges that parts still "
+                           "hold; delete whole ranges of time, or try again when they were merged",
+                           (int)range->device.size, range->device.at, TOMBSTONES_MAX);
     }
     return ERR_OK;
 }
@@ -99,18 +100,33 @@ static enum err carry_out(struct store *store, struct store_delete *delete, stru
     return err;
 }
 
+void delete_run_all(struct store *store, struct store_delete *first)
+{
+    for (struct store_delete *delete = first, *next; delete; delete = next) {
+        struct why why = WHY_NONE;
+        next = delete->next;
+        enum err err = carry_out(store, delete, &why);
+        if (err)
+            completion_finish(&delete->completion, err, &why);
+        else
+            store_wait_durable(store, delete);
+    }
+}
+
 static void run_delete(struct job *job)
 {
     struct store_delete *delete =
         (struct store_delete *)(void *)((char *)job - offsetof(struct store_delete, arrive));
     struct store *store = delete->store;
-    struct why why = WHY_NONE;
+    delete->next = NULL;
     store_after_jobs(store); /* batches posted before keep their order */
-    enum err err = carry_out(store, delete, &why);
-    if (err)
-        completion_finish(&delete->completion, err, &why);
-    else
-        store_wait_durable(store, delete);
+    if (!store->held) {
+        delete_run_all(store, delete);
+        return;
+    }
+    struct store_delete **tail = &store->held_last->behind;
+    while (*tail) tail = &(*tail)->next;
+    *tail = delete;
 }
 
 void store_delete(struct store *store, struct store_delete *delete)
@@ -147,14 +163,12 @@ static bool is_needed(void *arg, const struct series *series, const struct tombs
 
 void delete_forget(struct store *store)
 {
-    uint32_t count = atomic_load(&store->catalog.series_count), ignored;
-    /* Who reads an older view (a statement, a compaction) needs what hides its rows. */
-    if (atomic_load_explicit(&store->live_views, memory_order_acquire) != 1) return;
-    for (uint32_t id = 1; id <= count; id++) {
-        struct series *series = catalog_series(&store->catalog, id);
-        if (series && tombstones_of(series, &ignored))
-            tombstones_prune(&store->catalog, series, is_needed, store);
-    }
+    /* Who reads an older view (a statement, a compaction) needs what hides its rows. Everybody else
+     * has begun above the checkpoint. */
+    if (!store->forget_due || atomic_load_explicit(&store->live_views, memory_order_acquire) != 1)
+        return;
+    store->forget_due = false;
+    tombstones_tidy(&store->catalog, atomic_load(&store->checkpoint), is_needed, store);
 }
 
 /* ---- scans ---- */
@@ -184,20 +198,18 @@ static enum err keep_vector(struct sql_scan *scan, struct run *run, struct vecto
 
 enum err run_hide(struct sql_scan *scan, struct run *run)
 {
-    uint32_t count, n = 0;
-    const struct tombstones *list = tombstones_of(scan->series, &count);
-    if (!count || run->at == run->end) return ERR_OK;
+    uint32_t n = 0;
+    if (!scan->deleted.count || run->at == run->end) return ERR_OK;
     int64_t a = run->time[run->at], b = run->time[run->end - 1];
-    uint64_t applied = scan->snapshot->applied, oldest = run->seq ? 0 : run->version;
-    if (!tombstones_touch(list, count, a < b ? a : b, a < b ? b : a, oldest, applied))
-        return ERR_OK;
+    uint64_t oldest = run->seq ? 0 : run->version;
+    if (!deleted_touches(&scan->deleted, a < b ? a : b, a < b ? b : a, oldest)) return ERR_OK;
     uint32_t *kept = arena_alloc(&run->rows, (run->end - run->at) * sizeof *kept);
     int64_t *time = arena_alloc(&run->rows, (run->end - run->at) * sizeof *time);
     uint64_t *seq = arena_alloc(&run->rows, (run->end - run->at) * sizeof *seq);
     if (!kept || !time || !seq) return ERR_BUDGET;
     for (uint32_t row = run->at; row < run->end; row++) {
         uint64_t version = run->seq ? run->seq[row] : run->version;
-        if (tombstones_hide(list, count, run->time[row], version, applied)) continue;
+        if (deleted_hides(&scan->deleted, run->time[row], version)) continue;
         kept[n] = row;
         time[n] = run->time[row];
         seq[n++] = version;

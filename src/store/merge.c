@@ -84,8 +84,8 @@ static enum err open_parts(struct sql_scan *scan, struct run **first, struct why
         if (*first && scan_before(scan, time_of(*first), run->part->bound_ns)) break;
         scan->part_next++;
         err = run_open_part(scan, run, why);
-        if (!err) run_next_part(scan, run);
-        if (err || !run->pending) {
+        if (!err && run->at == run->end) run_next_part(scan, run);
+        if (err || (run->at == run->end && !run->pending)) {
             run_clear(scan, run);
             continue;
         }

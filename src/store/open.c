@@ -488,9 +488,12 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->context = context;
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
-        budget_init(&store->head_budget, "head", &context->memory, config->head_limit_bytes);
+        /* Half more than rows are accepted for: what a row takes is known when it is in place. */
+        budget_init(&store->head_budget, "head", &context->memory,
+                    config->head_limit_bytes + config->head_limit_bytes / 2);
         compact_init(store);
-        if (!str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
+        err = span_cache_init(&store->spans, &context->memory, config->span_cache_bytes);
+        if (!err && !str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
             err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");
     }
     if (!err) err = os->ops->path_make(os, store->folder, why);
@@ -561,6 +564,7 @@ void store_close(struct store *store)
     buf_free(&store->saved_dirty);
     manifest_close(&store->manifest);
     cell_free(&store->view);
+    span_cache_free(&store->spans);
     catalog_free(&store->catalog);
     if (store->lock) store->context->os->ops->file_close(store->lock);
     mem_free(store);

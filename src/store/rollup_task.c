@@ -172,15 +172,21 @@ static enum err add_empty(struct rollup_work *work, const struct rollup_item *it
 }
 
 /* Of the rows that the rollup has, those that were not computed again. `row`: the first of the
- * item's in the batch, which ascend. */
+ * item's in the batch, which ascend; `goes_on`: the last range does, there is no row between. */
 static enum err compare_chunk(struct rollup_work *work, const struct rollup_item *item,
-                              const struct sql_chunk *chunk, uint32_t *row)
+                              const struct sql_chunk *chunk, uint32_t *row, bool *goes_on)
 {
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < chunk->row_count && !err; i++) {
-        while (*row < work->batch->row_count && work->batch->time[*row] < chunk->time.i[i]) ++*row;
-        if (*row == work->batch->row_count || work->batch->time[*row] != chunk->time.i[i])
-            err = add_empty(work, item, chunk->time.i[i]);
+        const struct batch *batch = work->batch;
+        int64_t time = chunk->time.i[i];
+        for (; *row < batch->row_count && batch->time[*row] < time; ++*row) *goes_on = false;
+        bool is_empty = *row == batch->row_count || batch->time[*row] != time;
+        if (is_empty && *goes_on)
+            work->ranges[work->range_count - 1].to_ns = time;
+        else if (is_empty)
+            err = add_empty(work, item, time);
+        *goes_on = is_empty;
     }
     return err;
 }
@@ -195,6 +201,7 @@ static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
     struct sql_scan *scan = NULL;
     struct sql_chunk chunk;
     struct arena arena;
+    bool goes_on = false;
     if (!item->rollup_id || item->from_ns >= item->done_ns) return ERR_OK;
     arena_init(&arena, &store->rollups.budget);
     enum err err =
@@ -207,7 +214,7 @@ static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
     if (!err) scan->only = catalog_series(&store->catalog, item->rollup_id);
     do {
         if (!err) err = store_sql_source.scan_next(scan, &chunk, &work->why);
-        if (!err) err = compare_chunk(work, item, &chunk, &row);
+        if (!err) err = compare_chunk(work, item, &chunk, &row, &goes_on);
     } while (!err && chunk.row_count);
     store_sql_source.scan_close(scan, NULL);
     store_sql_source.close_table(store, &table);
@@ -425,7 +432,7 @@ void rollup_stop(struct store *store)
 {
     struct rollup_work *work = &store->rollups.work;
     struct store_append **append = &store->waiting, *last = NULL;
-    struct store_delete **delete = &store->deleted;
+    struct store_delete **gone = &store->deleted, *last_delete = NULL;
     while (*append) {
         if (*append == &work->append) {
             *append = work->append.next;
@@ -435,8 +442,15 @@ void rollup_stop(struct store *store)
         append = &last->next;
     }
     store->waiting_last = last;
-    while (*delete &&*delete != &work->delete) delete = &(*delete)->next;
-    if (*delete) *delete = work->delete.next;
+    while (*gone) {
+        if (*gone == &work->delete) {
+            *gone = work->delete.next;
+            continue;
+        }
+        last_delete = *gone;
+        gone = &last_delete->next;
+    }
+    store->deleted_last = last_delete;
     if (work->busy) let_go(work);
     if (store->rollups.timer) store->context->os->ops->timer_close(store->rollups.timer);
     store->rollups.timer = NULL;

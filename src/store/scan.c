@@ -106,6 +106,7 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     for (size_t i = 0; i < scan->run_count; i++) run_clear(scan, &scan->runs[i]);
     for (size_t i = 0; i < scan->part_count; i++) part_file_close(&scan->parts[i].file);
     codec_close(&scan->codec);
+    arena_free(&scan->deleted_memory);
     arena_free(&scan->scratch);
     arena_free(&scan->fixed);
     mem_free(scan);
@@ -194,6 +195,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->budget = budget;
     arena_init(&scan->fixed, budget);
     arena_init(&scan->scratch, budget);
+    arena_init(&scan->deleted_memory, budget);
     scan->types = arena_zero(&scan->fixed, request->column_count, sizeof *scan->types);
     scan->columns = arena_zero(&scan->fixed, request->column_count, sizeof *scan->columns);
     scan->summaries = arena_zero(&scan->fixed, request->column_count, sizeof *scan->summaries);
@@ -294,7 +296,11 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
         scan->delivered = 0;
         scan->series_done = !series_wanted(scan, scan->series);
         if (scan->series_done) continue;
-        enum err err = merge_begin(scan, why);
+        arena_reset(&scan->deleted_memory);
+        enum err err =
+            deleted_of(scan->series, scan->request.time_from_ns, scan->request.time_to_ns,
+                       scan->snapshot->applied, &scan->deleted_memory, &scan->deleted);
+        if (!err) err = merge_begin(scan, why);
         if (err) return err;
     }
 }

@@ -52,7 +52,8 @@ struct run {
     /* Where the next span comes from. */
     struct scan_part *part;
     struct part_run blocks;
-    uint32_t block; /* blocks already shown */
+    struct span *span; /* share: the rows come from it */
+    uint32_t block;    /* blocks already shown */
     /* A block that comes next and was not read yet: then at == end, and pending_ns is its first
      * time in the scan's order. */
     const struct part_block *pending;
@@ -71,6 +72,8 @@ struct sql_scan {
     struct series *series;           /* the one being delivered */
     struct series *only;             /* not NULL: no other series is delivered */
     bool series_done, ended;
+    struct deleted deleted; /* of it, as the snapshot sees it */
+    struct arena deleted_memory;
     uint64_t delivered;           /* rows of it so far */
     struct codec codec;           /* opened with the first part */
     struct scan_part *parts;      /* in the order of their bounds */
@@ -116,6 +119,11 @@ void run_next_part(struct sql_scan *scan, struct run *run);
 enum err run_load(struct sql_scan *scan, struct run *run, struct why *why);
 /* The pending block as a summary, if the statement takes it so; then it is no longer pending. */
 bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out);
+/* scan_span.c: a run of the current series whose rows were asked for lately; `*taken` false: there
+ * are none that do. And: keeps the rows around those the run shows now, if only few of its block's
+ * are wanted; `index`: of the block. */
+enum err run_take_span(struct sql_scan *scan, struct run *run, bool *taken);
+void run_keep_span(struct sql_scan *scan, struct run *run, uint32_t index);
 /* Leaves deleted rows out of the span (delete.c). */
 enum err run_hide(struct sql_scan *scan, struct run *run);
 void run_clear(struct sql_scan *scan, struct run *run);

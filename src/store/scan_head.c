@@ -81,12 +81,11 @@ static enum err reverse_vector(struct arena *arena, struct vector *v, uint32_t f
 
 enum err run_reverse(struct sql_scan *scan, struct run *run)
 {
-    uint32_t count = run->end - run->at, from = run->at, deletes;
+    uint32_t count = run->end - run->at, from = run->at;
     uint64_t limit = scan->request.row_limit;
-    (void)tombstones_of(scan->series, &deletes);
     /* Each row delivered takes at most one of a run with unique times; but a row that was deleted
      * is not delivered, and those are taken out later. */
-    if (limit && limit < count && !deletes) {
+    if (limit && limit < count && !scan->deleted.count) {
         from = run->end - (uint32_t)limit;
         count = (uint32_t)limit;
     }
@@ -112,6 +111,8 @@ void run_clear(struct sql_scan *scan, struct run *run)
     run->ref_capacity = run->ref_count = run->ref_at = 0;
     run->pending = NULL;
     run->at = run->end = 0;
+    span_release(run->span);
+    run->span = NULL;
     arena_free(&run->rows);
     arena_free(&run->index);
 }
@@ -204,8 +205,6 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
     const struct sql_scan_request *r = &scan->request;
     run->kind = RUN_LATE;
     run->is_unique = false;
-    uint32_t deleted;
-    const struct tombstones *tombstones = tombstones_of(scan->series, &deleted);
     struct head_chunk *chunk = atomic_load_explicit(&rows->late.first, memory_order_acquire);
     for (; chunk; chunk = atomic_load_explicit(&chunk->next, memory_order_acquire)) {
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
@@ -213,9 +212,7 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
             bool seen = chunk->seq[row] <= scan->snapshot->applied &&
                         chunk->time[row] >= r->time_from_ns &&
                         (chunk->time[row] < r->time_to_ns || r->time_to_ns == INT64_MAX);
-            if (seen && deleted)
-                seen = !tombstones_hide(tombstones, deleted, chunk->time[row], chunk->seq[row],
-                                        scan->snapshot->applied);
+            if (seen) seen = !deleted_hides(&scan->deleted, chunk->time[row], chunk->seq[row]);
             enum err err = seen ? add_ref(scan, run, chunk, row) : ERR_OK;
             if (err) return err;
         }

@@ -96,6 +96,7 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
     run->version = block->version;
     scan->stats.blocks++;
     run_narrow(scan, run, block->rows);
+    run_keep_span(scan, run, (uint32_t)(block - run->blocks.blocks));
     if (run->at < run->end && scan->request.newest_first) err = run_reverse(scan, run);
     return err ? err : run_hide(scan, run);
 }
@@ -147,10 +148,7 @@ bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out
     if (block->min_time_ns < r->time_from_ns ||
         (block->max_time_ns >= r->time_to_ns && r->time_to_ns != INT64_MAX))
         return false;
-    uint32_t count;
-    const struct tombstones *list = tombstones_of(scan->series, &count);
-    if (count && tombstones_touch(list, count, block->min_time_ns, block->max_time_ns,
-                                  block->version, scan->snapshot->applied))
+    if (deleted_touches(&scan->deleted, block->min_time_ns, block->max_time_ns, block->version))
         return false;
     if (!r->summarises(r->summary_context, block->min_time_ns, block->max_time_ns)) return false;
     for (size_t i = 0; i < r->column_count; i++)
@@ -200,6 +198,10 @@ enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why)
     run->block = 0;
     run->pending = NULL;
     run->blocks.block_count = 0;
+    run->at = run->end = 0;
     if (run->part->broken) return ERR_OK;
+    bool taken;
+    enum err err = run_take_span(scan, run, &taken);
+    if (err || taken) return err;
     return isolate(scan, run->part, find_run(scan, run, why), why);
 }

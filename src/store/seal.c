@@ -36,8 +36,7 @@ struct walk {
     uint32_t main_row;
     struct head_ref *late;
     size_t late_count, late_at;
-    const struct tombstones *tombstones;
-    uint32_t tombstone_count;
+    struct deleted deleted;
 };
 
 struct sealing {
@@ -46,7 +45,7 @@ struct sealing {
     struct sealed_series *series;
     size_t series_count, series_capacity;
     struct rows *rows;
-    struct arena arrays;
+    struct arena arrays, deleted_memory;
     struct codec codec;
     struct head_ref *late; /* of the series being walked */
     size_t late_capacity;
@@ -187,7 +186,10 @@ static enum err begin_walk(struct sealing *s, const struct sealed_series *series
 {
     struct head_series *rows = head_find(s->seal->head, series->series->id);
     *walk = (struct walk){.main = first_of(&rows->main)};
-    walk->tombstones = tombstones_of(series->series, &walk->tombstone_count);
+    arena_reset(&s->deleted_memory);
+    enum err err = deleted_of(series->series, p->from_ns, p->to_ns, s->seal->version,
+                              &s->deleted_memory, &walk->deleted);
+    if (err) return ERR_NO_MEMORY;
     while (walk->main &&
            (count_of(walk->main) == 0 || walk->main->time[count_of(walk->main) - 1] < p->from_ns))
         walk->main = next_of(walk->main);
@@ -195,8 +197,7 @@ static enum err begin_walk(struct sealing *s, const struct sealed_series *series
     for (struct head_chunk *chunk = first_of(&rows->late); chunk; chunk = next_of(chunk)) {
         for (uint32_t row = 0, count = count_of(chunk); row < count; row++) {
             if (chunk->time[row] < p->from_ns || ends_before(p, chunk->time[row])) continue;
-            enum err err =
-                mem_grow(&s->late, &s->late_capacity, walk->late_count + 1, sizeof *s->late);
+            err = mem_grow(&s->late, &s->late_capacity, walk->late_count + 1, sizeof *s->late);
             if (err) return err;
             s->late[walk->late_count++] = (struct head_ref){chunk, row};
         }
@@ -224,14 +225,12 @@ static bool next_of_any(struct walk *walk, const struct partition *p, struct hea
     return true;
 }
 
-/* Deleted rows are left out: no part will hold them. */
+/* Rows deleted up to the position of sealing are left out: no part will hold them. Those deleted
+ * later are still in a picture of that position, a backup's. */
 static bool next_row(struct walk *walk, const struct partition *p, struct head_ref *ref)
 {
     while (next_of_any(walk, p, ref))
-        if (!walk->tombstone_count ||
-            !tombstones_hide(walk->tombstones, walk->tombstone_count, head_ref_time(ref),
-                             head_ref_seq(ref), UINT64_MAX))
-            return true;
+        if (!deleted_hides(&walk->deleted, head_ref_time(ref), head_ref_seq(ref))) return true;
     return false;
 }
 
@@ -484,6 +483,7 @@ enum err seal_run(struct seal *seal, struct why *why)
 {
     struct sealing s = {.seal = seal, .tables = catalog_tables(seal->catalog)};
     arena_init(&s.arrays, NULL);
+    arena_init(&s.deleted_memory, NULL);
     enum err err = make_rows(&s);
     if (!err) err = codec_open(&s.codec, true);
     for (uint32_t id = 1; id <= seal->series_count && !err; id++) err = note_series(&s, id);
@@ -501,6 +501,7 @@ enum err seal_run(struct seal *seal, struct why *why)
     mem_free(s.series);
     mem_free(s.late);
     arena_free(&s.arrays);
+    arena_free(&s.deleted_memory);
     table_list_release(s.tables);
     return err;
 }

@@ -58,9 +58,10 @@ static void finish_appends(struct store_append **first, struct store_append **la
     if (!*first) *last = NULL;
 }
 
-static void finish_defines(struct store *store, enum err err, const struct why *why)
+/* Definitions and deletes, as far as they are durable (or all, after an error). */
+static void finish_changes(struct store *store, uint64_t up_to, enum err err, const struct why *why)
 {
-    while (store->defined) {
+    while (store->defined && (err || store->defined->seq <= up_to)) {
         struct store_define *define = store->defined;
         store->defined = define->next;
         define->next = NULL;
@@ -70,18 +71,24 @@ static void finish_defines(struct store *store, enum err err, const struct why *
         }
         completion_finish(&define->completion, err, why);
     }
-    store->defined_last = NULL;
-    for (struct store_delete *next, *delete = store->deleted; delete; delete = next) {
-        next = delete->next;
+    if (!store->defined) store->defined_last = NULL;
+    while (store->deleted && (err || store->deleted->seq <= up_to)) {
+        struct store_delete *delete = store->deleted;
+        store->deleted = delete->next;
+        delete->next = NULL;
         completion_finish(&delete->completion, err, why);
     }
-    store->deleted = NULL;
+    if (!store->deleted) store->deleted_last = NULL;
 }
 
 void store_wait_durable(struct store *store, struct store_delete *delete)
 {
-    delete->next = store->deleted;
-    store->deleted = delete;
+    delete->next = NULL;
+    if (store->deleted_last)
+        store->deleted_last->next = delete;
+    else
+        store->deleted = delete;
+    store->deleted_last = delete;
     sync_now(store);
 }
 
@@ -91,7 +98,7 @@ static void fail_waiting(struct store *store, enum err err, const struct why *wh
 {
     store->failed = true;
     finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, err, why);
-    finish_defines(store, err, why);
+    finish_changes(store, UINT64_MAX, err, why);
 }
 
 /* A failed sync says nothing about which pages are safe: everything not acknowledged fails, and the
@@ -118,7 +125,7 @@ static void leave_full_segment(struct store *store)
     }
     atomic_store_explicit(&store->position_durable, store->appended, memory_order_release);
     finish_appends(&store->waiting, &store->waiting_last, store->appended, ERR_OK, NULL);
-    finish_defines(store, ERR_OK, NULL);
+    finish_changes(store, store->appended, ERR_OK, NULL);
     struct why why = WHY_NONE;
     enum err err = log_rotate(&store->log, store->appended, &why);
     /* The segment so far still takes records. */
@@ -137,7 +144,7 @@ void store_run_synced(struct job *job) /* log task */
     }
     atomic_store_explicit(&store->position_durable, store->sync_seq, memory_order_release);
     finish_appends(&store->waiting, &store->waiting_last, store->sync_seq, ERR_OK, NULL);
-    if (store->sync_seq == store->appended) finish_defines(store, ERR_OK, NULL);
+    finish_changes(store, store->sync_seq, ERR_OK, NULL);
     if (store->failed) { /* by a write, while the sync ran */
         struct why why = WHY_NONE;
         why_set(&why, ERR_IO, "the log failed before this was on the disk");
@@ -172,6 +179,7 @@ static void run_append(struct job *job)
         (struct store_append *)(void *)((char *)job - offsetof(struct store_append, arrive));
     struct store *store = append->store;
     append->next = NULL;
+    append->behind = NULL;
     if (store->arrived_last)
         store->arrived_last->next = append;
     else
@@ -247,11 +255,13 @@ static enum err check_batch(struct store *store, const struct store_append *appe
         if (!c || c->type != batch->columns[i].data.type)
             return why_set(why, ERR_CONFLICT, "table %s was changed; try again", s->name);
     }
-    if (atomic_load(&store->head_budget.used_bytes) + batch->size_bytes >
-        store->head_budget.limit_bytes)
+    /* What is in the log must get into the head, too: so what is framed and not applied yet counts,
+     * with what chunks take beside the rows. */
+    if (atomic_load(&store->head_budget.used_bytes) + 2 * store->framed_bytes + batch->size_bytes >
+        store->head_limit_bytes)
         return why_set(why, ERR_BUDGET,
                        "the head is full (%zu bytes); writing goes on when rows were moved to disk",
-                       store->head_budget.limit_bytes);
+                       store->head_limit_bytes);
     return ERR_OK;
 }
 
@@ -266,7 +276,9 @@ static enum err frame_batch(struct store *store, struct store_append *append, st
     size_t mark =
         log_record_begin(&store->log, LOG_ROWS, batch->seq, atomic_load(&store->position_durable));
     codec_rows_write(&store->log.pending, batch);
-    return log_record_end(&store->log, mark);
+    err = log_record_end(&store->log, mark);
+    if (!err) store->framed_bytes += batch->size_bytes;
+    return err;
 }
 
 static void refuse(struct store *store, struct store_append *append, enum err err,
@@ -380,45 +392,58 @@ void store_release_held(struct store *store, enum err err, const struct why *why
         store_after_jobs(store);
         return;
     }
+    struct store_delete *behind = NULL, **tail = &behind;
     for (struct store_append *append = first; append; append = next) {
         struct why full = WHY_NONE;
         next = append->next;
+        *tail = append->behind;
+        while (*tail) tail = &(*tail)->next;
         why_set(&full, err, "the head is full, and its rows could not be moved to disk: %s",
                 why_text(why, err));
         refuse(store, append, err, &full);
     }
+    delete_run_all(store, behind);
 }
 
-static void write_arrived(struct store *store)
+/* Frames what has arrived, in order: up to the first that has to wait for room (held), or the first
+ * that deletes wait for, whose list is given and which are carried out before the rest. Gives the
+ * framed ones. */
+static struct store_append *frame_arrived(struct store *store, enum err round,
+                                          const struct why *round_why, struct store_delete **behind)
 {
-    if (store->held && store->arrived) { /* behind those that wait already */
-        store->held_last->next = store->arrived;
-        store->held_last = store->arrived_last;
-        store->arrived = store->arrived_last = NULL;
-    }
-    struct store_append *first = store->arrived, *next;
-    if (!first) return;
-    if (!store->tick_timer) store_make_timers(store);
-    store->arrived = store->arrived_last = NULL;
-    struct why why = WHY_NONE;
-    enum err round = store_recover_log(store, &why);
-    struct store_append *framed = NULL, **tail = &framed;
-    for (struct store_append *append = first; append; append = next) {
-        struct why one = why;
+    struct store_append *append = store->arrived, *next, *framed = NULL, **tail = &framed;
+    for (; append && !*behind; append = next) {
+        struct why why = *round_why;
         next = append->next;
-        enum err err = round ? round : frame_batch(store, append, &one);
+        enum err err = round ? round : frame_batch(store, append, &why);
+        if (err == ERR_BUDGET && framed) break; /* asked again when these are in the head */
         if (err == ERR_BUDGET && (store->flush.busy || flush_is_due(store))) {
             hold(store, append);
+            append = NULL;
             break;
         }
+        *behind = append->behind;
         if (err) {
-            refuse(store, append, err, &one);
+            refuse(store, append, err, &why);
             continue;
         }
         append->next = NULL;
         *tail = append;
         tail = &append->next;
     }
+    store->arrived = append;
+    if (!append) store->arrived_last = NULL;
+    return framed;
+}
+
+/* One write for what has arrived, then all of it is applied. */
+static void run_round(struct store *store)
+{
+    struct why why = WHY_NONE;
+    struct store_delete *behind = NULL;
+    store->framed_bytes = 0;
+    enum err round = store_recover_log(store, &why);
+    struct store_append *framed = frame_arrived(store, round, &why, &behind), *next;
     if (!round) round = store_write_round(store, &why);
     uint64_t applied = 0;
     for (struct store_append *append = framed; append; append = next) {
@@ -431,6 +456,19 @@ static void write_arrived(struct store *store)
         apply(store, append);
     }
     if (applied) atomic_store_explicit(&store->position_applied, applied, memory_order_release);
+    delete_run_all(store, behind);
+}
+
+static void write_arrived(struct store *store)
+{
+    if (store->held && store->arrived) { /* behind those that wait already */
+        store->held_last->next = store->arrived;
+        store->held_last = store->arrived_last;
+        store->arrived = store->arrived_last = NULL;
+    }
+    if (!store->arrived) return;
+    if (!store->tick_timer) store_make_timers(store);
+    while (store->arrived) run_round(store);
     metric_set(store->context, METRIC_HEAD_ROWS, atomic_load(&store_writer_head(store)->row_count));
     metric_set(store->context, METRIC_HEAD_BYTES, atomic_load(&store->head_budget.used_bytes));
     leave_full_segment(store);
@@ -516,7 +554,10 @@ static enum err carry_out(struct store *store, struct store_define *define, stru
     err = rollup_changes_of(store, define->schema, define->drop, &changes, why);
     if (!err) err = write_schemas(store, define, &changes);
     if (!err) err = store_write_round(store, why);
-    if (!err) err = publish(store, define->schema, define->drop);
+    if (!err) {
+        define->seq = store->appended;
+        err = publish(store, define->schema, define->drop);
+    }
     for (size_t i = 0; i < changes.count && !err; i++)
         err = publish(store, changes.items[i].schema, changes.items[i].drop);
     if (!err && !define->drop) define->result = schema_share(define->schema);
@@ -608,5 +649,5 @@ bool store_series(const struct store *store, uint32_t id, struct store_series_in
 void store_finish_all(struct store *store, enum err err)
 {
     finish_appends(&store->waiting, &store->waiting_last, UINT64_MAX, err, NULL);
-    finish_defines(store, err, NULL);
+    finish_changes(store, UINT64_MAX, err, NULL);
 }

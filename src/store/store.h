@@ -28,6 +28,7 @@ struct store_config {
                                 is reached */
     int64_t flush_age_ns;    /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
     size_t segment_bytes;    /* of the log; 0 = LOG_SEGMENT_BYTES */
+    size_t span_cache_bytes; /* for rows that statements ask for again; 0 = none are kept */
 };
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 
@@ -59,6 +60,7 @@ struct store_append {
     struct job arrive; /* from here on the store's */
     struct store *store;
     struct store_append *next;
+    struct store_delete *behind; /* deletes that came while it was held: carried out after it */
 };
 void store_append(struct store *store, struct store_append *append);
 
@@ -73,14 +75,15 @@ struct store_define {
     bool drop;
     struct schema *result;
     struct job arrive; /* from here on the store's */
+    uint64_t seq;
     struct store *store;
     struct store_define *next;
 };
 void store_define(struct store *store, struct store_define *define);
 
-/* Deletes rows: those of the ranges that were appended before. Durable when done. Devices that the
- * table does not have are passed over. The arrays are borrowed until done; `seq` is its position.
- * Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
+/* Deletes rows: those of the ranges that were appended before, also if they wait for room. Durable
+ * when done. Devices that the table does not have are passed over. The arrays are borrowed until
+ * done; `seq` is its position. Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
 struct store_range {
     struct str device;      /* path */
     int64_t from_ns, to_ns; /* inclusive, from ≤ to */

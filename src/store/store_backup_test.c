@@ -18,14 +18,9 @@ static enum err try_backup(struct world *w, struct store_backup *op, const char 
     return w->err;
 }
 
-static void try_delete(struct world *w, const struct schema *s, struct store_range range)
+static void delete_range(struct world *w, const struct schema *s, struct store_range range)
 {
-    struct store_delete op = {.table_id = s->table_id, .count = 1, .ranges = &range};
-    w->home.after_arg = w;
-    completion_init(&op.completion, &w->home, on_done);
-    store_delete(w->store, &op);
-    wait_done(w);
-    assert_int_equal(w->err, ERR_OK);
+    assert_int_equal(try_delete(w, s, &range, 1), ERR_OK);
 }
 
 /* A few hundred rows, late ones among them, and a delete. */
@@ -41,8 +36,8 @@ static void work(struct world *w, const struct schema *s, struct model *m, unsig
     }
     unsigned from = (unsigned)rand_r(seed) % TIMES,
              to = from + 200 < TIMES ? from + 200 : TIMES - 1;
-    try_delete(w, s,
-               (struct store_range){STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0});
+    delete_range(
+        w, s, (struct store_range){STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0});
     for (unsigned at = from; at <= to; at++) {
         m->rows[1][at] = false;
         memset(m->cells[1][at], 0, sizeof m->cells[1][at]);

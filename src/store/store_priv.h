@@ -15,6 +15,7 @@
 #include "store/manifest.h"
 #include "store/rollup_task.h"
 #include "store/seal.h"
+#include "store/span_cache.h"
 #include "store/store.h"
 #include "store/trust.h"
 
@@ -116,6 +117,7 @@ struct store {
     struct cell view;            /* of struct store_view */
     _Atomic uint32_t live_views; /* the current one, and older ones that somebody reads */
     struct budget head_budget;
+    struct span_cache spans; /* any task */
     struct health health;
 
     /* Log task. */
@@ -125,8 +127,9 @@ struct store {
     struct store_append *held, *held_last; /* the head is full: until its older half is written */
     struct store_append *waiting, *waiting_last; /* applied, wait for durable; by seq */
     struct store_define *defined, *defined_last; /* written, wait for durable */
-    struct store_delete *deleted;                /* the same */
+    struct store_delete *deleted, *deleted_last; /* the same */
     struct store_flush *flushes;                 /* wait for what they asked for */
+    size_t framed_bytes;                         /* of batches in the log and not in the head */
     uint64_t appended;                           /* last seq written to the file */
     bool syncing, closing;
     struct os_timer *sync_timer, *tick_timer;
@@ -136,6 +139,7 @@ struct store {
     struct buf
         saved_dirty; /* what the last snapshot of the catalogue says of rollups, for a backup */
     int64_t flush_retry_ns;  /* monotonic: not before */
+    bool forget_due;         /* tombstones may have become useless */
     bool compacted;          /* a compaction waits to be taken in */
     struct backup *backup;   /* the one that runs, or NULL */
     struct loop backup_loop; /* its task: made with the first one */
@@ -211,7 +215,10 @@ void store_wait_durable(struct store *store, struct store_delete *delete);
 
 /* delete.c */
 enum err delete_replay(struct store *store, const struct record *record, struct why *why);
-/* Tombstones that hide nothing any more go. Log task, after an operation. */
+/* Carries out deletes that waited for rows (NULL: none), in their order. Log task. */
+void delete_run_all(struct store *store, struct store_delete *first);
+/* Tombstones that hide nothing any more, or no more than newer ones do, go. Log task, after an
+ * operation. */
 void delete_forget(struct store *store);
 
 /* store.c's own for opening and closing (open.c). */

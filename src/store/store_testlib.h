@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SPANS_BYTES = 256 * 1024 };
+
 struct world {
     struct os_ops ops; /* the real ones, the clock shifted */
     const struct os_ops *plain;
@@ -40,7 +42,7 @@ struct world {
 
 static inline enum err try_open(struct world *w, struct why *why)
 {
-    struct store_config config = {w->folder, w->head_limit, 0, w->segment_bytes};
+    struct store_config config = {w->folder, w->head_limit, 0, w->segment_bytes, SPANS_BYTES};
     w->store = NULL;
     return store_open(&w->context, &config, &w->store, why);
 }
@@ -194,6 +196,17 @@ static inline void put(struct world *w, struct batch *b)
     assert_int_equal(try_put(w, b), ERR_OK);
 }
 
+static inline enum err try_delete(struct world *w, const struct schema *s,
+                                  struct store_range *ranges, size_t count)
+{
+    struct store_delete op = {.table_id = s->table_id, .count = count, .ranges = ranges};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    return w->err;
+}
+
 /* ---- reading ---- */
 
 struct reading {
@@ -202,7 +215,7 @@ struct reading {
     uint64_t row_limit;
     const char *device;
     size_t column_count;
-    uint64_t damaged, parts, blocks; /* out */
+    uint64_t damaged, parts, blocks, spans; /* out */
 };
 
 static inline void add_row(struct buf *out, const struct sql_chunk *chunk, size_t columns,
@@ -266,6 +279,7 @@ static inline char *dump(struct world *w, struct reading *r)
     r->damaged = stats.damaged;
     r->parts = stats.parts;
     r->blocks = stats.blocks;
+    r->spans = stats.spans;
     char *text = err || buf_failed(&out) ? NULL : strdup(out.size ? buf_cstr(&out) : "");
     buf_free(&out);
     return text;
@@ -347,7 +361,7 @@ static inline char *model_dump(const struct model *m, const struct reading *r)
                 continue;
             rows++;
             buf_printf(&out, "d%u %" PRId64, d, time);
-            for (unsigned c = 0; c < COLUMNS; c++) {
+            for (unsigned c = 0; c < r->column_count; c++) {
                 const struct model_cell *cell = &m->cells[d][at][c];
                 struct value v = value_of(c, cell, text);
                 buf_add_char(&out, ' ');
@@ -364,8 +378,9 @@ static inline char *model_dump(const struct model *m, const struct reading *r)
     return copy;
 }
 
-/* Series come in order of id, that is of first use: the test makes d0, d1, d2 in this order. */
-static inline void compare(struct world *w, const struct model *m, struct reading r)
+/* Returns how many spans were taken from memory. Series come in order of id, that is of first use:
+ * the test makes d0, d1, d2 in this order. */
+static inline uint64_t compare(struct world *w, const struct model *m, struct reading r)
 {
     char *is = dump(w, &r), *should = model_dump(m, &r);
     assert_non_null(is);
@@ -380,6 +395,7 @@ static inline void compare(struct world *w, const struct model *m, struct readin
     }
     free(is);
     free(should);
+    return r.spans;
 }
 
 static inline void compare_all(struct world *w, const struct model *m)

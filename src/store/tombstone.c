@@ -2,6 +2,7 @@
  * one stays in the catalogue's arena for who still reads it. */
 #include "store/tombstone.h"
 #include "store/catalog.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum { CAPACITY_MIN = 4 };
@@ -24,25 +25,24 @@ static struct tombstones *new_list(struct catalog *catalog, uint32_t capacity)
     return list;
 }
 
-static bool is_same(const struct tombstone *a, const struct tombstone *b)
-{
-    return a->from_ns == b->from_ns && a->to_ns == b->to_ns && a->version == b->version;
-}
+/* ---- the writer's list ---- */
 
 enum err tombstone_add(struct catalog *catalog, struct series *series, const struct tombstone *t)
 {
     MUST(t->from_ns <= t->to_ns);
     struct tombstones *list = atomic_load(&series->tombstones);
     uint32_t count = list ? atomic_load(&list->count) : 0;
-    for (uint32_t i = count; i-- > 0 && list->items[i].version >= t->version;)
-        if (is_same(&list->items[i], t)) return ERR_OK;
-    if (count >= TOMBSTONES_MAX) return ERR_LIMIT;
     if (!list || count == list->capacity) {
         struct tombstones *more = new_list(catalog, count ? count * 2 : CAPACITY_MIN);
         if (!more) return ERR_NO_MEMORY;
         if (count) memcpy(more->items, list->items, count * sizeof *list->items);
         atomic_init(&more->count, count);
         list = more;
+    }
+    if (!series->is_listed) {
+        series->is_listed = true;
+        series->next_deleted = catalog->deleted;
+        catalog->deleted = series;
     }
     list->items[count] = *t;
     atomic_store_explicit(&list->count, count + 1, memory_order_release);
@@ -51,48 +51,227 @@ enum err tombstone_add(struct catalog *catalog, struct series *series, const str
     return ERR_OK;
 }
 
-void tombstones_prune(struct catalog *catalog, struct series *series,
-                      bool (*needed)(void *arg, const struct series *series,
-                                     const struct tombstone *t),
-                      void *arg)
+/* ---- ranges that do not overlap ---- */
+
+static int compare_from(const void *a, const void *b)
 {
-    uint32_t count, kept = 0;
+    const struct tombstone *x = a, *y = b;
+    return (x->from_ns > y->from_ns) - (x->from_ns < y->from_ns);
+}
+
+/* Whether they ascend and do not overlap; sorts them by their beginnings for that. */
+static bool are_apart(struct tombstone *items, size_t count)
+{
+    bool ascend = true, apart = true;
+    for (size_t i = 1; i < count && ascend; i++) ascend = items[i - 1].from_ns <= items[i].from_ns;
+    if (!ascend) qsort(items, count, sizeof *items, compare_from);
+    for (size_t i = 1; i < count && apart; i++) apart = items[i - 1].to_ns < items[i].from_ns;
+    return apart;
+}
+
+/* Those that cover the point the sweep has come to; the one with the highest version is items[0].
+ */
+struct heap {
+    const struct tombstone **items;
+    size_t count;
+};
+
+static void heap_push(struct heap *h, const struct tombstone *t)
+{
+    size_t at = h->count++;
+    for (; at && h->items[(at - 1) / 2]->version < t->version; at = (at - 1) / 2)
+        h->items[at] = h->items[(at - 1) / 2];
+    h->items[at] = t;
+}
+
+static void heap_pop(struct heap *h)
+{
+    MUST(h->count);
+    const struct tombstone *moved = h->items[--h->count];
+    size_t at = 0;
+    for (size_t child; (child = 2 * at + 1) < h->count; at = child) {
+        if (child + 1 < h->count && h->items[child]->version < h->items[child + 1]->version)
+            child++;
+        if (h->items[child]->version <= moved->version) break;
+        h->items[at] = h->items[child];
+    }
+    h->items[at] = moved;
+}
+
+/* Sweeps over items sorted by their beginnings. `out` has room for twice as many; returns how many
+ * there are. */
+static size_t sweep(const struct tombstone *items, size_t count, struct heap *h,
+                    struct tombstone *out)
+{
+    size_t next = 0, made = 0;
+    int64_t at = INT64_MIN;
+    for (;;) {
+        while (h->count && h->items[0]->to_ns < at) heap_pop(h);
+        if (!h->count && next == count) return made;
+        if (!h->count) at = items[next].from_ns;
+        while (next < count && items[next].from_ns <= at) heap_push(h, &items[next++]);
+        const struct tombstone *top = h->items[0];
+        /* Older ones under it change nothing; a newer one ends it. */
+        while (next < count && items[next].from_ns <= top->to_ns &&
+               items[next].version <= top->version)
+            heap_push(h, &items[next++]);
+        bool is_cut = next < count && items[next].from_ns <= top->to_ns;
+        int64_t to = is_cut ? items[next].from_ns - 1 : top->to_ns;
+        struct tombstone *last = made ? &out[made - 1] : NULL;
+        if (last && last->version == top->version && last->to_ns == at - 1)
+            last->to_ns = to;
+        else
+            out[made++] = (struct tombstone){at, to, top->version};
+        MUST(made <= 2 * count);
+        if (to == INT64_MAX) return made;
+        at = to + 1;
+    }
+}
+
+/* `items` are the caller's to change. */
+static enum err resolve(struct tombstone *items, size_t count, struct arena *arena,
+                        struct deleted *deleted)
+{
+    *deleted = (struct deleted){items, count};
+    if (are_apart(items, count)) return ERR_OK;
+    struct heap heap = {.items = arena_alloc(arena, count * sizeof *heap.items)};
+    struct tombstone *out = arena_alloc(arena, 2 * count * sizeof *out);
+    *deleted = (struct deleted){0};
+    if (!heap.items || !out) return ERR_BUDGET;
+    *deleted = (struct deleted){out, sweep(items, count, &heap, out)};
+    return ERR_OK;
+}
+
+enum err deleted_of(const struct series *series, int64_t from_ns, int64_t to_ns, uint64_t applied,
+                    struct arena *arena, struct deleted *deleted)
+{
+    uint32_t count, wanted = 0, at = 0;
     const struct tombstones *list = tombstones_of(series, &count);
-    for (uint32_t i = 0; i < count; i++) kept += needed(arg, series, &list->items[i]);
-    if (kept == count) return;
-    struct tombstones *fewer = kept ? new_list(catalog, kept) : NULL;
-    if (kept && !fewer) return; /* another time */
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < count && kept; i++)
-        if (needed(arg, series, &list->items[i])) fewer->items[at++] = list->items[i];
-    if (fewer) atomic_init(&fewer->count, at);
-    atomic_store_explicit(&series->tombstones, fewer, memory_order_release);
-    atomic_fetch_add(&catalog->changes, 1);
+    *deleted = (struct deleted){0};
+    for (int fills = 0; fills < 2; fills++) {
+        struct tombstone *items = fills ? arena_alloc(arena, wanted * sizeof *items) : NULL;
+        if (fills && !items) return ERR_BUDGET;
+        for (uint32_t i = 0; i < count; i++) {
+            const struct tombstone *t = &list->items[i];
+            if (t->version > applied || t->from_ns > to_ns || t->to_ns < from_ns) continue;
+            if (fills)
+                items[at++] = *t;
+            else
+                wanted++;
+        }
+        if (!wanted) return ERR_OK;
+        if (fills) return resolve(items, wanted, arena, deleted);
+    }
+    return ERR_OK;
 }
 
-bool tombstones_hide(const struct tombstones *list, uint32_t count, int64_t time_ns,
-                     uint64_t version, uint64_t applied)
+/* The first range that does not end before `time_ns`. */
+static size_t first_from(const struct deleted *deleted, int64_t time_ns)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const struct tombstone *t = &list->items[i];
-        if (t->from_ns <= time_ns && time_ns <= t->to_ns && version <= t->version &&
-            t->version <= applied)
-            return true;
+    size_t low = 0, high = deleted->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (deleted->items[middle].to_ns < time_ns)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low;
+}
+
+bool deleted_hides(const struct deleted *deleted, int64_t time_ns, uint64_t version)
+{
+    if (!deleted->count) return false;
+    size_t at = first_from(deleted, time_ns);
+    return at < deleted->count && deleted->items[at].from_ns <= time_ns &&
+           version <= deleted->items[at].version;
+}
+
+bool deleted_touches(const struct deleted *deleted, int64_t from_ns, int64_t to_ns,
+                     uint64_t version)
+{
+    if (!deleted->count) return false;
+    for (size_t at = first_from(deleted, from_ns);
+         at < deleted->count && deleted->items[at].from_ns <= to_ns; at++)
+        if (version <= deleted->items[at].version) return true;
     return false;
 }
 
-bool tombstones_touch(const struct tombstones *list, uint32_t count, int64_t from_ns, int64_t to_ns,
-                      uint64_t version, uint64_t applied)
+/* ---- forgetting ---- */
+
+struct tidying {
+    struct catalog *catalog;
+    uint64_t up_to;
+    bool (*needed)(void *arg, const struct series *series, const struct tombstone *t);
+    void *arg;
+};
+
+/* The needed ones of the series: first those that everybody sees, resolved if that makes them
+ * fewer, then the others. False: no memory. */
+static bool gather(const struct tidying *t, const struct series *series, struct arena *arena,
+                   struct deleted *seen, struct deleted *rest)
 {
+    uint32_t count;
+    const struct tombstones *list = tombstones_of(series, &count);
+    size_t low = 0, high = 0;
+    struct tombstone *old = arena_alloc(arena, count * sizeof *old);
+    struct tombstone *fresh = arena_alloc(arena, count * sizeof *fresh);
+    struct tombstone *sorted = arena_alloc(arena, count * sizeof *sorted);
+    if (!old || !fresh || !sorted) return false;
     for (uint32_t i = 0; i < count; i++) {
-        const struct tombstone *t = &list->items[i];
-        if (t->from_ns <= to_ns && from_ns <= t->to_ns && version <= t->version &&
-            t->version <= applied)
-            return true;
+        if (!t->needed(t->arg, series, &list->items[i])) continue;
+        if (list->items[i].version <= t->up_to)
+            old[low++] = list->items[i];
+        else
+            fresh[high++] = list->items[i];
     }
-    return false;
+    memcpy(sorted, old, low * sizeof *old);
+    if (resolve(sorted, low, arena, seen)) return false;
+    if (seen->count >= low) *seen = (struct deleted){old, low};
+    *rest = (struct deleted){fresh, high};
+    return true;
 }
+
+static void tidy_one(const struct tidying *t, struct series *series)
+{
+    struct arena arena;
+    struct deleted seen, rest;
+    uint32_t count;
+    (void)tombstones_of(series, &count);
+    arena_init(&arena, NULL);
+    bool changes = gather(t, series, &arena, &seen, &rest) && seen.count + rest.count < count;
+    size_t kept = changes ? seen.count + rest.count : 0;
+    struct tombstones *fewer = kept ? new_list(t->catalog, (uint32_t)kept) : NULL;
+    if (changes && (fewer || !kept)) {
+        if (seen.count) memcpy(fewer->items, seen.items, seen.count * sizeof *fewer->items);
+        if (rest.count)
+            memcpy(fewer->items + seen.count, rest.items, rest.count * sizeof *fewer->items);
+        if (fewer) atomic_init(&fewer->count, (uint32_t)kept);
+        atomic_store_explicit(&series->tombstones, fewer, memory_order_release);
+        atomic_fetch_add(&t->catalog->changes, 1);
+    }
+    arena_free(&arena);
+}
+
+void tombstones_tidy(struct catalog *catalog, uint64_t up_to,
+                     bool (*needed)(void *arg, const struct series *series,
+                                    const struct tombstone *t),
+                     void *arg)
+{
+    struct tidying t = {catalog, up_to, needed, arg};
+    struct series **link = &catalog->deleted, *series;
+    while ((series = *link)) {
+        tidy_one(&t, series);
+        if (atomic_load(&series->tombstones)) {
+            link = &series->next_deleted;
+            continue;
+        }
+        series->is_listed = false;
+        *link = series->next_deleted;
+    }
+}
+
+/* ---- in the snapshot ---- */
 
 void tombstones_write(struct buf *out, const struct series *series, uint64_t up_to)
 {

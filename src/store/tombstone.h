@@ -29,24 +29,39 @@ struct catalog;
 struct series;
 struct schema;
 
-enum { TOMBSTONE_BYTES = 24, TOMBSTONES_MAX = 1 << 20 /* of one series */ };
+enum {
+    TOMBSTONE_BYTES = 24,
+    TOMBSTONES_MAX = 100000 /* of one series: a DELETE beyond is refused */
+};
 
-/* Writer. The same one again changes nothing (replay). Errors: NO_MEMORY, LIMIT. */
+/* Writer. Errors: NO_MEMORY. */
 enum err tombstone_add(struct catalog *catalog, struct series *series, const struct tombstone *t);
-/* Writer: keeps only those for which `needed` says so. */
-void tombstones_prune(struct catalog *catalog, struct series *series,
-                      bool (*needed)(void *arg, const struct series *series,
-                                     const struct tombstone *t),
-                      void *arg);
+/* Writer: of all series, keeps only those for which `needed` says so; of those not above `up_to`,
+ * which every reader sees, what newer ones cover goes too. Without memory it is for another time.
+ */
+void tombstones_tidy(struct catalog *catalog, uint64_t up_to,
+                     bool (*needed)(void *arg, const struct series *series,
+                                    const struct tombstone *t),
+                     void *arg);
 
 /* Readers. The series' list, or NULL; those at [0, count) are there. */
 const struct tombstones *tombstones_of(const struct series *series, uint32_t *count);
-/* Whether a row of this time and version is hidden by one of them that is not above `applied`. */
-bool tombstones_hide(const struct tombstones *list, uint32_t count, int64_t time_ns,
-                     uint64_t version, uint64_t applied);
-/* Whether any of them may hide a row of [from, to] with this version or an older one. */
-bool tombstones_touch(const struct tombstones *list, uint32_t count, int64_t from_ns, int64_t to_ns,
-                      uint64_t version, uint64_t applied);
+
+/* What a reader asks: ranges that ascend and do not overlap, each with the highest version that
+ * covers it. So looking up a row takes a binary search however many deletes there were. */
+struct deleted {
+    const struct tombstone *items;
+    size_t count;
+};
+/* Of the tombstones that touch [from, to] and are not above `applied`; in the arena. Errors:
+ * BUDGET. */
+enum err deleted_of(const struct series *series, int64_t from_ns, int64_t to_ns, uint64_t applied,
+                    struct arena *arena, struct deleted *deleted);
+/* Whether a row of this time and version is hidden. */
+bool deleted_hides(const struct deleted *deleted, int64_t time_ns, uint64_t version);
+/* Whether a row of [from, to] with this version or an older one may be hidden. */
+bool deleted_touches(const struct deleted *deleted, int64_t from_ns, int64_t to_ns,
+                     uint64_t version);
 
 /* One series' list as bytes of the catalogue's snapshot, without those above `up_to`. */
 void tombstones_write(struct buf *out, const struct series *series, uint64_t up_to);
