@@ -246,7 +246,7 @@ void rollup_states_write(struct catalog *catalog, struct buf *out)
         if (is_live(catalog, s)) write_state(catalog, s, out);
 }
 
-static enum err read_series(struct rollup_state *state, struct reader *in)
+static enum err read_series(struct catalog *catalog, struct rollup_state *state, struct reader *in)
 {
     uint64_t id = reader_varint(in);
     struct dirty dirty;
@@ -255,7 +255,9 @@ static enum err read_series(struct rollup_state *state, struct reader *in)
     if (err || id == 0 || id > (uint64_t)ROLLUP_BLOCK * ROLLUP_BLOCKS_MAX) return ERR_CORRUPT;
     struct rollup_series *s = state ? rollup_state_series(state, (uint32_t)id) : NULL;
     if (!s) return state ? ERR_NO_MEMORY : ERR_OK;
+    const struct series *base = catalog_series(catalog, (uint32_t)id);
     s->dirty = dirty;
+    if (base) s->rollup_id = catalog_find_series(catalog, state->table_id, base->path);
     rollup_series_publish(s);
     return ERR_OK;
 }
@@ -272,7 +274,7 @@ enum err rollup_states_read(struct catalog *catalog, struct reader *in, struct w
         struct rollup_state *state = catalog->rollups;
         while (state && state->table_id != table_id) state = state->next;
         if (!reader_ok(in)) err = ERR_CORRUPT;
-        for (uint64_t n = 0; n < known && !err; n++) err = read_series(state, in);
+        for (uint64_t n = 0; n < known && !err; n++) err = read_series(catalog, state, in);
         if (err || !state) continue;
         atomic_store(&state->frozen_ns, frozen);
         atomic_store(&state->late_rows, late);

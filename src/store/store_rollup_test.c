@@ -299,6 +299,150 @@ static void delete_d1(struct world *w, struct schema *s, struct model *m, unsign
     assert_int_equal(w->err, ERR_OK);
 }
 
+/* ---- reading ---- */
+
+static bool is_one_hour(void *context, int64_t first_ns, int64_t last_ns)
+{
+    bool *allowed = context;
+    return *allowed && first_ns / (60 * MINUTE) == last_ns / (60 * MINUTE);
+}
+
+struct answer {
+    int64_t rows, count[2], sum, least, most;
+    double sum_double;
+    uint64_t summaries;
+};
+
+static void add_summary(struct answer *a, const struct sql_summary *s)
+{
+    a->count[0] += (int64_t)s[0].count;
+    a->count[1] += (int64_t)s[1].count;
+    a->sum += (int64_t)s[0].sum_int;
+    a->sum_double += s[1].sum_double;
+    if (!s[0].has_values) return;
+    if (s[0].least.i < a->least) a->least = s[0].least.i;
+    if (s[0].most.i > a->most) a->most = s[0].most.i;
+}
+
+static void add_rows(struct answer *a, const struct sql_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->row_count; i++) {
+        struct value x = vector_get(&chunk->columns[0], i), y = vector_get(&chunk->columns[1], i);
+        a->count[0] += !x.is_null;
+        a->count[1] += !y.is_null;
+        if (!y.is_null) a->sum_double += y.d;
+        if (x.is_null) continue;
+        a->sum += x.i;
+        if (x.i < a->least) a->least = x.i;
+        if (x.i > a->most) a->most = x.i;
+    }
+}
+
+/* What a statement over columns a and b of [from, to) would gather. */
+static struct answer ask(struct world *w, void *snapshot, int64_t from, int64_t to, bool allowed)
+{
+    struct arena arena;
+    struct sql_table table;
+    uint16_t ids[] = {1, 2};
+    struct sql_scan_request request = {.time_from_ns = from,
+                                       .time_to_ns = to,
+                                       .column_count = 2,
+                                       .columns = ids,
+                                       .want_time = true,
+                                       .summarises = is_one_hour,
+                                       .summary_context = &allowed};
+    struct sql_scan *scan = NULL;
+    struct answer a = {.least = INT64_MAX, .most = INT64_MIN};
+    struct sql_scan_stats stats = {0};
+    const struct sql_source *source = &store_sql_source;
+    arena_init(&arena, NULL);
+    assert_int_equal(
+        source->find_table(w->store, STR("default"), STR(""), STR("t"), &arena, &table, NULL),
+        ERR_OK);
+    assert_int_equal(source->scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL),
+                     ERR_OK);
+    for (struct sql_chunk chunk;;) {
+        assert_int_equal(source->scan_next(scan, &chunk, NULL), ERR_OK);
+        if (!chunk.row_count) break;
+        a.rows += chunk.row_count;
+        if (chunk.summaries)
+            add_summary(&a, chunk.summaries);
+        else
+            add_rows(&a, &chunk);
+    }
+    source->scan_close(scan, &stats);
+    source->close_table(w->store, &table);
+    arena_free(&arena);
+    a.summaries = stats.summaries;
+    return a;
+}
+
+/* The same from the rollup as from the rows alone, over one snapshot. */
+static uint64_t compare_answers(struct world *w, void *snapshot, unsigned *seed, int64_t step)
+{
+    uint64_t summaries = 0;
+    for (unsigned n = 0; n < 12; n++) {
+        int64_t from = (int64_t)(rand_r(seed) % TIMES) * step, to = from;
+        to += (int64_t)(1 + (unsigned)rand_r(seed) % TIMES) * step;
+        if (n == 0) from = INT64_MIN, to = INT64_MAX;
+        struct answer rows = ask(w, snapshot, from, to, false),
+                      mixed = ask(w, snapshot, from, to, true);
+        assert_int_equal(mixed.rows, rows.rows);
+        assert_int_equal(mixed.count[0], rows.count[0]);
+        assert_int_equal(mixed.count[1], rows.count[1]);
+        assert_int_equal(mixed.sum, rows.sum);
+        assert_int_equal(mixed.least, rows.least);
+        assert_int_equal(mixed.most, rows.most);
+        assert_true(mixed.sum_double - rows.sum_double < 1e-6 &&
+                    rows.sum_double - mixed.sum_double < 1e-6);
+        summaries += mixed.summaries;
+    }
+    return summaries;
+}
+
+static uint64_t compare_now(struct world *w, unsigned *seed, int64_t step)
+{
+    void *snapshot;
+    assert_int_equal(store_sql_source.snapshot_open(w->store, &snapshot), ERR_OK);
+    uint64_t summaries = compare_answers(w, snapshot, seed, step);
+    store_sql_source.snapshot_close(w->store, snapshot);
+    return summaries;
+}
+
+static void answers_are_the_same_with_a_rollup_at_every_moment(void **state)
+{
+    struct world *w = *state;
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = seed_of_run();
+    uint64_t summaries = 0;
+    void *old;
+    m->step = 7 * SECOND;
+    schema_release(make_table(w));
+    struct schema *s = find(w, "t");
+    first_rows(w, s, m);
+    schema_release(s);
+    int64_t every[] = {MINUTE, 10 * MINUTE};
+    s = set_rollups(w, every, 2);
+    for (unsigned round = 0; round < 10; round++) {
+        assert_int_equal(store_sql_source.snapshot_open(w->store, &old), ERR_OK);
+        write_some(w, s, m, &seed);
+        if (round % 3 == 1) delete_d1(w, s, m, 500 * (round % 7), 500 * (round % 7) + 400);
+        (void)compare_now(w, &seed, m->step); /* dirty */
+        (void)compare_answers(w, old, &seed, m->step);
+        if (round % 4 == 2) flush(w);
+        wait_clean(w, DEVICES);
+        usleep(300000); /* the other rollup, too */
+        summaries += compare_now(w, &seed, m->step);
+        (void)compare_answers(w, old, &seed, m->step); /* cleaned since */
+        store_sql_source.snapshot_close(w->store, old);
+        if (round % 3 == 2) reopen(w);
+        summaries += compare_now(w, &seed, m->step);
+    }
+    assert_true(summaries > 1000); /* it is used */
+    schema_release(s);
+    free(m);
+}
+
 static void a_rollup_catches_up_with_late_rows_deletes_and_restarts(void **state)
 {
     struct world *w = *state;
@@ -333,6 +477,7 @@ int main(void)
         STORE_TEST(a_rollup_is_written_by_nobody_else),
         STORE_TEST(rows_and_deletes_mark_their_windows_and_a_kill_forgets_none),
         STORE_TEST(a_rollup_catches_up_with_late_rows_deletes_and_restarts),
+        STORE_TEST(answers_are_the_same_with_a_rollup_at_every_moment),
         STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
