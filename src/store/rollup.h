@@ -33,9 +33,12 @@
  * goes on where raw rows are gone. Statements need not name the rollup; EXPLAIN says when one is
  * used.
  *
- * What of this is built: what the table looks like (rollup_schema.c), the sets of dirty windows
- * (dirty.h) and computing windows (rollup_window.c). Nothing calls them yet: no field of the Table
- * document, marks, task, reading or sys.rollups.
+ * What of this is not built: retention does not wait for a dirty window, it freezes it (an answer
+ * then comes from the rows that are left, and the rollup lacks the window); sys.rollups, metrics,
+ * SHOW HEALTH and EXPLAIN say nothing of rollups; one rollup is chosen for a whole scan.
+ *
+ * Where: the tables (rollup_schema.c, rollup_tables.c), what is dirty (rollup_state.h), computing
+ * (rollup_window.c, rollup_task.h), reading (scan_rollup.c).
  *
  * Tasks: marking is the log task's; the sets are read by scans (any task) under the rules below;
  * recomputing runs on a task of its own. Private to store/ but for the spec in data/schema.h. */
