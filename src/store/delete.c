@@ -161,11 +161,33 @@ static bool is_needed(void *arg, const struct series *series, const struct tombs
     return false;
 }
 
+static enum err look_for_stray(void *arg, const char *name)
+{
+    struct store *store = arg;
+    const struct store_view *view = store->view.object;
+    uint64_t id;
+    if (!store_file_number(name, ".part", &id)) return ERR_OK;
+    for (size_t i = 0; i < view->parts->count; i++)
+        if (view->parts->parts[i]->info.id == id) return ERR_OK;
+    return ERR_EXISTS;
+}
+
+/* Whether the disk holds no part but the view's, for certain: a start that cannot trust the
+ * manifest takes in whatever parts it finds, and what a merge left behind may hold deleted rows. */
+static bool old_parts_are_gone(struct store *store)
+{
+    struct os *os = store->context->os;
+    return os->ops->path_list(os, store->parts_folder, look_for_stray, store, NULL) == ERR_OK &&
+           os->ops->path_sync(os, store->parts_folder, NULL) == ERR_OK;
+}
+
 void delete_forget(struct store *store)
 {
     /* Who reads an older view (a statement, a compaction) needs what hides its rows. Everybody else
      * has begun above the checkpoint. */
-    if (!store->forget_due || atomic_load_explicit(&store->live_views, memory_order_acquire) != 1)
+    if (!store->forget_due || !store->catalog.deleted ||
+        atomic_load_explicit(&store->live_views, memory_order_acquire) != 1 ||
+        !old_parts_are_gone(store))
         return;
     store->forget_due = false;
     tombstones_tidy(&store->catalog, atomic_load(&store->checkpoint), is_needed, store);

@@ -26,7 +26,8 @@ struct doctor {
     bool repair;
     const struct doctor_sink *sink;
     struct manifest manifest;
-    bool manifest_bad; /* lost or damaged: parts speak for themselves */
+    struct catalog *catalog; /* what its snapshot holds; NULL before */
+    bool manifest_bad;       /* lost or damaged: parts speak for themselves */
     uint64_t origin;
     struct part **live; /* what the manifest shall name */
     size_t live_count, live_capacity;
@@ -65,31 +66,29 @@ static void on_damage(void *arg, const char *text)
 
 static void check_meta(struct doctor *d)
 {
-    char path[4000], text[256] = "";
-    struct os_file *file;
+    struct meta meta;
     struct why why = WHY_NONE;
-    size_t got = 0;
-    uint64_t format = 0;
-    snprintf(path, sizeof path, "%s/meta", d->folder);
-    enum err err = d->os->ops->file_open(d->os, path, 0, &file, &why);
-    if (!err) {
-        err = d->os->ops->file_read(file, 0, text, sizeof text - 1, &got, &why);
-        d->os->ops->file_close(file);
-    }
-    struct str rest = str_of(text), line;
-    bool good = !err && got && text[got - 1] == '\n' && str_split(&rest, '\n', &line) &&
-                str_is(line, "millrace data") && str_split(&rest, '\n', &line) &&
-                str_starts(line, "format ") &&
-                num_parse_u64((struct str){line.at + 7, line.size - 7}, &format) &&
-                str_split(&rest, '\n', &line) && str_starts(line, "origin ") &&
-                line.size == 7 + 16 && num_parse_hex((struct str){line.at + 7, 16}, &d->origin);
-    good = good && format >= META_FORMAT_OLDEST && format <= META_FORMAT && !rest.size;
-    if (good)
-        tell(d, DOCTOR_OK, "meta", "", "format %" PRIu64, format);
-    else
-        tell(d, DOCTOR_DAMAGED, "meta", "take this file from a backup of the node",
-             "a node does not start without it: %s",
-             err ? why_text(&why, err) : "it cannot be read as what it should be");
+    enum err err = meta_read(d->os, d->folder, &meta, &why);
+    bool heals = !err && d->repair;
+    d->origin = meta.origin;
+    if (err || meta.is_rebuilt)
+        tell(d, DOCTOR_DAMAGED, "meta",
+             heals ? "" : "take this file from a backup of the node, or let the next start do it",
+             err ? "no copy is whole, and a start draws a new origin: %s"
+                 : "no copy is whole; what the node wrote says its origin%s",
+             err ? why_text(&why, err) : "");
+    for (size_t i = 0; i < META_COPIES; i++)
+        if (meta.copies[i] == ERR_CORRUPT || meta.copies[i] == ERR_IO)
+            tell(d, DOCTOR_DAMAGED, meta_names[i],
+                 heals ? "" : "the next start or doctor --repair writes it anew",
+                 "it cannot be read as what it should be");
+        else if (!meta.copies[i])
+            tell(d, DOCTOR_OK, meta_names[i], "", "format %" PRIu64, meta.format);
+    bool is_whole = !meta.copies[0] && !meta.copies[1];
+    if (!heals || is_whole || meta.format < META_FORMAT) return;
+    err = meta_write(d->os, d->folder, meta.origin, &why);
+    tell(d, err ? DOCTOR_DAMAGED : DOCTOR_REPAIRED, "meta", "", "%s",
+         err ? why_text(&why, err) : "written anew");
 }
 
 static enum err check_manifest(struct doctor *d, struct why *why)
@@ -104,11 +103,7 @@ static enum err check_manifest(struct doctor *d, struct why *why)
         tell(d, DOCTOR_DAMAGED, "manifest",
              d->repair ? "" : "the next start or doctor --repair takes parts in that it lost",
              "bytes behind its last whole record: power failed while it was written, or damage");
-    uint64_t newest = d->manifest_bad ? catalog_snapshot_newest(d->os, d->folder) : 0;
-    if (newest > m->checkpoint.catalog_seq) {
-        m->checkpoint.catalog_seq = newest;
-        if (newest > m->checkpoint.position) m->checkpoint.position = newest;
-    }
+    if (d->manifest_bad) checkpoint_find(d->os, d->folder, &m->checkpoint);
     if (!d->manifest_bad)
         tell(d, DOCTOR_OK, "manifest", "", "%zu parts, everything up to position %" PRIu64,
              m->part_count, m->checkpoint.position);
@@ -117,13 +112,14 @@ static enum err check_manifest(struct doctor *d, struct why *why)
 
 static enum err check_catalog(struct doctor *d)
 {
-    struct catalog *catalog = mem_alloc_zero(1, sizeof *catalog);
+    struct catalog *catalog = d->catalog = mem_alloc_zero(1, sizeof *catalog);
     struct why why = WHY_NONE;
     char name[32];
     uint64_t seq = d->manifest.checkpoint.catalog_seq;
     enum err err = catalog ? catalog_init(catalog) : ERR_NO_MEMORY;
     if (err) {
         mem_free(catalog);
+        d->catalog = NULL;
         return err;
     }
     catalog_snapshot_name(name, seq);
@@ -133,8 +129,6 @@ static enum err check_catalog(struct doctor *d)
     if (err && err != ERR_NO_MEMORY) on_damage(d, why_text(&why, err));
     if (seq && !err && !d->damages)
         tell(d, DOCTOR_OK, name, "", "%u series", atomic_load(&catalog->series_count));
-    catalog_free(catalog);
-    mem_free(catalog);
     return err == ERR_NO_MEMORY ? err : ERR_OK;
 }
 
@@ -221,7 +215,7 @@ static enum err repair_part(struct doctor *d, const char *name, struct part_file
     fresh.tables = NULL;
     fresh.id = d->manifest.next_part_id++;
     fresh.rows = 0;
-    enum err err = file ? doctor_salvage_part(file, d->parts, &fresh, &why) : ERR_OK;
+    enum err err = file ? doctor_salvage_part(file, d->catalog, d->parts, &fresh, &why) : ERR_OK;
     if (err == ERR_NO_MEMORY) return err;
     if (err) fresh.rows = 0;
     snprintf(object, sizeof object, "parts/%s", name);
@@ -347,10 +341,22 @@ static enum err look_at_part(void *arg, const char *name)
 }
 
 /* Everything that a data folder may hold. */
-static const char *const names[] = {
-    "meta",       "manifest",     "lock",         "access",           "admin.token",
-    "server.txt", "resources.db", "tls-cert.pem", "tls-key.pem",      "audit",
-    "log",        "parts",        "quarantine",   "resources.db-wal", "resources.db-journal"};
+static const char *const names[] = {"meta",
+                                    "meta.copy",
+                                    "manifest",
+                                    "lock",
+                                    "access",
+                                    "admin.token",
+                                    "server.txt",
+                                    "resources.db",
+                                    "tls-cert.pem",
+                                    "tls-key.pem",
+                                    "audit",
+                                    "log",
+                                    "parts",
+                                    "quarantine",
+                                    "resources.db-wal",
+                                    "resources.db-journal"};
 
 static enum err look_at_name(void *arg, const char *name)
 {
@@ -435,6 +441,8 @@ enum err store_doctor(struct os *os, const char *folder, bool repair,
         snprintf(d->parts, sizeof d->parts, "%s/parts", folder);
         err = examine(d, why);
         manifest_close(&d->manifest);
+        if (d->catalog) catalog_free(d->catalog);
+        mem_free(d->catalog);
         for (size_t i = 0; i < d->live_count; i++) part_release(d->live[i]);
         mem_free(d->live);
     }

@@ -138,6 +138,7 @@ enum err doctor_read_part(struct part_file *file, struct part_findings *f)
 
 struct salvage {
     struct part_file *file;
+    struct catalog *catalog; /* borrowed */
     struct codec codec;
     struct part_writer writer;
     struct part_cursor cursor;
@@ -194,6 +195,7 @@ static void write_run(struct salvage *s, const struct part_entry *entry)
     bool begun = false;
     for (size_t i = 0; i < s->schema_count; i++)
         if (s->schemas[i]->table_id == entry->table) schema = s->schemas[i];
+    if (!schema) schema = catalog_schema(s->catalog, entry->table);
     if (!schema) return;
     arena_init(&arena, NULL);
     arena_init(&cells, NULL);
@@ -210,6 +212,7 @@ static enum err salvage(struct salvage *s, const char *folder, struct part_info 
                         struct why *why)
 {
     enum err err = read_schemas(s, why);
+    if (err && err != ERR_NO_MEMORY) err = ERR_OK; /* the catalogue knows them, too */
     if (!err) err = codec_open(&s->codec, true);
     if (!err) err = part_writer_open(&s->writer, s->file->os, folder, info, &s->codec, why);
     if (err) return err;
@@ -228,12 +231,13 @@ static enum err salvage(struct salvage *s, const char *folder, struct part_info 
     return ERR_OK;
 }
 
-enum err doctor_salvage_part(struct part_file *file, const char *folder, struct part_info *info,
-                             struct why *why)
+enum err doctor_salvage_part(struct part_file *file, struct catalog *catalog, const char *folder,
+                             struct part_info *info, struct why *why)
 {
     struct salvage *s = mem_alloc_zero(1, sizeof *s);
     if (!s) return ERR_NO_MEMORY;
     s->file = file;
+    s->catalog = catalog;
     enum err err = salvage(s, folder, info, why);
     for (size_t i = 0; i < s->schema_count; i++) schema_release(s->schemas[i]);
     codec_close(&s->codec);

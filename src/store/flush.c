@@ -124,7 +124,8 @@ static enum err carry_out(struct store *store, struct why *why)
     enum err err = seal_head(store, why);
     if (err) return err;
     size_t dropped = retention_mark(store, f->before);
-    bool merges = compact_take(store, f->before, &f->merged);
+    /* Only one that the log task has heard of: its last step's message would meet the next one. */
+    bool merges = f->compacted && compact_take(store, f->before, &f->merged);
     struct manifest_checkpoint next = store->manifest.checkpoint;
     bool moves = f->seal.version > next.position;
     int64_t now_ns = store->trust.time_ns, saved_ns = store->trust_saved_ns;

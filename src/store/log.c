@@ -438,3 +438,39 @@ void log_recovery_free(struct log_recovery *recovery)
     mem_free(recovery->segments.items);
     recovery->segments = (struct log_segments){0};
 }
+
+/* ---- without the manifest ---- */
+
+static enum err read_head_of(struct os *os, const char *folder, uint64_t number, struct header *h)
+{
+    char path[PATH_BYTES];
+    uint8_t bytes[2 * HEADER_SLOT_BYTES];
+    struct os_file *file;
+    size_t got = 0;
+    segment_path(folder, number, "seg", path);
+    enum err err = os->ops->file_open(os, path, 0, &file, NULL);
+    if (err) return err;
+    err = os->ops->file_read(file, 0, bytes, sizeof bytes, &got, NULL);
+    os->ops->file_close(file);
+    if (!err && got < sizeof bytes) err = ERR_CORRUPT;
+    return err ? err : read_header(bytes, got, h);
+}
+
+enum err log_look_oldest(struct os *os, const char *folder, struct log_oldest *oldest)
+{
+    struct log_segments list = {0};
+    *oldest = (struct log_oldest){0};
+    enum err err = os->ops->path_list(os, folder, note_segment, &list, NULL);
+    if (!err && !list.count) err = ERR_NOT_FOUND;
+    if (!err) qsort(list.items, list.count, sizeof *list.items, compare_segments);
+    for (size_t i = 0; i < list.count && !err && !oldest->has_origin; i++) {
+        struct header h;
+        if (read_head_of(os, folder, list.items[i].number, &h) || h.number != list.items[i].number)
+            continue;
+        oldest->has_origin = true;
+        oldest->origin = h.origin;
+        if (i == 0) oldest->durable_seq = h.durable_seq;
+    }
+    mem_free(list.items);
+    return err;
+}

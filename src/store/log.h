@@ -94,6 +94,16 @@ void log_recovery_free(struct log_recovery *recovery);
 /* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */
 bool store_file_number(const char *name, const char *ending, uint64_t *number);
 
+/* What the headers of the segments say, when the manifest or `meta` is lost. */
+struct log_oldest {
+    uint64_t durable_seq; /* of the oldest segment: what is at or below it is not in the log; 0: its
+                             header cannot be read */
+    uint64_t origin;      /* of the oldest one whose header can be read */
+    bool has_origin;
+};
+/* Errors: NOT_FOUND: there is no segment; IO, NO_MEMORY. */
+enum err log_look_oldest(struct os *os, const char *folder, struct log_oldest *oldest);
+
 /* Starts writing: a new segment above what recovery found (takes recovery->segments).
  * `segment_bytes`: 0 = LOG_SEGMENT_BYTES. After DISK_FULL or IO the log is usable all the same: a
  * later log_rotate begins the segment. */

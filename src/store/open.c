@@ -113,74 +113,42 @@ static enum err lock_folder(struct store *store, struct why *why)
     return err;
 }
 
-/* Takes `lead` and the number behind it, up to the end of the line, off `rest`. */
-static bool take_meta(struct str *rest, const char *lead,
-                      bool (*parse)(struct str text, uint64_t *value), uint64_t *value)
+static void tell_meta(struct store *store, const struct meta *meta)
 {
-    size_t skip = strlen(lead), size = 0;
-    if (rest->size < skip || memcmp(rest->at, lead, skip) != 0) return false;
-    rest->at += skip, rest->size -= skip;
-    while (size < rest->size && rest->at[size] != '\n') size++;
-    bool good = parse((struct str){rest->at, size}, value);
-    rest->at += size, rest->size -= size;
-    return good;
+    for (size_t i = 0; i < META_COPIES; i++)
+        if (meta->copies[i] == ERR_CORRUPT || meta->copies[i] == ERR_IO)
+            health_note(store, STORE_WARNING, meta_names[i], "%s",
+                        meta->is_rebuilt ? "the file is damaged"
+                                         : "the file is damaged; its other copy is whole");
+    if (meta->is_rebuilt)
+        health_note(store, STORE_WARNING, "meta",
+                    "no copy was whole; the node's origin is the one of what it wrote");
 }
 
-/* "format" says which build may open the folder; "origin" names the node that writes here. */
-static enum err read_meta(struct store *store, const char *text, bool *is_older, struct why *why)
-{
-    uint64_t format = 0;
-    struct str rest = str_of(text);
-    if (!take_meta(&rest, "millrace data\nformat ", num_parse_u64, &format) ||
-        !take_meta(&rest, "\norigin ", num_parse_hex, &store->origin))
-        return why_set(why, ERR_CORRUPT, "%s/meta is not readable", store->folder);
-    *is_older = format < META_FORMAT;
-    if (format > META_FORMAT || format < META_FORMAT_OLDEST)
-        return why_set(why, ERR_FORMAT,
-                       "the data folder %s has format %" PRIu64
-                       ", this version reads format %d; move the folder away to "
-                       "start afresh, or run the version that wrote it",
-                       store->folder, format, META_FORMAT);
-    return ERR_OK;
-}
-
-static enum err make_meta(struct store *store, const char *path, struct why *why)
-{
-    struct os *os = store->context->os;
-    char text[128], fresh[4096];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    snprintf(text, sizeof text, "millrace data\nformat %d\norigin %016" PRIx64 "\n", META_FORMAT,
-             store->origin);
-    struct os_file *file;
-    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE, &file, why);
-    if (err) return err;
-    err = os->ops->file_write(file, 0, text, strlen(text), why);
-    if (!err) err = os->ops->file_sync(file, why);
-    os->ops->file_close(file);
-    if (!err) err = os->ops->path_rename(os, fresh, path, why);
-    if (!err) err = os->ops->path_sync(os, store->folder, why);
-    return err;
-}
-
+/* Whatever became of it, a node starts; what cannot be found out is drawn anew, as for a new node.
+ */
 static enum err open_meta(struct store *store, struct why *why)
 {
     struct os *os = store->context->os;
-    char path[3950], text[256] = "";
-    size_t got = 0;
-    bool is_older = false;
-    snprintf(path, sizeof path, "%s/meta", store->folder);
-    struct os_file *file;
-    enum err err = os->ops->file_open(os, path, 0, &file, why);
-    if (err == ERR_NOT_FOUND) {
-        os->ops->random(os, &store->origin, sizeof store->origin);
-        return make_meta(store, path, why);
+    struct meta meta;
+    enum err err = meta_read(os, store->folder, &meta, why);
+    bool is_new = err == ERR_NOT_FOUND || err == ERR_CORRUPT;
+    if (err && !is_new) return err;
+    tell_meta(store, &meta);
+    if (err == ERR_CORRUPT) {
+        health_note(store, STORE_ERROR, "meta", "%s; the node goes on under a new one",
+                    why_text(why, err));
+        metric_add(store->context, METRIC_STORE_DAMAGED, 1);
     }
-    if (err) return err;
-    err = os->ops->file_read(file, 0, text, sizeof text - 1, &got, why);
-    os->ops->file_close(file);
-    if (!err) err = read_meta(store, text, &is_older, why);
-    /* From now on it holds what the version before cannot read, and shall say so. */
-    return !err && is_older ? make_meta(store, path, why) : err;
+    if (is_new) os->ops->random(os, &meta.origin, sizeof meta.origin);
+    store->origin = meta.origin;
+    bool is_older = meta.format < META_FORMAT && !is_new;
+    bool is_whole = meta.copies[0] == ERR_OK && meta.copies[1] == ERR_OK && !is_older;
+    if (is_whole) return ERR_OK;
+    err = meta_write(os, store->folder, store->origin, why);
+    /* A copy that cannot be made now is for the next start. But what an older version cannot read
+     * must say so before it is written, and an origin must stand before anything carries it. */
+    return is_older || is_new || meta.is_rebuilt ? err : ERR_OK;
 }
 
 /* ---- parts ---- */
@@ -295,6 +263,18 @@ static enum err look_at_file(void *arg, const char *name)
     return ERR_OK;
 }
 
+void checkpoint_find(struct os *os, const char *folder, struct manifest_checkpoint *c)
+{
+    char path[4200];
+    struct log_oldest oldest;
+    uint64_t newest = catalog_snapshot_newest(os, folder);
+    if (newest > c->catalog_seq) c->catalog_seq = newest;
+    if (newest > c->position) c->position = newest;
+    snprintf(path, sizeof path, "%s/log", folder);
+    if (log_look_oldest(os, path, &oldest) == ERR_OK && oldest.durable_seq > c->position)
+        c->position = oldest.durable_seq;
+}
+
 static enum err open_parts(struct store *store, struct why *why)
 {
     struct context *context = store->context;
@@ -304,11 +284,8 @@ static enum err open_parts(struct store *store, struct why *why)
         err = manifest_open(&store->manifest, os, store->folder, on_manifest_damage, store, why);
     if (err) return err;
     struct manifest_checkpoint *c = &store->manifest.checkpoint;
-    bool is_lost = store->manifest.damaged || store->manifest.unsure;
-    uint64_t newest = is_lost ? catalog_snapshot_newest(os, store->folder) : 0;
-    if (newest > c->catalog_seq) {
-        c->catalog_seq = newest;
-        if (newest > c->position) c->position = newest;
+    if (store->manifest.damaged || store->manifest.unsure) {
+        checkpoint_find(os, store->folder, c);
         store->manifest.pending = *c;
     }
     store->next_part_id = store->manifest.next_part_id;

@@ -13,13 +13,12 @@
 #include "store/head.h"
 #include "store/log.h"
 #include "store/manifest.h"
+#include "store/meta.h"
 #include "store/rollup_task.h"
 #include "store/seal.h"
 #include "store/span_cache.h"
 #include "store/store.h"
 #include "store/trust.h"
-
-enum { META_FORMAT = 4, META_FORMAT_OLDEST = 2 }; /* of the data folder */
 
 /* The parts there are, replaced whole. */
 struct part_list {
@@ -220,6 +219,12 @@ void delete_run_all(struct store *store, struct store_delete *first);
 /* Tombstones that hide nothing any more, or no more than newer ones do, go. Log task, after an
  * operation. */
 void delete_forget(struct store *store);
+
+/* What is known of the checkpoint although the manifest has lost it: the catalogue's newest
+ * snapshot was written after the parts it goes with, and log segments before the oldest one were
+ * recycled because their rows are in parts. Never above what is safe: no row that the log still has
+ * is at or below it, but for those that the snapshot's parts hold. */
+void checkpoint_find(struct os *os, const char *folder, struct manifest_checkpoint *c);
 
 /* store.c's own for opening and closing (open.c). */
 /* What the catalogue learned from records above `durable`, which may be lost, is said again in the

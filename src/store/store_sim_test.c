@@ -1,6 +1,7 @@
 /* store_sim_test.c - claims about a store whose power fails, or whose disk or memory does, at any
- * single call of a small workload: it always starts again, and every acknowledged row is there,
- * once, with its value.
+ * single call of a small workload: it always starts again, every acknowledged row is there, once,
+ * with its value, nothing deleted comes back, and a backup counts only when it is whole: then what
+ * is restored from it is exactly what was there at its position.
  *
  * A case (os/sim_testlib.h) runs the workload; then the store is stopped, the disk settles as after
  * a power loss or a kill, and the store is opened and compared with what the writer was told. What
@@ -13,7 +14,8 @@ enum {
     SLOTS = 200, /* times of each */
     BATCHES_MAX = 256,
     WHOLE_ROWS = 3, /* of each batch for the device that tells whole batches from torn ones */
-    GROUP = 4,      /* batches under way together */
+    GROUP = 4,      /* batches or deletes under way together */
+    TRIED_MAX = 8,  /* keys that one of them tries to change */
 };
 #define SLOT_NS      ((int64_t)60 * 1000000000)
 #define BASE_NS      (INT64_C(1767225600) * 1000000000) /* 2026-01-01 */
@@ -24,19 +26,28 @@ enum {
 
 struct ledger {
     struct sim_key rows[NAMES][SLOTS];
-    int64_t values; /* given so far; each is used once */
+    uint64_t seqs[NAMES][SLOTS][SIM_ATTEMPTS_MAX]; /* of acknowledged attempts */
+    int64_t values;                                /* given so far; each is used once */
     unsigned batches;
     bool batch_acked[BATCHES_MAX];
+    uint64_t batch_seqs[BATCHES_MAX];
     unsigned batch_seen[BATCHES_MAX];
+    uint64_t backed_up; /* position of the last backup that was acknowledged */
 };
 
-/* One append on its way. */
+/* One append or delete on its way. */
 struct put_op {
-    struct store_append append; /* first */
+    union {
+        struct completion completion; /* first, of both */
+        struct store_append append;
+        struct store_delete delete;
+    };
+    struct store_range range;
     struct trial *trial;
     unsigned batch;
-    bool under_way;
-    struct sim_attempt *attempts[8];
+    bool under_way, deletes;
+    struct sim_attempt *attempts[TRIED_MAX];
+    uint64_t *seqs[TRIED_MAX];
     unsigned attempt_count;
 };
 
@@ -47,7 +58,10 @@ struct trial {
     const struct sim_case *c;
     unsigned random;
     struct put_op ops[GROUP];
-    unsigned under_way, failures;
+    struct store_backup backup;
+    bool is_backing_up;
+    unsigned under_way, failures, restores;
+    uint64_t position; /* checked is what was there then; UINT64_MAX: now */
 };
 
 static void claim(const struct trial *t, bool holds, const char *what, int64_t detail)
@@ -73,8 +87,27 @@ static void on_put(struct completion *c)
         t->failures++;
         return;
     }
-    for (unsigned i = 0; i < op->attempt_count; i++) op->attempts[i]->acked = true;
+    uint64_t seq = op->deletes ? op->delete.seq : op->append.seq;
+    for (unsigned i = 0; i < op->attempt_count; i++) {
+        op->attempts[i]->acked = true;
+        *op->seqs[i] = seq;
+    }
+    if (op->deletes) return;
     t->ledger.batch_acked[op->batch] = true;
+    t->ledger.batch_seqs[op->batch] = seq;
+}
+
+/* Notes that `op` tries to give a key this value (0: to remove it); false: it was tried too often.
+ */
+static bool try_key(struct trial *t, struct put_op *op, unsigned name, unsigned slot, int64_t value)
+{
+    struct sim_key *key = &t->ledger.rows[name][slot];
+    struct sim_attempt *attempt = sim_key_try(key, value);
+    MUST(op->attempt_count < TRIED_MAX);
+    if (!attempt) return false;
+    op->seqs[op->attempt_count] = &t->ledger.seqs[name][slot][key->count - 1];
+    op->attempts[op->attempt_count++] = attempt;
+    return true;
 }
 
 static bool write_row(struct trial *t, struct batch *b, const char *device, int64_t time, int64_t v)
@@ -89,15 +122,12 @@ static bool write_row(struct trial *t, struct batch *b, const char *device, int6
 static bool fill(struct trial *t, struct put_op *op, struct batch *b)
 {
     struct ledger *l = &t->ledger;
-    op->attempt_count = 0;
     for (unsigned i = 0; i < 5; i++) {
         unsigned name = pick(t, NAMES), slot = pick(t, SLOTS);
         char device[8];
         snprintf(device, sizeof device, "d%u", name);
         int64_t value = ++l->values;
-        struct sim_attempt *attempt = sim_key_try(&l->rows[name][slot], value);
-        if (!attempt) continue;
-        op->attempts[op->attempt_count++] = attempt;
+        if (!try_key(t, op, name, slot, value)) continue;
         if (!write_row(t, b, device, BASE_NS + slot * SLOT_NS, value)) return false;
     }
     /* A new device now and then: its series has to survive with its rows. */
@@ -108,14 +138,41 @@ static bool fill(struct trial *t, struct put_op *op, struct batch *b)
     return true;
 }
 
-static void put_one(struct trial *t)
+static struct put_op *free_op(struct trial *t)
 {
     struct put_op *op = t->ops;
     while (op->under_way) op++;
     MUST(op < t->ops + GROUP);
+    op->trial = t;
+    op->attempt_count = 0;
+    return op;
+}
+
+/* Deletes a few slots of one device. */
+static void delete_one(struct trial *t)
+{
+    struct put_op *op = free_op(t);
+    unsigned name = pick(t, NAMES), slot = pick(t, SLOTS), count = 1 + pick(t, TRIED_MAX);
+    static const char *const devices[NAMES] = {"d0", "d1", "d2", "d3"};
+    if (slot + count > SLOTS) count = SLOTS - slot;
+    for (unsigned i = 0; i < count; i++)
+        if (!try_key(t, op, name, slot + i, 0)) count = i;
+    if (!count) return;
+    op->range = (struct store_range){str_of(devices[name]), BASE_NS + slot * SLOT_NS,
+                                     BASE_NS + (slot + count - 1) * SLOT_NS + 1, 0};
+    op->delete =
+        (struct store_delete){.table_id = t->schema->table_id, .count = 1, .ranges = &op->range};
+    completion_init(&op->completion, &t->world->home, on_put);
+    op->under_way = op->deletes = true;
+    t->under_way++;
+    store_delete(t->world->store, &op->delete);
+}
+
+static void put_one(struct trial *t)
+{
+    struct put_op *op = free_op(t);
     if (t->ledger.batches == BATCHES_MAX) return;
     struct batch *b = batch_new(t->schema, NULL);
-    op->trial = t;
     op->batch = t->ledger.batches++;
     /* A batch the writer has no memory for was never sent: its attempts stay without an answer. */
     if (!b || !fill(t, op, b) || batch_seal(b)) {
@@ -124,8 +181,9 @@ static void put_one(struct trial *t)
         return;
     }
     op->append = (struct store_append){.batch = b, .ack = STORE_ACK_DURABLE};
-    completion_init(&op->append.completion, &t->world->home, on_put);
+    completion_init(&op->completion, &t->world->home, on_put);
     op->under_way = true;
+    op->deletes = false;
     t->under_way++;
     store_append(t->world->store, &op->append);
 }
@@ -144,10 +202,43 @@ static void put_group(struct trial *t)
 {
     unsigned count = 1 + pick(t, GROUP);
     for (unsigned i = 0; i < count; i++) {
-        put_one(t);
+        if (pick(t, 4))
+            put_one(t);
+        else
+            delete_one(t);
         for (unsigned steps = pick(t, 3); steps; steps--) (void)sim_step(t->world->sim);
     }
     wait_quiet(t);
+}
+
+/* ---- backups ---- */
+
+static void on_backed_up(struct completion *c)
+{
+    struct store_backup *op = (struct store_backup *)c;
+    struct trial *t = (struct trial *)(void *)((char *)op - offsetof(struct trial, backup));
+    t->is_backing_up = false;
+    if (c->err || sim_crashed(t->world->os))
+        t->failures++;
+    else
+        t->ledger.backed_up = op->position;
+}
+
+static bool is_backed_up(void *arg)
+{
+    return !((struct trial *)arg)->is_backing_up;
+}
+
+/* One more into the folder, while rows and deletes come in. */
+static void back_up(struct trial *t, unsigned keep)
+{
+    t->backup = (struct store_backup){.folder = "backup", .keep = keep};
+    completion_init(&t->backup.completion, &t->world->home, on_backed_up);
+    t->is_backing_up = true;
+    store_backup(t->world->store, &t->backup);
+    for (unsigned i = 0; i < 3; i++) put_group(t);
+    claim(t, sim_run_until(t->world->sim, is_backed_up, t, CASE_TIME_NS), "no answer of a backup",
+          0);
 }
 
 /* ---- the workload ---- */
@@ -233,6 +324,7 @@ static void work(struct trial *t)
         }
         if (round == 1) alter_table(t);
         (void)try_flush(t->world);
+        back_up(t, round == 2 ? 1 : 0);
         for (unsigned i = 0; i < 3; i++) put_group(t);
         (void)try_flush(t->world);
         for (unsigned i = 0; i < 2; i++) put_group(t);
@@ -244,14 +336,37 @@ static void work(struct trial *t)
 
 /* ---- checking ---- */
 
+/* As sim_key_allows, for what was there at the position looked at: an attempt acknowledged with a
+ * higher one is not. */
+static bool allows(const struct trial *t, unsigned name, unsigned slot, int64_t value)
+{
+    const struct sim_key *key = &t->ledger.rows[name][slot];
+    for (unsigned i = key->count; i-- > 0;) {
+        bool acked = key->attempts[i].acked;
+        if (acked && t->ledger.seqs[name][slot][i] > t->position) continue;
+        if (key->attempts[i].value == value) return true;
+        if (acked) return false;
+    }
+    return value == 0;
+}
+
+/* For the eye, when a claim failed. */
+static void show_key(const struct trial *t, unsigned name, unsigned slot)
+{
+    sim_key_show(&t->ledger.rows[name][slot]);
+    for (unsigned i = 0; i < t->ledger.rows[name][slot].count; i++)
+        print_error("attempt %u at %" PRIu64 "\n", i, t->ledger.seqs[name][slot][i]);
+    print_error("device %u slot %u, looked at as of %" PRIu64 "\n", name, slot, t->position);
+}
+
 static void see_row(struct trial *t, int64_t name, int64_t time, int64_t value)
 {
     int64_t slot = (time - BASE_NS) / SLOT_NS;
     claim(t, name >= 0 && name < NAMES && slot >= 0 && slot < SLOTS, "a row nobody wrote", time);
     struct sim_key *row = &t->ledger.rows[name][slot];
     claim(t, row->seen++ == 0, "a row twice", value);
-    bool allowed = sim_key_allows(row, value);
-    if (!allowed) sim_key_show(row);
+    bool allowed = allows(t, (unsigned)name, (unsigned)slot, value);
+    if (!allowed) show_key(t, (unsigned)name, (unsigned)slot);
     claim(t, allowed, "a row without its latest value", value);
 }
 
@@ -284,12 +399,43 @@ static void check(struct trial *t)
     free(text);
     for (unsigned i = 0; i < NAMES * SLOTS; i++) {
         const struct sim_key *row = &l->rows[i / SLOTS][i % SLOTS];
-        claim(t, row->seen || sim_key_allows(row, 0), "an acknowledged row is missing", i);
+        claim(t, row->seen || allows(t, i / SLOTS, i % SLOTS, 0), "an acknowledged row is missing",
+              i);
     }
     for (unsigned i = 0; i < l->batches; i++) {
-        claim(t, !l->batch_acked[i] || l->batch_seen[i] == WHOLE_ROWS, "a batch is missing", i);
+        bool acked = l->batch_acked[i], is_later = acked && l->batch_seqs[i] > t->position;
+        claim(t, !acked || is_later || l->batch_seen[i] == WHOLE_ROWS, "a batch is missing", i);
+        claim(t, !is_later || l->batch_seen[i] == 0, "a batch that is newer than the backup", i);
         claim(t, l->batch_seen[i] == 0 || l->batch_seen[i] == WHOLE_ROWS, "half a batch", i);
     }
+}
+
+/* What the newest whole backup gives back; there is one at least as new as the last acknowledged.
+ */
+static void check_backup(struct trial *t)
+{
+    struct world *w = t->world;
+    struct store_backup_info info;
+    struct why why = WHY_NONE;
+    char folder[32], home[64];
+    strcpy(home, w->folder);
+    snprintf(folder, sizeof folder, "restored%u", t->restores++);
+    enum err err = store_restore(w->os, "backup", NULL, folder, &info, &why);
+    if (err == ERR_NOT_FOUND && !t->ledger.backed_up) return;
+    if (err) print_error("%s\n", why_text(&why, err));
+    claim(t, !err, "an acknowledged backup cannot be restored", err);
+    claim(t, info.position >= t->ledger.backed_up, "an older backup than the last",
+          (int64_t)info.position);
+    store_close(w->store);
+    strcpy(w->folder, folder);
+    err = try_open(w, &why);
+    claim(t, !err, "what was restored does not start", err);
+    t->position = info.position;
+    check(t);
+    t->position = UINT64_MAX;
+    store_close(w->store);
+    strcpy(w->folder, home);
+    claim(t, try_open(w, &why) == ERR_OK, "the store does not open again", 0);
 }
 
 /* ---- one case ---- */
@@ -344,6 +490,7 @@ static void after_a_crash(struct trial *t)
     check(t);
     start_again(t);
     check(t);
+    check_backup(t);
 }
 
 static void after_a_fault(struct trial *t)
@@ -361,12 +508,13 @@ static void after_a_fault(struct trial *t)
     check(t);
     must_write(t);
     check(t);
+    check_backup(t);
 }
 
 static struct trial *trial_new(const struct sim_case *c)
 {
     struct trial *t = calloc(1, sizeof *t);
-    *t = (struct trial){.c = c, .random = (unsigned)c->seed};
+    *t = (struct trial){.c = c, .random = (unsigned)c->seed, .position = UINT64_MAX};
     t->world = sim_world_new(c->seed);
     t->world->segment_bytes = 12 * 1024;
     return t;
@@ -403,6 +551,8 @@ static const struct sim_case known_cases[] = {
     {146152103, SIM_FAULT_ALLOCATION, 994},  /* half of a refused batch stayed */
     {1959387534, SIM_FAULT_ALLOCATION, 73},  /* a series without its record */
     {542766213, SIM_FAULT_IO, 25},           /* rows waited for ever behind a failed write */
+    {1, SIM_FAULT_IO, 1},                    /* a merge was taken in before its last message came */
+    {573349034, SIM_FAULT_FULL, 543},        /* a part merged away came back with deleted rows */
 };
 
 static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)
