@@ -391,6 +391,10 @@ def test_json_rows_and_live_rows_are_limited_by_path_too(plant):
     rows = json.dumps([{"device": "line1/a", "t": 11}, {"device": "line2/b", "t": 12}])
     status, answer = plant.call("POST", "/v1/rows?table=press", rows, joe)
     assert status == 400 and answer["refused"] == 1, answer
+    status, answer = plant.call("POST", "/v1/import?table=press", "time,device,t\n1795230245,line1/a,11\n1795230245,line2/b,12\n", joe)
+    assert status == 400 and answer["rows"] == 1 and answer["errors"][0]["line"] == 3, answer
+    status, answer = plant.call("POST", "/v1/import?table=press&types=fresh:double", "time,device,fresh\n1795230245,line1/a,1\n", joe)
+    assert status == 403 and "all its devices" in answer["error"]["message"], answer
     assert plant.sql("SELECT max(t) FROM press WHERE device = 'line2/b'", "admin")[1]["rows"] == [[2]]
     token = plant.must("Token", "t", {"user": "joe"})["status"]["token"]
     live = open_stream(plant.node, "/v1/live", token, upgrade=True)

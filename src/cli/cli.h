@@ -16,12 +16,12 @@ struct cli_option {
     const char *help;
 };
 
-enum { CLI_VALUES_MAX = 64 };
+enum { CLI_VALUES_MAX = 64, CLI_OPTIONS_MAX = 32 /* of a command */ };
 
 /* The arguments, read by the command's option table. */
 struct cli_args {
     const struct cli_command *command;
-    const char *values[16]; /* by option; NULL = not given, "" for a given switch */
+    const char *values[CLI_OPTIONS_MAX]; /* by option; NULL = not given, "" for a given switch */
     const char
         *repeated[CLI_VALUES_MAX]; /* values of the option marked "…" in its value, in order */
     size_t repeated_count;
@@ -55,7 +55,8 @@ int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
 int cli_test(const struct cli_args *args);
 int cli_scan(const struct cli_args *args);
-int cli_import(const struct cli_args *args);
+int cli_import(const struct cli_args *args);     /* a tag list, or … */
+int cli_import_csv(const struct cli_args *args); /* … a file of rows */
 int cli_export(const struct cli_args *args);
 int cli_apply(const struct cli_args *args);
 int cli_get(const struct cli_args *args);

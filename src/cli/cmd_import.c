@@ -403,6 +403,7 @@ static int read_list(struct import *import, const char *path, struct buf *text)
 int cli_import(const struct cli_args *args)
 {
     const char *path = cli_value(args, "--neuron");
+    if (args->word_count) return cli_import_csv(args);
     struct import import = {.args = args, .connection = cli_value(args, "--connection")};
     if (!path || !import.connection)
         return cli_fail(args, CLI_USAGE, "usage: millrace import %s", args->command->synopsis);

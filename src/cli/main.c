@@ -56,9 +56,28 @@ static const struct cli_option import_options[] = {
     NODE_OPTIONS,
     {"--neuron", "FILE.csv", "tag list of an EMQX Neuron device"},
     {"--connection", "NAME", "the Connection that its devices are read through"},
-    {"--table", "NAME", "one Table for all groups; default: one each"},
     {"--order", "SUFFIX=ORDER…", "what a byte order suffix means, such as #BL=CDAB"},
-    {"--dry-run", NULL, "prints the documents and sends nothing"},
+    {"--table", "NAME",
+     "where the rows go; of a tag list: one Table for all groups; default: one each"},
+    {"--dry-run", NULL, "prints what would be made of the file and sends nothing"},
+    {"--time", "COLUMN", "the column of the time; default: found out"},
+    {"--time-format", "FORMAT",
+     "its notation: iso, s, ms, us, ns or a pattern, such as 'DD.MM.YYYY hh:mm:ss'"},
+    {"--zone", "ZONE", "of times without an offset, such as Asia/Shanghai; default: UTC"},
+    {"--step", "DURATION", "numbers the rows of a file without times, such as 100ms …"},
+    {"--start", "TIME", "… from this time on; default: when the file was changed last"},
+    {"--device", "COLUMN", "the column of the device; default: one of that name"},
+    {"--device-name", "PATH",
+     "the device of all rows, or what stands before the column's; default: the file's name"},
+    {"--labels", "COLUMNS", "columns that are labels of the device, such as site,line"},
+    {"--types", "NAME:TYPE,…", "types of new columns, other than found out; NAME:- leaves one out"},
+    {"--columns", "NAMES", "the columns' names; the file has no header then"},
+    {"--delimiter", "CHARACTER", "one character, tab or space; default: found out"},
+    {"--decimal", "comma", "1,5 is one and a half"},
+    {"--errors", "FILE", "refused rows are written into it, as CSV"},
+    {"--max-errors", "N", "stops when more rows were refused"},
+    {"--restart", NULL, "begins anew, where an earlier import of the file was cut"},
+    {"--json", NULL, "prints the result as JSON"},
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
@@ -158,8 +177,9 @@ const struct cli_command cli_commands[] = {
      "looks which units and addresses answer, such as 1-20!400001-400100; a driver whose values have "
      "names lists them",
      scan_options, 1, 2, cli_scan},
-    {"import", "--neuron FILE.csv --connection NAME [--table NAME]",
-     "makes Devices and Tables of a tag list", import_options, 0, 0, cli_import},
+    {"import", "FILE.csv --table NAME | --neuron FILE.csv --connection NAME [--table NAME]",
+     "stores the rows of a CSV file, or makes Devices and Tables of a tag list", import_options, 0,
+     1, cli_import},
     {"export", "CONNECTION", "prints the points of a connection's devices as a tag list",
      export_options, 1, 1, cli_export},
     {"apply", "-f FILE…", "makes the node's documents what files say", apply_options, 0, 0,
@@ -292,7 +312,7 @@ static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
     snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - arg) : (int)strlen(arg), arg);
     int i = find_option(args->command, name);
     if (i < 0) {
-        const char *names[16];
+        const char *names[CLI_OPTIONS_MAX];
         size_t count = 0;
         for (; args->command->options[count].name; count++)
             names[count] = args->command->options[count].name;

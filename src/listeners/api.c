@@ -2,6 +2,7 @@
 #include "listeners/api.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
+#include "listeners/import.h"
 #include "listeners/influx.h"
 #include "listeners/ingest.h"
 #include "listeners/live.h"
@@ -355,6 +356,8 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/rows", api_rows, HTTP_BODY_BYTES_MAX, 0,
      "stores rows as JSON: one, several behind each other, or a list; ?table=T, and ?device=D for "
      "rows that name none"},
+    {"POST", "/v1/import", api_import, HTTP_BODY_BYTES_MAX, 0,
+     "stores rows of CSV: ?table=T&time=COLUMN&device=COLUMN, errors by line and column"},
     {"POST", "/prometheus/api/v1/write", api_prometheus_write, HTTP_BODY_BYTES_MAX, 0,
      "Prometheus' remote write 1.0", true},
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},

@@ -1,0 +1,211 @@
+/* import.c - see import.h: the way of one request.
+ *
+ * The table is made or widened first. Then a worker turns a chunk of the body into a batch while
+ * the batches before it are on their way to the log, at most IMPORT_OPEN_MAX. Where there is no
+ * memory for a batch, the request waits until one of its own has been stored, and fails only when
+ * there is none to wait for. After the last batch the answer is sent. */
+#include "listeners/import.h"
+#include <stdio.h>
+#include <string.h>
+
+/* One batch on its way. */
+struct import_append {
+    struct store_append append; /* first */
+    struct import *import;
+    uint64_t rows;
+};
+
+static void advance(struct import *import);
+static void prepare(struct import *import);
+
+static void note_error(struct import *import, enum err err, const struct why *why)
+{
+    if (import->err) return;
+    import->err = err;
+    import->why = why ? *why : WHY_NONE;
+}
+
+/* ---- the end ---- */
+
+static void import_free(struct import *import)
+{
+    MUST(!import->is_working && !import->open_count);
+    batch_release(import->batch);
+    schema_release(import->schema);
+    schema_release(import->wanted);
+    arena_free(&import->scratch);
+    buf_free(&import->errors);
+    mem_free(import);
+}
+
+static void reply(struct import *import)
+{
+    struct buf out = BUF_EMPTY;
+    buf_printf(&out, "{\"rows\":%llu,\"refused\":%llu,\"errors\":[",
+               (unsigned long long)import->stored, (unsigned long long)import->refused);
+    buf_add_str(&out, buf_str(&import->errors));
+    buf_add_char(&out, ']');
+    if (import->refused)
+        buf_printf(&out, ",\"error\":{\"code\":\"INVALID\",\"message\":\"%llu rows refused\"}",
+                   (unsigned long long)import->refused);
+    buf_add_char(&out, '}');
+    if (buf_failed(&out) || buf_failed(&import->errors))
+        http_reply_error(import->exchange, ERR_NO_MEMORY, NULL);
+    else
+        http_reply(import->exchange, import->refused ? 400 : 200, "application/json",
+                   buf_str(&out));
+    buf_free(&out);
+}
+
+static void finish(struct import *import)
+{
+    metric_add(import->service->context, METRIC_ROWS_REFUSED, import->refused);
+    if (import->err)
+        http_reply_error(import->exchange, import->err, &import->why);
+    else
+        reply(import);
+    import_free(import);
+}
+
+/* ---- batches ---- */
+
+static void on_appended(struct completion *done)
+{
+    struct import_append *one = (struct import_append *)(void *)done;
+    struct import *import = one->import;
+    import->open_count--;
+    if (done->err)
+        note_error(import, done->err, &done->why);
+    else
+        import->stored += one->rows;
+    batch_release(one->append.batch);
+    mem_free(one);
+    advance(import);
+}
+
+static void append_batch(struct import *import)
+{
+    struct import_append *one =
+        import->batch && import->batch_rows && !import->err ? mem_alloc_zero(1, sizeof *one) : NULL;
+    if (!one) {
+        if (import->batch && import->batch_rows) note_error(import, ERR_NO_MEMORY, NULL);
+        batch_release(import->batch);
+        import->batch = NULL;
+        return;
+    }
+    one->import = import;
+    one->rows = import->batch_rows;
+    one->append.batch = import->batch;
+    one->append.ack =
+        import->schema->durability == DURABILITY_INTERVAL ? STORE_ACK_APPLIED : STORE_ACK_DURABLE;
+    import->batch = NULL;
+    import->open_count++;
+    completion_init(&one->append.completion, import->service->context->main, on_appended);
+    store_append(import->service->store, &one->append);
+}
+
+static void run_on_worker(struct job *job)
+{
+    struct import *import = (struct import *)(void *)((char *)job - offsetof(struct import, job));
+    struct why why = WHY_NONE;
+    import->batch = batch_new(import->schema, import->service->in_flight);
+    enum err err = import->batch ? import_read_rows(import, &why) : ERR_NO_MEMORY;
+    import->batch_rows = import->batch ? import->batch->row_count : 0;
+    if (import->batch_rows && !err) err = batch_seal(import->batch);
+    completion_finish(&import->back, err, &why);
+}
+
+static void on_worked(struct completion *done)
+{
+    struct import *import = (struct import *)(void *)((char *)done - offsetof(struct import, back));
+    bool is_lacking = done->err && import->batch_rows == 0;
+    import->is_working = false;
+    import->is_waiting = is_lacking && import->open_count; /* memory comes back with an answer */
+    if (done->err && !import->is_waiting) note_error(import, done->err, &done->why);
+    append_batch(import);
+    advance(import);
+}
+
+static void start_work(struct import *import)
+{
+    struct context *context = import->service->context;
+    import->is_working = true;
+    completion_init(&import->back, context->main, on_worked);
+    import->job.run = run_on_worker;
+    pool_post(context->workers, &import->job);
+}
+
+/* Whatever has changed: what is next? */
+static void advance(struct import *import)
+{
+    if (import->is_working) return;
+    if (!import->service->context->workers) note_error(import, ERR_CANCELLED, NULL);
+    if (http_is_gone(import->exchange)) note_error(import, ERR_CLOSED, NULL);
+    bool may = import->open_count < (import->is_waiting ? 1 : IMPORT_OPEN_MAX);
+    if (!import->err && import->rest.size) {
+        if (!may) return;
+        import->is_waiting = false;
+        start_work(import);
+        return;
+    }
+    if (import->open_count == 0) finish(import);
+}
+
+/* ---- the beginning ---- */
+
+static void on_defined(struct completion *done)
+{
+    struct import *import =
+        (struct import *)(void *)((char *)done - offsetof(struct import, define));
+    schema_release(import->define.result);
+    import->define.result = NULL;
+    /* A conflict means that another writer was faster: what it made is looked at again. */
+    if (done->err && done->err != ERR_CONFLICT && done->err != ERR_EXISTS)
+        note_error(import, done->err, &done->why);
+    if (import->service->stopping) note_error(import, ERR_CANCELLED, NULL);
+    if (import->err)
+        finish(import);
+    else
+        prepare(import);
+}
+
+static void prepare(struct import *import)
+{
+    struct why why = WHY_NONE;
+    enum err err = import_bind(import, &why);
+    if (err) {
+        note_error(import, err, &why);
+        finish(import);
+        return;
+    }
+    if (!import->wanted) {
+        advance(import);
+        return;
+    }
+    import->define.schema = import->wanted;
+    import->define.drop = false;
+    import->wanted = NULL;
+    completion_init(&import->define.completion, import->service->context->main, on_defined);
+    store_define(import->service->store, &import->define);
+}
+
+void api_import(struct http_exchange *exchange, void *arg)
+{
+    struct import *import = mem_alloc_zero(1, sizeof *import);
+    struct why why = WHY_NONE;
+    if (!import) {
+        http_reply_error(exchange, ERR_NO_MEMORY, NULL);
+        return;
+    }
+    import->exchange = exchange;
+    import->service = arg;
+    import->why = WHY_NONE;
+    arena_init(&import->scratch, import->service->in_flight);
+    enum err err = import_plan(import, &why);
+    if (err) {
+        note_error(import, err, &why);
+        finish(import);
+        return;
+    }
+    prepare(import);
+}
