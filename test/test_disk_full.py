@@ -2,6 +2,7 @@
 starts, and when there is room again everything works with nobody doing anything."""
 import json
 import os
+import socket
 import subprocess
 
 import psycopg2
@@ -9,6 +10,17 @@ import pytest
 
 from conftest import HOST, Node, free_port, wait_for
 
+WRITERS = """apiVersion: millrace.io/v1
+kind: Role
+metadata: {name: line-writer}
+spec:
+  rules: [{verbs: [ingest], kinds: [Table], namespaces: [default]}]
+---
+apiVersion: millrace.io/v1
+kind: User
+metadata: {name: anonymous}
+spec: {roles: [line-writer]}
+"""
 CONNECTIONS = "/apis/millrace.io/v1/namespaces/default/connections"
 ROOM_MIB = 40
 
@@ -120,9 +132,12 @@ class Ways:
 
 
 @pytest.fixture(name="plant")
-def plant_fixture(node_factory, small_disk):
-    postgres = free_port()
-    node = node_factory(settings=[f"listen.postgres={HOST}:{postgres}", "memory=64MiB"], start=False)
+def plant_fixture(node_factory, small_disk, tmp_path):
+    postgres, line = free_port(), free_port()
+    (tmp_path / "writers.yaml").write_text(WRITERS)
+    node = node_factory(manifests=[str(tmp_path / "writers.yaml")], start=False,
+                        settings=[f"listen.postgres={HOST}:{postgres}", f"listen.line={HOST}:{line}", "memory=64MiB"])
+    node.line = line
     node.command[node.command.index("--data") + 1] = node.data = os.path.join(small_disk, "data")
     node.start()
     return node, Ways(node, postgres), Full(small_disk)
@@ -178,3 +193,44 @@ def test_a_node_starts_on_a_full_disk_and_takes_rows_when_there_is_room(plant):
     full.give()
     wait_for(lambda: ways.line() is None, 30, "rows are taken again")
     wait_for(lambda: ways.apply() is None, 30, "documents are taken again")
+
+
+def metric(node, name):
+    return next(int(line.split()[1]) for line in node.request("GET", "/metrics")[1].splitlines() if line.startswith(name + " "))
+
+
+def stamped(first, count):
+    return "".join(f"tcp,device=d v={i}i {1_700_000_000_000_000_000 + i}\n" for i in range(first, first + count)).encode()
+
+
+def test_lines_over_tcp_wait_for_room_and_none_is_lost(plant):
+    node, ways, full = plant
+    assert ways.line() is None
+    with socket.create_connection((HOST, node.line)) as client, socket.create_connection((HOST, node.line)) as gone:
+        client.sendall(stamped(0, 1000))
+        wait_for(lambda: '"rows":[[1000]]' in node.request("POST", "/v1/sql", "SELECT count(*) FROM tcp")[1], 20, "the first rows")
+        fill_up(ways, full)
+        gone.sendall(b"tcp,device=e v=1i\n")
+        gone.close()  # what it sent is still stored
+        client.settimeout(1)
+        sent, slowed = 1000, False
+        while not slowed:
+            text = memoryview(stamped(sent, 1000))
+            while text and not slowed:
+                try:
+                    text = text[client.send(text):]
+                except socket.timeout:
+                    slowed = True
+            assert sent < 3_000_000, "the node reads on though it can store nothing"
+            if not slowed:
+                sent += 1000
+        wait_for(lambda: metric(node, "millrace_line_retries_total") > 2, 20, "it is tried again")
+        assert metric(node, "millrace_line_connections") == 2
+        full.give()
+        client.settimeout(60)
+        client.sendall(text)
+        sent += 1000
+        wait_for(lambda: node.sql("SELECT count(*) FROM tcp WHERE device = 'd'") == [[sent]], 60, "all rows")
+        assert node.sql("SELECT count(*) FROM tcp WHERE device = 'e'") == [[1]], "once, whatever number of tries it took"
+    wait_for(lambda: metric(node, "millrace_line_connections") == 0, 10, "both connections are over")
+    assert "its lines wait" in node.log()

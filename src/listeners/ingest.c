@@ -517,7 +517,7 @@ void ingest_start(struct ingest *in)
     MUST(in->completion.done && in->format);
     arena_init(&in->scratch, in->service->in_flight);
     in->append_why = WHY_NONE;
-    in->now_ns = context_wall_ns(context);
+    if (!in->now_ns) in->now_ns = context_wall_ns(context);
     /* Rows define tables, so their namespace must be one that a document can have. */
     struct why why = WHY_NONE;
     enum err err = resource_check_namespace(in->ns, &why);

@@ -4,8 +4,9 @@
  * and while it runs the next gather: so the batches grow with the load by themselves. A connection
  * has one ingest at a time, and past QUEUE_BYTES it is not read any more, so that TCP slows the
  * sender down. There is no answer: a bad line is counted and told in the log, at most once a second
- * with the number of those untold. What hits a whole batch (no memory, disk full) ends the
- * connection, because then the sender sees it.
+ * with the number of those untold. A batch that cannot be stored now (no memory, disk full) stays
+ * where it is and is tried again, and meanwhile the sender is slowed down in the same way; only who
+ * has gone in the meantime is not waited for long. Lines that are lost all the same are counted.
  *
  * Only a line with its line end counts: of a connection that is cut, the last line may be half a
  * number. A connection is freed when its stream is closed and nothing of it runs or is posted. */
@@ -19,6 +20,8 @@ static const char component[] = "line";
 enum {
     CONNECTIONS_MAX = 256,
     QUEUE_BYTES = 256 * 1024, /* gathered beside a running ingest before reading stops */
+    RETRY_MS = 1000,
+    GONE_TRIES_MAX = 60, /* for lines of a sender that has closed */
     SERVER_MAGIC = 0x6c696e65,
     CONNECTION_MAGIC = 0x6c696e63,
 };
@@ -31,6 +34,9 @@ struct line_connection {
     char peer[OS_HOST_BYTES + 8], user[ACCESS_USER_BYTES];
     struct job job;
     bool is_posted, is_running, is_paused;
+    bool is_waiting; /* `text` could not be stored: tried again at the server's next tick */
+    unsigned tries;  /* so far */
+    int64_t now_ns;  /* the first try's: lines without a time are the same rows each time */
     struct buf in, text; /* what waits; what is being stored */
     struct identity *identity;
     struct ingest ingest;
@@ -43,6 +49,8 @@ struct line_server {
     struct os_listener *listener; /* NULL = stopped */
     struct line_connection *connections;
     size_t connection_count;
+    struct os_timer *timer; /* runs while a connection waits */
+    bool is_timed;
     struct budget memory; /* of what waits and is being stored */
     int64_t told_ns;      /* when a bad line was last told; 0 = never */
     uint64_t untold;
@@ -63,17 +71,27 @@ static void free_if_over(struct line_server *server)
     mem_free(server);
 }
 
-static void drop_in(struct line_connection *c)
+static void count_lost(struct line_connection *c, const char *at, size_t size)
 {
-    budget_give(&c->server->memory, c->in.size);
-    buf_free(&c->in);
+    uint64_t lines = 0;
+    for (size_t i = 0; i < size; i++) lines += at[i] == '\n';
+    metric_add(c->server->service->context, METRIC_ROWS_REFUSED, lines);
+}
+
+/* Lets bytes go; their lines are lost unless they are `stored`. */
+static void drop(struct line_connection *c, struct buf *bytes, bool stored)
+{
+    if (!stored) count_lost(c, bytes->at, bytes->size);
+    budget_give(&c->server->memory, bytes->size);
+    buf_free(bytes);
 }
 
 static void leave(struct line_connection *c)
 {
     struct line_server *server = c->server;
-    if (c->stream || c->is_running || c->is_posted) return;
-    drop_in(c);
+    if (c->stream || c->is_running || c->is_posted || c->is_waiting) return;
+    drop(c, &c->in, false);
+    drop(c, &c->text, false);
     *(c->previous ? &c->previous->next : &server->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
     server->connection_count--;
@@ -89,7 +107,7 @@ static void cut(struct line_connection *c, enum err err, const struct why *why)
     diag(c->server->service->context, DIAG_WARNING, component, "%s: %s; the connection is closed",
          c->peer, why_text(why, err));
     os_stream_close(&c->stream);
-    drop_in(c);
+    drop(c, &c->in, false);
 }
 
 /* ---- storing ---- */
@@ -113,6 +131,61 @@ static void tell_refused(struct line_connection *c)
 
 static void post(struct line_connection *c);
 
+/* What may be otherwise in a while, and is not the text's fault. */
+static bool is_passing(enum err err)
+{
+    static const enum err passing[] = {ERR_NO_MEMORY, ERR_BUDGET,   ERR_BUSY,    ERR_IO,
+                                       ERR_DISK_FULL, ERR_CONFLICT, ERR_NO_TABLE};
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++)
+        if (passing[i] == err) return true;
+    return false;
+}
+
+static void on_tick(void *arg)
+{
+    struct line_server *server = arg;
+    MUST(server->magic == SERVER_MAGIC);
+    server->is_timed = false;
+    for (struct line_connection *c = server->connections; c; c = c->next) {
+        if (!c->is_waiting) continue;
+        c->is_waiting = false;
+        post(c);
+    }
+}
+
+static bool set_timer(struct line_server *server)
+{
+    struct context *context = server->service->context;
+    if (!server->timer && context->os->ops->timer_make(context->main->task, on_tick, server,
+                                                       &server->timer))
+        return false;
+    if (!server->is_timed)
+        context->os->ops->timer_set(server->timer, RETRY_MS * TIME_NS_PER_MS);
+    server->is_timed = true;
+    return true;
+}
+
+/* Whether the text stays for another try. */
+static bool wait_for_room(struct line_connection *c, enum err err, const struct why *why)
+{
+    struct line_server *server = c->server;
+    bool lives = server->listener && is_passing(err) && (c->stream || c->tries < GONE_TRIES_MAX);
+    if (!lives || !set_timer(server)) return false;
+    if (c->tries++ == 0)
+        diag(server->service->context, DIAG_WARNING, component, "%s: %s; its lines wait", c->peer,
+             why_text(why, err));
+    metric_add(server->service->context, METRIC_LINE_RETRIES, 1);
+    c->is_waiting = true;
+    return true;
+}
+
+static void slow_down(struct line_connection *c)
+{
+    if (!c->stream || c->is_paused) return;
+    c->is_paused = true;
+    os_stream_pause(c->stream, true);
+}
+
 static void on_stored(struct completion *completion)
 {
     struct ingest *in = (struct ingest *)completion;
@@ -122,14 +195,19 @@ static void on_stored(struct completion *completion)
     tell_refused(c);
     enum err err = completion->err;
     struct why why = completion->why;
+    c->now_ns = in->now_ns;
     ingest_free(in);
     identity_release(c->identity);
-    budget_give(&c->server->memory, c->text.size);
-    buf_free(&c->text);
+    if (err && wait_for_room(c, err, &why)) {
+        slow_down(c);
+        return;
+    }
+    drop(c, &c->text, !err);
     if (err) {
         cut(c, err, &why);
-    } else if (c->in.size) {
-        post(c);
+    } else {
+        c->tries = 0;
+        if (c->in.size) post(c);
     }
     if (c->stream && c->is_paused) {
         c->is_paused = false;
@@ -160,7 +238,7 @@ static void store_lines(struct job *job)
     struct why why = WHY_NONE;
     MUST(is_connection(c) && c->is_posted && !c->is_running);
     c->is_posted = false;
-    if (!take_lines(c)) {
+    if (!c->text.size && !take_lines(c)) {
         if (c->in.size > LINE_BYTES_MAX) {
             metric_add(service->context, METRIC_ROWS_REFUSED, 1);
             cut(c, why_set(&why, ERR_LIMIT, "a line is longer than 1 MiB"), &why);
@@ -178,6 +256,7 @@ static void store_lines(struct job *job)
     c->ingest.text = buf_str(&c->text);
     c->ingest.ns = STR("default");
     c->ingest.unit_ns = 1;
+    c->ingest.now_ns = c->tries ? c->now_ns : 0;
     c->ingest.shows_text = true;
     c->is_running = true;
     completion_init(&c->ingest.completion, service->context->main, on_stored);
@@ -187,7 +266,7 @@ static void store_lines(struct job *job)
 /* Behind all that this turn of the loop reads. */
 static void post(struct line_connection *c)
 {
-    if (c->is_posted || c->is_running) return;
+    if (c->is_posted || c->is_running || c->is_waiting) return;
     c->is_posted = true;
     c->job.run = store_lines;
     loop_post(c->server->service->context->main, &c->job);
@@ -210,24 +289,20 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     struct line_connection *c = owner;
     struct why why = WHY_NONE;
     MUST(is_connection(c) && c->stream);
+    size_t before = c->in.size;
     enum err err = budget_take(&c->server->memory, size);
-    if (!err) {
-        size_t before = c->in.size;
-        buf_add(&c->in, bytes, size);
-        if (buf_failed(&c->in)) {
-            budget_give(&c->server->memory, before + size);
-            buf_free(&c->in);
-            err = ERR_NO_MEMORY;
-        }
+    if (!err) buf_add(&c->in, bytes, size);
+    if (!err && buf_failed(&c->in)) {
+        c->in.size = before;
+        budget_give(&c->server->memory, size);
+        err = ERR_NO_MEMORY;
     }
     if (err) {
+        count_lost(c, (const char *)bytes, size);
         cut(c, why_set(&why, err, "no memory for more lines"), &why);
     } else {
         post(c);
-        if (c->is_running && c->in.size > QUEUE_BYTES && !c->is_paused) {
-            c->is_paused = true;
-            os_stream_pause(c->stream, true);
-        }
+        if (c->is_running && c->in.size > QUEUE_BYTES) slow_down(c);
     }
     leave(c);
 }
@@ -303,8 +378,11 @@ void line_server_stop(struct line_server *server)
     for (struct line_connection *c = server->connections, *next; c; c = next) {
         next = c->next;
         os_stream_close(&c->stream);
+        c->is_waiting = false; /* what waits is lost, and counted */
         leave(c);
     }
+    if (server->timer) server->service->context->os->ops->timer_close(server->timer);
+    server->timer = NULL;
     server->service->context->os->ops->listener_close(server->listener);
     server->listener = NULL;
     free_if_over(server);

@@ -13,7 +13,7 @@
     X(LOG_SYNC_NS,         "millrace_log_sync_nanoseconds_total", COUNTER, "ns",     "time spent in syncs of the log") \
     X(LOG_DAMAGED,         "millrace_log_damaged_records_total", COUNTER, "records", "damaged log records skipped at start") \
     X(LOG_ERRORS,          "millrace_log_errors_total",          COUNTER, "calls",   "failed writes or syncs of the log") \
-    X(ROWS_REFUSED,        "millrace_rows_refused_total",        COUNTER, "rows",    "rows refused with an error") \
+    X(ROWS_REFUSED,        "millrace_rows_refused_total",        COUNTER, "rows",    "rows refused with an error, each try counted") \
     X(HEAD_ROWS,           "millrace_head_rows",                 GAUGE,   "rows",    "rows in the head") \
     X(HEAD_BYTES,          "millrace_head_bytes",                GAUGE,   "bytes",   "memory of the head") \
     X(SERIES,              "millrace_series",                    GAUGE,   "series",  "series known") \
@@ -40,6 +40,7 @@
     X(PG_COPY_ROWS,        "millrace_postgres_copy_rows_total",  COUNTER, "rows",    "rows that came in by COPY") \
     X(LINE_CONNECTIONS,    "millrace_line_connections",          GAUGE,   "connections", "open connections of line protocol over TCP") \
     X(LINE_REFUSED,        "millrace_line_connections_refused_total", COUNTER, "connections", "connections of line protocol refused at the limit") \
+    X(LINE_RETRIES,        "millrace_line_retries_total",        COUNTER, "batches", "batches of line protocol over TCP that could not be stored and wait for the next try") \
     X(PROMETHEUS_STALE,    "millrace_prometheus_stale_total",   COUNTER, "samples", "samples of Prometheus that said that a series has ended") \
     X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
     X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \
