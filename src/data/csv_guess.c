@@ -136,6 +136,7 @@ static bool fits_doubles(struct str text, struct csv_rules *rules)
     (void)rules;
     if (text.size < 2 || text.at[0] != '[' || text.at[text.size - 1] != ']') return false;
     struct str rest = str_trim((struct str){text.at + 1, text.size - 2});
+    if (rest.size && rest.at[rest.size - 1] == ',') return false;
     while (rest.size && str_split(&rest, ',', &piece)) {
         piece = str_trim(piece);
         if (!str_is(piece, "null") && !num_parse_double(piece, &d)) return false;

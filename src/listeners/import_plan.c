@@ -151,15 +151,15 @@ static void use_label_names(struct import *import)
     }
 }
 
-static size_t count_uses(const struct import *import, int use)
+static size_t count_uses(const struct import *import, enum import_use use)
 {
     size_t count = 0;
-    for (size_t i = 0; i < import->target_count; i++) count += (int)import->targets[i].use == use;
+    for (size_t i = 0; i < import->target_count; i++) count += import->targets[i].use == use;
     return count;
 }
 
-static enum err use_named(struct import *import, struct str given, const char *usual, int use,
-                          struct why *why)
+static enum err use_named(struct import *import, struct str given, const char *usual,
+                          enum import_use use, struct why *why)
 {
     struct import_target *t = find_target(import, given.size ? given : str_of(usual));
     if (t && !t->use) t->use = use;

@@ -91,13 +91,15 @@ static enum err want_column(struct ingest *in, struct ingest_table *t,
     return schema_add_column(t->wanted, 0, name, field->fresh, COLUMN_OWNER_DATA, "", "", why);
 }
 
-/* Whether the table has all columns of the line. */
-static bool has_columns(struct ingest_table *t, const struct line *line)
+/* Finds the columns of the line; whether the table has all that it needs. */
+static bool has_columns(struct ingest *in, struct ingest_table *t, const struct line *line)
 {
-    for (uint32_t i = 0; i < line->field_count; i++)
-        if (line->fields[i].fresh && !find_column(t, t->schema, i, line->fields[i].key))
-            return false;
-    return true;
+    bool all = true;
+    for (uint32_t i = 0; i < line->field_count; i++) {
+        in->columns[i] = find_column(t, t->schema, i, line->fields[i].key);
+        all &= in->columns[i] || !line->fields[i].fresh;
+    }
+    return all;
 }
 
 static enum err want_columns(struct ingest *in, struct ingest_table *t, const struct line *line,
@@ -209,7 +211,12 @@ static enum err set_fields(struct ingest *in, struct ingest_table *t, const stru
 {
     for (uint32_t i = 0; i < line->field_count; i++) {
         const struct line_field *f = &line->fields[i];
-        const struct column *c = find_column(t, t->schema, i, f->key);
+        const struct column *c = in->columns[i];
+        if (c && f->value.type == c->type) {
+            enum err err = batch_set(t->batch, c, &f->value);
+            if (err) return err;
+            continue;
+        }
         struct value v = f->value;
         if (!c && v.is_null) continue; /* a NULL makes no column and has none to overwrite */
         if (!c || (v.type != c->type && !in->format->convert(&v, c->type, &in->scratch)))
@@ -275,7 +282,7 @@ static enum err take_line(struct ingest *in, const struct line *line, uint64_t n
     enum err err = find_table(in, line->measurement, &t, why);
     if (err) return in->rounds && !is_lack(err) ? ERR_OK : err; /* the first round told it */
     if (number < t->from) return ERR_OK;
-    bool fits_now = t->schema && has_columns(t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
+    bool fits_now = t->schema && has_columns(in, t, line), is_last = in->rounds + 1 == ROUNDS_MAX;
     err = check_device(in, t, line, why);
     if (t->waits_from) { /* what is wrong with it is told when its turn comes */
         if (!err && !fits_now) err = want_columns(in, t, line, why);
@@ -297,8 +304,8 @@ static void read_rows(struct ingest *in)
     bool is_first = in->rounds == 0;
     in->number = 0;
     in->format->begin(in);
+    struct why why = WHY_NONE; /* large: made anew only behind an error */
     for (;;) {
-        struct why why = WHY_NONE;
         bool found = false;
         enum err err = in->format->next(in, &found, &why);
         if (!found && !err) break;
@@ -312,6 +319,7 @@ static void read_rows(struct ingest *in)
         }
         if (err && !is_told) refuse(in, in->number, &why, err);
         if (err && !found) break;
+        if (err) why = WHY_NONE;
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);
     }
     arena_reset(&in->scratch);
@@ -321,6 +329,7 @@ static void read_rows(struct ingest *in)
 
 static void begin_lines(struct ingest *in)
 {
+    in->line->known = 0;
     in->rest = in->text;
 }
 

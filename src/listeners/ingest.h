@@ -70,8 +70,9 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
-    struct str rest; /* line protocol: what is not read yet */
-    struct str row;  /* line protocol: the line being read */
+    const struct column *columns[LINE_FIELDS_MAX]; /* of the line's fields; NULL: there is none */
+    struct str rest;                               /* line protocol: what is not read yet */
+    struct str row;                                /* line protocol: the line being read */
     struct json_rows json;
     struct prometheus_rows prometheus;
     uint64_t number; /* of the row being read, from 1 */

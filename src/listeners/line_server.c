@@ -34,9 +34,9 @@ struct line_connection {
     char peer[OS_HOST_BYTES + 8], user[ACCESS_USER_BYTES];
     struct job job;
     bool is_posted, is_running, is_paused;
-    bool is_waiting; /* `text` could not be stored: tried again at the server's next tick */
-    unsigned tries;  /* so far */
-    int64_t now_ns;  /* the first try's: lines without a time are the same rows each time */
+    bool is_waiting;     /* `text` could not be stored: tried again at the server's next tick */
+    unsigned tries;      /* so far */
+    int64_t now_ns;      /* the first try's: lines without a time are the same rows each time */
     struct buf in, text; /* what waits; what is being stored */
     struct identity *identity;
     struct ingest ingest;
@@ -156,11 +156,10 @@ static void on_tick(void *arg)
 static bool set_timer(struct line_server *server)
 {
     struct context *context = server->service->context;
-    if (!server->timer && context->os->ops->timer_make(context->main->task, on_tick, server,
-                                                       &server->timer))
+    if (!server->timer &&
+        context->os->ops->timer_make(context->main->task, on_tick, server, &server->timer))
         return false;
-    if (!server->is_timed)
-        context->os->ops->timer_set(server->timer, RETRY_MS * TIME_NS_PER_MS);
+    if (!server->is_timed) context->os->ops->timer_set(server->timer, RETRY_MS * TIME_NS_PER_MS);
     server->is_timed = true;
     return true;
 }

@@ -102,6 +102,7 @@ static void snapshot_close(void *context, void *opaque)
 static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
 {
     if (!scan) return;
+    rollup_read_close(scan);
     if (stats) *stats = scan->stats;
     for (size_t i = 0; i < scan->run_count; i++) run_clear(scan, &scan->runs[i]);
     for (size_t i = 0; i < scan->part_count; i++) part_file_close(&scan->parts[i].file);
@@ -206,6 +207,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     if (!err) err = find_types(scan, why);
     if (!err) err = choose_parts(scan);
     if (!err && scan->part_count) err = codec_open(&scan->codec, false);
+    if (!err) err = rollup_read_open(scan, why);
     if (err) {
         scan_close(scan, NULL);
         return err;
@@ -268,8 +270,22 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
 
 static struct series *next_series(const struct sql_scan *scan, bool begun)
 {
+    if (scan->only) return begun ? NULL : scan->only;
     if (!begun) return atomic_load_explicit(&scan->handle->state->first, memory_order_acquire);
     return atomic_load_explicit(&scan->series->next_of_table, memory_order_acquire);
+}
+
+enum err scan_note_deleted(struct sql_scan *scan)
+{
+    arena_reset(&scan->deleted_memory);
+    return deleted_of(scan->series, scan->request.time_from_ns, scan->request.time_to_ns,
+                      scan->snapshot->applied, &scan->deleted_memory, &scan->deleted);
+}
+
+enum err scan_begin_series(struct sql_scan *scan, struct why *why)
+{
+    enum err err = scan_note_deleted(scan);
+    return err ? err : merge_begin(scan, why);
 }
 
 static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
@@ -279,7 +295,8 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
     for (;;) {
         bool enough = scan->request.row_limit && scan->delivered >= scan->request.row_limit;
         if (scan->series && !enough && !scan->series_done) {
-            enum err err = merge_next(scan, chunk, why);
+            enum err err =
+                scan->rollup ? rollup_read_next(scan, chunk, why) : merge_next(scan, chunk, why);
             if (err)
                 return why_set(why, err, "reading device %.*s: %s", (int)scan->series->path.size,
                                scan->series->path.at,
@@ -295,11 +312,7 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
         scan->delivered = 0;
         scan->series_done = !series_wanted(scan, scan->series);
         if (scan->series_done) continue;
-        arena_reset(&scan->deleted_memory);
-        enum err err =
-            deleted_of(scan->series, scan->request.time_from_ns, scan->request.time_to_ns,
-                       scan->snapshot->applied, &scan->deleted_memory, &scan->deleted);
-        if (!err) err = merge_begin(scan, why);
+        enum err err = scan->rollup ? rollup_read_begin(scan, why) : scan_begin_series(scan, why);
         if (err) return err;
     }
 }
