@@ -6,6 +6,7 @@
  * `./dev soak numbers` compares both directions with libc. */
 #include "base/num.h"
 #include "base/mem.h"
+#include "base/simd.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -202,30 +203,82 @@ static bool libc_double(struct str text, double *value)
     return !isinf(*value);
 }
 
-/* The form nearly every sensor sends: [-]digits[.digits], at most 19 digits. Reads it in one pass;
- * false = look again. */
-static bool plain_decimal(struct str text, struct num_decimal *d)
+/* ---- plain decimals ---- */
+
+#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Eight digit values, the first in the lowest byte, as a number: neighbours are joined to pairs,
+ * these to fours, these to eight. */
+static uint64_t join_digits(uint64_t digits)
 {
-    const char *p = text.at, *end = text.at + text.size, *point = NULL;
+    digits = digits * 10 + (digits >> 8);
+    uint64_t even = digits & UINT64_C(0x000000ff000000ff);
+    uint64_t odd = digits >> 16 & UINT64_C(0x000000ff000000ff);
+    uint64_t high = UINT64_C(1000000) << 32 | 100, low = UINT64_C(10000) << 32 | 1;
+    return (even * high + odd * low) >> 32;
+}
+
+/* A decimal that ends within eight bytes, without a loop: a run of digits cannot be predicted. */
+static bool take_short(const char **at, const char *end, struct num_decimal *d)
+{
+    uint64_t bytes;
+    if (end - *at < (ptrdiff_t)sizeof bytes) return false;
+    memcpy(&bytes, *at, sizeof bytes);
+    uint64_t digits = simd_le64(bytes) ^ EVERY_BYTE('0');
+    uint64_t others =
+        (((digits & EVERY_BYTE(0x7f)) + EVERY_BYTE(0x76)) | digits) & EVERY_BYTE(0x80);
+    if (!others) return false;
+    unsigned whole = (unsigned)__builtin_ctzll(others) / 8, size = whole, count = whole;
+    if ((*at)[whole] == '.') {
+        others &= others - 1;
+        if (!others) return false;
+        size = (unsigned)__builtin_ctzll(others) / 8;
+        count = size - 1;
+        uint64_t mask = (UINT64_C(1) << whole * 8) - 1;
+        digits = (digits & mask) | (digits >> 8 & ~mask);
+    }
+    if (!count) return false;
+    d->mantissa = join_digits(digits << (64 - count * 8));
+    d->exponent = -(int32_t)(count - whole);
+    *at += size;
+    return true;
+}
+
+bool num_take_decimal(const char **at, const char *end, struct num_decimal *d)
+{
+    const char *p = *at, *point = NULL;
     uint64_t mantissa = 0;
     d->negative = p < end && *p == '-';
     p += d->negative;
-    if (p == end || end - p > 20) return false;
-    const char *first = p;
-    for (; p < end; p++) {
-        unsigned digit = (unsigned)(*p - '0');
-        if (digit <= 9) {
-            mantissa = mantissa * 10 + digit;
-        } else if (*p == '.' && !point) {
-            point = p;
-        } else {
-            return false;
-        }
+    if (take_short(&p, end, d)) {
+        *at = p;
+        return true;
     }
-    size_t digits = (size_t)(end - first) - (point != NULL);
+    const char *first = p;
+    for (; p < end && p - first <= 20; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+        if (digit <= 9)
+            mantissa = mantissa * 10 + digit;
+        else if (*p == '.' && !point)
+            point = p;
+        else
+            break;
+    }
+    size_t digits = (size_t)(p - first) - (point != NULL);
     if (digits == 0 || digits > 19) return false;
     d->mantissa = mantissa;
-    d->exponent = point ? -(int32_t)(end - point - 1) : 0;
+    d->exponent = point ? -(int32_t)(p - point - 1) : 0;
+    *at = p;
+    return true;
+}
+
+bool num_decimal_to_double(const struct num_decimal *d, double *value)
+{
+    double v = 0;
+    if (d->mantissa != 0 && !exact_double(d->mantissa, d->exponent, &v) &&
+        !nearest_double(d->mantissa, d->exponent, &v))
+        return false;
+    *value = d->negative ? -v : v;
     return true;
 }
 
@@ -233,19 +286,12 @@ bool num_parse_double(struct str text, double *value)
 {
     struct num_decimal d;
     struct parts parts;
-    if (!plain_decimal(text, &d)) {
+    const char *at = text.at, *end = text.at + text.size;
+    if (!num_take_decimal(&at, end, &d) || at != end) {
         if (!take_parts(text, &parts)) return false;
         if (!num_parse_decimal(text, &d)) return libc_double(text, value);
     }
-    if (d.mantissa == 0) {
-        *value = d.negative ? -0.0 : 0.0;
-        return true;
-    }
-    double v;
-    if (!exact_double(d.mantissa, d.exponent, &v) && !nearest_double(d.mantissa, d.exponent, &v))
-        return libc_double(text, value);
-    *value = d.negative ? -v : v;
-    return true;
+    return num_decimal_to_double(&d, value) || libc_double(text, value);
 }
 
 /* ---- double to shortest decimal ---- */

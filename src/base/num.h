@@ -29,6 +29,11 @@ struct num_decimal {
     bool negative;
 };
 bool num_parse_decimal(struct str text, struct num_decimal *value);
+/* Takes [-]digits[.digits] off the front of *at … end, whatever follows: the form nearly every
+ * sensor sends, in one pass. False: something else, or more than 19 digits; *at stays. */
+bool num_take_decimal(const char **at, const char *end, struct num_decimal *value);
+/* The double nearest to it. False: only the text can tell (near-ties, subnormals, overflow). */
+bool num_decimal_to_double(const struct num_decimal *decimal, double *value);
 
 /* The shortest text that reads back as the same double; plain notation for 1e-5 ≤ |v| < 1e21, else
  * with an exponent ("1e+21", "1.5e-7"), as ECMAScript prints numbers (ECMA-262 section 6.1.6.1.20).

@@ -98,6 +98,44 @@ static void parsed_decimals_equal_libc(void **unused)
     }
 }
 
+static void decimals_end_where_something_else_begins(void **unused)
+{
+    (void)unused;
+    for (uint64_t i = 0, n = rounds(300000); i < n; i++) {
+        static const char *const behind[] = {"",   ",b=2 17", " 1700000000", "i",
+                                             "e5", ".",       "x1234567"};
+        char text[96];
+        double ours, theirs;
+        struct num_decimal d;
+        uint64_t a = next_random(), b = next_random();
+        int whole = (int)(a % 10), fraction = (int)(a / 16 % 10), size = 0;
+        size += snprintf(text, sizeof text, "%s", a & 4096 ? "-" : "");
+        for (int k = 0; k < whole; k++, b /= 10) text[size++] = (char)('0' + b % 10);
+        bool point = fraction > 0 || a & 8192;
+        if (point) text[size++] = '.';
+        for (int k = 0; k < fraction; k++, b /= 10) text[size++] = (char)('0' + b % 10);
+        text[size] = 0;
+        theirs = strtod(text, NULL);
+        const char *last = behind[a / 65536 % 7], *at = text, *end;
+        if (point && last[0] == '.') last = "..";
+        if (!point && last[0] == '.') last = "-";
+        snprintf(text + size, sizeof text - (size_t)size, "%s", last);
+        end = text + strlen(text);
+        bool taken = num_take_decimal(&at, end, &d);
+        if (taken != (whole + fraction > 0)) fail_msg("%s: taken %d", text, taken);
+        if (!taken && at != text) fail_msg("%s: moved by %d", text, (int)(at - text));
+        if (taken && at != text + size)
+            fail_msg("%s: %d of %d bytes", text, (int)(at - text), size);
+        if (taken && (!num_decimal_to_double(&d, &ours) || ours != theirs ||
+                      signbit(ours) != signbit(theirs)))
+            fail_msg("%s: %.17g, libc %.17g", text, ours, theirs);
+    }
+    struct num_decimal d;
+    const char *long_one = "12345678901234567890", *at = long_one;
+    assert_false(num_take_decimal(&at, long_one + 20, &d));
+    assert_true(num_take_decimal(&at, long_one + 19, &d) && d.mantissa == 1234567890123456789);
+}
+
 static void known_forms(void **unused)
 {
     (void)unused;
@@ -147,6 +185,7 @@ int main(void)
         cmocka_unit_test(known_forms),
         cmocka_unit_test(formatted_doubles_are_the_shortest_that_read_back),
         cmocka_unit_test(parsed_decimals_equal_libc),
+        cmocka_unit_test(decimals_end_where_something_else_begins),
     };
     return cmocka_run_group_tests_name("num", tests, seed, NULL);
 }

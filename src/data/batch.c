@@ -4,6 +4,7 @@
  * doubles with the rows; a column filled only up to row k is completed with absent cells when it is
  * next touched or sealed, so a row costs only the cells that it has. */
 #include "data/batch.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,6 +229,14 @@ enum err batch_set(struct batch *batch, const struct column *column, const struc
     }
     struct vector *v = &batch->columns[batch->column_at[column->id] - 1].data;
     uint32_t row = batch->row_count - 1;
+    if (v->count == row && v->type == TYPE_DOUBLE && !value->is_null && isfinite(value->d)) {
+        MUST(value->type == TYPE_DOUBLE); /* by far the most: the same as below, in fewer steps */
+        v->d[row] = value->d;
+        v->null[row] = 0;
+        v->quality[row] = value->quality;
+        v->count = row + 1;
+        return ERR_OK;
+    }
     fill_absent(v, row);
     struct value stored = *value;
     if (!value->is_null && type_bytes(v->type) == 0) {
@@ -270,6 +279,29 @@ static int compare_keys(const void *a, const void *b)
     if (x->device != y->device) return x->device < y->device ? -1 : 1;
     if (x->time != y->time) return x->time < y->time ? -1 : 1;
     return x->row < y->row ? -1 : 1;
+}
+
+/* Rows of many devices mostly arrive in the order of time: by device then, each keeping its rows'
+ * order, they are sorted. */
+static enum err order_by_device(const struct batch *batch, struct row_key *keys)
+{
+    uint32_t *next = mem_alloc_zero((size_t)batch->device_count + 1, sizeof *next);
+    if (!next) return ERR_NO_MEMORY;
+    for (uint32_t row = 0; row < batch->row_count; row++) next[batch->device[row] + 1]++;
+    for (uint32_t device = 0; device < batch->device_count; device++)
+        next[device + 1] += next[device];
+    for (uint32_t row = 0; row < batch->row_count; row++)
+        keys[next[batch->device[row]]++] =
+            (struct row_key){batch->device[row], row, batch->time[row]};
+    mem_free(next);
+    return ERR_OK;
+}
+
+static bool are_ordered(const struct row_key *keys, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (keys[i - 1].device == keys[i].device && keys[i - 1].time > keys[i].time) return false;
+    return true;
 }
 
 static bool same_key(const struct row_key *a, const struct row_key *b)
@@ -319,11 +351,13 @@ static enum err permute_column(struct vector *v, const struct row_key *keys, uin
 static enum err sort_rows(struct batch *batch)
 {
     struct row_key *keys = mem_alloc(batch->row_count * sizeof *keys);
-    if (!keys) return ERR_NO_MEMORY;
-    for (uint32_t row = 0; row < batch->row_count; row++)
-        keys[row] = (struct row_key){batch->device[row], row, batch->time[row]};
-    qsort(keys, batch->row_count, sizeof *keys, compare_keys);
-    enum err err = ERR_OK;
+    enum err err = keys ? order_by_device(batch, keys) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(keys);
+        return err;
+    }
+    if (!are_ordered(keys, batch->row_count))
+        qsort(keys, batch->row_count, sizeof *keys, compare_keys);
     bool unique = true;
     for (uint32_t i = 1; i < batch->row_count && unique; i++)
         unique = !same_key(&keys[i], &keys[i - 1]);

@@ -119,8 +119,37 @@ static bool read_bool(struct str text, bool *b)
     return false;
 }
 
+static bool ends_value(const struct line_in *in, const char *at)
+{
+    return at == in->end || *at == ',' || *at == ' ';
+}
+
+/* The form nearly all values have. False: look again. */
+static bool take_number(struct line_in *in, struct value *value)
+{
+    struct num_decimal d;
+    const char *at = in->at;
+    if (!num_take_decimal(&at, in->end, &d)) return false;
+    value->is_null = false;
+    value->quality = QUALITY_GOOD;
+    if (ends_value(in, at)) {
+        value->type = TYPE_DOUBLE;
+        if (!num_decimal_to_double(&d, &value->d)) return false;
+    } else if (*at == 'i' && ends_value(in, at + 1) && d.mantissa <= INT64_MAX && at[-1] != '.' &&
+               !d.exponent) {
+        value->type = TYPE_BIGINT;
+        value->i = d.negative ? -(int64_t)d.mantissa : (int64_t)d.mantissa;
+        at++;
+    } else {
+        return false;
+    }
+    in->at = at;
+    return true;
+}
+
 static enum err take_value(struct line_in *in, struct value *value)
 {
+    if (take_number(in, value)) return ERR_OK;
     if (in->at < in->end && *in->at == '"') return take_string(in, value);
     const char *from = in->at;
     while (in->at < in->end && *in->at != ',' && *in->at != ' ') in->at++;
@@ -140,17 +169,40 @@ static enum err take_value(struct line_in *in, struct value *value)
                    "a field's value must be a number, 1i, 1u, true, false or a \"string\"");
 }
 
+/* The key that the lines before had in this place, and its '='. */
+static bool take_known(struct line_in *in, struct str key)
+{
+    if ((size_t)(in->end - in->at) <= key.size || in->at[key.size] != '=') return false;
+    for (size_t i = 0; i < key.size; i++)
+        if (in->at[i] != key.at[i]) return false;
+    in->at += key.size + 1;
+    return true;
+}
+
+/* Keys that had escapes are not in the text, and so not kept. */
+static enum err take_key(struct line_in *in, struct line *line, struct str *key)
+{
+    uint32_t place = line->field_count;
+    if (place < line->known && take_known(in, *key)) return ERR_OK;
+    const char *from = in->at;
+    if (line->known > place) line->known = place;
+    enum err err = take_text(in, "=, ", ",= ", key);
+    if (err) return err;
+    if (!key->size || !take_char(in, '='))
+        return trouble(in, ERR_SYNTAX, "a field must be key=value");
+    if (line->known == place && key->at == from) line->known++;
+    return ERR_OK;
+}
+
 static enum err take_fields(struct line_in *in, struct line *line)
 {
     do {
         if (line->field_count == LINE_FIELDS_MAX)
             return trouble(in, ERR_LIMIT, "more than 1024 fields");
         struct line_field *field = &line->fields[line->field_count];
-        enum err err = take_text(in, "=, ", ",= ", &field->key);
+        enum err err = take_key(in, line, &field->key);
+        if (!err) err = take_value(in, &field->value);
         if (err) return err;
-        if (!field->key.size || !take_char(in, '='))
-            return trouble(in, ERR_SYNTAX, "a field must be key=value");
-        if ((err = take_value(in, &field->value))) return err;
         field->fresh = field->value.type;
         line->field_count++;
     } while (take_char(in, ','));
@@ -176,7 +228,7 @@ enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, str
                     struct why *why)
 {
     struct line_in in = {text.at, text.at + text.size, text.at, scratch, why};
-    MUST(unit_ns > 0);
+    MUST(unit_ns > 0 && line->known <= LINE_FIELDS_MAX);
     line->tag_count = line->field_count = 0;
     line->has_time = false;
     if (text.size > LINE_BYTES_MAX) return trouble(&in, ERR_LIMIT, "the line is longer than 1 MiB");

@@ -26,6 +26,7 @@ struct line_field {
 struct line {
     struct str measurement;
     uint32_t tag_count, field_count;
+    uint32_t known; /* line_parse: fields[0…known-1].key are those of lines before */
     struct label tags[LINE_TAGS_MAX]; /* sorted by key; a later one of equal keys wins */
     struct line_field fields[LINE_FIELDS_MAX];
     bool has_time;
@@ -33,8 +34,10 @@ struct line {
 };
 
 /* Parses one line (without its line end). Texts point into `text` or, when they had escapes, into
- * `scratch`. `unit_ns` is the length of one timestamp unit. Errors: SYNTAX with the byte's
- * position, RANGE, LIMIT, NO_MEMORY. */
+ * `scratch`. Lines look alike: a field's key is first compared with that of the same place in the
+ * lines before, and taken from there. So line->known is 0 before the first line of a text, and the
+ * texts of all lines read into one `line` stay until its last use. `unit_ns` is the length of one
+ * timestamp unit. Errors: SYNTAX with the byte's position, RANGE, LIMIT, NO_MEMORY. */
 enum err line_parse(struct str text, int64_t unit_ns, struct arena *scratch, struct line *line,
                     struct why *why);
 

@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     struct str rest = {(const char *)bytes, size}, text;
     uint64_t sum = 0;
     arena_init(&arena, NULL);
+    line.known = 0;
     while (size && str_split(&rest, '\n', &text)) {
         struct why why = WHY_NONE;
         if (line_parse(text, 1, &arena, &line, &why)) {
@@ -28,6 +29,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
         }
         for (uint32_t i = 0; i < line.tag_count; i++)
             sum += hash_of(line.tags[i].key) + hash_of(line.tags[i].value);
+        for (uint32_t i = 0; i < line.field_count; i++) sum += hash_of(line.fields[i].key);
         for (uint32_t i = 0; i < line.field_count; i++)
             if (line.fields[i].value.type == TYPE_TEXT) sum += hash_of(line.fields[i].value.s);
         for (uint32_t i = 1; i < line.tag_count; i++)

@@ -10,6 +10,7 @@ static struct arena arena;
 
 static enum err parse(const char *text, struct why *why)
 {
+    line.known = 0;
     return line_parse(str_of(text), 1, &arena, &line, why);
 }
 
@@ -31,6 +32,42 @@ static void a_line_gives_sorted_tags_typed_fields_and_time(void **state)
     assert_true(line.fields[3].value.type == TYPE_BOOL && line.fields[3].value.b);
     assert_true(str_is(line.fields[4].value.s, "a \"b\""));
     assert_true(line.has_time && line.time_ns == 1465839830100400200);
+}
+
+static void keys_of_lines_before_are_taken_only_where_they_stand(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *keys; /* keys: separated by '|'; NULL: an error */
+    } lines[] = {
+        {"m a=1,bb=2,c=3", "a|bb|c"},
+        {"m a=1,bb=2,c=3", "a|bb|c"},
+        {"m a=1,b=2,c=3", "a|b|c"},
+        {"m a=1,bb=2", "a|bb"},
+        {"m a=1,bbb=2", "a|bbb"},
+        {"m a\\ =1,bb=2,c=3", "a |bb|c"},
+        {"m a=1,bb=2,c=3", "a|bb|c"},
+        {"m a", NULL},
+        {"m a=1,,c=3", NULL},
+        {"m a=1,x=,c=3", NULL},
+        {"m a=1,x=2,c=3", "a|x|c"},
+        {"m c=1,a=2,x=3,d=4", "c|a|x|d"},
+        {"m c=1i,a=t", "c|a"},
+        {"m a", NULL},
+        {"m c=1,a=2,x=3,d=4", "c|a|x|d"},
+    };
+    line.known = 0;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct buf keys = BUF_EMPTY;
+        enum err err = line_parse(str_of(lines[i].line), 1, &arena, &line, NULL);
+        assert_int_equal(err == ERR_OK, lines[i].keys != NULL);
+        for (uint32_t f = 0; !err && f < line.field_count; f++) {
+            if (f) buf_add_char(&keys, '|');
+            buf_add_str(&keys, line.fields[f].key);
+        }
+        if (!err) assert_true(str_equal(buf_str(&keys), str_of(lines[i].keys)));
+        buf_free(&keys);
+    }
 }
 
 static void escapes_are_undone_where_they_mean_something(void **state)
@@ -82,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_line_gives_sorted_tags_typed_fields_and_time, free_arena),
+        cmocka_unit_test_teardown(keys_of_lines_before_are_taken_only_where_they_stand, free_arena),
         cmocka_unit_test_teardown(escapes_are_undone_where_they_mean_something, free_arena),
         cmocka_unit_test_teardown(what_is_malformed_is_refused_with_its_place, free_arena),
     };

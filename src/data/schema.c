@@ -42,6 +42,10 @@ struct schema *schema_copy(const struct schema *from)
     to->durability = from->durability;
     to->durability_interval_ns = from->durability_interval_ns;
     to->open = from->open;
+    to->rollup_count = from->rollup_count;
+    memcpy(to->rollups, from->rollups, sizeof to->rollups);
+    to->rollup_of = from->rollup_of;
+    to->rollup_every_ns = from->rollup_every_ns;
     to->description = arena_strdup(&to->arena, from->description, strlen(from->description));
     to->device_tags = arena_strdup(&to->arena, from->device_tags, strlen(from->device_tags));
     if (!to->description || !to->device_tags || copy_columns(to, from)) {
@@ -103,6 +107,35 @@ enum err schema_add_plain_column(struct schema *schema, const char *name, enum t
 {
     MUST(schema->column_count < SCHEMA_COLUMNS_MAX);
     return append_column(schema, 0, name, type, COLUMN_OWNER_DOCUMENT, unit, "");
+}
+
+const struct schema_rollup *schema_find_rollup(const struct schema *schema, int64_t every_ns)
+{
+    for (uint32_t i = 0; i < schema->rollup_count; i++)
+        if (schema->rollups[i].every_ns == every_ns) return &schema->rollups[i];
+    return NULL;
+}
+
+enum err schema_add_rollup(struct schema *schema, int64_t every_ns, int64_t retention_ns)
+{
+    MUST(every_ns > 0 && retention_ns >= 0);
+    if (schema_find_rollup(schema, every_ns)) return ERR_EXISTS;
+    if (schema->rollup_count == SCHEMA_ROLLUPS_MAX) return ERR_LIMIT;
+    uint32_t at = schema->rollup_count++;
+    for (; at && schema->rollups[at - 1].every_ns > every_ns; at--)
+        schema->rollups[at] = schema->rollups[at - 1];
+    schema->rollups[at] = (struct schema_rollup){every_ns, retention_ns};
+    return ERR_OK;
+}
+
+bool schema_same_rollups(const struct schema *a, const struct schema *b)
+{
+    if (a->rollup_count != b->rollup_count) return false;
+    for (uint32_t i = 0; i < a->rollup_count; i++)
+        if (a->rollups[i].every_ns != b->rollups[i].every_ns ||
+            a->rollups[i].retention_ns != b->rollups[i].retention_ns)
+            return false;
+    return true;
 }
 
 struct schema *schema_share(const struct schema *schema)

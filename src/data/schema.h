@@ -25,6 +25,13 @@ struct column {
     const char *name, *unit, *description; /* never NULL */
 };
 
+/* A table kept as windowed aggregates of this one. */
+enum { SCHEMA_ROLLUPS_MAX = 8 };
+struct schema_rollup {
+    int64_t every_ns;     /* of a window; divides a day */
+    int64_t retention_ns; /* of the rollup's rows; 0 = for ever */
+};
+
 enum durability { DURABILITY_COMMIT = 0, DURABILITY_INTERVAL = 1 };
 
 struct schema {
@@ -37,6 +44,10 @@ struct schema {
     int64_t durability_interval_ns;
     bool open;               /* unknown columns are created by writing */
     const char *device_tags; /* comma-separated tag keys that name the device, "" = default */
+    uint32_t rollup_count;
+    struct schema_rollup rollups[SCHEMA_ROLLUPS_MAX]; /* the shortest windows first */
+    uint32_t rollup_of;      /* the table whose rollup this one is; 0: it is none */
+    int64_t rollup_every_ns; /* of a rollup: its windows */
     uint32_t column_count;
     uint16_t next_column_id;
     struct column *columns;
@@ -56,6 +67,11 @@ enum err schema_add_column(struct schema *schema, uint16_t id, const char *name,
  * static and trusted. */
 enum err schema_add_plain_column(struct schema *schema, const char *name, enum type type,
                                  const char *unit);
+/* Adds a rollup before publication. Errors: EXISTS (such windows are there already), LIMIT. */
+enum err schema_add_rollup(struct schema *schema, int64_t every_ns, int64_t retention_ns);
+/* The rollup with such windows, or NULL. */
+const struct schema_rollup *schema_find_rollup(const struct schema *schema, int64_t every_ns);
+bool schema_same_rollups(const struct schema *a, const struct schema *b);
 struct schema *schema_share(const struct schema *schema); /* one more reference */
 void schema_release(struct schema *schema);               /* NULL allowed */
 const struct column *schema_find(const struct schema *schema, struct str name);

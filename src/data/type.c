@@ -6,12 +6,15 @@
 #include <string.h>
 
 static const struct {
-    const char *name;
-    unsigned bytes;
-    const char *aliases;
-} types[TYPE_COUNT] = {[TYPE_NONE] = {"null", 0, ""},
-#define X(symbol, name, bytes, aliases) [TYPE_##symbol] = {name, bytes, aliases},
+    const char *name, *aliases;
+} types[TYPE_COUNT] = {[TYPE_NONE] = {"null", ""},
+#define X(symbol, name, bytes, aliases) [TYPE_##symbol] = {name, aliases},
                        TYPE_TABLE(X)
+#undef X
+};
+const uint8_t type_sizes[TYPE_COUNT] = {
+#define X(symbol, name, bytes, aliases) [TYPE_##symbol] = bytes,
+    TYPE_TABLE(X)
 #undef X
 };
 
@@ -19,12 +22,6 @@ const char *type_name(enum type type)
 {
     MUST((unsigned)type < TYPE_COUNT);
     return types[type].name;
-}
-
-unsigned type_bytes(enum type type)
-{
-    MUST((unsigned)type < TYPE_COUNT);
-    return types[type].bytes;
 }
 
 enum type type_of_name(struct str name)

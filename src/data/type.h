@@ -30,8 +30,14 @@ enum type {
         TYPE_COUNT
 };
 
-const char *type_name(enum type type);   /* "bigint"; TYPE_NONE reads "null" */
-unsigned type_bytes(enum type type);     /* of one fixed value, 0 for slices */
+const char *type_name(enum type type); /* "bigint"; TYPE_NONE reads "null" */
+/* Of one fixed value, 0 for slices. In the header: asked for every value that comes in. */
+extern const uint8_t type_sizes[TYPE_COUNT];
+static inline unsigned type_bytes(enum type type)
+{
+    MUST((unsigned)type < TYPE_COUNT);
+    return type_sizes[type];
+}
 enum type type_of_name(struct str name); /* name or alias, ASCII case folded; NONE when unknown */
 /* Whether a column of type `from` may become `to`: bool → bigint, and bool, bigint and ubigint →
  * double (integers above 2^53 are rounded then). Every type widens to itself. */

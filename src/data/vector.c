@@ -3,12 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-size_t vector_element_bytes(enum type type)
-{
-    unsigned bytes = type_bytes(type);
-    return bytes ? bytes : sizeof(struct str);
-}
-
 enum err vector_make(struct vector *v, struct arena *arena, enum type type, uint32_t capacity,
                      bool with_null, bool with_quality)
 {

@@ -43,7 +43,11 @@ static inline uint32_t vector_quality(const struct vector *v, uint32_t row)
 }
 
 /* Bytes of one element in the data array (1, 8 or sizeof(struct str)). */
-size_t vector_element_bytes(enum type type);
+static inline size_t vector_element_bytes(enum type type)
+{
+    unsigned bytes = type_bytes(type);
+    return bytes ? bytes : sizeof(struct str);
+}
 /* Makes arrays for `capacity` rows in `arena` (count = 0); null and quality arrays only when asked.
  */
 enum err vector_make(struct vector *v, struct arena *arena, enum type type, uint32_t capacity,

@@ -39,7 +39,7 @@ struct ingest_format {
     enum err (*next)(struct ingest *ingest, bool *found, struct why *why);
     /* Makes a value one of a column's type; false: it does not fit. */
     bool (*convert)(struct value *value, enum type type, struct arena *scratch);
-    bool tags_are_labels;
+    uint32_t label_from;   /* tags from this one on are labels: JSON's first one is the device */
     const char *no_device; /* what to say when a row has none */
     /* Set: all tags name the device, this one first, and what a path cannot hold is encoded. */
     const char *first_tag;
@@ -70,8 +70,9 @@ struct ingest {
     enum err append_err;
     struct why append_why;
     struct line *line;
-    struct str rest; /* line protocol: what is not read yet */
-    struct str row;  /* line protocol: the line being read */
+    const struct column *columns[LINE_FIELDS_MAX]; /* of the line's fields; NULL: there is none */
+    struct str rest;                               /* line protocol: what is not read yet */
+    struct str row;                                /* line protocol: the line being read */
     struct json_rows json;
     struct prometheus_rows prometheus;
     uint64_t number; /* of the row being read, from 1 */

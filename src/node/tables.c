@@ -112,7 +112,11 @@ static void drop_table(struct node_tables *t, const struct resource *r)
     char name[SCHEMA_NAME_BYTES_MAX + 1];
     table_sql_name(r, name);
     struct schema *old = store_find_table(t->service->store, r->ns, str_of(name));
-    if (!old) return; /* dropped by DDL already */
+    if (!old) return;     /* dropped by DDL already */
+    if (old->rollup_of) { /* a document that was refused */
+        schema_release(old);
+        return;
+    }
     struct define_op *op = mem_alloc_zero(1, sizeof *op);
     struct schema *s = op ? schema_copy(old) : NULL;
     schema_release(old);
@@ -345,7 +349,7 @@ void node_tables_publish(void *tables)
     struct store_table_list *list = store_tables(t->service->store);
     for (uint32_t i = 0; list && i < store_table_count(list); i++) {
         const struct schema *s = store_table_at(list, i);
-        if (find_document(t, s->ns, s->name)) continue;
+        if (s->rollup_of || find_document(t, s->ns, s->name)) continue;
         struct why why = WHY_NONE;
         /* Rows written before namespaces were checked: told once, not at every round. */
         if (!resource_check_namespace(str_of(s->ns), &why))

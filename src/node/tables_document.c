@@ -90,10 +90,19 @@ static bool same_columns(const struct schema *a, const struct schema *b)
     return true;
 }
 
+/* Checked: windows are unique, and not too many. */
+static void set_rollups(struct schema *s, const struct table_spec *spec)
+{
+    const struct table_rollup_spec *rollups = spec->rollups.items;
+    s->rollup_count = 0;
+    for (size_t i = 0; i < spec->rollups.count; i++)
+        (void)schema_add_rollup(s, rollups[i].every_ns, rollups[i].retention_ns);
+}
+
 static bool same_schema(const struct schema *a, const struct schema *b)
 {
     return same_columns(a, b) && a->retention_ns == b->retention_ns && a->open == b->open &&
-           a->durability == b->durability &&
+           a->durability == b->durability && schema_same_rollups(a, b) &&
            a->durability_interval_ns == b->durability_interval_ns &&
            strcmp(a->description, b->description) == 0 &&
            strcmp(a->device_tags, b->device_tags) == 0;
@@ -113,6 +122,7 @@ enum err tables_schema_of(struct service *service, const struct resource *r, str
         s->retention_ns = spec->retention_ns;
         s->open = spec->open;
         set_durability(s, spec->durability);
+        set_rollups(s, spec);
         err = set_columns(s, spec, why);
     }
     if (!err && old && same_schema(s, old)) err = ERR_EXISTS; /* nothing to do */
@@ -200,6 +210,28 @@ static void check_name(struct service *service, const struct resource *r, struct
     }
 }
 
+/* A rollup's name must be free, or its own. */
+static void check_rollups(struct service *service, const struct resource *r, const char *name,
+                          const struct schema *base, struct problems *problems)
+{
+    const struct table_spec *spec = r->spec;
+    const struct table_rollup_spec *rollups = spec->rollups.items;
+    for (size_t i = 0; i < spec->rollups.count; i++) {
+        struct buf own = BUF_EMPTY;
+        buf_printf(&own, "%s_", name);
+        buf_add_duration(&own, rollups[i].every_ns);
+        const char *text = buf_cstr(&own);
+        struct schema *there = text ? store_find_table(service->store, r->ns, str_of(text)) : NULL;
+        struct doc at = {.line = spec->rollups.lines[i]};
+        char path[64];
+        snprintf(path, sizeof path, "spec.rollups[%zu].every", i);
+        if (there && !(base && there->rollup_of == base->table_id))
+            problem_add(problems, path, &at, "there is another table with the name %s", text);
+        schema_release(there);
+        buf_free(&own);
+    }
+}
+
 void node_tables_check(void *tables, const struct resource *r, struct problems *problems)
 {
     struct service *service = tables_service(tables);
@@ -208,7 +240,12 @@ void node_tables_check(void *tables, const struct resource *r, struct problems *
     check_name(service, r, problems);
     table_sql_name(r, name);
     struct schema *s = store_find_table(service->store, r->ns, str_of(name));
-    if (s) check_against(s, r->spec, problems);
+    if (s && s->rollup_of)
+        problem_add(problems, "metadata.name", NULL,
+                    "the SQL name %s belongs to a rollup, which needs no document", name);
+    else if (s)
+        check_against(s, r->spec, problems);
+    check_rollups(service, r, name, s, problems);
     schema_release(s);
 }
 
@@ -233,6 +270,30 @@ static bool add_columns(struct arena *arena, struct doc *list, const struct sche
     return ok;
 }
 
+static bool add_duration(struct arena *arena, struct doc *map, const char *key, int64_t ns)
+{
+    struct buf text = BUF_EMPTY;
+    buf_add_duration(&text, ns);
+    bool ok = buf_cstr(&text) && add_text(arena, map, key, text.at);
+    buf_free(&text);
+    return ok;
+}
+
+static bool add_rollups(struct arena *arena, struct doc *spec, const struct schema *s)
+{
+    if (!s->rollup_count) return true;
+    struct doc *list = doc_new(arena, DOC_LIST);
+    bool ok = list && doc_set(arena, spec, "rollups", list);
+    for (uint32_t i = 0; ok && i < s->rollup_count; i++) {
+        const struct schema_rollup *from = &s->rollups[i];
+        struct doc *one = doc_new(arena, DOC_MAP);
+        ok = one && add_duration(arena, one, "every", from->every_ns) &&
+             (!from->retention_ns || add_duration(arena, one, "retention", from->retention_ns)) &&
+             doc_append(arena, list, one);
+    }
+    return ok;
+}
+
 static bool add_settings(struct arena *arena, struct doc *spec, const struct schema *s)
 {
     struct buf text = BUF_EMPTY;
@@ -248,6 +309,7 @@ static bool add_settings(struct arena *arena, struct doc *spec, const struct sch
         ok = buf_cstr(&text) && add_text(arena, spec, "durability", text.at);
     }
     buf_free(&text);
+    ok = ok && add_rollups(arena, spec, s);
     struct doc *open = ok && !s->open ? doc_new(arena, DOC_BOOL) : NULL;
     if (ok && !s->open) ok = open && doc_set(arena, spec, "open", open);
     struct doc *tags = ok && s->device_tags[0] ? doc_new(arena, DOC_LIST) : NULL;

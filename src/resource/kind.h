@@ -41,6 +41,10 @@ struct table_column_spec {
     struct str type; /* a type's name; checked */
 };
 
+struct table_rollup_spec {
+    int64_t every_ns, retention_ns; /* retention 0 = for ever */
+};
+
 struct table_spec {
     struct str name; /* SQL name; "" = metadata.name with - and . as _ */
     struct str description;
@@ -49,6 +53,7 @@ struct table_spec {
     bool open;
     struct str durability; /* "commit" or "interval 10s" */
     struct field_strings device_tags;
+    struct field_list rollups; /* struct table_rollup_spec */
 };
 
 struct view_spec {

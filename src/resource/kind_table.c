@@ -86,6 +86,24 @@ static const struct field column_fields[] = {
     END,
 };
 
+static const struct field rollup_fields[] = {
+    {.name = "every",
+     .type = FIELD_DURATION,
+     .offset = AT(table_rollup_spec, every_ns),
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = 86400,
+     .help_en = "length of a window, 1s to 1d; a day is a whole number of them",
+     .help_zh = "窗口长度，1s 到 1d；必须能整除一天"},
+    {.name = "retention",
+     .type = FIELD_DURATION,
+     .offset = AT(table_rollup_spec, retention_ns),
+     .default_text = "0s",
+     .help_en = "how long the rollup's rows are kept; 0s = for ever",
+     .help_zh = "汇总数据保留时间；0s 表示永久"},
+    END,
+};
+
 static const struct field table_fields[] = {
     {.name = "name",
      .type = FIELD_STRING,
@@ -128,6 +146,14 @@ static const struct field table_fields[] = {
      .offset = AT(table_spec, device_tags),
      .help_en = "tags of line protocol that name the device",
      .help_zh = "行协议中标识设备的标签"},
+    {.name = "rollups",
+     .type = FIELD_LIST,
+     .offset = AT(table_spec, rollups),
+     .sub = rollup_fields,
+     .sub_bytes = sizeof(struct table_rollup_spec),
+     .help_en =
+         "windowed aggregates kept as tables NAME_1m…; one left out is dropped with its rows",
+     .help_zh = "按窗口聚合并保存为 NAME_1m 等表；移除某项会删除对应的表及其数据"},
     END,
 };
 
@@ -290,6 +316,27 @@ static const struct field device_fields[] = {
 
 /* ---- checks across fields ---- */
 
+static void check_rollups(const struct table_spec *spec, const struct doc *doc,
+                          struct problems *problems)
+{
+    const struct table_rollup_spec *rollups = spec->rollups.items;
+    const struct doc *list = doc_get(doc, "rollups");
+    if (spec->rollups.count > SCHEMA_ROLLUPS_MAX)
+        problem_add(problems, "spec.rollups", list, "more than %d rollups", SCHEMA_ROLLUPS_MAX);
+    for (size_t i = 0; i < spec->rollups.count; i++) {
+        char path[64];
+        int64_t every_ns = rollups[i].every_ns;
+        const struct doc *at = list->items[i].value;
+        snprintf(path, sizeof path, "spec.rollups[%zu].every", i);
+        /* 0: it was refused already */
+        if (every_ns && (every_ns % TIME_NS_PER_S || 86400 * TIME_NS_PER_S % every_ns))
+            problem_add(problems, path, at, "a day is not a whole number of such windows");
+        for (size_t j = 0; j < i; j++)
+            if (every_ns && every_ns == rollups[j].every_ns)
+                problem_add(problems, path, at, "such windows stand here twice");
+    }
+}
+
 static void check_table(const void *opaque, const struct doc *doc, struct problems *problems)
 {
     const struct table_spec *spec = opaque;
@@ -312,6 +359,7 @@ static void check_table(const void *opaque, const struct doc *doc, struct proble
                 problem_add(problems, path, at, "column '%.*s' stands here twice",
                             (int)columns[i].name.size, columns[i].name.at);
     }
+    check_rollups(spec, doc, problems);
     int64_t ns;
     struct str rest = spec->durability;
     bool interval = str_starts(rest, "interval ");

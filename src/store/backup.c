@@ -56,13 +56,17 @@ enum err store_pin_take(struct store *store, struct store_pin *pin)
     pin->next_table_id = store->catalog.next_table_id;
     pin->series_count = atomic_load(&store->catalog.series_count);
     pin->reserved_seq = store->log.reserved_seq;
-    return ERR_OK;
+    buf_add_str(&pin->dirty, buf_str(&store->saved_dirty));
+    if (!buf_failed(&pin->dirty)) return ERR_OK;
+    store_pin_release(pin);
+    return ERR_NO_MEMORY;
 }
 
 void store_pin_release(struct store_pin *pin)
 {
     store_view_release(pin->view);
     table_list_release(pin->tables);
+    buf_free(&pin->dirty);
     *pin = (struct store_pin){0};
 }
 
@@ -247,9 +251,9 @@ static enum err write_entry(struct backup *b)
     enum err err = os->ops->path_make(os, folder, &b->why);
     if (!err) err = write_manifest(b, folder);
     if (!err)
-        err =
-            catalog_snapshot_write_as(&store->catalog, b->pin.tables, position, os, folder,
-                                      position, b->pin.next_table_id, b->pin.series_count, &b->why);
+        err = catalog_snapshot_write_as(&store->catalog, b->pin.tables, position, os, folder,
+                                        position, b->pin.next_table_id, b->pin.series_count,
+                                        buf_str(&b->pin.dirty), &b->why);
     catalog_snapshot_name(name, position);
     if (!err) err = plan_entry(b, "manifest");
     if (!err) err = plan_entry(b, name);

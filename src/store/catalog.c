@@ -34,7 +34,6 @@ enum err catalog_init(struct catalog *catalog)
 {
     *catalog = (struct catalog){.next_table_id = 1};
     arena_init(&catalog->arena, NULL);
-    map_init(&catalog->series_by_key);
     struct table_list *empty = list_new(0);
     if (!empty) return ERR_NO_MEMORY;
     enum err err = cell_init(&catalog->tables, empty, list_share, list_release);
@@ -45,10 +44,11 @@ enum err catalog_init(struct catalog *catalog)
 void catalog_free(struct catalog *catalog)
 {
     cell_free(&catalog->tables);
-    map_free(&catalog->series_by_key);
+    series_index_free(catalog);
     for (uint32_t i = 0; i + 1 < catalog->next_table_id; i++) mem_free(catalog->states[i]);
     mem_free(catalog->states);
     for (size_t i = 0; i < SERIES_BLOCKS_MAX; i++) mem_free(atomic_load(&catalog->blocks[i]));
+    rollup_states_free(catalog);
     arena_free(&catalog->arena);
 }
 
@@ -104,12 +104,19 @@ static enum err state_of(struct catalog *catalog, uint32_t table_id, struct tabl
     return ERR_OK;
 }
 
+struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_id)
+{
+    struct table_state *state = NULL;
+    return state_of(catalog, table_id, &state) ? NULL : state;
+}
+
 enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
 {
     MUST(schema->table_id != 0);
     struct table_list *old = catalog->tables.object, *list = list_new(old->count + 1);
     struct table_state *state = NULL;
     enum err err = list ? state_of(catalog, schema->table_id, &state) : ERR_NO_MEMORY;
+    if (!err && schema->rollup_of) err = rollup_state_make(catalog, schema);
     if (err) {
         mem_free(list);
         schema_release(schema);
@@ -142,6 +149,7 @@ enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id)
         list->items[list->count].schema = schema_share(old->items[i].schema);
         list->items[list->count++].state = old->items[i].state;
     }
+    rollup_state_retire(catalog, table_id);
     cell_set(&catalog->tables, list);
     atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
@@ -159,25 +167,10 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id)
     return series->id ? series : NULL; /* an id may be missing after damage */
 }
 
-struct series_key {
-    char bytes[4 + 1024];
-    size_t size;
-};
-
-static bool make_key(struct series_key *key, uint32_t table_id, struct str path)
-{
-    if (path.size > sizeof key->bytes - 4) return false;
-    memcpy(key->bytes, &table_id, 4);
-    memcpy(key->bytes + 4, path.at, path.size);
-    key->size = path.size + 4;
-    return true;
-}
-
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path)
 {
-    struct series_key key;
-    if (!make_key(&key, table_id, path)) return 0;
-    return (uint32_t)(uintptr_t)map_get(&catalog->series_by_key, (struct str){key.bytes, key.size});
+    const struct series *series = series_index_find(catalog, table_id, path);
+    return series ? series->id : 0;
 }
 
 bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count)
@@ -239,18 +232,15 @@ static enum err make_block(struct catalog *catalog, uint32_t index)
 static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id,
                            struct str path, const struct label *labels, uint32_t label_count)
 {
-    struct series_key key;
-    if (!make_key(&key, state->table_id, path)) return ERR_LIMIT;
+    if (path.size > SERIES_PATH_MAX) return ERR_LIMIT;
     enum err err = make_block(catalog, (id - 1) / SERIES_BLOCK);
+    if (!err) err = series_index_reserve(catalog);
     if (err) return err;
     struct series *series =
         &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
     char *own = arena_strdup(&catalog->arena, path.at, path.size);
     if (!own) return ERR_NO_MEMORY;
     if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;
-    err = map_put(&catalog->series_by_key, (struct str){key.bytes, key.size}, (void *)(uintptr_t)id,
-                  NULL);
-    if (err) return err;
     series->id = id;
     series->table_id = state->table_id;
     series->path = (struct str){own, path.size};
@@ -262,6 +252,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);
+    series_index_add(catalog, series);
     return ERR_OK;
 }
 
@@ -313,7 +304,12 @@ void catalog_logged_series(struct catalog *catalog, uint32_t id, uint64_t seq)
 
 /* ---- records ---- */
 
-enum { SCHEMA_VERSION = 1, SERIES_VERSION = 1, FLAG_DROPPED = 1, FLAG_OPEN = 2 };
+enum {
+    SCHEMA_VERSION = 2 /* 1 knew no rollups */,
+    SERIES_VERSION = 1,
+    FLAG_DROPPED = 1,
+    FLAG_OPEN = 2
+};
 
 static void write_text(struct buf *out, struct str text)
 {
@@ -354,6 +350,13 @@ void catalog_write_schema(struct buf *out, const struct schema *s, bool dropped)
         write_text(out, str_of(c->name));
         write_text(out, str_of(c->unit));
         write_text(out, str_of(c->description));
+    }
+    buf_add_le32(out, s->rollup_of);
+    buf_add_le64(out, (uint64_t)s->rollup_every_ns);
+    buf_add_varint(out, s->rollup_count);
+    for (uint32_t i = 0; i < s->rollup_count; i++) {
+        buf_add_le64(out, (uint64_t)s->rollups[i].every_ns);
+        buf_add_le64(out, (uint64_t)s->rollups[i].retention_ns);
     }
 }
 
@@ -396,6 +399,20 @@ static enum err read_head(struct reader *in, struct schema *s)
     return s->description && s->device_tags ? ERR_OK : ERR_NO_MEMORY;
 }
 
+static enum err read_rollups(struct reader *in, struct schema *s, struct why *why)
+{
+    s->rollup_of = reader_le32(in);
+    s->rollup_every_ns = (int64_t)reader_le64(in);
+    uint64_t count = reader_varint(in);
+    bool good = count <= SCHEMA_ROLLUPS_MAX && (!s->rollup_of || s->rollup_every_ns > 0);
+    for (uint64_t i = 0; good && i < count; i++) {
+        int64_t every_ns = (int64_t)reader_le64(in), retention_ns = (int64_t)reader_le64(in);
+        good = every_ns > 0 && retention_ns >= 0 && !schema_add_rollup(s, every_ns, retention_ns);
+    }
+    if (good && reader_ok(in)) return ERR_OK;
+    return why_set(why, ERR_CORRUPT, "schema record: the rollups are malformed");
+}
+
 enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dropped,
                              struct why *why)
 {
@@ -404,8 +421,8 @@ enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dr
     uint8_t flags = reader_u8(in);
     uint64_t revision = reader_varint(in);
     struct str ns = read_text(in), name = read_text(in);
-    if (!reader_ok(in) || version != SCHEMA_VERSION || table_id == 0 || table_id > 1000000 ||
-        revision > UINT32_MAX)
+    if (!reader_ok(in) || version == 0 || version > SCHEMA_VERSION || table_id == 0 ||
+        table_id > 1000000 || revision > UINT32_MAX)
         return why_set(why, ERR_CORRUPT, "schema record is malformed");
     char ns_text[SCHEMA_NAME_BYTES_MAX + 1], name_text[SCHEMA_NAME_BYTES_MAX + 1];
     if (!str_copy(ns_text, sizeof ns_text, ns) || !str_copy(name_text, sizeof name_text, name))
@@ -421,6 +438,7 @@ enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dr
     if (!err && (!reader_ok(in) || count > SCHEMA_COLUMNS_MAX))
         err = why_set(why, ERR_CORRUPT, "schema record is malformed");
     if (!err) err = read_columns(in, s, count, why);
+    if (!err && version > 1) err = read_rollups(in, s, why);
     if (err) {
         schema_release(s);
         return err;

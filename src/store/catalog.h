@@ -6,16 +6,18 @@
 #ifndef STORE_CATALOG_H
 #define STORE_CATALOG_H
 
-#include "base/map.h"
 #include "base/reader.h"
 #include "data/batch.h"
 #include "loop/loop.h"
 #include "store/record.h"
+#include "store/rollup_state.h"
+#include "store/series_index.h"
 #include "store/tombstone.h"
 
 enum {
     SERIES_BLOCK = 1024,
     SERIES_BLOCKS_MAX = 4096, /* 4 M series a node */
+    SERIES_PATH_MAX = 1024,
     TABLE_LABELS_MAX = 256,
 };
 
@@ -42,7 +44,8 @@ struct table_state {
     struct series *_Atomic first;
     struct series *last; /* writer only */
     _Atomic uint32_t label_count;
-    const char *labels[TABLE_LABELS_MAX]; /* names that any series had */
+    const char *labels[TABLE_LABELS_MAX];                     /* names that any series had */
+    struct rollup_state *_Atomic rollups[SCHEMA_ROLLUPS_MAX]; /* that are made of it; or NULL */
 };
 
 /* The immutable list of tables: schemas sorted by (ns, name). */
@@ -56,13 +59,14 @@ struct table_list {
 };
 
 struct catalog {
-    struct arena arena;          /* writer only; texts of series and labels */
-    struct cell tables;          /* of struct table_list */
-    struct map series_by_key;    /* writer only: table id (4 bytes) + path */
+    struct arena arena;                 /* writer only; texts of series and labels */
+    struct cell tables;                 /* of struct table_list */
+    struct series_slots *_Atomic slots; /* series_index.h */
     struct table_state **states; /* writer only: all, also of dropped tables; by table_id - 1 */
     size_t state_capacity;
     uint32_t next_table_id;
-    struct series *deleted; /* writer only: those with tombstones */
+    struct rollup_state *rollups; /* writer only: all, also of dropped tables */
+    struct series *deleted;       /* writer only: those with tombstones */
     _Atomic uint32_t series_count;
     _Atomic uint64_t changes; /* counts what a snapshot would show differently */
     struct series *_Atomic blocks[SERIES_BLOCKS_MAX];
@@ -83,7 +87,9 @@ enum err catalog_put_table(struct catalog *catalog, struct schema *schema);
 enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id);
 /* Borrowed until the next change; NULL if unknown or dropped. */
 struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
-/* The id of a series, or 0. */
+/* Writer: what is kept beside the schema, made if missing; NULL: no memory. */
+struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_id);
+/* Any task: the id of a series, or 0. */
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path);
 /* Adds a series, or replaces the labels of a known one. id 0 = the next. */
 enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id,
@@ -110,15 +116,15 @@ enum err catalog_read_series(struct catalog *catalog, struct reader *in, uint64_
 /* The whole catalogue as a file of records (store/record.h): what the log need not keep. Any task
  * may write one: it holds at least the first `series_count` series and the tables below
  * `next_table_id` (both as the writer saw them at position `seq`), perhaps newer ones too, which
- * the log then says again. */
+ * the log then says again. `dirty`: what rollups had to compute at `seq` (rollup_states_write). */
 enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
                                 uint64_t seq, uint32_t next_table_id, uint32_t series_count,
-                                struct why *why);
+                                struct str dirty, struct why *why);
 /* The same with the tables of `tables` and only deletes at or below `deletes_up_to`: a backup's. */
 enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_list *tables,
                                    uint64_t deletes_up_to, struct os *os, const char *folder,
                                    uint64_t seq, uint32_t next_table_id, uint32_t series_count,
-                                   struct why *why);
+                                   struct str dirty, struct why *why);
 /* Reads it back into an empty catalogue. Damaged records are left out and told. Errors: NOT_FOUND,
  * IO, NO_MEMORY, FORMAT, CORRUPT (nothing was read). */
 enum err catalog_snapshot_read(struct catalog *catalog, struct os *os, const char *folder,

@@ -10,7 +10,8 @@
 enum {
     SNAPSHOT_FORMAT = 1,
     RECORD_COUNTS = 16,
-    RECORD_TOMBSTONES = 17
+    RECORD_TOMBSTONES = 17,
+    RECORD_DIRTY = 18,
 }; /* other types as in the log */
 static const struct record_file empty_head = {.magic = "MILLCATA", .format = SNAPSHOT_FORMAT};
 
@@ -87,7 +88,7 @@ static enum err add_tombstones(struct catalog *catalog, struct buf *out, uint64_
 enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_list *tables,
                                    uint64_t deletes_up_to, struct os *os, const char *folder,
                                    uint64_t seq, uint32_t next_table_id, uint32_t series_count,
-                                   struct why *why)
+                                   struct str dirty, struct why *why)
 {
     struct record_file head = empty_head;
     struct buf out = BUF_EMPTY;
@@ -101,6 +102,11 @@ enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_l
     if (!err) err = add_series(catalog, &out, head.salt, series_count, &record_seq);
     if (!err)
         err = add_tombstones(catalog, &out, head.salt, series_count, deletes_up_to, &record_seq);
+    if (!err && dirty.size) {
+        size_t mark = record_begin(&out, RECORD_DIRTY, ++record_seq, 0);
+        buf_add_str(&out, dirty);
+        err = record_end(&out, mark, head.salt);
+    }
     catalog_snapshot_name(name, seq);
     if (!err) err = record_file_replace(os, folder, name, &out, why);
     buf_free(&out);
@@ -109,12 +115,12 @@ enum err catalog_snapshot_write_as(struct catalog *catalog, const struct table_l
 
 enum err catalog_snapshot_write(struct catalog *catalog, struct os *os, const char *folder,
                                 uint64_t seq, uint32_t next_table_id, uint32_t series_count,
-                                struct why *why)
+                                struct str dirty, struct why *why)
 {
     struct table_list *tables = catalog_tables(catalog);
     /* Deletes above it are in the log, which says them again. */
     enum err err = catalog_snapshot_write_as(catalog, tables, seq, os, folder, seq, next_table_id,
-                                             series_count, why);
+                                             series_count, dirty, why);
     table_list_release(tables);
     return err;
 }
@@ -153,6 +159,8 @@ static enum err read_record(void *arg, const struct record *record, struct why *
         err = catalog_read_series(r->catalog, &in, 0, why);
     } else if (record->type == RECORD_TOMBSTONES) {
         err = tombstones_read(r->catalog, &in);
+    } else if (record->type == RECORD_DIRTY) {
+        err = rollup_states_read(r->catalog, &in, why);
     }
     if (err != ERR_CORRUPT) return err;
     r->damage(r->arg, why_text(why, err));

@@ -162,18 +162,17 @@ static uint64_t common_factor(const int64_t *values, uint32_t count)
 
 /* Distances from the first value, divided by `factor`, into residual[PLAIN][0…count-2], and their
  * differences. Exact division is a multiplication by the inverse of the odd part. */
-static void make_residuals(struct codec_room *room, const int64_t *values, uint32_t count,
-                           uint64_t factor)
+SIMD_CLONES static void make_residuals(struct codec_room *room, const int64_t *values,
+                                       uint32_t count, uint64_t factor)
 {
     unsigned zeros = (unsigned)__builtin_ctzll(factor);
-    uint64_t odd = factor >> zeros, inverse = odd;
+    uint64_t odd = factor >> zeros, inverse = odd, first = (uint64_t)values[0];
     for (int i = 0; i < 6; i++) inverse *= 2 - odd * inverse;
     uint64_t *plain = room->residual[PLAIN], *delta = room->residual[DELTA],
              *delta2 = room->residual[DELTA2];
-    for (uint32_t i = 1; i < count; i++) {
-        uint64_t distance = (uint64_t)values[i] - (uint64_t)values[0];
-        plain[i - 1] = (uint64_t)((int64_t)distance >> zeros) * inverse;
-    }
+    for (uint32_t i = 1; i < count; i++) plain[i - 1] = (uint64_t)values[i] - first;
+    for (uint32_t i = 0; factor > 1 && i + 1 < count; i++)
+        plain[i] = (uint64_t)((int64_t)plain[i] >> zeros) * inverse;
     delta[0] = plain[0];
     for (uint32_t i = 1; i + 1 < count; i++) delta[i] = plain[i] - plain[i - 1];
     for (uint32_t i = 1; i + 1 < count; i++) delta2[i - 1] = delta[i] - delta[i - 1];

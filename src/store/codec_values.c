@@ -57,13 +57,16 @@ static bool is_decimal(double value, unsigned e)
 /* The e with which most of a sample comes back, the least of the best; -1: too few do. */
 static int choose_decimals(const double *values, uint32_t count)
 {
-    uint32_t hits[CODEC_DECIMALS_MAX + 1] = {0}, n = count < SAMPLE ? count : SAMPLE;
+    uint32_t hits[CODEC_DECIMALS_MAX + 1] = {0}, n = count < SAMPLE ? count : SAMPLE, misses = 0;
     for (uint32_t i = 0; i < n; i++) {
         double v = values[(uint64_t)i * count / n];
         unsigned e = 0;
         while (e <= CODEC_DECIMALS_MAX && !is_decimal(v, e)) e++;
         /* A value that is one with e is, as a rule, one with more: counted below. */
-        if (e <= CODEC_DECIMALS_MAX) hits[e]++;
+        if (e <= CODEC_DECIMALS_MAX)
+            hits[e]++;
+        else if (++misses > n / EXCEPTIONS_SHARE)
+            return -1; /* computed values: each of them takes all tries */
     }
     uint32_t covered = 0;
     int best = -1;

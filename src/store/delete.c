@@ -1,5 +1,6 @@
 /* delete.c - deleting rows: from a request to tombstones, and what becomes of them. Log task, but
  * for scans. */
+#include "store/rollup.h"
 #include "store/scan.h"
 #include <string.h>
 
@@ -44,6 +45,7 @@ enum err delete_replay(struct store *store, const struct record *record, struct 
         if (!reader_ok(&in) || t.from_ns > t.to_ns)
             return why_set(why, ERR_CORRUPT, "a DELETE record makes no sense");
         if (!series || series->table_id != table_id) continue; /* of a table dropped since */
+        rollup_mark_range(&store->catalog, table_id, series->id, t.from_ns, t.to_ns);
         enum err err = tombstone_add(&store->catalog, series, &t);
         if (err) return err;
     }
@@ -56,6 +58,10 @@ static enum err check(struct store *store, struct store_delete *delete, struct w
 {
     const struct schema *schema = catalog_schema(&store->catalog, delete->table_id);
     if (!schema) return why_set(why, ERR_NO_TABLE, "the table was dropped");
+    if (schema->rollup_of && !delete->of_rollup)
+        return why_set(why, ERR_READ_ONLY,
+                       "table %s is a rollup, computed from table %s: delete there", schema->name,
+                       rollup_base_name(store, schema));
     size_t same = 0; /* ranges of one device come together */
     for (size_t i = 0; i < delete->count; i++) {
         struct store_range *range = &delete->ranges[i];
@@ -86,7 +92,9 @@ static enum err carry_out(struct store *store, struct store_delete *delete, stru
         const struct store_range *range = &delete->ranges[i];
         struct series *series = catalog_series(&store->catalog, range->series);
         struct tombstone t = {range->from_ns, range->to_ns, delete->seq};
-        if (series) err = tombstone_add(&store->catalog, series, &t);
+        if (!series) continue;
+        rollup_mark_range(&store->catalog, delete->table_id, series->id, t.from_ns, t.to_ns);
+        err = tombstone_add(&store->catalog, series, &t);
     }
     atomic_store_explicit(&store->position_applied, delete->seq, memory_order_release);
     return err;

@@ -30,7 +30,7 @@ enum {
 
 static bool snapshot_is_due(const struct store *store)
 {
-    return store->flush.catalog_changes != store->saved_changes;
+    return store->flush.catalog_changes != store->saved_changes || store->flush.dirty.size > 0;
 }
 
 static enum err save_catalog(struct store *store, struct manifest_checkpoint *next, struct why *why)
@@ -39,7 +39,7 @@ static enum err save_catalog(struct store *store, struct manifest_checkpoint *ne
     if (!snapshot_is_due(store)) return ERR_OK;
     enum err err =
         catalog_snapshot_write(&store->catalog, store->context->os, store->folder, f->seal.version,
-                               f->next_table_id, f->seal.series_count, why);
+                               f->next_table_id, f->seal.series_count, buf_str(&f->dirty), why);
     if (!err) next->catalog_seq = f->seal.version;
     return err;
 }
@@ -62,6 +62,7 @@ static void look_at_clock(struct store *store)
     else
         trust_look(&store->trust, context_wall_ns(c), context_mono_ns(c));
     if (!store->trust.trusted) store->was_untrusted = true;
+    atomic_store(&store->trusted_ns, store->trust.time_ns);
     bool was = atomic_exchange(&store->time_trusted, store->trust.trusted);
     if (was && !store->trust.trusted)
         diag(
@@ -178,11 +179,21 @@ static bool is_old(struct store *store)
            context_mono_ns(store->context) - store->head_since_ns >= store->flush_age_ns;
 }
 
+/* What rollups have to compute, as of all that is applied now; it goes to the disk with it. */
+static enum err note_dirty(struct store *store)
+{
+    struct flush *f = &store->flush;
+    buf_clear(&f->dirty);
+    rollup_states_write(&store->catalog, &f->dirty);
+    return buf_failed(&f->dirty) ? ERR_NO_MEMORY : ERR_OK;
+}
+
 /* A new head takes over; the one so far stays as it is. */
 static enum err freeze(struct store *store, uint64_t position)
 {
     MUST(!store_frozen_head(store) && !store->flush.busy);
     struct store_view *view = store->view.object;
+    if (note_dirty(store)) return ERR_NO_MEMORY;
     struct head *heads[2] = {store_writer_head(store), head_new(&store->head_budget)};
     struct store_view *next = heads[1] ? store_view_new(store, heads, 2, view->parts) : NULL;
     head_release(heads[1]);
@@ -210,10 +221,15 @@ static enum err prepare(struct store *store, uint64_t position)
     struct flush *f = &store->flush;
     struct store_view *view = store->view.object;
     struct head *head = store_writer_head(store);
-    if (!(f->view = store_view_new(store, &head, 1, view->parts))) return ERR_NO_MEMORY;
+    bool empty = atomic_load(&head->row_count) == 0;
     f->has_head = store_frozen_head(store) != NULL;
     if (!f->has_head) {
-        bool empty = atomic_load(&store_writer_head(store)->row_count) == 0;
+        buf_clear(&f->dirty);
+        if (empty && position > atomic_load(&store->checkpoint) && note_dirty(store))
+            return ERR_NO_MEMORY;
+    }
+    if (!(f->view = store_view_new(store, &head, 1, view->parts))) return ERR_NO_MEMORY;
+    if (!f->has_head) {
         f->seal = (struct seal){.version = empty ? position : 0};
         f->seal.series_count = atomic_load(&store->catalog.series_count);
         f->catalog_changes = empty ? atomic_load(&store->catalog.changes) : store->saved_changes;
@@ -309,6 +325,12 @@ static void apply(struct store *store)
     show_parts(store, f->view->parts);
     cell_set(&store->view, f->view);
     f->view = NULL;
+    if (f->dirty.size) {
+        struct buf old = store->saved_dirty;
+        store->saved_dirty = f->dirty;
+        f->dirty = old;
+        buf_clear(&f->dirty);
+    }
     store->forget_due = true;
     if (store->log.file) log_recycle(&store->log, atomic_load(&store->checkpoint));
     for (size_t i = 0; i < f->seal.part_count; i++) part_release(f->seal.parts[i]);

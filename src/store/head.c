@@ -103,11 +103,15 @@ struct head_column *head_chunk_column(struct head_chunk *chunk, uint16_t id)
     return NULL;
 }
 
-static bool has_columns_of(struct head_chunk *chunk, const struct batch *batch)
+static bool has_columns_of(const struct head_chunk *chunk, const struct batch *batch)
 {
-    for (uint32_t i = 0; i < batch->column_count; i++) {
-        struct head_column *column = head_chunk_column(chunk, batch->columns[i].id);
-        if (!column || column->type != batch->columns[i].data.type) return false;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < batch->column_count; i++, at++) {
+        uint16_t id = batch->columns[i].id;
+        while (at < chunk->column_count && chunk->columns[at].id < id) at++;
+        if (at == chunk->column_count || chunk->columns[at].id != id ||
+            chunk->columns[at].type != batch->columns[i].data.type)
+            return false;
     }
     return true;
 }
@@ -254,67 +258,87 @@ static enum err copy_slice(struct head *head, struct str from, struct str *to)
     return ERR_OK;
 }
 
-static enum err fill_cell(struct head *head, struct head_column *column, uint32_t at,
-                          const struct vector *v, uint32_t row)
+/* Rows row … row+n-1 of a batch's column, or of none (`v` NULL), from place `at` on. */
+static enum err fill_cells(struct head *head, struct head_column *column, uint32_t at,
+                           const struct vector *v, uint32_t row, uint32_t n)
 {
     uint8_t *null = atomic_load_explicit(&column->null, memory_order_relaxed);
     uint32_t *quality = atomic_load_explicit(&column->quality, memory_order_relaxed);
-    bool is_null = !v || vector_is_null(v, row);
-    if (null) null[at] = is_null;
-    if (quality) quality[at] = v ? vector_quality(v, row) : QUALITY_NO_DATA;
-    if (is_null) return ERR_OK;
-    switch (vector_element_bytes(column->type)) {
-    case 1: ((uint8_t *)column->data)[at] = v->b[row]; return ERR_OK;
-    case 8: ((uint64_t *)column->data)[at] = v->u[row]; return ERR_OK;
-    default: return copy_slice(head, v->s[row], &((struct str *)column->data)[at]);
+    MUST(!v || !v->is_constant);
+    for (uint32_t i = 0; null && i < n; i++) null[at + i] = !v || vector_is_null(v, row + i);
+    for (uint32_t i = 0; quality && i < n; i++)
+        quality[at + i] = v ? vector_quality(v, row + i) : QUALITY_NO_DATA;
+    if (!v) return ERR_OK;
+    size_t element = type_bytes(column->type);
+    if (element) {
+        memcpy((char *)column->data + at * element, (const char *)v->data + row * element,
+               n * element);
+        return ERR_OK;
     }
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < n && !err; i++)
+        if (!vector_is_null(v, row + i))
+            err = copy_slice(head, v->s[row + i], &((struct str *)column->data)[at + i]);
+    return err;
 }
 
-/* Appends row `row` of the batch to the chain's last chunk; its room was prepared. */
-static enum err fill_row(struct head *head, struct head_chain *chain, const struct batch *batch,
-                         uint32_t row)
+/* Appends rows of one device to the chain's last chunk; its room was prepared. */
+static enum err fill_rows(struct head *head, struct head_chunk *chunk, const struct batch *batch,
+                          uint32_t row, uint32_t n)
 {
-    struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
     uint32_t at = atomic_load_explicit(&chunk->count, memory_order_relaxed);
-    MUST(at < chunk->capacity);
-    chunk->time[at] = batch->time[row];
-    chunk->seq[at] = batch->seq;
+    MUST(at + n <= chunk->capacity);
+    memcpy(chunk->time + at, batch->time + row, n * sizeof *chunk->time);
+    for (uint32_t i = 0; i < n; i++) chunk->seq[at + i] = batch->seq;
     uint32_t b = 0;
     for (uint32_t i = 0; i < chunk->column_count; i++) {
         struct head_column *column = &chunk->columns[i];
         while (b < batch->column_count && batch->columns[b].id < column->id) b++;
         bool here = b < batch->column_count && batch->columns[b].id == column->id;
-        enum err err = fill_cell(head, column, at, here ? &batch->columns[b].data : NULL, row);
+        enum err err = fill_cells(head, column, at, here ? &batch->columns[b].data : NULL, row, n);
         if (err) return err;
     }
-    atomic_store_explicit(&chunk->count, at + 1, memory_order_release);
+    atomic_store_explicit(&chunk->count, at + n, memory_order_release);
     return ERR_OK;
 }
 
-/* How many rows of its device come from `row` on: a sealed batch has them together. */
-static uint32_t rows_of_device(const struct batch *batch, uint32_t row)
+/* The end of its device's rows: a sealed batch has them together, the times ascending. */
+static uint32_t end_of_device(const struct batch *batch, uint32_t row)
 {
-    uint32_t n = 1;
-    while (n < HEAD_CHUNK_ROWS_MAX && row + n < batch->row_count &&
-           batch->device[row + n] == batch->device[row])
-        n++;
-    return n;
+    uint32_t end = row + 1;
+    while (end < batch->row_count && batch->device[end] == batch->device[row]) end++;
+    return end;
+}
+
+static enum err fill_chain(struct head *head, struct head_chain *chain, const struct batch *batch,
+                           uint32_t row, uint32_t end)
+{
+    while (row < end) {
+        enum err err = prepare_chain(head, chain, batch, end - row);
+        if (err) return err;
+        struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
+        uint32_t n = chunk->capacity - atomic_load_explicit(&chunk->count, memory_order_relaxed);
+        if (n > end - row) n = end - row;
+        if ((err = fill_rows(head, chunk, batch, row, n))) return err;
+        row += n;
+    }
+    return ERR_OK;
 }
 
 static enum err apply_rows(struct head *head, const struct batch *batch)
 {
-    for (uint32_t row = 0; row < batch->row_count; row++) {
+    for (uint32_t row = 0, end; row < batch->row_count; row = end) {
         struct head_series *series = NULL;
         enum err err = make_series(head, batch->devices[batch->device[row]].series, &series);
         if (err) return err;
-        bool late = series->any && batch->time[row] <= series->last_time;
-        struct head_chain *chain = late ? &series->late : &series->main;
-        if ((err = prepare_chain(head, chain, batch, rows_of_device(batch, row)))) return err;
-        if ((err = fill_row(head, chain, batch, row))) return err;
-        if (!late) {
-            series->last_time = batch->time[row];
-            series->any = true;
-        }
+        end = end_of_device(batch, row);
+        uint32_t in_time = row;
+        while (series->any && in_time < end && batch->time[in_time] <= series->last_time) in_time++;
+        if ((err = fill_chain(head, &series->late, batch, row, in_time))) return err;
+        if ((err = fill_chain(head, &series->main, batch, in_time, end))) return err;
+        if (in_time == end) continue;
+        series->last_time = batch->time[end - 1];
+        series->any = true;
     }
     return ERR_OK;
 }

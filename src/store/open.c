@@ -4,6 +4,7 @@
  * used. Files nobody speaks of any more (half-written parts, an old snapshot) are removed. Parts
  * that a damaged manifest may have lost are taken in again: a part says everything about itself,
  * and rows that the log has too are the same rows. */
+#include "store/rollup.h"
 #include "store/store_priv.h"
 #include "base/num.h"
 #include <inttypes.h>
@@ -39,6 +40,7 @@ static enum err replay_rows(struct store *store, const struct record *record, st
     for (uint32_t i = 0; i < batch->device_count && !err; i++)
         if (!catalog_series(&store->catalog, batch->devices[i].series))
             err = why_set(why, ERR_CORRUPT, "rows of an unknown series");
+    if (!err) rollup_mark_rows(&store->catalog, batch);
     if (!err) err = apply_replayed(store, batch, why);
     batch_release(batch);
     return err;
@@ -293,6 +295,7 @@ static enum err open_parts(struct store *store, struct why *why)
     trust_begin(&store->trust, c->trusted_ns, context_wall_ns(context), context_mono_ns(context));
     store->was_untrusted = !store->trust.trusted;
     atomic_store(&store->time_trusted, store->trust.trusted);
+    atomic_store(&store->trusted_ns, store->trust.time_ns);
     struct part_list *listed = part_list_new(store->manifest.part_count), *all = NULL;
     struct strays strays = {.store = store, .known = listed};
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;
@@ -385,6 +388,7 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
     /* What a failed sync of the last life covered is read today and may be gone after a power loss:
      * new rows must not depend on it. */
     if ((err = store_restate_catalog(store, recovery.claimed_seq))) return err;
+    if ((err = rollup_tables_heal(store))) return err;
     store->appended = recovery.record_seq;
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);
@@ -407,9 +411,12 @@ static enum err start_tasks(struct store *store, struct why *why)
     store->sync_job.run = store_run_sync;
     store->synced_job.run = store_run_synced;
     flush_jobs_init(store);
+    rollup_task_init(store);
     enum err err = loop_start(&store->sync_loop, os, "sync", OS_TASK_BLOCKING, why);
     if (!err)
         err = loop_start(&store->flush_loop, os, "flush", OS_TASK_BLOCKING | OS_TASK_LOW, why);
+    if (!err)
+        err = loop_start(&store->rollups.loop, os, "rollup", OS_TASK_BLOCKING | OS_TASK_LOW, why);
     if (!err) err = loop_start(&store->log_loop, os, "log", OS_TASK_BLOCKING, why);
     if (err) return err;
     store->log_loop.after_jobs = store_after_jobs;
@@ -426,6 +433,7 @@ static void on_tick(void *arg)
 {
     struct store *store = arg;
     flush_tick(store);
+    rollup_look(store);
     store->context->os->ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
 }
 
@@ -495,8 +503,12 @@ static void wind_up(struct job *job)
     store->closing = true;
     loop_stop(&store->sync_loop);
     loop_stop(&store->flush_loop);
+    loop_stop(&store->rollups.loop);
     loop_run_jobs(&store->log_loop);
+    store_after_jobs(store); /* rows of a rollup may have arrived */
     store_release_held(store, ERR_CLOSED, NULL);
+    loop_run_jobs(&store->log_loop); /* what that told the rollup's writer */
+    rollup_stop(store);
     flush_close(store);
     backup_stop(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
@@ -512,6 +524,7 @@ void store_close(struct store *store)
     loop_stop(&store->log_loop);
     loop_stop(&store->sync_loop); /* these only if the log task never started */
     loop_stop(&store->flush_loop);
+    loop_stop(&store->rollups.loop);
     if (store->log.file) {
         enum err err = store->context->os->ops->file_sync(store->log.file, NULL);
         /* Acknowledgements still open were never given; what was promised had been synced before.
@@ -520,9 +533,12 @@ void store_close(struct store *store)
     }
     log_close(&store->log);
     compact_close(store);
+    rollup_close(store);
     for (size_t i = 0; i < store->flush.seal.part_count; i++)
         part_release(store->flush.seal.parts[i]);
     mem_free(store->flush.seal.parts);
+    buf_free(&store->flush.dirty);
+    buf_free(&store->saved_dirty);
     manifest_close(&store->manifest);
     cell_free(&store->view);
     span_cache_free(&store->spans);

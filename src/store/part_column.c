@@ -7,11 +7,15 @@
 #include "store/part_column.h"
 #include "base/hash.h"
 #include "base/num.h"
+#include "base/simd.h"
 #include <math.h>
 #include <string.h>
 
 enum { FLAG_NULLS = 1, FLAG_QUALITY = 2, FLAGS_ALL = 3 };
 enum { STATS_COUNT = 1, STATS_DOUBLES = 2, STATS_INTS = 3 /* + 1 + e for decimals */ };
+
+/* A block of numbers up to it has a sum of 63 bits. */
+#define SMALL ((int64_t)INT64_MAX / PART_BLOCK_ROWS)
 
 _Static_assert((int)CODEC_VALUES_MAX == (int)PART_BLOCK_ROWS, "a codec takes a whole block");
 
@@ -24,17 +28,23 @@ static void put_sum(struct buf *out, __int128 sum)
 }
 
 /* `is_unsigned`: the bits are those of UBIGINT. */
-static void put_int_stats(const int64_t *v, uint32_t count, bool is_unsigned, struct buf *out)
+SIMD_CLONES static void put_int_stats(const int64_t *v, uint32_t count, bool is_unsigned,
+                                      struct buf *out)
 {
     uint64_t flip = is_unsigned ? (uint64_t)1 << 63 : 0; /* makes the order of bits signed */
     int64_t least = INT64_MAX, most = INT64_MIN;
-    __int128 sum = 0;
+    uint64_t low = 0; /* the sum's lower half, modulo 2^64 */
     for (uint32_t i = 0; i < count; i++) {
         int64_t x = (int64_t)((uint64_t)v[i] ^ flip);
         least = x < least ? x : least;
         most = x > most ? x : most;
+        low += (uint64_t)v[i];
     }
-    for (uint32_t i = 0; i < count; i++) sum += is_unsigned ? (__int128)(uint64_t)v[i] : v[i];
+    __int128 sum = (int64_t)low;
+    if (is_unsigned || least < -SMALL || most > SMALL) {
+        sum = 0;
+        for (uint32_t i = 0; i < count; i++) sum += is_unsigned ? (__int128)(uint64_t)v[i] : v[i];
+    }
     uint64_t base = (uint64_t)least ^ flip;
     buf_add_varint(out, num_zigzag((int64_t)base));
     buf_add_varint(out, ((uint64_t)most ^ flip) - base);

@@ -15,6 +15,21 @@ static const struct schema *schema_of(const struct table_list *tables, uint32_t 
     return NULL;
 }
 
+/* Whether all windows of its rollups that rows of the partition may lie in are frozen: none of them
+ * is computed from what is left. */
+static bool is_frozen(const struct table_list *tables, uint32_t table_id, int64_t to_ns)
+{
+    const struct table_state *state = NULL;
+    for (uint32_t i = 0; i < tables->count; i++)
+        if (tables->items[i].schema->table_id == table_id) state = tables->items[i].state;
+    for (size_t i = 0; state && i < SCHEMA_ROLLUPS_MAX; i++) {
+        struct rollup_state *rollup =
+            atomic_load(&((struct table_state *)(uintptr_t)state)->rollups[i]);
+        if (rollup && atomic_load(&rollup->frozen_ns) < to_ns) return false;
+    }
+    return true;
+}
+
 static bool is_over(const struct store *store, const struct table_list *tables,
                     const struct part *part, bool *by_age)
 {
@@ -26,7 +41,8 @@ static bool is_over(const struct store *store, const struct table_list *tables,
         *by_age = true;
         if (schema->retention_ns <= 0 ||
             __builtin_add_overflow(part->info.partition_to_ns, schema->retention_ns, &ends) ||
-            ends > store->trust.time_ns)
+            ends > store->trust.time_ns ||
+            !is_frozen(tables, part->info.tables[i], part->info.partition_to_ns))
             return false;
     }
     return !*by_age || (store->trust.trusted && !part->info.untrusted);

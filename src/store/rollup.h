@@ -33,5 +33,103 @@
  * goes on where raw rows are gone. Statements need not name the rollup; EXPLAIN says when one is
  * used.
  *
+ * What of this is not built: retention does not wait for a dirty window, it freezes it (an answer
+ * then comes from the rows that are left, and the rollup lacks the window); sys.rollups, metrics,
+ * SHOW HEALTH and EXPLAIN say nothing of rollups; one rollup is chosen for a whole scan.
+ *
+ * Where: the tables (rollup_schema.c, rollup_tables.c), what is dirty (rollup_state.h), computing
+ * (rollup_window.c, rollup_task.h), reading (scan_rollup.c).
+ *
  * Tasks: marking is the log task's; the sets are read by scans (any task) under the rules below;
  * recomputing runs on a task of its own. Private to store/ but for the spec in data/schema.h. */
+#ifndef STORE_ROLLUP_H
+#define STORE_ROLLUP_H
+
+#include "base/reader.h"
+#include "data/batch.h"
+#include "store/dirty.h"
+
+struct store;
+struct store_snapshot;
+
+/* ---- what a rollup looks like (rollup_schema.c) ---- */
+
+enum {
+    ROLLUP_ID_ROWS = 1,
+    ROLLUP_ID_FIRST_TIME,
+    ROLLUP_ID_LAST_TIME,
+    ROLLUP_ID_COLUMNS, /* those of the base table's column with id 1 begin here */
+};
+
+/* What is kept of one column. X(symbol, suffix of the name). */
+#define ROLLUP_PART_TABLE(X)                                                                       \
+    X(COUNT, "_count")                                                                             \
+    X(SUM, "_sum")                                                                                 \
+    X(MIN, "_min")                                                                                 \
+    X(MAX, "_max")                                                                                 \
+    X(FIRST, "_first")                                                                             \
+    X(LAST, "_last")
+enum rollup_part {
+#define X(symbol, suffix) ROLLUP_##symbol,
+    ROLLUP_PART_TABLE(X)
+#undef X
+        ROLLUP_PARTS
+};
+
+/* The type of a part of a column, NONE: such columns have none. A sum of BIGINT or BOOL is BIGINT;
+ * one that does not fit is stored as NULL. */
+enum type rollup_part_type(enum type column, enum rollup_part part);
+/* The id of a part of the base table's column `base_id`: the same for ever, so that a rollup
+ * follows columns that are added and types that are widened. 0: beyond what ids can say. */
+uint16_t rollup_part_id(uint16_t base_id, enum rollup_part part);
+/* Gives the schema of the rollup of `base` by windows of `every_ns`; table_id 0, to be defined.
+ * Errors: LIMIT (too many columns, a name too long), NO_MEMORY. */
+enum err rollup_schema(const struct schema *base, int64_t every_ns, struct schema **out,
+                       struct why *why);
+
+/* ---- the tables (rollup_tables.c) ---- */
+
+/* What a change of a base table means for its rollups: schemas to be defined, or dropped. */
+struct rollup_change {
+    struct schema *schema; /* a share; table_id 0: a new table */
+    bool drop;
+};
+struct rollup_changes {
+    size_t count;
+    struct rollup_change items[2 * SCHEMA_ROLLUPS_MAX];
+};
+/* What follows from `base` as it will be (or from its being dropped). Log task, or before it runs.
+ * Errors: EXISTS (a name is taken by another table), LIMIT, NO_MEMORY. */
+enum err rollup_changes_of(struct store *store, const struct schema *base, bool drop,
+                           struct rollup_changes *changes, struct why *why);
+void rollup_changes_free(struct rollup_changes *changes);
+/* The name of the base table of a rollup, for messages; "?" if it is gone. Log task. */
+const char *rollup_base_name(struct store *store, const struct schema *rollup);
+/* At a start, behind replay: what a kill between two records of one change left undone. */
+enum err rollup_tables_heal(struct store *store);
+
+/* ---- computing windows (rollup_window.c) ---- */
+
+/* The start of the window of a time; windows are aligned to the epoch. That of the earliest times
+ * of all begins where time does. */
+int64_t rollup_window_start(int64_t time_ns, int64_t every_ns);
+
+/* One step: windows of one device. */
+struct rollup_step {
+    const struct schema *base, *rollup; /* borrowed */
+    int64_t every_ns;
+    struct str device;      /* path */
+    int64_t from_ns, to_ns; /* starts of windows, from < to; INT64_MAX: no end */
+    uint32_t windows_max;   /* no more rows than these, ≥ 1 */
+    /* Out: windows before it are done: those without a row in the batch have no rows. */
+    int64_t done_ns;
+};
+/* Appends to `out` (growing, of the rollup's schema) one row for each window that has rows in the
+ * snapshot: head and parts, upserts and deletes resolved. Damage, which a statement would pass
+ * over, is an error here: what is right must not be replaced by less. BLOCKING task. Errors:
+ * NO_TABLE, CORRUPT, CONFLICT (the base table was changed), BUDGET, NO_MEMORY. */
+enum err rollup_compute(struct store *store, struct store_snapshot *snapshot,
+                        struct rollup_step *step, struct budget *budget, struct batch *out,
+                        struct why *why);
+
+#endif

@@ -70,6 +70,10 @@ struct sql_scan {
     struct sql_scan_request request; /* arrays borrowed from the statement */
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
+    struct rollup_read *rollup;      /* not NULL: windows may stand for rows (scan_rollup.c) */
+    struct series **chosen;          /* is_chosen: no others can be wanted; by id */
+    size_t chosen_count, chosen_at;
+    bool is_chosen;
     bool series_done, ended;
     struct deleted deleted; /* of it, as the snapshot sees it */
     struct arena deleted_memory;
@@ -84,6 +88,7 @@ struct sql_scan {
     struct run **active; /* with rows */
     size_t active_count;
     struct vector *columns, *labels;
+    struct str *label_values; /* of a series that is asked about */
     struct sql_summary *summaries;
     uint64_t *versions;   /* of the cells of the row being merged */
     struct arena fixed;   /* lives as long as the scan */
@@ -126,6 +131,17 @@ void run_keep_span(struct sql_scan *scan, struct run *run, uint32_t index);
 /* Leaves deleted rows out of the span (delete.c). */
 enum err run_hide(struct sql_scan *scan, struct run *run);
 void run_clear(struct sql_scan *scan, struct run *run);
+
+/* scan.c: what was deleted of the scan's series in its range; begins the series with it. */
+enum err scan_note_deleted(struct sql_scan *scan);
+enum err scan_begin_series(struct sql_scan *scan, struct why *why);
+
+/* scan_rollup.c: sets scan->rollup if one may answer for the base table's rows; begins the scan's
+ * series; its next rows or windows, as merge_next. */
+enum err rollup_read_open(struct sql_scan *scan, struct why *why);
+void rollup_read_close(struct sql_scan *scan);
+enum err rollup_read_begin(struct sql_scan *scan, struct why *why);
+enum err rollup_read_next(struct sql_scan *scan, struct sql_chunk *out, struct why *why);
 
 /* Narrows the span [0, count) of ascending times to the scan's range. */
 void run_narrow(const struct sql_scan *scan, struct run *run, uint32_t count);

@@ -5,6 +5,7 @@
  * are sent. The sync task syncs whatever has been written as soon as its last sync returns, if
  * somebody waits for it, else within a second. So many writers share one sync, and nobody waits for
  * a timer. */
+#include "store/rollup.h"
 #include "store/store_priv.h"
 #include "base/timetext.h"
 #include <inttypes.h>
@@ -205,7 +206,7 @@ static enum err write_series(struct store *store, uint32_t id)
     return err;
 }
 
-static enum err write_schema(struct store *store, const struct schema *schema, bool dropped)
+enum err store_write_schema(struct store *store, const struct schema *schema, bool dropped)
 {
     uint64_t seq = log_next_seq(&store->log, context_wall_ns(store->context));
     enum err err = catalog_logged_table(&store->catalog, schema->table_id, seq);
@@ -239,11 +240,16 @@ static enum err resolve_series(struct store *store, struct batch *batch)
     return ERR_OK;
 }
 
-static enum err check_batch(struct store *store, const struct batch *batch, struct why *why)
+static enum err check_batch(struct store *store, const struct store_append *append, struct why *why)
 {
+    const struct batch *batch = append->batch;
     const struct schema *s = batch->schema;
     const struct schema *now = catalog_schema(&store->catalog, s->table_id);
     if (!now) return why_set(why, ERR_NO_TABLE, "table %s was dropped", s->name);
+    if (now->rollup_of && !append->of_rollup)
+        return why_set(why, ERR_READ_ONLY,
+                       "table %s is a rollup, computed from table %s: write there", s->name,
+                       rollup_base_name(store, now));
     for (uint32_t i = 0; i < batch->column_count; i++) {
         const struct column *c = schema_column(now, batch->columns[i].id);
         if (!c || c->type != batch->columns[i].data.type)
@@ -260,9 +266,10 @@ static enum err check_batch(struct store *store, const struct batch *batch, stru
 }
 
 /* Frames one batch into the log's buffer. */
-static enum err frame_batch(struct store *store, struct batch *batch, struct why *why)
+static enum err frame_batch(struct store *store, struct store_append *append, struct why *why)
 {
-    enum err err = check_batch(store, batch, why);
+    struct batch *batch = append->batch;
+    enum err err = check_batch(store, append, why);
     if (!err) err = resolve_series(store, batch);
     if (err) return err;
     batch->seq = log_next_seq(&store->log, context_wall_ns(store->context));
@@ -289,7 +296,7 @@ enum err store_restate_catalog(struct store *store, uint64_t durable)
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < tables->count && !err; i++)
         if (tables->items[i].state->logged_seq > durable)
-            err = write_schema(store, tables->items[i].schema, false);
+            err = store_write_schema(store, tables->items[i].schema, false);
     uint32_t count = atomic_load(&store->catalog.series_count);
     for (uint32_t id = 1; id <= count && !err; id++) {
         const struct series *series = catalog_series(&store->catalog, id);
@@ -339,6 +346,7 @@ static void apply(struct store *store, struct store_append *append)
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
+    rollup_mark_rows(&store->catalog, batch);
     enum err err = head_apply(store_writer_head(store), batch);
     if (err) {
         struct why why = WHY_NONE;
@@ -407,7 +415,7 @@ static struct store_append *frame_arrived(struct store *store, enum err round,
     for (; append && !*behind; append = next) {
         struct why why = *round_why;
         next = append->next;
-        enum err err = round ? round : frame_batch(store, append->batch, &why);
+        enum err err = round ? round : frame_batch(store, append, &why);
         if (err == ERR_BUDGET && framed) break; /* asked again when these are in the head */
         if (err == ERR_BUDGET && (store->flush.busy || flush_is_due(store))) {
             hold(store, append);
@@ -451,10 +459,8 @@ static void run_round(struct store *store)
     delete_run_all(store, behind);
 }
 
-/* The end of a round of jobs. */
-void store_after_jobs(void *arg)
+static void write_arrived(struct store *store)
 {
-    struct store *store = arg;
     if (store->held && store->arrived) { /* behind those that wait already */
         store->held_last->next = store->arrived;
         store->held_last = store->arrived_last;
@@ -479,6 +485,14 @@ void store_after_jobs(void *arg)
     }
 }
 
+/* The end of a round of jobs. */
+void store_after_jobs(void *arg)
+{
+    struct store *store = arg;
+    write_arrived(store);
+    rollup_look(store);
+}
+
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
                   void *arg)
 {
@@ -499,25 +513,56 @@ static enum err check_define(struct store *store, const struct store_define *def
     if (s->table_id && !old) return why_set(why, ERR_NO_TABLE, "table %s does not exist", s->name);
     if (named >= 0 && tables->items[named].schema->table_id != s->table_id)
         return why_set(why, ERR_EXISTS, "table %s exists already", s->name);
+    if (old && old->rollup_of)
+        return why_set(why, ERR_READ_ONLY,
+                       "table %s is a rollup of table %s: it changes and goes with that one",
+                       s->name, rollup_base_name(store, old));
     if (old && !define->drop && s->revision != old->revision + 1)
         return why_set(why, ERR_CONFLICT, "table %s was changed in the meantime; try again",
                        s->name);
     return ERR_OK;
 }
 
+/* The table and its rollups: all of their records, or none. */
+static enum err write_schemas(struct store *store, const struct store_define *define,
+                              struct rollup_changes *changes)
+{
+    size_t mark = store->log.pending.size;
+    enum err err = store_write_schema(store, define->schema, define->drop);
+    for (size_t i = 0; i < changes->count && !err; i++) {
+        struct rollup_change *change = &changes->items[i];
+        if (!change->schema->table_id) change->schema->table_id = store->catalog.next_table_id;
+        err = store_write_schema(store, change->schema, change->drop);
+    }
+    if (err) store->log.pending.size = mark;
+    return err;
+}
+
+static enum err publish(struct store *store, struct schema *schema, bool drop)
+{
+    return drop ? catalog_drop_table(&store->catalog, schema->table_id)
+                : catalog_put_table(&store->catalog, schema_share(schema));
+}
+
 static enum err carry_out(struct store *store, struct store_define *define, struct why *why)
 {
+    struct rollup_changes changes = {0};
     enum err err = store_recover_log(store, why);
     if (!err) err = check_define(store, define, why);
     if (err) return err;
     if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
-    if ((err = write_schema(store, define->schema, define->drop)) ||
-        (err = store_write_round(store, why)))
-        return err;
-    define->seq = store->appended;
-    if (define->drop) return catalog_drop_table(&store->catalog, define->schema->table_id);
-    define->result = schema_share(define->schema);
-    return catalog_put_table(&store->catalog, schema_share(define->schema));
+    err = rollup_changes_of(store, define->schema, define->drop, &changes, why);
+    if (!err) err = write_schemas(store, define, &changes);
+    if (!err) err = store_write_round(store, why);
+    if (!err) {
+        define->seq = store->appended;
+        err = publish(store, define->schema, define->drop);
+    }
+    for (size_t i = 0; i < changes.count && !err; i++)
+        err = publish(store, changes.items[i].schema, changes.items[i].drop);
+    if (!err && !define->drop) define->result = schema_share(define->schema);
+    rollup_changes_free(&changes);
+    return err;
 }
 
 static void run_define(struct job *job)

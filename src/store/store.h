@@ -49,11 +49,13 @@ enum store_ack {
 
 /* One batch on its way. The caller sets completion, batch (takes: sealed) and ack; the structure
  * must stay until the completion is done. On success `seq` is the batch's position. Errors: BUDGET
- * (head full: try later), DISK_FULL, IO, CORRUPT; then nothing of the batch is stored. */
+ * (head full: try later), READ_ONLY (a rollup), DISK_FULL, IO, CORRUPT; then nothing of the batch
+ * is stored. */
 struct store_append {
     struct completion completion; /* first */
     struct batch *batch;
     enum store_ack ack;
+    bool of_rollup; /* the store's own: rows of a rollup */
     uint64_t seq;
     struct job arrive; /* from here on the store's */
     struct store *store;
@@ -64,8 +66,9 @@ void store_append(struct store *store, struct store_append *append);
 
 /* A change of a table's definition; durable when done. `schema` (takes): table_id 0 makes a new
  * table (EXISTS if the name is taken), else replaces the definition with that id (CONFLICT unless
- * revision is the current one + 1). `drop`: the table and its rows go away. On success `result` is
- * a share of the published schema. */
+ * revision is the current one + 1). Its rollups' tables come, change and go with it, in the same
+ * change (EXISTS: a name is taken); they cannot be defined by themselves (READ_ONLY). `drop`: the
+ * table and its rows go away. On success `result` is a share of the published schema. */
 struct store_define {
     struct completion completion; /* first */
     struct schema *schema;
@@ -89,6 +92,7 @@ struct store_range {
 struct store_delete {
     struct completion completion; /* first */
     uint32_t table_id;
+    bool of_rollup; /* the store's own: rows of a rollup */
     size_t count;
     struct store_range *ranges;
     uint64_t seq;

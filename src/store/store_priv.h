@@ -14,6 +14,7 @@
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/meta.h"
+#include "store/rollup_task.h"
 #include "store/seal.h"
 #include "store/span_cache.h"
 #include "store/store.h"
@@ -82,6 +83,7 @@ struct flush {
     struct part *merged;              /* share of what a compaction made; goes in with this one */
     struct store_view *view;          /* what will take over */
     uint64_t catalog_changes;         /* when the head was frozen */
+    struct buf dirty; /* the same: what rollups had to compute; empty: nothing new */
     uint32_t next_table_id;
     enum err err;
     struct why why;
@@ -94,6 +96,7 @@ struct store_pin {
     struct store_view *view;   /* of the parts only: the head's memory is not held */
     struct table_list *tables; /* as they were */
     struct manifest_checkpoint checkpoint;
+    struct buf dirty; /* what rollups had to compute at the checkpoint */
     uint32_t next_table_id, series_count;
     uint64_t reserved_seq; /* the log's: no position above it was given */
 };
@@ -132,6 +135,8 @@ struct store {
     bool sync_timer_set;
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
+    struct buf
+        saved_dirty; /* what the last snapshot of the catalogue says of rollups, for a backup */
     int64_t flush_retry_ns;  /* monotonic: not before */
     bool forget_due;         /* tombstones may have become useless */
     bool compacted;          /* a compaction waits to be taken in */
@@ -166,7 +171,10 @@ struct store {
     _Atomic bool time_trusted;   /* for readers */
     _Atomic uint64_t checkpoint; /* for readers */
 
+    struct rollups rollups; /* log task and its own */
+
     /* Any task reads. */
+    _Atomic int64_t trusted_ns; /* trusted time when it was looked at last; INT64_MIN: not yet */
     _Atomic uint64_t position_appended, position_applied, position_durable;
 };
 
@@ -197,6 +205,8 @@ struct store_snapshot {
 /* The log task's writing: a new segment after a failure; what is framed goes to the file. */
 enum err store_recover_log(struct store *store, struct why *why);
 enum err store_write_round(struct store *store, struct why *why);
+/* Frames a SCHEMA record. */
+enum err store_write_schema(struct store *store, const struct schema *schema, bool dropped);
 /* Takes up what is held; `err` not OK: refuses it. Log task. */
 void store_release_held(struct store *store, enum err err, const struct why *why);
 /* Finishes it when what is written so far is durable. */

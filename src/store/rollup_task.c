@@ -1,0 +1,466 @@
+/* rollup_task.c - see rollup_task.h.
+ *
+ * Whether a window has ended is asked of the wall clock, and only to save work: a row that comes
+ * for a window later, by whatever clock, makes it dirty again. What must not depend on a wrong
+ * clock is which windows are frozen: that is trusted time's, and without it nothing is computed of
+ * a table with a retention. */
+#include "store/rollup.h"
+#include "store/scan.h"
+#include <string.h>
+
+static const char component[] = "rollup";
+
+enum {
+    LOOK_MS = 250,
+    RETRY_MS = 5000,
+    WINDOWS_MAX = 1024,     /* rows of one piece of work */
+    CELLS_MAX = 256 * 1024, /* the same for tables with many columns */
+    SHARE_PERCENT = 5,      /* of the node's memory */
+    WALK_MAX = 65536,       /* series looked at in one round */
+};
+#define BUDGET_BYTES_MIN ((size_t)4 * 1024 * 1024)
+#define MS_NS            ((int64_t)1000000)
+
+/* ---- choosing (log task) ---- */
+
+/* Windows that may have lost rows to retention. They freeze before retention takes anything. */
+static bool freeze(struct store *store, struct rollup_state *state, const struct schema *base)
+{
+    int64_t trusted = atomic_load(&store->trusted_ns), oldest;
+    if (base->retention_ns <= 0) return true;
+    if (!atomic_load(&store->time_trusted) || trusted == INT64_MIN) return false;
+    if (__builtin_sub_overflow(trusted, base->retention_ns, &oldest)) return true;
+    int64_t frozen = rollup_window_start(oldest, state->every_ns) + state->every_ns;
+    if (frozen > atomic_load(&state->frozen_ns)) atomic_store(&state->frozen_ns, frozen);
+    return true;
+}
+
+static void note_due(struct rollup_state *state, int64_t from)
+{
+    int64_t due;
+    if (__builtin_add_overflow(from, state->every_ns, &due)) due = INT64_MAX;
+    if (due < state->pass_due_ns) state->pass_due_ns = due;
+}
+
+/* The oldest dirty windows of a series that have ended. */
+static bool choose_range(struct rollup_work *work, struct rollup_series *series,
+                         struct rollup_item *item)
+{
+    struct rollup_state *state = work->state;
+    int64_t frozen = atomic_load(&state->frozen_ns),
+            now = rollup_window_start(work->now_ns, state->every_ns);
+    const struct dirty_range *ranges = dirty_ranges(&series->dirty);
+    for (uint32_t i = 0; i < series->dirty.count; i++) {
+        int64_t from = ranges[i].from > frozen ? ranges[i].from : frozen, to = ranges[i].to;
+        if (from >= to) continue;
+        if (to != INT64_MAX && to > now) to = now;
+        if (from >= now || from >= to) {
+            note_due(state, from);
+            return false;
+        }
+        item->from_ns = from;
+        item->to_ns = to;
+        return true;
+    }
+    return false;
+}
+
+static void choose_series(struct store *store, struct rollup_work *work, struct series *base)
+{
+    struct rollup_series *series = rollup_state_series(work->state, base->id);
+    struct rollup_item *item = &work->items[work->count];
+    if (!series || !choose_range(work, series, item)) return;
+    if (!series->rollup_id)
+        series->rollup_id =
+            catalog_find_series(&store->catalog, work->rollup->table_id, base->path);
+    item->base = base;
+    item->series = series;
+    item->rollup_id = series->rollup_id;
+    item->done_ns = item->from_ns;
+    dirty_init(&item->touched, DIRTY_OWN_RANGES);
+    series->touched = &item->touched;
+    work->count++;
+}
+
+/* Goes on with the pass over the series of one rollup. */
+static void choose(struct store *store, struct rollup_state *state)
+{
+    struct rollup_work *work = &store->rollups.work;
+    struct table_state *table = catalog_table_state(&store->catalog, state->base_id);
+    if (!table) return;
+    if (!state->cursor) {
+        state->cursor = atomic_load(&table->first);
+        state->pass_due_ns = INT64_MAX;
+    }
+    for (size_t i = 0; state->cursor && work->count < ROLLUP_ITEMS_MAX && i < WALK_MAX; i++) {
+        choose_series(store, work, state->cursor);
+        /* What is left of a series is chosen in the next pass. */
+        state->cursor = atomic_load(&state->cursor->next_of_table);
+    }
+    if (work->count) state->pass_due_ns = INT64_MIN;
+    if (!state->cursor) state->due_ns = state->pass_due_ns;
+}
+
+static bool take_up(struct store *store, struct rollup_state *state)
+{
+    struct rollup_work *work = &store->rollups.work;
+    const struct schema *base = catalog_schema(&store->catalog, state->base_id),
+                        *rollup = catalog_schema(&store->catalog, state->table_id);
+    if (!base || !rollup || work->now_ns < state->due_ns || !freeze(store, state, base))
+        return false;
+    work->state = state;
+    work->base = schema_share(base);
+    work->rollup = schema_share(rollup);
+    work->count = 0;
+    choose(store, state);
+    if (work->count) return true;
+    schema_release(work->base);
+    schema_release(work->rollup);
+    work->base = work->rollup = NULL;
+    return false;
+}
+
+static void on_timer(void *arg)
+{
+    struct store *store = arg;
+    store->rollups.is_timed = false;
+    rollup_look(store);
+}
+
+/* Without a timer the log task's own, which is slower, will do. */
+static void look_later(struct store *store, int64_t in_ns)
+{
+    struct rollups *r = &store->rollups;
+    const struct os_ops *ops = store->context->os->ops;
+    if (r->is_timed) return;
+    if (!r->timer && ops->timer_make(store->log_loop.task, on_timer, store, &r->timer)) return;
+    r->is_timed = true;
+    ops->timer_set(r->timer, in_ns);
+}
+
+void rollup_look(struct store *store)
+{
+    struct rollups *r = &store->rollups;
+    int64_t now = context_mono_ns(store->context);
+    if (!store->catalog.rollups || r->work.busy || r->paused || store->closing) return;
+    if (now < r->retry_ns) return;
+    if (now < r->look_ns) {
+        look_later(store, r->look_ns - now);
+        return;
+    }
+    r->work.now_ns = context_wall_ns(store->context);
+    struct rollup_state *state = store->catalog.rollups;
+    while (state && !take_up(store, state)) state = state->next;
+    if (!state) {
+        r->look_ns = now + LOOK_MS * MS_NS;
+        return;
+    }
+    r->work.busy = true;
+    loop_post(&r->loop, &r->work.job);
+}
+
+/* ---- computing (rollup task) ---- */
+
+static enum err add_empty(struct rollup_work *work, const struct rollup_item *item, int64_t time_ns)
+{
+    enum err err =
+        mem_grow(&work->ranges, &work->range_capacity, work->range_count + 1, sizeof *work->ranges);
+    if (!err)
+        work->ranges[work->range_count++] =
+            (struct store_range){.device = item->base->path, .from_ns = time_ns, .to_ns = time_ns};
+    return err;
+}
+
+/* Of the rows that the rollup has, those that were not computed again. `row`: the first of the
+ * item's in the batch, which ascend; `goes_on`: the last range does, there is no row between. */
+static enum err compare_chunk(struct rollup_work *work, const struct rollup_item *item,
+                              const struct sql_chunk *chunk, uint32_t *row, bool *goes_on)
+{
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < chunk->row_count && !err; i++) {
+        const struct batch *batch = work->batch;
+        int64_t time = chunk->time.i[i];
+        for (; *row < batch->row_count && batch->time[*row] < time; ++*row) *goes_on = false;
+        bool is_empty = *row == batch->row_count || batch->time[*row] != time;
+        if (is_empty && *goes_on)
+            work->ranges[work->range_count - 1].to_ns = time;
+        else if (is_empty)
+            err = add_empty(work, item, time);
+        *goes_on = is_empty;
+    }
+    return err;
+}
+
+/* Windows that lost their last row. */
+static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
+                           struct rollup_work *work, const struct rollup_item *item, uint32_t row)
+{
+    struct sql_series_filter filter = {STR("device"), 1, &item->base->path};
+    struct sql_scan_request request = {.time_from_ns = item->from_ns,
+                                       .time_to_ns = item->done_ns,
+                                       .filter_count = 1,
+                                       .filters = &filter,
+                                       .want_time = true};
+    struct sql_table table = {0};
+    struct sql_scan *scan = NULL;
+    struct sql_chunk chunk;
+    struct arena arena;
+    bool goes_on = false;
+    if (!item->rollup_id || item->from_ns >= item->done_ns) return ERR_OK;
+    arena_init(&arena, &store->rollups.budget);
+    enum err err =
+        store_sql_source.find_table(store, str_of(work->rollup->ns), STR(""),
+                                    str_of(work->rollup->name), &arena, &table, &work->why);
+    if (!err && !table.schema) err = ERR_NO_TABLE;
+    if (!err)
+        err = store_sql_source.scan_open(store, snapshot, &table, &request, &store->rollups.budget,
+                                         &scan, &work->why);
+    do {
+        if (!err) err = store_sql_source.scan_next(scan, &chunk, &work->why);
+        if (!err) err = compare_chunk(work, item, &chunk, &row, &goes_on);
+    } while (!err && chunk.row_count);
+    store_sql_source.scan_close(scan, NULL);
+    store_sql_source.close_table(store, &table);
+    arena_free(&arena);
+    return err;
+}
+
+/* Whether the series has a row at or behind a time; then the windows from there on stay dirty. */
+static enum err compute_rest(struct store *store, struct store_snapshot *snapshot,
+                             struct rollup_work *work, struct rollup_item *item)
+{
+    struct rollup_step step = {.base = work->base,
+                               .rollup = work->rollup,
+                               .every_ns = work->state->every_ns,
+                               .device = item->base->path,
+                               .from_ns = item->done_ns,
+                               .to_ns = INT64_MAX,
+                               .windows_max = 1};
+    struct batch *scratch = batch_new(work->rollup, &store->rollups.budget);
+    if (!scratch) return ERR_NO_MEMORY;
+    enum err err =
+        rollup_compute(store, snapshot, &step, &store->rollups.budget, scratch, &work->why);
+    if (!err && !scratch->row_count) item->done_ns = INT64_MAX;
+    batch_release(scratch);
+    return err;
+}
+
+static enum err compute_item(struct store *store, struct store_snapshot *snapshot,
+                             struct rollup_work *work, struct rollup_item *item, uint32_t rows_max)
+{
+    uint32_t row = work->batch->row_count;
+    int64_t now = rollup_window_start(work->now_ns, work->state->every_ns);
+    /* What froze since it was chosen, retention may have taken before the snapshot. */
+    int64_t frozen = atomic_load(&work->state->frozen_ns);
+    if (item->from_ns < frozen) item->from_ns = frozen;
+    item->done_ns = item->from_ns;
+    bool is_open = item->to_ns == INT64_MAX;
+    int64_t to = is_open ? now : item->to_ns;
+    if (item->from_ns >= to || row >= rows_max) return ERR_OK;
+    struct rollup_step step = {.base = work->base,
+                               .rollup = work->rollup,
+                               .every_ns = work->state->every_ns,
+                               .device = item->base->path,
+                               .from_ns = item->from_ns,
+                               .to_ns = to,
+                               .windows_max = rows_max - row};
+    enum err err =
+        rollup_compute(store, snapshot, &step, &store->rollups.budget, work->batch, &work->why);
+    if (err) return err;
+    item->done_ns = step.done_ns;
+    err = find_empty(store, snapshot, work, item, row);
+    if (!err && is_open && step.done_ns == to) err = compute_rest(store, snapshot, work, item);
+    return err;
+}
+
+static enum err compute(struct store *store, struct rollup_work *work)
+{
+    void *opaque;
+    uint32_t rows_max = CELLS_MAX / work->rollup->column_count;
+    if (rows_max > WINDOWS_MAX) rows_max = WINDOWS_MAX;
+    work->batch = batch_new(work->rollup, &store->rollups.budget);
+    if (!work->batch) return ERR_NO_MEMORY;
+    enum err err = store_sql_source.snapshot_open(store, &opaque);
+    if (err) return err;
+    struct store_snapshot *snapshot = opaque;
+    work->applied = snapshot->applied;
+    for (size_t i = 0; i < work->count && !err; i++) {
+        struct rollup_item *item = &work->items[i];
+        uint32_t rows = work->batch->row_count;
+        size_t ranges = work->range_count;
+        err = compute_item(store, snapshot, work, item, rows_max);
+        if (err != ERR_CORRUPT) continue;
+        /* Only this device: the rest of the windows is not to blame. Its rows so far were not
+         * computed whole. */
+        item->done_ns = item->from_ns;
+        while (work->batch->row_count > rows) batch_drop_row(work->batch);
+        work->range_count = ranges;
+        health_note(store, STORE_WARNING, work->rollup->name, "%s", why_text(&work->why, err));
+        work->why = WHY_NONE;
+        err = ERR_OK;
+    }
+    store_sql_source.snapshot_close(store, snapshot);
+    if (!err && work->batch->row_count) err = batch_seal(work->batch);
+    return err;
+}
+
+static void run_work(struct job *job)
+{
+    struct store *store =
+        (struct store *)(void *)((char *)job - offsetof(struct store, rollups.work.job));
+    struct rollup_work *work = &store->rollups.work;
+    work->why = WHY_NONE;
+    work->range_count = 0;
+    work->err = compute(store, work);
+    loop_post(&store->log_loop, &work->computed);
+}
+
+/* ---- taking in (log task) ---- */
+
+static void let_go(struct rollup_work *work)
+{
+    for (size_t i = 0; i < work->count; i++) work->items[i].series->touched = NULL;
+    work->count = 0;
+    batch_release(work->batch);
+    schema_release(work->base);
+    schema_release(work->rollup);
+    work->batch = NULL;
+    work->base = work->rollup = NULL;
+    work->busy = false;
+}
+
+static void clean(struct store *store, struct rollup_work *work, struct rollup_item *item)
+{
+    struct rollup_series *series = item->series;
+    uint64_t position = work->applied;
+    if (work->append.seq > position) position = work->append.seq;
+    if (work->delete.seq > position) position = work->delete.seq;
+    if (item->from_ns >= item->done_ns) return;
+    dirty_remove(&series->dirty, item->from_ns, item->done_ns);
+    for (uint32_t i = 0; i < item->touched.count; i++)
+        dirty_add(&series->dirty, dirty_ranges(&item->touched)[i].from,
+                  dirty_ranges(&item->touched)[i].to);
+    series->cleaned = position;
+    if (!series->rollup_id)
+        series->rollup_id =
+            catalog_find_series(&store->catalog, work->rollup->table_id, item->base->path);
+    rollup_series_publish(series);
+}
+
+static void finish(struct store *store, struct rollup_work *work)
+{
+    bool moved = false;
+    for (size_t i = 0; i < work->count && !work->err; i++) {
+        clean(store, work, &work->items[i]);
+        moved |= work->items[i].from_ns < work->items[i].done_ns;
+    }
+    if (!moved) store->rollups.retry_ns = context_mono_ns(store->context) + RETRY_MS * MS_NS;
+    if (work->err)
+        diag(store->context, DIAG_WARNING, component, "table %s, tried again in %d s: %s",
+             work->rollup->name, RETRY_MS / 1000, why_text(&work->why, work->err));
+    let_go(work);
+    rollup_look(store);
+}
+
+static void on_written(struct completion *c, struct rollup_work *work, struct store *store)
+{
+    if (c->err && !work->err) {
+        work->err = c->err;
+        work->why = c->why;
+    }
+    MUST(work->pending > 0);
+    if (--work->pending == 0) finish(store, work);
+}
+
+static void on_appended(struct completion *c)
+{
+    struct store_append *append = (struct store_append *)c;
+    struct store *store = append->store;
+    on_written(c, &store->rollups.work, store);
+}
+
+static void on_deleted(struct completion *c)
+{
+    struct store_delete *delete = (struct store_delete *)c;
+    struct store *store = delete->store;
+    on_written(c, &store->rollups.work, store);
+}
+
+/* Deletes go first: a window is never deleted behind its row. */
+static void run_computed(struct job *job)
+{
+    struct store *store =
+        (struct store *)(void *)((char *)job - offsetof(struct store, rollups.work.computed));
+    struct rollup_work *work = &store->rollups.work;
+    bool any = work->batch && work->batch->row_count;
+    work->append = (struct store_append){.ack = STORE_ACK_DURABLE, .of_rollup = true};
+    work->delete = (struct store_delete){
+        .table_id = work->rollup->table_id, .of_rollup = true, .ranges = work->ranges};
+    work->delete.count = work->range_count;
+    if (store->closing) {
+        let_go(work);
+        return;
+    }
+    if (work->err || (!any && !work->range_count)) {
+        finish(store, work);
+        return;
+    }
+    work->pending = (any ? 1u : 0u) + (work->range_count ? 1u : 0u);
+    if (work->range_count) {
+        completion_init(&work->delete.completion, &store->log_loop, on_deleted);
+        store_delete(store, &work->delete);
+    }
+    if (!any) return;
+    work->append.batch = work->batch;
+    work->batch = NULL;
+    completion_init(&work->append.completion, &store->log_loop, on_appended);
+    store_append(store, &work->append);
+}
+
+/* ---- beginning and end ---- */
+
+void rollup_task_init(struct store *store)
+{
+    struct rollups *r = &store->rollups;
+    size_t limit = store->context->memory.limit_bytes / 100 * SHARE_PERCENT;
+    r->work.job.run = run_work;
+    r->work.computed.run = run_computed;
+    budget_init(&r->budget, "rollup", &store->context->memory,
+                limit > BUDGET_BYTES_MIN ? limit : BUDGET_BYTES_MIN);
+}
+
+void rollup_stop(struct store *store)
+{
+    struct rollup_work *work = &store->rollups.work;
+    struct store_append **append = &store->waiting, *last = NULL;
+    struct store_delete **gone = &store->deleted, *last_delete = NULL;
+    while (*append) {
+        if (*append == &work->append) {
+            *append = work->append.next;
+            continue;
+        }
+        last = *append;
+        append = &last->next;
+    }
+    store->waiting_last = last;
+    while (*gone) {
+        if (*gone == &work->delete) {
+            *gone = work->delete.next;
+            continue;
+        }
+        last_delete = *gone;
+        gone = &last_delete->next;
+    }
+    store->deleted_last = last_delete;
+    if (work->busy) let_go(work);
+    if (store->rollups.timer) store->context->os->ops->timer_close(store->rollups.timer);
+    store->rollups.timer = NULL;
+}
+
+void rollup_close(struct store *store)
+{
+    struct rollup_work *work = &store->rollups.work;
+    MUST(!work->busy);
+    mem_free(work->ranges);
+    work->ranges = NULL;
+}

@@ -1,0 +1,484 @@
+/* store_rollup_test.c - claims about rollups in a running store: their tables follow the base table
+ * and are nobody else's to write. */
+#include "store/rollup.h"
+#include "store/store_testlib.h"
+
+#define SECOND ((int64_t)1000000000)
+#define MINUTE (60 * SECOND)
+
+static enum err try_define(struct world *w, struct schema *s, bool drop)
+{
+    struct store_define op = {.schema = s, .drop = drop};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_define(w->store, &op);
+    wait_done(w);
+    schema_release(op.result);
+    return w->err;
+}
+
+static struct schema *find(struct world *w, const char *name)
+{
+    return store_find_table(w->store, STR("default"), str_of(name));
+}
+
+/* The base table with other rollups; its current schema. */
+static struct schema *set_rollups(struct world *w, const int64_t *every, size_t count)
+{
+    struct schema *old = find(w, "t"), *s = schema_copy(old);
+    schema_release(old);
+    s->rollup_count = 0;
+    for (size_t i = 0; i < count; i++) assert_int_equal(schema_add_rollup(s, every[i], 0), ERR_OK);
+    assert_int_equal(try_define(w, s, false), ERR_OK);
+    return find(w, "t");
+}
+
+static bool is_there(struct world *w, const char *name)
+{
+    struct schema *s = find(w, name);
+    schema_release(s);
+    return s != NULL;
+}
+
+/* ---- tables ---- */
+
+static void a_rollups_table_comes_and_goes_with_its_entry(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t both[] = {60 * MINUTE, MINUTE};
+    schema_release(set_rollups(w, both, 2));
+    assert_true(is_there(w, "t_1m") && is_there(w, "t_1h"));
+    reopen(w); /* from the log */
+    assert_true(is_there(w, "t_1m") && is_there(w, "t_1h"));
+    flush(w);
+    reopen(w); /* from the catalogue's snapshot */
+    struct schema *base = find(w, "t"), *hour = find(w, "t_1h");
+    assert_int_equal(base->rollup_count, 2);
+    assert_int_equal(base->rollups[0].every_ns, MINUTE);
+    assert_int_equal(hour->rollup_of, base->table_id);
+    assert_int_equal(hour->rollup_every_ns, 60 * MINUTE);
+    schema_release(base);
+    schema_release(hour);
+    schema_release(set_rollups(w, both, 1));
+    assert_true(!is_there(w, "t_1m") && is_there(w, "t_1h"));
+    base = find(w, "t");
+    assert_int_equal(try_define(w, base, true), ERR_OK);
+    assert_true(!is_there(w, "t") && !is_there(w, "t_1h"));
+}
+
+static void a_rollup_follows_added_columns_and_widened_types(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    struct schema *old = set_rollups(w, &every, 1), *s = schema_copy(old);
+    schema_release(old);
+    assert_int_equal(schema_add_column(s, 0, "x", TYPE_DOUBLE, 0, "bar", "", NULL), ERR_OK);
+    s->columns[0].type = TYPE_DOUBLE;
+    assert_int_equal(try_define(w, s, false), ERR_OK);
+    struct schema *minute = find(w, "t_1m");
+    const struct column *added = schema_find(minute, STR("x_sum"));
+    assert_non_null(added);
+    assert_string_equal(added->unit, "bar");
+    assert_int_equal(schema_find(minute, STR("a_sum"))->type, TYPE_DOUBLE);
+    assert_int_equal(minute->revision, 1);
+    schema_release(minute);
+}
+
+static void a_rollup_is_written_by_nobody_else(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    schema_release(set_rollups(w, &every, 1));
+    struct schema *minute = find(w, "t_1m");
+    struct batch *b = batch_new(minute, NULL);
+    uint32_t device;
+    assert_int_equal(batch_add_device(b, STR("d"), NULL, 0, &device), ERR_OK);
+    assert_int_equal(batch_begin_row(b, device, 0), ERR_OK);
+    assert_int_equal(try_put(w, b), ERR_READ_ONLY);
+    assert_int_equal(try_define(w, schema_copy(minute), false), ERR_READ_ONLY);
+    assert_int_equal(try_define(w, schema_share(minute), true), ERR_READ_ONLY);
+    struct store_range range = {.device = STR("d"), .to_ns = 1};
+    struct store_delete op = {.table_id = minute->table_id, .count = 1, .ranges = &range};
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_READ_ONLY);
+    schema_release(minute);
+}
+
+static void a_name_that_is_taken_refuses_the_rollup(void **state)
+{
+    struct world *w = *state;
+    struct schema *t = make_table(w), *s = schema_copy(t);
+    schema_release(t);
+    schema_release(define(w, schema_new("default", "t_1m", 0)));
+    assert_int_equal(schema_add_rollup(s, MINUTE, 0), ERR_OK);
+    assert_int_equal(try_define(w, s, false), ERR_EXISTS);
+    t = find(w, "t");
+    assert_int_equal(t->rollup_count, 0);
+    schema_release(t);
+}
+
+/* ---- what is dirty ---- */
+
+static struct rollup_state *state_of(struct world *w)
+{
+    struct schema *base = find(w, "t");
+    struct rollup_state *state =
+        atomic_load(&catalog_table_state(&w->store->catalog, base->table_id)->rollups[0]);
+    schema_release(base);
+    assert_non_null(state);
+    return state;
+}
+
+/* Nothing is dirty of the first series. Stands for computing. */
+static void clean(struct world *w)
+{
+    struct rollup_series *s = rollup_state_series(state_of(w), 1);
+    assert_non_null(s);
+    dirty_remove(&s->dirty, INT64_MIN, INT64_MAX);
+    rollup_series_publish(s);
+}
+
+static void assert_dirty(struct world *w, int64_t from, int64_t to)
+{
+    struct rollup_seen seen;
+    assert_true(rollup_state_see(state_of(w), 1, &seen));
+    assert_int_equal(seen.count, from < to);
+    if (!seen.count) return;
+    assert_int_equal(seen.ranges[0].from, from);
+    assert_int_equal(seen.ranges[0].to, to);
+}
+
+static void reopen_paused(struct world *w)
+{
+    reopen(w);
+    w->store->rollups.paused = true;
+}
+
+static void delete_range(struct world *w, const struct schema *s, int64_t from, int64_t to)
+{
+    struct store_range range = {.device = STR("d"), .from_ns = from, .to_ns = to};
+    struct store_delete op = {.table_id = s->table_id, .count = 1, .ranges = &range};
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+}
+
+static void rows_and_deletes_mark_their_windows_and_a_kill_forgets_none(void **state)
+{
+    struct world *w = *state;
+    schema_release(make_table(w));
+    int64_t every = MINUTE;
+    struct schema *s = set_rollups(w, &every, 1);
+    w->store->rollups.paused = true;
+    put_many(w, s, 5 * MINUTE, 10);
+    clean(w);
+    flush(w);
+    assert_dirty(w, 0, 0);
+    reopen_paused(w);
+    assert_dirty(w, 0, 0); /* clean is remembered, too */
+    put_many(w, s, 7 * MINUTE - 5, 10);
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    reopen_paused(w); /* the rows are in the log */
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    flush(w);
+    reopen_paused(w); /* the rows are in parts */
+    assert_dirty(w, 6 * MINUTE, 8 * MINUTE);
+    clean(w);
+    delete_range(w, s, 5 * MINUTE, 5 * MINUTE + 3);
+    assert_dirty(w, 5 * MINUTE, 6 * MINUTE);
+    reopen_paused(w);
+    assert_dirty(w, 5 * MINUTE, 8 * MINUTE); /* that it was cleaned was in memory only */
+    schema_release(s);
+}
+
+/* ---- computing in the background ---- */
+
+static bool is_clean(struct world *w, uint32_t devices)
+{
+    for (uint32_t id = 1; id <= devices; id++) {
+        struct rollup_seen seen;
+        if (!rollup_state_see(state_of(w), id, &seen) || seen.count) return false;
+    }
+    return true;
+}
+
+/* Rows of the rollup's table, and of the base table as its windows say. */
+struct totals {
+    int64_t windows, rows;
+};
+
+static struct totals totals_of(struct world *w, const char *name)
+{
+    struct arena arena;
+    struct sql_table table;
+    void *snapshot;
+    uint16_t id = ROLLUP_ID_ROWS;
+    struct sql_scan_request request = {.time_from_ns = INT64_MIN,
+                                       .time_to_ns = INT64_MAX,
+                                       .column_count = 1,
+                                       .columns = &id,
+                                       .want_time = true};
+    struct sql_scan *scan = NULL;
+    struct totals totals = {0};
+    const struct sql_source *source = &store_sql_source;
+    arena_init(&arena, NULL);
+    assert_int_equal(source->snapshot_open(w->store, &snapshot), ERR_OK);
+    assert_int_equal(
+        source->find_table(w->store, STR("default"), STR(""), str_of(name), &arena, &table, NULL),
+        ERR_OK);
+    assert_int_equal(source->scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL),
+                     ERR_OK);
+    for (struct sql_chunk chunk;;) {
+        assert_int_equal(source->scan_next(scan, &chunk, NULL), ERR_OK);
+        if (!chunk.row_count) break;
+        totals.windows += chunk.row_count;
+        for (uint32_t i = 0; i < chunk.row_count; i++) totals.rows += chunk.columns[0].i[i];
+    }
+    source->scan_close(scan, NULL);
+    source->close_table(w->store, &table);
+    source->snapshot_close(w->store, snapshot);
+    arena_free(&arena);
+    return totals;
+}
+
+static void wait_clean(struct world *w, uint32_t devices)
+{
+    for (int i = 0; i < 400 && !is_clean(w, devices); i++) usleep(50000);
+    assert_true(is_clean(w, devices));
+}
+
+static int64_t model_rows(const struct model *m)
+{
+    int64_t rows = 0;
+    for (unsigned d = 0; d < DEVICES; d++)
+        for (unsigned at = 0; at < TIMES; at++) rows += m->rows[d][at];
+    return rows;
+}
+
+static int64_t model_windows(const struct model *m, int64_t every_ns)
+{
+    int64_t windows = 0;
+    for (unsigned d = 0; d < DEVICES; d++)
+        for (int64_t at = 0, last = -1; at < TIMES; at++)
+            if (m->rows[d][at] && at * m->step / every_ns != last) {
+                last = at * m->step / every_ns;
+                windows++;
+            }
+    return windows;
+}
+
+static void write_some(struct world *w, struct schema *s, struct model *m, unsigned *seed)
+{
+    struct batch *b = batch_new(s, NULL);
+    for (unsigned i = 0; i < 300; i++)
+        model_row(m, b, (unsigned)rand_r(seed) % DEVICES, (unsigned)rand_r(seed) % TIMES,
+                  (unsigned)rand_r(seed) % 4096);
+    put(w, b);
+}
+
+static void delete_d1(struct world *w, struct schema *s, struct model *m, unsigned from,
+                      unsigned to)
+{
+    struct store_range range = {STR("d1"), (int64_t)from * m->step, (int64_t)to * m->step, 0};
+    struct store_delete op = {.table_id = s->table_id, .count = 1, .ranges = &range};
+    for (unsigned at = from; at <= to; at++) {
+        m->rows[1][at] = false;
+        memset(m->cells[1][at], 0, sizeof m->cells[1][at]);
+    }
+    w->home.after_arg = w;
+    completion_init(&op.completion, &w->home, on_done);
+    store_delete(w->store, &op);
+    wait_done(w);
+    assert_int_equal(w->err, ERR_OK);
+}
+
+/* ---- reading ---- */
+
+static bool is_one_hour(void *context, int64_t first_ns, int64_t last_ns)
+{
+    bool *allowed = context;
+    return *allowed && first_ns / (60 * MINUTE) == last_ns / (60 * MINUTE);
+}
+
+struct answer {
+    int64_t rows, count[2], sum, least, most;
+    double sum_double;
+    uint64_t summaries;
+};
+
+static void add_summary(struct answer *a, const struct sql_summary *s)
+{
+    a->count[0] += (int64_t)s[0].count;
+    a->count[1] += (int64_t)s[1].count;
+    a->sum += (int64_t)s[0].sum_int;
+    a->sum_double += s[1].sum_double;
+    if (!s[0].has_values) return;
+    if (s[0].least.i < a->least) a->least = s[0].least.i;
+    if (s[0].most.i > a->most) a->most = s[0].most.i;
+}
+
+static void add_rows(struct answer *a, const struct sql_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->row_count; i++) {
+        struct value x = vector_get(&chunk->columns[0], i), y = vector_get(&chunk->columns[1], i);
+        a->count[0] += !x.is_null;
+        a->count[1] += !y.is_null;
+        if (!y.is_null) a->sum_double += y.d;
+        if (x.is_null) continue;
+        a->sum += x.i;
+        if (x.i < a->least) a->least = x.i;
+        if (x.i > a->most) a->most = x.i;
+    }
+}
+
+/* What a statement over columns a and b of [from, to) would gather. */
+static struct answer ask(struct world *w, void *snapshot, int64_t from, int64_t to, bool allowed)
+{
+    struct arena arena;
+    struct sql_table table;
+    uint16_t ids[] = {1, 2};
+    struct sql_scan_request request = {.time_from_ns = from,
+                                       .time_to_ns = to,
+                                       .column_count = 2,
+                                       .columns = ids,
+                                       .want_time = true,
+                                       .summarises = is_one_hour,
+                                       .summary_context = &allowed};
+    struct sql_scan *scan = NULL;
+    struct answer a = {.least = INT64_MAX, .most = INT64_MIN};
+    struct sql_scan_stats stats = {0};
+    const struct sql_source *source = &store_sql_source;
+    arena_init(&arena, NULL);
+    assert_int_equal(
+        source->find_table(w->store, STR("default"), STR(""), STR("t"), &arena, &table, NULL),
+        ERR_OK);
+    assert_int_equal(source->scan_open(w->store, snapshot, &table, &request, NULL, &scan, NULL),
+                     ERR_OK);
+    for (struct sql_chunk chunk;;) {
+        assert_int_equal(source->scan_next(scan, &chunk, NULL), ERR_OK);
+        if (!chunk.row_count) break;
+        a.rows += chunk.row_count;
+        if (chunk.summaries)
+            add_summary(&a, chunk.summaries);
+        else
+            add_rows(&a, &chunk);
+    }
+    source->scan_close(scan, &stats);
+    source->close_table(w->store, &table);
+    arena_free(&arena);
+    a.summaries = stats.summaries;
+    return a;
+}
+
+/* The same from the rollup as from the rows alone, over one snapshot. */
+static uint64_t compare_answers(struct world *w, void *snapshot, unsigned *seed, int64_t step)
+{
+    uint64_t summaries = 0;
+    for (unsigned n = 0; n < 12; n++) {
+        int64_t from = (int64_t)(rand_r(seed) % TIMES) * step, to = from;
+        to += (int64_t)(1 + (unsigned)rand_r(seed) % TIMES) * step;
+        if (n == 0) from = INT64_MIN, to = INT64_MAX;
+        struct answer rows = ask(w, snapshot, from, to, false),
+                      mixed = ask(w, snapshot, from, to, true);
+        assert_int_equal(mixed.rows, rows.rows);
+        assert_int_equal(mixed.count[0], rows.count[0]);
+        assert_int_equal(mixed.count[1], rows.count[1]);
+        assert_int_equal(mixed.sum, rows.sum);
+        assert_int_equal(mixed.least, rows.least);
+        assert_int_equal(mixed.most, rows.most);
+        assert_true(mixed.sum_double - rows.sum_double < 1e-6 &&
+                    rows.sum_double - mixed.sum_double < 1e-6);
+        summaries += mixed.summaries;
+    }
+    return summaries;
+}
+
+static uint64_t compare_now(struct world *w, unsigned *seed, int64_t step)
+{
+    void *snapshot;
+    assert_int_equal(store_sql_source.snapshot_open(w->store, &snapshot), ERR_OK);
+    uint64_t summaries = compare_answers(w, snapshot, seed, step);
+    store_sql_source.snapshot_close(w->store, snapshot);
+    return summaries;
+}
+
+static void answers_are_the_same_with_a_rollup_at_every_moment(void **state)
+{
+    struct world *w = *state;
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = seed_of_run();
+    uint64_t summaries = 0;
+    void *old;
+    m->step = 7 * SECOND;
+    schema_release(make_table(w));
+    struct schema *s = find(w, "t");
+    first_rows(w, s, m);
+    schema_release(s);
+    int64_t every[] = {MINUTE, 10 * MINUTE};
+    s = set_rollups(w, every, 2);
+    for (unsigned round = 0; round < 10; round++) {
+        assert_int_equal(store_sql_source.snapshot_open(w->store, &old), ERR_OK);
+        write_some(w, s, m, &seed);
+        if (round % 3 == 1) delete_d1(w, s, m, 500 * (round % 7), 500 * (round % 7) + 400);
+        (void)compare_now(w, &seed, m->step); /* dirty */
+        (void)compare_answers(w, old, &seed, m->step);
+        if (round % 4 == 2) flush(w);
+        wait_clean(w, DEVICES);
+        usleep(300000); /* the other rollup, too */
+        summaries += compare_now(w, &seed, m->step);
+        (void)compare_answers(w, old, &seed, m->step); /* cleaned since */
+        store_sql_source.snapshot_close(w->store, old);
+        if (round % 3 == 2) reopen(w);
+        summaries += compare_now(w, &seed, m->step);
+    }
+    assert_true(summaries > 1000); /* it is used */
+    schema_release(s);
+    free(m);
+}
+
+static void a_rollup_catches_up_with_late_rows_deletes_and_restarts(void **state)
+{
+    struct world *w = *state;
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = seed_of_run();
+    m->step = SECOND;
+    schema_release(make_table(w));
+    struct schema *s = find(w, "t");
+    first_rows(w, s, m);
+    schema_release(s);
+    int64_t every = MINUTE;
+    s = set_rollups(w, &every, 1); /* on a table with rows */
+    for (unsigned round = 0; round < 8; round++) {
+        write_some(w, s, m, &seed);
+        if (round % 3 == 1) delete_d1(w, s, m, 500 * (round % 7), 500 * (round % 7) + 400);
+        if (round % 4 == 2) flush(w);
+        if (round % 3 == 2) reopen(w);
+        wait_clean(w, DEVICES);
+        struct totals totals = totals_of(w, "t_1m");
+        assert_int_equal(totals.rows, model_rows(m));
+        assert_int_equal(totals.windows, model_windows(m, every));
+    }
+    schema_release(s);
+    free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(a_rollups_table_comes_and_goes_with_its_entry),
+        STORE_TEST(a_rollup_follows_added_columns_and_widened_types),
+        STORE_TEST(a_rollup_is_written_by_nobody_else),
+        STORE_TEST(rows_and_deletes_mark_their_windows_and_a_kill_forgets_none),
+        STORE_TEST(a_rollup_catches_up_with_late_rows_deletes_and_restarts),
+        STORE_TEST(answers_are_the_same_with_a_rollup_at_every_moment),
+        STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
