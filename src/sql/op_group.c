@@ -28,6 +28,8 @@ struct open_group {
     struct buf key, partition;
     void *state;
     struct open_group *next;
+    struct open_group **empty; /* [agg_count] the last one behind that is known to have no value for
+                                  it; NULL: none is known */
 };
 
 struct group {
@@ -130,27 +132,31 @@ static enum err close_group(struct group *group, struct open_group *closing)
     return err;
 }
 
-/* Tells one aggregate of a waiting group what the groups behind begin with. */
-static bool complete_call(const struct group *group, const struct open_group *head,
-                          const struct agg_call *call)
+/* Tells one aggregate of a waiting group what the groups behind begin with. None is asked twice: a
+ * value that stopped coming would make the work grow with the square of the windows. */
+static bool complete_call(const struct group *group, struct open_group *head, size_t i)
 {
+    const struct agg_call *call = &group->op.run->plan->aggs[i];
     void *state = (char *)head->state + call->state_offset;
-    for (const struct open_group *behind = head->next; behind; behind = behind->next)
+    struct open_group *behind = head->empty[i] ? head->empty[i]->next : head->next;
+    for (; behind; behind = behind->next) {
         if (call->aggregate->complete(state, (const char *)behind->state + call->state_offset))
             return true;
+        head->empty[i] = behind;
+    }
     return group->open &&
            call->aggregate->complete(state, (const char *)group->open->state + call->state_offset);
 }
 
 /* Whether the group at the head knows all that it wants to know of those behind it. */
-static bool is_settled(const struct group *group, const struct open_group *head)
+static bool is_settled(const struct group *group, struct open_group *head)
 {
     const struct plan *plan = group->op.run->plan;
     bool settled = true;
     for (size_t i = 0; i < plan->agg_count; i++) { /* all are told what there is to tell */
         const struct agg_call *call = &plan->aggs[i];
         bool asks = call->aggregate->complete && !call->distinct;
-        if (asks && !complete_call(group, head, call)) settled = false;
+        if (asks && !complete_call(group, head, i)) settled = false;
     }
     return settled;
 }
@@ -160,9 +166,11 @@ static enum err settle(struct group *group, bool all)
 {
     enum err err = ERR_OK;
     while (group->waiting && !err && (is_settled(group, group->waiting) || all)) {
-        struct open_group *head = group->waiting;
-        group->waiting = head->next;
-        if (!group->waiting) group->last_waiting = NULL;
+        struct open_group *head = group->waiting, *next = head->next;
+        group->waiting = next;
+        if (!next) group->last_waiting = NULL;
+        for (size_t i = 0; next && i < group->op.run->plan->agg_count; i++)
+            next->empty[i] = head->empty[i] == next ? NULL : head->empty[i];
         err = close_group(group, head);
     }
     return err;
@@ -188,8 +196,10 @@ static struct open_group *take_unused(struct group *group)
         if (!fresh) return NULL;
         arena_init(&fresh->memory, run->context->budget);
         fresh->state = arena_alloc(run->arena, run->plan->state_bytes);
-        if (!fresh->state) return NULL;
+        fresh->empty = arena_alloc(run->arena, (run->plan->agg_count + 1) * sizeof *fresh->empty);
+        if (!fresh->state || !fresh->empty) return NULL;
     }
+    memset(fresh->empty, 0, run->plan->agg_count * sizeof *fresh->empty);
     fresh->next = NULL;
     memset(fresh->state, 0, run->plan->state_bytes);
     buf_clear(&fresh->key);
