@@ -17,6 +17,7 @@ struct wal {
     struct os_file *file;
     uint64_t size;
     uint32_t page_bytes, salt[2], sum[2];
+    uint32_t made[2]; /* what the last frame's sum should have been */
     bool big_endian;
     uint8_t *frame;
 };
@@ -64,6 +65,7 @@ static bool chains(struct wal *w, bool *commits)
     add_sum(w, f, SUMMED_FRAME_BYTES);
     add_sum(w, f + FRAME_BYTES, w->page_bytes);
     bool same = w->sum[0] == be32(f + 16) && w->sum[1] == be32(f + 20);
+    w->made[0] = w->sum[0], w->made[1] = w->sum[1];
     w->sum[0] = be32(f + 16), w->sum[1] = be32(f + 20);
     *commits = be32(f + 4) != 0; /* also where its salt was hit: who goes on from its sum knew it */
     return ours && same;
@@ -126,7 +128,12 @@ static enum err walk(struct wal *w, uint64_t *bad_at, bool *follow, struct why *
     for (uint64_t at = HEADER_BYTES; at + size <= w->size && !*follow; at += size) {
         enum err err = w->os->ops->file_read(w->file, at, w->frame, size, &got, why);
         if (err) return err;
+        uint32_t made[2] = {w->made[0], w->made[1]};
         bool good = chains(w, &commits);
+        if (!good && *bad_at) { /* the sum itself may be what was hit */
+            w->sum[0] = made[0], w->sum[1] = made[1];
+            good = chains(w, &commits);
+        }
         *follow = *bad_at && good && ended;
         if (!good && !*bad_at) *bad_at = at;
         ended = commits;
