@@ -7,6 +7,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,15 +156,20 @@ static enum err connect_to(struct client *c, struct why *why)
                    errnum ? strerror(errnum) : text);
 }
 
+/* A node that goes away is an error here, and no signal; a pipe that nobody reads still is one. */
 static bool write_all(struct client *c, struct str bytes)
 {
-    while (bytes.size) {
+    bool is_good = true;
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+    while (bytes.size && is_good) {
         int n = BIO_write(c->bio, bytes.at, bytes.size > INT32_MAX ? INT32_MAX : (int)bytes.size);
-        if (n <= 0) return false;
+        is_good = n > 0;
+        if (!is_good) break;
         bytes.at += n;
         bytes.size -= (size_t)n;
     }
-    return true;
+    (void)signal(SIGPIPE, before);
+    return is_good;
 }
 
 /* One more piece of the answer into `in`. */
