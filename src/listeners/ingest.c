@@ -523,12 +523,12 @@ static void start_round(struct ingest *in)
 {
     completion_init(&in->define.completion, in->service->context->main, on_round);
     in->job.run = round_on_worker;
-    if (!in->service->context->workers) { /* the node stops */
+    if (!in->service->context->intake) { /* the node stops */
         in->append_err = ERR_CANCELLED;
         append_all(in);
         return;
     }
-    pool_post(in->service->context->workers, &in->job);
+    pool_post(in->service->context->intake, &in->job);
 }
 
 void ingest_start(struct ingest *in)

@@ -4,6 +4,7 @@
  * blocks in each part, and in each head its main chain and its late rows. They are merged by time
  * (merge.c); where only one run has rows, they are handed out as they lie. */
 #include "store/scan.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the catalogue's side ---- */
@@ -183,6 +184,36 @@ static enum err find_types(struct sql_scan *scan, struct why *why)
     return ERR_OK;
 }
 
+static int compare_series(const void *a, const void *b)
+{
+    const struct series *const *x = a, *const *y = b;
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* Where the statement names its devices, they are looked up: a table may have a million others. */
+static enum err choose_series(struct sql_scan *scan)
+{
+    const struct sql_series_filter *filter = NULL;
+    for (size_t f = 0; f < scan->request.filter_count && !filter; f++)
+        if (str_is(scan->request.filters[f].label, "device")) filter = &scan->request.filters[f];
+    if (!filter) return ERR_OK;
+    scan->is_chosen = true;
+    scan->chosen = arena_alloc(&scan->fixed, filter->value_count * sizeof(struct series *));
+    if (!scan->chosen) return ERR_BUDGET;
+    for (size_t i = 0; i < filter->value_count; i++) {
+        struct series *series = series_index_find(
+            &scan->store->catalog, scan->handle->schema->table_id, filter->values[i]);
+        if (series) scan->chosen[scan->chosen_count++] = series;
+    }
+    if (scan->chosen_count < 2) return ERR_OK;
+    qsort(scan->chosen, scan->chosen_count, sizeof(struct series *), compare_series);
+    size_t kept = 1;
+    for (size_t i = 1; i < scan->chosen_count; i++)
+        if (scan->chosen[i] != scan->chosen[kept - 1]) scan->chosen[kept++] = scan->chosen[i];
+    scan->chosen_count = kept;
+    return ERR_OK;
+}
+
 static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
                           const struct sql_scan_request *request, struct budget *budget,
                           struct sql_scan **out, struct why *why)
@@ -205,6 +236,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     bool made = scan->types && scan->columns && scan->labels && scan->versions && scan->summaries;
     enum err err = made ? ERR_OK : ERR_BUDGET;
     if (!err) err = find_types(scan, why);
+    if (!err) err = choose_series(scan);
     if (!err) err = choose_parts(scan);
     if (!err && scan->part_count) err = codec_open(&scan->codec, false);
     if (!err) err = rollup_read_open(scan, why);
@@ -268,9 +300,10 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
     return err;
 }
 
-static struct series *next_series(const struct sql_scan *scan, bool begun)
+static struct series *next_series(struct sql_scan *scan, bool begun)
 {
-    if (scan->only) return begun ? NULL : scan->only;
+    if (scan->is_chosen)
+        return scan->chosen_at < scan->chosen_count ? scan->chosen[scan->chosen_at++] : NULL;
     if (!begun) return atomic_load_explicit(&scan->handle->state->first, memory_order_acquire);
     return atomic_load_explicit(&scan->series->next_of_table, memory_order_acquire);
 }

@@ -71,7 +71,9 @@ struct sql_scan {
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     struct rollup_read *rollup;      /* not NULL: windows may stand for rows (scan_rollup.c) */
-    struct series *only;             /* not NULL: no other series is delivered */
+    struct series **chosen;          /* is_chosen: no others can be wanted; by id */
+    size_t chosen_count, chosen_at;
+    bool is_chosen;
     bool series_done, ended;
     struct deleted deleted; /* of it, as the snapshot sees it */
     struct arena deleted_memory;
