@@ -233,7 +233,9 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->summaries = arena_zero(&scan->fixed, request->column_count, sizeof *scan->summaries);
     scan->versions = arena_zero(&scan->fixed, request->column_count, sizeof *scan->versions);
     scan->labels = arena_zero(&scan->fixed, request->label_count, sizeof *scan->labels);
-    bool made = scan->types && scan->columns && scan->labels && scan->versions && scan->summaries;
+    scan->label_values = arena_zero(&scan->fixed, request->label_count, sizeof(struct str));
+    bool made = scan->label_values && scan->types && scan->columns && scan->labels &&
+                scan->versions && scan->summaries;
     enum err err = made ? ERR_OK : ERR_BUDGET;
     if (!err) err = find_types(scan, why);
     if (!err) err = choose_series(scan);
@@ -270,7 +272,11 @@ static bool series_wanted(const struct sql_scan *scan, const struct series *seri
             hit = have.at && str_equal(have, filter->values[i]);
         if (!hit) return false;
     }
-    return true;
+    const struct sql_scan_request *request = &scan->request;
+    if (!request->wants_series) return true;
+    for (size_t i = 0; i < request->label_count; i++)
+        scan->label_values[i] = label_of(series, str_of(request->labels[i]));
+    return request->wants_series(request->wants_context, series->path, scan->label_values);
 }
 
 static enum err text_constant(struct sql_scan *scan, struct vector *v, struct str text,

@@ -88,6 +88,7 @@ struct sql_scan {
     struct run **active; /* with rows */
     size_t active_count;
     struct vector *columns, *labels;
+    struct str *label_values; /* of a series that is asked about */
     struct sql_summary *summaries;
     uint64_t *versions;   /* of the cells of the row being merged */
     struct arena fixed;   /* lives as long as the scan */
