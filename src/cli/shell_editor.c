@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { WORDS_SECONDS = 5, HISTORY_MAX = 2000 };
@@ -269,9 +268,7 @@ struct editor *editor_open(struct shell *shell)
 void editor_close(struct editor *e)
 {
     if (!e) return;
-    mode_t before = umask(077); /* statements may hold what nobody else should read */
-    if (e->history[0]) (void)e->write_history(e->history);
-    (void)umask(before);
+    if (e->history[0]) (void)e->write_history(e->history); /* 0600, by the library */
     free_words(&e->fixed);
     free_words(&e->commands);
     free_words(&e->tables);
