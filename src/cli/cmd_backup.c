@@ -238,6 +238,9 @@ int cli_restore(const struct cli_args *args)
     else
         printf("restored %s to %s: everything up to %s, %zu files, %" PRIu64 " bytes\n", info.name,
                data, buf_cstr(&taken), info.files, info.size_bytes);
+    if (info.damaged[0])
+        fprintf(stderr, "the index of the newer backup %s is damaged; this one was taken instead\n",
+                info.damaged);
     if (aside[0]) fprintf(stderr, "what was there is now in %s\n", aside);
     buf_free(&taken);
     return CLI_OK;

@@ -47,7 +47,7 @@ static enum err make_path(struct import *import, struct str device, struct str *
     bool is_absolute = !front.size && prefix.size && device.size > prefix.size &&
                        memcmp(device.at, prefix.at, prefix.size) == 0 &&
                        device.at[prefix.size] == '/';
-    const struct str pieces[] = {is_absolute ? (struct str){0} : prefix, front, device};
+    const struct str none = {0}, pieces[] = {is_absolute ? none : prefix, front, device};
     char *made = arena_alloc(&import->scratch, prefix.size + front.size + device.size + 3);
     if (!made) return ERR_NO_MEMORY;
     *path = (struct str){made, 0};
