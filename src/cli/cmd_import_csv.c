@@ -126,15 +126,18 @@ static bool read_names(struct load *load, const char *text, struct names *names)
 {
     size_t used;
     struct csv_reader *row = mem_alloc_zero(1, sizeof *row);
-    if (row) row->format = CSV_COMMA;
-    bool is_good = row && csv_read(row, str_of(text), true, &load->arena, &used, NULL) == ERR_OK &&
-                   used == strlen(text);
-    names->count = is_good && *text ? row->field_count : 0;
-    names->items = arena_zero(&load->arena, names->count + 1, sizeof *names->items);
-    for (size_t i = 0; i < names->count && names->items; i++)
-        names->items[i] = str_trim(row->fields[i].text);
+    *names = (struct names){0};
+    if (!row) return false;
+    row->format = CSV_COMMA;
+    bool is_good =
+        !*text || (csv_read(row, str_of(text), true, &load->arena, &used, NULL) == ERR_OK &&
+                   used == strlen(text));
+    size_t count = is_good && *text ? row->field_count : 0;
+    names->items = arena_zero(&load->arena, count + 1, sizeof *names->items);
+    for (size_t i = 0; i < count && names->items; i++)
+        names->items[names->count++] = str_trim(row->fields[i].text);
     mem_free(row);
-    return (is_good || !*text) && names->items;
+    return is_good && names->items;
 }
 
 /* --columns A,B,…: what the columns of a file without header are called. */
@@ -404,7 +407,7 @@ static bool send_piece(struct load *load, size_t size)
         bool again = is_passing(err, answer.status);
         client_answer_free(&answer);
         if (!done && !again) break;
-        if (!done && tries + 1 < TRIES_MAX) (void)usleep((PAUSE_MS << tries) * 1000u);
+        if (!done && tries + 1 < TRIES_MAX) cli_pause(PAUSE_MS << tries);
     }
     buf_free(&target);
     if (!done)
@@ -503,7 +506,7 @@ static int finish(struct load *load, bool done)
 /* The name of a column in --columns as the guess calls it: "c3". */
 static struct str by_number(struct load *load, struct str name)
 {
-    for (size_t i = 0; name.size && i < load->columns.count; i++)
+    for (size_t i = 0; name.size && load->columns.items && i < load->columns.count; i++)
         if (str_equal(load->columns.items[i], name))
             return str_of(arena_printf(&load->arena, "c%zu", i + 1));
     return name; /* no such column: the guess says so */

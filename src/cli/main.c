@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #define NODE_OPTIONS                                                                               \
@@ -377,6 +378,12 @@ const char *cli_media_type(const char *format)
            : strcmp(format, "ndjson") == 0 ? "application/x-ndjson"
            : strcmp(format, "arrow") == 0  ? "application/vnd.apache.arrow.stream"
                                            : "application/json";
+}
+
+void cli_pause(int64_t ms)
+{
+    struct timeval pause = {ms / 1000, ms % 1000 * 1000};
+    (void)select(0, NULL, NULL, NULL, &pause);
 }
 
 int cli_command_run(size_t count, const char *const *words)

@@ -262,7 +262,7 @@ int cli_sql(const struct cli_args *args)
     shell.os = os_real_new();
     shell.client = shell.os ? client_open(args) : NULL;
     int code = shell.client ? run(&shell) : CLI_FAILED;
-    if (shell.out != stdout) (void)(shell.out_is_command ? pclose(shell.out) : fclose(shell.out));
+    (void)shell_close_out(&shell); /* it has told what went wrong */
     client_close(shell.client);
     if (shell.os) os_real_free(shell.os);
     buf_free(&shell.statement);

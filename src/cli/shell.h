@@ -64,6 +64,9 @@ int shell_command(struct shell *shell, struct str line);
 /* The commands' names, for completion. */
 size_t shell_commands_count(void);
 const char *shell_command_name(size_t index);
+/* Answers go to the standard output again; FAILED after saying so when some could not be written.
+ */
+int shell_close_out(struct shell *shell);
 /* What the node's statements look like: those whose names begin like `name`. */
 void shell_print_statements(FILE *to, struct str name);
 

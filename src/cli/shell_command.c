@@ -237,12 +237,16 @@ static int set_print(struct shell *shell, struct str rest)
 
 /* ---- where answers go ---- */
 
-static int close_out(struct shell *shell)
+int shell_close_out(struct shell *shell)
 {
-    int failed = 0;
-    if (shell->out == stdout) return CLI_OK;
-    failed = shell->out_is_command ? pclose(shell->out) : fclose(shell->out);
+    FILE *out = shell->out;
+    int failed;
+    if (out == stdout) return CLI_OK;
     shell->out = stdout;
+    if (shell->out_is_command)
+        failed = pclose(out);
+    else
+        failed = fclose(out);
     return failed ? complain("\\o: not everything was written") : CLI_OK;
 }
 
@@ -251,7 +255,7 @@ static int open_out(struct shell *shell, struct str rest)
 {
     struct str word = str_trim(rest);
     char path[4096];
-    int code = close_out(shell);
+    int code = shell_close_out(shell);
     if (!word.size || code) return code;
     bool is_command = word.at[0] == '|';
     if (is_command) word = str_trim((struct str){word.at + 1, word.size - 1});
@@ -298,7 +302,7 @@ static int go(struct shell *shell, struct str rest)
     bool has_out = str_trim(rest).size > 0;
     if (has_out) code = open_out(shell, rest);
     if (!code && text.size) code = shell_statement(shell, buf_str(&text));
-    if (has_out && close_out(shell)) code = CLI_FAILED;
+    if (has_out && shell_close_out(shell)) code = CLI_FAILED;
     buf_free(&text);
     return code;
 }
@@ -317,9 +321,9 @@ static int watch(struct shell *shell, struct str rest)
     take_statement(shell, &text);
     int code = CLI_OK;
     (void)shell_was_interrupted();
-    for (uint64_t i = 0; i < times && !code && text.size && !shell_was_interrupted(); i++) {
-        if (i) (void)usleep((useconds_t)(seconds * 1e6)); /* a signal ends it early */
-        if (i && shell_was_interrupted()) break;
+    for (uint64_t i = 0; i < times && !code && text.size; i++) {
+        if (i) cli_pause((int64_t)(seconds * 1000)); /* a signal ends it early */
+        if (shell_was_interrupted()) break;
         code = shell_statement(shell, buf_str(&text));
         fflush(shell->out);
     }

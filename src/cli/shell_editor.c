@@ -11,10 +11,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <locale.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 enum { WORDS_SECONDS = 5, HISTORY_MAX = 2000 };
@@ -191,14 +191,19 @@ static int take_rest(int first)
  * in by the call that waits, and only there; -1 makes readline end as at the end of input. */
 static int next_character(FILE *in)
 {
-    struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
+    fd_set keys;
     unsigned char byte;
     sigset_t open;
     (void)in;
     if (sigprocmask(SIG_SETMASK, NULL, &open)) return -1;
     sigdelset(&open, SIGINT);
-    while (ppoll(&wait, 1, NULL, &open) < 0)
-        if (errno != EINTR || shell_is_interrupted()) return -1;
+    do {
+        FD_ZERO(&keys);
+        FD_SET(STDIN_FILENO, &keys);
+        int ready = pselect(STDIN_FILENO + 1, &keys, NULL, NULL, NULL, &open);
+        if (ready < 0 && (errno != EINTR || shell_is_interrupted())) return -1;
+        if (ready < 0) FD_ZERO(&keys); /* a window that changed its size */
+    } while (!FD_ISSET(STDIN_FILENO, &keys));
     return read(STDIN_FILENO, &byte, 1) == 1 ? take_rest(byte) : -1;
 }
 
