@@ -17,6 +17,7 @@ struct wal {
     struct os_file *file;
     uint64_t size;
     uint32_t page_bytes, salt[2], sum[2];
+    uint32_t made[2]; /* what the last frame's sum should have been */
     bool big_endian;
     uint8_t *frame;
 };
@@ -55,18 +56,50 @@ static bool take_header(struct wal *w, const uint8_t h[HEADER_BYTES])
            w->sum[1] == be32(h + 28);
 }
 
+/* One frame against what the one before it holds: the sum of that goes on here. `*commits`: it ends
+ * a transaction. */
+static bool chains(struct wal *w, bool *commits)
+{
+    const uint8_t *f = w->frame;
+    bool ours = be32(f + 8) == w->salt[0] && be32(f + 12) == w->salt[1];
+    add_sum(w, f, SUMMED_FRAME_BYTES);
+    add_sum(w, f + FRAME_BYTES, w->page_bytes);
+    bool same = w->sum[0] == be32(f + 16) && w->sum[1] == be32(f + 20);
+    w->made[0] = w->sum[0], w->made[1] = w->sum[1];
+    w->sum[0] = be32(f + 16), w->sum[1] = be32(f + 20);
+    *commits = be32(f + 4) != 0; /* also where its salt was hit: who goes on from its sum knew it */
+    return ours && same;
+}
+
+/* Whether the log's first frame goes on from the header just taken. */
+static enum err look_at_first(struct wal *w, bool *follows, struct why *why)
+{
+    size_t size = FRAME_BYTES + w->page_bytes, got = 0;
+    bool commits;
+    *follows = false;
+    if (w->size < HEADER_BYTES + size) return ERR_OK;
+    if (!(w->frame = mem_alloc(size))) return ERR_NO_MEMORY;
+    enum err err = w->os->ops->file_read(w->file, HEADER_BYTES, w->frame, size, &got, why);
+    if (!err) *follows = chains(w, &commits);
+    mem_free(w->frame);
+    w->frame = NULL;
+    return err;
+}
+
 /* One flipped bit of the header would cost the whole log. It is put right, which is right even
  * where a crash left half of a new header: then the frames behind it are all in the database
- * already. */
+ * already. The sums do not tell a bit of the salt from one of their own; the first frame does. */
 static enum err mend_header(struct wal *w, uint8_t h[HEADER_BYTES], bool *good, struct why *why)
 {
-    for (unsigned bit = 0; bit < HEADER_BYTES * 8 && !*good; bit++) {
+    enum err err = ERR_OK;
+    for (unsigned bit = 0; bit < HEADER_BYTES * 8 && !*good && !err; bit++) {
         h[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        *good = take_header(w, h);
+        if (take_header(w, h)) err = look_at_first(w, good, why);
         if (!*good) h[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    if (!*good) return ERR_OK;
-    enum err err = w->os->ops->file_write(w->file, 0, h, HEADER_BYTES, why);
+    if (err || !*good) return err;
+    (void)take_header(w, h); /* the sums are those of the header again */
+    err = w->os->ops->file_write(w->file, 0, h, HEADER_BYTES, why);
     return err ? err : w->os->ops->file_sync(w->file, why);
 }
 
@@ -83,20 +116,6 @@ static enum err read_header(struct wal *w, bool *good, bool *mended, struct why 
     return err;
 }
 
-/* One frame against what the one before it holds: the sum of that goes on here. `*commits`: it ends
- * a transaction. */
-static bool chains(struct wal *w, bool *commits)
-{
-    const uint8_t *f = w->frame;
-    bool ours = be32(f + 8) == w->salt[0] && be32(f + 12) == w->salt[1];
-    add_sum(w, f, SUMMED_FRAME_BYTES);
-    add_sum(w, f + FRAME_BYTES, w->page_bytes);
-    bool same = w->sum[0] == be32(f + 16) && w->sum[1] == be32(f + 20);
-    w->sum[0] = be32(f + 16), w->sum[1] = be32(f + 20);
-    *commits = ours && be32(f + 4) != 0;
-    return ours && same;
-}
-
 /* Walks over all whole frames. `*bad_at`: where the first frame stands that is not as written;
  * `*follow`: whether a transaction that was synced ends there or later. */
 static enum err walk(struct wal *w, uint64_t *bad_at, bool *follow, struct why *why)
@@ -109,7 +128,12 @@ static enum err walk(struct wal *w, uint64_t *bad_at, bool *follow, struct why *
     for (uint64_t at = HEADER_BYTES; at + size <= w->size && !*follow; at += size) {
         enum err err = w->os->ops->file_read(w->file, at, w->frame, size, &got, why);
         if (err) return err;
+        uint32_t made[2] = {w->made[0], w->made[1]};
         bool good = chains(w, &commits);
+        if (!good && *bad_at) { /* the sum itself may be what was hit */
+            w->sum[0] = made[0], w->sum[1] = made[1];
+            good = chains(w, &commits);
+        }
         *follow = *bad_at && good && ended;
         if (!good && !*bad_at) *bad_at = at;
         ended = commits;
