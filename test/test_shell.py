@@ -197,8 +197,8 @@ def test_answers_go_to_files_and_programs_and_statements_come_from_them(sql, tmp
     assert sql("", "-c", "SELECT 1; SELECT 2", "-c", "\\echo three")[0] == "1\n2\nthree\n"
     assert sql("", "-c", "SELECT nope", "-c", "SELECT 2", code=1)[0] == "", "the first error ends it"
     assert sql("SELECT 1;\nSELECT nope;\nSELECT 2;\n", code=1)[0] == "1\n"
-    assert "deep" in sql("\\i loop.sql\n", code=1)[1] if (tmp_path / "loop.sql").write_text("\\i loop.sql\n") else True
-    assert "inner" not in sql("\\i missing.sql\n", code=1)[1]
+    (tmp_path / "loop.sql").write_text("\\i loop.sql\n")
+    assert "too deep" in sql("\\i loop.sql\n", code=1)[1] and "No such file" in sql("\\i missing.sql\n", code=1)[1]
     editor = tmp_path / "editor"
     editor.write_text("#!/bin/sh\nsed -i s/one/two/ \"$1\"\n")
     editor.chmod(0o755)
