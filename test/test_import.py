@@ -1,8 +1,10 @@
 """POST /v1/import: rows of CSV go where the parameters say, and what is wrong is named by line and column."""
+import concurrent.futures
 import gzip
 import json
 import os
 import subprocess
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -163,3 +165,116 @@ def test_refused_rows_are_written_down_and_a_cut_import_goes_on(importer, tmp_pa
     assert importer.node.sql("SELECT count(*), sum(n) FROM m") == [[rows - 1, rows * (rows - 1) // 2 - 1000]]
     _, told = importer(path, "--table", "m", code=1)
     assert "going on" not in told
+
+
+def test_a_whole_number_column_becomes_double_where_the_table_lets_it(node_factory, importer, tmp_path):
+    node = importer.node
+    text = "time,device,n,k\n" + "".join(f"{1_700_000_000 + i},d,{i},{i}\n" for i in range(1000)) + "1800000000,d,0.5,1.25\n1800000001,d,7,8\n"
+    status, answer = send(node, text, types="n:bigint,k:bigint", table="w")
+    assert (status, answer) == (200, {"rows": 1002, "refused": 0, "errors": [], "widened": ["n", "k"]})
+    assert node.sql("SELECT sum(n), sum(k), count(*) FROM w") == [[499500 + 7.5, 499500 + 9.25, 1002]]
+    assert [row[:2] for row in node.sql("DESCRIBE w") if row[0] in "nk"] == [["n", "double"], ["k", "double"]]
+    node.kill9()
+    node.start()
+    assert node.sql("SELECT sum(n) FROM w") == [[499507.5]]
+    node.sql("CREATE TABLE o (n bigint)")
+    status, answer = send(node, "time,device,n\n1800000000,d,0.5\n1800000001,d,7\n", table="o")
+    assert (status, answer["rows"], answer["refused"]) == (400, 1, 1), "a type that somebody chose stays"
+    path = tmp_path / "late.csv"
+    path.write_text("time,v\n" + "".join(f"{1_700_000_000 + i},{i}\n" for i in range(700_000)) + "1700700000,0.5\n")
+    assert path.stat().st_size > 8 * 1024 * 1024
+    _, told = importer(path, "--table", "late")
+    assert "column v holds fractions further on" in told and "(all)" not in told
+    assert node.sql("SELECT count(*), sum(v) FROM late") == [[700_001, 700_000 * 699_999 / 2 + 0.5]]
+    path.write_text("time,v\n" + "".join(f"{1_700_000_000 + i},{i}\n" for i in range(50_000)) + "1700700000,0.5\n")
+    _, told = importer(path, "--table", "small")
+    assert "looked at 50001 rows (all)" in told and "further on" not in told
+
+
+def test_names_may_hold_commas_and_quotes(importer):
+    out, _ = importer("-", "--table", 'odd "t', "--json", "--columns", 'time,"a,b","l,1"', "--labels", '"l,1"', "--device-name", "d",
+                      stdin=b"2026-11-21,1,x\n", code=1)
+    assert json.loads(out)["table"] == 'odd "t', "JSON whatever the name"
+    importer("-", "--table", "m", "--columns", 'time,"a,b","l,1"', "--labels", '"l,1"', "--device-name", "d", stdin=b"2026-11-21,1,x\n")
+    assert importer.node.sql('SELECT "a,b", label."l,1" FROM m') == [[1, "x"]]
+
+
+def many_lines(path, rows, device="d", filling="filling " * 6):
+    path.write_text("time,device,n,s\n" + "".join(f"{1_700_000_000_000 + i},{device},{i},{filling}{i}\n" for i in range(rows)))
+
+
+def begin(importer, tmp_path, *arguments):
+    return subprocess.Popen([importer.node.millrace, "import", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE,
+                            env=dict(os.environ, MILLRACE_DATA=importer.node.data, XDG_STATE_HOME=str(tmp_path / "state")))
+
+
+def wait_for_a_piece(tmp_path, process):
+    """Until the node has acknowledged one."""
+    folder = tmp_path / "state" / "millrace" / "imports"
+    while not folder.exists() or not any(not name.endswith(".new") for name in os.listdir(folder)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+
+
+def test_a_killed_client_a_stopped_and_a_killed_node_are_gone_on_from(importer, tmp_path):
+    rows = 400_000
+    for number, cut in enumerate(("client", "stop", "kill -9")):
+        path = tmp_path / f"f{number}.csv"
+        many_lines(path, rows, f"d{number}")
+        process = begin(importer, tmp_path, path, "--table", f"t{number}")
+        wait_for_a_piece(tmp_path, process)
+        assert process.poll() is None, "it is in the middle"
+        if cut == "client":
+            process.kill()
+        elif cut == "stop":
+            assert importer.node.stop() == 0, importer.node.log()
+        else:
+            importer.node.kill9()
+        told = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == (-9 if cut == "client" else 1), told
+        assert cut == "client" or "the same command goes on there" in told
+        if cut != "client":
+            importer.node.start()
+        _, told = importer(path, "--table", f"t{number}")
+        assert "going on at line" in told and f"{rows} rows" in told, told
+        assert importer.node.sql(f"SELECT count(*), sum(n), max(s) FROM t{number}") == [[rows, rows * (rows - 1) // 2, "filling " * 6 + "99999"]]
+
+
+def test_a_node_that_comes_back_within_seconds_is_waited_for(importer, tmp_path):
+    path, rows = tmp_path / "f.csv", 400_000
+    many_lines(path, rows)
+    process = begin(importer, tmp_path, path, "--table", "t")
+    wait_for_a_piece(tmp_path, process)
+    importer.node.kill9()
+    importer.node.start()
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 0, told
+    assert importer.node.sql("SELECT count(*), sum(n) FROM t") == [[rows, rows * (rows - 1) // 2]]
+
+
+def test_one_import_waits_for_the_memory_of_its_own_batches(node_factory):
+    node = node_factory(settings=["memory=32MiB"])
+    rows = 10_000
+    body = "time,device,n,s\n" + "".join(f"{1_700_000_000_000 + i},d,{i},{'x' * 600}{i}\n" for i in range(rows))
+    assert [send(node, body, types="n:bigint,s:text", table="p") for _ in range(3)] == [stored(rows)] * 3
+
+
+def test_imports_at_once_with_little_memory_lose_nothing(node_factory):
+    """Four requests make the same new table; whoever finds no room is told so and comes again."""
+    node = node_factory(settings=["memory=64MiB"])
+    rows = 25_000
+    bodies = ["time,device,n,s\n" + "".join(f"{1_700_000_000_000 + i},d{k},{i},{'x' * 600}{i}\n" for i in range(rows)) for k in range(4)]
+
+    def until_taken(body):
+        for _ in range(100):
+            answer = send(node, body, types="n:bigint,s:text", table="p")
+            if answer[0] != 503:
+                return answer
+            assert answer[1]["error"]["code"] in ("BUDGET", "NO_MEMORY"), answer
+            time.sleep(0.1)
+        return answer
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(until_taken, bodies)) == [stored(rows)] * 4
+    assert node.sql("SELECT device, count(*), sum(n) FROM p GROUP BY device ORDER BY device") == [
+        [f"d{k}", rows, rows * (rows - 1) // 2] for k in range(4)]

@@ -319,6 +319,18 @@ def test_copy_in_streams_any_number_of_rows(pg):
     assert len(copy_out(pg, "COPY big (v) TO STDOUT").splitlines()) == ROWS
 
 
+def test_rows_so_short_that_a_batch_is_full_before_its_chunk_is_read_are_all_taken(pg):
+    pg.psql("-c", "CREATE TABLE short (s text)")
+    assert copy_in(pg, "COPY short (device, s) FROM STDIN", "p\t\n" * 200_000 + "last\tx\n") == 200_001
+    assert pg.node.sql("SELECT s FROM short WHERE device = 'last'") == [["x"]]
+
+
+def test_a_line_feed_behind_a_backslash_belongs_to_the_text(pg):
+    pg.psql("-c", "CREATE TABLE notes (s text)")
+    assert copy_in(pg, "COPY notes (device, s) FROM STDIN", "p\tone\\\ntwo\\\\\nq\tthree\\\n\n") == 2
+    assert pg.node.sql("SELECT device, s FROM notes ORDER BY device") == [["p", "one\ntwo\\"], ["q", "three\n"]]
+
+
 def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):
     pg.psql("-c", "CREATE TABLE c (v bigint)")
     rows = [f"p,{i},2026-11-21T00:00:00.{i:06}Z\n" for i in range(30_000)]

@@ -76,12 +76,9 @@ int cli_version(const struct cli_args *args);
 
 /* What a format ("csv", "ndjson", "arrow", else JSON) is called over HTTP. */
 const char *cli_media_type(const char *format);
-
-/* The shell of `millrace sql`. */
-struct client;
-int cli_shell(const struct cli_args *args, struct client *client, const char *format);
-/* Runs one statement and prints it in the format. Gives the exit code. */
-int cli_statement(const struct cli_args *args, struct client *client, struct str text,
-                  const char *format);
+/* Waits so long, or until a signal. */
+void cli_pause(int64_t ms);
+/* Runs a command as if its words had been typed; the first is its name. Gives the exit code. */
+int cli_command_run(size_t count, const char *const *words);
 
 #endif

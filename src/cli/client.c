@@ -7,6 +7,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 struct client {
     bool tls;
     char host[256], port[8], token[256], server[300];
-    char own_ca[4096]; /* the certificate of a node on this machine */
+    char own_ca[4096];    /* the certificate of a node on this machine */
+    bool was_interrupted; /* by a signal: somebody wants an end, not another try */
     BIO *bio;
     SSL_CTX *ssl;
 };
@@ -155,23 +157,30 @@ static enum err connect_to(struct client *c, struct why *why)
                    errnum ? strerror(errnum) : text);
 }
 
+/* A node that goes away is an error here, and no signal; a pipe that nobody reads still is one. */
 static bool write_all(struct client *c, struct str bytes)
 {
-    while (bytes.size) {
+    bool is_good = true;
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+    while (bytes.size && is_good) {
         int n = BIO_write(c->bio, bytes.at, bytes.size > INT32_MAX ? INT32_MAX : (int)bytes.size);
-        if (n <= 0) return false;
+        is_good = n > 0;
+        if (!is_good) break;
         bytes.at += n;
         bytes.size -= (size_t)n;
     }
-    return true;
+    (void)signal(SIGPIPE, before);
+    return is_good;
 }
 
 /* One more piece of the answer into `in`. */
 static bool read_more(struct client *c, struct buf *in)
 {
     if (!buf_reserve(in, 65536)) return false;
+    errno = 0;
     int n = BIO_read(c->bio, in->at + in->size, 65536);
     if (n > 0) in->size += (size_t)n;
+    c->was_interrupted |= n <= 0 && errno == EINTR;
     return n > 0;
 }
 
@@ -276,11 +285,13 @@ enum err client_request(struct client *c, const char *method, const char *target
 {
     *answer = (struct client_answer){0};
     struct buf request = BUF_EMPTY;
+    c->was_interrupted = false;
     add_head(c, &request, method, target, accept, content_type, body.size);
     bool again = c->bio != NULL; /* a kept connection may have been closed meanwhile */
     enum err err = buf_failed(&request) ? ERR_NO_MEMORY : connect_to(c, why);
     bool ok = !err && exchange(c, buf_str(&request), body, answer);
-    if (!err && !ok && again && answer->status == 0 && !(err = connect_to(c, why)))
+    if (!err && !ok && again && answer->status == 0 && !c->was_interrupted &&
+        !(err = connect_to(c, why)))
         ok = exchange(c, buf_str(&request), body, answer);
     buf_free(&request);
     if (err) return err;

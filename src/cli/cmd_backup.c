@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,8 +78,7 @@ static int run_backup(struct api *api, struct str body)
     struct doc *state = ask(api, "POST", body);
     while (state && str_is(doc_text(doc_get(state, "state")), "running")) {
         show_bar(state);
-        struct timeval pause = {0, POLL_MS * 1000L};
-        (void)select(0, NULL, NULL, NULL, &pause);
+        cli_pause(POLL_MS);
         state = ask(api, "GET", STR(""));
     }
     return state ? show_end(api->args, state) : api_fail(api);
@@ -240,6 +238,9 @@ int cli_restore(const struct cli_args *args)
     else
         printf("restored %s to %s: everything up to %s, %zu files, %" PRIu64 " bytes\n", info.name,
                data, buf_cstr(&taken), info.files, info.size_bytes);
+    if (info.damaged[0])
+        fprintf(stderr, "the index of the newer backup %s is damaged; this one was taken instead\n",
+                info.damaged);
     if (aside[0]) fprintf(stderr, "what was there is now in %s\n", aside);
     buf_free(&taken);
     return CLI_OK;

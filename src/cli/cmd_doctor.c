@@ -59,12 +59,18 @@ static void check_resources(struct doctoring *d, struct os *os)
 {
     char text[256];
     struct why why = WHY_NONE;
-    enum err err = persist_check(os, d->data, text, &why);
+    bool repair = cli_value(d->args, "--repair") != NULL;
+    enum err err = persist_check(os, d->data, repair, text, &why);
     if (err == ERR_NOT_FOUND) return; /* a node makes one at its first start */
     if (err)
         tell(d, DOCTOR_DAMAGED, "resources.db", why_text(&why, err), "");
     else if (strcmp(text, "ok") == 0)
-        tell(d, DOCTOR_OK, "resources.db", "SQLite's integrity check passed", "");
+        tell(d, DOCTOR_OK, "resources.db", "SQLite's integrity check passed, and the rows' sums",
+             "");
+    else if (strstr(text, "not as it was written"))
+        tell(d, repair ? DOCTOR_REPAIRED : DOCTOR_DAMAGED, "resources.db", text,
+             repair ? "such documents were taken out; apply them again"
+                    : "apply it again; --repair takes such documents out");
     else
         tell(d, DOCTOR_DAMAGED, "resources.db", text, "take it from a backup");
 }

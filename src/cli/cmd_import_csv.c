@@ -2,21 +2,20 @@
  *
  * How the file begins says what its columns are (data/csv_guess.h); what was found out is shown,
  * and options overrule it. Then the file goes to the node in pieces that end where a row ends, one
- * request each (POST /v1/import). What the node has acknowledged is noted in a small file of the
- * user's state folder, named by a hash of the file and of all that the request says: an import that
- * was cut goes on there, and a changed file begins anew. A piece that is sent twice does no harm,
- * since rows are upserts. The file may be gzip (zlib reads plain ones as they are). */
+ * request each (POST /v1/import). What the node has acknowledged is noted (import_state.h), so that
+ * an import that was cut goes on there. A piece that is sent twice does no harm, since rows are
+ * upserts. The file may be gzip (zlib reads plain ones as they are). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/timetext.h"
 #include "cli/api.h"
+#include "cli/import_state.h"
 #include "data/csv_guess.h"
 #include "data/schema.h"
 #include "os/os.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,16 +23,14 @@
 
 enum {
     PIECE_BYTES = 4 * 1024 * 1024,
-    TRIES_MAX = 3, /* of one piece: a kept connection may be closed, memory be short */
-    SHOWN_MAX = 5, /* refused rows on the terminal */
+    TRIES_MAX = 6,  /* of one piece: a kept connection may be closed, memory be short … */
+    PAUSE_MS = 100, /* … before the second one, then twice as long each time */
+    SHOWN_MAX = 5,  /* refused rows on the terminal */
 };
 
-/* How far the node has acknowledged; what the state file holds. */
-struct reached {
-    uint64_t offset; /* in the file, unpacked */
-    uint64_t line;   /* number of the next one */
-    uint64_t row;    /* number of the next one, from 0 */
-    uint64_t rows, refused;
+struct names {
+    struct str *items; /* in the load's arena, or the option's text */
+    size_t count;
 };
 
 struct load {
@@ -41,7 +38,8 @@ struct load {
     const char *path, *table;
     struct arena arena, scratch;
     struct csv_guess guess;
-    const char **names; /* of the columns, as the table will have them */
+    struct names columns, labels; /* as --columns and --labels give them */
+    const char **names;           /* of the columns, as the table will have them */
     char device_name[256], start[TIME_TEXT_BYTES];
     struct buf query; /* all that is the same for each piece */
     gzFile file;
@@ -49,8 +47,8 @@ struct load {
     struct buf text; /* read and not yet acknowledged */
     bool is_end;     /* nothing follows it in the file */
     struct csv_reader reader;
-    struct reached reached;
-    char state[4200]; /* its file; "" = none (standard input) */
+    struct import_reached reached;
+    char state[IMPORT_STATE_PATH_BYTES]; /* its file; "" = none (standard input) */
     FILE *errors;
     struct client *client;
     struct os *os;
@@ -123,17 +121,35 @@ static bool read_hints(struct load *load, struct csv_hints *hints)
     return strlen(delimiter) < 2 || hints->delimiter == '\t' || hints->delimiter == ' ';
 }
 
-/* --columns A,B,…: what the columns of a file without header are called. */
-static bool take_columns(struct load *load, struct str rest)
+/* A list of names, which is a row of CSV, so that names may hold commas. False: it is none. */
+static bool read_names(struct load *load, const char *text, struct names *names)
 {
-    struct str name;
-    size_t i = 0;
-    for (; i < load->guess.column_count && str_split(&rest, ',', &name); i++) {
-        name = str_trim(name);
+    size_t used;
+    struct csv_reader *row = mem_alloc_zero(1, sizeof *row);
+    *names = (struct names){0};
+    if (!row) return false;
+    row->format = CSV_COMMA;
+    bool is_good =
+        !*text || (csv_read(row, str_of(text), true, &load->arena, &used, NULL) == ERR_OK &&
+                   used == strlen(text));
+    size_t count = is_good && *text ? row->field_count : 0;
+    names->items = arena_zero(&load->arena, count + 1, sizeof *names->items);
+    for (size_t i = 0; i < count && names->items; i++)
+        names->items[names->count++] = str_trim(row->fields[i].text);
+    mem_free(row);
+    return is_good && names->items;
+}
+
+/* --columns A,B,…: what the columns of a file without header are called. */
+static bool take_columns(struct load *load)
+{
+    bool fits = load->columns.count == load->guess.column_count;
+    for (size_t i = 0; i < load->guess.column_count && fits; i++) {
+        struct str name = load->columns.items[i];
         load->guess.columns[i].name = arena_strdup(&load->arena, name.at, name.size);
-        if (!load->guess.columns[i].name) return false;
+        fits = load->guess.columns[i].name != NULL;
     }
-    return i == load->guess.column_count && !rest.size;
+    return fits;
 }
 
 /* What a column's name must not hold becomes '_'; reserved and double ones get one behind. */
@@ -159,10 +175,9 @@ static const char *clean_name(struct load *load, size_t at)
 
 static bool has_label(const struct load *load, const char *name)
 {
-    struct str rest = str_of(option(load, "--labels")), one;
     if (str_starts(str_of(name), "label.")) return true;
-    while (str_split(&rest, ',', &one))
-        if (str_is(str_trim(one), name)) return true;
+    for (size_t i = 0; i < load->labels.count; i++)
+        if (str_is(load->labels.items[i], name)) return true;
     return false;
 }
 
@@ -198,7 +213,7 @@ static void print_mapping(const struct load *load, FILE *to)
             : g->format.delimiter == ' ' ? "space"
                                          : delimiter,
             g->has_header ? "a" : "no", (unsigned long long)g->rows,
-            g->rows < CSV_GUESS_ROWS_MAX ? " (all)" : "");
+            g->is_all && g->rows < CSV_GUESS_ROWS_MAX ? " (all)" : "");
     fprintf(to, "%-28s %-10s %-24s %-10s %s\n", "COLUMN", "BECOMES", "AS", "MISSING", "SUCH AS");
     for (size_t i = 0; i < g->column_count; i++) {
         const struct csv_guess_column *c = &g->columns[i];
@@ -282,67 +297,27 @@ static void make_query(struct load *load)
 
 /* ---- where it stopped ---- */
 
-static void make_folders(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        (void)mkdir(path, 0700); /* that it exists is fine; else the file's opening tells */
-        *slash = '/';
-    }
-}
-
 static void find_state(struct load *load)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     struct stat info;
     struct buf key = BUF_EMPTY;
-    if (strcmp(load->path, "-") == 0 || stat(load->path, &info) || (!state && !home)) return;
+    if (strcmp(load->path, "-") == 0 || stat(load->path, &info)) return;
     buf_add_str(&key, buf_str(&load->query));
     buf_printf(&key, " %s %s %lld %lld %016llx", client_server(load->client), load->path,
                (long long)info.st_size, (long long)info.st_mtime,
                (unsigned long long)hash_64(load->text.at, load->text.size));
-    snprintf(load->state, sizeof load->state, "%s%s/millrace/imports/%016llx",
-             state && state[0] ? state : home, state && state[0] ? "" : "/.local/state",
-             (unsigned long long)hash_64(key.at, key.size));
+    if (!buf_failed(&key)) import_state_path(load->state, buf_str(&key));
     buf_free(&key);
-}
-
-static void note_reached(const struct load *load)
-{
-    const struct reached *r = &load->reached;
-    char path[4200], fresh[4210];
-    if (!load->state[0]) return;
-    snprintf(path, sizeof path, "%s", load->state);
-    make_folders(path);
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    FILE *file = fopen(fresh, "w");
-    if (!file) return; /* the import works without; it only begins anew when cut */
-    fprintf(file, "%llu %llu %llu %llu %llu\n", (unsigned long long)r->offset,
-            (unsigned long long)r->line, (unsigned long long)r->row, (unsigned long long)r->rows,
-            (unsigned long long)r->refused);
-    if (fclose(file) == 0) (void)rename(fresh, path);
-}
-
-static bool read_reached(const char *path, struct reached *r)
-{
-    struct buf text = BUF_EMPTY;
-    uint64_t *const numbers[] = {&r->offset, &r->line, &r->row, &r->rows, &r->refused};
-    bool is_good = cli_read_file(path, &text);
-    struct str rest = str_trim(buf_str(&text)), one;
-    for (size_t i = 0; i < 5 && is_good; i++)
-        is_good = str_split(&rest, ' ', &one) && num_parse_u64(one, numbers[i]);
-    buf_free(&text);
-    return is_good;
 }
 
 /* Passes over what is stored already, or over the header. */
 static bool go_on(struct load *load)
 {
-    struct reached from = {.offset = load->guess.header_bytes,
-                           .line = load->guess.header_lines + 1};
-    struct reached old = {0};
+    struct import_reached from = {.offset = load->guess.header_bytes,
+                                  .line = load->guess.header_lines + 1};
+    struct import_reached old = {0};
     find_state(load);
-    if (load->state[0] && !cli_value(load->args, "--restart") && read_reached(load->state, &old)) {
+    if (!cli_value(load->args, "--restart") && import_state_read(load->state, &old)) {
         from = old;
         fprintf(stderr, "going on at line %llu (--restart begins anew)\n",
                 (unsigned long long)from.line);
@@ -397,6 +372,10 @@ static bool take_answer(struct load *load, const struct client_answer *answer)
                    num_parse_u64(doc_get(doc, "refused")->text, &refused);
     const struct doc *errors = is_good ? doc_get(doc, "errors") : NULL;
     for (size_t i = 0; errors && i < errors->count; i++) tell_refused(load, errors->items[i].value);
+    const struct doc *widened = is_good ? doc_get(doc, "widened") : NULL;
+    for (size_t i = 0; widened && i < widened->count; i++)
+        fprintf(stderr, "column %.*s holds fractions further on: it is double now\n",
+                (int)widened->items[i].value->text.size, widened->items[i].value->text.at);
     load->reached.rows += rows;
     load->reached.refused += refused;
     arena_free(&arena);
@@ -428,6 +407,7 @@ static bool send_piece(struct load *load, size_t size)
         bool again = is_passing(err, answer.status);
         client_answer_free(&answer);
         if (!done && !again) break;
+        if (!done && tries + 1 < TRIES_MAX) cli_pause(PAUSE_MS << tries);
     }
     buf_free(&target);
     if (!done)
@@ -459,7 +439,7 @@ static enum err measure_piece(struct load *load, size_t *size, uint64_t *rows)
 
 static void show_progress(const struct load *load, bool is_last)
 {
-    const struct reached *r = &load->reached;
+    const struct import_reached *r = &load->reached;
     bool is_terminal = isatty(STDERR_FILENO);
     double seconds = (double)(load->os->ops->mono_ns(load->os) - load->begun_ns) / 1e9;
     double speed = seconds > 0 ? (double)(r->rows - load->begun_rows) / seconds : 0;
@@ -493,7 +473,7 @@ static bool send_all(struct load *load)
         load->reached.offset += size;
         load->reached.row += rows;
         load->reached.line = load->reader.next_line;
-        note_reached(load);
+        import_state_write(load->state, &load->reached);
         show_progress(load, false);
         if (load->reached.refused > refused_max) {
             cli_fail(load->args, CLI_FAILED, "more than %s rows refused; stopped", most);
@@ -502,26 +482,33 @@ static bool send_all(struct load *load)
     }
 }
 
+static void print_result(const struct load *load, bool done)
+{
+    struct buf table = BUF_EMPTY;
+    buf_add_json(&table, str_of(load->table));
+    printf("{\"table\":%s,\"done\":%s,\"rows\":%llu,\"refused\":%llu}\n", buf_cstr(&table),
+           done ? "true" : "false", (unsigned long long)load->reached.rows,
+           (unsigned long long)load->reached.refused);
+    buf_free(&table);
+}
+
 static int finish(struct load *load, bool done)
 {
-    const struct reached *r = &load->reached;
-    if (done && load->state[0]) (void)unlink(load->state); /* nothing to go on with */
+    const struct import_reached *r = &load->reached;
+    if (done) import_state_remove(load->state); /* nothing to go on with */
     if (done) show_progress(load, true);
     if (r->refused > SHOWN_MAX && !load->errors)
         fprintf(stderr, "--errors FILE writes down all refused rows\n");
-    if (cli_value(load->args, "--json"))
-        printf("{\"table\":\"%s\",\"done\":%s,\"rows\":%llu,\"refused\":%llu}\n", load->table,
-               done ? "true" : "false", (unsigned long long)r->rows,
-               (unsigned long long)r->refused);
+    if (cli_value(load->args, "--json")) print_result(load, done);
     return done && !r->refused ? CLI_OK : CLI_FAILED;
 }
 
 /* The name of a column in --columns as the guess calls it: "c3". */
-static struct str by_number(struct load *load, const char *columns, struct str name)
+static struct str by_number(struct load *load, struct str name)
 {
-    struct str rest = str_of(columns), one;
-    for (size_t i = 1; name.size && str_split(&rest, ',', &one); i++)
-        if (str_equal(str_trim(one), name)) return str_of(arena_printf(&load->arena, "c%zu", i));
+    for (size_t i = 0; name.size && load->columns.items && i < load->columns.count; i++)
+        if (str_equal(load->columns.items[i], name))
+            return str_of(arena_printf(&load->arena, "c%zu", i + 1));
     return name; /* no such column: the guess says so */
 }
 
@@ -534,14 +521,15 @@ static bool plan(struct load *load)
     enum err err = ERR_OK;
     if (!read_hints(load, &hints))
         err = why_set(&why, ERR_INVALID, "--delimiter: one character, tab or space");
-    if (columns) {
-        hints.time = by_number(load, columns, hints.time);
-        hints.device = by_number(load, columns, hints.device);
-    }
+    if (!err && (!read_names(load, option(load, "--columns"), &load->columns) ||
+                 !read_names(load, option(load, "--labels"), &load->labels)))
+        err = why_set(&why, ERR_INVALID, "--columns and --labels are lists, such as a,\"b,c\",d");
+    hints.time = by_number(load, hints.time);
+    hints.device = by_number(load, hints.device);
     if (!err)
         err =
             csv_guess(buf_str(&load->text), load->is_end, &hints, &load->arena, &load->guess, &why);
-    if (!err && columns && !take_columns(load, str_of(columns)))
+    if (!err && columns && !take_columns(load))
         err = why_set(&why, ERR_INVALID, "--columns: the file has %zu columns",
                       load->guess.column_count);
     struct csv_guess *g = &load->guess;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #define NODE_OPTIONS                                                                               \
@@ -29,6 +30,9 @@ static const struct cli_option sql_options[] = {
     NODE_OPTIONS,
     {"--format", "FORMAT",
      "table, csv, tsv, json, ndjson or arrow; default: table on a terminal, tsv into a pipe"},
+    {"-c", "STATEMENT…", "runs statements and commands; may be repeated"},
+    {"-f", "FILE", "runs a file of them, - is the standard input"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
 static const struct cli_option write_options[] = {
@@ -174,7 +178,7 @@ static const struct cli_option no_options[] = {{0}};
 const struct cli_command cli_commands[] = {
     {"run", "[MANIFEST.yaml…]", "runs a node; manifests are applied at start", run_options, 0,
      CLI_VALUES_MAX, cli_run},
-    {"sql", "['SELECT …']", "runs one statement, or a shell", sql_options, 0, 1, cli_sql},
+    {"sql", "['SELECT …']", "runs statements, or a shell", sql_options, 0, 1, cli_sql},
     {"write", "DEVICE POINT VALUE", "writes a point of a device", write_options, 3, 3, cli_write},
     {"read", "DEVICE [POINT]", "reads a device's points from the equipment, now", read_options, 1,
      2, cli_read},
@@ -302,7 +306,7 @@ bool cli_read_file(const char *path, struct buf *out)
 }
 
 /* One argument; `*at` moves on. False after printing what is wrong. */
-static bool take_argument(struct cli_args *args, int argc, char **argv, int *at)
+static bool take_argument(struct cli_args *args, int argc, const char *const *argv, int *at)
 {
     const char *arg = argv[*at];
     bool is_number =
@@ -368,6 +372,40 @@ static int unknown_command(const char *name)
     return CLI_USAGE;
 }
 
+const char *cli_media_type(const char *format)
+{
+    return strcmp(format, "csv") == 0      ? "text/csv"
+           : strcmp(format, "ndjson") == 0 ? "application/x-ndjson"
+           : strcmp(format, "arrow") == 0  ? "application/vnd.apache.arrow.stream"
+                                           : "application/json";
+}
+
+void cli_pause(int64_t ms)
+{
+    struct timeval pause = {ms / 1000, ms % 1000 * 1000};
+    (void)select(0, NULL, NULL, NULL, &pause);
+}
+
+int cli_command_run(size_t count, const char *const *words)
+{
+    MUST(count > 0);
+    const struct cli_command *command =
+        find_command(strcmp(words[0], "--version") == 0 ? "version" : words[0]);
+    if (!command) return unknown_command(words[0]);
+    struct cli_args args = {.command = command};
+    for (int at = 1; at < (int)count; at++) {
+        if (strcmp(words[at], "--help") == 0 || strcmp(words[at], "-h") == 0) {
+            print_help(command, stdout);
+            return CLI_OK;
+        }
+        if (!take_argument(&args, (int)count, words, &at)) return CLI_USAGE;
+    }
+    if (args.word_count < command->words_min)
+        return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name,
+                        command->synopsis);
+    return command->run(&args);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
@@ -376,19 +414,5 @@ int main(int argc, char **argv)
         print_commands(name ? stdout : stderr);
         return name ? CLI_OK : CLI_USAGE;
     }
-    const struct cli_command *command =
-        find_command(strcmp(name, "--version") == 0 ? "version" : name);
-    if (!command) return unknown_command(name);
-    struct cli_args args = {.command = command};
-    for (int at = 2; at < argc; at++) {
-        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
-            print_help(command, stdout);
-            return CLI_OK;
-        }
-        if (!take_argument(&args, argc, argv, &at)) return CLI_USAGE;
-    }
-    if (args.word_count < command->words_min)
-        return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name,
-                        command->synopsis);
-    return command->run(&args);
+    return cli_command_run((size_t)argc - 1, (const char *const *)argv + 1);
 }

@@ -1,130 +1,169 @@
-/* shell.c - the interactive SQL shell: history, completion, statements over several lines.
+/* shell.c - `millrace sql` as a shell: lines in, statements out; see shell.h.
  *
- * Line editing comes from libedit, loaded on first use: without it the shell reads plain lines. */
-#include "base/mem.h"
-#include "cli/client.h"
-#include <dlfcn.h>
-#include <stdio.h>
+ * A line may hold several statements, a statement several lines, and a command may end a statement
+ * (SELECT 1 \g). Ctrl-C gives up what is being typed or, while a statement runs, the statement: its
+ * connection is closed, which the node notices. Where nobody sits at a terminal the first error
+ * ends all. */
+#include "cli/shell.h"
+#include "base/num.h"
+#include "os/os.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* The part of libedit's readline interface that is used. */
-struct editor {
-    void *library;
-    char *(*readline)(const char *prompt);
-    int (*add_history)(const char *line);
-    int (*read_history)(const char *file);
-    int (*write_history)(const char *file);
-    char history[4096];
-};
+/* A signal's handler has no argument. */
+static volatile sig_atomic_t interrupted;
 
-/* readline's completion callback has no argument, so the word list lives here while the shell runs.
- */
-static struct words {
-    char **items;
-    size_t count, capacity;
-} completion_words;
-
-static void add_word(const char *text, size_t size)
+static void on_interrupt(int number)
 {
-    struct words *w = &completion_words;
-    char *copy = mem_alloc(size + 1);
-    if (!copy || mem_grow(&w->items, &w->capacity, w->count + 1, sizeof *w->items)) {
-        mem_free(copy);
-        return;
-    }
-    memcpy(copy, text, size);
-    copy[size] = 0;
-    w->items[w->count++] = copy;
+    (void)number;
+    interrupted = 1;
 }
 
-static void add_keywords(void)
+bool shell_was_interrupted(void)
 {
-    static const char keywords[] =
-        "SELECT FROM WHERE GROUP BY ORDER HAVING LIMIT OFFSET PARTITION WINDOW TUMBLE AND OR NOT NULL IS IN LIKE BETWEEN "
-        "CASE WHEN THEN ELSE END CAST AS DISTINCT INSERT INTO VALUES CREATE TABLE ALTER ADD COLUMN RENAME TO DROP IF EXISTS "
-        "SHOW TABLES FUNCTIONS DESCRIBE EXPLAIN ANALYZE now() count( avg( min( max( sum( first( last( time_bucket( "
-        "window_start device time quality";
-    struct str rest = STR(keywords), word;
-    while (str_split(&rest, ' ', &word)) add_word(word.at, word.size);
+    bool was = interrupted;
+    interrupted = 0;
+    return was;
 }
 
-/* The first column of a statement's answer becomes words. */
-static void add_answer(struct client *client, const char *statement)
+bool shell_is_interrupted(void)
 {
-    struct client_answer answer;
+    return interrupted;
+}
+
+/* Calls that wait end with EINTR, so that waiting ends. */
+static void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- statements ---- */
+
+static bool print_piece(void *arg, struct str piece)
+{
+    return !interrupted && fwrite(piece.at, 1, piece.size, arg) == piece.size;
+}
+
+static void show_error(struct shell *shell, struct str text, const struct client_answer *answer)
+{
     struct arena arena;
     struct doc *doc = NULL;
+    uint64_t position;
+    char message[1024];
+    client_error_text(answer, message, sizeof message);
+    cli_fail(shell->args, CLI_FAILED, "%s", message);
     arena_init(&arena, NULL);
-    if (client_request(client, "POST", "/v1/sql", "application/json", "application/sql",
-                       str_of(statement), &answer, NULL))
-        return;
-    if (answer.status == 200 && !doc_read_json(buf_str(&answer.body), &arena, &doc, NULL)) {
-        const struct doc *rows = doc_get(doc, "rows");
-        for (size_t i = 0; rows && i < rows->count; i++) {
-            const struct doc *row = rows->items[i].value;
-            if (row->count)
-                add_word(doc_text(row->items[0].value).at, doc_text(row->items[0].value).size);
-        }
+    if (!doc_read_json(buf_str(&answer->body), &arena, &doc, NULL)) {
+        const struct doc *place = doc_find(doc, "error.position");
+        if (place && num_parse_u64(place->text, &position))
+            shell_print_place(text, (size_t)position);
     }
-    client_answer_free(&answer);
     arena_free(&arena);
 }
 
-static char *next_word(const char *text, int state)
+int shell_statement(struct shell *shell, struct str text)
 {
-    static size_t at;
-    if (state == 0) at = 0;
-    size_t size = strlen(text);
-    while (at < completion_words.count) {
-        const char *word = completion_words.items[at++];
-        if (strncasecmp(word, text, size) == 0)
-            return strdup(word); /* readline frees it with free() */
+    struct client_answer answer = {0};
+    struct why why = WHY_NONE;
+    char target[320];
+    const char *format = shell->format;
+    bool own = strcmp(format, "table") == 0 || strcmp(format, "tsv") == 0;
+    int64_t begun_ns = shell->os->ops->mono_ns(shell->os);
+    snprintf(target, sizeof target, "/v1/sql?ns=%s", shell->ns);
+    (void)shell_was_interrupted();
+    enum err err =
+        own ? client_request(shell->client, "POST", target, "application/json", "application/sql",
+                             text, &answer, &why)
+            : client_download(shell->client, "POST", target, cli_media_type(format),
+                              "application/sql", text, print_piece, shell->out, &answer, &why);
+    int64_t took_ns = shell->os->ops->mono_ns(shell->os) - begun_ns;
+    int code = CLI_OK;
+    if (err) {
+        bool was = shell_was_interrupted();
+        code = cli_fail(shell->args, CLI_FAILED, "%s", was ? "cancelled" : why_text(&why, err));
+    } else if (answer.status != 200) {
+        show_error(shell, text, &answer);
+        code = CLI_FAILED;
+    } else if (own) {
+        code = shell_print_answer(shell, &answer);
+    } else if (strcmp(format, "json") == 0) {
+        fputc('\n', shell->out);
     }
-    return NULL;
+    client_answer_free(&answer);
+    if (shell->has_timing && !code) fprintf(shell->out, "Time: %.3f ms\n", (double)took_ns / 1e6);
+    return code;
 }
 
-static bool load_editor(struct editor *e)
+/* Runs a whole statement and keeps it for \g, \watch and \e. */
+static int run_statement(struct shell *shell, struct str text)
 {
-    static const char *const names[] = {"libedit.so.2", "libedit.so"};
-    for (size_t i = 0; i < 2 && !e->library; i++)
-        e->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    if (!e->library) return false;
-    const struct {
-        const char *name;
-        void *slot;
-    } symbols[] = {{"readline", &e->readline},
-                   {"add_history", &e->add_history},
-                   {"read_history", &e->read_history},
-                   {"write_history", &e->write_history}};
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *symbol = dlsym(e->library, symbols[i].name);
-        if (!symbol) return false;
-        memcpy(symbols[i].slot, &symbol, sizeof symbol);
-    }
-    void *entry = dlsym(e->library, "rl_completion_entry_function");
-    char *(*generate)(const char *, int) = next_word;
-    if (entry) memcpy(entry, &generate, sizeof generate);
-    const char *home = getenv("HOME");
-    if (home) {
-        snprintf(e->history, sizeof e->history, "%s/.millrace_history", home);
-        (void)e->read_history(e->history);
-    }
-    return true;
+    if (!shell_has_content(text)) return CLI_OK;
+    text = str_trim(text);
+    buf_clear(&shell->last);
+    buf_add_str(&shell->last, text);
+    return shell_statement(shell, buf_str(&shell->last));
 }
 
-/* One line without its end, malloc'ed; NULL at the end of input. */
-static char *read_line(const struct editor *e, const char *prompt)
+/* ---- lines ---- */
+
+/* Keeps what has been typed for the arrows: a statement with its ';', a command. */
+static void remember(struct shell *shell, struct str text)
 {
-    if (e->readline) return e->readline(prompt);
-    char *line = NULL;
+    if (shell->editor && !shell->depth && str_trim(text).size)
+        editor_remember(shell->editor, str_trim(text));
+}
+
+/* Takes what is whole off shell->statement and runs it. `is_end`: what is left is a statement. */
+static int run_whole(struct shell *shell, bool is_end)
+{
+    int code = CLI_OK;
+    while (!shell->wants_quit && (!code || shell->is_terminal)) {
+        struct buf taken = BUF_EMPTY;
+        struct str text = buf_str(&shell->statement);
+        size_t end;
+        enum shell_found found = shell_scan(text, &end);
+        if (found == SHELL_MORE && (!is_end || !shell_has_content(text))) break;
+        buf_add_str(&taken, text);
+        if (found == SHELL_COMMAND) { /* up to the line's end; the statement before it stays */
+            const char *stop = memchr(text.at + end, '\n', text.size - end);
+            size_t size = stop ? (size_t)(stop - text.at) : text.size;
+            struct str rest = {taken.at + size, taken.size - size};
+            shell->statement.size = end;
+            if (!shell_has_content(buf_str(&shell->statement))) buf_clear(&shell->statement);
+            remember(shell, (struct str){taken.at, size});
+            code = shell_command(shell, (struct str){taken.at + end + 1, size - end - 1});
+            buf_add_str(&shell->statement, shell_has_content(rest) ? rest : STR(""));
+        } else {
+            buf_drop_front(&shell->statement, end + (found == SHELL_STATEMENT));
+            if (!shell_has_content(buf_str(&shell->statement))) buf_clear(&shell->statement);
+            remember(shell, (struct str){taken.at, end + (found == SHELL_STATEMENT)});
+            code = run_statement(shell, (struct str){taken.at, end});
+        }
+        buf_free(&taken);
+        fflush(shell->out);
+    }
+    return code;
+}
+
+/* A line without its end, malloc'ed; NULL at the end of input. */
+static char *read_line(struct shell *shell, FILE *in)
+{
+    char prompt[300], *line = NULL;
     size_t capacity = 0;
-    if (isatty(STDIN_FILENO)) {
+    bool is_first = !shell_has_content(buf_str(&shell->statement));
+    bool is_default = strcmp(shell->ns, "default") == 0;
+    snprintf(prompt, sizeof prompt, is_first ? "millrace%s%s> " : "      -> ",
+             is_default ? "" : ":", is_default ? "" : shell->ns);
+    if (!in && shell->editor) return editor_read(shell->editor, prompt);
+    if (!in && shell->is_terminal) {
         fputs(prompt, stdout);
         fflush(stdout);
     }
-    ssize_t size = getline(&line, &capacity, stdin);
+    ssize_t size = getline(&line, &capacity, in ? in : stdin);
     if (size < 0) {
         free(line);
         return NULL;
@@ -133,96 +172,100 @@ static char *read_line(const struct editor *e, const char *prompt)
     return line;
 }
 
-static void print_shell_help(void)
+int shell_run(struct shell *shell, FILE *in)
 {
-    puts("A statement ends with ';' and may take several lines.\n"
-         "  \\d          tables            \\d NAME   a table's columns\n"
-         "  \\f FORMAT   table, csv, tsv, json or ndjson\n"
-         "  \\q          quit              Tab completes, arrows recall");
-}
-
-/* A line that begins with a backslash. False: quit. */
-static bool command(const struct cli_args *args, struct client *client, const char *line,
-                    char *format, size_t format_bytes)
-{
-    char text[512];
-    struct str rest = str_trim(str_of(line + 1)), name, word;
-    if (!str_split(&rest, ' ', &name)) return true;
-    word = str_trim(rest);
-    if (str_is(name, "q")) return false;
-    if (str_is(name, "d")) {
-        snprintf(text, sizeof text, word.size ? "DESCRIBE %.*s" : "SHOW TABLES", (int)word.size,
-                 word.at ? word.at : "");
-        (void)cli_statement(args, client, str_of(text), format);
-    } else if (str_is(name, "f") && word.size) {
-        (void)str_copy(format, format_bytes, word);
-    } else {
-        print_shell_help();
-    }
-    return true;
-}
-
-static bool is_complete(const struct buf *statement)
-{
-    struct str s = str_trim(buf_str(statement));
-    bool in_text = false;
-    for (size_t i = 0; i < s.size; i++)
-        if (s.at[i] == '\'') in_text = !in_text;
-    return s.size && s.at[s.size - 1] == ';' && !in_text;
-}
-
-static int run_lines(const struct cli_args *args, struct client *client, struct editor *e,
-                     char *format, size_t format_bytes)
-{
-    struct buf statement = BUF_EMPTY;
-    bool terminal = isatty(STDIN_FILENO);
     int code = CLI_OK;
-    for (char *line; (line = read_line(e, statement.size ? "     … " : "millrace> ")); free(line)) {
-        if (!statement.size && !str_trim(str_of(line)).size) continue;
-        if (!statement.size && line[0] == '\\') {
-            if (!command(args, client, line, format, format_bytes)) {
-                free(line);
-                break;
-            }
+    while (!shell->wants_quit && (!code || (shell->is_terminal && !in))) {
+        char *line = read_line(shell, in);
+        if (!line && !in && shell->is_terminal && shell_was_interrupted()) {
+            buf_clear(&shell->statement); /* Ctrl-C: what was typed is given up */
+            clearerr(stdin);
+            fputc('\n', stdout);
             continue;
         }
-        buf_add_text(&statement, line);
-        buf_add_char(&statement, '\n');
-        if (!is_complete(&statement)) continue;
-        struct str text = str_trim(buf_str(&statement));
-        char *whole = mem_alloc(text.size + 1);
-        if (whole && str_copy(whole, text.size + 1, text) && e->add_history) e->add_history(whole);
-        mem_free(whole);
-        code = cli_statement(args, client, text, format);
-        buf_clear(&statement);
-        if (code && !terminal) {
-            free(line);
-            break;
-        }
+        if (!line) break;
+        if (shell_was_interrupted()) buf_clear(&shell->statement);
+        buf_add_text(&shell->statement, line);
+        buf_add_char(&shell->statement, '\n');
+        free(line);
+        code = run_whole(shell, false);
     }
-    if (str_trim(buf_str(&statement)).size && !terminal)
-        code = cli_statement(args, client, str_trim(buf_str(&statement)), format);
-    buf_free(&statement);
+    if ((in || !shell->is_terminal) && !shell->wants_quit && !code) code = run_whole(shell, true);
+    buf_clear(&shell->statement);
+    return shell->is_terminal && !in ? CLI_OK : code;
+}
+
+int shell_run_text(struct shell *shell, struct str text)
+{
+    buf_add_str(&shell->statement, text);
+    int code = run_whole(shell, false);
     return code;
 }
 
-int cli_shell(const struct cli_args *args, struct client *client, const char *first_format)
+/* ---- the command ---- */
+
+const char *const shell_formats[] = {"table", "csv", "tsv", "json", "ndjson", "arrow", NULL};
+
+const char *shell_format_of(const char *name)
 {
-    struct editor e = {0};
-    char format[16];
-    (void)str_copy(format, sizeof format, str_of(first_format));
-    if (isatty(STDIN_FILENO)) {
-        printf("millrace " MILLRACE_VERSION " at %s. \\h for help, \\q to quit.\n",
-               client_server(client));
-        add_keywords();
-        add_answer(client, "SHOW TABLES");
-        add_answer(client, "SELECT DISTINCT point FROM sys.points");
-        if (!load_editor(&e)) e.readline = NULL;
+    size_t i = 0;
+    while (shell_formats[i] && strcmp(shell_formats[i], name) != 0) i++;
+    return shell_formats[i];
+}
+
+/* -c as often as it is given, -f, the statement; without any of them what comes in. */
+static int run(struct shell *shell)
+{
+    const struct cli_args *args = shell->args;
+    const char *file = cli_value(args, "-f");
+    int code = CLI_OK;
+    bool is_told = args->repeated_count || file || args->word_count;
+    shell->is_terminal = !is_told && isatty(STDIN_FILENO);
+    for (size_t i = 0; i < args->repeated_count && !code; i++) {
+        buf_add_text(&shell->statement, args->repeated[i]);
+        code = run_whole(shell, true);
     }
-    int code = run_lines(args, client, &e, format, sizeof format);
-    if (e.readline && e.history[0]) (void)e.write_history(e.history);
-    for (size_t i = 0; i < completion_words.count; i++) mem_free(completion_words.items[i]);
-    mem_free(completion_words.items);
-    if (isatty(STDIN_FILENO)) putchar('\n');
+    if (file && !code) {
+        FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "r");
+        if (!in) return cli_fail(args, CLI_USAGE, "%s: cannot be read", file);
+        code = shell_run(shell, in);
+        if (in != stdin) (void)fclose(in);
+    }
+    if (args->word_count && !code) {
+        buf_add_text(&shell->statement, args->words[0]);
+        code = run_whole(shell, true);
+    }
+    if (is_told) return code;
+    if (shell->is_terminal) {
+        catch_interrupts();
+        printf("millrace " MILLRACE_VERSION " at %s. \\? for help, \\q to quit.\n",
+               client_server(shell->client));
+        shell->editor = editor_open(shell);
+    }
+    code = shell_run(shell, NULL);
+    editor_close(shell->editor);
+    if (shell->is_terminal) putchar('\n');
+    return code;
+}
+
+int cli_sql(const struct cli_args *args)
+{
+    const char *format = cli_value(args, "--format"), *ns = cli_value(args, "-n");
+    struct shell shell = {.args = args, .has_pager = true, .out = stdout};
+    if (!format) format = isatty(STDOUT_FILENO) ? "table" : "tsv";
+    shell.format = shell_format_of(format);
+    if (!shell.format)
+        return cli_fail(args, CLI_USAGE,
+                        "--format %s: must be table, csv, tsv, json, ndjson or arrow", format);
+    if (!str_copy(shell.ns, sizeof shell.ns, str_of(ns ? ns : "default")))
+        return cli_fail(args, CLI_USAGE, "-n %s: the name is too long", ns);
+    shell.os = os_real_new();
+    shell.client = shell.os ? client_open(args) : NULL;
+    int code = shell.client ? run(&shell) : CLI_FAILED;
+    (void)shell_close_out(&shell); /* it has told what went wrong */
+    client_close(shell.client);
+    if (shell.os) os_real_free(shell.os);
+    buf_free(&shell.statement);
+    buf_free(&shell.last);
     return code;
 }

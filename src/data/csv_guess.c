@@ -253,7 +253,7 @@ static bool has_times(struct sample *s, const struct csv_guess *g, int column, s
     if (time_notation_parse(name, &notation, NULL)) return false;
     begin(s, head, g->is_all, g->format);
     if (g->has_header) (void)next_row(s); /* it was there before */
-    while (rows++ < CSV_GUESS_ROWS_MAX && next_row(s)) {
+    while (rows++ < CSV_GUESS_TIMES_MAX && next_row(s)) {
         if (s->reader.field_count <= (size_t)column) continue;
         struct str text = str_trim(s->reader.fields[column].text);
         odd += text.size && !time_notation_read(&notation, text, &time_ns);

@@ -11,7 +11,13 @@
 
 #include "data/csv_value.h"
 
-enum { CSV_GUESS_ROWS_MAX = 10000, CSV_GUESS_BYTES = 4 * 1024 * 1024 };
+/* Bytes of the beginning that callers hand over, so that a small file is looked at as a whole; rows
+ * of them that tell what notation times are in. */
+enum {
+    CSV_GUESS_BYTES = 8 * 1024 * 1024,
+    CSV_GUESS_ROWS_MAX = 1000000,
+    CSV_GUESS_TIMES_MAX = 10000
+};
 
 /* Known beforehand; all zero = nothing is. */
 struct csv_hints {

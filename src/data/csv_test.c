@@ -67,7 +67,8 @@ static void a_missing_quote_costs_its_line_alone(void **state)
     char *text = malloc(size);
     assert_non_null(text);
     memset(text, 'a', size);
-    memcpy(text, "1,\"x\n2,y\n", 9);
+    static const char begin[] = {'1', ',', '"', 'x', '\n', '2', ',', 'y', '\n'};
+    memcpy(text, begin, sizeof begin);
     reader = (struct csv_reader){.format = CSV_COMMA};
     struct why why = WHY_NONE;
     assert_int_equal(csv_read(&reader, (struct str){text, size}, false, &arena, &used, &why),

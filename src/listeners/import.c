@@ -3,7 +3,8 @@
  * The table is made or widened first. Then a worker turns a chunk of the body into a batch while
  * the batches before it are on their way to the log, at most IMPORT_OPEN_MAX. Where there is no
  * memory for a batch, the request waits until one of its own has been stored, and fails only when
- * there is none to wait for. After the last batch the answer is sent. */
+ * there is none to wait for. A column that proves too narrow is widened when all batches before
+ * that row have been stored. After the last batch the answer is sent. */
 #include "listeners/import.h"
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static void import_free(struct import *import)
     schema_release(import->wanted);
     arena_free(&import->scratch);
     buf_free(&import->errors);
+    buf_free(&import->widened);
     mem_free(import);
 }
 
@@ -45,6 +47,11 @@ static void reply(struct import *import)
                (unsigned long long)import->stored, (unsigned long long)import->refused);
     buf_add_str(&out, buf_str(&import->errors));
     buf_add_char(&out, ']');
+    if (import->widened.size) {
+        buf_add_text(&out, ",\"widened\":[");
+        buf_add_str(&out, buf_str(&import->widened));
+        buf_add_char(&out, ']');
+    }
     if (import->refused)
         buf_printf(&out, ",\"error\":{\"code\":\"INVALID\",\"message\":\"%llu rows refused\"}",
                    (unsigned long long)import->refused);
@@ -142,6 +149,10 @@ static void advance(struct import *import)
     if (!import->service->context->intake) note_error(import, ERR_CANCELLED, NULL);
     if (http_is_gone(import->exchange)) note_error(import, ERR_CLOSED, NULL);
     bool may = import->open_count < (import->is_waiting ? 1 : IMPORT_OPEN_MAX);
+    if (!import->err && import->widen_id) {
+        if (!import->open_count) prepare(import);
+        return;
+    }
     if (!import->err && import->rest.size) {
         if (!may) return;
         import->is_waiting = false;

@@ -2,9 +2,10 @@
  *
  * The request says what the columns are (the table below); the table says of what types, and
  * `types` those of columns that it does not have yet. A row that is wrong is left out and named by
- * line and column, the others are kept. The answer waits until all are as durable as the table
- * promises. Rows are upserts, so that a body may be sent again after a failure. Thread: the main
- * loop, but for import_read_rows. */
+ * line and column, the others are kept. Where a bigint column that came by writing meets a
+ * fraction, the column becomes double, for refusing what follows would lose most of a file. The
+ * answer waits until all are as durable as the table promises. Rows are upserts, so that a body may
+ * be sent again after a failure. Thread: the main loop, but for import_read_rows. */
 #ifndef LISTENERS_IMPORT_H
 #define LISTENERS_IMPORT_H
 
@@ -71,6 +72,8 @@ struct import {
     uint64_t errors_max;
     struct schema *schema, *wanted; /* shares; wanted: with columns to be defined */
     unsigned rounds;                /* definitions tried */
+    uint16_t widen_id;  /* 0, or the column that is to become double before reading goes on */
+    struct buf widened; /* their names as JSON, with commas between */
     struct store_define define;
     /* The worker's while is_working. */
     struct csv_reader reader;
@@ -101,7 +104,8 @@ enum err import_plan(struct import *import, struct why *why);
 /* Finds the table and what becomes of each column. import->wanted set: has to be defined first,
  * then this is called again. */
 enum err import_bind(struct import *import, struct why *why);
-/* On a worker: rows into import->batch until a chunk is full. Errors are no row's: memory, and
+/* On a worker: rows into import->batch until a chunk is full, or up to a row for which a column has
+ * to be widened (import->widen_id). Errors are no row's: memory, and
  * LIMIT where a batch can hold no single row. */
 enum err import_read_rows(struct import *import, struct why *why);
 

@@ -266,6 +266,23 @@ static enum err want_column(struct import *import, struct import_target *t, enum
     return schema_add_column(import->wanted, 0, t->name, type, COLUMN_OWNER_DATA, "", "", why);
 }
 
+/* The column that a row found too narrow; another request may have widened it already. */
+static enum err want_wider(struct import *import)
+{
+    const struct column *old =
+        import->schema ? schema_column(import->schema, import->widen_id) : NULL;
+    import->widen_id = 0;
+    if (!old || old->type != TYPE_BIGINT) return ERR_OK;
+    import->wanted = schema_copy(import->schema);
+    if (!import->wanted) return ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < import->wanted->column_count; i++)
+        if (import->wanted->columns[i].id == old->id) import->wanted->columns[i].type = TYPE_DOUBLE;
+    import->rounds = 0; /* each column has its own */
+    if (import->widened.size) buf_add_char(&import->widened, ',');
+    buf_add_json(&import->widened, str_of(old->name));
+    return ERR_OK;
+}
+
 static enum err bind_column(struct import *import, struct import_target *t,
                             const struct csv_reader *types, struct why *why)
 {
@@ -308,6 +325,7 @@ enum err import_bind(struct import *import, struct why *why)
     MUST(!import->wanted);
     import->schema =
         store_find_table(import->service->store, import->params.ns, import->params.table);
+    if (!err && import->widen_id) err = want_wider(import);
     if (!err && import->params.types.size)
         err = read_list(import, import->params.types, types, why);
     for (size_t i = 0; i < import->target_count && !err; i++)

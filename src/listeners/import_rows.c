@@ -47,7 +47,7 @@ static enum err make_path(struct import *import, struct str device, struct str *
     bool is_absolute = !front.size && prefix.size && device.size > prefix.size &&
                        memcmp(device.at, prefix.at, prefix.size) == 0 &&
                        device.at[prefix.size] == '/';
-    const struct str pieces[] = {is_absolute ? (struct str){0} : prefix, front, device};
+    const struct str none = {0}, pieces[] = {is_absolute ? none : prefix, front, device};
     char *made = arena_alloc(&import->scratch, prefix.size + front.size + device.size + 3);
     if (!made) return ERR_NO_MEMORY;
     *path = (struct str){made, 0};
@@ -136,6 +136,16 @@ static enum err take_heads(struct import *import, struct head *head, size_t *at,
     return ERR_OK;
 }
 
+/* A fraction for a bigint column that came by writing: nobody has said that it holds whole numbers.
+ * Integers above 2^53 are rounded by this, which loses less than the rows would be. */
+static bool may_widen(struct import *import, const struct column *c, const struct csv_field *field)
+{
+    struct value v;
+    return c->type == TYPE_BIGINT && c->owner == COLUMN_OWNER_DATA && import->schema->open &&
+           !import->is_limited &&
+           csv_value_read(field, TYPE_DOUBLE, &import->rules, &import->scratch, &v) == ERR_OK;
+}
+
 /* The values. One that is missing is not set, so that it leaves what an earlier row of the same
  * time has said. */
 static enum err take_values(struct import *import, size_t *at, struct why *why)
@@ -147,6 +157,10 @@ static enum err take_values(struct import *import, size_t *at, struct why *why)
         struct value v;
         if (t->use != IMPORT_COLUMN || (!field->text.size && !field->is_quoted)) continue;
         enum err err = csv_value_read(field, t->column->type, &import->rules, &import->scratch, &v);
+        if (err == ERR_INVALID && may_widen(import, t->column, field)) {
+            import->widen_id = t->column->id;
+            return err;
+        }
         if (err == ERR_INVALID) return no_value(field, type_name(t->column->type), why);
         if (!err && !v.is_null) err = batch_set(import->batch, t->column, &v);
         if (err) return err;
@@ -198,7 +212,7 @@ static enum err take_row(struct import *import)
         err = take_values(import, &at, &why);
     }
     if (err && has_row) batch_drop_row(import->batch);
-    if (is_lack(err)) return err;
+    if (is_lack(err) || import->widen_id) return err;
     import->row_number++;
     bool is_field = at < import->target_count;
     if (err)
@@ -226,6 +240,10 @@ enum err import_read_rows(struct import *import, struct why *why)
             refuse(import, NULL, (struct str){import->rest.at, used}, &row_why, err);
         } else if (r->field_count && !csv_is_blank(r)) {
             err = take_row(import);
+            if (import->widen_id) {
+                r->next_line = line;
+                return ERR_OK;
+            }
             if (is_lack(err)) {
                 r->next_line = line;
                 return import->batch->row_count

@@ -2,6 +2,7 @@
  * each. */
 #include "listeners/sys_source.h"
 #include "listeners/list_source.h"
+#include "resource/persist.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +164,17 @@ static size_t count_health(const void *snapshot)
 {
     const struct sys_snapshot *s = snapshot;
     return s->health_count;
+}
+
+/* Which ones the node's log tells. */
+static void add_left_out(struct sys_snapshot *s)
+{
+    struct store_health_row *row = &s->health[s->health_count++];
+    *row = (struct store_health_row){.severity = STORE_ERROR, .object = "resources.db"};
+    (void)str_copy(
+        row->text, sizeof row->text,
+        STR("documents that are not as they were written, or cannot be read, are left out; "
+            "millrace doctor names them: apply them again, or restore a backup"));
 }
 
 static void write_health(const void *snapshot, size_t n, struct row_out *out)
@@ -371,7 +383,9 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
     bool sees_all =
         access_scope(identity, VERB_QUERY, "Table", (struct str){0}, STR("")) == ACCESS_ALL;
     if (service->store && mentions(text, "health"))
-        s->health_count = store_health(service->store, s->health, HEALTH_ROWS_MAX);
+        s->health_count = store_health(service->store, s->health, HEALTH_ROWS_MAX - 1);
+    if (service->persist && persist_left_out(service->persist) && mentions(text, "health"))
+        add_left_out(s);
     if (service->store && !sees_all && mentions(text, "devices"))
         err = keep_visible_devices(s, identity);
     if (!err && service->collect && (mentions(text, "points") || mentions(text, "connections"))) {

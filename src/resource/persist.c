@@ -2,15 +2,23 @@
  *
  * SQLite writes ahead (WAL): one sync per commit where a rollback journal takes three or four. The
  * one connection holds the database exclusively, so that no shared memory is needed and all of it
- * goes through `struct os` (sqlite_vfs.h). */
+ * goes through `struct os` (sqlite_vfs.h).
+ *
+ * SQLite's pages carry no checksums and these documents say who may do what. So each row carries a
+ * sum of its own, the structure is checked when the database is opened, and the log before
+ * (wal_check.h). A row that is not as it was written is left out and told: whoever had rights by it
+ * has none. */
 #include "resource/persist.h"
+#include "base/hash.h"
 #include "resource/sqlite_vfs.h"
+#include "resource/wal_check.h"
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char component[] = "resources";
-enum { DATABASE_FORMAT = 1 };
+enum { DATABASE_FORMAT = 2 }; /* 1: rows without a sum */
+#define QUIET_NS ((int64_t)2000000000)
 
 struct persist {
     struct context *context;
@@ -20,14 +28,25 @@ struct persist {
     sqlite3_stmt *put, *remove;
     struct persist_change *first, *last; /* of this round */
     bool suspect;                        /* a transaction failed: the database is opened anew */
+    bool left_out;                       /* a row that is not as it was written */
+    bool closing;                        /* no timer is made any more */
+    struct os_timer *quiet;              /* runs since the last commit; NULL: none could be made */
     char path[4000];
 };
+
+/* Our statements are right: a table or column that SQLite does not find was one before. */
+static bool is_not_ours(const struct persist *p)
+{
+    const char *text = sqlite3_errmsg(p->db);
+    return strncmp(text, "no such ", 8) == 0 || strcmp(text, "unsupported file format") == 0;
+}
 
 static enum err failed(struct persist *p, struct why *why, const char *what)
 {
     int code = p->db ? sqlite3_errcode(p->db) & 0xff : SQLITE_CANTOPEN;
     enum err err = code == SQLITE_FULL                               ? ERR_DISK_FULL
                    : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
+                   : code == SQLITE_ERROR && is_not_ours(p)          ? ERR_CORRUPT
                    : code == SQLITE_NOMEM                            ? ERR_NO_MEMORY
                                                                      : ERR_IO;
     const char *cause = sqlite_vfs_last_error(p->vfs);
@@ -48,7 +67,57 @@ static enum err run_sql(struct persist *p, const char *sql, struct why *why)
                : failed(p, why, "statement failed");
 }
 
+/* ---- sums ---- */
+
+/* row_sum(kind, namespace, name, version, generation, created, uid, document) in SQL. */
+static void row_sum(sqlite3_context *call, int count, sqlite3_value **values)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < count; i++) {
+        const void *text = sqlite3_value_text(values[i]); /* NULL for NULL: as no text */
+        sum = hash_crc32c(sum, text ? text : "", (size_t)sqlite3_value_bytes(values[i]));
+        sum = hash_crc32c(sum, "", 1); /* between two texts */
+    }
+    sqlite3_result_int64(call, sum);
+}
+
+#define ROW_SUM "row_sum(kind, namespace, name, version, generation, created, uid, document)"
+
+static enum err know_sums(struct persist *p, struct why *why)
+{
+    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
+    return sqlite3_create_function(p->db, "row_sum", 8, flags, NULL, row_sum, NULL, NULL) ==
+                   SQLITE_OK
+               ? ERR_OK
+               : failed(p, why, "cannot be opened");
+}
+
 /* ---- opening the database ---- */
+
+/* What SQLite itself finds wrong with the pages, one line of it; "ok": nothing. */
+static enum err check_structure(struct persist *p, char text[256], struct why *why)
+{
+    sqlite3_stmt *s = NULL;
+    enum err err = ERR_OK;
+    if (sqlite3_prepare_v2(p->db, "PRAGMA integrity_check(1)", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        (void)str_copy(text, 256, str_of((const char *)sqlite3_column_text(s, 0)));
+    else
+        err = failed(p, why, "cannot be read");
+    sqlite3_finalize(s);
+    return err;
+}
+
+static enum err must_be_sound(struct persist *p, struct why *why)
+{
+    char text[256];
+    enum err err = check_structure(p, text, why);
+    if (err || strcmp(text, "ok") == 0) return err;
+    return why_set(why, ERR_CORRUPT,
+                   "%s is damaged: %s; restore it from a backup, or move it away to start without "
+                   "API documents",
+                   p->path, text);
+}
 
 static enum err make_tables(struct persist *p, struct why *why)
 {
@@ -59,9 +128,17 @@ static enum err make_tables(struct persist *p, struct why *why)
         "BEGIN IMMEDIATE;"
         "CREATE TABLE IF NOT EXISTS resource (kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,"
         " version INTEGER NOT NULL, generation INTEGER NOT NULL, created INTEGER NOT NULL, uid TEXT NOT NULL,"
-        " document TEXT NOT NULL, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;"
-        "PRAGMA user_version=1; COMMIT",
+        " document TEXT NOT NULL, sum INTEGER, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;"
+        "PRAGMA user_version=2; COMMIT",
         why);
+}
+
+static enum err add_sums(struct persist *p, struct why *why)
+{
+    return run_sql(p,
+                   "BEGIN IMMEDIATE; ALTER TABLE resource ADD COLUMN sum INTEGER;"
+                   "UPDATE resource SET sum = " ROW_SUM "; PRAGMA user_version=2; COMMIT",
+                   why);
 }
 
 /* A database that is as it should be is not written to: a node starts on a full disk. */
@@ -80,8 +157,10 @@ static enum err check_format(struct persist *p, struct why *why)
     if (format < 0) err = failed(p, why, "cannot be read");
     sqlite3_finalize(s);
     if (err) return err;
-    if (format == DATABASE_FORMAT) return ERR_OK;
     if (format == 0) return make_tables(p, why);
+    if (format == DATABASE_FORMAT || format == 1) err = must_be_sound(p, why);
+    if (err || format == DATABASE_FORMAT) return err;
+    if (format == 1) return add_sums(p, why);
     return why_set(
         why, ERR_FORMAT,
         "%s has format %d, this version reads format %d; move the data folder away to start "
@@ -92,7 +171,8 @@ static enum err check_format(struct persist *p, struct why *why)
 static enum err prepare(struct persist *p, struct why *why)
 {
     static const char put[] =
-        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        "INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+        "row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8))";
     static const char remove[] =
         "DELETE FROM resource WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
     if (sqlite3_prepare_v2(p->db, put, -1, &p->put, NULL) == SQLITE_OK &&
@@ -103,11 +183,16 @@ static enum err prepare(struct persist *p, struct why *why)
 
 static enum err open_database(struct persist *p, struct why *why)
 {
-    enum err err = ERR_OK;
-    if (sqlite3_open_v2(p->path, &p->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                        sqlite_vfs_name(p->vfs)) != SQLITE_OK)
+    bool mended;
+    enum err err = wal_check(p->context->os, p->path, &mended, why);
+    if (mended)
+        diag(p->context, DIAG_WARNING, component,
+             "%s-wal: a flipped bit of its header was put right", p->path);
+    if (!err && sqlite3_open_v2(p->path, &p->db,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                sqlite_vfs_name(p->vfs)) != SQLITE_OK)
         err = failed(p, why, "cannot be opened");
+    if (!err) err = know_sums(p, why);
     if (!err) err = check_format(p, why);
     return err ? err : prepare(p, why);
 }
@@ -159,16 +244,39 @@ static enum err write_one(struct persist *p, const struct persist_change *change
     return err;
 }
 
+/* Empties the log into the database, where each row has a sum. */
+static enum err empty_log(struct persist *p, struct why *why)
+{
+    return run_sql(p, "PRAGMA wal_checkpoint(TRUNCATE)", why);
+}
+
 /* A transaction that failed may be found in the log all the same when it is read again. So it is
  * read again before the next one, which then knows what it builds on: else a document could come
- * back whose removal was acknowledged because it did not seem to be there. */
+ * back whose removal was acknowledged because it did not seem to be there. And the log is emptied:
+ * what a failed sync covered may be gone after a power loss, and with it all that follows. */
 static enum err reopen_suspect(struct persist *p, struct why *why)
 {
     if (!p->suspect) return ERR_OK;
     close_database(p);
     enum err err = open_database(p, why);
+    if (!err) err = empty_log(p, why);
     p->suspect = err != ERR_OK;
     return err;
+}
+
+/* Nothing was written for a while. A failure costs nothing: the log stays. */
+static void on_quiet(void *arg)
+{
+    struct persist *p = arg;
+    if (!p->suspect) (void)empty_log(p, NULL);
+}
+
+static void wait_for_quiet(struct persist *p)
+{
+    const struct os_ops *ops = p->context->os->ops;
+    if (p->closing) return; /* SQLite does it when the database is closed */
+    if (!p->quiet && ops->timer_make(p->loop.task, on_quiet, p, &p->quiet)) p->quiet = NULL;
+    if (p->quiet) ops->timer_set(p->quiet, QUIET_NS);
 }
 
 static void after_jobs(void *arg)
@@ -187,6 +295,7 @@ static void after_jobs(void *arg)
                            NULL); /* the first error is the one to tell */
         p->suspect = true;
     }
+    if (!err) wait_for_quiet(p);
     for (; change; change = next) {
         next = change->next;
         completion_finish(&change->completion, err, &why);
@@ -266,25 +375,57 @@ void persist_copy(struct persist *persist, struct persist_copy *copy)
 
 /* ---- checking ---- */
 
-enum err persist_check(struct os *os, const char *folder, char text[256], struct why *why)
+/* A database of format 1 has no sums. */
+static bool has_sums(struct persist *p)
+{
+    sqlite3_stmt *s = NULL;
+    bool has = sqlite3_prepare_v2(p->db, "SELECT sum FROM resource", -1, &s, NULL) == SQLITE_OK;
+    sqlite3_finalize(s);
+    return has;
+}
+
+/* Rows that are not as they were written: names the first, or takes all of them out. */
+static enum err check_sums(struct persist *p, bool repair, char text[256], struct why *why)
+{
+    static const char find[] =
+        "SELECT kind, namespace, name FROM resource WHERE sum IS NOT " ROW_SUM;
+    sqlite3_stmt *s = NULL;
+    enum err err = ERR_OK;
+    if (!has_sums(p)) return ERR_OK;
+    if (sqlite3_prepare_v2(p->db, find, -1, &s, NULL) != SQLITE_OK)
+        err = failed(p, why, "cannot be read");
+    bool found = !err && sqlite3_step(s) == SQLITE_ROW;
+    if (found)
+        snprintf(text, 256, "the document %s %s%s%s is not as it was written",
+                 (const char *)sqlite3_column_text(s, 0), (const char *)sqlite3_column_text(s, 1),
+                 sqlite3_column_bytes(s, 1) ? "/" : "", (const char *)sqlite3_column_text(s, 2));
+    sqlite3_finalize(s);
+    if (!err && found && repair)
+        err = run_sql(p, "DELETE FROM resource WHERE sum IS NOT " ROW_SUM, why);
+    return err;
+}
+
+enum err persist_check(struct os *os, const char *folder, bool repair, char text[256],
+                       struct why *why)
 {
     struct persist p = {0};
     struct os_path_info info;
-    sqlite3_stmt *s = NULL;
+    bool mended;
     text[0] = 0;
     snprintf(p.path, sizeof p.path, "%s/resources.db", folder);
     enum err err = os->ops->path_info(os, p.path, &info, why);
+    if (!err)
+        err =
+            wal_check(os, p.path, &mended, why); /* else SQLite would tidy up what is left of it */
     if (!err) err = sqlite_vfs_new(os, &p.vfs);
     if (err) return err;
     if (sqlite3_open_v2(p.path, &p.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
                         sqlite_vfs_name(p.vfs)) != SQLITE_OK)
         err = failed(&p, why, "cannot be opened");
     if (!err) err = run_sql(&p, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY", why);
-    if (!err && (sqlite3_prepare_v2(p.db, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK ||
-                 sqlite3_step(s) != SQLITE_ROW))
-        err = failed(&p, why, "cannot be read");
-    if (!err) (void)str_copy(text, 256, str_of((const char *)sqlite3_column_text(s, 0)));
-    sqlite3_finalize(s);
+    if (!err) err = know_sums(&p, why);
+    if (!err) err = check_structure(&p, text, why);
+    if (!err && strcmp(text, "ok") == 0) err = check_sums(&p, repair, text, why);
     (void)sqlite3_close(p.db); /* nothing of it is open */
     sqlite_vfs_free(p.vfs);
     return err;
@@ -321,23 +462,40 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
     } else if (err != ERR_NO_MEMORY) {
         diag(p->context, DIAG_ERROR, component,
              "a stored document cannot be read and is left out: %s", why_text(&why, err));
+        p->left_out = true;
         err = ERR_OK;
     }
     arena_free(&arena);
     return err;
 }
 
+/* A document that nobody can vouch for gives no rights and collects nothing. */
+static void leave_out(struct persist *p, sqlite3_stmt *s)
+{
+    diag(p->context, DIAG_ERROR, component,
+         "the document %s %s%s%s is not as it was written and is left out; apply it again, or "
+         "restore resources.db from a backup",
+         (const char *)sqlite3_column_text(s, 6), (const char *)sqlite3_column_text(s, 7),
+         sqlite3_column_bytes(s, 7) ? "/" : "", (const char *)sqlite3_column_text(s, 8));
+    p->left_out = true;
+}
+
 static enum err restore(struct persist *p, struct registry *registry, struct why *why)
 {
     sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(
-            p->db,
-            "SELECT version, generation, created, uid, document FROM resource ORDER BY version", -1,
-            &s, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(p->db,
+                           "SELECT version, generation, created, uid, document, sum IS " ROW_SUM
+                           ", kind, namespace, name FROM resource ORDER BY version",
+                           -1, &s, NULL) != SQLITE_OK)
         return failed(p, why, "cannot be read");
     enum err err = ERR_OK;
     int result;
-    while (!err && (result = sqlite3_step(s)) == SQLITE_ROW) err = restore_one(p, registry, s);
+    while (!err && (result = sqlite3_step(s)) == SQLITE_ROW) {
+        if (sqlite3_column_int(s, 5))
+            err = restore_one(p, registry, s);
+        else
+            leave_out(p, s);
+    }
     if (!err && result != SQLITE_DONE) err = failed(p, why, "cannot be read");
     sqlite3_finalize(s);
     return err;
@@ -352,6 +510,8 @@ enum err persist_open(struct context *context, const char *folder, struct regist
     snprintf(p->path, sizeof p->path, "%s/resources.db", folder);
     enum err err = sqlite_vfs_new(context->os, &p->vfs);
     if (!err) err = open_database(p, why);
+    /* What the last life did not sync is nothing to build on; a full disk may take it later. */
+    if (!err) p->suspect = empty_log(p, NULL) != ERR_OK;
     if (!err) err = restore(p, registry, why);
     if (!err) err = loop_start(&p->loop, context->os, "resources", OS_TASK_BLOCKING, why);
     if (err) {
@@ -364,9 +524,30 @@ enum err persist_open(struct context *context, const char *folder, struct regist
     return ERR_OK;
 }
 
+bool persist_left_out(const struct persist *persist)
+{
+    return persist->left_out;
+}
+
+/* A timer is closed where it was made. */
+struct quit {
+    struct job job;
+    struct persist *persist;
+};
+
+static void run_quit(struct job *job)
+{
+    struct persist *p = ((struct quit *)job)->persist;
+    if (p->quiet) p->context->os->ops->timer_close(p->quiet);
+    p->quiet = NULL;
+    p->closing = true;
+}
+
 void persist_close(struct persist *p)
 {
     if (!p) return;
+    struct quit quit = {.job.run = run_quit, .persist = p};
+    if (p->loop.task) loop_post(&p->loop, &quit.job);
     loop_stop(&p->loop);
     close_database(p);
     sqlite_vfs_free(p->vfs);

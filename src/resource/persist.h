@@ -31,9 +31,15 @@ struct persist_change {
 };
 void persist_submit(struct persist *persist, struct persist_change *change);
 
-/* Reads the whole database where no node runs: SQLite's integrity check. `text` receives what it
- * says, "ok" if it is whole. Errors: NOT_FOUND, CORRUPT, IO, NO_MEMORY. Blocking. */
-enum err persist_check(struct os *os, const char *folder, char text[256], struct why *why);
+/* Whether the database held documents that cannot be read or are not as they were written, which
+ * were left out. Any task. */
+bool persist_left_out(const struct persist *persist);
+
+/* Reads the whole database where no node runs: its log, SQLite's integrity check, the rows' sums.
+ * `text` receives what is wrong, "ok" if it is whole; `repair`: documents that are not as they were
+ * written are taken out. Errors: NOT_FOUND, CORRUPT, IO, NO_MEMORY. Blocking. */
+enum err persist_check(struct os *os, const char *folder, bool repair, char text[256],
+                       struct why *why);
 
 /* A whole copy of the database at `path` (replaced if it is there), for a backup; made between two
  * transactions by SQLite's backup interface. Errors: IO, DISK_FULL, NO_MEMORY, CORRUPT. */

@@ -127,7 +127,8 @@ bool agg_points_complete(void *state, const void *behind)
 {
     struct points *p = state;
     const struct points *b = behind;
-    if (p->count == 0) return true; /* it has no answer anyway */
+    if (p->count == 0 && !p->has_before) return true; /* it has no answer anyway */
+    if (p->has_after) return true;
     if (b->count == 0) return false;
     p->has_after = true;
     p->after_t = b->first_t, p->after = b->first;
@@ -141,9 +142,25 @@ static enum err give(double d, bool null, struct value *result)
     return ERR_OK;
 }
 
+/* A window that has rows but no value of this column lies between the values of its neighbours:
+ * else the hours would not add up to the day. */
+static bool is_between(const struct points *p)
+{
+    return p->count == 0 && p->has_window && p->has_before && p->has_after;
+}
+
+static double area_between(const struct points *p, bool step, double *span)
+{
+    double from = on_line(p->before_t, p->before, p->after_t, p->after, p->from);
+    double to = on_line(p->before_t, p->before, p->after_t, p->after, p->to);
+    *span = (double)p->to - (double)p->from;
+    return (step ? p->before : (from + to) / 2) * *span;
+}
+
 /* Area and time it stands over, up to the window's bounds. */
 static double whole_area(const struct points *p, bool step, double *span)
 {
+    if (is_between(p)) return area_between(p, step, span);
     double area = step ? p->step_area : p->area;
     int64_t from = p->first_t, to = p->last_t;
     if (p->has_window && p->has_before && from > p->from) {
@@ -165,7 +182,7 @@ static double whole_area(const struct points *p, bool step, double *span)
 static enum err average(const struct points *p, bool step, struct value *result)
 {
     double span, area = whole_area(p, step, &span);
-    return give(span > 0 ? area / span : p->last, p->count == 0, result);
+    return give(span > 0 ? area / span : p->last, p->count == 0 && !is_between(p), result);
 }
 
 enum err agg_points_final(const void *state, struct value *result)
@@ -185,7 +202,7 @@ enum err agg_integral_final(const void *state, struct value *result)
 {
     const struct points *p = state;
     double span, area = whole_area(p, false, &span);
-    return give(area / p->unit_ns, p->count == 0, result);
+    return give(area / p->unit_ns, p->count == 0 && !is_between(p), result);
 }
 
 enum err agg_derivative_final(const void *state, struct value *result)
@@ -250,6 +267,8 @@ enum err agg_delta_final(const void *state, struct value *result)
 enum err agg_interpolate_final(const void *state, struct value *result)
 {
     const struct points *p = state;
+    if (is_between(p))
+        return give(on_line(p->before_t, p->before, p->after_t, p->after, p->from), false, result);
     if (p->count == 0 || !p->has_window || (p->first_t != p->from && !p->has_before))
         return give(0, true, result);
     if (p->first_t == p->from) return give(p->first, false, result);
@@ -318,7 +337,8 @@ bool agg_duration_complete(void *state, const void *behind)
 {
     struct duration *d = state;
     const struct duration *b = behind;
-    if (d->count == 0) return true;
+    if (d->count == 0 && !d->has_before) return true;
+    if (d->has_after) return true;
     if (b->count == 0) return false;
     d->has_after = true;
     d->after_t = b->first_t;
@@ -329,9 +349,12 @@ enum err agg_duration_final(const void *state, struct value *result)
 {
     const struct duration *d = state;
     int64_t total = d->total;
-    if (d->has_window && d->has_before && d->before) total += d->first_t - d->from;
-    if (d->has_window && d->has_after && d->last) total += d->to - d->last_t;
-    *result = (struct value){.type = TYPE_BIGINT, .is_null = d->count == 0, .i = total};
+    bool is_between = d->count == 0 && d->has_window && d->has_before && d->has_after;
+    if (is_between && d->before) total = d->to - d->from;
+    if (d->count && d->has_window && d->has_before && d->before) total += d->first_t - d->from;
+    if (d->count && d->has_window && d->has_after && d->last) total += d->to - d->last_t;
+    *result =
+        (struct value){.type = TYPE_BIGINT, .is_null = d->count == 0 && !is_between, .i = total};
     return ERR_OK;
 }
 

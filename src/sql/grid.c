@@ -47,14 +47,16 @@ static int64_t utc_of(const struct time_grid *grid, int64_t local_ns)
 }
 
 /* A bound of the window around a time with this shift. Where the clock changed by a multiple of the
- * width the bounds go on evenly; else they stand where the wall clock says. */
+ * width the bounds go on evenly; else they stand where the wall clock says, at the first of two
+ * instants that show the same (in Havana the clock goes back at one, to midnight). */
 static int64_t bound_of(const struct time_grid *grid, int64_t local_ns, int64_t shift_ns)
 {
     int64_t even = add_or_limit(local_ns, -shift_ns), there;
     if (!grid->zone || even == INT64_MIN || even == INT64_MAX) return even;
+    int64_t first = utc_of(grid, local_ns);
     local_of(grid, even, &there);
-    if (there == shift_ns) return even;
-    return (there - shift_ns) % grid->width_ns == 0 ? even : utc_of(grid, local_ns);
+    if (there == shift_ns) local_of(grid, first, &there);
+    return (there - shift_ns) % grid->width_ns == 0 ? even : first;
 }
 
 static int64_t month_start(int64_t month) /* since year 0 */

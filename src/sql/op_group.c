@@ -28,6 +28,8 @@ struct open_group {
     struct buf key, partition;
     void *state;
     struct open_group *next;
+    struct open_group **empty; /* [agg_count] the last one behind that is known to have no value for
+                                  it; NULL: none is known */
 };
 
 struct group {
@@ -130,27 +132,31 @@ static enum err close_group(struct group *group, struct open_group *closing)
     return err;
 }
 
-/* Tells one aggregate of a waiting group what the groups behind begin with. */
-static bool complete_call(const struct group *group, const struct open_group *head,
-                          const struct agg_call *call)
+/* Tells one aggregate of a waiting group what the groups behind begin with. None is asked twice: a
+ * value that stopped coming would make the work grow with the square of the windows. */
+static bool complete_call(const struct group *group, struct open_group *head, size_t i)
 {
+    const struct agg_call *call = &group->op.run->plan->aggs[i];
     void *state = (char *)head->state + call->state_offset;
-    for (const struct open_group *behind = head->next; behind; behind = behind->next)
+    struct open_group *behind = head->empty[i] ? head->empty[i]->next : head->next;
+    for (; behind; behind = behind->next) {
         if (call->aggregate->complete(state, (const char *)behind->state + call->state_offset))
             return true;
+        head->empty[i] = behind;
+    }
     return group->open &&
            call->aggregate->complete(state, (const char *)group->open->state + call->state_offset);
 }
 
 /* Whether the group at the head knows all that it wants to know of those behind it. */
-static bool is_settled(const struct group *group, const struct open_group *head)
+static bool is_settled(const struct group *group, struct open_group *head)
 {
     const struct plan *plan = group->op.run->plan;
     bool settled = true;
     for (size_t i = 0; i < plan->agg_count; i++) { /* all are told what there is to tell */
         const struct agg_call *call = &plan->aggs[i];
         bool asks = call->aggregate->complete && !call->distinct;
-        if (asks && !complete_call(group, head, call)) settled = false;
+        if (asks && !complete_call(group, head, i)) settled = false;
     }
     return settled;
 }
@@ -160,9 +166,11 @@ static enum err settle(struct group *group, bool all)
 {
     enum err err = ERR_OK;
     while (group->waiting && !err && (is_settled(group, group->waiting) || all)) {
-        struct open_group *head = group->waiting;
-        group->waiting = head->next;
-        if (!group->waiting) group->last_waiting = NULL;
+        struct open_group *head = group->waiting, *next = head->next;
+        group->waiting = next;
+        if (!next) group->last_waiting = NULL;
+        for (size_t i = 0; next && i < group->op.run->plan->agg_count; i++)
+            next->empty[i] = head->empty[i] == next ? NULL : head->empty[i];
         err = close_group(group, head);
     }
     return err;
@@ -188,8 +196,10 @@ static struct open_group *take_unused(struct group *group)
         if (!fresh) return NULL;
         arena_init(&fresh->memory, run->context->budget);
         fresh->state = arena_alloc(run->arena, run->plan->state_bytes);
-        if (!fresh->state) return NULL;
+        fresh->empty = arena_alloc(run->arena, (run->plan->agg_count + 1) * sizeof *fresh->empty);
+        if (!fresh->state || !fresh->empty) return NULL;
     }
+    memset(fresh->empty, 0, run->plan->agg_count * sizeof *fresh->empty);
     fresh->next = NULL;
     memset(fresh->state, 0, run->plan->state_bytes);
     buf_clear(&fresh->key);
@@ -488,20 +498,25 @@ static enum err add_streaming(struct group *group, const struct rows *rows)
 
 /* ---- push, finish ---- */
 
-/* Aggregates read plain arrays: a constant argument is written out once per chunk. */
+/* Aggregates read plain arrays: a constant argument is written out once per chunk. So is the
+ * quality of a NULL: first and last pass over absent cells and not over others. */
 static enum err spread_constant(struct group *group, size_t i, uint32_t count)
 {
     struct vector *v = &group->arg_vectors[i];
-    size_t bytes = vector_element_bytes(v->type);
+    size_t bytes = vector_element_bytes(v->type), per_row = bytes + sizeof *v->quality + 1;
     if (!v->is_constant) return ERR_OK;
     struct vector to;
     if (!group->spread[i])
-        group->spread[i] = arena_alloc(group->op.run->arena, (bytes + 1) * SQL_CHUNK_ROWS);
+        group->spread[i] = arena_alloc(group->op.run->arena, per_row * SQL_CHUNK_ROWS);
     if (!group->spread[i]) return run_no_memory(group->op.run);
     bool null = vector_is_null(v, 0);
     to = (struct vector){.type = v->type, .count = count, .data = group->spread[i]};
-    uint8_t *nulls = (uint8_t *)group->spread[i] + bytes * SQL_CHUNK_ROWS;
+    uint8_t *nulls = (uint8_t *)group->spread[i] + (per_row - 1) * SQL_CHUNK_ROWS;
     if (null) to.null = memset(nulls, 1, count);
+    if (null && v->quality) {
+        to.quality = (uint32_t *)(void *)((char *)group->spread[i] + bytes * SQL_CHUNK_ROWS);
+        for (uint32_t r = 0; r < count; r++) to.quality[r] = v->quality[0];
+    }
     for (uint32_t r = 0; r < count; r++) memcpy((char *)to.data + r * bytes, v->data, bytes);
     *v = to;
     return ERR_OK;

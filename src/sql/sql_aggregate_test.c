@@ -289,7 +289,7 @@ static bool curve(double t, bool step, double *value)
 }
 
 struct expected {
-    bool any_x, any_b, has_rate;
+    bool any_x, any_b, has_rate, has_area, has_state; /* of x and b; a window may lie between two */
     double twa, step, integral, increase, rate, state;
     int64_t rows;
 };
@@ -326,12 +326,15 @@ static struct expected expect(int64_t from, int64_t to)
 {
     struct expected e = {0};
     double span, last = 0;
+    bool before_b = false, after_b = false;
     const struct point *previous = NULL, *base = NULL, *newest = NULL;
     areas(from, to, &e.twa, &e.step, &span);
     for (int i = 0; i < point_count; i++) {
         bool inside = points[i].t >= from && points[i].t < to;
         e.rows += inside;
         e.any_b |= inside && points[i].has_b;
+        before_b |= points[i].has_b && points[i].t < from;
+        after_b |= points[i].has_b && points[i].t >= to;
         if (!points[i].has_x) continue;
         if (inside && !e.any_x) base = previous ? previous : &points[i];
         if (inside && previous)
@@ -344,6 +347,8 @@ static struct expected expect(int64_t from, int64_t to)
     e.step = span > 0 ? e.step / span : last;
     e.has_rate = base && newest && base != newest;
     if (e.has_rate) e.rate = e.increase / (double)(newest->t - base->t);
+    e.has_area = e.any_x || span > 0;
+    e.has_state = e.any_b || (before_b && after_b);
     e.state = seconds_true(from, to);
     return e;
 }
@@ -363,10 +368,10 @@ static void check_line(struct str line, int64_t width, const char *sql)
     assert_true(num_parse_i64(cell[0], &start));
     int64_t to = width ? start + width : 1000000, from = width ? start : -1000000;
     struct expected e = expect(width ? from : 0, width ? to : 2500);
-    bool good = is_near(cell[1], true, (double)e.rows) && is_near(cell[2], e.any_x, e.twa) &&
-                is_near(cell[3], e.any_x, e.step) && is_near(cell[4], e.any_x, e.integral) &&
+    bool good = is_near(cell[1], true, (double)e.rows) && is_near(cell[2], e.has_area, e.twa) &&
+                is_near(cell[3], e.has_area, e.step) && is_near(cell[4], e.has_area, e.integral) &&
                 is_near(cell[5], e.has_rate, e.increase) && is_near(cell[6], e.has_rate, e.rate) &&
-                is_near(cell[7], e.any_b, e.state * 1e9);
+                is_near(cell[7], e.has_state, e.state * 1e9);
     if (good) return;
     for (int i = 0; i < point_count; i++)
         print_error("  %lld x=%g(%d) b=%d(%d)\n", (long long)points[i].t, points[i].x,
@@ -396,6 +401,38 @@ static void check_curve(struct test_world *world, int64_t width)
     buf_free(&out);
 }
 
+/* A value that stopped coming: each window waits for the next, and none is asked twice. */
+static void work_grows_with_the_windows_and_not_with_their_square(void **state)
+{
+    enum { WINDOWS = 20000 };
+    struct test_world world;
+    struct buf text = BUF_EMPTY, out = BUF_EMPTY;
+    static const char sql[] = "SELECT count(*), count(i) FROM (SELECT integral(x) AS i FROM m "
+                              "PARTITION BY device WINDOW TUMBLE(1s)) AS q";
+    struct why why = WHY_NONE;
+    (void)state;
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE m (x double, b bool)");
+    test_world_must(&world,
+                    "INSERT INTO m (time, device, x) VALUES (0::bigint::timestamp, 'd', 1)");
+    for (int i = 1; i <= WINDOWS; i += 1000) {
+        buf_clear(&text);
+        buf_add_text(&text, "INSERT INTO m (time, device, b) VALUES ");
+        for (int k = 0; k < 1000; k++)
+            buf_printf(&text, "%s(%d000000000::bigint::timestamp, 'd', true)", k ? "," : "", i + k);
+        test_world_must(&world, buf_cstr(&text));
+    }
+    clock_t begun = clock();
+    assert_int_equal(test_world_sql(&world, sql, strlen(sql), &out, &why), ERR_OK);
+    double seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
+    assert_string_equal(buf_cstr(&out), "20001|1\n");
+    if (seconds > 1.5) print_error("%.1f s\n", seconds); /* 0.1 s; with sanitizers 0.4 s */
+    assert_true(seconds < 1.5);
+    buf_free(&text);
+    buf_free(&out);
+    test_world_free(&world);
+}
+
 static void curves_agree_with_a_model_that_knows_them_whole(void **state)
 {
     time_t until = time(NULL) + RUN_SECONDS;
@@ -418,6 +455,7 @@ int main(void)
         cmocka_unit_test(approximate_percentiles_are_within_one_per_cent),
         cmocka_unit_test(approximate_counts_are_within_five_standard_errors),
         cmocka_unit_test(curves_agree_with_a_model_that_knows_them_whole),
+        cmocka_unit_test(work_grows_with_the_windows_and_not_with_their_square),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

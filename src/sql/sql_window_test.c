@@ -473,12 +473,12 @@ static void calendar_windows_follow_the_wall_clock(void)
 {
     static const char *const zones[] = {
         "Europe/Berlin",       "America/New_York", "America/Sao_Paulo", "Asia/Beirut",
-        "Australia/Lord_Howe", "Asia/Shanghai",    "Pacific/Chatham"};
+        "Australia/Lord_Howe", "Asia/Shanghai",    "Pacific/Chatham",   "America/Havana"};
     static const char *const widths[] = {"1d", "6h", "1mo", "1w", "1y", "3n"};
     static struct lines wanted;
     struct test_world world;
     char sql[256];
-    const char *zone = zones[pick(7)];
+    const char *zone = zones[pick(8)];
     int kind = (int)pick(6);
     time_t from =
         631152000 + (time_t)pick(40 * 365) * 86400; /* from 1990 on, before and after today */
@@ -507,6 +507,35 @@ static void calendar_windows_follow_the_wall_clock(void)
         "SELECT window_start::bigint / 1000000000, window_end::bigint / 1000000000, count(*) FROM m WINDOW TUMBLE(%s) TIME ZONE '%s'",
         widths[kind], zone);
     compare(&world, sql, &wanted);
+    test_world_free(&world);
+}
+
+/* In Havana the clock goes back at one, to midnight: the day has begun an hour before. */
+static void a_day_begins_at_the_first_of_two_midnights(void **state)
+{
+    static struct lines wanted;
+    struct test_world world;
+    (void)state;
+    if (!has_zone("America/Havana")) skip(); /* a machine without the zone database */
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE m (x double, n bigint)");
+    test_world_must(&world,
+                    "INSERT INTO m (time, device, x) VALUES ('2018-11-04T12:00:00Z', 'd', 1), "
+                    "('2018-11-04T04:30:00Z', 'e', 1), ('2018-11-04T03:30:00Z', 'e', 1)");
+    wanted.text = BUF_EMPTY;
+    buf_add_text(&wanted.text, "d|2018-11-04T04:00:00Z|2018-11-05T05:00:00Z|1\n"
+                               "e|2018-11-03T04:00:00Z|2018-11-04T04:00:00Z|1\n"
+                               "e|2018-11-04T04:00:00Z|2018-11-05T05:00:00Z|1\n");
+    compare(&world,
+            "SELECT device, window_start, window_end, count(*) FROM m PARTITION BY device "
+            "WINDOW TUMBLE(1d) TIME ZONE 'America/Havana'",
+            &wanted);
+    wanted.text = BUF_EMPTY; /* the hour that comes twice is two hours */
+    buf_add_text(&wanted.text,
+                 "2018-11-04T03:00:00Z|1\n2018-11-04T04:00:00Z|1\n2018-11-04T12:00:00Z|1\n");
+    compare(&world,
+            "SELECT window_start, count(*) FROM m WINDOW TUMBLE(1h) TIME ZONE 'America/Havana'",
+            &wanted);
     test_world_free(&world);
 }
 
@@ -552,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_calendar),
+        cmocka_unit_test(a_day_begins_at_the_first_of_two_midnights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,8 @@ enum err backup_index_read(struct os *os, const char *folder, const char *name,
     if (err) return err;
     err = backup_index_parse((struct str){(const char *)bytes, size}, index, why);
     mem_free(bytes);
+    if (err == ERR_CORRUPT && lost_bytes) /* what is there may be whole */
+        err = why_set(why, ERR_IO, "%zu bytes cannot be read", lost_bytes);
     if (err) why_wrap(why, err, "%s", path);
     return err;
 }

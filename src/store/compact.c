@@ -18,6 +18,7 @@ enum {
     RETRY_MS = 60000,
     SHARE_PERCENT = 10, /* of the node's memory */
     INPUTS_MAX = 64,
+    MERGES_FAILED_MAX = 3, /* of one part because its disk fails */
     BLOCK_ROWS_MIN = 512,
     CELL_BYTES = sizeof(struct str) + 5,
     BLOCK_SHARE = 4, /* of the budget is for the block being filled: wide tables get shorter ones */
@@ -99,8 +100,9 @@ static struct part_list *choose(const struct part_list *list, bool all, size_t m
     for (size_t i = 0; i < sorted->count; i++) {
         if (atomic_load(&sorted->parts[i]->kept)) continue;
         size_t n = group_from(sorted->parts, sorted->count, i, all, group);
-        if (n > most) n = most;
-        if (n < least || n <= best->count) continue;
+        if (n < least) continue;
+        if (n > most) n = most; /* a piece of what is worth it, after memory was short */
+        if (n <= best->count) continue;
         memcpy(best->parts, group, n * sizeof(struct part *)); /* shared below */
         best->count = n;
     }
@@ -396,11 +398,19 @@ static enum err take_chunk(struct store *store, struct compaction *c, const stru
 
 /* ---- steps ---- */
 
-/* A part that cannot be read whole stays as it is. */
+/* A part that cannot be read whole stays as it is, and no later merge has to stop at it. A disk
+ * that failed once may not fail again: such a part is given up only after some tries. */
 static enum err check_damage(struct compaction *c, struct why *why)
 {
     if (!c->stats.damaged) return ERR_OK;
-    for (size_t i = 0; i < c->inputs->count; i++) atomic_store(&c->inputs->parts[i]->kept, true);
+    for (size_t i = 0; i < c->inputs->count; i++) {
+        struct part *part = c->inputs->parts[i];
+        uint8_t hurt = atomic_load(&part->hurt);
+        if (hurt == PART_UNREAD && ++part->failed_merges < MERGES_FAILED_MAX)
+            atomic_store(&part->hurt, PART_UNHURT);
+        else if (hurt != PART_UNHURT)
+            atomic_store(&part->kept, true);
+    }
     return why_set(why, ERR_CORRUPT,
                    "some of them cannot be read whole; they are left as they are");
 }
@@ -417,6 +427,7 @@ static enum err finish(struct store *store, struct compaction *c, struct why *wh
             err = ERR_NO_MEMORY; /* a start removes the file: no manifest speaks of it */
     }
     if (err) return err;
+    c->inputs_max = c->inputs_max < INPUTS_MAX / 2 ? c->inputs_max * 2 : INPUTS_MAX;
     metric_add(store->context, METRIC_COMPACTIONS, 1);
     metric_add(store->context, METRIC_COMPACTION_ROWS, c->output ? c->output->info.rows : 0);
     end_work(c);

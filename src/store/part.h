@@ -89,12 +89,17 @@ struct part_info {
     uint32_t *tables; /* ids, ascending; owned by the struct part */
 };
 
+enum { PART_UNHURT, PART_UNREAD, PART_DAMAGED };
+
 /* A part that is there; shared by reference count. The last release after `dropped` removes the
  * file. */
 struct part {
     _Atomic uint32_t refs;
     _Atomic bool dropped;
     _Atomic bool kept; /* damaged: never merged with others */
+    /* A scan could not read some of it: the disk failed, or (worse) the bytes are wrong. */
+    _Atomic uint8_t hurt;
+    uint8_t failed_merges; /* for a disk that failed; of the flush task */
     struct os *os;
     struct part_info info;
     char path[];

@@ -30,7 +30,9 @@ static enum err copy_bytes(struct os *os, const struct backup_file *f, struct os
     } while (!err && got == PIECE_BYTES);
     mem_free(bytes);
     if (!err && (at != f->size_bytes || crc != f->crc))
-        err = why_set(why, ERR_CORRUPT, "%s of the backup is damaged: it is not what was written",
+        err = why_set(why, ERR_CORRUPT,
+                      "%s of the backup is damaged: it is not what was written; another backup "
+                      "of the folder may be whole (--name)",
                       f->stored);
     return err ? err : os->ops->file_sync(to, why);
 }
@@ -85,9 +87,11 @@ static enum err fill(struct os *os, const char *from, const struct backup_index 
     return err ? err : os->ops->path_sync(os, folder, why);
 }
 
-/* The newest whose index is whole; a damaged newer one is passed over only if nobody named it. */
+/* The newest whose index is whole; a damaged newer one is passed over only if nobody named it, and
+ * told. One that cannot be read now may be whole: nobody gets older rows than he asked for unseen.
+ */
 static enum err choose(struct os *os, const char *from, const char *name,
-                       struct backup_index *index, struct why *why)
+                       struct backup_index *index, backup_name damaged, struct why *why)
 {
     backup_name *names;
     size_t count;
@@ -95,8 +99,11 @@ static enum err choose(struct os *os, const char *from, const char *name,
     enum err err = backup_names(os, from, &names, &count, why);
     if (err) return err;
     err = why_set(why, ERR_NOT_FOUND, "there is no whole backup in %s", from);
-    for (size_t i = count; err && err != ERR_NO_MEMORY && i-- > 0;)
+    for (size_t i = count; i-- > 0;) {
         err = backup_index_read(os, from, names[i], index, why);
+        if (err != ERR_CORRUPT && err != ERR_FORMAT) break;
+        if (!damaged[0]) memcpy(damaged, names[i], sizeof names[i]);
+    }
     mem_free(names);
     return err;
 }
@@ -105,13 +112,15 @@ enum err store_restore(struct os *os, const char *from, const char *name, const 
                        struct store_backup_info *info, struct why *why)
 {
     struct backup_index index;
-    enum err err = choose(os, from, name, &index, why);
+    backup_name damaged = "";
+    enum err err = choose(os, from, name, &index, damaged, why);
     if (err) return err;
     *info = (struct store_backup_info){.position = index.position,
                                        .origin = index.origin,
                                        .taken_ns = index.taken_ns,
                                        .files = index.count};
     (void)str_copy(info->name, sizeof info->name, str_of(index.name));
+    memcpy(info->damaged, damaged, sizeof damaged);
     for (size_t i = 0; i < index.count; i++) info->size_bytes += index.files[i].size_bytes;
     err = fill(os, from, &index, folder, why);
     backup_index_free(&index);

@@ -16,6 +16,8 @@ static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err 
     health_note(scan->store, STORE_ERROR, object, "%s", why_text(why, err));
     metric_add(scan->store->context, METRIC_STORE_DAMAGED, 1);
     scan->stats.damaged++;
+    uint8_t hurt = err == ERR_IO ? PART_UNREAD : PART_DAMAGED;
+    if (atomic_load(&part->part->hurt) < hurt) atomic_store(&part->part->hurt, hurt);
     if (why) *why = WHY_NONE;
     return ERR_OK;
 }

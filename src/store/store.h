@@ -153,11 +153,13 @@ struct store_backup_info {
     int64_t taken_ns;
     size_t files;
     uint64_t size_bytes;
+    char damaged[32]; /* a newer one that was passed over, "" = none */
 };
 /* Puts a backup back into `folder`, which is missing or empty: every file is compared with its
  * checksum while it is copied, everything is synced, and positions go on above all that were given
- * before the backup and above the wall clock. `name` NULL = the newest whole one. The caller makes
- * the folder a node's by renaming it. Blocking; no node. Errors: NOT_FOUND (no whole backup),
+ * before the backup and above the wall clock. `name` NULL = the newest whose index is
+ * whole; one that a failing disk may hide is waited for, not passed over. The caller makes the
+ * folder a node's by renaming it. Blocking; no node. Errors: NOT_FOUND (no whole backup),
  * CORRUPT names the file, FORMAT, IO, DISK_FULL, NO_MEMORY. */
 enum err store_restore(struct os *os, const char *from, const char *name, const char *folder,
                        struct store_backup_info *info, struct why *why);

@@ -164,6 +164,30 @@ static void a_flipped_bit_anywhere_in_a_backup_is_found(void **state)
     schema_release(s);
 }
 
+static void a_damaged_newer_backup_is_passed_over_and_told(void **state)
+{
+    struct world *w = *state;
+    struct store_backup older, newer;
+    struct store_backup_info info;
+    struct why why = WHY_NONE;
+    char target[100], folder[100], path[300];
+    snprintf(target, sizeof target, "%s/backup", w->folder);
+    snprintf(folder, sizeof folder, "%s/restored", w->folder);
+    struct schema *s = make_table(w);
+    put_many(w, s, 0, 100);
+    assert_int_equal(try_backup(w, &older, target, 0), ERR_OK);
+    put_many(w, s, 1000, 100);
+    assert_int_equal(try_backup(w, &newer, target, 0), ERR_OK);
+    snprintf(path, sizeof path, "%s/%s.index", target, newer.name);
+    flip(path, 40, 1);
+    assert_int_equal(store_restore(w->os, target, newer.name, folder, &info, &why), ERR_CORRUPT);
+    assert_non_null(strstr(why.text, newer.name));
+    assert_int_equal(store_restore(w->os, target, NULL, folder, &info, NULL), ERR_OK);
+    assert_string_equal(info.name, older.name);
+    assert_string_equal(info.damaged, newer.name);
+    schema_release(s);
+}
+
 static void a_store_that_closes_ends_its_backup(void **state)
 {
     struct world *w = *state;
@@ -191,6 +215,7 @@ int main(void)
         STORE_TEST(what_is_restored_is_the_state_at_the_position),
         STORE_TEST(a_second_backup_copies_only_what_is_new),
         STORE_TEST(a_flipped_bit_anywhere_in_a_backup_is_found),
+        STORE_TEST(a_damaged_newer_backup_is_passed_over_and_told),
         STORE_TEST(a_store_that_closes_ends_its_backup),
     };
     return cmocka_run_group_tests_name("store backup", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* store_fault_test.c - claims about a store to which memory or the disk is refused at every single
  * call in turn: an operation may fail, a row may not get lost. */
+#include "os/sim_testlib.h"
 #include "store/store_testlib.h"
 
 /* ---- memory ---- */
@@ -87,11 +88,87 @@ static void each_failed_disk_call_of_a_flush_loses_no_row(void **state)
     free(m);
 }
 
+/* ---- merging ---- */
+
+enum { MERGE_PARTS = 5, MERGE_WAIT_S = 70 /* longer than a merge that failed waits */ };
+
+static size_t parts_now(struct world *w)
+{
+    struct store_view *view = store_view_get(w->store);
+    size_t count = view->parts->count;
+    store_view_release(view);
+    return count;
+}
+
+/* Parts of one day that are worth merging, held apart, and rows for one more. */
+static void make_parts(struct world *w, struct schema *s, struct model *m, unsigned *seed)
+{
+    w->store->compaction.not_before_ns = INT64_MAX;
+    for (unsigned i = 0; i < MERGE_PARTS; i++) {
+        put_rows(w, s, m, seed, 40);
+        flush(w);
+    }
+    put_rows(w, s, m, seed, 40);
+    w->store->compaction.not_before_ns = 0;
+}
+
+static void each_failed_call_of_a_merge(struct world *w, struct schema *s, struct model *m,
+                                        int fault)
+{
+    unsigned seed = 9, stopped = 0;
+    uint64_t n = 1;
+    for (bool reached = true; reached && n < 3000; n++) {
+        struct sim_case c = {1, fault, n};
+        make_parts(w, s, m, &seed);
+        uint64_t errors = metric_get(&w->context, METRIC_COMPACTION_ERRORS);
+        sim_case_arm(w->os, &c);
+        (void)try_flush(w); /* begins the merge */
+        sim_run_for(w->sim, (int64_t)1000000000);
+        reached = sim_case_calls(w->os, &c) >= n;
+        sim_fault_arm(w->os, SIM_FAULT_NONE, 0);
+        stopped += metric_get(&w->context, METRIC_COMPACTION_ERRORS) > errors;
+        compare_all(w, m);
+        if (n % 4 == 0) {
+            reopen(w); /* with whatever the failure left behind */
+            compare_all(w, m);
+        }
+        sim_run_for(w->sim, MERGE_WAIT_S * (int64_t)1000000000);
+        flush(w); /* looks again */
+        sim_run_for(w->sim, (int64_t)10 * 1000000000);
+        flush(w);
+        assert_true(parts_now(w) < MERGE_PARTS); /* it was done after all */
+        compare_all(w, m);
+    }
+    print_message("fault %d: each of %u calls, %u merges stopped\n", fault, (unsigned)n - 2,
+                  stopped);
+    assert_true(n < 3000 && stopped > 20);
+}
+
+static void each_failed_call_of_a_merge_loses_no_row_and_the_next_one_works(void **state)
+{
+    static const int faults[] = {SIM_FAULT_IO, SIM_FAULT_ALLOCATION};
+    for (size_t i = 0; i < 2; i++) {
+        struct world *w = *state;
+        struct model *m = calloc(1, sizeof *m);
+        m->step = 1000;
+        struct schema *s = make_table(w);
+        first_rows(w, s, m);
+        each_failed_call_of_a_merge(w, s, m, faults[i]);
+        reopen(w);
+        compare_all(w, m);
+        schema_release(s);
+        free(m);
+        sim_teardown(state);
+        sim_setup(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_SIM_TEST(a_failed_allocation_costs_at_most_the_operation),
         STORE_SIM_TEST(each_failed_disk_call_of_a_flush_loses_no_row),
+        STORE_SIM_TEST(each_failed_call_of_a_merge_loses_no_row_and_the_next_one_works),
     };
     return cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
 }
