@@ -103,6 +103,13 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     mem_free(scan);
 }
 
+static uint64_t scan_rows(void *context, void *snapshot, struct sql_table *table,
+                          const struct sql_scan_request *request)
+{
+    return store_sql_source.scan_rows(((const struct guard *)context)->store, snapshot, table,
+                                      request);
+}
+
 static enum err snapshot_open(void *context, void **snapshot)
 {
     return store_sql_source.snapshot_open(((const struct guard *)context)->store, snapshot);
@@ -119,6 +126,7 @@ const struct sql_source guard_source = {
     .close_table = close_table,
     .list_tables = list_tables,
     .scan_open = scan_open,
+    .scan_rows = scan_rows,
     .scan_next = scan_next,
     .scan_close = scan_close,
     .snapshot_open = snapshot_open,

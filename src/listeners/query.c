@@ -115,6 +115,37 @@ static int64_t limit_of(const struct query *q)
     return q->limit_ns && q->limit_ns < most ? q->limit_ns : most;
 }
 
+/* ---- other tasks of a statement ---- */
+
+struct helper_job {
+    struct job job;
+    void (*begin)(void *work);
+    void *work;
+};
+
+static void run_helper(struct job *job)
+{
+    struct helper_job *helper = (struct helper_job *)(void *)job;
+    helper->begin(helper->work);
+    mem_free(helper);
+}
+
+static bool call_helper(void *tasks, void (*begin)(void *work), void *work)
+{
+    struct query *q = tasks;
+    struct helper_job *helper = mem_alloc_zero(1, sizeof *helper);
+    if (!helper) return false;
+    *helper = (struct helper_job){.job.run = run_helper, .begin = begin, .work = work};
+    pool_post(q->pool, &helper->job);
+    return true;
+}
+
+static void go_on(void *tasks)
+{
+    struct query *q = tasks;
+    pool_post(q->pool, &q->job);
+}
+
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
@@ -150,6 +181,11 @@ static void set_context(struct query *q)
         .param_types = q->param_types,
         .functions = &pg_functions,
         .session = &q->pg,
+        .call = call_helper,
+        .wake = go_on,
+        .tasks = q,
+        .helpers_max = s->context->os->ops->processor_count(s->context->os) - 1,
+        .helper_rows = s->helper_rows,
     };
 }
 
@@ -236,12 +272,19 @@ static enum err make_batch(struct query *q, struct why *why)
     return err;
 }
 
-/* Rows until the part is full or all are there. */
-static enum err run_select(struct query *q, struct why *why)
+/* Rows until the part is full or all are there. `*waits`: go_on will run it again, perhaps it has
+ * already: the query is not to be touched. */
+static enum err run_select(struct query *q, bool *waits, struct why *why)
 {
     enum err err = ERR_OK;
-    do err = sql_step(q->statement, &q->sink, &q->stats, &q->is_done, why);
-    while (!q->is_done && !(q->on_part && part_is_full(q)));
+    enum sql_progress progress;
+    do {
+        err = sql_step(q->statement, &q->sink, &q->stats, &progress, why);
+        *waits = progress == SQL_WAITS;
+        if (*waits) return ERR_OK;
+        q->is_done = progress == SQL_DONE;
+    } while (!q->is_done && !(q->on_part && part_is_full(q)));
+    if (q->is_done) metric_add(q->service->context, METRIC_STATEMENT_HELPERS, q->stats.helpers);
     if (!err && q->is_done && q->format->end) q->format->end(q, &q->answer);
     if (!err && buf_failed(&q->answer)) err = ERR_NO_MEMORY; /* the beginning, or the end */
     return err;
@@ -255,11 +298,15 @@ static void run_on_worker(struct job *job)
     struct context *context = q->service->context;
     struct why *why = &q->run_why;
     enum err err = ERR_OK;
-    q->part_start_ns = context_mono_ns(context);
+    bool waits = false;
+    if (!q->is_timed) q->part_start_ns = context_mono_ns(context);
+    q->is_timed = true;
     bool is_fresh = !q->statement;
     if (is_fresh) err = prepare_statement(q, why);
     if (!err && !q->is_begun && !(is_fresh && q->on_prepared)) err = begin_statement(q, why);
-    if (!err && q->is_begun && q->verb == SQL_SELECT) err = run_select(q, why);
+    if (!err && q->is_begun && q->verb == SQL_SELECT) err = run_select(q, &waits, why);
+    if (waits) return;
+    q->is_timed = false;
     if (!err && q->is_begun && q->verb == SQL_INSERT) err = make_batch(q, why);
     int64_t spent = context_mono_ns(context) - q->part_start_ns;
     q->run_ns += spent;
@@ -448,8 +495,9 @@ static void post(struct query *q)
 {
     completion_init(&q->append.completion, q->service->context->main, back_on_main);
     q->job.run = run_on_worker;
-    if (q->service->context->workers)
-        pool_post(q->service->context->workers, &q->job);
+    q->pool = q->service->context->workers;
+    if (q->pool)
+        pool_post(q->pool, &q->job);
     else
         finish(q, ERR_CANCELLED, NULL); /* the node stops */
 }

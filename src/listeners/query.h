@@ -76,6 +76,8 @@ struct query {
     /* The module's own. */
     void *writing; /* the format's */
     struct job job;
+    struct pool *pool; /* where it is run; helpers too */
+    bool is_timed;     /* part_start_ns counts: the part goes on on another task */
     struct budget budget;
     struct sys_snapshot *sys;
     struct sql_statement *statement;

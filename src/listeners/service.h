@@ -47,6 +47,7 @@ struct service {
     struct budget *in_flight;       /* batches on their way to the log */
     size_t statement_limit_bytes;   /* of one */
     int64_t statement_limit_ns;     /* its time */
+    uint64_t helper_rows;           /* a large scan is shared with one more task for so many rows */
     struct str node_name, node_path;
     char node_document[256];            /* metadata.name of this node's own document */
     char http_url[320], https_url[320]; /* where it listens; "" = it does not */

@@ -101,6 +101,7 @@ struct pool {
     struct os *os;
     pthread_mutex_t lock; /* guards first, last */
     struct job *first, *last;
+    bool stopping; /* some tasks are gone: only the pool's own jobs post, and their task goes on */
     unsigned worker_count;
     struct worker workers[];
 };
@@ -165,7 +166,9 @@ void pool_post(struct pool *pool, struct job *job)
     else
         pool->first = job;
     pool->last = job;
+    bool stopping = pool->stopping;
     pthread_mutex_unlock(&pool->lock);
+    if (stopping) return;
     /* Wake an idle worker; when all seem busy the first one, which may be about to sleep after its
      * last look (a needless wake costs little). */
     unsigned chosen = 0;
@@ -177,6 +180,9 @@ void pool_post(struct pool *pool, struct job *job)
 void pool_stop(struct pool *pool)
 {
     if (!pool) return;
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->worker_count; i++)
         pool->os->ops->task_stop(pool->workers[i].task);
     MUST(pool->first == NULL);

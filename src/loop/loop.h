@@ -79,8 +79,9 @@ void completion_finish(struct completion *completion, enum err err, const struct
 struct pool;
 enum err pool_start(struct pool **pool, struct os *os, const char *name, unsigned worker_count,
                     struct why *why);
+/* Any task; once pool_stop has begun only jobs of the pool. */
 void pool_post(struct pool *pool, struct job *job);
-void pool_stop(struct pool *pool); /* runs what was posted first */
+void pool_stop(struct pool *pool); /* runs what was posted first, and what that posts */
 
 /* ---- a value shared by snapshots ---- */
 

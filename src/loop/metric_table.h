@@ -37,6 +37,7 @@
     X(PG_CONNECTIONS,      "millrace_postgres_connections",      GAUGE,   "connections", "open connections of PostgreSQL clients") \
     X(PG_REFUSED,          "millrace_postgres_connections_refused_total", COUNTER, "connections", "PostgreSQL connections refused at the limit") \
     X(PG_ERRORS,           "millrace_postgres_errors_total",     COUNTER, "errors",  "PostgreSQL connections ended for an error: protocol, login, time") \
+    X(STATEMENT_HELPERS,   "millrace_statement_helpers_total",   COUNTER, "tasks",   "other tasks that took part in large statements") \
     X(PG_COPY_ROWS,        "millrace_postgres_copy_rows_total",  COUNTER, "rows",    "rows that came in by COPY") \
     X(LINE_CONNECTIONS,    "millrace_line_connections",          GAUGE,   "connections", "open connections of line protocol over TCP") \
     X(LINE_REFUSED,        "millrace_line_connections_refused_total", COUNTER, "connections", "connections of line protocol refused at the limit") \

@@ -29,6 +29,7 @@ enum {
     IN_FLIGHT_SHARE_PERCENT = 12,
     EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
+    HELPER_ROWS = 300000, /* some milliseconds of work */
 };
 
 struct node {
@@ -572,6 +573,7 @@ static enum err set_up(struct node *node, struct why *why)
     node->service.in_flight = &node->in_flight;
     node->service.statement_limit_bytes = node->statements.limit_bytes / 2;
     node->service.statement_limit_ns = STATEMENT_SECONDS * TIME_NS_PER_S;
+    node->service.helper_rows = HELPER_ROWS;
     node->service.node_name = config->node.name;
     node->service.node_path = config->node.path;
     node->context.drivers_folder = config->drivers;

@@ -304,14 +304,15 @@ static enum err fill_from_query(struct sql_statement *s, const struct target *ta
 {
     struct filling filling = {s, targets, row, batch};
     enum err err = ERR_OK;
-    bool done = false;
+    enum sql_progress progress = SQL_GOES_ON;
     s->insert_sink = (struct sql_sink){take_rows, &filling, batch_is_full};
     if (!s->run)
-        err = run_open(s->context, s->plans.root, false, &s->insert_sink, &s->insert_stats, why,
-                       &s->run);
+        err = run_open(s->context, s->plans.root, (struct str){0}, false, &s->insert_sink,
+                       &s->insert_stats, why, &s->run);
     if (!err) run_set_why(s->run, why);
-    while (!err && !done && !batch_is_full(&filling)) err = run_step(s->run, &done);
-    if (!err && !done) return ERR_OK;
+    while (!err && progress != SQL_DONE && !batch_is_full(&filling))
+        err = run_step(s->run, &progress);
+    if (!err && progress != SQL_DONE) return ERR_OK;
     s->insert_goes_on = false;
     run_close(s->run);
     s->run = NULL;

@@ -32,7 +32,15 @@ struct run {
     void *snapshots[SQL_SOURCES_MAX];
     int nesting; /* of sub-queries being run */
     bool analyze;
-    const char *advice; /* what else to do when memory is refused; NULL: the usual */
+    const char *advice;        /* what else to do when memory is refused; NULL: the usual */
+    struct str text;           /* of a statement that may be shared out; else empty */
+    struct op *group;          /* the chain's op_group; NULL: none */
+    struct parallel *parallel; /* it is shared out; of the root */
+    /* a helper's: what its scan takes part in */
+    struct sql_scan_share *share;
+    bool (*declines)(void *context);
+    void *declines_context;
+    bool borrows_snapshots;
     /* children that drive this run, one after the other */
     struct run **children;
     size_t child_count, child_at;
@@ -97,12 +105,13 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns);
 enum err summary_add(const struct plan *plan, const struct agg_call *call, void *state,
                      const struct rows *rows, struct arena *memory);
 
-/* Builds the chain and opens the scan. On error nothing is left open. */
-enum err run_open(const struct sql_context *context, const struct plan *plan, bool analyze,
-                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why,
-                  struct run **run);
-/* Runs until the sink is full or the end (`*done`). */
-enum err run_step(struct run *run, bool *done);
+/* Builds the chain and opens the scan. On error nothing is left open. `text`: of the statement, if
+ * others may help (parallel.h); who steps it knows SQL_WAITS then. */
+enum err run_open(const struct sql_context *context, const struct plan *plan, struct str text,
+                  bool analyze, const struct sql_sink *sink, struct sql_stats *stats,
+                  struct why *why, struct run **run);
+/* Runs until the sink is full or the end. */
+enum err run_step(struct run *run, enum sql_progress *progress);
 void run_close(struct run *run); /* NULL allowed; completes the stats */
 /* A run of `plan` as a child of `parent`, not yet among its children: its rows go to `target`
  * (see op_pass_new). */
@@ -112,6 +121,13 @@ enum err run_open_child(struct run *parent, const struct plan *plan, const struc
  * operators that were put before `target`, or `target`; they belong to `parent`. */
 enum err run_open_join(struct run *parent, const struct join *join, struct op *target,
                        struct run **child, struct op **head);
+/* A helper's run of the same statement as `of`: filters and groups alone, behind which `last` takes
+ * what streaming groups give. */
+struct sql_scan_share;
+enum err run_open_helper(struct run *of, const struct sql_context *context, const struct plan *plan,
+                         struct sql_scan_share *share, bool (*declines)(void *context),
+                         void *declines_context, struct op *last, struct sql_stats *stats,
+                         struct why *why, struct run **run);
 /* Between two steps: errors of the next ones go to `why` (children follow the statement's run). */
 void run_set_why(struct run *run, struct why *why);
 enum err run_to_end(struct run *child); /* and closes it */

@@ -11,7 +11,7 @@
  * then constant, whatever the number of groups. Aggregates that reach from bound to bound of their
  * window (agg_series.c) are told the last value before it when it opens, and it waits, after its
  * last row, until the first value behind it is known. */
-#include "sql/op.h"
+#include "sql/parallel.h"
 #include "sql/keys.h"
 #include <string.h>
 
@@ -559,7 +559,8 @@ static enum err close_groups(struct group *group)
 static enum err group_finish(struct op *op)
 {
     struct group *group = (struct group *)op;
-    enum err err = close_groups(group);
+    enum err err = parallel_merge(op->run, op);
+    if (!err) err = close_groups(group);
     for (; group->handed_out < group->keys.count && !err && !op->run->enough && !op->run->paused;
          group->handed_out++) {
         size_t i = group->handed_out;
@@ -570,7 +571,37 @@ static enum err group_finish(struct op *op)
     }
     bool all = op->run->enough || group->handed_out == group->keys.count;
     if (!err && all && !op->run->paused) err = flush_groups(group);
+    if (!err && all && !op->run->paused) err = parallel_hand_on(op->run, op->next);
     return err || op->run->paused ? err : op_finish(op->next);
+}
+
+enum err group_take(struct op *to, const struct op *from)
+{
+    struct group *group = (struct group *)to;
+    const struct keys *keys = &((const struct group *)from)->keys;
+    const struct plan *plan = to->run->plan;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < keys->count && !err; i++) {
+        const struct key_entry *entry = &keys->entries[i];
+        size_t own;
+        if (i % SQL_CHUNK_ROWS == 0) err = run_check(to->run);
+        buf_clear(&group->key);
+        buf_add(&group->key, entry->bytes, entry->size);
+        if (!err) err = buf_failed(&group->key) ? run_no_memory(to->run) : find_hashed(group, &own);
+        for (size_t k = 0; k < plan->agg_count && !err; k++) {
+            const struct agg_call *call = &plan->aggs[k];
+            char *state = (char *)group->keys.entries[own].state + call->state_offset;
+            if (call->aggregate->merge(state, (const char *)entry->state + call->state_offset,
+                                       &group->memory))
+                err = run_no_memory(to->run);
+        }
+    }
+    return err;
+}
+
+size_t group_bytes(const struct op *op)
+{
+    return ((const struct group *)op)->memory.taken_bytes;
 }
 
 static void free_groups(struct open_group *list)

@@ -1,6 +1,7 @@
 /* op_scan.c - what drives a run over a table: chunks of the source become rows of inputs and are
  * pushed down the chain. */
 #include "sql/op.h"
+#include "sql/parallel.h"
 #include <string.h>
 
 /* The source's side of a scan, and the vectors that inputs read. */
@@ -222,6 +223,12 @@ enum err scan_open(struct run *run)
         request->summary_context = (void *)(uintptr_t)plan;
         request->summary_needs_ends = summary_needs_ends(plan);
     }
-    return source->scan_open(scan->source_context, *snapshot, &scan->table, request,
-                             run->context->budget, &scan->scan, run->why);
+    request->share = run->share;
+    request->declines = run->declines;
+    request->declines_context = run->declines_context;
+    if (parallel_new(run, run->text, request)) return run_no_memory(run);
+    err = source->scan_open(scan->source_context, *snapshot, &scan->table, request,
+                            run->context->budget, &scan->scan, run->why);
+    if (!err) parallel_call(run);
+    return err;
 }

@@ -5,6 +5,7 @@
  * (`root`); pausing and having enough travel from parent to child. */
 #include "sql/func.h"
 #include "sql/op.h"
+#include "sql/parallel.h"
 #include <string.h>
 
 enum err run_no_memory(struct run *run)
@@ -78,7 +79,7 @@ static struct op *build_chain(struct run *run, struct op *last)
         if (op && plan->over_count > 0) op = op_over_new(run, op);
         if (op && plan->fill.on) op = op_fill_new(run, op);
         if (op && plan->fill.needs_order) op = op_group_order_new(run, op);
-        if (op && plan->grouped) op = op_group_new(run, op);
+        if (op && plan->grouped) run->group = op = op_group_new(run, op);
         if (op && plan->window.kind > WINDOW_TUMBLE) op = op_window_new(run, op);
         if (op && plan->window.needs_order) op = op_order_new(run, op);
     }
@@ -119,11 +120,12 @@ static enum err open_children(struct run *run)
     return err;
 }
 
-static enum err step_child(struct run *run, struct run *child, bool *done)
+static enum err step_child(struct run *run, struct run *child)
 {
+    enum sql_progress progress;
     child->enough |= run->enough;
-    enum err err = run_step(child, done);
-    if (*done || err) {
+    enum err err = run_step(child, &progress);
+    if (progress == SQL_DONE || err) {
         run_close(child);
         run->children[run->child_at++] = NULL;
     }
@@ -134,8 +136,7 @@ static enum err step_child(struct run *run, struct run *child, bool *done)
 static enum err push_children(struct run *run)
 {
     while (run->child_at < run->child_count && !run->enough && !run->paused) {
-        bool done = false;
-        enum err err = step_child(run, run->children[run->child_at], &done);
+        enum err err = step_child(run, run->children[run->child_at]);
         if (err) return err;
     }
     run->is_scanned = run->enough || run->child_at == run->child_count;
@@ -237,7 +238,7 @@ static enum err drive(struct run *run)
 static void close_snapshots(struct run *run)
 {
     const struct sql_catalog *catalog = run->context->catalog;
-    for (size_t i = 0; run->root == run && i < SQL_SOURCES_MAX; i++)
+    for (size_t i = 0; run->root == run && !run->borrows_snapshots && i < SQL_SOURCES_MAX; i++)
         if (run->snapshots[i])
             catalog->source[i].ops->snapshot_close(catalog->source[i].context, run->snapshots[i]);
 }
@@ -245,6 +246,7 @@ static void close_snapshots(struct run *run)
 void run_close(struct run *run)
 {
     if (!run) return;
+    parallel_free(run);
     scan_close(run);
     for (size_t i = 0; i < run->child_count; i++) run_close(run->children[i]);
     for (struct op *op = run->first; op; op = op->next)
@@ -296,17 +298,38 @@ static enum err finish_open(struct run *run, enum err err, struct run **out)
     return ERR_OK;
 }
 
-enum err run_open(const struct sql_context *context, const struct plan *plan, bool analyze,
-                  const struct sql_sink *sink, struct sql_stats *stats, struct why *why,
-                  struct run **out)
+enum err run_open(const struct sql_context *context, const struct plan *plan, struct str text,
+                  bool analyze, const struct sql_sink *sink, struct sql_stats *stats,
+                  struct why *why, struct run **out)
 {
     struct run *run = new_run(context, plan, NULL);
     if (!run) return expr_no_memory(context->budget, why);
+    run->text = text;
     run->sink = sink;
     run->stats = stats;
     run->why = run->eval.why = why;
     run->analyze = analyze;
     run->first = build_chain(run, op_output_new(run));
+    return finish_open(run, ERR_OK, out);
+}
+
+enum err run_open_helper(struct run *of, const struct sql_context *context, const struct plan *plan,
+                         struct sql_scan_share *share, bool (*declines)(void *context),
+                         void *declines_context, struct op *last, struct sql_stats *stats,
+                         struct why *why, struct run **out)
+{
+    struct run *run = new_run(context, plan, NULL);
+    if (!run) return expr_no_memory(context->budget, why);
+    memcpy(run->snapshots, of->snapshots, sizeof run->snapshots);
+    run->borrows_snapshots = true;
+    run->stats = stats;
+    run->why = run->eval.why = why;
+    run->share = share;
+    run->declines = declines;
+    run->declines_context = declines_context;
+    last->run = run;
+    run->first = run->group = op_group_new(run, last);
+    if (run->first && plan->filter_count > 0) run->first = op_filter_new(run, run->first);
     return finish_open(run, ERR_OK, out);
 }
 
@@ -335,15 +358,33 @@ enum err run_open_join(struct run *parent, const struct join *join, struct op *t
     return run_open_join(parent, join->left, op, child, head);
 }
 
-enum err run_step(struct run *run, bool *done)
+/* Rows until the sink is full or all are there. */
+static enum err advance(struct run *run)
 {
-    int64_t start = run->analyze ? clock_ns(run) : 0;
     run->paused = false;
     enum err err = op_resume(run->first);
-    if (!err && !run->paused) err = drive(run);
-    if (!err && run->is_scanned) scan_close(run);
-    if (!err && run->is_scanned && !run->paused) err = op_finish(run->first);
-    *done = err || (run->is_scanned && !run->paused);
+    return err || run->paused ? err : drive(run);
+}
+
+/* All rows are there: what is held back comes out. */
+static enum err finish_run(struct run *run)
+{
+    if (!run->is_scanned) return ERR_OK;
+    scan_close(run);
+    return run->paused ? ERR_OK : op_finish(run->first);
+}
+
+enum err run_step(struct run *run, enum sql_progress *progress)
+{
+    int64_t start = run->analyze ? clock_ns(run) : 0;
+    enum err err = ERR_OK;
+    if (!parallel_is_back(run, &err)) {
+        err = advance(run);
+        *progress = SQL_WAITS;
+        if (!parallel_leave(run, err)) return ERR_OK; /* the run is another task's from here on */
+    }
+    if (!err) err = finish_run(run);
+    *progress = err || (run->is_scanned && !run->paused) ? SQL_DONE : SQL_GOES_ON;
     if (err == ERR_BUDGET || err == ERR_NO_MEMORY) err = run_no_memory(run);
     if (run->analyze) run->plan->measures[STAGE_SOURCE].ns += clock_ns(run) - start;
     return err;
@@ -359,7 +400,10 @@ void run_set_why(struct run *run, struct why *why)
 enum err run_to_end(struct run *child)
 {
     enum err err = ERR_OK;
-    for (bool done = false; !done && !err;) err = run_step(child, &done);
+    for (enum sql_progress progress = SQL_GOES_ON; progress != SQL_DONE && !err;) {
+        err = run_step(child, &progress);
+        MUST(progress != SQL_WAITS); /* it was opened without the statement's text */
+    }
     run_close(child);
     return err;
 }
@@ -368,7 +412,7 @@ enum err run_plan(const struct sql_context *context, const struct plan *plan, bo
                   const struct sql_sink *sink, struct sql_stats *stats, struct why *why)
 {
     struct run *run = NULL;
-    enum err err = run_open(context, plan, analyze, sink, stats, why, &run);
+    enum err err = run_open(context, plan, (struct str){0}, analyze, sink, stats, why, &run);
     MUST(err || run);
     return err ? err : run_to_end(run);
 }

@@ -10,6 +10,7 @@
 
 #include "data/schema.h"
 #include "data/vector.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* One relation as the binder sees it. Lives as long as the statement (sql_source_close_table). */
@@ -69,6 +70,19 @@ struct sql_scan_request {
     bool (*summarises)(void *context, int64_t first_ns, int64_t last_ns);
     void *summary_context;
     bool summary_needs_ends; /* first and last are wanted: only columns without NULL will do */
+    /* Set: the series are shared out among several scans of one snapshot; a source that has
+     * scan_rows must heed it. */
+    struct sql_scan_share *share;
+    /* Of a helper: asked before it takes a series; true: it takes no more. NULL: not a helper. */
+    bool (*declines)(void *context);
+    void *declines_context;
+};
+
+/* What the scans share. All zero at first. */
+struct sql_scan_share {
+    _Atomic uintptr_t next;  /* the source's own */
+    _Atomic bool is_over;    /* nobody takes any more */
+    _Atomic bool is_private; /* helpers take no more */
 };
 
 enum { SQL_CHUNK_ROWS = 1024 };
@@ -128,6 +142,10 @@ struct sql_source {
     enum err (*scan_open)(void *context, void *snapshot, struct sql_table *table,
                           const struct sql_scan_request *request, struct budget *budget,
                           struct sql_scan **scan, struct why *why);
+    /* How many rows a scan may have to look at, roughly; few where it names its devices. NULL: the
+     * source's scans cannot be shared. */
+    uint64_t (*scan_rows)(void *context, void *snapshot, struct sql_table *table,
+                          const struct sql_scan_request *request);
     /* chunk->row_count == 0 at the end. */
     enum err (*scan_next)(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why);
     void (*scan_close)(struct sql_scan *scan, struct sql_scan_stats *stats);

@@ -33,13 +33,14 @@ static enum err select_prepare(struct sql_statement *s, struct why *why)
 }
 
 static enum err select_step(struct sql_statement *s, const struct sql_sink *sink,
-                            struct sql_stats *stats, bool *done, struct why *why)
+                            struct sql_stats *stats, enum sql_progress *progress, struct why *why)
 {
     enum err err = ERR_OK;
-    *done = true;
-    if (!s->run) err = run_open(s->context, s->plans.root, false, sink, stats, why, &s->run);
-    if (!err) err = run_step(s->run, done);
-    if (!*done) return ERR_OK;
+    *progress = SQL_DONE;
+    if (!s->run)
+        err = run_open(s->context, s->plans.root, s->text, false, sink, stats, why, &s->run);
+    if (!err) err = run_step(s->run, progress);
+    if (*progress != SQL_DONE) return ERR_OK;
     run_close(s->run);
     s->run = NULL;
     return err;
@@ -95,13 +96,14 @@ enum err sql_prepare(const struct sql_context *context, struct str text,
     /* The tree borrows from the text, which the caller may drop: a copy. */
     char *copy =
         text.size <= AST_TEXT_BYTES_MAX ? arena_strdup(&s->arena, text.at, text.size) : NULL;
+    s->text = (struct str){copy, copy ? text.size : 0};
     if (text.size > AST_TEXT_BYTES_MAX)
         err = why_at(why, ERR_LIMIT, 0, "the statement has %zu bytes, the limit is %d", text.size,
                      AST_TEXT_BYTES_MAX);
     else if (!copy)
         err = expr_no_memory(context->budget, why);
     else
-        err = sql_parse((struct str){copy, text.size}, &s->arena, &s->tree, why);
+        err = sql_parse(s->text, &s->arena, &s->tree, why);
     if (err == ERR_NO_MEMORY) err = expr_no_memory(context->budget, why);
     if (!err) {
         s->verb = kinds[s->tree.verb].verb;
@@ -149,12 +151,12 @@ size_t sql_columns(const struct sql_statement *s, const struct sql_result_column
 }
 
 enum err sql_step(struct sql_statement *s, const struct sql_sink *sink, struct sql_stats *stats,
-                  bool *done, struct why *why)
+                  enum sql_progress *progress, struct why *why)
 {
     check(s);
     MUST(s->verb == SQL_SELECT && stats);
-    if (!kinds[s->tree.verb].run) return select_step(s, sink, stats, done, why);
-    *done = true;
+    if (!kinds[s->tree.verb].run) return select_step(s, sink, stats, progress, why);
+    *progress = SQL_DONE;
     return kinds[s->tree.verb].run(s, sink, stats, why);
 }
 

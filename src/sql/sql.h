@@ -49,6 +49,14 @@ struct sql_context {
     void *session;                         /* what those get as eval->session */
     struct budget
         *batch_budget; /* of batches made by INSERT, which outlive the statement; may be NULL */
+    /* Other tasks for large scans; call NULL: none. `call` has begin(work) run on another task,
+     * soon or late, but in any case; false: it will not. `wake`: the statement that said SQL_WAITS
+     * goes on with sql_step, on any task. */
+    bool (*call)(void *tasks, void (*begin)(void *work), void *work);
+    void (*wake)(void *tasks);
+    void *tasks;
+    unsigned helpers_max;
+    uint64_t helper_rows; /* one for so many rows; > 0 */
 };
 
 enum sql_verb {
@@ -98,14 +106,18 @@ struct sql_sink {
 
 struct sql_stats {
     uint64_t rows_out;
+    uint64_t helpers; /* other tasks that took part */
     struct sql_scan_stats scan;
 };
 
-/* The same in pieces: runs until the sink is full or the end (`*done`, also on error). Every call
- * gets the same sink, stats and why; the task may be another one. The time limit goes on between
- * calls; sql_close ends what is not done. */
+/* The same in pieces: runs until the sink is full or the end (DONE, also on error). Every call gets
+ * the same sink, stats and why; the task may be another one. The time limit goes on between calls;
+ * sql_close ends what is not done. WAITS (only with sql_context.call): other tasks are at work on
+ * the statement, one of which calls sql_context.wake, perhaps already: nothing of it, not even the
+ * sink, may be touched until then. */
+enum sql_progress { SQL_GOES_ON = 0, SQL_DONE, SQL_WAITS };
 enum err sql_step(struct sql_statement *statement, const struct sql_sink *sink,
-                  struct sql_stats *stats, bool *done, struct why *why);
+                  struct sql_stats *stats, enum sql_progress *progress, struct why *why);
 
 /* The effect of INSERT: a sealed batch (gives; the caller releases it). Device "" rows are refused
  * with an error that says a device is needed. Columns absent from the column list stay absent;

@@ -10,6 +10,7 @@ struct sql_statement {
     uint32_t magic;
     const struct sql_context *context;
     struct arena arena; /* the statement itself lives in it too, but for this struct */
+    struct str text;    /* in the arena */
     struct ast_statement tree;
     enum sql_verb verb;
     struct sql_access access;          /* of a statement that touches one table … */

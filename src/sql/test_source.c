@@ -609,7 +609,8 @@ enum err test_world_run(struct sql_statement *statement,
     struct sql_sink sink = {rows, context, is_full};
     struct sql_stats stats = {0};
     enum err err = ERR_OK;
-    for (bool done = false; !done;) err = sql_step(statement, &sink, &stats, &done, why);
+    for (enum sql_progress p = SQL_GOES_ON; p != SQL_DONE;)
+        err = sql_step(statement, &sink, &stats, &p, why);
     return err;
 }
 

@@ -306,8 +306,32 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
     return err;
 }
 
+/* Scans that share take one series after the other from where all of them are. */
+static struct series *take_shared(const struct sql_scan *scan)
+{
+    const struct sql_scan_request *request = &scan->request;
+    struct sql_scan_share *share = request->share;
+    enum { BEGIN = 0, END = 1 }; /* no series has these addresses */
+    uintptr_t now = atomic_load_explicit(&share->next, memory_order_acquire), after;
+    do {
+        bool stops = atomic_load(&share->is_over) ||
+                     (request->declines && (atomic_load(&share->is_private) ||
+                                            request->declines(request->declines_context)));
+        if (stops || now == END) return NULL;
+        struct series *series =
+            now == BEGIN ? atomic_load_explicit(&scan->handle->state->first, memory_order_acquire)
+                         : (struct series *)now;
+        struct series *next =
+            series ? atomic_load_explicit(&series->next_of_table, memory_order_acquire) : NULL;
+        after = next ? (uintptr_t)next : END;
+        if (!series) return NULL;
+        if (atomic_compare_exchange_weak(&share->next, &now, after)) return series;
+    } while (true);
+}
+
 static struct series *next_series(struct sql_scan *scan, bool begun)
 {
+    if (scan->request.share) return take_shared(scan);
     if (scan->is_chosen)
         return scan->chosen_at < scan->chosen_count ? scan->chosen[scan->chosen_at++] : NULL;
     if (!begun) return atomic_load_explicit(&scan->handle->state->first, memory_order_acquire);
@@ -356,12 +380,36 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
     }
 }
 
+/* Rows of parts count by the share of their time that is asked for. */
+static uint64_t scan_rows(void *context, void *opaque, struct sql_table *table,
+                          const struct sql_scan_request *request)
+{
+    struct store *store = context;
+    const struct store_snapshot *snapshot = opaque;
+    const struct table_handle *handle = table->handle;
+    double rows = 0;
+    for (size_t f = 0; f < request->filter_count; f++)
+        if (str_is(request->filters[f].label, "device")) return 0;
+    const struct part_list *list = snapshot->view->parts;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct part_info *info = &list->parts[i]->info;
+        double first = (double)info->min_time_ns, last = (double)info->max_time_ns + 1;
+        double from = (double)request->time_from_ns, to = (double)request->time_to_ns;
+        if (from < first) from = first;
+        if (to > last) to = last;
+        if (from < to && has_table(info, handle->schema->table_id))
+            rows += (double)info->rows * ((to - from) / (last - first));
+    }
+    return (uint64_t)rows + metric_get(store->context, METRIC_HEAD_ROWS);
+}
+
 const struct sql_source store_sql_source = {
     .name = "store",
     .find_table = find_table,
     .close_table = close_table,
     .list_tables = list_tables,
     .scan_open = scan_open,
+    .scan_rows = scan_rows,
     .scan_next = scan_next,
     .scan_close = scan_close,
     .snapshot_open = snapshot_open,
