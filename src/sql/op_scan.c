@@ -168,11 +168,7 @@ enum err scan_open(struct run *run)
     scan->table = plan->table;
     struct sql_scan_request *request = &scan->request;
     *request = plan->request;
-    if (summary_is_possible(plan)) {
-        request->summarises = summary_is_one_group;
-        request->summary_context = (void *)(uintptr_t)plan;
-        request->summary_needs_ends = summary_needs_ends(plan);
-    }
+    summary_request(plan, request);
     return source->scan_open(scan->source_context, *snapshot, &scan->table, request,
                              run->context->budget, &scan->scan, run->why);
 }

@@ -92,6 +92,14 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns)
     return true;
 }
 
+void summary_request(const struct plan *plan, struct sql_scan_request *request)
+{
+    if (!summary_is_possible(plan)) return;
+    request->summarises = summary_is_one_group;
+    request->summary_context = (void *)(uintptr_t)plan;
+    request->summary_needs_ends = summary_needs_ends(plan);
+}
+
 /* One value as a run, for aggregates that pick. */
 static enum err add_value(const struct agg_call *call, void *state, const struct value *value,
                           int64_t time_ns, struct arena *memory)

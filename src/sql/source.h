@@ -94,6 +94,8 @@ struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
     uint64_t summaries;                  /* blocks whose statistics were enough */
     uint64_t spans;                      /* stretches of rows that were still in memory */
+    uint64_t windows;                    /* of rollups, in place of rows */
+    char rollups[160];                   /* their names, separated by commas */
     uint64_t damaged;                    /* places left out because they cannot be read */
 };
 
@@ -126,6 +128,10 @@ struct sql_source {
     /* chunk->row_count == 0 at the end. */
     enum err (*scan_next)(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why);
     void (*scan_close)(struct sql_scan *scan, struct sql_scan_stats *stats);
+    /* For EXPLAIN: names of other tables that such a scan may read in place of this one's rows are
+     * added to `out`. May be NULL. */
+    void (*explain_scan)(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out);
     enum err (*snapshot_open)(void *context, void **snapshot);
     void (*snapshot_close)(void *context, void *snapshot);
 };

@@ -108,6 +108,14 @@ const char *rollup_base_name(struct store *store, const struct schema *rollup);
 /* At a start, behind replay: what a kill between two records of one change left undone. */
 enum err rollup_tables_heal(struct store *store);
 
+/* ---- what people are told (rollup_info.c; store_rollups is in store.h) ---- */
+
+/* Rows of SHOW HEALTH, at most `capacity`: what waits for long. Any task. */
+struct store_health_row;
+size_t rollup_health(struct store *store, struct store_health_row *rows, size_t capacity);
+/* Log task, now and then. */
+void rollup_show_metrics(struct store *store);
+
 /* ---- computing windows (rollup_window.c) ---- */
 
 /* The start of the window of a time; windows are aligned to the epoch. That of the earliest times

@@ -25,6 +25,7 @@ struct rollup_item {
     uint32_t rollup_id;
     int64_t from_ns, to_ns; /* dirty; INT64_MAX: up to the last row */
     int64_t done_ns;        /* out: windows before it are clean */
+    bool damaged;           /* out: rows of it cannot be read, so nothing is done */
     struct dirty touched;   /* log task: marked since */
 };
 
@@ -46,6 +47,7 @@ struct rollup_work {
     /* On their way into the log. */
     struct store_append append;
     struct store_delete delete;
+    uint32_t windows; /* in the append */
     unsigned pending;
 };
 

@@ -317,6 +317,13 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
     }
 }
 
+static void explain_scan(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out)
+{
+    (void)context;
+    rollup_read_names(table->handle, request, out);
+}
+
 const struct sql_source store_sql_source = {
     .name = "store",
     .find_table = find_table,
@@ -325,6 +332,7 @@ const struct sql_source store_sql_source = {
     .scan_open = scan_open,
     .scan_next = scan_next,
     .scan_close = scan_close,
+    .explain_scan = explain_scan,
     .snapshot_open = snapshot_open,
     .snapshot_close = snapshot_close,
 };

@@ -16,6 +16,7 @@ static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err 
     health_note(scan->store, STORE_ERROR, object, "%s", why_text(why, err));
     metric_add(scan->store->context, METRIC_STORE_DAMAGED, 1);
     scan->stats.damaged++;
+    scan->lost = true;
     if (why) *why = WHY_NONE;
     return ERR_OK;
 }
@@ -199,6 +200,7 @@ enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why)
     run->pending = NULL;
     run->blocks.block_count = 0;
     run->at = run->end = 0;
+    scan->lost |= run->part->broken;
     if (run->part->broken) return ERR_OK;
     bool taken;
     enum err err = run_take_span(scan, run, &taken);
