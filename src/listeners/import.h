@@ -47,8 +47,9 @@ struct import_params {
 };
 
 /* Where a field of a row goes. */
+enum import_use { IMPORT_SKIP = 0, IMPORT_TIME, IMPORT_DEVICE, IMPORT_LABEL, IMPORT_COLUMN };
 struct import_target {
-    enum { IMPORT_SKIP = 0, IMPORT_TIME, IMPORT_DEVICE, IMPORT_LABEL, IMPORT_COLUMN } use;
+    enum import_use use;
     const char *name;            /* in the exchange's arena */
     const struct column *column; /* COLUMN: of the schema */
 };

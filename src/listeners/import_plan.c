@@ -140,8 +140,8 @@ static struct import_target *find_target(struct import *import, struct str name)
 
 /* ---- what the columns are ---- */
 
-static enum err use_named(struct import *import, struct str given, const char *usual, int use,
-                          struct why *why)
+static enum err use_named(struct import *import, struct str given, const char *usual,
+                          enum import_use use, struct why *why)
 {
     struct import_target *t = find_target(import, given.size ? given : str_of(usual));
     if (t && !t->use) t->use = use;
