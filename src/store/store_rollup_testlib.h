@@ -213,7 +213,7 @@ static inline struct answer ask(struct world *w, void *snapshot, int64_t from, i
 /* The same from the rollup as from the rows alone, over one snapshot: all of it, and `tries` - 1
  * other ranges. */
 static inline uint64_t compare_answers(struct world *w, void *snapshot, unsigned *seed,
-                                       int64_t step)
+                                       int64_t step, unsigned tries)
 {
     uint64_t summaries = 0;
     for (unsigned n = 0; n < tries; n++) {
