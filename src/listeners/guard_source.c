@@ -103,6 +103,12 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     mem_free(scan);
 }
 
+static void explain_scan(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out)
+{
+    store_sql_source.explain_scan(((const struct guard *)context)->store, table, request, out);
+}
+
 static enum err snapshot_open(void *context, void **snapshot)
 {
     return store_sql_source.snapshot_open(((const struct guard *)context)->store, snapshot);
@@ -121,6 +127,7 @@ const struct sql_source guard_source = {
     .scan_open = scan_open,
     .scan_next = scan_next,
     .scan_close = scan_close,
+    .explain_scan = explain_scan,
     .snapshot_open = snapshot_open,
     .snapshot_close = snapshot_close,
 };
