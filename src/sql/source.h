@@ -63,7 +63,8 @@ struct sql_scan_request {
      * belong together. */
     bool (*summarises)(void *context, int64_t first_ns, int64_t last_ns);
     void *summary_context;
-    bool summary_needs_ends; /* first and last are wanted: only columns without NULL will do */
+    bool summary_ignores_bounds; /* least and most may be left out */
+    bool summary_needs_ends;     /* first and last are wanted: only columns without NULL will do */
 };
 
 enum { SQL_CHUNK_ROWS = 1024 };

@@ -91,7 +91,10 @@ static bool choose_columns(const struct sql_scan *scan, const struct schema *rol
             enum type type = rollup_part_type(scan->types[i], part);
             bool is_end = part == ROLLUP_FIRST || part == ROLLUP_LAST;
             level->parts[i].at[part] = -1;
-            if (type == TYPE_NONE || (is_end && !scan->request.summary_needs_ends)) continue;
+            bool is_bound = part == ROLLUP_MIN || part == ROLLUP_MAX;
+            if (type == TYPE_NONE || (is_end && !scan->request.summary_needs_ends) ||
+                (is_bound && scan->request.summary_ignores_bounds))
+                continue;
             const struct column *column = id ? schema_column(rollup, id) : NULL;
             if (!column || column->type != type) return false;
             level->parts[i].at[part] = (int)*count;
@@ -271,69 +274,131 @@ enum err rollup_read_begin(struct sql_scan *scan, struct why *why)
 
 /* ---- windows ---- */
 
-static struct value part_of(const struct rollup_read *read, size_t column, enum rollup_part part)
+static struct value part_of(const struct rollup_read *read, size_t column, uint32_t row,
+                            enum rollup_part part)
 {
     int at = read->level->parts[column].at[part];
     if (at < 0) return (struct value){.is_null = true};
-    return vector_get(&read->chunk.columns[at], read->row);
+    return vector_get(&read->chunk.columns[at], row);
 }
 
-static void set_sum(struct sql_summary *to, const struct value *sum)
+/* What a window says of itself. */
+struct window {
+    int64_t rows, first_ns, last_ns;
+    bool is_frozen;
+};
+
+/* False: it says nothing of its rows. */
+static bool see_window(const struct rollup_read *read, uint32_t row, struct window *window)
 {
-    if (sum->is_null) return;
-    if (sum->type == TYPE_DOUBLE)
-        to->sum_double = sum->d;
-    else
-        to->sum_int = sum->type == TYPE_UBIGINT ? (__int128)sum->u : (__int128)sum->i;
+    const struct vector *columns = read->chunk.columns;
+    for (size_t i = 0; i < 3; i++)
+        if (vector_is_null(&columns[i], row)) return false;
+    *window = (struct window){columns[0].i[vector_at(&columns[0], row)],
+                              columns[1].i[vector_at(&columns[1], row)],
+                              columns[2].i[vector_at(&columns[2], row)],
+                              read->chunk.time.i[row] < read->level->frozen_ns};
+    return window->rows > 0 && window->rows <= UINT32_MAX;
 }
 
-static bool summarise_column(struct sql_scan *scan, size_t i, int64_t rows, bool is_frozen)
+static bool is_less(const struct value *a, const struct value *b)
+{
+    switch (a->type) {
+    case TYPE_BOOL: return a->b < b->b;
+    case TYPE_UBIGINT: return a->u < b->u;
+    case TYPE_DOUBLE: return a->d < b->d;
+    default: return a->i < b->i;
+    }
+}
+
+static bool has_part(const struct rollup_read *read, size_t column, uint32_t row,
+                     enum rollup_part part)
+{
+    int at = read->level->parts[column].at[part];
+    return at < 0 || !vector_is_null(&read->chunk.columns[at], row);
+}
+
+/* Whether what a window says of one column is all that its rows would. */
+static bool stands(const struct sql_scan *scan, size_t i, uint32_t row, const struct window *window)
 {
     const struct rollup_read *read = scan->rollup;
-    struct sql_summary *to = &scan->summaries[i];
-    struct value count = part_of(read, i, ROLLUP_COUNT), sum = part_of(read, i, ROLLUP_SUM);
-    *to = (struct sql_summary){0};
+    struct value count = part_of(read, i, row, ROLLUP_COUNT);
     if (count.is_null || count.i == 0) return true; /* the column came later, or had no value */
-    to->count = (uint64_t)count.i;
-    if (!type_bytes(scan->types[i])) return true;
-    to->least = part_of(read, i, ROLLUP_MIN);
-    to->most = part_of(read, i, ROLLUP_MAX);
-    if (to->least.is_null || to->most.is_null) return false;
-    if (read->level->parts[i].at[ROLLUP_SUM] >= 0 && sum.is_null) return false; /* it did not fit */
-    set_sum(to, &sum);
-    to->has_values = true;
-    if (!scan->request.summary_needs_ends) return true;
-    to->first = part_of(read, i, ROLLUP_FIRST);
-    to->last = part_of(read, i, ROLLUP_LAST);
+    for (enum rollup_part part = 0; part < ROLLUP_PARTS; part++)
+        if (!has_part(read, i, row, part)) return false; /* a sum that did not fit */
     /* When the first value came is known only if it is the first row's. */
-    return !to->first.is_null && !to->last.is_null && (is_frozen || count.i == rows);
+    return !scan->request.summary_needs_ends || !type_bytes(scan->types[i]) || window->is_frozen ||
+           count.i == window->rows;
 }
 
-/* The next window as a summary; false: its rows have to be read. */
-static bool summarise_window(struct sql_scan *scan, struct sql_chunk *out, enum err *err)
+/* It joins what the windows before it said. */
+static void add_column(const struct sql_scan *scan, size_t i, uint32_t row, struct sql_summary *to)
+{
+    const struct rollup_read *read = scan->rollup;
+    struct value count = part_of(read, i, row, ROLLUP_COUNT);
+    if (count.is_null || count.i == 0) return;
+    to->count += (uint64_t)count.i;
+    if (!type_bytes(scan->types[i])) return;
+    struct value sum = part_of(read, i, row, ROLLUP_SUM);
+    if (!sum.is_null && sum.type == TYPE_DOUBLE) to->sum_double += sum.d;
+    if (!sum.is_null && sum.type != TYPE_DOUBLE)
+        to->sum_int += sum.type == TYPE_UBIGINT ? (__int128)sum.u : (__int128)sum.i;
+    if (!scan->request.summary_ignores_bounds) {
+        struct value least = part_of(read, i, row, ROLLUP_MIN),
+                     most = part_of(read, i, row, ROLLUP_MAX);
+        if (!to->has_values || is_less(&least, &to->least)) to->least = least;
+        if (!to->has_values || is_less(&to->most, &most)) to->most = most;
+    }
+    if (scan->request.summary_needs_ends) {
+        if (!to->has_values) to->first = part_of(read, i, row, ROLLUP_FIRST);
+        to->last = part_of(read, i, row, ROLLUP_LAST);
+    }
+    to->has_values = true;
+}
+
+/* How many windows from the next one on stand for their rows and belong to one group; those are
+ * gathered in scan->summaries. `all`: their rows, and the times of the first and the last. */
+static uint32_t gather_windows(struct sql_scan *scan, int64_t end_ns, struct window *all)
 {
     const struct sql_scan_request *r = &scan->request;
+    const struct rollup_read *read = scan->rollup;
+    struct window window;
+    uint32_t row = read->row;
+    for (; row < read->chunk.row_count && read->chunk.time.i[row] < end_ns; row++) {
+        bool good = see_window(read, row, &window) && all->rows + window.rows <= UINT32_MAX;
+        if (good && row == read->row) all->first_ns = window.first_ns;
+        good = good && r->summarises(r->summary_context, all->first_ns, window.last_ns);
+        for (size_t i = 0; i < r->column_count && good; i++) good = stands(scan, i, row, &window);
+        if (!good) break;
+        for (size_t i = 0; i < r->column_count; i++) add_column(scan, i, row, &scan->summaries[i]);
+        all->rows += window.rows;
+        all->last_ns = window.last_ns;
+    }
+    return row - read->row;
+}
+
+/* The next windows of one group as a summary; false: the rows of the next one have to be read. */
+static bool summarise_windows(struct sql_scan *scan, int64_t end_ns, struct sql_chunk *out,
+                              enum err *err)
+{
     struct rollup_read *read = scan->rollup;
-    struct value rows = vector_get(&read->chunk.columns[0], read->row),
-                 first = vector_get(&read->chunk.columns[1], read->row),
-                 last = vector_get(&read->chunk.columns[2], read->row);
-    bool is_frozen = read->chunk.time.i[read->row] < read->level->frozen_ns;
-    if (rows.is_null || first.is_null || last.is_null || rows.i <= 0 || rows.i > UINT32_MAX)
-        return false;
-    if (!r->summarises(r->summary_context, first.i, last.i)) return false;
-    for (size_t i = 0; i < r->column_count; i++)
-        if (!summarise_column(scan, i, rows.i, is_frozen)) return false;
+    struct window all = {0};
+    for (size_t i = 0; i < scan->request.column_count; i++)
+        scan->summaries[i] = (struct sql_summary){0};
+    uint32_t count = gather_windows(scan, end_ns, &all);
+    if (!count) return false;
     if (vector_make(&out->time, &scan->scratch, TYPE_TIMESTAMP, 1, false, false)) {
         *err = ERR_BUDGET;
         return true;
     }
-    out->time.i[0] = first.i;
+    out->time.i[0] = all.first_ns;
     out->time.count = 1;
-    out->row_count = (uint32_t)rows.i;
+    out->row_count = (uint32_t)all.rows;
     out->summaries = scan->summaries;
-    out->summary_last_ns = last.i;
+    out->summary_last_ns = all.last_ns;
     scan->stats.summaries++;
-    read->level->taken++;
+    read->level->taken += count;
+    read->row += count;
     return true;
 }
 
@@ -387,8 +452,10 @@ static enum err next_window(struct sql_scan *scan, struct sql_chunk *out, struct
         return begin_piece(scan, why);
     }
     int64_t start = read->chunk.time.i[read->row], end;
-    bool taken = summarise_window(scan, out, &err);
-    read->row++;
+    bool taken =
+        summarise_windows(scan, read->falls_back ? read->rows_from_ns : INT64_MAX, out, &err);
+    if (!taken) read->row++;
+    if (read->row) start = read->chunk.time.i[read->row - 1];
     if (__builtin_add_overflow(start, read->level->state->every_ns, &end)) end = INT64_MAX;
     read->covered_ns = end;
     if (taken || err) return err;

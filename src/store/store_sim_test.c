@@ -382,7 +382,7 @@ static void check_rollup(struct trial *t)
     unsigned seed = t->random;
     if (!schema) return;
     schema_release(schema);
-    (void)compare_now(t->world, &seed, SLOT_NS, 3);
+    (void)compare_now(t->world, &seed, SLOT_NS, 1);
 }
 
 static void check(struct trial *t)
