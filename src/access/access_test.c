@@ -42,7 +42,7 @@ static void on_start(void *arg, struct os_task *task)
     w->context.os = w->os;
     w->context.main = &w->main;
     budget_init(&w->context.memory, "test", NULL, SIZE_MAX);
-    assert_int_equal(pool_start(&w->context.workers, w->os, 1, NULL), ERR_OK);
+    assert_int_equal(pool_start(&w->context.workers, w->os, "worker", 1, NULL), ERR_OK);
     assert_int_equal(access_open(&w->context, w->folder, NULL, w->password, &w->access, NULL),
                      ERR_OK);
     w->body(w);

@@ -20,6 +20,7 @@ static void times_are_written_trimmed_and_read_back(void **state)
                  {1500000000, "1970-01-01T00:00:01.5Z"},
                  {-1, "1969-12-31T23:59:59.999999999Z"},
                  {951782400000000000, "2000-02-29T00:00:00Z"},
+                 {INT64_MIN, "1677-09-21T00:12:43.145224192Z"},
                  {INT64_MAX, "2262-04-11T23:47:16.854775807Z"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[TIME_TEXT_BYTES];

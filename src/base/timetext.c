@@ -140,14 +140,14 @@ static bool take_zone(struct str *text, int64_t *offset_ns)
 
 bool time_parse(struct str text, int64_t *time_ns)
 {
-    int64_t day, of_day = 0, offset = 0, v;
+    int64_t day, of_day = 0, offset = 0;
     if (!take_date(&text, &day)) return false;
     if (text.size && (!take_char(&text, "Tt ") || !take_time_of_day(&text, &of_day))) return false;
     if (!take_zone(&text, &offset)) return false;
-    if (__builtin_mul_overflow(day, TIME_NS_PER_DAY, &v) || __builtin_add_overflow(v, of_day, &v) ||
-        __builtin_sub_overflow(v, offset, &v))
-        return false;
-    *time_ns = v;
+    /* The first day of the range begins before it. */
+    __int128 ns = (__int128)day * TIME_NS_PER_DAY + of_day - offset;
+    if (ns < INT64_MIN || ns > INT64_MAX) return false;
+    *time_ns = (int64_t)ns;
     return true;
 }
 

@@ -55,9 +55,10 @@ int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
 int cli_test(const struct cli_args *args);
 int cli_scan(const struct cli_args *args);
-int cli_import(const struct cli_args *args);     /* a tag list, or … */
-int cli_import_csv(const struct cli_args *args); /* … a file of rows */
-int cli_export(const struct cli_args *args);
+int cli_import(const struct cli_args *args);      /* a tag list, or … */
+int cli_import_csv(const struct cli_args *args);  /* … a file of rows */
+int cli_export(const struct cli_args *args);      /* a tag list, or … */
+int cli_export_rows(const struct cli_args *args); /* … rows into a file */
 int cli_apply(const struct cli_args *args);
 int cli_get(const struct cli_args *args);
 int cli_watch(const struct cli_args *args);
@@ -72,6 +73,9 @@ int cli_doctor(const struct cli_args *args);
 int cli_audit(const struct cli_args *args);
 int cli_reference(const struct cli_args *args);
 int cli_version(const struct cli_args *args);
+
+/* What a format ("csv", "ndjson", "arrow", else JSON) is called over HTTP. */
+const char *cli_media_type(const char *format);
 
 /* The shell of `millrace sql`. */
 struct client;

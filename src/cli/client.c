@@ -300,51 +300,92 @@ static bool use_lines(struct buf *text, bool (*use)(void *arg, struct str line),
     return more;
 }
 
-static void stream_chunks(struct client *c, struct buf *in, bool (*use)(void *arg, struct str line),
-                          void *arg)
+/* The size that stands before a chunk; it is taken off. */
+static bool read_chunk_size(struct client *c, struct buf *in, uint64_t *size)
 {
-    struct buf text = BUF_EMPTY;
-    for (bool more = true; more;) {
-        const char *end = NULL;
-        char size_text[20];
-        while (more && !(end = in->size ? memmem(in->at, in->size, "\r\n", 2) : NULL))
-            more = read_more(c, in);
-        if (!more ||
-            !str_copy(size_text, sizeof size_text, (struct str){in->at, (size_t)(end - in->at)}))
-            break;
-        unsigned long long size = strtoull(size_text, NULL, 16);
-        if (size == 0 || size > CLIENT_ANSWER_BYTES_MAX) break;
-        buf_drop_front(in, (size_t)(end - in->at) + 2);
-        while (more && in->size < size + 2) more = read_more(c, in);
-        if (!more) break;
-        buf_add(&text, in->at, (size_t)size);
-        buf_drop_front(in, (size_t)size + 2);
-        more = use_lines(&text, use, arg);
-    }
-    buf_free(&text);
+    const char *end = NULL;
+    while (!(end = in->size ? memmem(in->at, in->size, "\r\n", 2) : NULL))
+        if (in->size > 20 || !read_more(c, in)) return false;
+    struct str text = {in->at, (size_t)(end - in->at)};
+    bool is_good = num_parse_hex(text, size) && *size <= CLIENT_ANSWER_BYTES_MAX;
+    buf_drop_front(in, text.size + 2);
+    return is_good;
 }
 
-enum err client_stream(struct client *c, const char *target, const char *accept,
-                       bool (*use)(void *arg, struct str line), void *arg,
-                       struct client_answer *answer, struct why *why)
+/* A body as it comes. Errors: PROTOCOL when it ends early, CANCELLED. */
+static enum err use_body(struct client *c, struct buf *in, const struct head *head,
+                         bool (*use)(void *arg, struct str piece), void *arg)
+{
+    uint64_t left = head->has_length ? head->length : UINT64_MAX;
+    for (;;) {
+        if (head->chunked && !read_chunk_size(c, in, &left)) return ERR_PROTOCOL;
+        bool is_last = !head->chunked || left == 0;
+        while (left) {
+            if (!in->size && !read_more(c, in))
+                return !head->chunked && !head->has_length ? ERR_OK : ERR_PROTOCOL;
+            struct str piece = {in->at, in->size < left ? in->size : (size_t)left};
+            if (!use(arg, piece)) return ERR_CANCELLED;
+            buf_drop_front(in, piece.size);
+            left -= piece.size;
+        }
+        while (head->chunked && in->size < 2)
+            if (!read_more(c, in)) return ERR_PROTOCOL;
+        if (head->chunked) buf_drop_front(in, 2);
+        if (is_last) return ERR_OK;
+    }
+}
+
+enum err client_download(struct client *c, const char *method, const char *target,
+                         const char *accept, const char *content_type, struct str body,
+                         bool (*use)(void *arg, struct str piece), void *arg,
+                         struct client_answer *answer, struct why *why)
 {
     struct buf request = BUF_EMPTY, in = BUF_EMPTY;
     struct head head = {0};
     *answer = (struct client_answer){0};
-    disconnect(c); /* a kept connection could have gone, and a stream is not tried again */
-    add_head(c, &request, "GET", target, accept, NULL, 0);
+    disconnect(c); /* a kept connection could have gone, and this is not tried again */
+    add_head(c, &request, method, target, accept, content_type, body.size);
     enum err err = buf_failed(&request) ? ERR_NO_MEMORY : connect_to(c, why);
-    if (!err && !(write_all(c, buf_str(&request)) && read_head(c, &in, &head, answer)))
-        err = why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
+    bool is_sent = !err && write_all(c, buf_str(&request)) && write_all(c, body) &&
+                   read_head(c, &in, &head, answer);
     answer->status = head.status;
-    if (!err && head.status == 200 && head.chunked)
-        stream_chunks(c, &in, use, arg);
-    else if (!err)
-        (void)read_body(c, &in, &head, answer);
+    if (!err && !is_sent) err = ERR_PROTOCOL;
+    if (!err && head.status == 200)
+        err = use_body(c, &in, &head, use, arg);
+    else if (!err && !read_body(c, &in, &head, answer))
+        err = ERR_PROTOCOL;
+    if (err == ERR_PROTOCOL)
+        err = why_set(why, ERR_PROTOCOL, "%s: the answer ended early", c->server);
     disconnect(c);
     buf_free(&request);
     buf_free(&in);
     return err;
+}
+
+struct lines {
+    struct buf text;
+    bool (*use)(void *arg, struct str line);
+    void *arg;
+};
+
+static bool add_lines(void *arg, struct str piece)
+{
+    struct lines *lines = arg;
+    buf_add_str(&lines->text, piece);
+    return use_lines(&lines->text, lines->use, lines->arg);
+}
+
+/* That the stream ends is no error here: the node may have been stopped. */
+enum err client_stream(struct client *c, const char *target, const char *accept,
+                       bool (*use)(void *arg, struct str line), void *arg,
+                       struct client_answer *answer, struct why *why)
+{
+    struct lines lines = {BUF_EMPTY, use, arg};
+    enum err err = client_download(c, "GET", target, accept, NULL, (struct str){0}, add_lines,
+                                   &lines, answer, why);
+    buf_free(&lines.text);
+    bool is_begun = answer->status == 200 && (err == ERR_PROTOCOL || err == ERR_CANCELLED);
+    return is_begun ? ERR_OK : err;
 }
 
 const char *client_token(const struct client *client)

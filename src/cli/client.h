@@ -28,6 +28,13 @@ enum err client_request(struct client *client, const char *method, const char *t
 enum err client_stream(struct client *client, const char *target, const char *accept,
                        bool (*use)(void *arg, struct str line), void *arg,
                        struct client_answer *answer, struct why *why);
+/* One request whose answer may be of any size: `use` gets its body piece by piece, until it gives
+ * false. Errors: as client_request; PROTOCOL, too, when the node ends the body early, CANCELLED
+ * when `use` gave false. An answer that is no success comes in `answer`. */
+enum err client_download(struct client *client, const char *method, const char *target,
+                         const char *accept, const char *content_type, struct str body,
+                         bool (*use)(void *arg, struct str piece), void *arg,
+                         struct client_answer *answer, struct why *why);
 /* The token that requests are sent with, "" = none. */
 const char *client_token(const struct client *client);
 void client_answer_free(struct client_answer *answer);

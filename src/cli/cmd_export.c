@@ -98,9 +98,9 @@ static int run(struct export *export, struct client *client, struct arena *arena
 
 int cli_export(const struct cli_args *args)
 {
-    if (!cli_value(args, "--neuron"))
-        return cli_fail(args, CLI_USAGE, "usage: millrace export --neuron %s",
-                        args->command->synopsis);
+    if (cli_value(args, "--table") || cli_value(args, "--query")) return cli_export_rows(args);
+    if (!cli_value(args, "--neuron") || args->word_count != 1)
+        return cli_fail(args, CLI_USAGE, "usage: millrace export %s", args->command->synopsis);
     struct client *client = client_open(args);
     if (!client) return CLI_FAILED;
     struct arena arena;

@@ -160,6 +160,7 @@ static const char *clean_name(struct load *load, size_t at)
 static bool has_label(const struct load *load, const char *name)
 {
     struct str rest = str_of(option(load, "--labels")), one;
+    if (str_starts(str_of(name), "label.")) return true;
     while (str_split(&rest, ',', &one))
         if (str_is(str_trim(one), name)) return true;
     return false;

@@ -1,5 +1,5 @@
-/* cmd_sql.c - `millrace sql`: one statement, or the shell. The node formats json, ndjson and csv;
- * table and tsv are made here from the JSON answer. */
+/* cmd_sql.c - `millrace sql`: one statement, or the shell. The node formats json, ndjson, csv and
+ * arrow, which go through as they come; table and tsv are made here from the JSON answer. */
 #include "base/mem.h"
 #include "cli/client.h"
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const formats[] = {"table", "csv", "tsv", "json", "ndjson"};
+static const char *const formats[] = {"table", "csv", "tsv", "json", "ndjson", "arrow"};
 enum { FORMAT_COUNT = sizeof formats / sizeof formats[0], CELL_COLUMNS_MAX = 80 };
 
 /* Width on a terminal: code points, those of East Asian scripts twice. */
@@ -145,17 +145,30 @@ static int print_json_answer(const struct cli_args *args, const struct client_an
     return code;
 }
 
+const char *cli_media_type(const char *format)
+{
+    return strcmp(format, "csv") == 0      ? "text/csv"
+           : strcmp(format, "ndjson") == 0 ? "application/x-ndjson"
+           : strcmp(format, "arrow") == 0  ? "application/vnd.apache.arrow.stream"
+                                           : "application/json";
+}
+
+static bool print_piece(void *arg, struct str piece)
+{
+    (void)arg;
+    return fwrite(piece.at, 1, piece.size, stdout) == piece.size;
+}
+
 int cli_statement(const struct cli_args *args, struct client *client, struct str text,
                   const char *format)
 {
     struct client_answer answer;
     struct why why = WHY_NONE;
     bool own = strcmp(format, "table") == 0 || strcmp(format, "tsv") == 0;
-    const char *accept = strcmp(format, "csv") == 0      ? "text/csv"
-                         : strcmp(format, "ndjson") == 0 ? "application/x-ndjson"
-                                                         : "application/json";
-    enum err err =
-        client_request(client, "POST", "/v1/sql", accept, "application/sql", text, &answer, &why);
+    enum err err = own ? client_request(client, "POST", "/v1/sql", "application/json",
+                                        "application/sql", text, &answer, &why)
+                       : client_download(client, "POST", "/v1/sql", cli_media_type(format),
+                                         "application/sql", text, print_piece, NULL, &answer, &why);
     int code = CLI_OK;
     if (err) {
         code = cli_fail(args, CLI_FAILED, "%s", why_text(&why, err));
@@ -165,9 +178,8 @@ int cli_statement(const struct cli_args *args, struct client *client, struct str
         code = cli_fail(args, CLI_FAILED, "%s", message);
     } else if (own) {
         code = print_json_answer(args, &answer, format);
-    } else {
-        fwrite(answer.body.at, 1, answer.body.size, stdout);
-        if (strcmp(format, "json") == 0) fputc('\n', stdout);
+    } else if (strcmp(format, "json") == 0) {
+        fputc('\n', stdout);
     }
     client_answer_free(&answer);
     return code;
@@ -180,8 +192,8 @@ int cli_sql(const struct cli_args *args)
     size_t i = 0;
     while (i < FORMAT_COUNT && strcmp(format, formats[i]) != 0) i++;
     if (i == FORMAT_COUNT)
-        return cli_fail(args, CLI_USAGE, "--format %s: must be table, csv, tsv, json or ndjson",
-                        format);
+        return cli_fail(args, CLI_USAGE,
+                        "--format %s: must be table, csv, tsv, json, ndjson or arrow", format);
     struct client *client = client_open(args);
     if (!client) return CLI_FAILED;
     int code = args->word_count ? cli_statement(args, client, str_of(args->words[0]), format)

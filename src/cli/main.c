@@ -28,7 +28,7 @@ static const struct cli_option run_options[] = {
 static const struct cli_option sql_options[] = {
     NODE_OPTIONS,
     {"--format", "FORMAT",
-     "table, csv, tsv, json or ndjson; default: table on a terminal, tsv into a pipe"},
+     "table, csv, tsv, json, ndjson or arrow; default: table on a terminal, tsv into a pipe"},
     {0},
 };
 static const struct cli_option write_options[] = {
@@ -83,7 +83,15 @@ static const struct cli_option import_options[] = {
 };
 static const struct cli_option export_options[] = {
     NODE_OPTIONS,
-    {"--neuron", NULL, "as a tag list of EMQX Neuron"},
+    {"--table", "NAME", "the rows of a table or view, with its devices' labels …"},
+    {"--from", "TIME", "… from this time on"},
+    {"--to", "TIME", "… up to before this time"},
+    {"--columns", "NAMES", "… only these columns, beside time and device"},
+    {"--where", "CONDITION", "… only rows of which this is true, as in SQL"},
+    {"--query", "SELECT …", "the rows of a statement"},
+    {"--format", "FORMAT", "csv, ndjson or arrow; default: as the file's name ends, else csv"},
+    {"-o", "FILE", "the file, packed when it ends in .gz; default: - (standard output)"},
+    {"--neuron", NULL, "a connection's points as a tag list of EMQX Neuron"},
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
@@ -180,8 +188,9 @@ const struct cli_command cli_commands[] = {
     {"import", "FILE.csv --table NAME | --neuron FILE.csv --connection NAME [--table NAME]",
      "stores the rows of a CSV file, or makes Devices and Tables of a tag list", import_options, 0,
      1, cli_import},
-    {"export", "CONNECTION", "prints the points of a connection's devices as a tag list",
-     export_options, 1, 1, cli_export},
+    {"export", "--table NAME [-o FILE] | --query 'SELECT …' [-o FILE] | --neuron CONNECTION",
+     "writes rows into a file, or a connection's points as a tag list", export_options, 0, 1,
+     cli_export},
     {"apply", "-f FILE…", "makes the node's documents what files say", apply_options, 0, 0,
      cli_apply},
     {"get", "KIND [NAME]", "shows documents", get_options, 1, 2, cli_get},

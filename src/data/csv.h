@@ -7,7 +7,7 @@
  * CR; a UTF-8 byte order mark before the first line is passed over. Limits: CSV_FIELDS_MAX fields,
  * CSV_ROW_BYTES_MAX bytes a row, so that a missing quote costs one row and not the file. Fast path:
  * a row without quotes is found by looking for separators eight bytes at a time and its fields
- * point into the bytes. Used by COPY and Neuron's tag lists; what is written
+ * point into the bytes. Used by COPY, import, export and Neuron's tag lists; what is written
  * here, HTTP's CSV included, the reader reads back as it was.
  * Thread: any; one owner. */
 #ifndef DATA_CSV_H

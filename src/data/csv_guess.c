@@ -117,15 +117,41 @@ static bool fits_timestamp(struct str text, struct csv_rules *rules)
     return time_notation_read(&rules->cell, text, &v);
 }
 
+/* As our own exports write bytes and arrays; whatever else reads as one is a text. */
+static bool fits_bytes(struct str text, struct csv_rules *rules)
+{
+    uint64_t byte;
+    (void)rules;
+    if (!str_starts(text, "\\x") || text.size % 2) return false;
+    for (size_t i = 2; i < text.size; i += 2)
+        if (!num_parse_hex((struct str){text.at + i, 2}, &byte)) return false;
+    return true;
+}
+
+/* "[1,null,2.5]" */
+static bool fits_doubles(struct str text, struct csv_rules *rules)
+{
+    double d;
+    struct str piece;
+    (void)rules;
+    if (text.size < 2 || text.at[0] != '[' || text.at[text.size - 1] != ']') return false;
+    struct str rest = str_trim((struct str){text.at + 1, text.size - 2});
+    if (rest.size && rest.at[rest.size - 1] == ',') return false;
+    while (rest.size && str_split(&rest, ',', &piece)) {
+        piece = str_trim(piece);
+        if (!str_is(piece, "null") && !num_parse_double(piece, &d)) return false;
+    }
+    return true;
+}
+
 /* The narrowest first. */
 static const struct {
     enum type type;
     bool (*fits)(struct str text, struct csv_rules *rules);
-} candidates[] = {{TYPE_BOOL, fits_bool},
-                  {TYPE_BIGINT, fits_bigint},
-                  {TYPE_UBIGINT, fits_ubigint},
-                  {TYPE_DOUBLE, fits_double},
-                  {TYPE_TIMESTAMP, fits_timestamp}};
+} candidates[] = {{TYPE_BOOL, fits_bool},           {TYPE_BIGINT, fits_bigint},
+                  {TYPE_UBIGINT, fits_ubigint},     {TYPE_DOUBLE, fits_double},
+                  {TYPE_TIMESTAMP, fits_timestamp}, {TYPE_BYTES, fits_bytes},
+                  {TYPE_DOUBLES, fits_doubles}};
 enum { CANDIDATE_COUNT = sizeof candidates / sizeof candidates[0] };
 
 static enum err look_at(struct csv_guess_column *c, const struct csv_field *field,

@@ -2,10 +2,10 @@
  *
  * Delimiter: the one that parts all rows into equally many fields, the most of them. Header: the
  * first row holds no number and no time. Types: the narrowest that reads all values (bool, bigint,
- * ubigint, double, timestamp, else text; numbers with leading zeros are texts, since they name
- * things). Time: a column with a usual name, or the first one whose values are dates. Device: a
- * column with a usual name. What the caller knows already is not guessed. Used by `millrace
- * import`. Thread: any. */
+ * ubigint, double, timestamp, bytes, double[], else text; numbers with leading zeros are texts,
+ * since they name things). Time: a column with a usual name, or the first one whose values are
+ * dates. Device: a column with a usual name. What the caller knows already is not guessed. Used by
+ * `millrace import`. Thread: any. */
 #ifndef DATA_CSV_GUESS_H
 #define DATA_CSV_GUESS_H
 

@@ -59,6 +59,9 @@ static void the_form_of_a_file_is_found_out(void **state)
          ", header time=1:YYYY/MM/DD hh:mm device=-1 a:bigint date:text",
          {0}},
         {"a\n\"x\ny\"\nz\n", ", header time=-1: device=-1 a:text", {0}},
+        {"b,w,x,y\n\\x00ff,\"[1,null]\",\"[1,]\",\\x0\n",
+         ", header time=-1: device=-1 b:bytes w:double[] x:text y:text",
+         {0}},
         {"a,b\n,\n", ", header time=-1: device=-1 a:text b:text", {0}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

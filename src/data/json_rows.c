@@ -275,7 +275,9 @@ static enum err take_doubles(struct row_in *r, struct str key, struct value *val
         double d = item.type == TYPE_BIGINT    ? (double)item.i
                    : item.type == TYPE_UBIGINT ? (double)item.u
                                                : item.d;
-        if (!err && !type_is_number(item.type))
+        bool is_missing = item.type == TYPE_NONE && item.is_null; /* as NaN is written */
+        if (is_missing) d = (double)NAN;
+        if (!err && !is_missing && !type_is_number(item.type))
             spoil(r, ERR_TYPE, key, "is a list of which not every item is a number");
         else if (!err)
             buf_add(&bytes, &d, sizeof d);
@@ -341,14 +343,50 @@ static enum err take_time(struct row_in *r)
     return ERR_OK;
 }
 
+/* Tag 0, which is made with the device or the first label. */
+static struct label *device_tag(struct line *row)
+{
+    if (!row->tag_count) row->tags[0] = (struct label){STR("device"), {"", 0}};
+    if (!row->tag_count) row->tag_count = 1;
+    return &row->tags[0];
+}
+
 static enum err take_device(struct row_in *r)
 {
     struct str text = {0};
     enum err err = take_text(r, &text);
+    if (!err) device_tag(r->row)->value = text;
+    return err;
+}
+
+/* A label; null: it has none. */
+static enum err take_label(struct row_in *r, struct str name)
+{
+    struct line *row = r->row;
+    struct str text = {0};
+    skip_space(r->in);
+    if (take_word(r->in, "null")) return ERR_OK;
+    enum err err = take_text(r, &text);
     if (err) return err;
-    r->row->tags[0] = (struct label){STR("device"), text};
-    r->row->tag_count = 1;
+    (void)device_tag(row);
+    uint32_t at = row->tag_count;
+    while (at > 1 && str_compare(row->tags[at - 1].key, name) >= 0) at--;
+    bool is_there = at < row->tag_count && str_equal(row->tags[at].key, name);
+    if (!is_there && row->tag_count == LINE_TAGS_MAX) {
+        spoil(r, ERR_LIMIT, name, "is one label too many: 63 are allowed");
+        return ERR_OK;
+    }
+    if (!is_there) {
+        memmove(&row->tags[at + 1], &row->tags[at], (row->tag_count - at) * sizeof row->tags[0]);
+        row->tag_count++;
+    }
+    row->tags[at] = (struct label){name, text};
     return ERR_OK;
+}
+
+static bool is_label(struct str key)
+{
+    return key.size > 6 && str_starts(key, "label.");
 }
 
 static enum err take_field(struct row_in *r, struct str key)
@@ -432,6 +470,7 @@ static enum err take_row(struct row_in *r)
         if (!take_char(in, ':')) return no_json(in, r->why, "':' is expected");
         err = str_is(key, "time")     ? take_time(r)
               : str_is(key, "device") ? take_device(r)
+              : is_label(key)         ? take_label(r, (struct str){key.at + 6, key.size - 6})
                                       : take_field(r, key);
         if (err) return err;
         if (take_char(in, ',')) continue;

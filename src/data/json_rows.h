@@ -5,7 +5,8 @@
  * One object is one row. A text holds one row, several behind each other (one a line, as NDJSON has
  * it), or arrays of them. `time`: RFC 3339, or a number of milliseconds since 1970; absent = the
  * reader's caller decides. Values: null, true, false, numbers, texts, arrays of numbers.
- * "<column>@q" is that value's quality, by name or number. Of equal keys the later one counts.
+ * "<column>@q" is that value's quality, by name or number; "label.<name>" is a label of the device,
+ * a text. Of equal keys the later one counts.
  *
  * What is wrong with one row spoils that row alone; text that is no JSON ends the reading, since
  * nobody knows where the next row begins. Thread: any. Source: RFC 8259. */
@@ -24,10 +25,10 @@ struct json_rows {
 
 void json_rows_init(struct json_rows *in, struct str text);
 
-/* The next row into `row`: its fields, its time, and as tag `device` the device, if it has one;
- * measurement is empty. `*found` false: no row is left. Texts point into the text or, when they had
- * escapes, into `scratch`. Errors: SYNTAX (with the byte's position; the reading is over), and for
- * one row TYPE, RANGE, LIMIT, INVALID; NO_MEMORY. */
+/* The next row into `row`: its fields, its time; tag 0 is `device`, empty where only labels are
+ * there, the labels follow it, sorted; measurement is empty. `*found` false: no row is left. Texts
+ * point into the text or, when they had escapes, into `scratch`. Errors: SYNTAX (with the byte's
+ * position; the reading is over), and for one row TYPE, RANGE, LIMIT, INVALID; NO_MEMORY. */
 enum err json_rows_next(struct json_rows *in, struct arena *scratch, struct line *row, bool *found,
                         struct why *why);
 

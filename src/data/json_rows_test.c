@@ -42,6 +42,22 @@ static const struct line_field *field(const char *name)
     return NULL;
 }
 
+static void labels_follow_the_device_sorted_and_list_items_may_be_missing(void **state)
+{
+    (void)state;
+    begin("{\"label.site\":\"sz\",\"label.line\":\"l1\",\"device\":\"d\",\"label.site\":\"gz\","
+          "\"label.none\":null,\"w\":[1,null]} {\"label.a\":\"b\"}");
+    assert_true(next());
+    assert_true(row.tag_count == 3 && str_is(row.tags[0].value, "d"));
+    assert_true(str_is(row.tags[1].key, "line") && str_is(row.tags[1].value, "l1"));
+    assert_true(str_is(row.tags[2].key, "site") && str_is(row.tags[2].value, "gz"));
+    const double *w = (const double *)(const void *)field("w")->value.s.at;
+    assert_true(field("w")->value.s.size == 16 && w[0] == 1 && w[1] != w[1]);
+    assert_true(next());
+    assert_true(row.tag_count == 2 && row.tags[0].value.size == 0 && row.field_count == 0);
+    arena_reset(&arena);
+}
+
 static void a_row_has_time_device_and_typed_values(void **state)
 {
     (void)state;
@@ -206,6 +222,7 @@ static int free_arena(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(labels_follow_the_device_sorted_and_list_items_may_be_missing),
         TEST(a_row_has_time_device_and_typed_values),
         TEST(numbers_as_time_are_milliseconds),
         TEST(rows_come_alone_behind_each_other_and_in_lists),

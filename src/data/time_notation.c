@@ -221,12 +221,15 @@ static bool join(const struct pieces *p, int64_t *wall_ns)
     if (p->month < 1 || p->month > 12 || p->day < 1 || hour > 23 || p->minute > 59 ||
         p->second > 60)
         return false;
-    int64_t number = time_day(p->year, (unsigned)p->month, (unsigned)p->day), ns;
+    int64_t number = time_day(p->year, (unsigned)p->month, (unsigned)p->day);
     time_civil(number, &year, &month, &day); /* 31 April comes back as 1 May */
     if (month != (unsigned)p->month || day != (unsigned)p->day) return false;
     int64_t of_day = ((int64_t)(hour * 60 + p->minute) * 60 + p->second) * TIME_NS_PER_S;
-    return !__builtin_mul_overflow(number, TIME_NS_PER_DAY, &ns) &&
-           !__builtin_add_overflow(ns, of_day + p->fraction_ns, wall_ns);
+    /* The first day of the range begins before it. */
+    __int128 ns = (__int128)number * TIME_NS_PER_DAY + of_day + p->fraction_ns;
+    if (ns < INT64_MIN || ns > INT64_MAX) return false;
+    *wall_ns = (int64_t)ns;
+    return true;
 }
 
 static bool read_pattern(struct time_notation *n, struct str text, int64_t *time_ns)

@@ -132,14 +132,14 @@ static void start_work(struct import *import)
     import->is_working = true;
     completion_init(&import->back, context->main, on_worked);
     import->job.run = run_on_worker;
-    pool_post(context->workers, &import->job);
+    pool_post(context->intake, &import->job);
 }
 
 /* Whatever has changed: what is next? */
 static void advance(struct import *import)
 {
     if (import->is_working) return;
-    if (!import->service->context->workers) note_error(import, ERR_CANCELLED, NULL);
+    if (!import->service->context->intake) note_error(import, ERR_CANCELLED, NULL);
     if (http_is_gone(import->exchange)) note_error(import, ERR_CLOSED, NULL);
     bool may = import->open_count < (import->is_waiting ? 1 : IMPORT_OPEN_MAX);
     if (!import->err && import->rest.size) {

@@ -34,11 +34,13 @@ enum {
     X(first_row, "... and the number of the body's first row, from 0")                             \
     X(device, "the column of the device; default: device")                                         \
     X(device_name, "the device of all rows, or what stands before the column's")                   \
-    X(labels, "columns that are labels of the device")                                             \
+    X(labels, "columns that are labels of the device; those named label.NAME always are")          \
     X(delimiter, "one character, tab or space; default: comma")                                    \
     X(decimal, "comma: 1,5 is one and a half")                                                     \
     X(first_line, "number of the body's first line, for errors; default: 1")                       \
     X(errors, "so many refused rows are told; default: 5")
+
+#define IMPORT_LABEL_PREFIX "label."
 
 struct import_params {
 #define X(name, help) struct str name;

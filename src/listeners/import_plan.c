@@ -140,6 +140,24 @@ static struct import_target *find_target(struct import *import, struct str name)
 
 /* ---- what the columns are ---- */
 
+/* "label.site" is the label site, as in SQL and in an export. */
+static void use_label_names(struct import *import)
+{
+    for (size_t i = 0; i < import->target_count; i++) {
+        struct import_target *t = &import->targets[i];
+        if (t->use || !str_starts(str_of(t->name), IMPORT_LABEL_PREFIX)) continue;
+        t->use = IMPORT_LABEL;
+        t->name += sizeof IMPORT_LABEL_PREFIX - 1;
+    }
+}
+
+static size_t count_uses(const struct import *import, enum import_use use)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < import->target_count; i++) count += import->targets[i].use == use;
+    return count;
+}
+
 static enum err use_named(struct import *import, struct str given, const char *usual,
                           enum import_use use, struct why *why)
 {
@@ -150,21 +168,15 @@ static enum err use_named(struct import *import, struct str given, const char *u
                    (int)given.size, given.at);
 }
 
-static bool has_use(const struct import *import, int use)
-{
-    for (size_t i = 0; i < import->target_count; i++)
-        if ((int)import->targets[i].use == use) return true;
-    return false;
-}
-
 static enum err use_labels(struct import *import, struct csv_reader *list, struct why *why)
 {
     struct str labels = import->params.labels;
     enum err err = labels.size ? read_list(import, labels, list, why) : ERR_OK;
-    if (!err && labels.size && list->field_count > IMPORT_LABELS_MAX)
-        err = why_set(why, ERR_LIMIT, "more than %d labels", IMPORT_LABELS_MAX);
     for (size_t i = 0; !err && labels.size && i < list->field_count; i++)
         err = use_named(import, list->fields[i].text, "", IMPORT_LABEL, why);
+    if (!err) use_label_names(import);
+    if (!err && count_uses(import, IMPORT_LABEL) > IMPORT_LABELS_MAX)
+        err = why_set(why, ERR_LIMIT, "more than %d labels", IMPORT_LABELS_MAX);
     return err;
 }
 
@@ -177,10 +189,10 @@ static enum err use_columns(struct import *import, struct csv_reader *list, stru
     if (!err && !no_column) err = use_named(import, p->device, "device", IMPORT_DEVICE, why);
     if (!err) err = use_labels(import, list, why);
     if (err) return err;
-    if (!import->has_start && !has_use(import, IMPORT_TIME))
+    if (!import->has_start && !count_uses(import, IMPORT_TIME))
         return why_set(why, ERR_INVALID,
                        "no column is the time: time=COLUMN names it, start and step number rows");
-    if (!p->device_name.size && !has_use(import, IMPORT_DEVICE))
+    if (!p->device_name.size && !count_uses(import, IMPORT_DEVICE))
         return why_set(why, ERR_INVALID,
                        "nothing names the device: device=COLUMN or device_name=PATH does");
     for (size_t i = 0; i < import->target_count; i++)

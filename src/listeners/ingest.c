@@ -151,6 +151,13 @@ static bool add_segment(struct ingest *in, size_t *size, struct str value)
     return n <= 1000;
 }
 
+/* Whether the path begins with the node's own. */
+static bool is_below(struct str path, struct str prefix)
+{
+    return prefix.size && path.size > prefix.size && path.at[prefix.size] == '/' &&
+           memcmp(path.at, prefix.at, prefix.size) == 0;
+}
+
 static enum err device_path(struct ingest *in, const struct schema *s, const struct line *line,
                             struct str *path, struct why *why)
 {
@@ -160,7 +167,9 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
     struct str prefix = in->service->node_path;
     for (uint32_t i = 0; i < line->tag_count && !first; i++)
         has_device_tag |= str_is(line->tags[i].key, "device");
-    if (prefix.size && prefix.size < sizeof in->path) {
+    bool is_absolute = in->format->label_from && line->tag_count && /* as exports write it */
+                       is_below(line->tags[0].value, prefix);
+    if (prefix.size && prefix.size < sizeof in->path && !is_absolute) {
         memcpy(in->path, prefix.at, prefix.size);
         size = prefix.size;
     }
@@ -168,7 +177,7 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
         for (uint32_t i = 0; i < line->tag_count && fits; i++) {
             struct label tag = line->tags[i];
             if (first && (turn == 0) != str_is(tag.key, first)) continue;
-            if (!is_device_tag(s, tag.key, has_device_tag)) continue;
+            if (!tag.value.size || !is_device_tag(s, tag.key, has_device_tag)) continue;
             fits = add_segment(in, &size, tag.value);
             added++;
         }
@@ -242,8 +251,9 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     for (int tries = 0; tries < 2; tries++) {
         if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
             return ERR_NO_MEMORY;
-        err = batch_add_device(t->batch, path, line->tags,
-                               in->format->tags_are_labels ? line->tag_count : 0, &device);
+        uint32_t from = in->format->label_from < line->tag_count ? in->format->label_from : 0;
+        uint32_t labels = line->tag_count > in->format->label_from ? line->tag_count - from : 0;
+        err = batch_add_device(t->batch, path, line->tags + from, labels, &device);
         if (!err)
             err = batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
         if (err != ERR_LIMIT) break;
@@ -349,7 +359,7 @@ static bool convert_line(struct value *value, enum type type, struct arena *scra
 
 const struct ingest_format ingest_line_protocol = {
     "line",       begin_lines, next_line,
-    convert_line, true,        "no tag names the device (a tag device=NAME does)"};
+    convert_line, 0,           "no tag names the device (a tag device=NAME does)"};
 
 static void begin_json(struct ingest *in)
 {
@@ -362,16 +372,17 @@ static enum err next_json(struct ingest *in, bool *found, struct why *why)
     in->number++;
     if (in->json.is_over) *found = false;
     in->line->measurement = in->table;
-    if (in->line->tag_count || !in->device.size) return err;
+    bool has_device = in->line->tag_count && in->line->tags[0].value.size;
+    if (has_device || !in->device.size) return err;
     in->line->tags[0] = (struct label){STR("device"), in->device};
-    in->line->tag_count = 1;
+    if (!in->line->tag_count) in->line->tag_count = 1;
     return err;
 }
 
 const struct ingest_format ingest_json = {
     "row",     begin_json,
     next_json, json_rows_convert,
-    false,     "nothing names the device (\"device\" in the row or ?device=NAME does)"};
+    1,         "nothing names the device (\"device\" in the row or ?device=NAME does)"};
 
 static void begin_prometheus(struct ingest *in)
 {
@@ -388,7 +399,7 @@ const struct ingest_format ingest_prometheus = {"sample",
                                                 begin_prometheus,
                                                 next_prometheus,
                                                 convert_line,
-                                                true,
+                                                0,
                                                 "the series has no label beside its name",
                                                 "instance"};
 
@@ -512,12 +523,12 @@ static void start_round(struct ingest *in)
 {
     completion_init(&in->define.completion, in->service->context->main, on_round);
     in->job.run = round_on_worker;
-    if (!in->service->context->workers) { /* the node stops */
+    if (!in->service->context->intake) { /* the node stops */
         in->append_err = ERR_CANCELLED;
         append_all(in);
         return;
     }
-    pool_post(in->service->context->workers, &in->job);
+    pool_post(in->service->context->intake, &in->job);
 }
 
 void ingest_start(struct ingest *in)

@@ -39,7 +39,7 @@ struct ingest_format {
     enum err (*next)(struct ingest *ingest, bool *found, struct why *why);
     /* Makes a value one of a column's type; false: it does not fit. */
     bool (*convert)(struct value *value, enum type type, struct arena *scratch);
-    bool tags_are_labels;
+    uint32_t label_from;   /* tags from this one on are labels: JSON's first one is the device */
     const char *no_device; /* what to say when a row has none */
     /* Set: all tags name the device, this one first, and what a path cannot hold is encoded. */
     const char *first_tag;

@@ -418,7 +418,7 @@ static void start_work(struct pg_copy *copy)
 {
     struct pg_connection *c = copy->connection;
     struct context *context = c->server->service->context;
-    if (!context->workers) {
+    if (!context->intake) {
         note_error(copy, ERR_CANCELLED, NULL); /* the node stops */
         return;
     }
@@ -435,7 +435,7 @@ static void start_work(struct pg_copy *copy)
     c->held++;
     completion_init(&copy->back, context->main, on_worked);
     copy->job.run = run_on_worker;
-    pool_post(context->workers, &copy->job);
+    pool_post(context->intake, &copy->job);
 }
 
 static void finish(struct pg_copy *copy)

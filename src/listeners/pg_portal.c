@@ -119,7 +119,7 @@ static void end_rows(struct query *q, struct buf *out)
     if (q->verb == SQL_SELECT && p->format) p->format->end(p, out);
 }
 
-static const struct query_format row_format = {"postgres", "", begin_rows, add_row, end_rows};
+static const struct query_format row_format = {"postgres", "", begin_rows, add_row, end_rows, NULL};
 
 /* ---- to the peer ---- */
 

@@ -109,11 +109,15 @@ static int64_t mono_of(void *clock)
     return os->ops->mono_ns(os);
 }
 
+static int64_t limit_of(const struct query *q)
+{
+    int64_t most = q->service->statement_limit_ns;
+    return q->limit_ns && q->limit_ns < most ? q->limit_ns : most;
+}
+
 static void set_context(struct query *q)
 {
     struct service *s = q->service;
-    int64_t limit_ns =
-        q->limit_ns && q->limit_ns < s->statement_limit_ns ? q->limit_ns : s->statement_limit_ns;
     q->catalog = (struct sql_catalog){.count = 4};
     q->guard = (struct guard){s->store, q->identity};
     q->catalog.source[0].ops = &guard_source;
@@ -139,7 +143,7 @@ static void set_context(struct query *q)
         .zone = q->zone,
         .zone_load = zone_file_read,
         .zone_context = s->context->os,
-        .deadline_mono_ns = context_mono_ns(s->context) + limit_ns,
+        .deadline_mono_ns = context_mono_ns(s->context) + limit_of(q),
         .cancelled = &q->completion.cancelled,
         .param_count = q->param_count,
         .params = q->params,
@@ -237,6 +241,7 @@ static enum err run_select(struct query *q, struct why *why)
     do err = sql_step(q->statement, &q->sink, &q->stats, &q->is_done, why);
     while (!q->is_done && !(q->on_part && part_is_full(q)));
     if (!err && q->is_done && q->format->end) q->format->end(q, &q->answer);
+    if (!err && buf_failed(&q->answer)) err = ERR_NO_MEMORY; /* the beginning, or the end */
     return err;
 }
 
@@ -451,7 +456,9 @@ void query_continue(struct query *q)
 {
     MUST(q->statement && !q->is_done);
     /* The time limit is the statement's own: waiting for the reader does not count. */
-    q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
+    int64_t now = context_mono_ns(q->service->context);
+    q->context.deadline_mono_ns += now - q->part_end_ns;
+    if (q->is_limit_of_part && q->is_begun) q->context.deadline_mono_ns = now + limit_of(q);
     post(q);
 }
 
@@ -479,5 +486,6 @@ void query_free(struct query *q)
     pg_catalog_close(&q->pg);
     sys_snapshot_free(q->sys);
     q->sys = NULL;
+    if (q->format && q->format->free) q->format->free(q);
     buf_free(&q->answer);
 }

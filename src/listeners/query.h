@@ -24,11 +24,12 @@ enum query_time_format {
 };
 
 struct query_format {
-    const char *name; /* "json", "csv", "ndjson" */
+    const char *name; /* "json", "csv", "ndjson", "arrow" */
     const char *content_type;
     void (*begin)(struct query *query, struct buf *out);
     void (*row)(struct query *query, struct buf *out, const struct value *values, size_t count);
     void (*end)(struct query *query, struct buf *out);
+    void (*free)(struct query *query); /* NULL, or frees query->writing */
 };
 extern const struct query_format query_formats[]; /* ended by a NULL name */
 const struct query_format *query_format_of(
@@ -54,6 +55,8 @@ struct query {
     struct str zone;    /* of windows and date functions; empty = UTC; borrowed until done */
     bool is_zone_known; /* the caller has looked at it */
     int64_t limit_ns;   /* of its time; 0, or more than the node's limit: that one */
+    /* The limit begins anew with each part that on_part takes: a long answer ends by its reader. */
+    bool is_limit_of_part;
     /* Optional: told on the main loop when the statement is parsed and bound: its verb, columns and
      * parameter types are known, nothing has run. It calls query_continue, then or later, or
      * query_free. */
@@ -71,6 +74,7 @@ struct query {
     enum type param_types[QUERY_PARAMS_MAX]; /* what parameters became; NONE = not used */
     int64_t run_ns, part_start_ns, part_end_ns;
     /* The module's own. */
+    void *writing; /* the format's */
     struct job job;
     struct budget budget;
     struct sys_snapshot *sys;

@@ -1,8 +1,9 @@
-/* query_format.c - how answers are written over HTTP: JSON, CSV, one JSON object a line.
+/* query_format.c - how answers are written over HTTP: JSON, CSV, one JSON object a line, Arrow.
  *
  * Rows are written as they come, so a long answer is never held as a whole. PostgreSQL's messages
  * and COPY's notations, which show times and texts in another way, are in pg_portal.c and
  * pg_copy.c. Thread: a worker; one at a time for a query. */
+#include "data/arrow.h"
 #include "data/csv.h"
 #include "listeners/query.h"
 #include <string.h>
@@ -86,6 +87,14 @@ static void csv_begin(struct query *q, struct buf *out)
     buf_add_text(out, "\r\n");
 }
 
+/* The items of an array have commas between them. */
+static void csv_plain(struct buf *out, const struct value *v)
+{
+    if (v->type == TYPE_DOUBLES) buf_add_char(out, '"');
+    value_add_text(out, v);
+    if (v->type == TYPE_DOUBLES) buf_add_char(out, '"');
+}
+
 /* A text that reads like a missing value is quoted, so that it can be told from one. */
 static void csv_row(struct query *q, struct buf *out, const struct value *values, size_t count)
 {
@@ -97,28 +106,63 @@ static void csv_row(struct query *q, struct buf *out, const struct value *values
         else if (values[i].type == TYPE_TEXT)
             csv_add(out, CSV_COMMA, values[i].s, csv_is_missing(values[i].s));
         else
-            value_add_text(out, &values[i]);
+            csv_plain(out, &values[i]);
     }
     buf_add_text(out, "\r\n");
 }
 
+static void arrow_begin(struct query *q, struct buf *out)
+{
+    struct arrow_column *columns = mem_alloc_zero(q->column_count + 1, sizeof *columns);
+    for (size_t i = 0; columns && i < q->column_count; i++)
+        columns[i] =
+            (struct arrow_column){q->columns[i].name, q->columns[i].unit, q->columns[i].type};
+    q->writing = columns ? arrow_new(columns, q->column_count, out) : NULL;
+    if (!q->writing) out->failed = true;
+    mem_free(columns);
+}
+
+static void arrow_add(struct query *q, struct buf *out, const struct value *values, size_t count)
+{
+    (void)count;
+    if (q->writing) arrow_row(q->writing, values, out);
+}
+
+static void arrow_finish(struct query *q, struct buf *out)
+{
+    if (q->writing) arrow_end(q->writing, out);
+}
+
+static void arrow_forget(struct query *q)
+{
+    arrow_free(q->writing);
+    q->writing = NULL;
+}
+
 const struct query_format query_formats[] = {
-    {"json", "application/json", json_begin, json_row, json_end},
-    {"csv", "text/csv; charset=utf-8", csv_begin, csv_row, NULL},
-    {"ndjson", "application/x-ndjson", NULL, ndjson_row, NULL},
+    {"json", "application/json", json_begin, json_row, json_end, NULL},
+    {"csv", "text/csv; charset=utf-8", csv_begin, csv_row, NULL, NULL},
+    {"ndjson", "application/x-ndjson", NULL, ndjson_row, NULL, NULL},
+    {"arrow", "application/vnd.apache.arrow.stream", arrow_begin, arrow_add, arrow_finish,
+     arrow_forget},
     {0},
 };
+
+/* What stands before a parameter: "text/csv; charset=utf-8" is text/csv. */
+static struct str media_type(struct str text)
+{
+    struct str type;
+    return str_split(&text, ';', &type) ? str_trim(type) : text;
+}
 
 const struct query_format *query_format_of(struct str accept)
 {
     struct str rest = accept, piece;
-    while (accept.size && str_split(&rest, ',', &piece)) {
-        struct str kind = str_trim(piece);
-        for (size_t i = 0; i < kind.size; i++)
-            if (kind.at[i] == ';') kind.size = i;
-        if (str_is(kind, "csv") || str_is(kind, "text/csv")) return &query_formats[1];
-        if (str_is(kind, "ndjson") || str_is(kind, "application/x-ndjson"))
-            return &query_formats[2];
-    }
+    while (accept.size && str_split(&rest, ',', &piece))
+        for (const struct query_format *f = query_formats; f->name; f++) {
+            struct str wanted = media_type(piece);
+            if (str_is(wanted, f->name) || str_equal(wanted, media_type(str_of(f->content_type))))
+                return f;
+        }
     return &query_formats[0];
 }

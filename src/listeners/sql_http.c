@@ -132,6 +132,7 @@ void api_sql(struct http_exchange *exchange, void *arg)
         r->exchange = exchange;
         r->query.service = arg;
         r->query.on_part = on_part;
+        r->query.is_limit_of_part = true;
         r->query.identity = api_identity(exchange);
         r->query.text = body;
         err = read_options(exchange, &r->query, &why);

@@ -37,7 +37,8 @@ struct context {
     struct os *os;
     struct budget memory; /* root: node.yaml `memory:` */
     struct loop *main;    /* I/O loop 0 */
-    struct pool *workers;
+    struct pool *workers; /* statements, password checks; NULL: the node stops, as for the next */
+    struct pool *intake;  /* rows on their way in, so that they never wait for a statement */
     const char *drivers_folder; /* where drivers are looked for first; NULL = nowhere; borrowed */
     enum diag_level diag_level; /* lines below it are not written */
     bool diag_json;

@@ -132,7 +132,8 @@ static void work(void *arg)
     }
 }
 
-enum err pool_start(struct pool **out, struct os *os, unsigned worker_count, struct why *why)
+enum err pool_start(struct pool **out, struct os *os, const char *name, unsigned worker_count,
+                    struct why *why)
 {
     MUST(worker_count > 0);
     struct pool *pool = mem_alloc_zero(1, sizeof *pool + worker_count * sizeof pool->workers[0]);
@@ -142,8 +143,8 @@ enum err pool_start(struct pool **out, struct os *os, unsigned worker_count, str
     for (unsigned i = 0; i < worker_count; i++) {
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
-        enum err err = os->ops->task_start(os, "worker", OS_TASK_BLOCKING | OS_TASK_LOW, work,
-                                           worker, &worker->task, why);
+        enum err err = os->ops->task_start(os, name, OS_TASK_BLOCKING | OS_TASK_LOW, work, worker,
+                                           &worker->task, why);
         if (err) {
             pool_stop(pool);
             return err;

@@ -75,9 +75,10 @@ void completion_finish(struct completion *completion, enum err err, const struct
 
 /* ---- workers ---- */
 
-/* A few blocking, low-priority tasks that share one queue: queries, flushes, password checks. */
+/* A few blocking, low-priority tasks that share one queue. `name` is the tasks', a literal. */
 struct pool;
-enum err pool_start(struct pool **pool, struct os *os, unsigned worker_count, struct why *why);
+enum err pool_start(struct pool **pool, struct os *os, const char *name, unsigned worker_count,
+                    struct why *why);
 void pool_post(struct pool *pool, struct job *job);
 void pool_stop(struct pool *pool); /* runs what was posted first */
 

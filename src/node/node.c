@@ -138,24 +138,30 @@ static void run_all_jobs(struct node *node)
     while (atomic_load(&node->main.incoming)) loop_run_jobs(&node->main);
 }
 
-static unsigned worker_count(struct os *os)
-{
-    unsigned cores = os->ops->processor_count(os);
-    return cores > 1 ? cores - 1 : 1;
-}
+enum { STATEMENTS_MIN = 4 }; /* at a time, however few the cores: a long one must not hold up all */
 
 static enum err start_workers(struct node *node, struct why *why)
 {
-    return pool_start(&node->context.workers, node->context.os, worker_count(node->context.os),
-                      why);
+    struct context *context = &node->context;
+    unsigned cores = context->os->ops->processor_count(context->os);
+    enum err err = pool_start(&context->workers, context->os, "worker",
+                              cores > STATEMENTS_MIN ? cores : STATEMENTS_MIN, why);
+    if (err) return err;
+    err = pool_start(&context->intake, context->os, "intake", cores > 2 ? cores / 2 : 1, why);
+    if (!err) return ERR_OK;
+    pool_stop(context->workers);
+    context->workers = NULL;
+    return err;
 }
 
 /* Nobody asks any more; what still comes from the workers is not begun. */
 static void stop_workers(struct node *node)
 {
     node->service.stopping = true;
-    pool_stop(node->context.workers);
-    node->context.workers = NULL;
+    struct pool *intake = node->context.intake, *workers = node->context.workers;
+    node->context.intake = node->context.workers = NULL;
+    pool_stop(intake);
+    pool_stop(workers);
 }
 
 static enum err start_store(struct node *node, struct why *why)

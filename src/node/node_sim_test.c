@@ -3,8 +3,9 @@
  * there, once, with its value. Cases: os/sim_testlib.h.
  *
  * The node runs in a simulated world with its HTTP listener; clients on another node of that world
- * create a table, INSERT, and POST lines to /write over simulated streams, several at once, and
- * note what they were answered. What is stored is asked for the same way, by /v1/sql.
+ * create a table, INSERT, POST lines to /write and CSV to /v1/import over simulated streams,
+ * several at once, and note what they were answered. What is stored is asked for the same way, by
+ * /v1/sql.
  *
  * The last claims are about a node without faults: it may be stopped at any moment, whatever is
  * under way, and its audit log tells of a DDL statement that failed. */
@@ -254,35 +255,52 @@ static bool make_table(struct trial *t)
     return t->has_table;
 }
 
-/* One request with rows: an INSERT or lines. */
+/* The ways in: where to, what stands before the rows, between them, and a row. */
+enum way { WAY_INSERT, WAY_LINES, WAY_IMPORT };
+static const struct {
+    const char *path, *head;
+} ways[] = {
+    [WAY_INSERT] = {"/v1/sql", "INSERT INTO t (device, time, a, b) VALUES "},
+    [WAY_LINES] = {"/write", ""},
+    [WAY_IMPORT] = {"/v1/import?table=t&time_format=ns", "time,device,a,b\n"},
+};
+
+static size_t print_row(char *to, size_t bytes, enum way way, bool is_first, unsigned device,
+                        unsigned slot, int64_t value)
+{
+    int64_t time = BASE_NS + slot * SLOT_NS, other = value * 7 + 1;
+    int n =
+        way == WAY_LINES
+            ? snprintf(to, bytes, "t,device=d%u a=%" PRId64 "i,b=%" PRId64 "i %" PRId64 "\n",
+                       device, value, other, time)
+        : way == WAY_IMPORT
+            ? snprintf(to, bytes, "%" PRId64 ",d%u,%" PRId64 ",%" PRId64 "\n", time, device, value,
+                       other)
+            : snprintf(to, bytes, "%s('d%u', '2026-01-01T00:%02u:00Z', %" PRId64 ", %" PRId64 ")",
+                       is_first ? "" : ", ", device, slot, value, other);
+    return (size_t)n;
+}
+
+/* One request with rows. Odd seeds import where others send lines, so that the known cases stay
+ * what they were. */
 static void write_rows(struct trial *t, struct client *c)
 {
     char body[1024];
-    bool lines = pick(t, 2);
-    size_t at =
-        lines ? 0
-              : (size_t)snprintf(body, sizeof body, "INSERT INTO t (device, time, a, b) VALUES ");
+    enum way way = pick(t, 2) == 0 ? WAY_INSERT : t->c->seed % 2 ? WAY_IMPORT : WAY_LINES;
+    size_t at = (size_t)snprintf(body, sizeof body, "%s", ways[way].head);
     for (unsigned i = 0; i < 1 + pick(t, ROWS_MAX); i++) {
         unsigned device = (unsigned)(c - t->clients) + CLIENTS * pick(t, DEVICES / CLIENTS);
         unsigned slot = (pick(t, SLOTS / ROWS_MAX)) * ROWS_MAX + i;
-        int64_t value = t->values + 1, time = BASE_NS + slot * SLOT_NS;
+        int64_t value = t->values + 1;
         struct sim_attempt *attempt = sim_key_try(&t->rows[device][slot], value);
         if (!attempt) continue;
         t->values++;
         c->attempts[c->attempt_count] = attempt;
-        char *to = body + at;
-        if (lines)
-            at += (size_t)snprintf(to, sizeof body - at,
-                                   "t,device=d%u a=%" PRId64 "i,b=%" PRId64 "i %" PRId64 "\n",
-                                   device, value, value * 7 + 1, time);
-        else
-            at +=
-                (size_t)snprintf(to, sizeof body - at,
-                                 "%s('d%u', '2026-01-01T00:%02u:00Z', %" PRId64 ", %" PRId64 ")",
-                                 c->attempt_count ? ", " : "", device, slot, value, value * 7 + 1);
+        at +=
+            print_row(body + at, sizeof body - at, way, c->attempt_count == 0, device, slot, value);
         c->attempt_count++;
     }
-    if (c->attempt_count) begin_request(t, c, lines ? "/write" : "/v1/sql", body);
+    if (c->attempt_count) begin_request(t, c, ways[way].path, body);
 }
 
 static void write_group(struct trial *t)
@@ -459,8 +477,16 @@ static void ask_something(struct trial *t, struct client *c, unsigned number)
                                "\"spec\":{\"password\":\"a long password\"}}";
     const char *path = "/v1/sql";
     char body[2048];
-    switch (pick(t, 8)) {
+    switch (pick(t, 10)) {
     case 0: snprintf(body, sizeof body, wide, 0); break;
+    case 8:
+        path = "/v1/sql?format=arrow";
+        snprintf(body, sizeof body, wide, 0);
+        break;
+    case 9:
+        path = "/v1/import?table=t&device_name=x&time_format=s&types=z:double,y:text";
+        snprintf(body, sizeof body, "time,z,y\n%u,1.5,x\n%u,2,y\n", number, number + 1);
+        break;
     case 1: snprintf(body, sizeof body, "CREATE TABLE c%u (a bigint)", number); break;
     case 2: snprintf(body, sizeof body, "ALTER TABLE t ADD COLUMN c%u bigint", number); break;
     case 3: snprintf(body, sizeof body, "DROP TABLE IF EXISTS c%u", pick(t, number + 1)); break;

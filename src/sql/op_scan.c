@@ -14,7 +14,8 @@ struct scan {
     struct str
         *names;      /* [input_count][SQL_CHUNK_ROWS] quality names of the inputs that want them */
     uint32_t *worst; /* [SQL_CHUNK_ROWS] */
-    bool failed;     /* memory was refused while filling a chunk */
+    struct why unsaid; /* of conditions that could not be computed for a series */
+    bool failed;       /* memory was refused while filling a chunk */
 };
 
 /* A quality's name that lives as long as the chunk. */
@@ -142,6 +143,50 @@ void scan_close(struct run *run)
     if (scan->scan) source->scan_close(scan->scan, &run->stats->scan);
 }
 
+static struct vector text_constant(const struct str *text)
+{
+    static uint8_t null = 1;
+    return (struct vector){.type = TYPE_TEXT,
+                           .count = 1,
+                           .is_constant = true,
+                           .null = text->at ? NULL : &null,
+                           .s = (struct str *)(uintptr_t)text};
+}
+
+/* The conditions that are the same for all rows of a series, asked once. What they cannot say, the
+ * rows' own filter will, with its words. */
+static bool wants_series(void *context, struct str device, const struct str *labels)
+{
+    struct scan *scan = context;
+    struct run *run = scan->run;
+    const struct plan *plan = run->plan;
+    struct why *words = run->eval.why;
+    uint16_t selection[1];
+    uint32_t selected = 1;
+    arena_reset(&run->eval.scratch);
+    for (size_t i = 0; i < plan->input_count; i++) {
+        if (plan->inputs[i].kind == INPUT_DEVICE) scan->columns[i] = text_constant(&device);
+        if (plan->inputs[i].kind == INPUT_LABEL)
+            scan->columns[i] = text_constant(&labels[plan->inputs[i].slot]);
+    }
+    const struct rows rows = {
+        .view = {1, NULL, 1}, .columns = scan->columns, .column_count = plan->input_count};
+    run->eval.why = &scan->unsaid;
+    for (size_t i = 0; i < plan->filter_count && selected; i++)
+        if (plan->filters[i]->series_constant &&
+            expr_filter(&run->eval, plan->filters[i], &rows, &rows.view, selection, &selected))
+            break;
+    run->eval.why = words;
+    return selected > 0;
+}
+
+static bool has_series_conditions(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->filter_count && plan->table.has_series; i++)
+        if (plan->filters[i]->series_constant) return true;
+    return false;
+}
+
 enum err scan_open(struct run *run)
 {
     const struct plan *plan = run->plan;
@@ -168,6 +213,10 @@ enum err scan_open(struct run *run)
     scan->table = plan->table;
     struct sql_scan_request *request = &scan->request;
     *request = plan->request;
+    if (has_series_conditions(plan)) {
+        request->wants_series = wants_series;
+        request->wants_context = scan;
+    }
     summary_request(plan, request);
     return source->scan_open(scan->source_context, *snapshot, &scan->table, request,
                              run->context->budget, &scan->scan, run->why);

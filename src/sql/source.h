@@ -54,6 +54,11 @@ struct sql_scan_request {
     const char *const *labels; /* label names to deliver, in this order */
     size_t filter_count;
     const struct sql_series_filter *filters;
+    /* Set: whether a device can have rows that count, by its path and labels alone (labels as
+     * `labels` has them; at NULL: it lacks one). Not called while a chunk is in use. A source may
+     * ignore it. */
+    bool (*wants_series)(void *context, struct str device, const struct str *labels);
+    void *wants_context;
     bool want_device, want_received;
     bool want_time;     /* false: the time vector may be left out (count(*)) */
     bool newest_first;  /* chunks of a series from the newest time down (rows inside descend too) */

@@ -34,7 +34,6 @@ enum err catalog_init(struct catalog *catalog)
 {
     *catalog = (struct catalog){.next_table_id = 1};
     arena_init(&catalog->arena, NULL);
-    map_init(&catalog->series_by_key);
     struct table_list *empty = list_new(0);
     if (!empty) return ERR_NO_MEMORY;
     enum err err = cell_init(&catalog->tables, empty, list_share, list_release);
@@ -45,7 +44,7 @@ enum err catalog_init(struct catalog *catalog)
 void catalog_free(struct catalog *catalog)
 {
     cell_free(&catalog->tables);
-    map_free(&catalog->series_by_key);
+    series_index_free(catalog);
     for (uint32_t i = 0; i + 1 < catalog->next_table_id; i++) mem_free(catalog->states[i]);
     mem_free(catalog->states);
     for (size_t i = 0; i < SERIES_BLOCKS_MAX; i++) mem_free(atomic_load(&catalog->blocks[i]));
@@ -168,25 +167,10 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id)
     return series->id ? series : NULL; /* an id may be missing after damage */
 }
 
-struct series_key {
-    char bytes[4 + 1024];
-    size_t size;
-};
-
-static bool make_key(struct series_key *key, uint32_t table_id, struct str path)
-{
-    if (path.size > sizeof key->bytes - 4) return false;
-    memcpy(key->bytes, &table_id, 4);
-    memcpy(key->bytes + 4, path.at, path.size);
-    key->size = path.size + 4;
-    return true;
-}
-
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path)
 {
-    struct series_key key;
-    if (!make_key(&key, table_id, path)) return 0;
-    return (uint32_t)(uintptr_t)map_get(&catalog->series_by_key, (struct str){key.bytes, key.size});
+    const struct series *series = series_index_find(catalog, table_id, path);
+    return series ? series->id : 0;
 }
 
 bool catalog_labels_equal(const struct series *series, const struct label *labels, uint32_t count)
@@ -248,18 +232,15 @@ static enum err make_block(struct catalog *catalog, uint32_t index)
 static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id,
                            struct str path, const struct label *labels, uint32_t label_count)
 {
-    struct series_key key;
-    if (!make_key(&key, state->table_id, path)) return ERR_LIMIT;
+    if (path.size > SERIES_PATH_MAX) return ERR_LIMIT;
     enum err err = make_block(catalog, (id - 1) / SERIES_BLOCK);
+    if (!err) err = series_index_reserve(catalog);
     if (err) return err;
     struct series *series =
         &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
     char *own = arena_strdup(&catalog->arena, path.at, path.size);
     if (!own) return ERR_NO_MEMORY;
     if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;
-    err = map_put(&catalog->series_by_key, (struct str){key.bytes, key.size}, (void *)(uintptr_t)id,
-                  NULL);
-    if (err) return err;
     series->id = id;
     series->table_id = state->table_id;
     series->path = (struct str){own, path.size};
@@ -271,6 +252,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);
+    series_index_add(catalog, series);
     return ERR_OK;
 }
 

@@ -6,17 +6,18 @@
 #ifndef STORE_CATALOG_H
 #define STORE_CATALOG_H
 
-#include "base/map.h"
 #include "base/reader.h"
 #include "data/batch.h"
 #include "loop/loop.h"
 #include "store/record.h"
 #include "store/rollup_state.h"
+#include "store/series_index.h"
 #include "store/tombstone.h"
 
 enum {
     SERIES_BLOCK = 1024,
     SERIES_BLOCKS_MAX = 4096, /* 4 M series a node */
+    SERIES_PATH_MAX = 1024,
     TABLE_LABELS_MAX = 256,
 };
 
@@ -58,9 +59,9 @@ struct table_list {
 };
 
 struct catalog {
-    struct arena arena;          /* writer only; texts of series and labels */
-    struct cell tables;          /* of struct table_list */
-    struct map series_by_key;    /* writer only: table id (4 bytes) + path */
+    struct arena arena;                 /* writer only; texts of series and labels */
+    struct cell tables;                 /* of struct table_list */
+    struct series_slots *_Atomic slots; /* series_index.h */
     struct table_state **states; /* writer only: all, also of dropped tables; by table_id - 1 */
     size_t state_capacity;
     uint32_t next_table_id;
@@ -88,7 +89,7 @@ enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id);
 struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
 /* Writer: what is kept beside the schema, made if missing; NULL: no memory. */
 struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_id);
-/* The id of a series, or 0. */
+/* Any task: the id of a series, or 0. */
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path);
 /* Adds a series, or replaces the labels of a known one. id 0 = the next. */
 enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id,

@@ -131,8 +131,6 @@ struct rollup_step {
     uint32_t windows_max;   /* no more rows than these, ≥ 1 */
     /* Out: windows before it are done: those without a row in the batch have no rows. */
     int64_t done_ns;
-    /* In: of the base; 0: found by the path, which takes time with many devices. */
-    uint32_t series;
 };
 /* Appends to `out` (growing, of the rollup's schema) one row for each window that has rows in the
  * snapshot: head and parts, upserts and deletes resolved. Damage, which a statement would pass

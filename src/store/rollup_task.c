@@ -223,8 +223,12 @@ static enum err compare_chunk(struct rollup_work *work, const struct rollup_item
 static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
                            struct rollup_work *work, const struct rollup_item *item, uint32_t row)
 {
-    struct sql_scan_request request = {
-        .time_from_ns = item->from_ns, .time_to_ns = item->done_ns, .want_time = true};
+    struct sql_series_filter filter = {STR("device"), 1, &item->base->path};
+    struct sql_scan_request request = {.time_from_ns = item->from_ns,
+                                       .time_to_ns = item->done_ns,
+                                       .filter_count = 1,
+                                       .filters = &filter,
+                                       .want_time = true};
     struct sql_table table = {0};
     struct sql_scan *scan = NULL;
     struct sql_chunk chunk;
@@ -239,7 +243,6 @@ static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
     if (!err)
         err = store_sql_source.scan_open(store, snapshot, &table, &request, &store->rollups.budget,
                                          &scan, &work->why);
-    if (!err) scan->only = catalog_series(&store->catalog, item->rollup_id);
     do {
         if (!err) err = store_sql_source.scan_next(scan, &chunk, &work->why);
         if (!err) err = compare_chunk(work, item, &chunk, &row, &goes_on);
@@ -257,7 +260,6 @@ static enum err compute_rest(struct store *store, struct store_snapshot *snapsho
     struct rollup_step step = {.base = work->base,
                                .rollup = work->rollup,
                                .every_ns = work->state->every_ns,
-                               .series = item->base->id,
                                .device = item->base->path,
                                .from_ns = item->done_ns,
                                .to_ns = INT64_MAX,
@@ -284,7 +286,6 @@ static enum err compute_item(struct store *store, struct store_snapshot *snapsho
     struct rollup_step step = {.base = work->base,
                                .rollup = work->rollup,
                                .every_ns = work->state->every_ns,
-                               .series = item->base->id,
                                .device = item->base->path,
                                .from_ns = item->from_ns,
                                .to_ns = to,

@@ -196,7 +196,7 @@ static void any_failing_allocation_leaves_an_error_and_nothing_else(void **state
     put_many(w, s, 3000, 3000);
     enum err err = ERR_NO_MEMORY;
     for (uint64_t n = 1; err; n++) {
-        struct rollup_step step = {s, rollup, 1000, STR("d"), 0, 6000, 100, 0, 0};
+        struct rollup_step step = {s, rollup, 1000, STR("d"), 0, 6000, 100, 0};
         struct batch *b = batch_new(rollup, NULL);
         void *snapshot;
         assert_int_equal(store_sql_source.snapshot_open(w->store, &snapshot), ERR_OK);
@@ -219,7 +219,7 @@ static void a_table_that_was_changed_or_dropped_is_not_computed(void **state)
     struct schema *wider = schema_copy(s);
     wider->columns[0].type = TYPE_DOUBLE;
     schema_release(define(w, wider));
-    struct rollup_step step = {s, rollup, 1000, STR("d"), 0, 1000, 1, 0, 0};
+    struct rollup_step step = {s, rollup, 1000, STR("d"), 0, 1000, 1, 0};
     struct batch *b;
     assert_int_equal(compute(w, &step, NULL, &b), ERR_CONFLICT);
     batch_release(b);
@@ -246,7 +246,7 @@ static void a_rollup_takes_over_the_labels_of_the_device(void **state)
         assert_int_equal(batch_set(b, &s->columns[0], &v), ERR_OK);
     }
     put(w, b);
-    struct rollup_step step = {s, rollup, 1000, STR("d"), 0, INT64_MAX, 5, 0, 0};
+    struct rollup_step step = {s, rollup, 1000, STR("d"), 0, INT64_MAX, 5, 0};
     assert_int_equal(compute(w, &step, NULL, &b), ERR_OK);
     assert_int_equal(batch_seal(b), ERR_OK);
     assert_int_equal(b->row_count, 1);

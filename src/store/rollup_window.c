@@ -284,7 +284,6 @@ enum err rollup_compute(struct store *store, struct store_snapshot *snapshot,
     if (!err)
         err = store_sql_source.scan_open(store, snapshot, &table, &request, budget, &scan, why);
     c.scan = scan;
-    if (!err && step->series) scan->only = catalog_series(&store->catalog, step->series);
     if (!err) err = read_windows(&c, why);
     store_sql_source.scan_close(scan, &stats);
     store_sql_source.close_table(store, &table);

@@ -4,6 +4,7 @@
  * blocks in each part, and in each head its main chain and its late rows. They are merged by time
  * (merge.c); where only one run has rows, they are handed out as they lie. */
 #include "store/scan.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the catalogue's side ---- */
@@ -183,6 +184,36 @@ static enum err find_types(struct sql_scan *scan, struct why *why)
     return ERR_OK;
 }
 
+static int compare_series(const void *a, const void *b)
+{
+    const struct series *const *x = a, *const *y = b;
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* Where the statement names its devices, they are looked up: a table may have a million others. */
+static enum err choose_series(struct sql_scan *scan)
+{
+    const struct sql_series_filter *filter = NULL;
+    for (size_t f = 0; f < scan->request.filter_count && !filter; f++)
+        if (str_is(scan->request.filters[f].label, "device")) filter = &scan->request.filters[f];
+    if (!filter) return ERR_OK;
+    scan->is_chosen = true;
+    scan->chosen = arena_alloc(&scan->fixed, filter->value_count * sizeof(struct series *));
+    if (!scan->chosen) return ERR_BUDGET;
+    for (size_t i = 0; i < filter->value_count; i++) {
+        struct series *series = series_index_find(
+            &scan->store->catalog, scan->handle->schema->table_id, filter->values[i]);
+        if (series) scan->chosen[scan->chosen_count++] = series;
+    }
+    if (scan->chosen_count < 2) return ERR_OK;
+    qsort(scan->chosen, scan->chosen_count, sizeof(struct series *), compare_series);
+    size_t kept = 1;
+    for (size_t i = 1; i < scan->chosen_count; i++)
+        if (scan->chosen[i] != scan->chosen[kept - 1]) scan->chosen[kept++] = scan->chosen[i];
+    scan->chosen_count = kept;
+    return ERR_OK;
+}
+
 static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
                           const struct sql_scan_request *request, struct budget *budget,
                           struct sql_scan **out, struct why *why)
@@ -202,9 +233,12 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->summaries = arena_zero(&scan->fixed, request->column_count, sizeof *scan->summaries);
     scan->versions = arena_zero(&scan->fixed, request->column_count, sizeof *scan->versions);
     scan->labels = arena_zero(&scan->fixed, request->label_count, sizeof *scan->labels);
-    bool made = scan->types && scan->columns && scan->labels && scan->versions && scan->summaries;
+    scan->label_values = arena_zero(&scan->fixed, request->label_count, sizeof(struct str));
+    bool made = scan->label_values && scan->types && scan->columns && scan->labels &&
+                scan->versions && scan->summaries;
     enum err err = made ? ERR_OK : ERR_BUDGET;
     if (!err) err = find_types(scan, why);
+    if (!err) err = choose_series(scan);
     if (!err) err = choose_parts(scan);
     if (!err && scan->part_count) err = codec_open(&scan->codec, false);
     if (!err) err = rollup_read_open(scan, why);
@@ -238,7 +272,11 @@ static bool series_wanted(const struct sql_scan *scan, const struct series *seri
             hit = have.at && str_equal(have, filter->values[i]);
         if (!hit) return false;
     }
-    return true;
+    const struct sql_scan_request *request = &scan->request;
+    if (!request->wants_series) return true;
+    for (size_t i = 0; i < request->label_count; i++)
+        scan->label_values[i] = label_of(series, str_of(request->labels[i]));
+    return request->wants_series(request->wants_context, series->path, scan->label_values);
 }
 
 static enum err text_constant(struct sql_scan *scan, struct vector *v, struct str text,
@@ -268,9 +306,10 @@ static enum err add_constants(struct sql_scan *scan, struct sql_chunk *out)
     return err;
 }
 
-static struct series *next_series(const struct sql_scan *scan, bool begun)
+static struct series *next_series(struct sql_scan *scan, bool begun)
 {
-    if (scan->only) return begun ? NULL : scan->only;
+    if (scan->is_chosen)
+        return scan->chosen_at < scan->chosen_count ? scan->chosen[scan->chosen_at++] : NULL;
     if (!begun) return atomic_load_explicit(&scan->handle->state->first, memory_order_acquire);
     return atomic_load_explicit(&scan->series->next_of_table, memory_order_acquire);
 }

@@ -71,7 +71,9 @@ struct sql_scan {
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     struct rollup_read *rollup;      /* not NULL: windows may stand for rows (scan_rollup.c) */
-    struct series *only;             /* not NULL: no other series is delivered */
+    struct series **chosen;          /* is_chosen: no others can be wanted; by id */
+    size_t chosen_count, chosen_at;
+    bool is_chosen;
     bool series_done, ended;
     bool lost; /* something of the series could not be read; whoever looks at it lowers it */
     struct deleted deleted; /* of it, as the snapshot sees it */
@@ -87,6 +89,7 @@ struct sql_scan {
     struct run **active; /* with rows */
     size_t active_count;
     struct vector *columns, *labels;
+    struct str *label_values; /* of a series that is asked about */
     struct sql_summary *summaries;
     uint64_t *versions;   /* of the cells of the row being merged */
     struct arena fixed;   /* lives as long as the scan */

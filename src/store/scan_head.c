@@ -125,11 +125,24 @@ static struct head_chunk *chain_end(struct sql_scan *scan, struct head_chain *ch
                                       : atomic_load_explicit(&chain->first, memory_order_acquire);
 }
 
+/* Times ascend, and mostly the newest are wanted: so the first chunk that may have some is looked
+ * for from the end. */
+static struct head_chunk *first_wanted(const struct sql_scan *scan, struct head_chain *chain)
+{
+    struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_acquire);
+    while (chunk->prev && (atomic_load_explicit(&chunk->count, memory_order_acquire) == 0 ||
+                           chunk->time[0] > scan->request.time_from_ns))
+        chunk = chunk->prev;
+    return chunk;
+}
+
 enum err run_open_main(struct sql_scan *scan, struct run *run, struct head_series *rows)
 {
     run->kind = RUN_MAIN;
     run->is_unique = true;
     run->chunk = chain_end(scan, &rows->main);
+    if (run->chunk && !scan->request.newest_first && scan->request.time_from_ns != INT64_MIN)
+        run->chunk = first_wanted(scan, &rows->main);
     return ERR_OK;
 }
 

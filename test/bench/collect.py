@@ -110,4 +110,5 @@ def main():
     run("(b) 1 connection, 100 ms", 1, "100ms", 0.1, False)
 
 
-main()
+if __name__ == "__main__":
+    main()

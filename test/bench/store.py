@@ -135,4 +135,5 @@ def main():
             peer.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()

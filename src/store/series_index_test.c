@@ -1,0 +1,131 @@
+/* series_index_test.c - claims about finding series: every one that was entered is found by its
+ * table and path, nothing else is, and a reader beside the writer misses none that was there before
+ * it looked. */
+#include "store/catalog.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TABLES = 3, DEVICES = 5000, ROUNDS = 40 };
+
+static struct catalog *catalog_with_tables(void)
+{
+    struct catalog *catalog = mem_alloc(sizeof *catalog);
+    assert_non_null(catalog);
+    assert_int_equal(catalog_init(catalog), ERR_OK);
+    for (uint32_t table = 1; table <= TABLES; table++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%u", table);
+        struct schema *schema = schema_new("default", name, table);
+        assert_non_null(schema);
+        assert_int_equal(catalog_put_table(catalog, schema), ERR_OK);
+    }
+    return catalog;
+}
+
+static struct str path_of(char out[32], uint32_t device)
+{
+    int size = snprintf(out, 32, "plant/d%u", device);
+    return (struct str){out, (size_t)size};
+}
+
+static uint32_t put(struct catalog *catalog, uint32_t table, uint32_t device)
+{
+    char path[32];
+    uint32_t id = 0;
+    assert_int_equal(catalog_put_series(catalog, 0, table, path_of(path, device), NULL, 0, &id),
+                     ERR_OK);
+    return id;
+}
+
+static void every_series_is_found_and_nothing_else(void **state)
+{
+    (void)state;
+    struct catalog *catalog = catalog_with_tables();
+    char path[32];
+    assert_int_equal(catalog_find_series(catalog, 1, STR("plant/d0")), 0);
+    for (uint32_t device = 0; device < DEVICES; device++) /* the same paths in two tables */
+        for (uint32_t table = 1; table < TABLES; table++) {
+            uint32_t id = put(catalog, table, device);
+            assert_int_equal(id, 2 * device + table);
+            assert_int_equal(put(catalog, table, device), id);
+        }
+    for (uint32_t device = 0; device < DEVICES; device++) {
+        struct str p = path_of(path, device);
+        assert_int_equal(catalog_find_series(catalog, 1, p), 2 * device + 1);
+        assert_int_equal(catalog_find_series(catalog, 2, p), 2 * device + 2);
+        for (uint32_t table = 3; table < 50; table++)
+            assert_int_equal(catalog_find_series(catalog, table, p), 0);
+        assert_int_equal(catalog_find_series(catalog, 1, path_of(path, device + DEVICES)), 0);
+    }
+    assert_int_equal(catalog_find_series(catalog, 1, STR("")), 0);
+    catalog_free(catalog);
+    mem_free(catalog);
+}
+
+struct reading {
+    struct catalog *_Atomic catalog;
+    _Atomic uint32_t entered; /* devices, by the writer */
+    _Atomic uint64_t found;
+    _Atomic bool failed, over;
+};
+
+static void read_them(void *arg)
+{
+    struct reading *r = arg;
+    char path[32];
+    for (uint32_t device = 0; !atomic_load(&r->over); device = device * 7 + 1) {
+        struct catalog *catalog = atomic_load(&r->catalog); /* before: its devices are no fewer */
+        uint32_t seen = atomic_load(&r->entered);
+        if (!seen || catalog != atomic_load(&r->catalog)) continue;
+        struct str p = path_of(path, device % seen);
+        const struct series *series = catalog_series(catalog, catalog_find_series(catalog, 1, p));
+        if (!series || !str_equal(series->path, p)) atomic_store(&r->failed, true);
+        atomic_fetch_add(&r->found, 1);
+    }
+}
+
+static void a_reader_misses_none_that_was_there(void **state)
+{
+    (void)state;
+    struct os *os = os_real_new();
+    struct os_task *task;
+    struct reading r = {0};
+    struct catalog *catalogs[ROUNDS];
+    assert_non_null(os);
+    assert_int_equal(
+        os->ops->task_start(os, "reader", OS_TASK_BLOCKING, read_them, &r, &task, NULL), ERR_OK);
+    os->ops->task_wake(task);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        catalogs[round] = catalog_with_tables();
+        atomic_store(&r.entered,
+                     0); /* one of the catalogue before is the most that is looked for */
+        put(catalogs[round], 1, 0);
+        atomic_store(&r.catalog, catalogs[round]);
+        for (uint32_t device = 1; device < DEVICES; device++) {
+            put(catalogs[round], 1, device);
+            atomic_store(&r.entered, device + 1);
+        }
+    }
+    while (!atomic_load(&r.found)) {
+    }
+    atomic_store(&r.over, true);
+    os->ops->task_stop(task);
+    assert_false(r.failed);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        catalog_free(catalogs[round]);
+        mem_free(catalogs[round]);
+    }
+    os_real_free(os);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_series_is_found_and_nothing_else),
+        cmocka_unit_test(a_reader_misses_none_that_was_there),
+    };
+    return cmocka_run_group_tests_name("series_index", tests, NULL, NULL);
+}
