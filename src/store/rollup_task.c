@@ -183,7 +183,7 @@ void rollup_look(struct store *store)
         r->look_ns = now + LOOK_MS * MS_NS;
         return;
     }
-    r->work.busy = true;
+    r->work.busy = r->work.is_reading = true;
     loop_post(&r->loop, &r->work.job);
 }
 
@@ -428,6 +428,9 @@ static void run_computed(struct job *job)
     work->delete = (struct store_delete){
         .table_id = work->rollup->table_id, .of_rollup = true, .ranges = work->ranges};
     work->delete.count = work->range_count;
+    work->is_reading = false;
+    if (store->held && !store->flush.busy && !store->closing)
+        store_release_held(store, ERR_OK, NULL);
     work->windows = any ? work->batch->row_count : 0;
     if (store->closing) {
         let_go(work);

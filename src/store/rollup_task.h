@@ -32,6 +32,8 @@ struct rollup_item {
 struct rollup_work {
     struct job job, computed;
     bool busy;
+    bool is_reading; /* log task: a snapshot is pinned, which keeps rows in memory that are in parts
+                        by now; who has no room for rows waits for its end, which is near */
     struct rollup_state *state;
     struct schema *base, *rollup; /* shares, while busy */
     int64_t now_ns;               /* wall clock when it was chosen */

@@ -14,9 +14,10 @@ enum {
     NAMES = 4,   /* devices whose rows are written again and again */
     SLOTS = 200, /* times of each */
     BATCHES_MAX = 256,
-    WHOLE_ROWS = 3, /* of each batch for the device that tells whole batches from torn ones */
-    GROUP = 4,      /* batches or deletes under way together */
-    TRIED_MAX = 8,  /* keys that one of them tries to change */
+    WHOLE_ROWS = 3,       /* of each batch for the device that tells whole batches from torn ones */
+    GROUP = 4,            /* batches or deletes under way together */
+    EVERY_CALL_MAX = 500, /* cases; the soak has them all */
+    TRIED_MAX = 8,        /* keys that one of them tries to change */
 };
 #define SLOT_NS      ((int64_t)60 * 1000000000)
 #define BASE_NS      (INT64_C(1767225600) * 1000000000) /* 2026-01-01 */
@@ -561,8 +562,9 @@ static const struct sim_case known_cases[] = {
 static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)
 {
     (void)state;
-    /* What a known case means moves with the code; each call of one seed does not. */
-    if (!getenv("MILLRACE_SIM_CASE")) sim_cases_every_call(run_case, 1, SIM_FAULT_IO);
+    /* What a known case means moves with the code; the calls of one seed do not. */
+    if (!getenv("MILLRACE_SIM_CASE"))
+        sim_cases_every_call(run_case, 1, SIM_FAULT_IO, EVERY_CALL_MAX);
     sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 12);
 }
 
