@@ -232,6 +232,29 @@ def test_psql_finds_its_way_through_the_catalogue(pg, command, expected):
     assert expected in pg.psql("-c", command)
 
 
+def test_psql_describes_views_and_more_of_tables(pg):
+    pg.psql(text=PRESS)
+    pg.psql("-c", "CREATE VIEW hot AS SELECT device, max(temperature) AS top FROM press GROUP BY device")
+    pg.psql("-c", "CREATE VIEW gone AS SELECT * FROM press")
+    assert pg.psql("-c", "\\d") == "public|gone|view|millrace\npublic|hot|view|millrace\npublic|press|table|millrace\n"
+    assert "hot|view" in pg.psql("-c", "\\dv") and "hot" not in pg.psql("-c", "\\dt")
+    assert pg.psql("-c", "\\d hot") == "device|text|||\ntop|double precision|||\n"
+    assert pg.psql("-c", "\\d+ hot") == "device|text||||extended|\ntop|double precision||||plain|[°C]\n"
+    assert pg.psql("-c", "SELECT pg_get_viewdef('hot'::regclass, true)") == " SELECT device, max(temperature) AS top FROM press GROUP BY device;\n"
+    assert "temperature|double precision||||plain|||[°C]\n" in pg.psql("-c", "\\d+ press")
+    assert pg.psql("-c", "SELECT viewname, definition FROM pg_views WHERE viewname = 'hot'") == \
+        "hot|SELECT device, max(temperature) AS top FROM press GROUP BY device\n"
+    assert pg.psql("-c", "SELECT table_name FROM information_schema.views ORDER BY 1") == "gone\nhot\n"
+    assert pg.psql("-c", "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'hot' ORDER BY ordinal_position") == \
+        "device|text\ntop|double precision\n"
+    number = pg.psql("-c", "SELECT 'hot'::regclass::oid")
+    pg.psql("-c", "CREATE TABLE later (v bigint)")
+    pg.psql("-c", "DROP TABLE press")  # the views have no columns any more, and harm nothing
+    assert pg.psql("-c", "\\d") == "public|gone|view|millrace\npublic|hot|view|millrace\npublic|later|table|millrace\n"
+    assert pg.psql("-c", "SELECT attname FROM pg_attribute WHERE attrelid = 'hot'::regclass") == ""
+    assert pg.psql("-c", "SELECT 'hot'::regclass::oid") == number
+
+
 def test_the_catalogue_shows_only_what_the_user_may_see(pg):
     pg.psql(text=PRESS)
     pg.psql("-c", "CREATE TABLE secret (v bigint)")

@@ -60,6 +60,7 @@ const char *pg_namespace_name(uint32_t oid)
 const char *pg_relation_name(const struct pg_relation *r, char out[300])
 {
     if (r->list) return r->list->name;
+    if (r->view) return r->view->name;
     if (r->kind != 'i') return r->schema->name;
     snprintf(out, 300, "%s_pkey", r->schema->name);
     return out;
@@ -182,7 +183,7 @@ static void add_lists(struct pg_catalog *c, const struct list_table *lists, size
                 oid = pg_known_oids[k].oid;
         bool is_table = namespace_oid == PG_OID_CATALOG;
         c->relations[c->relation_count++] =
-            (struct pg_relation){oid, namespace_oid, is_table ? 'r' : 'v', NULL, &lists[i]};
+            (struct pg_relation){oid, namespace_oid, is_table ? 'r' : 'v', NULL, &lists[i], NULL};
     }
 }
 
@@ -198,6 +199,7 @@ static size_t count_columns(const struct pg_relation *r)
 {
     size_t count = 0;
     if (r->schema) return r->kind == 'i' ? 2 : r->schema->column_count + 2;
+    if (r->view) return r->view->column_count;
     while (r->list->columns[count].name) count++;
     return count;
 }
@@ -218,6 +220,10 @@ static void add_attributes(struct pg_catalog *c, const struct pg_relation *r)
         add_attribute(c, r, column->id + 2, column->name, column->type, column->unit,
                       column->description);
     }
+    for (size_t i = 0; r->view && i < r->view->column_count; i++) {
+        const struct sql_result_column *column = &r->view->columns[i];
+        add_attribute(c, r, (int)i + 1, column->name, column->type, column->unit, "");
+    }
     for (int i = 0; r->list && r->list->columns[i].name; i++)
         add_attribute(c, r, i + 1, r->list->columns[i].name, r->list->columns[i].type,
                       r->list->columns[i].unit, "");
@@ -230,7 +236,8 @@ static enum err fill(struct pg_catalog *c)
     size_t most = store_table_count(c->tables);
     size_t lists =
         sys_count + pg_class_table_count + pg_more_table_count + pg_information_table_count;
-    c->relations = arena_alloc(&c->arena, (most * 2 + lists) * sizeof *c->relations);
+    c->relations =
+        arena_alloc(&c->arena, (most * 2 + c->view_count + lists) * sizeof *c->relations);
     c->databases = arena_alloc(&c->arena, (most + 2) * sizeof *c->databases);
     if (!c->relations || !c->databases) return ERR_NO_MEMORY;
     add_database(c, c->ns);
@@ -241,14 +248,17 @@ static enum err fill(struct pg_catalog *c)
         add_database(c, str_of(s->ns));
         if (!str_is(c->ns, s->ns)) continue;
         c->relations[c->relation_count++] =
-            (struct pg_relation){PG_OID_TABLES + s->table_id, PG_OID_PUBLIC, 'r', s, NULL};
+            (struct pg_relation){PG_OID_TABLES + s->table_id, PG_OID_PUBLIC, 'r', s, NULL, NULL};
     }
     c->table_count = c->relation_count;
     for (size_t i = 0; i < c->table_count; i++) {
         const struct schema *s = c->relations[i].schema;
         c->relations[c->relation_count++] =
-            (struct pg_relation){PG_OID_INDEXES + s->table_id, PG_OID_PUBLIC, 'i', s, NULL};
+            (struct pg_relation){PG_OID_INDEXES + s->table_id, PG_OID_PUBLIC, 'i', s, NULL, NULL};
     }
+    for (size_t i = 0; i < c->view_count; i++)
+        c->relations[c->relation_count++] =
+            (struct pg_relation){c->views[i].oid, PG_OID_PUBLIC, 'v', NULL, NULL, &c->views[i]};
     add_lists(c, sys, sys_count, PG_OID_SYS);
     add_lists(c, pg_class_tables, pg_class_table_count, PG_OID_CATALOG);
     add_lists(c, pg_more_tables, pg_more_table_count, PG_OID_CATALOG);
@@ -292,7 +302,9 @@ enum err pg_catalog_open(struct pg_catalog *c, struct str text, struct budget *b
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) any |= mentions(text, words[i]);
     if (!any || !c->service->store) return ERR_OK;
     c->tables = store_tables(c->service->store);
-    enum err err = c->tables ? fill(c) : ERR_NO_MEMORY;
+    enum err err = c->tables ? ERR_OK : ERR_NO_MEMORY;
+    if (!err) err = pg_views_fill(c, mentions(text, "attr") || mentions(text, "columns"));
+    if (!err) err = fill(c);
     return err ? err : join_lists(c);
 }
 

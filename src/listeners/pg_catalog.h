@@ -32,17 +32,29 @@ enum {
     PG_OID_INDEXES = 0x20000000, /* + table id */
     PG_OID_KEYS = 0x30000000,    /* + table id: primary keys */
     PG_OID_FUNCTIONS = 0x38000000,
+    PG_OID_VIEWS = 0x3a000000, /* + a number made of the name */
 };
 
 struct pg_session;
 
-/* A relation that can be seen. Exactly one of schema (a table of the store; also its index) and
- * list is there. */
+/* Its columns are there only when the statement asks about columns. */
+struct pg_view {
+    uint32_t oid;
+    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    struct str query;
+    const char *description;
+    size_t column_count;
+    const struct sql_result_column *columns;
+};
+
+/* A relation that can be seen. Exactly one of schema (a table of the store; also its index), list
+ * and view is there. */
 struct pg_relation {
     uint32_t oid, namespace_oid;
     char kind;                   /* 'r', 'v', 'i' */
     const struct schema *schema; /* borrowed from the snapshot's tables */
     const struct list_table *list;
+    const struct pg_view *view;
 };
 
 /* One column of one relation; `column` < 0: time, device (of tables). */
@@ -57,9 +69,11 @@ struct pg_attribute {
 struct pg_catalog {
     struct list_context list; /* first */
     struct service *service;
-    const struct identity *identity; /* borrowed */
-    struct str ns;                   /* borrowed */
-    struct pg_session *session;      /* NULL: not a PostgreSQL client */
+    const struct identity *identity;   /* borrowed */
+    struct str ns;                     /* borrowed */
+    struct pg_session *session;        /* NULL: not a PostgreSQL client */
+    const struct sql_context *context; /* of the statement: views are bound in it */
+    const struct sys_snapshot *sys;    /* which has the views; borrowed */
     uint32_t pid;
     struct store_table_list *tables;
     struct arena arena;
@@ -67,6 +81,8 @@ struct pg_catalog {
     struct pg_relation *relations; /* tables first */
     size_t table_count;
     struct pg_attribute *attributes;
+    size_t view_count;
+    struct pg_view *views;
     struct str *databases;
 };
 
@@ -89,6 +105,12 @@ bool pg_is_admin(const struct pg_catalog *catalog);
 /* What a person is told of a column or table: description and unit; "" = nothing. */
 const char *pg_comment(struct arena *arena, const char *description, const char *unit);
 uint32_t pg_attribute_type(const struct pg_attribute *attribute); /* object id */
+
+/* pg_catalog_views.c. Errors: NO_MEMORY, BUDGET. */
+enum err pg_views_fill(struct pg_catalog *catalog, bool with_columns);
+size_t pg_count_views(const void *snapshot);
+void pg_write_view(const void *snapshot, size_t n, struct row_out *out);
+void pg_write_standard_view(const void *snapshot, size_t n, struct row_out *out);
 
 /* One row at once, a letter a column: i integer, t text (NULL: NULL), c one character, b bool,
  * d double; and constants: '-' NULL, '0', 'f' false, 'T' true, 'e' "". Integers are int64_t. */

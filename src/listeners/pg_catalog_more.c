@@ -454,6 +454,6 @@ const struct list_table pg_more_tables[] = {
     LIST("pg_tablespace", "places of files", one, write_tablespace, tablespace_columns),
     EMPTY("pg_trigger", trigger_columns),
     LIST("pg_user", "who asks", one, write_user, user_columns),
-    EMPTY("pg_views", view_columns),
+    LIST("pg_views", "views", pg_count_views, pg_write_view, view_columns),
 };
 const size_t pg_more_table_count = sizeof pg_more_tables / sizeof pg_more_tables[0];

@@ -208,6 +208,7 @@ KERNEL(namespace_text)
 
 static const char *table_comment(const struct pg_relation *r)
 {
+    if (r && r->view) return r->view->description;
     return r && r->schema && r->kind == 'r' && r->schema->description[0] ? r->schema->description
                                                                          : NULL;
 }
@@ -235,6 +236,21 @@ KERNEL(column_description)
                 text = pg_comment(&eval->scratch, a->description, a->unit);
         }
         enum err err = set_text(eval, out, row, text && text[0] ? text : NULL);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+KERNEL(view_definition)
+{
+    EACH_ROW(row)
+    {
+        if (is_null_row(args, out, row)) continue;
+        const struct pg_relation *r = pg_relation_find(catalog_of(eval), (uint32_t)INTEGER(0));
+        struct str query = r && r->view ? r->view->query : (struct str){0};
+        const char *text =
+            query.at ? arena_printf(&eval->scratch, " %.*s;", (int)query.size, query.at) : NULL;
+        enum err err = set_text(eval, out, row, text);
         if (err) return err;
     }
     return ERR_OK;
@@ -566,8 +582,9 @@ static const struct function functions[] = {
     F("pg_get_function_result", "i", 't', FN_NULLS, function_result),
     F("pg_get_function_arguments", "i", 't', FN_NULLS, function_arguments),
     F("pg_get_function_identity_arguments", "i", 't', FN_NULLS, function_arguments),
-    F("pg_get_viewdef", "i", 't', FN_NULLS, no_text),
-    F("pg_get_viewdef", "ib", 't', FN_NULLS, no_text),
+    F("pg_get_viewdef", "i", 't', FN_NULLS, view_definition),
+    F("pg_get_viewdef", "ib", 't', FN_NULLS, view_definition),
+    F("pg_get_viewdef", "ii", 't', FN_NULLS, view_definition),
     F("pg_get_ruledef", "ib", 't', FN_NULLS, no_text),
     F("pg_get_triggerdef", "ib", 't', FN_NULLS, no_text),
     F("pg_get_partkeydef", "i", 't', FN_NULLS, no_text),

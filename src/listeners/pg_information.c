@@ -212,6 +212,10 @@ static const struct list_column view_columns[] = {PG_NAME("table_catalog"),
                                                   PG_TEXT("view_definition"),
                                                   PG_TEXT("check_option"),
                                                   PG_TEXT("is_updatable"),
+                                                  PG_TEXT("is_insertable_into"),
+                                                  PG_TEXT("is_trigger_updatable"),
+                                                  PG_TEXT("is_trigger_deletable"),
+                                                  PG_TEXT("is_trigger_insertable_into"),
                                                   {0}},
                                 referential_columns[] = {PG_NAME("constraint_catalog"),
                                                          PG_NAME("constraint_schema"),
@@ -266,7 +270,7 @@ const struct list_table pg_information_tables[] = {
     LIST("table_constraints", "primary keys", count_tables, write_key, key_columns),
     LIST("tables", "tables and views", count_relations, write_relation, relation_columns),
     EMPTY("triggers", trigger_columns),
-    EMPTY("views", view_columns),
+    LIST("views", "views", pg_count_views, pg_write_standard_view, view_columns),
 };
 const size_t pg_information_table_count =
     sizeof pg_information_tables / sizeof pg_information_tables[0];

@@ -176,6 +176,8 @@ static enum err prepare_statement(struct query *q, struct why *why)
 {
     set_context(q);
     metric_add(q->service->context, METRIC_STATEMENTS, 1);
+    q->pg.context = &q->context;
+    q->pg.sys = q->sys;
     enum err err = pg_catalog_open(&q->pg, q->text, &q->budget);
     if (!err && !q->is_zone_known) err = check_zone(q, why);
     if (!err) err = sql_prepare(&q->context, q->text, &q->statement, why);

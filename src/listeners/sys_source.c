@@ -470,6 +470,23 @@ static enum err find_no_table(void *context, struct str ns, struct str schema, s
     return ERR_OK;
 }
 
+size_t sys_view_count(const struct sys_snapshot *s)
+{
+    return s->view_count;
+}
+
+bool sys_view_at(const struct sys_snapshot *s, size_t at, struct str ns,
+                 char name[SCHEMA_NAME_BYTES_MAX + 1], struct str *query, struct str *description)
+{
+    MUST(at < s->view_count);
+    const struct view_spec *spec = s->views[at]->spec;
+    if (!str_equal(s->views[at]->ns, ns)) return false;
+    view_sql_name(s->views[at], name);
+    *query = spec->query;
+    *description = spec->description;
+    return true;
+}
+
 static enum err find_view(void *context, struct str ns, struct str schema, struct str name,
                           struct arena *arena, struct str *text)
 {

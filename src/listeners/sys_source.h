@@ -22,6 +22,12 @@ struct list_table;
 /* All of them. Any task. */
 const struct list_table *sys_table_list(size_t *count);
 
+/* The views that the snapshot holds, in all namespaces. `at` gives those of `ns`: name, and texts
+ * borrowed from the snapshot; false: it is another namespace's. Any task. */
+size_t sys_view_count(const struct sys_snapshot *snapshot);
+bool sys_view_at(const struct sys_snapshot *snapshot, size_t at, struct str ns,
+                 char name[SCHEMA_NAME_BYTES_MAX + 1], struct str *query, struct str *description);
+
 /* They are read through list_source_sys, whose context is the struct sys_snapshot. The views of the
  * namespace are a source with the same context. */
 extern const struct sql_source view_source;

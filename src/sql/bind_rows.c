@@ -1,8 +1,9 @@
-/* bind_rows.c - functions in FROM that give many rows: generate_series.
+/* bind_rows.c - functions in FROM that give many rows: generate_series, unnest.
  *
- * Their arguments are constants (or parameters), so the rows are known when the statement is bound:
- * they become the cells of a VALUES list. What takes its arguments from other tables of FROM
- * (LATERAL) is not in this version. */
+ * The arguments of generate_series are constants (or parameters), so its rows are known when the
+ * statement is bound: they become the cells of a VALUES list. The array of unnest may be one of the
+ * statement around this one; its rows are made when they are asked for. What takes its arguments
+ * from other tables of FROM (LATERAL) is not in this version. */
 #include "sql/bind_priv.h"
 
 enum { SERIES_ROWS_MAX = 100000 };
@@ -45,9 +46,37 @@ static void fill(struct binder *b, enum type type, int64_t from, int64_t step, i
     }
 }
 
+static void bind_unnest(struct binder *b, const struct ast *call)
+{
+    struct plan *plan = b->plan;
+    if (call->arg_count != 1) {
+        bind_fail(b, ERR_NO_FUNCTION, call->position,
+                  "unnest takes one array; for example: unnest(ARRAY['a', 'b'])");
+        return;
+    }
+    struct expr *e = bind_expr(b, call->args[0]);
+    if (!e || b->err) return;
+    if (e->type != TYPE_DOUBLES && e->type != TYPE_TEXT && e->type != TYPE_NONE) {
+        bind_fail(b, ERR_TYPE, call->args[0]->position, "unnest takes an array, not a %s",
+                  bind_type_text(e));
+        return;
+    }
+    struct value like = {.type = e->type == TYPE_DOUBLES ? TYPE_DOUBLE : TYPE_TEXT,
+                         .is_null = true};
+    plan->unnest = e;
+    plan->row_count = 1;
+    plan->values = bind_memory(b, arena_zero(b->arena, 1, sizeof *plan->values));
+    if (plan->values)
+        plan->values[0] = bind_memory(b, expr_constant(b->arena, &like, call->position));
+}
+
 bool bind_function_rows(struct binder *b, const struct ast *call)
 {
     struct value from, to, step = {.type = TYPE_BIGINT, .i = 1};
+    if (call->kind == AST_CALL && str_is(call->text, "unnest")) {
+        bind_unnest(b, call);
+        return true;
+    }
     if (call->kind != AST_CALL || !str_is(call->text, "generate_series")) return false;
     if (call->arg_count < 2 || call->arg_count > 3) {
         bind_fail(

@@ -403,8 +403,8 @@ static void add_source(struct lines *lines, const struct plan *plan)
     case FROM_QUERY: add_plan(lines, plan->query); break;
     case FROM_SET: add_set(lines, plan); break;
     case FROM_VALUES:
-        begin_line(lines, "values");
-        buf_printf(&lines->buf, " %zu rows", plan->row_count);
+        begin_line(lines, plan->unnest ? "items of an array" : "values");
+        if (!plan->unnest) buf_printf(&lines->buf, " %zu rows", plan->row_count);
         end_line(lines);
         break;
     case FROM_JOIN: add_join(lines, plan, plan->join); break;

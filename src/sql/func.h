@@ -73,6 +73,11 @@ function_kernel time_bucket_any, time_bucket_end_any, date_trunc_any, date_part_
 function_kernel kernel_is_distinct, any_equal_tt, array_to_string_tt, subscript_ti, array_any;
 /* Adds one more item to the text of an array, which begins empty; the caller adds "}". */
 void array_add_item(struct buf *buf, const struct value *value);
+/* Takes the next item off an array: a text "{a,b}" or the numbers of DOUBLES. `*rest` is the whole
+ * value at first (`*at` 0). A text is unescaped into `scratch`. False: no more, or no memory
+ * (*failed). */
+bool array_take_item(const struct value *array, size_t *at, struct arena *scratch,
+                     struct value *item, bool *failed);
 
 function_kernel acos_d, array_avg_v, array_d, array_length_v, array_max_v, array_min_v, array_rms_v,
     array_stddev_v, array_sum_v, ascii_t, asin_d, atan2_dd, atan_d, bcd_i, bit_count_i, bit_ii,

@@ -76,6 +76,35 @@ static bool item_equals(const struct item *item, struct str text)
     return at == text.size;
 }
 
+bool array_take_item(const struct value *array, size_t *at, struct arena *scratch,
+                     struct value *item, bool *failed)
+{
+    *item = (struct value){.type = array->type == TYPE_DOUBLES ? TYPE_DOUBLE : TYPE_TEXT};
+    if (array->type == TYPE_DOUBLES) {
+        if (*at + sizeof item->d > array->s.size) return false;
+        memcpy(&item->d, array->s.at + *at, sizeof item->d);
+        *at += sizeof item->d;
+        return true;
+    }
+    struct str rest = inside(array->s);
+    struct item found;
+    const char *end = rest.at + rest.size;
+    if (*at) rest = (struct str){array->s.at + *at, (size_t)(end - array->s.at) - *at};
+    if (!next_item(&rest, &found)) return false;
+    *at = (size_t)(rest.at - array->s.at);
+    item->is_null = found.is_null;
+    if (found.is_null) return true;
+    char *text = arena_alloc(scratch, found.text.size);
+    *failed = !text;
+    if (!text) return false;
+    item->s = (struct str){text, 0};
+    for (size_t i = 0; i < found.text.size; i++) {
+        if (found.text.at[i] == '\\' && i + 1 < found.text.size) i++;
+        text[item->s.size++] = found.text.at[i];
+    }
+    return true;
+}
+
 /* x = ANY(array) */
 enum err any_equal_tt(struct eval *eval, const struct expr *e, const struct vector *args,
                       const struct view *view, struct vector *out)

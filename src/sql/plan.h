@@ -202,6 +202,7 @@ struct plan {
     struct join *join;
     size_t row_count; /* VALUES: input_count expressions each, one row behind the other */
     struct expr **values;
+    struct expr *unnest; /* VALUES: not NULL: an array, of which each item is a row instead */
     size_t input_count, input_capacity;
     struct input *inputs;
     struct sql_scan_request request;

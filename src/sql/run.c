@@ -3,6 +3,7 @@
  * What drives is a scan, rows of constants, or children: runs whose last operator pushes into this
  * one's first. A child shares the statement's context, snapshots and error text with the first run
  * (`root`); pausing and having enough travel from parent to child. */
+#include "sql/func.h"
 #include "sql/op.h"
 #include <string.h>
 
@@ -177,6 +178,35 @@ static enum err push_values(struct run *run)
     return err;
 }
 
+/* The items of one array, in chunks. */
+static enum err push_items(struct run *run)
+{
+    const struct plan *plan = run->plan;
+    struct vector array, column;
+    struct view one = {1, NULL, 1};
+    struct rows none = {.view = one};
+    size_t at = 0;
+    bool failed = false;
+    run->is_scanned = true;
+    if (vector_make(&column, run->arena, plan->inputs[0].type, SQL_CHUNK_ROWS, true, false))
+        return run_no_memory(run);
+    enum err err = expr_eval(&run->eval, plan->unnest, &none, &one, &array);
+    if (err || array.type == TYPE_NONE || vector_is_null(&array, 0)) return err;
+    struct value whole = vector_get(&array, 0), item;
+    for (bool more = true; more && !err && !run->enough;) {
+        column.count = 0;
+        while (column.count < SQL_CHUNK_ROWS &&
+               (more = array_take_item(&whole, &at, &run->own, &item, &failed)))
+            vector_set(&column, column.count++, &item);
+        if (failed) return run_no_memory(run);
+        struct rows rows = {
+            .view = {column.count, NULL, column.count}, .columns = &column, .column_count = 1};
+        err = run_check(run);
+        if (!err && column.count) err = op_push(run->first, &rows);
+    }
+    return err;
+}
+
 static enum err push_one_row(struct run *run)
 {
     struct rows rows = {.view = {1, NULL, 1}};
@@ -193,7 +223,7 @@ static enum err drive(struct run *run)
     }
     switch (run->plan->from) {
     case FROM_TABLE: return scan_push(run);
-    case FROM_VALUES: return push_values(run);
+    case FROM_VALUES: return run->plan->unnest ? push_items(run) : push_values(run);
     case FROM_ONE_ROW: return push_one_row(run);
     case FROM_QUERY:
     case FROM_SET:
