@@ -3,6 +3,7 @@
 #include "store/rollup.h"
 #include "store/store_priv.h"
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 /* Being behind is ordinary for a while: a rollup is new, a device sends the rows of a week. */
@@ -93,12 +94,15 @@ enum err store_rollups(struct store *store, struct store_rollup_info **rows, siz
 
 /* ---- SHOW HEALTH ---- */
 
-static void tell(struct store_health_row *row, const struct schema *rollup, const char *format,
-                 const char *base, int64_t minutes)
+static void __attribute__((format(printf, 3, 4)))
+tell(struct store_health_row *row, const struct schema *rollup, const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
     *row = (struct store_health_row){.severity = STORE_WARNING};
     (void)str_copy(row->object, sizeof row->object, str_of(rollup->name));
-    snprintf(row->text, sizeof row->text, format, base, minutes);
+    (void)vsnprintf(row->text, sizeof row->text, format, args);
+    va_end(args);
 }
 
 size_t rollup_health(struct store *store, struct store_health_row *rows, size_t capacity)
