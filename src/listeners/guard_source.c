@@ -110,6 +110,12 @@ static uint64_t scan_rows(void *context, void *snapshot, struct sql_table *table
                                       request);
 }
 
+static void explain_scan(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out)
+{
+    store_sql_source.explain_scan(((const struct guard *)context)->store, table, request, out);
+}
+
 static enum err snapshot_open(void *context, void **snapshot)
 {
     return store_sql_source.snapshot_open(((const struct guard *)context)->store, snapshot);
@@ -129,6 +135,7 @@ const struct sql_source guard_source = {
     .scan_rows = scan_rows,
     .scan_next = scan_next,
     .scan_close = scan_close,
+    .explain_scan = explain_scan,
     .snapshot_open = snapshot_open,
     .snapshot_close = snapshot_close,
 };

@@ -1,6 +1,7 @@
 /* sys_source.c - see sys_source.h: the list of system tables, and the function that writes a row of
  * each. */
 #include "listeners/sys_source.h"
+#include "base/timetext.h"
 #include "listeners/list_source.h"
 #include "resource/persist.h"
 #include <math.h>
@@ -19,7 +20,9 @@ struct sys_snapshot {
     size_t device_count, device_capacity;
     size_t health_count;
     struct store_health_row health[HEALTH_ROWS_MAX]; /* the statement sees one state of it */
-    struct resource **views;                         /* shared */
+    struct store_rollup_info *rollups;               /* whose tables may be read */
+    size_t rollup_count;
+    struct resource **views; /* shared */
     size_t view_count;
 };
 
@@ -205,6 +208,38 @@ static void write_metric(const void *snapshot, size_t n, struct row_out *out)
     put_text(out, str_of(info->help));
 }
 
+/* ---- sys.rollups ---- */
+
+static size_t count_rollups(const void *snapshot)
+{
+    const struct sys_snapshot *s = snapshot;
+    return s->rollup_count;
+}
+
+static void write_rollup(const void *snapshot, size_t n, struct row_out *out)
+{
+    const struct sys_snapshot *s = snapshot;
+    const struct store_rollup_info *r = &s->rollups[n];
+    struct buf every = BUF_EMPTY;
+    buf_add_duration(&every, r->every_ns);
+    put_text(out, str_of(r->ns));
+    put_text(out, str_of(r->table));
+    put_text(out, str_of(r->rollup));
+    if (buf_cstr(&every))
+        put_copy(out, every.at);
+    else
+        out->no_memory = true;
+    buf_free(&every);
+    put_time(out, r->has_begun ? r->clean_until_ns : 0);
+    if (r->has_begun)
+        put_count(out, r->dirty_windows);
+    else
+        put_null(out);
+    put_time(out, r->frozen_ns == INT64_MIN ? 0 : r->frozen_ns);
+    put_count(out, r->late_rows);
+    put_double(out, r->has_begun ? (double)r->lag_ns / 1e9 : NAN);
+}
+
 /* ---- sys.errors: the list of error codes ---- */
 
 static size_t count_errors(const void *snapshot)
@@ -279,6 +314,19 @@ static const struct list_column health_columns[] = {
     {0},
 };
 
+static const struct list_column rollup_columns[] = {
+    {"namespace", TYPE_TEXT, ""},
+    {"table", TYPE_TEXT, ""},
+    {"rollup", TYPE_TEXT, ""},
+    {"every", TYPE_TEXT, ""},
+    {"clean_until", TYPE_TIMESTAMP, ""},
+    {"dirty_windows", TYPE_BIGINT, ""},
+    {"frozen_until", TYPE_TIMESTAMP, ""},
+    {"late_rows", TYPE_BIGINT, ""},
+    {"lag_s", TYPE_DOUBLE, "s"},
+    {0},
+};
+
 static const struct list_table tables[] = {
     {"sys", "connections", "lines to equipment: state, errors, bytes", count_connections,
      write_connection, connection_columns},
@@ -290,6 +338,8 @@ static const struct list_table tables[] = {
     {"sys", "metrics", "the node's counters and gauges", count_metrics, write_metric,
      metric_columns},
     {"sys", "points", "all points with their last value", count_points, write_point, point_columns},
+    {"sys", "rollups", "windowed aggregates of tables, and how far they are computed",
+     count_rollups, write_rollup, rollup_columns},
 };
 
 const struct list_table *sys_table_list(size_t *count)
@@ -354,6 +404,18 @@ static enum err keep_visible_devices(struct sys_snapshot *s, const struct identi
     return err;
 }
 
+static enum err keep_visible_rollups(struct sys_snapshot *s, const struct identity *identity)
+{
+    enum err err = store_rollups(s->service->store, &s->rollups, &s->rollup_count);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->rollup_count; i++)
+        if (access_scope(identity, VERB_QUERY, "Table", str_of(s->rollups[i].ns),
+                         str_of(s->rollups[i].table)))
+            s->rollups[kept++] = s->rollups[i];
+    s->rollup_count = kept;
+    return err;
+}
+
 /* All views that the identity may see or may read something with: a statement may use one through
  * another, so that its text does not say which. */
 static enum err keep_views(struct sys_snapshot *s, const struct identity *identity)
@@ -388,6 +450,8 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
         add_left_out(s);
     if (service->store && !sees_all && mentions(text, "devices"))
         err = keep_visible_devices(s, identity);
+    if (!err && service->store && mentions(text, "rollups"))
+        err = keep_visible_rollups(s, identity);
     if (!err && service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
         s->collect = collect_snapshot(service->collect);
         if (!s->collect) err = ERR_NO_MEMORY;
@@ -404,6 +468,7 @@ void sys_snapshot_free(struct sys_snapshot *s)
     if (!s) return;
     collect_snapshot_free(s->collect);
     mem_free(s->devices);
+    mem_free(s->rollups);
     for (size_t i = 0; i < s->view_count; i++) resource_release(s->views[i]);
     mem_free(s->views);
     mem_free(s);

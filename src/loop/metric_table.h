@@ -27,6 +27,9 @@
     X(COMPACTION_ROWS,     "millrace_store_compacted_rows_total", COUNTER, "rows",   "rows written by merging parts") \
     X(COMPACTION_ERRORS,   "millrace_store_compaction_errors_total", COUNTER, "merges", "merges of parts that stopped; the parts stay as they are") \
     X(STORE_DAMAGED,       "millrace_store_damaged_total",       COUNTER, "places",  "damaged places of parts met while reading") \
+    X(ROLLUP_WINDOWS,      "millrace_rollup_windows_total",      COUNTER, "windows", "windows of rollups computed, again or for the first time") \
+    X(ROLLUP_ERRORS,       "millrace_rollup_errors_total",       COUNTER, "tries",   "steps of computing rollups that failed and are tried again") \
+    X(ROLLUP_LATE,         "millrace_rollup_late_rows_total",    COUNTER, "rows",    "rows that came for frozen windows of a rollup") \
     X(STATEMENTS,          "millrace_sql_statements_total",      COUNTER, "statements", "SQL statements run") \
     X(STATEMENT_ERRORS,    "millrace_sql_errors_total",          COUNTER, "statements", "SQL statements that failed") \
     X(STATEMENT_NS,        "millrace_sql_nanoseconds_total",     COUNTER, "ns",      "time spent running SQL statements") \

@@ -181,6 +181,21 @@ static enum err change_columns(struct schema *s, const struct sql_ddl *ddl, stru
     return s->description ? ERR_OK : ERR_NO_MEMORY;
 }
 
+/* Those that stay keep their retention. */
+static void set_rollups(struct schema *s, const struct sql_ddl *ddl)
+{
+    struct schema_rollup old[SCHEMA_ROLLUPS_MAX];
+    uint32_t count = s->rollup_count;
+    memcpy(old, s->rollups, sizeof old);
+    s->rollup_count = 0;
+    for (size_t i = 0; i < ddl->rollup_count; i++) {
+        int64_t retention_ns = 0;
+        for (uint32_t n = 0; n < count; n++)
+            if (old[n].every_ns == ddl->rollups_ns[i]) retention_ns = old[n].retention_ns;
+        (void)schema_add_rollup(s, ddl->rollups_ns[i], retention_ns); /* checked by the parser */
+    }
+}
+
 static enum err schema_of_ddl(struct node_tables *t, struct table_change *change,
                               struct schema **out, struct why *why)
 {
@@ -207,7 +222,8 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
     schema_release(old);
     err = s ? schema_check_name(str_of(ddl->table), "table", why) : ERR_NO_MEMORY;
     if (!err && ddl->action != DDL_DROP) err = change_columns(s, ddl, why);
-    if (!err && ddl->retention_ns) s->retention_ns = ddl->retention_ns;
+    if (!err && ddl->sets_retention) s->retention_ns = ddl->retention_ns;
+    if (!err && ddl->sets_rollups) set_rollups(s, ddl);
     if (err)
         schema_release(s);
     else

@@ -134,12 +134,16 @@ static const int sim_faults[] = {SIM_FAULT_CRASH,      SIM_FAULT_TORN, SIM_FAULT
                                  SIM_FAULT_IO_FOREVER, SIM_FAULT_FULL, SIM_FAULT_ALLOCATION};
 enum { SIM_FAULTS = sizeof sim_faults / sizeof sim_faults[0] };
 
-static inline void sim_cases_every_call(sim_case_run *run, uint64_t seed, int fault)
+/* `most`: no more cases than these, evenly over the calls, others with each MILLRACE_TEST_SEED; 0:
+ * every call. */
+static inline void sim_cases_every_call(sim_case_run *run, uint64_t seed, int fault, uint64_t most)
 {
     struct sim_case c = {seed, fault, 0};
-    uint64_t calls = run(&c);
-    for (c.n = 1; c.n <= calls; c.n++) (void)run(&c);
-    print_message("seed %" PRIu64 ", fault %d: each of %" PRIu64 " calls\n", seed, fault, calls);
+    uint64_t calls = run(&c), step = most ? calls / most + 1 : 1;
+    for (c.n = 1 + sim_number_in("MILLRACE_TEST_SEED", 1) % step; c.n <= calls; c.n += step)
+        (void)run(&c);
+    print_message("seed %" PRIu64 ", fault %d: of %" PRIu64 " calls one in %" PRIu64 "\n", seed,
+                  fault, calls, step);
 }
 
 static inline void sim_cases_for_seconds(sim_case_run *run, unsigned random, uint64_t limit_s)
@@ -175,7 +179,7 @@ static inline void sim_cases(sim_case_run *run, const struct sim_case *known, si
     uint64_t seeds = sim_number_in("MILLRACE_SIM_SEEDS", 0);
     for (uint64_t i = 0; i < seeds; i++)
         for (unsigned f = 0; f < SIM_FAULTS; f++)
-            sim_cases_every_call(run, random + i, sim_faults[f]);
+            sim_cases_every_call(run, random + i, sim_faults[f], 0);
     if (!seeds) sim_cases_for_seconds(run, random, sim_number_in("MILLRACE_SIM_SECONDS", limit_s));
 }
 

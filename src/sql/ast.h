@@ -221,7 +221,7 @@ struct ast_insert {
     struct ast_select *query; /* … INSERT … SELECT */
 };
 
-enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE, ALTER_COMMENT };
+enum ast_alter { ALTER_ADD, ALTER_RENAME, ALTER_TYPE, ALTER_COMMENT, ALTER_SET };
 
 struct ast_ddl {
     struct ast_relation table;
@@ -229,7 +229,10 @@ struct ast_ddl {
     enum ast_alter alter;
     size_t column_count;
     struct ast_column *columns;
+    bool sets_retention, sets_rollups; /* WITH (…), SET (…) */
     int64_t retention_ns;
+    size_t rollup_count;
+    int64_t rollups_ns[SCHEMA_ROLLUPS_MAX];
     size_t tag_count; /* CREATE STABLE … TAGS: labels, whose types say nothing */
     struct ast_column *tags;
     struct str comment; /* ALTER_COMMENT without a column: the table's */

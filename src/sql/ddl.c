@@ -117,6 +117,14 @@ static enum err check_type_change(struct sql_statement *s, struct why *why)
                   column->name, type_name(column->type), type_name(c->type));
 }
 
+/* What options say was checked while they were read. */
+static enum err check_set(struct sql_statement *s, struct why *why)
+{
+    (void)why;
+    MUST(s->tree.ddl.sets_retention || s->tree.ddl.sets_rollups);
+    return ERR_OK;
+}
+
 /* The table that ALTER and DROP mean. Missing with IF EXISTS: fine, and schema stays NULL. */
 static enum err find_table(struct sql_statement *s, struct why *why)
 {
@@ -149,6 +157,7 @@ static enum err check_action(struct sql_statement *s, struct why *why)
         [ALTER_RENAME] = {DDL_RENAME_COLUMN, check_rename},
         [ALTER_TYPE] = {DDL_SET_TYPE, check_type_change},
         [ALTER_COMMENT] = {DDL_COMMENT, check_comment},
+        [ALTER_SET] = {DDL_SET, check_set},
     };
     bool drops = s->tree.verb == AST_DROP;
     s->ddl.action = drops ? DDL_DROP : alters[tree->alter].action;
@@ -168,7 +177,11 @@ enum err ddl_prepare(struct sql_statement *s, struct why *why)
     s->ddl.table = relation->name.at;
     s->ddl.if_exists = s->tree.verb != AST_CREATE && tree->if_exists;
     s->ddl.if_not_exists = s->tree.verb == AST_CREATE && tree->if_exists;
+    s->ddl.sets_retention = tree->sets_retention;
+    s->ddl.sets_rollups = tree->sets_rollups;
     s->ddl.retention_ns = tree->retention_ns;
+    s->ddl.rollup_count = tree->rollup_count;
+    s->ddl.rollups_ns = tree->rollups_ns;
     s->access = (struct sql_access){"public", relation->name.at, true};
     s->access_count = 1;
     return ERR_OK;

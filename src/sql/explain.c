@@ -286,6 +286,22 @@ static void add_bound(struct buf *buf, const char *word, int64_t ns, int64_t ope
     buf_add_time(buf, ns);
 }
 
+/* Rollups whose windows may stand for rows. */
+static void add_rollups(struct lines *lines, const struct plan *plan)
+{
+    const struct sql_source *source = plan->table.source;
+    struct sql_scan_request request = plan->request;
+    struct sql_table table = plan->table;
+    if (!source->explain_scan) return;
+    begin_line(lines, "windows of ");
+    size_t before = lines->buf.size;
+    summary_request(plan, &request);
+    const struct sql_catalog *catalog = lines->rows->statement->context->catalog;
+    void *context = catalog->source[plan->table.source_at].context;
+    source->explain_scan(context, &table, &request, &lines->buf);
+    if (lines->buf.size > before) end_line(lines);
+}
+
 static void add_scan(struct lines *lines, const struct plan *plan)
 {
     const struct sql_scan_request *request = &plan->request;
@@ -309,6 +325,7 @@ static void add_scan(struct lines *lines, const struct plan *plan)
         }
         end_line(lines);
     }
+    add_rollups(lines, plan);
     begin_line(lines, "columns");
     for (size_t i = 0; i < plan->input_count; i++)
         buf_printf(&lines->buf, "%s%s", i ? ", " : " ", plan->inputs[i].name);
@@ -452,6 +469,9 @@ static void add_analysis(struct lines *lines, const struct analysis *analysis)
                (unsigned long long)stats->scan.blocks, (unsigned long long)stats->scan.bytes);
     if (stats->scan.spans)
         buf_printf(&lines->buf, "in memory %llu; ", (unsigned long long)stats->scan.spans);
+    if (stats->scan.windows)
+        buf_printf(&lines->buf, "windows %llu of %s; ", (unsigned long long)stats->scan.windows,
+                   stats->scan.rollups);
     if (stats->scan.damaged)
         buf_printf(&lines->buf, "%llu damaged places left out; ",
                    (unsigned long long)stats->scan.damaged);

@@ -218,11 +218,7 @@ enum err scan_open(struct run *run)
         request->wants_series = wants_series;
         request->wants_context = scan;
     }
-    if (summary_is_possible(plan)) {
-        request->summarises = summary_is_one_group;
-        request->summary_context = (void *)(uintptr_t)plan;
-        request->summary_needs_ends = summary_needs_ends(plan);
-    }
+    summary_request(plan, request);
     request->share = run->share;
     request->declines = run->declines;
     request->declines_context = run->declines_context;

@@ -73,6 +73,15 @@ bool summary_is_possible(const struct plan *plan)
     return plan->agg_count > 0;
 }
 
+static bool ignores_bounds(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->agg_count; i++) {
+        int take = take_of(&plan->aggs[i]);
+        if (take == TAKE_LEAST || take == TAKE_MOST) return false;
+    }
+    return true;
+}
+
 bool summary_needs_ends(const struct plan *plan)
 {
     for (size_t i = 0; i < plan->agg_count; i++)
@@ -90,6 +99,15 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns)
         if (last_ns >= end) return false;
     }
     return true;
+}
+
+void summary_request(const struct plan *plan, struct sql_scan_request *request)
+{
+    if (!summary_is_possible(plan)) return;
+    request->summarises = summary_is_one_group;
+    request->summary_context = (void *)(uintptr_t)plan;
+    request->summary_ignores_bounds = ignores_bounds(plan);
+    request->summary_needs_ends = summary_needs_ends(plan);
 }
 
 /* One value as a run, for aggregates that pick. */

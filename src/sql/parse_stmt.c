@@ -87,15 +87,57 @@ static void parse_column_definition(struct parser *p, struct ast_column *column)
             "constraints and defaults do not exist here: a row's key is always (device, time)");
 }
 
+/* One window of '1m,1h'. */
+static void add_rollup(struct parser *p, struct ast_ddl *ddl, struct str text, int32_t position)
+{
+    const int64_t second = 1000000000, day = 86400 * second;
+    int64_t every;
+    if (!duration_parse(str_trim(text), &every) || every <= 0 || every % second || day % every) {
+        parse_fail(p, ERR_SYNTAX, position,
+                   "a rollup's windows are whole seconds and a day is a whole number of them: "
+                   "'1m', '1m,1h'; '' for none");
+        return;
+    }
+    for (size_t i = 0; i < ddl->rollup_count; i++)
+        if (ddl->rollups_ns[i] == every)
+            parse_fail(p, ERR_SYNTAX, position, "such windows stand here twice");
+    if (ddl->rollup_count == SCHEMA_ROLLUPS_MAX)
+        parse_fail(p, ERR_LIMIT, position, "more than %d rollups", SCHEMA_ROLLUPS_MAX);
+    else
+        ddl->rollups_ns[ddl->rollup_count++] = every;
+}
+
+static void parse_rollups(struct parser *p, struct ast_ddl *ddl)
+{
+    int32_t position = p->token.position;
+    struct str rest = parse_string(p, "the lengths of windows as a string");
+    ddl->sets_rollups = true;
+    ddl->rollup_count = 0;
+    while (!p->err && str_trim(rest).size) {
+        size_t size = 0;
+        while (size < rest.size && rest.at[size] != ',') size++;
+        add_rollup(p, ddl, (struct str){rest.at, size}, position);
+        if (size < rest.size) size++;
+        rest = (struct str){rest.at + size, rest.size - size};
+    }
+}
+
+/* (retention = '90d', rollups = '1m,1h') */
 static void parse_options(struct parser *p, struct ast_ddl *ddl)
 {
     parse_expect(p, "(");
     do {
-        if (!parse_is(p, "retention")) parse_fail_expected(p, "\"RETENTION\", the only option");
+        bool retention = parse_is(p, "retention");
+        if (!retention && !parse_is(p, "rollups"))
+            parse_fail_expected(p, "\"RETENTION\" or \"ROLLUPS\"");
         parse_advance(p);
         parse_expect(p, "=");
-        ddl->retention_ns = parse_duration(p, "a duration");
-    } while (parse_accept(p, ","));
+        if (retention)
+            ddl->retention_ns = parse_duration(p, "a duration");
+        else
+            parse_rollups(p, ddl);
+        ddl->sets_retention |= retention;
+    } while (parse_accept(p, ",") && !p->err);
     parse_expect(p, ")");
 }
 
@@ -178,9 +220,14 @@ void parse_alter(struct parser *p, struct ast_ddl *ddl)
         parse_alter_add(p, ddl);
         return;
     }
+    if (parse_accept(p, "set")) {
+        ddl->alter = ALTER_SET;
+        parse_options(p, ddl);
+        return;
+    }
     bool rename = parse_accept(p, "rename");
     if (!rename && !parse_accept(p, "alter")) {
-        parse_fail_expected(p, "\"ADD\", \"RENAME\" or \"ALTER\"");
+        parse_fail_expected(p, "\"ADD\", \"RENAME\", \"ALTER\" or \"SET\"");
         return;
     }
     parse_accept(p, "column");

@@ -77,7 +77,7 @@ static const struct reference_row statements[] = {
     STATEMENT("CHECKPOINT", "everything written so far goes to parts", "将已写入的数据落为数据文件", "CHECKPOINT", ""),
     STATEMENT("VACUUM", "a CHECKPOINT; then small parts are merged and deleted rows go", "合并小数据文件并清除已删除的行", "VACUUM", ""),
     STATEMENT("DELETE FROM name WHERE …", "deletes rows by time and device", "删除", "DELETE FROM press WHERE time < '2000-01-01'", ""),
-    STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE …", "changes a table", "修改表", "ALTER TABLE press ADD COLUMN m text", ""),
+    STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE … | SET (retention = …, rollups = …)", "changes a table; rollups = '1m,1h' keeps windowed aggregates of it", "修改表；rollups 指定按窗口保存的汇总", "ALTER TABLE press ADD COLUMN m text", ""),
     STATEMENT("COMMENT ON TABLE name IS '…' | COMMENT ON COLUMN name.column IS '…'", "sets a description; NULL takes it away", "说明", "COMMENT ON COLUMN press.t IS 'at the die'", ""),
     STATEMENT("CREATE STABLE name (time timestamp, column type, …) TAGS (name type, …)", "a table; its tags are labels, which come with the devices", "建超级表（标签即 label）", "CREATE STABLE meters (time timestamp, volts double) TAGS (site varchar(20))", ""),
     STATEMENT("DROP TABLE [IF EXISTS] name", "drops a table with its rows", "删除表", "DROP TABLE press", ""),

@@ -69,7 +69,8 @@ struct sql_scan_request {
      * belong together. */
     bool (*summarises)(void *context, int64_t first_ns, int64_t last_ns);
     void *summary_context;
-    bool summary_needs_ends; /* first and last are wanted: only columns without NULL will do */
+    bool summary_ignores_bounds; /* least and most may be left out */
+    bool summary_needs_ends;     /* first and last are wanted: only columns without NULL will do */
     /* Set: the series are shared out among several scans of one snapshot; a source that has
      * scan_rows must heed it. */
     struct sql_scan_share *share;
@@ -113,6 +114,8 @@ struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
     uint64_t summaries;                  /* blocks whose statistics were enough */
     uint64_t spans;                      /* stretches of rows that were still in memory */
+    uint64_t windows;                    /* of rollups, in place of rows */
+    char rollups[160];                   /* their names, separated by commas */
     uint64_t damaged;                    /* places left out because they cannot be read */
 };
 
@@ -149,6 +152,10 @@ struct sql_source {
     /* chunk->row_count == 0 at the end. */
     enum err (*scan_next)(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why);
     void (*scan_close)(struct sql_scan *scan, struct sql_scan_stats *stats);
+    /* For EXPLAIN: names of other tables that such a scan may read in place of this one's rows are
+     * added to `out`. May be NULL. */
+    void (*explain_scan)(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out);
     enum err (*snapshot_open)(void *context, void **snapshot);
     void (*snapshot_close)(void *context, void *snapshot);
 };

@@ -158,6 +158,7 @@ struct sql_ddl {
         DDL_RENAME_COLUMN,
         DDL_SET_TYPE,
         DDL_COMMENT,
+        DDL_SET,
         DDL_DROP
     } action;
     const char *table; /* SQL name */
@@ -169,7 +170,11 @@ struct sql_ddl {
         enum type type;
     } * columns;
     const char *description; /* COMMENT ON TABLE */
-    int64_t retention_ns;    /* CREATE … WITH (retention = '90d'); 0 = not given */
+    /* CREATE … WITH (…), ALTER … SET (…): retention = '90d' (0: for ever), rollups = '1m,1h' */
+    bool sets_retention, sets_rollups;
+    int64_t retention_ns;
+    size_t rollup_count;
+    const int64_t *rollups_ns;
 };
 /* The effect of CREATE VIEW and DROP VIEW: what the registry's View document shall become. The
  * query was bound, so it is good now; sql_accesses lists what it reads. */

@@ -28,7 +28,8 @@ static void create_table_asks_for_the_document_it_describes(void **state)
     (void)state;
     test_world_init(&world);
     const char *text =
-        "CREATE TABLE IF NOT EXISTS oven (t double UNIT '°C' COMMENT 'inner', n int) WITH (retention = '90d')";
+        "CREATE TABLE IF NOT EXISTS oven (t double UNIT '°C' COMMENT 'inner', n int) WITH (retention = '90d', "
+        "rollups = '1m, 1h')";
     assert_int_equal(sql_prepare(&world.context, str_of(text), &s, &why), ERR_OK);
     assert_int_equal(sql_verb_of(s), SQL_CREATE_TABLE);
     assert_int_equal(sql_ddl_of(s, &ddl), ERR_OK);
@@ -37,6 +38,8 @@ static void create_table_asks_for_the_document_it_describes(void **state)
     assert_string_equal(ddl->columns[0].description, "inner");
     assert_int_equal(ddl->columns[1].type, TYPE_BIGINT);
     assert_true(ddl->retention_ns == INT64_C(90) * 86400 * 1000000000);
+    assert_int_equal(ddl->rollup_count, 2);
+    assert_true(ddl->rollups_ns[1] == INT64_C(3600) * 1000000000);
     assert_int_equal(sql_accesses(s, &access), 1);
     assert_true(access->writes && strcmp(access->table, "oven") == 0);
     sql_close(s);

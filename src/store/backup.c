@@ -53,11 +53,15 @@ enum err store_pin_take(struct store *store, struct store_pin *pin)
     if (!pin->view) return ERR_NO_MEMORY;
     pin->tables = catalog_tables(&store->catalog);
     pin->checkpoint = store->manifest.checkpoint;
+    pin->frozen_count = store->manifest.frozen_count;
     pin->next_table_id = store->catalog.next_table_id;
     pin->series_count = atomic_load(&store->catalog.series_count);
     pin->reserved_seq = store->log.reserved_seq;
     buf_add_str(&pin->dirty, buf_str(&store->saved_dirty));
-    if (!buf_failed(&pin->dirty)) return ERR_OK;
+    pin->frozen = mem_alloc((pin->frozen_count + 1) * sizeof *pin->frozen);
+    for (size_t i = 0; pin->frozen && i < pin->frozen_count; i++)
+        pin->frozen[i] = store->manifest.frozen[i];
+    if (pin->frozen && !buf_failed(&pin->dirty)) return ERR_OK;
     store_pin_release(pin);
     return ERR_NO_MEMORY;
 }
@@ -67,6 +71,7 @@ void store_pin_release(struct store_pin *pin)
     store_view_release(pin->view);
     table_list_release(pin->tables);
     buf_free(&pin->dirty);
+    mem_free(pin->frozen);
     *pin = (struct store_pin){0};
 }
 
@@ -235,6 +240,7 @@ static enum err write_manifest(struct backup *b, const char *folder)
     enum err err = manifest_open(&m, os, folder, ignore_damage, NULL, &b->why);
     if (err) return err;
     checkpoint.catalog_seq = checkpoint.position;
+    for (size_t i = 0; i < b->pin.frozen_count; i++) manifest_freeze(&m, &b->pin.frozen[i]);
     manifest_checkpoint(&m, &checkpoint);
     err = manifest_commit(&m, parts->parts, parts->count, &b->why);
     manifest_close(&m);

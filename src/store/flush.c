@@ -83,6 +83,7 @@ static enum err commit(struct store *store, const struct manifest_checkpoint *ne
     if (f->confirm) manifest_confirm(m);
     for (size_t i = 0; i < f->seal.part_count; i++) manifest_add(m, &f->seal.parts[i]->info);
     if (f->merged) manifest_add(m, &f->merged->info);
+    retention_note_frozen(store);
     for (size_t i = 0; i < f->before->count; i++)
         if (atomic_load(&f->before->parts[i]->dropped))
             manifest_drop(m, f->before->parts[i]->info.id);

@@ -8,11 +8,18 @@ enum {
     FORMAT = 1,
     ADD_VERSION = 1,
     CHECKPOINT_VERSION = 1,
+    FROZEN_VERSION = 1,
     FLAG_UNTRUSTED = 1,
     TABLES_MAX = 1 << 20,
     REWRITE_SLACK = 256, /* records of the past that a small manifest may hold */
 };
-enum manifest_record { RECORD_ADD = 1, RECORD_DROP = 2, RECORD_CHECKPOINT = 3, RECORD_CONFIRM = 4 };
+enum manifest_record {
+    RECORD_ADD = 1,
+    RECORD_DROP = 2,
+    RECORD_CHECKPOINT = 3,
+    RECORD_CONFIRM = 4,
+    RECORD_FROZEN = 5,
+};
 static const char file_name[] = "manifest";
 static const struct record_file empty_head = {.magic = "MILLMANI", .format = FORMAT};
 
@@ -79,6 +86,37 @@ static enum err read_checkpoint(struct reader *in, struct manifest_checkpoint *c
     return ERR_OK;
 }
 
+static void write_frozen(struct buf *out, const struct manifest_frozen *frozen)
+{
+    buf_add_char(out, FROZEN_VERSION);
+    buf_add_le32(out, frozen->table_id);
+    buf_add_le64(out, (uint64_t)frozen->before_ns);
+}
+
+/* `*is_new`: it says more than was known. */
+static enum err note_frozen(struct manifest *m, const struct manifest_frozen *frozen, bool *is_new)
+{
+    size_t at = 0;
+    while (at < m->frozen_count && m->frozen[at].table_id != frozen->table_id) at++;
+    *is_new = at == m->frozen_count || m->frozen[at].before_ns < frozen->before_ns;
+    if (!*is_new) return ERR_OK;
+    enum err err = mem_grow(&m->frozen, &m->frozen_capacity, at + 1, sizeof *m->frozen);
+    if (err) return err;
+    m->frozen[at] = *frozen;
+    if (at == m->frozen_count) m->frozen_count++;
+    return ERR_OK;
+}
+
+static enum err take_frozen(struct manifest *m, struct reader *in)
+{
+    uint8_t version = reader_u8(in);
+    struct manifest_frozen frozen = {.table_id = reader_le32(in)};
+    bool is_new;
+    frozen.before_ns = (int64_t)reader_le64(in);
+    if (!reader_ok(in) || version != FROZEN_VERSION) return ERR_CORRUPT;
+    return note_frozen(m, &frozen, &is_new);
+}
+
 /* ---- reading ---- */
 
 static enum err take_add(struct manifest *m, struct reader *in)
@@ -127,6 +165,7 @@ static enum err on_record(void *arg, const struct record *record, struct why *wh
     case RECORD_ADD: err = take_add(m, &in); break;
     case RECORD_DROP: take_drop(m, reader_le64(&in)); break;
     case RECORD_CHECKPOINT: err = read_checkpoint(&in, &m->checkpoint); break;
+    case RECORD_FROZEN: err = take_frozen(m, &in); break;
     case RECORD_CONFIRM:
         for (size_t i = 0; i < m->part_count; i++) m->parts[i].untrusted = false;
         break;
@@ -175,6 +214,9 @@ void manifest_close(struct manifest *m)
     mem_free(m->parts);
     m->parts = NULL;
     m->part_count = 0;
+    mem_free(m->frozen);
+    m->frozen = NULL;
+    m->frozen_count = m->frozen_capacity = 0;
     buf_free(&m->group);
 }
 
@@ -208,6 +250,16 @@ void manifest_drop(struct manifest *m, uint64_t id)
 void manifest_confirm(struct manifest *m)
 {
     size_t mark = begin(m, RECORD_CONFIRM);
+    end(m, mark);
+}
+
+void manifest_freeze(struct manifest *m, const struct manifest_frozen *frozen)
+{
+    bool is_new;
+    if (note_frozen(m, frozen, &is_new)) m->group.failed = true;
+    if (m->group.failed || !is_new) return;
+    size_t mark = begin(m, RECORD_FROZEN);
+    write_frozen(&m->group, frozen);
     end(m, mark);
 }
 
@@ -247,6 +299,11 @@ static enum err rewrite(struct manifest *m, struct part *const *live, size_t liv
     for (size_t i = 0; i < live_count && !err; i++) {
         size_t mark = record_begin(&out, RECORD_ADD, ++seq, 0);
         write_add(&out, &live[i]->info);
+        err = record_end(&out, mark, head.salt);
+    }
+    for (size_t i = 0; i < m->frozen_count && !err; i++) {
+        size_t mark = record_begin(&out, RECORD_FROZEN, ++seq, 0);
+        write_frozen(&out, &m->frozen[i]);
         err = record_end(&out, mark, head.salt);
     }
     size_t mark = record_begin(&out, RECORD_CHECKPOINT, ++seq, 0);

@@ -8,7 +8,9 @@
  * size, u8 flags (1 = written while time was not trusted), varint tables, u32 table ids DROP: u64
  * id CHECKPOINT: u8 version, u64 position up to which all rows are in parts, i64 trusted time
  * (INT64_MIN: none yet), u64 position in the name of the catalogue's snapshot (0: none) CONFIRM: an
- * operator vouched for the clock: parts written before it are held no longer
+ * operator vouched for the clock: parts written before it are held no longer FROZEN: u8 version,
+ * u32 table id of a rollup, i64 time: rows of its base table before it may have been removed for
+ * their age; in the group that removes them, or before
  *
  * Owner: the flush task (store_open before it starts). Private to store/. */
 #ifndef STORE_MANIFEST_H
@@ -21,6 +23,12 @@ struct manifest_checkpoint {
     uint64_t position;    /* every row at or below it is in a part */
     int64_t trusted_ns;   /* INT64_MIN: never */
     uint64_t catalog_seq; /* 0: the log still has the whole catalogue */
+};
+
+/* Windows of a rollup that begin before the time are never computed again. */
+struct manifest_frozen {
+    uint32_t table_id;
+    int64_t before_ns;
 };
 
 struct manifest {
@@ -41,6 +49,10 @@ struct manifest {
     bool unsure; /* missing, or with bytes behind its last whole record: a group that power cut off,
                     or one that was damaged. Nothing is removed on its word */
     struct buf group; /* records being gathered */
+    /* One of each rollup there ever was (ids do not come again); it only grows, so it holds also
+     * when the group that was to say so failed. */
+    struct manifest_frozen *frozen;
+    size_t frozen_count, frozen_capacity;
 };
 
 /* Reads the manifest. Missing: an empty one. `damage` is told of what is lost. Errors: IO,
@@ -54,6 +66,8 @@ void manifest_close(struct manifest *manifest);
 void manifest_add(struct manifest *manifest, const struct part_info *info);
 void manifest_drop(struct manifest *manifest, uint64_t id);
 void manifest_confirm(struct manifest *manifest);
+/* Nothing if it is known. Without memory for it the commit fails. */
+void manifest_freeze(struct manifest *manifest, const struct manifest_frozen *frozen);
 void manifest_checkpoint(struct manifest *manifest, const struct manifest_checkpoint *checkpoint);
 /* Makes the group durable. `live` are all parts that remain, for a rewrite. On an error nothing of
  * the group counts. */

@@ -186,12 +186,43 @@ static enum err take_listed_parts(struct store *store, struct part_list *list)
         health_note(store, STORE_ERROR, object, "the file is missing: %" PRIu64 " rows are lost",
                     part->info.rows);
         metric_add(store->context, METRIC_STORE_DAMAGED, 1);
-        part_release(part);
+        enum err err = mem_grow(&store->missing, &store->missing_capacity, store->missing_count + 1,
+                                sizeof *store->missing);
+        if (err) {
+            part_release(part);
+            return err;
+        }
+        store->missing[store->missing_count++] = part;
     }
     mem_free(m->parts);
     m->parts = NULL;
     m->part_count = 0;
     return ERR_OK;
+}
+
+/* What is known of rollups beside the catalogue's snapshot: what was removed for its age, and
+ * windows that are lost with their part and have to be computed again. */
+static void mend_rollups(struct store *store)
+{
+    const struct manifest *m = &store->manifest;
+    for (size_t i = 0; i < m->frozen_count; i++) {
+        struct rollup_state *state = rollup_state_find(&store->catalog, m->frozen[i].table_id);
+        if (state) rollup_state_freeze(&store->catalog, state, m->frozen[i].before_ns);
+    }
+    for (size_t i = 0; i < store->missing_count; i++) {
+        const struct part_info *info = &store->missing[i]->info;
+        for (uint32_t n = 0; n < info->table_count; n++)
+            rollup_mark_lost(&store->catalog, info->tables[n], info->min_time_ns,
+                             info->max_time_ns);
+    }
+}
+
+static void forget_missing(struct store *store)
+{
+    for (size_t i = 0; i < store->missing_count; i++) part_release(store->missing[i]);
+    mem_free(store->missing);
+    store->missing = NULL;
+    store->missing_count = store->missing_capacity = 0;
 }
 
 /* What a failed sync of the last life covered is read today and may be gone after a power loss. So
@@ -389,6 +420,8 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
      * new rows must not depend on it. */
     if ((err = store_restate_catalog(store, recovery.claimed_seq))) return err;
     if ((err = rollup_tables_heal(store))) return err;
+    mend_rollups(store);
+    forget_missing(store);
     store->appended = recovery.record_seq;
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);
@@ -434,6 +467,7 @@ static void on_tick(void *arg)
     struct store *store = arg;
     flush_tick(store);
     rollup_look(store);
+    rollup_show_metrics(store);
     store->context->os->ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
 }
 
@@ -539,6 +573,7 @@ void store_close(struct store *store)
     mem_free(store->flush.seal.parts);
     buf_free(&store->flush.dirty);
     buf_free(&store->saved_dirty);
+    forget_missing(store);
     manifest_close(&store->manifest);
     cell_free(&store->view);
     span_cache_free(&store->spans);

@@ -4,7 +4,10 @@
  * written) has passed since the end of its partition, measured against trusted time; a dropped
  * table always says so. Nothing goes for its age while time is not trusted, nor what was written
  * then and not confirmed since. One partition at a time: a mistake of any kind costs a day, and is
- * seen. Whole parts: rows are never rewritten to remove some. */
+ * seen. Whole parts: rows are never rewritten to remove some.
+ *
+ * A table with rollups keeps its rows until their windows are computed: the log task freezes them
+ * then (rollup_task.c), and only rows of frozen windows go. */
 #include "base/timetext.h"
 #include "store/store_priv.h"
 
@@ -15,8 +18,8 @@ static const struct schema *schema_of(const struct table_list *tables, uint32_t 
     return NULL;
 }
 
-/* Whether all windows of its rollups that rows of the partition may lie in are frozen: none of them
- * is computed from what is left. */
+/* Whether all windows of its rollups that rows of the partition may lie in are frozen: they are
+ * computed, and never will be again from what is left. */
 static bool is_frozen(const struct table_list *tables, uint32_t table_id, int64_t to_ns)
 {
     const struct table_state *state = NULL;
@@ -28,6 +31,21 @@ static bool is_frozen(const struct table_list *tables, uint32_t table_id, int64_
         if (rollup && atomic_load(&rollup->frozen_ns) < to_ns) return false;
     }
     return true;
+}
+
+void retention_note_frozen(struct store *store)
+{
+    struct table_list *tables = catalog_tables(&store->catalog);
+    for (uint32_t i = 0; i < tables->count; i++) {
+        struct table_state *state = tables->items[i].state;
+        for (size_t n = 0; n < SCHEMA_ROLLUPS_MAX; n++) {
+            const struct rollup_state *rollup = atomic_load(&state->rollups[n]);
+            if (!rollup) continue;
+            struct manifest_frozen frozen = {rollup->table_id, atomic_load(&rollup->frozen_ns)};
+            if (frozen.before_ns != INT64_MIN) manifest_freeze(&store->manifest, &frozen);
+        }
+    }
+    table_list_release(tables);
 }
 
 static bool is_over(const struct store *store, const struct table_list *tables,

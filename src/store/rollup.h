@@ -24,21 +24,26 @@
  *
  * Frozen. A window is frozen when the base table's retention has, or may have, dropped rows of it:
  * from then on it is never recomputed; rows that come for it are counted (sys.rollups.late_rows).
- * Windows are computed before they freeze: retention waits for a dirty window of the partition it
- * wants to drop, and says so in SHOW HEALTH when that lasts.
+ * Windows are computed before they freeze: days whose retention is over freeze when no window of
+ * them waits any more, and retention takes only rows of frozen windows (SHOW HEALTH says so when
+ * that lasts). Up to where they are frozen stands in the manifest's group that removes the rows,
+ * and in the record of what is dirty, so neither a lost record nor a longer retention has a window
+ * computed from what is left.
  *
- * Reading. A scan that may be answered by summaries (sql_scan_request.summarises) gets a window
- * that is clean, whole in its range, and one group, as a summary from the coarsest rollup that
- * fits; all else comes from the base table's rows. So the answer is the same as from raw rows, and
- * goes on where raw rows are gone. Statements need not name the rollup; EXPLAIN says when one is
- * used.
+ * Reading. A scan that may be answered by summaries (sql_scan_request.summarises) gets windows that
+ * are clean, whole in its range, and of one group, as a summary from the coarsest rollup that fits
+ * there; all else comes from the base table's rows. So the answer is the same as from raw rows, and
+ * goes on where raw rows are gone. Statements need not name the rollup; EXPLAIN says which may be
+ * used, EXPLAIN ANALYZE how many windows were. Windows that are lost to damage are read from the
+ * rows, and their series becomes dirty.
  *
- * What of this is not built: retention does not wait for a dirty window, it freezes it (an answer
- * then comes from the rows that are left, and the rollup lacks the window); sys.rollups, metrics,
- * SHOW HEALTH and EXPLAIN say nothing of rollups; one rollup is chosen for a whole scan.
+ * What of this is not built: a DELETE leaves frozen windows alone; rows of a rollup that were in a
+ * missing part are known as lost in the start that misses it, not in one after a power cut right
+ * behind that; where the manifest and the record of dirty windows are lost together, nothing says
+ * what was frozen.
  *
  * Where: the tables (rollup_schema.c, rollup_tables.c), what is dirty (rollup_state.h), computing
- * (rollup_window.c, rollup_task.h), reading (scan_rollup.c).
+ * (rollup_window.c, rollup_task.h), reading (scan_rollup.c), telling (rollup_info.c).
  *
  * Tasks: marking is the log task's; the sets are read by scans (any task) under the rules below;
  * recomputing runs on a task of its own. Private to store/ but for the spec in data/schema.h. */
@@ -107,6 +112,14 @@ void rollup_changes_free(struct rollup_changes *changes);
 const char *rollup_base_name(struct store *store, const struct schema *rollup);
 /* At a start, behind replay: what a kill between two records of one change left undone. */
 enum err rollup_tables_heal(struct store *store);
+
+/* ---- what people are told (rollup_info.c; store_rollups is in store.h) ---- */
+
+/* Rows of SHOW HEALTH, at most `capacity`: what waits for long. Any task. */
+struct store_health_row;
+size_t rollup_health(struct store *store, struct store_health_row *rows, size_t capacity);
+/* Log task, now and then. */
+void rollup_show_metrics(struct store *store);
 
 /* ---- computing windows (rollup_window.c) ---- */
 

@@ -73,10 +73,48 @@ struct rollup_series *rollup_state_series(struct rollup_state *state, uint32_t i
     }
     if (series->known) return series;
     series->known = true;
-    dirty_add(&series->dirty, INT64_MIN, INT64_MAX);
+    dirty_add(&series->dirty, atomic_load(&state->frozen_ns), INT64_MAX);
     state->due_ns = INT64_MIN;
     rollup_series_publish(series);
     return series;
+}
+
+/* ---- freezing ---- */
+
+struct rollup_state *rollup_state_find(struct catalog *catalog, uint32_t table_id)
+{
+    struct rollup_state *state = catalog->rollups;
+    while (state && state->table_id != table_id) state = state->next;
+    return state;
+}
+
+static struct rollup_series *find_known(struct rollup_state *state, uint32_t id)
+{
+    struct rollup_series *s = find_series(state, id);
+    return s && s->known ? s : NULL;
+}
+
+void rollup_state_freeze(struct catalog *catalog, struct rollup_state *state, int64_t before_ns)
+{
+    uint32_t count = atomic_load(&catalog->series_count);
+    int64_t frozen = atomic_load(&state->frozen_ns);
+    if (before_ns > frozen) atomic_store(&state->frozen_ns, frozen = before_ns);
+    if (frozen == INT64_MIN) return;
+    for (uint32_t id = 1; id <= count; id++) {
+        struct rollup_series *s = find_known(state, id);
+        if (!s || !dirty_touches(&s->dirty, INT64_MIN, frozen)) continue;
+        dirty_remove(&s->dirty, INT64_MIN, frozen);
+        rollup_series_publish(s);
+    }
+}
+
+bool rollup_state_waits(struct rollup_state *state, uint32_t series, int64_t before_ns)
+{
+    int64_t frozen = atomic_load(&state->frozen_ns);
+    const struct rollup_series *s = find_series(state, series);
+    MUST(before_ns > frozen);
+    if (!s || !s->known) return true;
+    return !s->damaged && dirty_touches(&s->dirty, frozen, before_ns);
 }
 
 /* ---- marking ---- */
@@ -162,6 +200,41 @@ void rollup_mark_range(struct catalog *catalog, uint32_t table_id, uint32_t seri
         if (from < frozen) from = frozen;
         if (from < to) mark(state, series, from, to);
     }
+}
+
+/* ---- windows that are lost ---- */
+
+void rollup_state_lose(struct rollup_state *state, uint32_t series)
+{
+    struct rollup_series *s = find_series(state, series);
+    if (!s) return;
+    atomic_store(&s->lost, true);
+    atomic_store(&state->any_lost, true);
+}
+
+void rollup_state_take_lost(struct catalog *catalog, struct rollup_state *state)
+{
+    if (!atomic_load(&state->any_lost)) return;
+    atomic_store(&state->any_lost, false);
+    uint32_t count = atomic_load(&catalog->series_count);
+    for (uint32_t id = 1; id <= count; id++) {
+        struct rollup_series *s = find_known(state, id);
+        if (!s || s->lost_told || !atomic_load(&s->lost)) continue;
+        s->lost_told = true; /* the damaged place stays where it is, and would be found for ever */
+        mark(state, id, atomic_load(&state->frozen_ns), INT64_MAX);
+    }
+}
+
+void rollup_mark_lost(struct catalog *catalog, uint32_t table_id, int64_t from_ns, int64_t to_ns)
+{
+    struct rollup_state *state = rollup_state_find(catalog, table_id);
+    uint32_t count = atomic_load(&catalog->series_count);
+    if (!state) return;
+    int64_t frozen = atomic_load(&state->frozen_ns),
+            to = window_end(rollup_window_start(to_ns, state->every_ns), state->every_ns);
+    int64_t from = from_ns > frozen ? from_ns : frozen;
+    for (uint32_t id = 1; id <= count && from < to; id++)
+        if (find_known(state, id)) mark(state, id, from, to);
 }
 
 /* ---- for readers ---- */
@@ -271,12 +344,11 @@ enum err rollup_states_read(struct catalog *catalog, struct reader *in, struct w
         uint32_t table_id = reader_le32(in);
         int64_t frozen = (int64_t)reader_le64(in);
         uint64_t late = reader_le64(in), known = reader_varint(in);
-        struct rollup_state *state = catalog->rollups;
-        while (state && state->table_id != table_id) state = state->next;
+        struct rollup_state *state = rollup_state_find(catalog, table_id);
         if (!reader_ok(in)) err = ERR_CORRUPT;
         for (uint64_t n = 0; n < known && !err; n++) err = read_series(catalog, state, in);
         if (err || !state) continue;
-        atomic_store(&state->frozen_ns, frozen);
+        rollup_state_freeze(catalog, state, frozen);
         atomic_store(&state->late_rows, late);
     }
     if (err != ERR_CORRUPT) return err;

@@ -23,6 +23,9 @@ struct rollup_series {
     struct dirty *touched; /* while it is computed: what was marked meanwhile */
     uint64_t cleaned;      /* position up to which whatever made a window clean was applied */
     uint32_t rollup_id;    /* the device's series in the rollup; 0: not known to have one */
+    bool damaged;          /* rows of the base could not be read: nobody waits for its windows */
+    bool lost_told;        /* once in a life of the store: it is computed again */
+    _Atomic bool lost;     /* readers: windows of it could not be read */
     /* What readers see of the above. */
     _Atomic uint32_t turn, seen_count, seen_id;
     _Atomic uint64_t seen_cleaned;
@@ -37,7 +40,12 @@ struct rollup_state {
     int64_t every_ns;
     /* Windows that begin below it are never computed again: rows of the base may be gone. */
     _Atomic int64_t frozen_ns;
-    _Atomic uint64_t late_rows;  /* came for frozen windows */
+    _Atomic uint64_t late_rows; /* came for frozen windows */
+    _Atomic bool any_lost;      /* of its series */
+    /* Monotonic, 0 = not: since when retention waits for a dirty window, and since when some window
+     * that has ended was dirty all the time. */
+    _Atomic int64_t waits_since_ns, behind_since_ns;
+    int64_t freeze_ns;           /* monotonic: freezing is not looked at before */
     struct series *cursor;       /* the next series of the pass; NULL: a new one */
     int64_t due_ns, pass_due_ns; /* wall clock: no window of it is due before; of the pass so far */
     struct rollup_series *_Atomic blocks[ROLLUP_BLOCKS_MAX]; /* by series of the base */
@@ -51,6 +59,19 @@ void rollup_states_free(struct catalog *catalog);
 /* Writer. NULL: no memory, and the series is dirty as a whole. */
 struct rollup_series *rollup_state_series(struct rollup_state *state, uint32_t series);
 void rollup_series_publish(struct rollup_series *series);
+
+/* Writer. NULL if there is none. */
+struct rollup_state *rollup_state_find(struct catalog *catalog, uint32_t table_id);
+/* Writer: nothing that begins before the time is computed any more (it is not lowered): what the
+ * rollup has of it is what there is. */
+void rollup_state_freeze(struct catalog *catalog, struct rollup_state *state, int64_t before_ns);
+/* Writer: whether windows of a series that begin before the time wait to be computed. */
+bool rollup_state_waits(struct rollup_state *state, uint32_t series, int64_t before_ns);
+/* Any task: windows of the series cannot be read. The writer takes it up: they are dirty. */
+void rollup_state_lose(struct rollup_state *state, uint32_t series);
+void rollup_state_take_lost(struct catalog *catalog, struct rollup_state *state);
+/* Writer: rows of a rollup's table are lost in a range of time. */
+void rollup_mark_lost(struct catalog *catalog, uint32_t table_id, int64_t from_ns, int64_t to_ns);
 
 /* Writer, before the position of the change is published as applied. */
 void rollup_mark_rows(struct catalog *catalog, const struct batch *batch);

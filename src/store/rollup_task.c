@@ -2,8 +2,10 @@
  *
  * Whether a window has ended is asked of the wall clock, and only to save work: a row that comes
  * for a window later, by whatever clock, makes it dirty again. What must not depend on a wrong
- * clock is which windows are frozen: that is trusted time's, and without it nothing is computed of
- * a table with a retention. */
+ * clock is which windows are frozen: that is trusted time's.
+ *
+ * Freezing: when the retention of the base table is over for a day of rows, and no window of the
+ * days so far waits any more, all of them are frozen at once; only then retention takes rows. */
 #include "store/rollup.h"
 #include "store/scan.h"
 #include <string.h>
@@ -17,22 +19,42 @@ enum {
     CELLS_MAX = 256 * 1024, /* the same for tables with many columns */
     SHARE_PERCENT = 5,      /* of the node's memory */
     WALK_MAX = 65536,       /* series looked at in one round */
+    FREEZE_LOOK_MS = 1000,  /* it walks over all series, too, while it waits */
 };
 #define BUDGET_BYTES_MIN ((size_t)4 * 1024 * 1024)
 #define MS_NS            ((int64_t)1000000)
 
 /* ---- choosing (log task) ---- */
 
-/* Windows that may have lost rows to retention. They freeze before retention takes anything. */
-static bool freeze(struct store *store, struct rollup_state *state, const struct schema *base)
+/* The end of the last day whose rows retention may take. False: it takes none. */
+static bool find_limit(const struct store *store, const struct schema *base, int64_t *limit_ns)
 {
     int64_t trusted = atomic_load(&store->trusted_ns), oldest;
-    if (base->retention_ns <= 0) return true;
-    if (!atomic_load(&store->time_trusted) || trusted == INT64_MIN) return false;
-    if (__builtin_sub_overflow(trusted, base->retention_ns, &oldest)) return true;
-    int64_t frozen = rollup_window_start(oldest, state->every_ns) + state->every_ns;
-    if (frozen > atomic_load(&state->frozen_ns)) atomic_store(&state->frozen_ns, frozen);
+    if (base->retention_ns <= 0 || !atomic_load(&store->time_trusted) || trusted == INT64_MIN ||
+        __builtin_sub_overflow(trusted, base->retention_ns, &oldest))
+        return false;
+    *limit_ns = rollup_window_start(oldest, SEAL_PARTITION_NS);
     return true;
+}
+
+/* Windows freeze before retention takes anything of theirs, and not before they are computed. */
+static void freeze(struct store *store, struct rollup_state *state, const struct schema *base)
+{
+    int64_t limit, now = context_mono_ns(store->context);
+    struct table_state *table = catalog_table_state(&store->catalog, state->base_id);
+    bool waits = false;
+    if (now < state->freeze_ns || !table) return;
+    state->freeze_ns = now + FREEZE_LOOK_MS * MS_NS;
+    bool is_due = find_limit(store, base, &limit) && limit > atomic_load(&state->frozen_ns);
+    const struct series *series = is_due ? atomic_load(&table->first) : NULL;
+    for (; series && !waits;
+         series = atomic_load(&((struct series *)(uintptr_t)series)->next_of_table))
+        waits = rollup_state_waits(state, series->id, limit);
+    if (is_due && !waits) rollup_state_freeze(&store->catalog, state, limit);
+    if (!waits)
+        atomic_store(&state->waits_since_ns, 0);
+    else if (!atomic_load(&state->waits_since_ns))
+        atomic_store(&state->waits_since_ns, now);
 }
 
 static void note_due(struct rollup_state *state, int64_t from)
@@ -99,6 +121,10 @@ static void choose(struct store *store, struct rollup_state *state)
     }
     if (work->count) state->pass_due_ns = INT64_MIN;
     if (!state->cursor) state->due_ns = state->pass_due_ns;
+    if (!state->cursor && state->pass_due_ns != INT64_MIN)
+        atomic_store(&state->behind_since_ns, 0); /* nothing was found from end to end */
+    else if (work->count && !atomic_load(&state->behind_since_ns))
+        atomic_store(&state->behind_since_ns, context_mono_ns(store->context));
 }
 
 static bool take_up(struct store *store, struct rollup_state *state)
@@ -106,8 +132,10 @@ static bool take_up(struct store *store, struct rollup_state *state)
     struct rollup_work *work = &store->rollups.work;
     const struct schema *base = catalog_schema(&store->catalog, state->base_id),
                         *rollup = catalog_schema(&store->catalog, state->table_id);
-    if (!base || !rollup || work->now_ns < state->due_ns || !freeze(store, state, base))
-        return false;
+    if (!base || !rollup) return false;
+    rollup_state_take_lost(&store->catalog, state);
+    freeze(store, state, base);
+    if (work->now_ns < state->due_ns) return false;
     work->state = state;
     work->base = schema_share(base);
     work->rollup = schema_share(rollup);
@@ -155,7 +183,7 @@ void rollup_look(struct store *store)
         r->look_ns = now + LOOK_MS * MS_NS;
         return;
     }
-    r->work.busy = true;
+    r->work.busy = r->work.is_reading = true;
     loop_post(&r->loop, &r->work.job);
 }
 
@@ -250,10 +278,8 @@ static enum err compute_item(struct store *store, struct store_snapshot *snapsho
 {
     uint32_t row = work->batch->row_count;
     int64_t now = rollup_window_start(work->now_ns, work->state->every_ns);
-    /* What froze since it was chosen, retention may have taken before the snapshot. */
-    int64_t frozen = atomic_load(&work->state->frozen_ns);
-    if (item->from_ns < frozen) item->from_ns = frozen;
-    item->done_ns = item->from_ns;
+    /* Nothing freezes while it is computed. */
+    MUST(item->from_ns >= atomic_load(&work->state->frozen_ns));
     bool is_open = item->to_ns == INT64_MAX;
     int64_t to = is_open ? now : item->to_ns;
     if (item->from_ns >= to || row >= rows_max) return ERR_OK;
@@ -293,6 +319,7 @@ static enum err compute(struct store *store, struct rollup_work *work)
         /* Only this device: the rest of the windows is not to blame. Its rows so far were not
          * computed whole. */
         item->done_ns = item->from_ns;
+        item->damaged = true;
         while (work->batch->row_count > rows) batch_drop_row(work->batch);
         work->range_count = ranges;
         health_note(store, STORE_WARNING, work->rollup->name, "%s", why_text(&work->why, err));
@@ -335,6 +362,7 @@ static void clean(struct store *store, struct rollup_work *work, struct rollup_i
     uint64_t position = work->applied;
     if (work->append.seq > position) position = work->append.seq;
     if (work->delete.seq > position) position = work->delete.seq;
+    series->damaged = item->damaged;
     if (item->from_ns >= item->done_ns) return;
     dirty_remove(&series->dirty, item->from_ns, item->done_ns);
     for (uint32_t i = 0; i < item->touched.count; i++)
@@ -349,14 +377,17 @@ static void clean(struct store *store, struct rollup_work *work, struct rollup_i
 
 static void finish(struct store *store, struct rollup_work *work)
 {
+    struct context *context = store->context;
     bool moved = false;
     for (size_t i = 0; i < work->count && !work->err; i++) {
         clean(store, work, &work->items[i]);
         moved |= work->items[i].from_ns < work->items[i].done_ns;
     }
-    if (!moved) store->rollups.retry_ns = context_mono_ns(store->context) + RETRY_MS * MS_NS;
+    if (!moved) store->rollups.retry_ns = context_mono_ns(context) + RETRY_MS * MS_NS;
+    if (!work->err) metric_add(context, METRIC_ROLLUP_WINDOWS, work->windows);
+    if (work->err) metric_add(context, METRIC_ROLLUP_ERRORS, 1);
     if (work->err)
-        diag(store->context, DIAG_WARNING, component, "table %s, tried again in %d s: %s",
+        diag(context, DIAG_WARNING, component, "table %s, tried again in %d s: %s",
              work->rollup->name, RETRY_MS / 1000, why_text(&work->why, work->err));
     let_go(work);
     rollup_look(store);
@@ -397,6 +428,10 @@ static void run_computed(struct job *job)
     work->delete = (struct store_delete){
         .table_id = work->rollup->table_id, .of_rollup = true, .ranges = work->ranges};
     work->delete.count = work->range_count;
+    work->is_reading = false;
+    if (store->held && !store->flush.busy && !store->closing)
+        store_release_held(store, ERR_OK, NULL);
+    work->windows = any ? work->batch->row_count : 0;
     if (store->closing) {
         let_go(work);
         return;

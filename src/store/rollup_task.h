@@ -25,12 +25,15 @@ struct rollup_item {
     uint32_t rollup_id;
     int64_t from_ns, to_ns; /* dirty; INT64_MAX: up to the last row */
     int64_t done_ns;        /* out: windows before it are clean */
+    bool damaged;           /* out: rows of it cannot be read, so nothing is done */
     struct dirty touched;   /* log task: marked since */
 };
 
 struct rollup_work {
     struct job job, computed;
     bool busy;
+    bool is_reading; /* log task: a snapshot is pinned, which keeps rows in memory that are in parts
+                        by now; who has no room for rows waits for its end, which is near */
     struct rollup_state *state;
     struct schema *base, *rollup; /* shares, while busy */
     int64_t now_ns;               /* wall clock when it was chosen */
@@ -46,6 +49,7 @@ struct rollup_work {
     /* On their way into the log. */
     struct store_append append;
     struct store_delete delete;
+    uint32_t windows; /* in the append */
     unsigned pending;
 };
 

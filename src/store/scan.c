@@ -403,6 +403,13 @@ static uint64_t scan_rows(void *context, void *opaque, struct sql_table *table,
     return (uint64_t)rows + metric_get(store->context, METRIC_HEAD_ROWS);
 }
 
+static void explain_scan(void *context, struct sql_table *table,
+                         const struct sql_scan_request *request, struct buf *out)
+{
+    (void)context;
+    rollup_read_names(table->handle, request, out);
+}
+
 const struct sql_source store_sql_source = {
     .name = "store",
     .find_table = find_table,
@@ -412,6 +419,7 @@ const struct sql_source store_sql_source = {
     .scan_rows = scan_rows,
     .scan_next = scan_next,
     .scan_close = scan_close,
+    .explain_scan = explain_scan,
     .snapshot_open = snapshot_open,
     .snapshot_close = snapshot_close,
 };

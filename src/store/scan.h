@@ -75,6 +75,7 @@ struct sql_scan {
     size_t chosen_count, chosen_at;
     bool is_chosen;
     bool series_done, ended;
+    bool lost; /* something of the series could not be read; whoever looks at it lowers it */
     struct deleted deleted; /* of it, as the snapshot sees it */
     struct arena deleted_memory;
     uint64_t delivered;           /* rows of it so far */
@@ -136,6 +137,9 @@ void run_clear(struct sql_scan *scan, struct run *run);
 enum err scan_note_deleted(struct sql_scan *scan);
 enum err scan_begin_series(struct sql_scan *scan, struct why *why);
 
+/* What EXPLAIN says: the rollups that a scan might use, separated by commas. */
+void rollup_read_names(const struct table_handle *handle, const struct sql_scan_request *request,
+                       struct buf *out);
 /* scan_rollup.c: sets scan->rollup if one may answer for the base table's rows; begins the scan's
  * series; its next rows or windows, as merge_next. */
 enum err rollup_read_open(struct sql_scan *scan, struct why *why);

@@ -18,6 +18,7 @@ static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err 
     scan->stats.damaged++;
     uint8_t hurt = err == ERR_IO ? PART_UNREAD : PART_DAMAGED;
     if (atomic_load(&part->part->hurt) < hurt) atomic_store(&part->part->hurt, hurt);
+    scan->lost = true;
     if (why) *why = WHY_NONE;
     return ERR_OK;
 }
@@ -201,6 +202,7 @@ enum err run_open_part(struct sql_scan *scan, struct run *run, struct why *why)
     run->pending = NULL;
     run->blocks.block_count = 0;
     run->at = run->end = 0;
+    scan->lost |= run->part->broken;
     if (run->part->broken) return ERR_OK;
     bool taken;
     enum err err = run_take_span(scan, run, &taken);

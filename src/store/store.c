@@ -417,7 +417,8 @@ static struct store_append *frame_arrived(struct store *store, enum err round,
         next = append->next;
         enum err err = round ? round : frame_batch(store, append, &why);
         if (err == ERR_BUDGET && framed) break; /* asked again when these are in the head */
-        if (err == ERR_BUDGET && (store->flush.busy || flush_is_due(store))) {
+        if (err == ERR_BUDGET &&
+            (store->flush.busy || store->rollups.work.is_reading || flush_is_due(store))) {
             hold(store, append);
             append = NULL;
             break;
@@ -474,7 +475,8 @@ static void write_arrived(struct store *store)
     leave_full_segment(store);
     if (store->waiting) sync_now(store);
     flush_look(store);
-    if (store->held && !store->flush.busy) store_release_held(store, ERR_BUDGET, NULL);
+    if (store->held && !store->flush.busy && !store->rollups.work.is_reading)
+        store_release_held(store, ERR_BUDGET, NULL);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
         if (!store->sync_timer) {
             sync_now(store);

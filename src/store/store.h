@@ -175,6 +175,21 @@ struct store_health_row {
 /* Fills at most `capacity` rows; returns how many. Any task. */
 size_t store_health(struct store *store, struct store_health_row *rows, size_t capacity);
 
+/* A line of sys.rollups. */
+struct store_rollup_info {
+    char ns[SCHEMA_NAME_BYTES_MAX + 1], table[SCHEMA_NAME_BYTES_MAX + 1],
+        rollup[SCHEMA_NAME_BYTES_MAX + 1];
+    int64_t every_ns;
+    bool has_begun; /* for every device; else the next two tell only of those that it has for */
+    int64_t clean_until_ns; /* every window that began before is computed */
+    uint64_t dirty_windows; /* that have ended, of all devices */
+    int64_t frozen_ns;  /* windows that began before are never computed again; INT64_MIN: none */
+    uint64_t late_rows; /* that came for those */
+    int64_t lag_ns;     /* from clean_until_ns to the end of the newest whole window */
+};
+/* All rollups, by namespace and name; `rows`: mem_free. Errors: NO_MEMORY. Any task. */
+enum err store_rollups(struct store *store, struct store_rollup_info **rows, size_t *count);
+
 /* A share of the table's current schema (schema_release), or NULL. */
 struct schema *store_find_table(struct store *store, struct str ns, struct str name);
 

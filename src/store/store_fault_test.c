@@ -1,7 +1,7 @@
 /* store_fault_test.c - claims about a store to which memory or the disk is refused at every single
  * call in turn: an operation may fail, a row may not get lost. */
 #include "os/sim_testlib.h"
-#include "store/store_testlib.h"
+#include "store/store_rollup_testlib.h"
 
 /* ---- memory ---- */
 
@@ -163,12 +163,82 @@ static void each_failed_call_of_a_merge_loses_no_row_and_the_next_one_works(void
     }
 }
 
+/* ---- rollups ---- */
+
+static bool is_computed(void *arg)
+{
+    return is_clean(arg, DEVICES);
+}
+
+/* Rows of the hours before now, some of them late, some over others. */
+static void put_steps(struct world *w, struct schema *s, struct model *m, unsigned *seed)
+{
+    struct batch *b = batch_new(s, NULL);
+    for (unsigned i = 0; i < 9; i++)
+        model_row(m, b, i % DEVICES, (unsigned)rand_r(seed) % 3000, (unsigned)rand_r(seed));
+    assert_int_equal(batch_seal(b), ERR_OK);
+    while (try_put(w, batch_share(b)) != ERR_OK) { /* the log is being reopened */
+    }
+    batch_release(b);
+}
+
+static void arm(struct world *w, bool disk, uint64_t n)
+{
+    if (!disk)
+        mem_test_fail(n);
+    else
+        sim_fault_arm(w->os, n ? SIM_FAULT_IO : SIM_FAULT_NONE, n);
+}
+
+static void hit_each_call_of_computing(struct world *w, bool disk)
+{
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = 7;
+    int64_t every = 10 * MINUTE;
+    bool reached = true;
+    m->step = 7 * SECOND;
+    sim_wall_set(w->os, 2 * SEAL_PARTITION_NS);
+    schema_release(make_table(w));
+    struct schema *s = set_rollups(w, &every, 1);
+    first_rows(w, s, m);
+    for (uint64_t n = 1; reached && n < 3000; n++) {
+        put_steps(w, s, m, &seed);
+        if (n % 16 == 0) flush(w); /* parts, too, are read */
+        arm(w, disk, n);
+        sim_run_for(w->sim, SECOND / 2);
+        reached = disk ? sim_fault_happened(w->os) : mem_test_count() >= n;
+        arm(w, disk, 0);
+        (void)compare_now(w, &seed, m->step, 12);
+        if (n % 8 == 3) reopen(w); /* with whatever the failure left behind */
+        assert_true(sim_run_until(w->sim, is_computed, w, 60 * SECOND));
+        struct totals totals = totals_of(w, "t_10m");
+        assert_int_equal(totals.rows, model_rows(m));
+        assert_int_equal(totals.windows, model_windows(m, every));
+        (void)compare_now(w, &seed, m->step, 12);
+    }
+    assert_false(reached);
+    schema_release(s);
+    free(m);
+}
+
+static void a_failed_allocation_costs_no_window_of_a_rollup(void **state)
+{
+    hit_each_call_of_computing(*state, false);
+}
+
+static void a_failed_disk_call_costs_no_window_of_a_rollup(void **state)
+{
+    hit_each_call_of_computing(*state, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_SIM_TEST(a_failed_allocation_costs_at_most_the_operation),
         STORE_SIM_TEST(each_failed_disk_call_of_a_flush_loses_no_row),
         STORE_SIM_TEST(each_failed_call_of_a_merge_loses_no_row_and_the_next_one_works),
+        STORE_SIM_TEST(a_failed_allocation_costs_no_window_of_a_rollup),
+        STORE_SIM_TEST(a_failed_disk_call_costs_no_window_of_a_rollup),
     };
     return cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
 }

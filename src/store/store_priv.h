@@ -96,7 +96,9 @@ struct store_pin {
     struct store_view *view;   /* of the parts only: the head's memory is not held */
     struct table_list *tables; /* as they were */
     struct manifest_checkpoint checkpoint;
-    struct buf dirty; /* what rollups had to compute at the checkpoint */
+    struct buf dirty;               /* what rollups had to compute at the checkpoint */
+    struct manifest_frozen *frozen; /* as the manifest says */
+    size_t frozen_count;
     uint32_t next_table_id, series_count;
     uint64_t reserved_seq; /* the log's: no position above it was given */
 };
@@ -163,6 +165,9 @@ struct store {
     struct compaction compaction;
     struct manifest manifest;
     struct trust trust;
+    struct part *
+        *missing; /* while it opens: parts that the manifest lists and that are not there */
+    size_t missing_count, missing_capacity;
     bool settled;           /* what the manifest said at the start is durable for certain */
     bool was_untrusted;     /* since the last head was frozen */
     uint64_t saved_changes; /* of the catalogue, in the snapshot on the disk */
@@ -192,6 +197,9 @@ bool flush_is_due(struct store *store);
 /* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their
  * number. */
 size_t retention_mark(struct store *store, const struct part_list *list);
+/* Which windows of rollups may lack rows from now on goes into the manifest's group. Flush task,
+ * behind retention_mark. */
+void retention_note_frozen(struct store *store);
 void flush_jobs_init(struct store *store);
 void flush_close(struct store *store); /* log task, at the end: who still waits is told */
 void flush_tick(struct store *store);  /* log task: every few seconds */

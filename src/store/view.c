@@ -1,5 +1,6 @@
 /* view.c - what readers pin: lists of parts, views, and the list of what is unhealthy; see
  * store_priv.h. */
+#include "store/rollup.h"
 #include "store/store_priv.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,6 +150,7 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
             STR("the clock is not where it should be; no rows are removed for their age until it is right "
                 "again or an operator confirms it"));
     }
+    count += rollup_health(store, rows + count, capacity - count);
     uint32_t noted = atomic_load(&store->health.claimed);
     for (uint32_t i = 0; i < noted && i < HEALTH_MAX && count < capacity; i++)
         if (atomic_load_explicit(&store->health.items[i].ready, memory_order_acquire))
