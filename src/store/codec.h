@@ -44,10 +44,21 @@ enum {
 
 struct codec_room; /* scratch */
 
+/* What was shortest for a column's integers lately. */
+struct codec_habit {
+    uint8_t left; /* so many blocks more take it without measuring the rest; 0: measure all */
+    uint8_t transform, layout;
+    uint32_t
+        packed; /* 64ths of a byte a value, packed: when that changes the habit does not hold */
+};
+enum { CODEC_HABITS = 256, CODEC_TRUSTED = 7 };
+
 struct codec {
     ZSTD_CCtx *repeats, *frequency; /* writers only: looks for repeats; hardly does */
     ZSTD_DCtx *open;                /* made when first needed: codec_unzstd */
     struct codec_room *room;
+    /* Writers: of the values that come next; NULL: all is measured. */
+    struct codec_habit *habit;
 };
 
 /* For writing and reading, or for reading only. NO_MEMORY: nothing is held. */

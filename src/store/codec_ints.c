@@ -5,7 +5,8 @@
  * The writer tries: residuals of three transforms, each packed (exact size known without writing)
  * and split (size estimated by entropy); runs, if there are few; and plain bytes under zstd, which
  * finds repeats. What needs zstd must be some percent shorter than what does not, which is quicker.
- */
+ * Parts that come from the head are merged sooner or later, and measured then: for them a column's
+ * habit is trusted for some blocks (struct codec_habit). */
 #include "base/mem.h"
 #include "base/num.h"
 #include "store/codec.h"
@@ -334,7 +335,7 @@ static void put_bytes(struct codec *codec, const uint64_t *residuals, uint32_t c
 /* ---- writing: the choice ---- */
 
 static void put_plain_choice(struct codec *codec, const int64_t *values, uint32_t count,
-                             struct buf *out);
+                             struct codec_habit *habit, struct buf *out);
 
 static uint32_t count_runs(const int64_t *values, uint32_t count)
 {
@@ -355,8 +356,8 @@ static void put_runs(struct codec *codec, const int64_t *values, uint32_t count,
     }
     buf_add_char(out, (char)(PLAIN | RUNS << 2));
     buf_add_varint(out, runs);
-    put_plain_choice(codec, room->values, runs, out);
-    put_plain_choice(codec, room->lengths, runs, out);
+    put_plain_choice(codec, room->values, runs, NULL, out);
+    put_plain_choice(codec, room->lengths, runs, NULL, out);
 }
 
 static void put_head(enum transform transform, enum layout layout, const int64_t *values,
@@ -408,9 +409,16 @@ static enum transform choose_split(const struct codec_room *room, uint32_t count
     return best;
 }
 
-/* Tries what zstd can do; the shorter of both is left in trial[0]. */
-static void try_squeezed(struct codec *codec, const int64_t *values, uint32_t count,
-                         uint64_t factor)
+static void swap_trials(struct codec_room *room)
+{
+    struct buf swap = room->trial[0];
+    room->trial[0] = room->trial[1];
+    room->trial[1] = swap;
+}
+
+/* Tries what zstd can do; the shorter of both is left in trial[0]. Says what it is. */
+static struct codec_habit try_squeezed(struct codec *codec, const int64_t *values, uint32_t count,
+                                       uint64_t factor)
 {
     struct codec_room *room = codec->room;
     struct split split;
@@ -423,14 +431,53 @@ static void try_squeezed(struct codec *codec, const int64_t *values, uint32_t co
     put_head(t, BYTES, values, factor, room, &room->trial[1]);
     put_bytes(codec, room->residual[t], n, &room->trial[1]);
     bool shorter = room->trial[1].size < room->trial[0].size && !buf_failed(&room->trial[1]);
-    if (!shorter && !buf_failed(&room->trial[0])) return;
-    struct buf swap = room->trial[0];
-    room->trial[0] = room->trial[1];
-    room->trial[1] = swap;
+    bool is_split = !shorter && !buf_failed(&room->trial[0]);
+    if (!is_split) swap_trials(room);
+    return (struct codec_habit){CODEC_TRUSTED, (uint8_t)t, is_split ? SPLIT : BYTES, 0};
+}
+
+/* The one way that the habit names, into trial[0]. */
+static void try_habit(struct codec *codec, const struct codec_habit *habit, const int64_t *values,
+                      uint32_t count, uint64_t factor)
+{
+    struct codec_room *room = codec->room;
+    enum transform t = (enum transform)habit->transform;
+    uint32_t n = residual_count(t, count);
+    MUST(t < TRANSFORMS && (habit->layout == SPLIT || habit->layout == BYTES));
+    buf_clear(&room->trial[0]);
+    put_head(t, (enum layout)habit->layout, values, factor, room, &room->trial[0]);
+    if (habit->layout == BYTES) {
+        put_bytes(codec, room->residual[t], n, &room->trial[0]);
+    } else {
+        struct split split = plan_split(room->residual[t], n);
+        put_split(codec, &split, room->residual[t], n, &room->trial[0]);
+    }
+}
+
+/* Whether something of trial[0] is shorter than `packed` bytes, by enough to pay for reading it. A
+ * habit that is trusted is tried alone; else it becomes what was shortest. */
+static bool squeeze(struct codec *codec, const int64_t *values, uint32_t count, uint64_t factor,
+                    size_t packed, struct codec_habit *habit)
+{
+    uint32_t of_value = (uint32_t)(packed * 64 / count);
+    bool trusts = habit && habit->left && of_value <= habit->packed + habit->packed / 4 &&
+                  habit->packed <= of_value + of_value / 4;
+    struct codec_habit found = {.left = CODEC_TRUSTED, .layout = PACKED};
+    if (trusts && habit->layout == PACKED) return false;
+    if (trusts && (habit->layout == SPLIT || habit->layout == BYTES))
+        try_habit(codec, habit, values, count, factor);
+    else
+        found = try_squeezed(codec, values, count, factor);
+    const struct buf *trial = &codec->room->trial[0];
+    bool pays = !buf_failed(trial) && trial->size + trial->size / 24 < packed;
+    if (!pays) found.layout = PACKED;
+    found.packed = of_value;
+    if (habit && !trusts) *habit = found;
+    return pays;
 }
 
 static void put_plain_choice(struct codec *codec, const int64_t *values, uint32_t count,
-                             struct buf *out)
+                             struct codec_habit *habit, struct buf *out)
 {
     struct codec_room *room = codec->room;
     if (count == 0) return;
@@ -439,13 +486,10 @@ static void put_plain_choice(struct codec *codec, const int64_t *values, uint32_
     size_t packed = 0;
     enum layout layout = FLAT;
     enum transform t = count > 1 ? choose_packed(room, count, &packed, &layout) : PLAIN;
-    if (layout == PACKED && count >= ENTROPY_MIN_VALUES) {
-        try_squeezed(codec, values, count, factor);
-        struct str squeezed = buf_str(&room->trial[0]);
-        if (!buf_failed(&room->trial[0]) && squeezed.size + squeezed.size / 24 < packed) {
-            buf_add_str(out, squeezed);
-            return;
-        }
+    if (layout == PACKED && count >= ENTROPY_MIN_VALUES &&
+        squeeze(codec, values, count, factor, packed, habit)) {
+        buf_add_str(out, buf_str(&room->trial[0]));
+        return;
     }
     put_head(t, layout, values, factor, room, out);
     uint32_t n = count > 1 ? residual_count(t, count) : 0;
@@ -457,18 +501,28 @@ void codec_put_ints(struct codec *codec, const int64_t *values, uint32_t count, 
 {
     MUST(count <= CODEC_VALUES_MAX && codec->repeats);
     size_t mark = out->size;
+    struct codec_habit *habit = codec->habit;
+    bool trusts = habit && habit->left;
     uint32_t runs = count ? count_runs(values, count) : 0;
-    if (runs == 0 || runs == 1 || runs > count / 4) {
-        put_plain_choice(codec, values, count, out);
+    bool may_run = runs > 1 && runs <= count / 4;
+    if (!may_run || (trusts && habit->layout != RUNS)) {
+        put_plain_choice(codec, values, count, trusts && habit->layout == RUNS ? NULL : habit, out);
+        if (trusts && habit->left) habit->left--;
         return;
     }
     put_runs(codec, values, count, out);
+    if (trusts) {
+        habit->left--;
+        return;
+    }
     size_t with_runs = out->size - mark;
-    put_plain_choice(codec, values, count, out);
+    put_plain_choice(codec, values, count, habit, out);
     if (buf_failed(out)) return;
     size_t without = out->size - mark - with_runs;
     if (without < with_runs) memmove(out->at + mark, out->at + mark + with_runs, without);
     out->size = mark + (without < with_runs ? without : with_runs);
+    if (habit && without >= with_runs)
+        *habit = (struct codec_habit){.left = CODEC_TRUSTED, .layout = RUNS};
 }
 
 /* ---- reading ---- */

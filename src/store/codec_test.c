@@ -111,6 +111,39 @@ static void integers_come_back(void **state)
             }
 }
 
+/* What a column was like lately says how its next blocks are coded, never what they hold. */
+static void a_habit_changes_sizes_and_never_values(void **state)
+{
+    struct fixture *f = *state;
+    int64_t values[CODEC_VALUES_MAX];
+    struct codec_habit habit = {0};
+    for (unsigned block = 0; block < 2000; block++) {
+        bool changes = block % 7 == 0;
+        static enum shape shape;
+        if (changes) shape = (enum shape)(next(f) % SHAPES);
+        uint32_t count = 1 + (uint32_t)(next(f) % 400);
+        fill(f, shape, values, count);
+        f->codec.habit = &habit;
+        check_ints(f, values, count);
+        assert_ptr_equal(f->codec.habit, &habit);
+        assert_true(habit.left <= CODEC_TRUSTED);
+    }
+    f->codec.habit = NULL;
+    for (enum shape shape = CONSTANT; shape < SHAPES; shape++) { /* a steady column loses little */
+        size_t measured = 0, trusted = 0;
+        habit = (struct codec_habit){0};
+        for (unsigned block = 0; block < 40; block++) {
+            fill(f, shape, values, 300);
+            measured += check_ints(f, values, 300);
+            f->codec.habit = &habit;
+            trusted += check_ints(f, values, 300);
+            f->codec.habit = NULL;
+        }
+        if (trusted > measured + measured / 8)
+            fail_msg("shape %d: %zu, %zu", shape, trusted, measured);
+    }
+}
+
 static void packed_groups_come_back_at_every_width(void **state)
 {
     struct fixture *f = *state;
@@ -284,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(integers_come_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_habit_changes_sizes_and_never_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(packed_groups_come_back_at_every_width, set_up, tear_down),
         cmocka_unit_test_setup_teardown(doubles_come_back_bit_for_bit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_plants_signals_are_short, set_up, tear_down),

@@ -228,11 +228,15 @@ enum err part_column_encode(struct codec *codec, const struct vector *v, struct 
         quality = v->quality[row] != QUALITY_GOOD;
     size_t mark = out->size;
     bool nulls = bare.null != NULL;
+    struct codec_habit *habit = codec->habit; /* of the values, not of NULLs and qualities */
+    codec->habit = NULL;
     buf_add_char(out, (char)((nulls ? FLAG_NULLS : 0) | (quality ? FLAG_QUALITY : 0)));
     if (nulls) put_flags(codec, v->null, v->count, out);
     if (quality) put_quality(codec, v->quality, v->count, out);
     bare = without_nulls(&bare, room);
+    codec->habit = habit;
     put_values(codec, &bare, v->count - bare.count, out, stats);
+    codec->habit = NULL;
     if (buf_failed(out) || buf_failed(stats)) return ERR_NO_MEMORY;
     if (out->size - mark > PART_RAW_BYTES_MAX) return ERR_LIMIT;
     column->type = (uint8_t)v->type;

@@ -28,6 +28,7 @@ struct rows {
     uint32_t count;
     struct vector column, time; /* arrays of PART_BLOCK_ROWS */
     uint8_t column_seen[UINT16_MAX / 8 + 1];
+    struct codec_habit habits[CODEC_HABITS]; /* by column id: of all devices together */
 };
 
 /* The rows of one series from a point of time on. */
@@ -387,9 +388,11 @@ static void write_block(struct rows *rows, struct part_writer *writer, const str
     for (uint32_t id = 1; id < schema->next_column_id; id++) {
         if (!(rows->column_seen[id / 8] >> id % 8 & 1)) continue;
         const struct column *column = schema_column(schema, (uint16_t)id);
+        writer->codec->habit = &rows->habits[id % CODEC_HABITS];
         if (column && fill_column(rows, (uint16_t)id, column->type))
             part_writer_column(writer, (uint16_t)id, &rows->column);
     }
+    writer->codec->habit = NULL;
     part_writer_block_end(writer);
 }
 
