@@ -1,11 +1,11 @@
 /* real.c - the real world: clocks, random, tasks and timers over libuv.
  *
  * Every task is a thread with its own libuv loop, also those that only work through a queue: so all
- * of them can have timers, and waking one is the same call everywhere (uv_async_send, which folds
- * repeated wakes into one write). Invariant: a task's loop is touched only by its own thread,
- * uv_async_send excepted. */
+ * of them can have timers, and waking one is the same call everywhere (send_wake, which folds
+ * repeated wakes into one write). Invariant: a task's loop is touched only by its own thread. */
 #include "base/mem.h"
 #include "os/real_priv.h"
+#include <malloc.h>
 #include <openssl/rand.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,10 +64,25 @@ static unsigned real_processor_count(struct os *os)
 
 /* ---- tasks ---- */
 
-static void on_wake(uv_async_t *wake)
+/* Wakes fold: of many before the task runs one counts. Not uv_async_send: its receiver spins until
+ * the sender has come out of the call, for milliseconds when the sender is one of lower priority
+ * that lost its core meanwhile (libuv 1.44, src/unix/async.c). Any task, and signal handlers. */
+static void send_wake(struct os_task *task)
+{
+    static const uint64_t one = 1;
+    if (atomic_exchange(&task->is_waking, true)) return;
+    ssize_t sent = write(task->wake_fd, &one, sizeof one);
+    MUST(sent == sizeof one); /* it holds one at most */
+}
+
+static void on_wake(uv_poll_t *wake, int status, int events)
 {
     struct os_task *task = wake->data;
+    uint64_t count;
+    (void)events;
     MUST(task->magic == REAL_TASK_MAGIC);
+    if (status < 0 || read(task->wake_fd, &count, sizeof count) < 0) return;
+    atomic_store(&task->is_waking, false); /* from here on a wake writes again: before the run */
     /* Read before the run: what was posted before task_stop must still be seen by a run, and a stop
      * that comes during this one brings its own wake. */
     bool stop = atomic_load(&task->stopping);
@@ -74,10 +90,13 @@ static void on_wake(uv_async_t *wake)
     if (stop) uv_stop(&task->loop);
 }
 
-static void lower_priority(void)
+enum { NICE_FIRST = -10, NICE_NORMAL = 0, NICE_LOW = 10 };
+
+/* On Linux a nice value belongs to the thread, and threads inherit it. Failure only costs
+ * precedence: to come before others needs a privilege. */
+static void set_nice(int nice)
 {
-    /* On Linux a nice value belongs to the thread. Failure only costs precedence. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice);
 }
 
 /* Closes what is still open (the wake handle), so that the loop can be closed. */
@@ -87,6 +106,7 @@ static void finish_loop(struct os_task *task)
     uv_run(&task->loop, UV_RUN_DEFAULT);
     int busy = uv_loop_close(&task->loop);
     MUST(busy == 0); /* a timer or stream was left open */
+    close(task->wake_fd);
 }
 
 static void thread_body(void *arg)
@@ -94,7 +114,7 @@ static void thread_body(void *arg)
     struct os_task *task = arg;
     current = task;
     (void)pthread_setname_np(pthread_self(), task->name);
-    if (task->flags & OS_TASK_LOW) lower_priority();
+    set_nice(task->flags & OS_TASK_LOW ? NICE_LOW : NICE_NORMAL);
     uv_run(&task->loop, UV_RUN_DEFAULT);
     finish_loop(task);
 }
@@ -115,7 +135,14 @@ static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
         return NULL;
     }
     task->wake.data = task;
-    int failed = uv_async_init(&task->loop, &task->wake, on_wake);
+    task->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (task->wake_fd < 0) {
+        uv_loop_close(&task->loop);
+        mem_free(task);
+        return NULL;
+    }
+    int failed = uv_poll_init(&task->loop, &task->wake, task->wake_fd);
+    if (!failed) failed = uv_poll_start(&task->wake, UV_READABLE, on_wake);
     MUST(!failed);
     return task;
 }
@@ -128,7 +155,7 @@ static enum err real_task_start(struct os *os, const char *name, unsigned flags,
     if (!task)
         return why_set(why, ERR_NO_MEMORY, "task %s: out of memory or file descriptors", name);
     task->has_thread = true;
-    uv_async_send(&task->wake);
+    send_wake(task);
     *out = task; /* before the thread runs: it may use it at once */
     uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = 512 * 1024};
     int failed = uv_thread_create_ex(&task->thread, &options, thread_body, task);
@@ -142,14 +169,14 @@ static enum err real_task_start(struct os *os, const char *name, unsigned flags,
 static void real_task_wake(struct os_task *task)
 {
     MUST(task->magic == REAL_TASK_MAGIC);
-    uv_async_send(&task->wake);
+    send_wake(task);
 }
 
 static void real_task_stop(struct os_task *task)
 {
     MUST(task->magic == REAL_TASK_MAGIC && task->has_thread && current != task);
     atomic_store(&task->stopping, true);
-    uv_async_send(&task->wake);
+    send_wake(task);
     uv_thread_join(&task->thread);
     task->magic = 0;
     mem_free(task);
@@ -272,6 +299,12 @@ enum err os_real_main(struct os *os, const struct os_main *main, struct why *why
     static const int watched[3] = {SIGINT, SIGTERM, SIGHUP};
     struct main_task state = {.main = main};
     signal(SIGPIPE, SIG_IGN);
+    /* Equipment does not wait: the main task, which asks it, comes before all others. */
+    set_nice(NICE_FIRST);
+    /* What threads have freed stays in their arenas: as many as cores are enough, and not eight
+     * times as many. */
+    unsigned cores = uv_available_parallelism();
+    (void)mallopt(M_ARENA_MAX, cores > 2 ? (int)cores : 2);
     struct os_task *task = task_new(os, "main", 0, main->wake, main->arg);
     if (!task) return why_set(why, ERR_NO_MEMORY, "out of memory or file descriptors");
     current = task;
@@ -294,7 +327,7 @@ void os_real_main_stop(struct os_task *task)
 {
     MUST(task->magic == REAL_TASK_MAGIC && !task->has_thread);
     atomic_store(&task->stopping, true);
-    uv_async_send(&task->wake);
+    send_wake(task);
 }
 
 static const struct os_ops real_ops = {

@@ -11,7 +11,9 @@ struct os_task {
     unsigned magic;
     struct os *os;
     uv_loop_t loop;
-    uv_async_t wake;
+    uv_poll_t wake;
+    int wake_fd;            /* an eventfd */
+    _Atomic bool is_waking; /* written to, and not read yet: more wakes need not write */
     uv_thread_t thread;
     unsigned flags;
     bool has_thread; /* false: the main task */
