@@ -82,7 +82,7 @@ static void on_wake(uv_poll_t *wake, int status, int events)
     (void)events;
     MUST(task->magic == REAL_TASK_MAGIC);
     if (status < 0 || read(task->wake_fd, &count, sizeof count) < 0) return;
-    atomic_store(&task->is_waking, false); /* from here on a wake writes again: before the run */
+    (void)atomic_exchange(&task->is_waking, false); /* before the run: from here on a wake writes */
     /* Read before the run: what was posted before task_stop must still be seen by a run, and a stop
      * that comes during this one brings its own wake. */
     bool stop = atomic_load(&task->stopping);

@@ -342,7 +342,8 @@ enum err store_write_round(struct store *store, struct why *why)
 }
 
 /* Applies one batch that is in the log. */
-static void apply(struct store *store, struct store_append *append)
+/* Who waits only until its rows are applied goes to `*applied`: it is told behind the position. */
+static void apply(struct store *store, struct store_append *append, struct store_append ***applied)
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
@@ -362,7 +363,8 @@ static void apply(struct store *store, struct store_append *append)
     append->batch = NULL;
     append->next = NULL;
     if (append->ack == STORE_ACK_APPLIED) {
-        completion_finish(&append->completion, ERR_OK, NULL);
+        **applied = append;
+        *applied = &append->next;
         return;
     }
     if (store->waiting_last)
@@ -447,6 +449,7 @@ static void run_round(struct store *store)
     struct store_append *framed = frame_arrived(store, round, &why, &behind), *next;
     if (!round) round = store_write_round(store, &why);
     uint64_t applied = 0;
+    struct store_append *answered = NULL, **last = &answered;
     for (struct store_append *append = framed; append; append = next) {
         next = append->next;
         if (round) {
@@ -454,9 +457,14 @@ static void run_round(struct store *store)
             continue;
         }
         applied = append->batch->seq;
-        apply(store, append);
+        apply(store, append, &last);
     }
     if (applied) atomic_store_explicit(&store->position_applied, applied, memory_order_release);
+    for (; answered; answered = next) { /* whoever is told asks at once for what it wrote */
+        next = answered->next;
+        answered->next = NULL;
+        completion_finish(&answered->completion, ERR_OK, NULL);
+    }
     delete_run_all(store, behind);
 }
 
