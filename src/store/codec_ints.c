@@ -421,7 +421,7 @@ static struct codec_habit try_squeezed(struct codec *codec, const int64_t *value
                                        uint64_t factor)
 {
     struct codec_room *room = codec->room;
-    struct split split;
+    struct split split = {0};
     enum transform t = choose_split(room, count, &split);
     uint32_t n = residual_count(t, count);
     buf_clear(&room->trial[0]);
