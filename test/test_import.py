@@ -253,7 +253,7 @@ def test_a_node_that_comes_back_within_seconds_is_waited_for(importer, tmp_path)
     assert importer.node.sql("SELECT count(*), sum(n) FROM t") == [[rows, rows * (rows - 1) // 2]]
 
 
-def test_one_import_waits_for_the_memory_of_its_own_batches(node_factory):
+def test_imports_larger_than_the_room_for_rows_under_way_are_stored(node_factory):
     node = node_factory(settings=["memory=32MiB"])
     rows = 10_000
     body = "time,device,n,s\n" + "".join(f"{1_700_000_000_000 + i},d,{i},{'x' * 600}{i}\n" for i in range(rows))

@@ -60,6 +60,15 @@ bool num_parse_i64(struct str text, int64_t *value)
     return true;
 }
 
+bool num_take_line(struct str *rest, const char *lead, bool (*parse)(struct str, uint64_t *),
+                   uint64_t *value)
+{
+    struct str line;
+    if (!str_split(rest, '\n', &line) || !str_starts(line, lead)) return false;
+    line.at += strlen(lead), line.size -= strlen(lead);
+    return parse(line, value);
+}
+
 /* The parts of a well-formed decimal. */
 struct parts {
     struct str whole, fraction;

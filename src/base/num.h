@@ -16,6 +16,11 @@ bool num_parse_u64(struct str text, uint64_t *value);
 /* 1 to 16 hexadecimal digits of either case, nothing else. */
 bool num_parse_hex(struct str text, uint64_t *value);
 
+/* Takes the line "LEADnumber" off the front of `*rest`, the number as `parse` reads it; how small
+ * files of text keep numbers. False: another line, or no number. */
+bool num_take_line(struct str *rest, const char *lead, bool (*parse)(struct str, uint64_t *),
+                   uint64_t *value);
+
 /* The double nearest to the decimal (ties to even), as strtod gives it. Overflow: false.
  * Underflow gives the nearest subnormal or zero. */
 bool num_parse_double(struct str text, double *value);

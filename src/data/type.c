@@ -171,3 +171,16 @@ bool type_widens(enum type from, enum type to)
         if (ways[i].from == from && ways[i].to == to) return true;
     return from == to;
 }
+
+int value_compare(const struct value *a, const struct value *b)
+{
+    MUST(a->type == b->type && !a->is_null && !b->is_null);
+    switch (a->type) {
+    case TYPE_BOOL: return (a->b > b->b) - (a->b < b->b);
+    case TYPE_BIGINT:
+    case TYPE_TIMESTAMP: return (a->i > b->i) - (a->i < b->i);
+    case TYPE_UBIGINT: return (a->u > b->u) - (a->u < b->u);
+    case TYPE_DOUBLE: return (a->d > b->d) - (a->d < b->d);
+    default: return str_compare(a->s, b->s);
+    }
+}

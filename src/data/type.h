@@ -61,6 +61,9 @@ struct value {
     };
 };
 
+/* Compares two values of equal type: <0, 0, >0; NULLs are the caller's business. */
+int value_compare(const struct value *a, const struct value *b);
+
 /* As SQL results and JSON rows print it (a bare number, text without quotes, RFC 3339, \x hex).
  * NULL adds nothing. */
 void value_add_text(struct buf *buf, const struct value *value);

@@ -95,7 +95,4 @@ function_kernel acos_d, array_avg_v, array_d, array_length_v, array_max_v, array
     to_char_Tt, to_char_dt, to_float_i, to_hex_i, to_number_t, to_signed_ii, to_timestamp_d, today_,
     translate_ttt, trunc_d, trunc_di, weekday_T, width_bucket_dddi, year_T;
 
-/* Compares two cells of equal type: <0, 0, >0; NULLs are the caller's business. */
-int value_compare(const struct value *a, const struct value *b);
-
 #endif

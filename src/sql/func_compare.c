@@ -88,19 +88,6 @@ COMPARE_TEXT(compare_le_s, str_compare(x, y) <= 0)
 COMPARE_TEXT(compare_gt_s, str_compare(x, y) > 0)
 COMPARE_TEXT(compare_ge_s, str_compare(x, y) >= 0)
 
-int value_compare(const struct value *a, const struct value *b)
-{
-    MUST(a->type == b->type && !a->is_null && !b->is_null);
-    switch (a->type) {
-    case TYPE_BOOL: return (a->b > b->b) - (a->b < b->b);
-    case TYPE_BIGINT:
-    case TYPE_TIMESTAMP: return (a->i > b->i) - (a->i < b->i);
-    case TYPE_UBIGINT: return (a->u > b->u) - (a->u < b->u);
-    case TYPE_DOUBLE: return (a->d > b->d) - (a->d < b->d);
-    default: return str_compare(a->s, b->s);
-    }
-}
-
 /* ---- IN, IS NULL, NOT and their like ---- */
 
 /* One item against the whole column; `found` collects. */

@@ -73,15 +73,6 @@ static bool is_inside(struct str path)
     return true;
 }
 
-static bool take_number(struct str *rest, const char *lead,
-                        bool (*parse)(struct str text, uint64_t *value), uint64_t *value)
-{
-    struct str line;
-    if (!str_split(rest, '\n', &line) || !str_starts(line, lead)) return false;
-    line.at += strlen(lead), line.size -= strlen(lead);
-    return parse(line, value);
-}
-
 static enum err take_file(struct backup_index *index, struct str line)
 {
     struct str word, name, stored, size, crc;
@@ -116,10 +107,10 @@ enum err backup_index_parse(struct str text, struct backup_index *index, struct 
     if (!str_starts(rest, first_line))
         return why_set(why, ERR_FORMAT, "it was written by another version");
     rest.at += sizeof first_line - 1, rest.size -= sizeof first_line - 1;
-    enum err err = take_number(&rest, "position ", num_parse_u64, &index->position) &&
-                           take_number(&rest, "reserved ", num_parse_u64, &index->reserved_seq) &&
-                           take_number(&rest, "origin ", num_parse_hex, &index->origin) &&
-                           take_number(&rest, "taken ", num_parse_u64, &taken)
+    enum err err = num_take_line(&rest, "position ", num_parse_u64, &index->position) &&
+                           num_take_line(&rest, "reserved ", num_parse_u64, &index->reserved_seq) &&
+                           num_take_line(&rest, "origin ", num_parse_hex, &index->origin) &&
+                           num_take_line(&rest, "taken ", num_parse_u64, &taken)
                        ? ERR_OK
                        : ERR_CORRUPT;
     index->taken_ns = (int64_t)taken;

@@ -12,15 +12,6 @@ const char *const meta_names[META_COPIES] = {"meta", "meta.copy"};
 
 /* ---- one copy ---- */
 
-static bool take_number(struct str *rest, const char *lead,
-                        bool (*parse)(struct str text, uint64_t *value), uint64_t *value)
-{
-    struct str line;
-    if (!str_split(rest, '\n', &line) || !str_starts(line, lead)) return false;
-    line.at += strlen(lead), line.size -= strlen(lead);
-    return parse(line, value);
-}
-
 /* Strict: what is not as it was written is damaged, and the other copy counts. */
 static bool parse_copy(struct str text, struct meta *found)
 {
@@ -28,8 +19,8 @@ static bool parse_copy(struct str text, struct meta *found)
     char sum[20];
     if (!text.size || text.at[text.size - 1] != '\n') return false;
     if (!str_split(&rest, '\n', &line) || !str_is(line, "millrace data") ||
-        !take_number(&rest, "format ", num_parse_u64, &found->format) ||
-        !take_number(&rest, "origin ", num_parse_hex, &found->origin))
+        !num_take_line(&rest, "format ", num_parse_u64, &found->format) ||
+        !num_take_line(&rest, "origin ", num_parse_hex, &found->origin))
         return false;
     if (!rest.size) return found->format <= META_FORMAT;
     snprintf(sum, sizeof sum, "sum %08" PRIx32 "\n",

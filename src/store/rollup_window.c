@@ -41,17 +41,6 @@ int64_t rollup_window_start(int64_t time_ns, int64_t every_ns)
 
 /* ---- gathering ---- */
 
-/* Of two values of one type without NULL. */
-static bool is_less(const struct value *a, const struct value *b)
-{
-    switch (a->type) {
-    case TYPE_BOOL: return a->b < b->b;
-    case TYPE_UBIGINT: return a->u < b->u;
-    case TYPE_DOUBLE: return a->d < b->d;
-    default: return a->i < b->i;
-    }
-}
-
 static void add_double(struct gathered *g, double d)
 {
     double sum = g->sum_double + d;
@@ -65,8 +54,8 @@ static void gather_value(struct gathered *g, const struct value *v)
     if (!type_bytes(v->type)) return;
     if (g->count == 1) g->least = g->most = g->first = *v;
     g->last = *v;
-    if (is_less(v, &g->least)) g->least = *v;
-    if (is_less(&g->most, v)) g->most = *v;
+    if (value_compare(v, &g->least) < 0) g->least = *v;
+    if (value_compare(&g->most, v) < 0) g->most = *v;
     switch (v->type) {
     case TYPE_BOOL: g->sum += v->b; break;
     case TYPE_UBIGINT: g->sum += v->u; break;

@@ -301,16 +301,6 @@ static bool see_window(const struct rollup_read *read, uint32_t row, struct wind
     return window->rows > 0 && window->rows <= UINT32_MAX;
 }
 
-static bool is_less(const struct value *a, const struct value *b)
-{
-    switch (a->type) {
-    case TYPE_BOOL: return a->b < b->b;
-    case TYPE_UBIGINT: return a->u < b->u;
-    case TYPE_DOUBLE: return a->d < b->d;
-    default: return a->i < b->i;
-    }
-}
-
 static bool has_part(const struct rollup_read *read, size_t column, uint32_t row,
                      enum rollup_part part)
 {
@@ -346,8 +336,8 @@ static void add_column(const struct sql_scan *scan, size_t i, uint32_t row, stru
     if (!scan->request.summary_ignores_bounds) {
         struct value least = part_of(read, i, row, ROLLUP_MIN),
                      most = part_of(read, i, row, ROLLUP_MAX);
-        if (!to->has_values || is_less(&least, &to->least)) to->least = least;
-        if (!to->has_values || is_less(&to->most, &most)) to->most = most;
+        if (!to->has_values || value_compare(&least, &to->least) < 0) to->least = least;
+        if (!to->has_values || value_compare(&to->most, &most) < 0) to->most = most;
     }
     if (scan->request.summary_needs_ends) {
         if (!to->has_values) to->first = part_of(read, i, row, ROLLUP_FIRST);
