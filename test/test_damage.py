@@ -99,7 +99,7 @@ def flip(path, chance):
 
 
 def try_start(node, kind):
-    """None when it runs, else what it said. With a password at hand damaged users would be made anew."""
+    """None when it runs, else what it said. A password at hand makes a lost admin anew, and damaged users altogether."""
     node.env["MILLRACE_ADMIN_PASSWORD"] = node.PASSWORD
     if kind == "users and tokens":
         del node.env["MILLRACE_ADMIN_PASSWORD"]
@@ -186,3 +186,33 @@ def test_one_flipped_bit_of_any_file_is_told_and_nothing_is_made_up(node_factory
         counts[kind, result] = counts.get((kind, result), 0) + 1
     for (kind, result), count in sorted(counts.items()):
         print(f"{kind}: {count} {result}")
+
+
+def test_a_lost_admin_comes_back_with_the_password_of_who_starts_the_node(node_factory):
+    node = node_factory()
+    node.stop()
+    node.start()  # which moves the documents from SQLite's log into the database
+    node.stop()
+    path = os.path.join(node.data, "resources.db")
+    with open(path, "rb") as file:
+        text = file.read()
+    at = text.index(b"SCRAM-SHA-256")
+    assert text.count(b"SCRAM-SHA-256") == 1
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"T")
+    del node.env["MILLRACE_ADMIN_PASSWORD"]
+    node.start()
+    assert node.request("POST", "/v1/sql", "SELECT 1", token=f"admin:{node.PASSWORD}")[0] == 401
+    assert node.request("POST", "/v1/sql", "SELECT 1")[0] == 401, "admin.token outlives its user"
+    assert "start once with MILLRACE_ADMIN_PASSWORD set" in node.log()
+    node.stop()
+    for password in ("another one", None):  # given once, it stays
+        node.env.pop("MILLRACE_ADMIN_PASSWORD", None)
+        if password:
+            node.env["MILLRACE_ADMIN_PASSWORD"] = password
+        node.start()
+        assert node.request("POST", "/v1/sql", "SELECT 1", token="admin:another one")[0] == 200
+        assert node.request("POST", "/v1/sql", "SELECT 1")[0] == 200
+        assert node.request("POST", "/v1/sql", "SELECT 1", token=f"admin:{node.PASSWORD}")[0] == 401
+        node.stop()

@@ -418,7 +418,7 @@ static struct access *access_new(struct context *context, const char *folder)
     return NULL;
 }
 
-/* The user admin, with the password given or a new one. */
+/* The user admin, with the password given or, NULL, a new one. */
 static enum err make_admin(struct access *a, const char *password, char new_password[64],
                            struct why *why)
 {
@@ -546,6 +546,13 @@ static enum err load(struct access **a, const char *admin_password, char new_pas
     if (is_new) err = make_admin(*a, admin_password, new_password, why);
     if (err) return err;
     return is_new || !token_file_is_good(*a) ? make_token_file(*a, why) : ERR_OK;
+}
+
+enum err access_make_admin(struct access *a, const char *password, struct why *why)
+{
+    MUST(password);
+    enum err err = make_admin(a, password, NULL, why);
+    return err ? err : save_now(a, why);
 }
 
 enum err access_open(struct context *context, const char *folder, const char *admin_password,

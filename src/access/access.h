@@ -134,6 +134,10 @@ enum err access_covers_role(const struct access *access, const struct identity *
  * the file and says how to get in again; INVALID for an unusable password. */
 enum err access_open(struct context *context, const char *folder, const char *admin_password,
                      char new_password[64], struct access **access, struct why *why);
+/* Makes the user admin anew with this password, for a node whose own documents leave nobody that
+ * can log in as admin: the operator who starts the program says who it is. admin.token is good
+ * again with it. Blocking, at a start. Errors: as access_open. */
+enum err access_make_admin(struct access *access, const char *password, struct why *why);
 /* After the listeners are closed. Logins that still wait finish CANCELLED; what runs on a worker is
  * waited for in the sense that the memory goes when it has come back to the main loop. */
 void access_close(struct access *access);

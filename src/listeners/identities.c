@@ -188,14 +188,20 @@ static bool is_admin(const struct resource *r)
     return false;
 }
 
+/* Whether somebody beside `but` (a name, "" = nobody left out) can log in as admin. */
+static bool has_an_admin(const struct registry *registry, struct str but)
+{
+    size_t at = 0;
+    for (struct resource *r; (r = registry_next(registry, KIND_USER, &at));)
+        if (!str_equal(r->name, but) && is_admin(r)) return true;
+    return false;
+}
+
 bool identities_keep_an_admin(const struct registry *registry, const struct resource *old,
                               const struct resource *now)
 {
     if (!old || old->kind != KIND_USER || !is_admin(old) || (now && is_admin(now))) return true;
-    size_t at = 0;
-    for (struct resource *r; (r = registry_next(registry, KIND_USER, &at));)
-        if (!str_equal(r->name, old->name) && is_admin(r)) return true;
-    return false;
+    return has_an_admin(registry, old->name);
 }
 
 static enum err covers_roles(struct service *service, const struct identity *who,
@@ -534,7 +540,31 @@ static enum err take_file_users(struct identities *identities, struct arena *are
     return err;
 }
 
-enum err identities_start(struct service *service, struct identities **out, struct why *why)
+/* Damage may have taken the last admin's document: who starts the program can say who it is. */
+static enum err replace_lost_admin(struct identities *identities, const char *password,
+                                   struct arena *arena, struct why *why)
+{
+    struct service *service = identities->service;
+    if (!service->persist || !persist_left_out(service->persist) ||
+        has_an_admin(service->registry, STR("")))
+        return ERR_OK;
+    if (!password) {
+        diag(service->context, DIAG_ERROR, component,
+             "nobody can log in with role admin any more, for documents are damaged; start once "
+             "with MILLRACE_ADMIN_PASSWORD set to make the user admin anew");
+        return ERR_OK;
+    }
+    enum err err = access_make_admin(service->access, password, why);
+    if (!err) err = take_file_users(identities, arena, why);
+    if (!err)
+        diag(service->context, DIAG_WARNING, component,
+             "user admin was made anew with the password of MILLRACE_ADMIN_PASSWORD: damage had "
+             "left nobody with role admin");
+    return err;
+}
+
+enum err identities_start(struct service *service, const char *admin_password,
+                          struct identities **out, struct why *why)
 {
     struct identities *identities = mem_alloc_zero(1, sizeof *identities);
     struct arena arena;
@@ -544,6 +574,7 @@ enum err identities_start(struct service *service, struct identities **out, stru
     enum err err = put_builtin_roles(identities, &arena, why);
     if (!err) err = put_node(identities, &arena, why);
     if (!err) err = take_file_users(identities, &arena, why);
+    if (!err) err = replace_lost_admin(identities, admin_password, &arena, why);
     arena_free(&arena);
     static const enum resource_kind order[] = {KIND_ROLE, KIND_USER, KIND_TOKEN};
     for (size_t k = 0; !err && k < sizeof order / sizeof order[0]; k++) {

@@ -11,8 +11,10 @@
 
 struct identities;
 /* After the registry was filled: tells access of all, makes the documents of the built-in roles, of
- * this node and of the first admin, and watches from then on. */
-enum err identities_start(struct service *service, struct identities **identities, struct why *why);
+ * this node and of the first admin, and watches from then on. When damaged documents leave nobody
+ * who can log in as admin, `admin_password` (NULL = none came) makes the user admin anew. */
+enum err identities_start(struct service *service, const char *admin_password,
+                          struct identities **identities, struct why *why);
 void identities_stop(struct identities *identities);
 
 /* What the field tables cannot check: verbs, kinds, filters, names, secrets. Adds problems. Any

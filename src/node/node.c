@@ -293,7 +293,8 @@ static void stop_tables(struct node *node)
 
 static enum err start_identities(struct node *node, struct why *why)
 {
-    return identities_start(&node->service, &node->service.identities, why);
+    return identities_start(&node->service, node->options->admin_password,
+                            &node->service.identities, why);
 }
 
 static void stop_identities(struct node *node)
