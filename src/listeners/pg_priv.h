@@ -137,6 +137,7 @@ void pg_login_free(struct pg_connection *c);
     X(LOCK_TIMEOUT, "lock_timeout", "0", 0)                                                        \
     X(IDLE_TIMEOUT, "idle_in_transaction_session_timeout", "0", 0)                                 \
     X(MAX_IDENTIFIER, "max_identifier_length", "255", PG_SETTING_FIXED)                            \
+    X(MAX_INDEX_KEYS, "max_index_keys", "32", PG_SETTING_FIXED)                                    \
     X(SEARCH_PATH, "search_path", "public", 0)                                                     \
     X(SERVER_ENCODING, "server_encoding", "UTF8", PG_SETTING_REPORT | PG_SETTING_FIXED)            \
     X(SERVER_VERSION, "server_version", "14.0 (Millrace " MILLRACE_VERSION ")",                    \
