@@ -281,12 +281,11 @@ static enum err keep_tables(struct sys_snapshot *s)
     return ERR_OK;
 }
 
-enum err sys_take_store(struct sys_snapshot *s, struct str text)
+enum err sys_take_store(struct sys_snapshot *s)
 {
     struct service *service = s->service;
-    bool wants_devices = sys_mentions(s, text, "devices"),
-         wants_tables = sys_mentions(s, text, "tables");
-    if (sys_mentions(s, text, "nodes")) {
+    bool wants_devices = sys_mentions(s, "devices"), wants_tables = sys_mentions(s, "tables");
+    if (sys_mentions(s, "nodes")) {
         s->sees_node = access_check(s->identity, VERB_GET, "Node", STR(""),
                                     str_of(service->node_document), STR(""), NULL) == ERR_OK;
         s->is_ready = service->ready;
