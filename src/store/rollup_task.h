@@ -61,7 +61,7 @@ struct rollups {
     int64_t look_ns, retry_ns; /* monotonic: not before */
     struct os_timer *timer;    /* log task; for what comes before the next look is due */
     bool is_timed;
-    bool paused; /* tests */
+    _Atomic bool paused; /* tests */
 };
 
 void rollup_task_init(struct store *store);
