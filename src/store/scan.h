@@ -123,6 +123,9 @@ enum err run_next_late(struct sql_scan *scan, struct run *run, struct why *why);
 void run_next_part(struct sql_scan *scan, struct run *run);
 /* Reads the pending block; what cannot be read leaves no rows. */
 enum err run_load(struct sql_scan *scan, struct run *run, struct why *why);
+/* Whether no row of the pending block can count; then it is no longer pending. No other run may
+ * have rows in its time. */
+bool run_pass_by(struct sql_scan *scan, struct run *run);
 /* The pending block, or the next rows of it that belong together, as a summary, if the statement
  * takes it so; after its last rows it is no longer pending. No other run may have rows in its time.
  */

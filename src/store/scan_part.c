@@ -145,6 +145,46 @@ static bool summarise_column(struct sql_scan *scan, const struct part_block *blo
     return to->count == block->rows || !scan->request.summary_needs_ends;
 }
 
+/* ---- what counts ---- */
+
+/* Whether no value of the column can be within the bound, NULL never being. */
+static bool is_beyond(const struct part_column *column, uint32_t rows, enum type type,
+                      const struct sql_bound *bound)
+{
+    struct sql_summary s;
+    if (!column) return true; /* NULL in every row */
+    if (column->type != (uint8_t)type || !part_column_summary(column, rows, &s)) return false;
+    if (s.count == 0) return true;
+    if (!s.has_values) return false;
+    int least = value_compare(&s.least, &bound->value),
+        most = value_compare(&s.most, &bound->value);
+    switch (bound->compare) {
+    case SQL_LESS: return least >= 0;
+    case SQL_LESS_EQUAL: return least > 0;
+    case SQL_MORE: return most <= 0;
+    case SQL_MORE_EQUAL: return most < 0;
+    case SQL_EQUAL: return least > 0 || most < 0;
+    }
+    return false;
+}
+
+bool run_pass_by(struct sql_scan *scan, struct run *run)
+{
+    const struct sql_scan_request *r = &scan->request;
+    const struct part_block *block = run->pending;
+    MUST(block && r->bound_count <= SQL_BOUNDS_MAX);
+    for (size_t i = 0; i < r->bound_count; i++) {
+        size_t at = r->bounds[i].column;
+        if (!is_beyond(part_block_find(block, r->columns[at]), block->rows, scan->types[at],
+                       &r->bounds[i]))
+            continue;
+        run->pending = NULL;
+        scan->stats.passed_by++;
+        return true;
+    }
+    return false;
+}
+
 /* The whole pending block. */
 static bool summarise_block(struct sql_scan *scan, struct run *run, struct sql_chunk *out)
 {
