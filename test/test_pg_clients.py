@@ -53,6 +53,33 @@ def test_jdbc_finds_tables_and_columns(pg, tmp_path):
                                                "columns": "time timestamptz,device text,b bool,i int8,t text,"}
 
 
+def test_jdbc_answers_every_question_about_the_database(pg, tmp_path):
+    pg.psql("-c", "CREATE TABLE j (b bool, i bigint, t text)", "-c", "CREATE VIEW w AS SELECT i FROM j")
+    rights = ("DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE")
+    assert jdbc(pg, tmp_path, "metadata") == {
+        "asked": "true", "failed": "",
+        "keys": "null|public|j|device|1|j_pkey;null|public|j|time|2|j_pkey;",
+        "index": "null|public|j|f|null|j_pkey|3|1|device|A|-1|0|null;null|public|j|f|null|j_pkey|3|2|time|A|-1|0|null;",
+        "best row": "2|time|93|timestamptz|35|null|6|1;2|device|12|text|2147483647|null|0|1;",
+        "imported": "", "types": "true", "functions": "date_bin",
+        "privileges": "".join(f"null|public|j|millrace|millrace|{right}|YES;" for right in rights)}
+
+
+@pytest.mark.parametrize("text, answer", [
+    ("SELECT (information_schema._pg_expandarray(indkey)).x FROM pg_index WHERE indisprimary ORDER BY 1", "1\n2"),
+    ("SELECT information_schema._pg_expandarray(indkey) FROM pg_index ORDER BY 1", "{1,2}\n{2,1}"),
+    ("SELECT (k).n, (k).x + 1 FROM (SELECT information_schema._pg_expandarray(i.indkey) AS k FROM pg_index i) q ORDER BY 1", "1|3\n2|2"),
+    ("SELECT (k).name FROM (SELECT indkey AS k FROM pg_index) q", "no values with fields"),
+    ("SELECT information_schema._pg_expandarray('{1,2}')", "takes the column indkey"),
+    ("SELECT trim(both '-' from '--a-'), trim(leading from ' b'), trim(trailing 'x' from 'cxx'), trim('  d ')", "a|b|c|d"),
+    ("SELECT 6 & 3, 6 | 1, 'n' || 1, true || '!', a[2] & 4, v[0] = 7 FROM (VALUES ('{5,6}', '7 8')) q(a, v)", "2|7|n1|true!|4|t"),
+    ("SELECT count(*) > 20 FROM pg_catalog.pg_get_keywords() WHERE word <> ALL ('{select}'::text[])", "t"),
+])
+def test_what_catalogue_queries_are_made_of(pg, text, answer):
+    pg.psql("-c", "CREATE TABLE j (b bool)")
+    assert answer in pg.psql("-c", text, check=False)
+
+
 def odbc(pg, **more):
     import pyodbc
     parts = {"DRIVER": "{PostgreSQL Unicode}", "SERVER": HOST, "PORT": pg.port, "DATABASE": "default", "UID": "admin",

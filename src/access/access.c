@@ -304,7 +304,23 @@ enum err access_token_make(struct access *a, const struct identity *identity, in
     if (!t) return ERR_NO_MEMORY;
     t->expires_ns = context_mono_ns(a->context) + ttl_ns;
     t->user_serial = identity->user_serial;
+    t->made_ns = context_wall_ns(a->context);
     return add_token(a, hash, t);
+}
+
+bool access_session_next(const struct access *a, size_t *at, struct access_session *session)
+{
+    struct str key;
+    void *value;
+    while (map_next(&a->tokens, at, &key, &value)) {
+        const struct access_token *t = value;
+        if (t->kind != TOKEN_SESSION || is_over(a, t)) continue;
+        const struct access_user *user = access_find_user(a, t->user);
+        if (!user || user->is_disabled || user->serial != t->user_serial) continue;
+        *session = (struct access_session){t->user, t->made_ns};
+        return true;
+    }
+    return false;
 }
 
 /* The token's identity with the rights of now; kept until something changes. */

@@ -183,6 +183,13 @@ struct identity *access_token_find(struct access *access, struct str token);
  * client's certificate; NULL when there is no such user, or it is disabled. Gives. */
 struct identity *access_identify(struct access *access, const char *user);
 void access_token_drop(struct access *access, struct str token);
+/* Walks over the logins whose sessions' tokens are good: start with *at = 0; false at the end. No
+ * changes meanwhile. */
+struct access_session {
+    const char *user; /* borrowed */
+    int64_t since_ns; /* wall clock */
+};
+bool access_session_next(const struct access *access, size_t *at, struct access_session *session);
 /* A fresh token's text and the hash to keep of it. */
 void access_token_text(struct access *access, char token[ACCESS_TOKEN_BYTES],
                        uint8_t hash[ACCESS_HASH_BYTES]);

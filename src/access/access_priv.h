@@ -34,6 +34,7 @@ struct access_token {
     char user[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES]; /* "" = all of the user's */
     uint64_t user_serial; /* SESSION: of the password it was made with */
     int64_t expires_ns;   /* SESSION: monotonic; DOCUMENT: wall; 0 = never */
+    int64_t made_ns;      /* wall */
     struct identity *cached;
     uint64_t cached_epoch;
 };

@@ -233,6 +233,16 @@ static void take_record(struct job *job)
 
 /* ---- what others call ---- */
 
+struct context *audit_context(const struct audit *a)
+{
+    return a->context;
+}
+
+const char *audit_folder(const struct audit *a)
+{
+    return a->folder;
+}
+
 static void add_field(struct buf *out, const char *name, struct str value, size_t limit)
 {
     if (value.size > limit) value.size = limit;

@@ -50,6 +50,20 @@ enum err audit_append(struct audit *audit, const struct audit_entry *entry);
 void audit_append_durable(struct audit *audit, const struct audit_entry *entry,
                           struct completion *done);
 
+/* Lines of the log, the newest first, up to what was durable when the reader was made. One task at
+ * a time; blocking. Holds one block of a file, and at most one line more. */
+struct audit_reader;
+struct audit_line {
+    struct str text; /* the JSON object as it stands there; borrowed until the next call */
+    uint64_t seq;    /* 0: not a line of ours any more */
+    bool is_whole;   /* its hash is its own, and the line behind it goes on from it */
+};
+enum err audit_reader_new(struct audit *audit, struct audit_reader **reader);
+void audit_reader_free(struct audit_reader *reader); /* NULL allowed */
+/* False at the end of the log, and with an error: IO, NO_MEMORY; a file that is gone is the end. */
+bool audit_reader_next(struct audit_reader *reader, struct audit_line *line, enum err *err,
+                       struct why *why);
+
 struct audit_report {
     uint64_t line_count, first_seq, last_seq;
     unsigned file_count;

@@ -12,6 +12,10 @@ enum err audit_find_files(struct os *os, const char *folder, unsigned *first, un
 enum err audit_path(char out[AUDIT_PATH_BYTES], const char *folder, unsigned number,
                     struct why *why);
 
+/* Of an open log: for who reads beside the writer. */
+struct context *audit_context(const struct audit *audit);
+const char *audit_folder(const struct audit *audit);
+
 /* Appends one line; `body` is what stands between seq and prev. Puts the line's hash into `hash`
  * (in and out: the previous line's, AUDIT_HASH_TEXT characters and NUL). */
 void audit_print_line(struct buf *out, uint64_t seq, struct str body,

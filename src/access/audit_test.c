@@ -374,6 +374,64 @@ static void a_missing_file_is_found(void **state)
     assert_string_equal(report.broken_file, "audit-000003.jsonl");
 }
 
+/* Reads the log from its end: how many lines, and how many of them are whole. */
+static unsigned read_back(struct world *w, unsigned *whole, uint64_t *first, uint64_t *last)
+{
+    struct audit *audit;
+    struct audit_reader *reader;
+    struct audit_line line;
+    enum err err;
+    unsigned count = 0;
+    *whole = 0;
+    assert_int_equal(audit_open(&w->context, w->folder, 0, &audit, NULL), ERR_OK);
+    assert_int_equal(audit_reader_new(audit, &reader), ERR_OK);
+    for (; audit_reader_next(reader, &line, &err, NULL); count++) {
+        if (count == 0) *first = line.seq;
+        *last = line.seq;
+        *whole += line.is_whole;
+        assert_true(line.text.size > 0 && line.text.at[line.text.size - 1] != '\n');
+    }
+    assert_int_equal(err, ERR_OK);
+    assert_false(audit_reader_next(reader, &line, &err, NULL)); /* the end stays the end */
+    audit_reader_free(reader);
+    audit_close(audit);
+    return count;
+}
+
+static void a_reader_gives_every_line_the_newest_first(void **state)
+{
+    struct world *w = *state;
+    unsigned whole;
+    uint64_t first = 0, last = 0;
+    assert_int_equal(read_back(w, &whole, &first, &last), 0);
+    append(w, 3, 1);        /* a file each */
+    append(w, 1000, 50000); /* longer than a block, and several files */
+    assert_int_equal(read_back(w, &whole, &first, &last), 1003);
+    assert_int_equal(whole, 1003);
+    assert_int_equal(first, 1003);
+    assert_int_equal(last, 1);
+}
+
+static void a_reader_shows_a_line_that_was_changed_and_one_that_was_taken_out(void **state)
+{
+    struct world *w = *state;
+    static char text[100000];
+    unsigned whole;
+    uint64_t first = 0, last = 0;
+    append(w, 10, 0);
+    size_t size = read_all(w, 1, text, sizeof text);
+    char *third = strchr(strchr(text, '\n') + 1, '\n') + 1;
+    memcpy(strstr(third, "admin"), "guest", 5);
+    write_all(w, 1, text, size);
+    assert_int_equal(read_back(w, &whole, &first, &last), 10);
+    assert_int_equal(whole, 9);
+    char *fourth = strchr(third, '\n') + 1;
+    memmove(third, fourth, size - (size_t)(fourth - text)); /* gone: the second is not followed */
+    write_all(w, 1, text, size - (size_t)(fourth - third));
+    assert_int_equal(read_back(w, &whole, &first, &last), 9);
+    assert_int_equal(whole, 8);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
@@ -390,6 +448,8 @@ int main(void)
         T(half_of_the_queue_is_kept_for_lines_that_somebody_waits_for),
         T(a_drained_log_has_answered_all_and_takes_lines_still),
         T(a_missing_file_is_found),
+        T(a_reader_gives_every_line_the_newest_first),
+        T(a_reader_shows_a_line_that_was_changed_and_one_that_was_taken_out),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
 }

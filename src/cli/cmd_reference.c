@@ -3,6 +3,8 @@
  * by `./dev docs`. */
 #include "cli/cli.h"
 #include "listeners/api.h"
+#include "listeners/list_source.h"
+#include "listeners/sys_source.h"
 #include "loop/context.h"
 #include "resource/kind.h"
 #include "sql/reference.h"
@@ -78,6 +80,19 @@ static void print_metrics(void)
         const struct metric_info *info = metric_info((enum metric)m);
         printf("| `%s` | %s | %s | %s |\n", info->name,
                info->kind == METRIC_KIND_COUNTER ? "counter" : "gauge", info->unit, info->help);
+    }
+}
+
+static void print_system_tables(void)
+{
+    size_t count;
+    const struct list_table *tables = sys_table_list(&count);
+    for (size_t i = 0; i < count; i++) {
+        printf("## %s.%s\n\n%s.\n\n| column | type | unit |\n|---|---|---|\n", tables[i].schema,
+               tables[i].name, tables[i].description);
+        for (const struct list_column *c = tables[i].columns; c->name; c++)
+            printf("| `%s` | %s | %s |\n", c->name, type_name(c->type), c->unit);
+        putchar('\n');
     }
 }
 
@@ -172,9 +187,9 @@ static const struct {
     const char *name;
     void (*print)(void);
 } topics[] = {
-    {"kinds", print_kinds},         {"errors", print_errors},     {"metrics", print_metrics},
-    {"http", print_routes},         {"commands", print_commands}, {"drivers", print_drivers},
-    {"functions", print_functions},
+    {"kinds", print_kinds},         {"errors", print_errors},        {"metrics", print_metrics},
+    {"http", print_routes},         {"commands", print_commands},    {"drivers", print_drivers},
+    {"functions", print_functions}, {"tables", print_system_tables},
 };
 
 int cli_reference(const struct cli_args *args)
@@ -186,6 +201,6 @@ int cli_reference(const struct cli_args *args)
     }
     return cli_fail(
         args, CLI_USAGE,
-        "topic '%s': must be kinds, errors, metrics, http, commands, drivers or functions",
+        "topic '%s': must be kinds, errors, metrics, http, commands, drivers, functions or tables",
         args->words[0]);
 }

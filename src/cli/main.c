@@ -220,7 +220,7 @@ const struct cli_command cli_commands[] = {
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC",
-     "prints a part of the manual: kinds, errors, metrics, http, commands, drivers or functions",
+     "prints a part of the manual: kinds, errors, metrics, http, commands, drivers, functions or tables",
      no_options, 1, 1, cli_reference},
     {"version", "", "prints the version", no_options, 0, 0, cli_version},
     {0},

@@ -13,6 +13,7 @@
 #include "listeners/line_server.h"
 #include "base/timetext.h"
 #include "listeners/ingest.h"
+#include "listeners/sessions.h"
 #include <string.h>
 
 static const char component[] = "line";
@@ -30,6 +31,7 @@ struct line_connection {
     uint32_t magic;
     struct line_server *server;
     struct line_connection *next, *previous;
+    struct session session;
     struct os_stream *stream; /* NULL = closed */
     char peer[OS_HOST_BYTES + 8], user[ACCESS_USER_BYTES];
     struct job job;
@@ -95,6 +97,7 @@ static void leave(struct line_connection *c)
     *(c->previous ? &c->previous->next : &server->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
     server->connection_count--;
+    session_remove(&c->session);
     metric_add(server->service->context, METRIC_LINE_CONNECTIONS, (uint64_t)-1);
     c->magic = 0;
     mem_free(c);
@@ -319,6 +322,14 @@ static void on_closed(void *owner, enum err err, const char *text)
 static const struct os_stream_events events = {
     .on_open = on_open, .on_read = on_read, .on_closed = on_closed};
 
+static void describe(const struct session *session, struct session_row *row)
+{
+    const struct line_connection *c =
+        (const void *)((const char *)session - offsetof(struct line_connection, session));
+    MUST(is_connection(c));
+    *row = (struct session_row){.user = str_of(c->user), .address = str_of(c->peer)};
+}
+
 static void on_accept(void *owner, struct os_stream *stream)
 {
     struct line_server *server = owner;
@@ -340,6 +351,7 @@ static void on_accept(void *owner, struct os_stream *stream)
     if (c->next) c->next->previous = c;
     server->connections = c;
     server->connection_count++;
+    session_add(server->service, &c->session, "line", describe);
     metric_add(context, METRIC_LINE_CONNECTIONS, 1);
     c->stream = stream;
     if (server->tls &&

@@ -168,10 +168,16 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
                         false))
             return why_set(why, ERR_BUDGET, "%s.%s needs more memory", scan->table->schema,
                            scan->table->name);
-    struct row_out out = {.columns = all, .arena = &scan->arena};
+    struct row_out out = {.columns = all, .arena = &scan->arena, .why = why};
     for (; out.row < SQL_CHUNK_ROWS && scan->at < scan->count; scan->at++, out.row++) {
         out.at = 0;
         scan->table->write(scan->list->snapshot, scan->at, &out);
+        if (out.err) return out.err;
+        if (out.is_end) {
+            MUST(out.at == 0);
+            scan->count = scan->at;
+            break;
+        }
         MUST(out.at == scan->column_count);
     }
     if (out.no_memory)

@@ -16,6 +16,10 @@ struct row_out {
     size_t at; /* next column */
     struct arena *arena;
     bool no_memory;
+    /* Set by a write that finds no row n: the list ends here, or with this error. */
+    bool is_end;
+    enum err err;
+    struct why *why;
 };
 
 void put(struct row_out *out, struct value value);
@@ -36,7 +40,8 @@ struct list_column {
 
 struct list_table {
     const char *schema, *name, *description;
-    size_t (*count)(const void *snapshot); /* NULL: there are never rows */
+    /* NULL: there are never rows; SIZE_MAX: as many as there turn out to be (row_out.is_end). */
+    size_t (*count)(const void *snapshot);
     void (*write)(const void *snapshot, size_t n, struct row_out *out);
     const struct list_column *columns; /* ended by a NULL name */
 };

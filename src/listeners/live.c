@@ -6,6 +6,7 @@
 #include "listeners/live.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/sessions.h"
 #include <string.h>
 
 enum {
@@ -25,6 +26,8 @@ struct viewer {
     struct live *live;
     struct websocket *socket;
     struct identity *identity;
+    struct session session;
+    char peer[OS_HOST_BYTES + 8];
     bool everything;
     size_t filter_count;
     struct filter *filters;
@@ -258,12 +261,20 @@ static void on_closed(void *owner)
     struct viewer *v = owner, **at = &v->live->viewers;
     while (*at != v) at = &(*at)->next;
     *at = v->next;
+    session_remove(&v->session);
     atomic_fetch_sub(&v->live->viewer_count, 1);
     v->closed = true;
     if (!v->busy) free_viewer(v);
 }
 
 static const struct websocket_events events = {.on_message = on_message, .on_closed = on_closed};
+
+static void describe(const struct session *session, struct session_row *row)
+{
+    const struct viewer *v =
+        (const void *)((const char *)session - offsetof(struct viewer, session));
+    *row = (struct session_row){.user = str_of(v->identity->user), .address = str_of(v->peer)};
+}
 
 void api_live(struct http_exchange *exchange, void *arg)
 {
@@ -282,6 +293,7 @@ void api_live(struct http_exchange *exchange, void *arg)
     }
     v->live = live;
     v->identity = identity_share(api_identity(exchange));
+    (void)str_copy(v->peer, sizeof v->peer, str_of(http_request_of(exchange)->peer));
     arena_init(&v->arena, NULL);
     v->socket = websocket_accept(exchange, &events, v);
     if (!v->socket) {
@@ -291,6 +303,7 @@ void api_live(struct http_exchange *exchange, void *arg)
     }
     v->next = live->viewers;
     live->viewers = v;
+    session_add(service, &v->session, "live", describe);
     atomic_fetch_add(&live->viewer_count, 1);
 }
 

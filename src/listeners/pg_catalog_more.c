@@ -6,6 +6,7 @@
 #include "listeners/pg_priv.h"
 #include "sql/agg.h"
 #include "sql/func.h"
+#include "sql/parse.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,26 @@ static const struct list_column setting_columns[] = {
     PG_TEXT("min_val"),    PG_TEXT("max_val"),         PG_TEXT("enumvals"),
     PG_TEXT("boot_val"),   PG_TEXT("reset_val"),       PG_TEXT("sourcefile"),
     PG_INT4("sourceline"), PG_BOOL("pending_restart"), {0}};
+
+/* ---- pg_get_keywords(): the words that cannot be bare names ---- */
+
+static size_t count_keywords(const void *snapshot)
+{
+    size_t count = 0;
+    (void)snapshot;
+    while (sql_keyword(count)) count++;
+    return count;
+}
+
+static void write_keyword(const void *snapshot, size_t n, struct row_out *out)
+{
+    (void)snapshot;
+    pg_put(out, "tcTtt", sql_keyword(n), 'R', "reserved", "requires AS");
+}
+
+static const struct list_column keyword_columns[] = {PG_TEXT("word"),      PG_CHAR("catcode"),
+                                                     PG_BOOL("barelabel"), PG_TEXT("catdesc"),
+                                                     PG_TEXT("baredesc"),  {0}};
 
 /* ---- functions: those of the engine that are written with brackets ---- */
 
@@ -437,6 +458,8 @@ const struct list_table pg_more_tables[] = {
     EMPTY("pg_partitioned_table", partitioned_columns),
     EMPTY("pg_policy", policy_columns),
     EMPTY("pg_prepared_statements", prepared_columns),
+    LIST("pg_get_keywords", "words of the language", count_keywords, write_keyword,
+         keyword_columns),
     LIST("pg_proc", "functions and aggregates", count_functions, write_function, function_columns),
     EMPTY("pg_publication", publication_columns),
     EMPTY("pg_publication_namespace", publication_namespace_columns),

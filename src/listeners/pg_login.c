@@ -91,6 +91,7 @@ static void let_in(struct pg_connection *c, struct identity *identity)
     s->settings = login->settings;
     s->style = login->style;
     s->os = c->server->service->context->os;
+    pg_session_tell(c);
     login->settings = (struct pg_settings){0};
     mem_free(s->settings.values[PG_SETTING_SESSION_AUTHORIZATION]);
     s->settings.values[PG_SETTING_SESSION_AUTHORIZATION] = mem_strdup(s->user);

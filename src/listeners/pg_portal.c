@@ -335,6 +335,7 @@ static void begin(struct pg_portal *p)
     struct pg_connection *c = p->connection;
     MUST(!c->session->running && p->done);
     c->session->running = p;
+    c->session->running_ns = context_wall_ns(c->server->service->context);
     c->state = PG_STATE_BUSY;
 }
 

@@ -14,6 +14,7 @@
 #include "listeners/pg_type.h"
 #include "listeners/pg_wire.h"
 #include "listeners/query.h"
+#include "listeners/sessions.h"
 #include "net/tls.h"
 #include "sql/lex.h"
 
@@ -136,6 +137,7 @@ void pg_login_free(struct pg_connection *c);
     X(LOCK_TIMEOUT, "lock_timeout", "0", 0)                                                        \
     X(IDLE_TIMEOUT, "idle_in_transaction_session_timeout", "0", 0)                                 \
     X(MAX_IDENTIFIER, "max_identifier_length", "255", PG_SETTING_FIXED)                            \
+    X(MAX_INDEX_KEYS, "max_index_keys", "32", PG_SETTING_FIXED)                                    \
     X(SEARCH_PATH, "search_path", "public", 0)                                                     \
     X(SERVER_ENCODING, "server_encoding", "UTF8", PG_SETTING_REPORT | PG_SETTING_FIXED)            \
     X(SERVER_VERSION, "server_version", "14.0 (Millrace " MILLRACE_VERSION ")",                    \
@@ -239,6 +241,8 @@ struct pg_simple;
 struct pg_copy;
 
 struct pg_session {
+    struct session entry; /* of sys.sessions */
+    struct pg_connection *connection;
     struct os *os; /* where time zones come from */
     struct identity *identity;
     uint64_t epoch; /* of access, when the identity was looked at */
@@ -252,10 +256,13 @@ struct pg_session {
     struct pg_portal *portals;
     size_t portal_count;
     struct pg_portal *running; /* at work now */
+    int64_t running_ns;        /* wall clock since when */
     struct pg_simple *simple;  /* the Query being worked through */
     struct pg_copy *copy;
 };
 
+/* Into the list of who is connected. */
+void pg_session_tell(struct pg_connection *c);
 void pg_session_free(struct pg_connection *c);
 /* Before each statement: false when the login holds no longer; the connection is then closing. */
 bool pg_session_renew(struct pg_connection *c);

@@ -4,11 +4,32 @@
 #include "listeners/pg_priv.h"
 #include <string.h>
 
+static void describe(const struct session *entry, struct session_row *row)
+{
+    const struct pg_session *s =
+        (const void *)((const char *)entry - offsetof(struct pg_session, entry));
+    const struct pg_connection *c = s->connection;
+    MUST(c->session == s);
+    *row = (struct session_row){.user = str_of(s->user),
+                                .address = str_of(c->stream ? os_stream_peer(c->stream) : ""),
+                                .ns = str_of(s->ns)};
+    if (!s->running) return;
+    row->statement = s->running->query.text;
+    row->statement_ns = s->running_ns;
+}
+
+void pg_session_tell(struct pg_connection *c)
+{
+    c->session->connection = c;
+    session_add(c->server->service, &c->session->entry, "postgres", describe);
+}
+
 void pg_session_free(struct pg_connection *c)
 {
     struct pg_session *s = c->session;
     if (!s) return;
     MUST(!s->running);
+    session_remove(&s->entry);
     pg_simple_free(c);
     pg_copy_free(c);
     pg_portals_end(s, true);

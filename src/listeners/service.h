@@ -19,6 +19,7 @@ struct resources;
 struct identities;
 struct status;
 struct backups;
+struct session;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -39,6 +40,7 @@ struct service {
     struct status *status;
     struct backups *backups;
     struct live *live;
+    struct session *sessions; /* who is connected (sessions.h) */
     struct collect *collect;
     struct access *access;
     struct audit *audit;

@@ -2,14 +2,16 @@
 #include "base/num.h"
 #include "listeners/api.h"
 #include "listeners/query.h"
+#include "listeners/sessions.h"
 #include <math.h>
 #include <string.h>
 
 struct sql_request {
     struct query query; /* first */
     struct http_exchange *exchange;
-    bool has_begun; /* a part is on its way: errors can only cut the answer */
-    bool waits;     /* for a slow peer; nothing of the statement runs */
+    struct session session; /* a statement is the only thing that lasts over HTTP */
+    bool has_begun;         /* a part is on its way: errors can only cut the answer */
+    bool waits;             /* for a slow peer; nothing of the statement runs */
 };
 
 static void on_done(struct completion *c)
@@ -24,8 +26,20 @@ static void on_done(struct completion *c)
     } else {
         http_reply(r->exchange, 200, r->query.format->content_type, buf_str(&r->query.answer));
     }
+    session_remove(&r->session);
     query_free(&r->query);
     mem_free(r);
+}
+
+static void describe(const struct session *session, struct session_row *row)
+{
+    const struct sql_request *r =
+        (const void *)((const char *)session - offsetof(struct sql_request, session));
+    *row = (struct session_row){.user = str_of(r->query.identity->user),
+                                .address = str_of(http_request_of(r->exchange)->peer),
+                                .ns = r->query.ns,
+                                .statement = r->query.text,
+                                .statement_ns = session->since_ns};
 }
 
 static void go_on(void *arg)
@@ -149,5 +163,6 @@ void api_sql(struct http_exchange *exchange, void *arg)
     }
     completion_init(&r->query.completion, r->query.service->context->main, on_done);
     http_on_gone(exchange, cancel, r);
+    session_add(r->query.service, &r->session, "http", describe);
     query_start(&r->query);
 }

@@ -2,29 +2,11 @@
  * each. */
 #include "listeners/sys_source.h"
 #include "base/timetext.h"
-#include "listeners/list_source.h"
+#include "listeners/sys_priv.h"
 #include "resource/persist.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { HEALTH_ROWS_MAX = 80 };
-
-struct sys_snapshot {
-    struct list_context list; /* first: what the source is given */
-    struct service *service;  /* only for what any task may read: context, store */
-    struct collect_snapshot *collect;
-    int64_t now_ns;
-    bool has_devices;  /* the list below counts; else all series of the catalogue are shown */
-    uint32_t *devices; /* their ids */
-    size_t device_count, device_capacity;
-    size_t health_count;
-    struct store_health_row health[HEALTH_ROWS_MAX]; /* the statement sees one state of it */
-    struct store_rollup_info *rollups;               /* whose tables may be read */
-    size_t rollup_count;
-    struct resource **views; /* shared */
-    size_t view_count;
-};
 
 /* ---- sys.points ---- */
 
@@ -122,43 +104,6 @@ static void write_connection(const void *snapshot, size_t n, struct row_out *out
     put_text(out, str_of(c->last_error));
     put_frame(out, c->last_error_frame, c->last_error_frame_size);
     put_time(out, c->last_error_time_ns);
-}
-
-/* ---- sys.devices: the series catalogue ---- */
-
-static size_t count_devices(const void *snapshot)
-{
-    const struct sys_snapshot *s = snapshot;
-    return s->has_devices ? s->device_count : store_series_count(s->service->store);
-}
-
-static void write_device(const void *snapshot, size_t n, struct row_out *out)
-{
-    const struct sys_snapshot *s = snapshot;
-    struct store_series_info info;
-    uint32_t id = s->has_devices ? s->devices[n] : (uint32_t)n + 1;
-    if (!store_series(s->service->store, id, &info)) {
-        for (int i = 0; i < 4; i++) put_null(out);
-        return;
-    }
-    put_int(out, info.id);
-    put_text(out, info.path);
-    put_int(out, info.table_id);
-    struct buf labels = BUF_EMPTY;
-    buf_add_char(&labels, '{');
-    for (uint32_t i = 0; i < info.label_count; i++) {
-        if (i) buf_add_char(&labels, ',');
-        buf_add_json(&labels, info.labels[i].key);
-        buf_add_char(&labels, ':');
-        buf_add_json(&labels, info.labels[i].value);
-    }
-    buf_add_char(&labels, '}');
-    const char *text = buf_cstr(&labels);
-    if (text)
-        put_copy(out, text);
-    else
-        out->no_memory = true;
-    buf_free(&labels);
 }
 
 /* ---- sys.health: what SHOW HEALTH tells ---- */
@@ -288,13 +233,6 @@ static const struct list_column connection_columns[] = {
     {"last_error_time", TYPE_TIMESTAMP, ""},
     {0},
 };
-static const struct list_column device_columns[] = {
-    {"id", TYPE_BIGINT, ""},
-    {"device", TYPE_TEXT, ""},
-    {"table_id", TYPE_BIGINT, ""},
-    {"labels", TYPE_TEXT, ""},
-    {0},
-};
 static const struct list_column metric_columns[] = {
     {"name", TYPE_TEXT, ""}, {"value", TYPE_BIGINT, ""}, {"unit", TYPE_TEXT, ""},
     {"kind", TYPE_TEXT, ""}, {"help", TYPE_TEXT, ""},    {0},
@@ -327,19 +265,26 @@ static const struct list_column rollup_columns[] = {
     {0},
 };
 
+#define OTHER(name, description)                                                                   \
+    {                                                                                              \
+        "sys", #name, description, sys_count_##name, sys_write_##name, sys_columns_##name          \
+    }
 static const struct list_table tables[] = {
+    OTHER(audit, "who did what: the audit log, the newest line first"),
     {"sys", "connections", "lines to equipment: state, errors, bytes", count_connections,
      write_connection, connection_columns},
-    {"sys", "devices", "devices that have rows, by table", count_devices, write_device,
-     device_columns},
+    OTHER(devices, "devices that have rows, by table"),
     {"sys", "errors", "the error codes", count_errors, write_error, error_columns},
     {"sys", "health", "damage found, and a clock that is not trusted", count_health, write_health,
      health_columns},
     {"sys", "metrics", "the node's counters and gauges", count_metrics, write_metric,
      metric_columns},
+    OTHER(nodes, "this node: memory, positions of its log"),
     {"sys", "points", "all points with their last value", count_points, write_point, point_columns},
     {"sys", "rollups", "windowed aggregates of tables, and how far they are computed",
      count_rollups, write_rollup, rollup_columns},
+    OTHER(sessions, "connections, logins, and what they run"),
+    OTHER(tables, "tables, and what they take"),
 };
 
 const struct list_table *sys_table_list(size_t *count)
@@ -350,12 +295,20 @@ const struct list_table *sys_table_list(size_t *count)
 
 /* ---- snapshots ---- */
 
-static bool mentions(struct str text, const char *word)
+static bool has_word(struct str text, const char *word)
 {
     size_t size = strlen(word);
     for (size_t i = 0; i + size <= text.size; i++)
         if (str_is_nocase((struct str){text.at + i, size}, word)) return true;
     return false;
+}
+
+bool sys_mentions(const struct sys_snapshot *s, struct str text, const char *word)
+{
+    bool found = has_word(text, word);
+    for (size_t i = 0; i < s->view_count && !found; i++)
+        found = has_word(((const struct view_spec *)s->views[i]->spec)->query, word);
+    return found;
 }
 
 static void keep_visible_rows(struct collect_snapshot *c, const struct identity *identity)
@@ -376,34 +329,6 @@ static void keep_visible_rows(struct collect_snapshot *c, const struct identity 
     c->connection_count = kept;
 }
 
-static const struct schema *table_of(const struct store_table_list *list, uint32_t table_id)
-{
-    for (uint32_t i = 0; i < store_table_count(list); i++)
-        if (store_table_at(list, i)->table_id == table_id) return store_table_at(list, i);
-    return NULL;
-}
-
-/* The series whose device and table the identity may query. */
-static enum err keep_visible_devices(struct sys_snapshot *s, const struct identity *identity)
-{
-    struct store *store = s->service->store;
-    struct store_table_list *list = store_tables(store);
-    struct store_series_info info;
-    enum err err = list ? ERR_OK : ERR_NO_MEMORY;
-    s->has_devices = true;
-    for (uint32_t id = 1; !err && id <= store_series_count(store); id++) {
-        if (!store_series(store, id, &info)) continue;
-        const struct schema *table = table_of(list, info.table_id);
-        if (!table || access_check(identity, VERB_QUERY, "Table", str_of(table->ns),
-                                   str_of(table->name), info.path, NULL))
-            continue;
-        err = mem_grow(&s->devices, &s->device_capacity, s->device_count + 1, sizeof *s->devices);
-        if (!err) s->devices[s->device_count++] = id;
-    }
-    store_tables_release(list);
-    return err;
-}
-
 static enum err keep_visible_rollups(struct sys_snapshot *s, const struct identity *identity)
 {
     enum err err = store_rollups(s->service->store, &s->rollups, &s->rollup_count);
@@ -416,48 +341,43 @@ static enum err keep_visible_rollups(struct sys_snapshot *s, const struct identi
     return err;
 }
 
-/* All views that the identity may see or may read something with: a statement may use one through
- * another, so that its text does not say which. */
-static enum err keep_views(struct sys_snapshot *s, const struct identity *identity)
+static enum err take_equipment(struct sys_snapshot *s, struct str text)
 {
-    size_t at = 0, capacity = 0;
-    enum err err = ERR_OK;
-    if (!s->service->registry) return ERR_OK;
-    for (struct resource *r; !err && (r = registry_next(s->service->registry, KIND_VIEW, &at));) {
-        if (!access_scope(identity, VERB_QUERY, "Table", r->ns, STR("")) &&
-            !access_scope(identity, VERB_GET, "View", r->ns, r->name))
-            continue;
-        err = mem_grow(&s->views, &capacity, s->view_count + 1, sizeof *s->views);
-        if (!err) s->views[s->view_count++] = resource_share(r);
-    }
-    return err;
+    if (!s->service->collect ||
+        !(sys_mentions(s, text, "points") || sys_mentions(s, text, "connections")))
+        return ERR_OK;
+    s->collect = collect_snapshot(s->service->collect);
+    if (!s->collect) return ERR_NO_MEMORY;
+    keep_visible_rows(s->collect, s->identity);
+    return ERR_OK;
+}
+
+static void take_health(struct sys_snapshot *s, struct str text)
+{
+    struct service *service = s->service;
+    if (!sys_mentions(s, text, "health")) return;
+    if (service->store)
+        s->health_count = store_health(service->store, s->health, SYS_HEALTH_ROWS_MAX - 1);
+    if (service->persist && persist_left_out(service->persist)) add_left_out(s);
 }
 
 struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
-                                       const struct identity *identity)
+                                       struct identity *identity)
 {
     struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
-    enum err err = ERR_OK;
     if (!s) return NULL;
     s->list = (struct list_context){&list_source_sys, tables, sizeof tables / sizeof tables[0], s};
     s->service = service;
+    s->identity = identity_share(identity);
     s->now_ns = context_wall_ns(service->context);
-    bool sees_all =
-        access_scope(identity, VERB_QUERY, "Table", (struct str){0}, STR("")) == ACCESS_ALL;
-    if (service->store && mentions(text, "health"))
-        s->health_count = store_health(service->store, s->health, HEALTH_ROWS_MAX - 1);
-    if (service->persist && persist_left_out(service->persist) && mentions(text, "health"))
-        add_left_out(s);
-    if (service->store && !sees_all && mentions(text, "devices"))
-        err = keep_visible_devices(s, identity);
-    if (!err && service->store && mentions(text, "rollups"))
+    arena_init(&s->arena, NULL);
+    enum err err = sys_take_views(s); /* first: what is mentioned may be so in one of them */
+    if (!err) take_health(s, text);
+    if (!err) err = sys_take_store(s, text);
+    if (!err) err = sys_take_people(s, text);
+    if (!err && service->store && sys_mentions(s, text, "rollups"))
         err = keep_visible_rollups(s, identity);
-    if (!err && service->collect && (mentions(text, "points") || mentions(text, "connections"))) {
-        s->collect = collect_snapshot(service->collect);
-        if (!s->collect) err = ERR_NO_MEMORY;
-        if (!err) keep_visible_rows(s->collect, identity);
-    }
-    if (!err) err = keep_views(s, identity);
+    if (!err) err = take_equipment(s, text);
     if (!err) return s;
     sys_snapshot_free(s);
     return NULL;
@@ -467,83 +387,12 @@ void sys_snapshot_free(struct sys_snapshot *s)
 {
     if (!s) return;
     collect_snapshot_free(s->collect);
-    mem_free(s->devices);
+    sys_free_store(s);
+    sys_free_people(s);
     mem_free(s->rollups);
     for (size_t i = 0; i < s->view_count; i++) resource_release(s->views[i]);
     mem_free(s->views);
+    arena_free(&s->arena);
+    identity_release(s->identity);
     mem_free(s);
 }
-
-/* ---- views: a source of its own, since what it gives is text ---- */
-
-static enum err find_no_table(void *context, struct str ns, struct str schema, struct str name,
-                              struct arena *arena, struct sql_table *table, struct why *why)
-{
-    (void)context, (void)ns, (void)schema, (void)name, (void)arena, (void)why;
-    *table = (struct sql_table){.source = &view_source};
-    return ERR_OK;
-}
-
-size_t sys_view_count(const struct sys_snapshot *s)
-{
-    return s->view_count;
-}
-
-bool sys_view_at(const struct sys_snapshot *s, size_t at, struct str ns,
-                 char name[SCHEMA_NAME_BYTES_MAX + 1], struct str *query, struct str *description)
-{
-    MUST(at < s->view_count);
-    const struct view_spec *spec = s->views[at]->spec;
-    if (!str_equal(s->views[at]->ns, ns)) return false;
-    view_sql_name(s->views[at], name);
-    *query = spec->query;
-    *description = spec->description;
-    return true;
-}
-
-static enum err find_view(void *context, struct str ns, struct str schema, struct str name,
-                          struct arena *arena, struct str *text)
-{
-    const struct sys_snapshot *s = context;
-    if (schema.size && !str_is(schema, "public")) return ERR_OK;
-    for (size_t i = 0; i < s->view_count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        view_sql_name(s->views[i], sql_name);
-        if (!str_equal(s->views[i]->ns, ns) || !str_is(name, sql_name)) continue;
-        struct str query = ((const struct view_spec *)s->views[i]->spec)->query;
-        text->at = arena_strdup(arena, query.at, query.size);
-        text->size = query.size;
-        return text->at ? ERR_OK : ERR_NO_MEMORY;
-    }
-    return ERR_OK;
-}
-
-/* The namespace's views as what they look like: tables of the user. */
-static enum err list_views(void *context, struct str ns, struct arena *arena,
-                           struct sql_table_name **names, size_t *count)
-{
-    const struct sys_snapshot *s = context;
-    *count = 0;
-    *names = arena_alloc(arena, (s->view_count + 1) * sizeof **names);
-    if (!*names) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < s->view_count; i++) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        if (!str_equal(s->views[i]->ns, ns)) continue;
-        view_sql_name(s->views[i], sql_name);
-        const struct view_spec *spec = s->views[i]->spec;
-        char *name = arena_strdup(arena, sql_name, strlen(sql_name));
-        char *text = spec->description.size
-                         ? arena_strdup(arena, spec->description.at, spec->description.size)
-                         : arena_strdup(arena, "view", 4);
-        if (!name || !text) return ERR_NO_MEMORY;
-        (*names)[(*count)++] = (struct sql_table_name){"public", name, text};
-    }
-    return ERR_OK;
-}
-
-const struct sql_source view_source = {
-    .name = "views",
-    .find_table = find_no_table,
-    .find_view = find_view,
-    .list_tables = list_views,
-};

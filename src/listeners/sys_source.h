@@ -12,9 +12,10 @@
 struct sys_snapshot;
 
 /* Main loop. `text` is the statement: tables whose names do not occur in it are left out, and
- * so is what `identity` may not see: points, devices and connections. NULL: no memory. */
+ * so is what `identity` (shares) may not see: points, devices, connections, tables, lines,
+ * sessions. NULL: no memory. */
 struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
-                                       const struct identity *identity);
+                                       struct identity *identity);
 /* Any task. NULL allowed. */
 void sys_snapshot_free(struct sys_snapshot *snapshot);
 

@@ -46,6 +46,13 @@ static bool is_text_literal(const struct expr *e)
     return e->kind == EXPR_CONST && e->is_literal && e->type == TYPE_TEXT && !e->constant.null[0];
 }
 
+/* Arrays are texts here, so their items are, too: where a number is wanted, one is read from it. */
+static bool is_array_item(const struct expr *e)
+{
+    return e->kind == EXPR_CALL && e->type == TYPE_TEXT &&
+           strcmp(e->function->name, "subscript") == 0;
+}
+
 int bind_convert_cost(const struct expr *from, char letter)
 {
     struct value value;
@@ -59,6 +66,7 @@ int bind_convert_cost(const struct expr *from, char letter)
     if (have == 'i' && letter == 'u' && from->kind == EXPR_CONST && expr_value(from).i >= 0)
         return COST_LITERAL_SIGN;
     if ((have == 'i' || have == 'u') && letter == 'd') return COST_WIDEN;
+    if (is_array_item(from) && (letter == 'i' || letter == 'd')) return COST_PARSE;
     if (have == 'D' && letter == 'i') return COST_UNDURATION;
     if (have == 'D' && letter == 'd') return COST_UNDURATION + COST_WIDEN;
     return -1;

@@ -174,6 +174,16 @@ enum err array_to_string_tt(struct eval *eval, const struct expr *e, const struc
     return err;
 }
 
+/* The item of PostgreSQL's int2vector and oidvector, "0 2 1", which count from 0. */
+static bool vector_item(struct str rest, int64_t n, struct buf *buf)
+{
+    struct str item = {NULL, 0};
+    for (int64_t i = 0; i <= n; i++)
+        if (!str_split(&rest, ' ', &item)) return false;
+    buf_add_str(buf, item);
+    return n >= 0;
+}
+
 /* array[n], counted from 1: NULL beyond its ends. */
 enum err subscript_ti(struct eval *eval, const struct expr *e, const struct vector *args,
                       const struct view *view, struct vector *out)
@@ -187,13 +197,17 @@ enum err subscript_ti(struct eval *eval, const struct expr *e, const struct vect
         if (args[0].type == TYPE_NONE || vector_is_null(&args[0], row) ||
             vector_is_null(&args[1], row))
             continue;
-        struct str rest = inside(args[0].s[vector_at(&args[0], row)]);
+        struct str whole = args[0].s[vector_at(&args[0], row)], rest = inside(whole);
         struct item item = {.is_null = true};
         int64_t n = args[1].i[vector_at(&args[1], row)];
-        bool found = n >= 1;
-        for (int64_t i = 0; found && i < n; i++) found = next_item(&rest, &item);
-        if (!found || item.is_null) continue;
-        add_item(&buf, &item);
+        if (whole.size && whole.at[0] != '{') {
+            if (!vector_item(whole, n, &buf)) continue;
+        } else {
+            bool found = n >= 1;
+            for (int64_t i = 0; found && i < n; i++) found = next_item(&rest, &item);
+            if (!found || item.is_null) continue;
+            add_item(&buf, &item);
+        }
         out->null[row] = 0;
         err = put_text(eval, out, row, &buf);
     }

@@ -21,6 +21,18 @@ KERNEL(bit_ii)
     return ERR_OK;
 }
 
+KERNEL(and_ii)
+{
+    EACH_ROW(row) out->i[row] = INTEGER(0) & INTEGER(1);
+    return ERR_OK;
+}
+
+KERNEL(or_ii)
+{
+    EACH_ROW(row) out->i[row] = INTEGER(0) | INTEGER(1);
+    return ERR_OK;
+}
+
 KERNEL(bits_iii)
 {
     EACH_ROW(row)

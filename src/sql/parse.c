@@ -1,5 +1,6 @@
 /* parse.c - the parser's tools: tokens, names, durations, types, errors. See parse_priv.h. */
 #include "sql/parse_priv.h"
+#include "sql/parse.h"
 #include "base/num.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -88,6 +89,11 @@ void parse_expect(struct parser *p, const char *word)
     what[size++] = '"';
     what[size] = 0;
     parse_fail_expected(p, what);
+}
+
+const char *sql_keyword(size_t index)
+{
+    return index < sizeof reserved / sizeof reserved[0] ? reserved[index] : NULL;
 }
 
 bool parse_is_reserved(const struct parser *p)

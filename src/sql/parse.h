@@ -16,6 +16,9 @@ enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *s
 enum err sql_parse_view(struct str text, struct arena *arena, int32_t position,
                         struct ast_select **select, struct why *why);
 
+/* The words that cannot be bare names, from 0; NULL at the end. */
+const char *sql_keyword(size_t index);
+
 /* "10 s", "1 hour 30 minutes", "1h30m": durations as PostgreSQL's intervals or ours spell them;
  * months and years are refused, for their length varies. */
 bool sql_parse_interval(struct str text, int64_t *duration_ns);

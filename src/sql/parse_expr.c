@@ -185,6 +185,8 @@ static const struct infix infixes[] = {
     {"~~*", LEVEL_CONCAT, LEVEL_CONCAT, "ilike", NULL},
     {"operator", LEVEL_CONCAT, LEVEL_CONCAT, "", infix_operator},
     {"||", LEVEL_CONCAT, LEVEL_CONCAT, "||", NULL},
+    {"&", LEVEL_CONCAT, LEVEL_CONCAT, "&", NULL},
+    {"|", LEVEL_CONCAT, LEVEL_CONCAT, "|", NULL},
     {"+", LEVEL_ADD, LEVEL_ADD, "+", NULL},
     {"-", LEVEL_ADD, LEVEL_ADD, "-", NULL},
     {"*", LEVEL_MULTIPLY, LEVEL_MULTIPLY, "*", NULL},

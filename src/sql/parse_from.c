@@ -106,7 +106,12 @@ static struct ast_from *parse_from_item(struct parser *p)
     from = new_from(p, AST_FROM_TABLE, position);
     if (!from) return NULL;
     from->relation = parse_relation(p);
-    if (parse_is(p, "(")) return parse_function(p, from);
+    if (parse_is(p, "(") && parse_next_is(p, ")")) { /* pg_get_keywords(): a relation in all but */
+        parse_advance(p);
+        parse_advance(p);
+    } else if (parse_is(p, "(")) {
+        return parse_function(p, from);
+    }
     parse_alias(p, from);
     return from;
 }
@@ -168,8 +173,8 @@ static void parse_join_condition(struct parser *p, struct ast_from *join)
         join->tolerance_ns = parse_duration(p, "a tolerance");
 }
 
-static struct ast_from *new_join(struct parser *p, struct ast_from *left, struct ast_from *right,
-                                 struct ast_from join)
+struct ast_from *parse_new_join(struct parser *p, struct ast_from *left, struct ast_from *right,
+                                struct ast_from join)
 {
     struct ast_from *made = parse_zero(p, 1, sizeof *made);
     if (!made || p->err || !left || !right) return NULL;
@@ -193,7 +198,7 @@ static struct ast_from *parse_joins(struct parser *p)
         check_asof(p, &join);
         struct ast_from *right = parse_from_item(p);
         parse_join_condition(p, &join);
-        left = new_join(p, left, right, join);
+        left = parse_new_join(p, left, right, join);
     }
     return left;
 }
@@ -204,7 +209,7 @@ struct ast_from *parse_from(struct parser *p)
     while (!p->err && parse_is(p, ",")) {
         struct ast_from join = {.position = p->token.position, .join = JOIN_CROSS};
         parse_advance(p);
-        left = new_join(p, left, parse_joins(p), join);
+        left = parse_new_join(p, left, parse_joins(p), join);
     }
     return left;
 }

@@ -186,7 +186,7 @@ static struct ast *parse_case(struct parser *p)
     return parse_new_call(p, "case", position, list);
 }
 
-static struct ast *new_cast(struct parser *p, struct ast *from, enum type type, int32_t position)
+struct ast *parse_new_cast(struct parser *p, struct ast *from, enum type type, int32_t position)
 {
     struct ast_list list = {0};
     if (!parse_list_add(p, &list, from)) return NULL;
@@ -215,7 +215,7 @@ struct ast *parse_cast_type(struct parser *p, struct ast *from, int32_t position
                                               : NULL;
     }
     enum type type = parse_type(p);
-    return p->err ? NULL : new_cast(p, from, type, position);
+    return p->err ? NULL : parse_new_cast(p, from, type, position);
 }
 
 static struct ast *parse_cast(struct parser *p)
@@ -264,11 +264,31 @@ static void args_substring(struct parser *p, struct ast_list *list)
     if (parse_accept(p, ",")) parse_expressions(p, list);
 }
 
+/* trim([BOTH | LEADING | TRAILING] [characters] FROM text): the functions take the text first. */
+static void args_trim(struct parser *p, struct ast_list *list)
+{
+    struct ast *first = parse_is(p, "from") ? NULL : parse_expression(p);
+    bool from = parse_accept(p, "from");
+    if (from && !parse_list_add(p, list, parse_expression(p))) return;
+    if (first && !parse_list_add(p, list, first)) return;
+    if (!from && parse_accept(p, ",")) parse_expressions(p, list);
+}
+
+static const char *trim_name(struct parser *p)
+{
+    if (parse_accept(p, "leading")) return "ltrim";
+    if (parse_accept(p, "trailing")) return "rtrim";
+    (void)parse_accept(p, "both");
+    return "trim";
+}
+
 static const struct {
     const char *name;
     void (*parse)(struct parser *p, struct ast_list *list);
-} worded[] = {
-    {"extract", args_extract}, {"position", args_position}, {"substring", args_substring}};
+} worded[] = {{"extract", args_extract},
+              {"position", args_position},
+              {"substring", args_substring},
+              {"trim", args_trim}};
 
 static void parse_arguments(struct parser *p, struct str name, struct ast_list *list)
 {
@@ -306,7 +326,9 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_advance(p);
     } else if (!parse_is(p, ")")) {
         distinct = parse_accept(p, "distinct");
+        const char *trimming = str_is(name, "trim") ? trim_name(p) : NULL;
         parse_arguments(p, name, &list);
+        if (trimming) name = str_of(trimming);
     }
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
@@ -413,7 +435,8 @@ static struct ast *parse_bracket(struct parser *p)
     struct ast *inner = parse_expression(p);
     if (!parse_is(p, ",")) {
         parse_expect(p, ")");
-        return inner;
+        if (!parse_accept(p, ".")) return inner;
+        return p->err ? NULL : parse_field(p, inner);
     }
     struct ast_list list = {0}; /* (a, b): a row, to be compared with another one */
     if (!parse_list_add(p, &list, inner)) return NULL;

@@ -16,7 +16,8 @@ struct parser {
     struct why *why;
     enum err err;
     int32_t nesting, query_nesting, sets;
-    int32_t everywhere; /* ≥ 0: the position of all tokens */
+    struct ast *expanded; /* of the select list at work: parse_expand.c; NULL: none */
+    int32_t everywhere;   /* ≥ 0: the position of all tokens */
 };
 
 /* ---- tokens ---- */
@@ -87,6 +88,7 @@ struct ast *parse_new_call(struct parser *p, const char *name, int32_t position,
                            struct ast_list list);
 struct ast *parse_new_call2(struct parser *p, const char *name, int32_t position, struct ast *a,
                             struct ast *b);
+struct ast *parse_new_cast(struct parser *p, struct ast *from, enum type type, int32_t position);
 struct ast *parse_cast_type(struct parser *p, struct ast *from, int32_t position);
 bool parse_is_row(const struct ast *tree); /* (a, b) */
 struct ast *parse_comparison(struct parser *p, const char *name, int32_t position, struct ast *left,
@@ -102,6 +104,8 @@ struct ast_select *parse_bracket_query(struct parser *p);
 void parse_nest(struct parser *p); /* one level of brackets more; the caller takes it back */
 void parse_select(struct parser *p, struct ast_select *select);
 struct ast_from *parse_from(struct parser *p);
+struct ast_from *parse_new_join(struct parser *p, struct ast_from *left, struct ast_from *right,
+                                struct ast_from join);
 struct ast_relation parse_relation(struct parser *p);
 void parse_alias(struct parser *p, struct ast_from *from);   /* [AS name [(columns)]] */
 void parse_names(struct parser *p, struct ast_names *names); /* (a, b) */
@@ -114,5 +118,14 @@ void parse_insert(struct parser *p, struct ast_insert *insert);
 void parse_create(struct parser *p, struct ast_ddl *ddl);
 void parse_alter(struct parser *p, struct ast_ddl *ddl);
 void parse_drop(struct parser *p, struct ast_ddl *ddl);
+
+/* ---- parse_expand.c ---- */
+bool parse_is_expand(const struct ast *tree); /* a call of _pg_expandarray */
+/* What stands for the call as a whole: a pair, as an array. */
+struct ast *parse_expand_whole(struct parser *p, struct ast *call);
+/* (pair).x; the current token is the field's name. */
+struct ast *parse_field(struct parser *p, struct ast *pair);
+/* At the end of the SELECT in whose list calls stand: the rows that they give. */
+void parse_expand_rows(struct parser *p, struct ast_select *select);
 
 #endif

@@ -44,6 +44,7 @@ static void parse_item(struct parser *p, struct ast_item *item)
         return;
     }
     item->tree = parse_expression(p);
+    if (parse_is_expand(item->tree)) item->tree = parse_expand_whole(p, item->tree);
     if (parse_accept(p, "as")) {
         item->alias = parse_name(p, "a name for the column");
     } else if (p->token.kind == TOKEN_QUOTED ||
@@ -89,6 +90,8 @@ static void parse_distinct(struct parser *p, struct ast_select *select)
 /* The clauses behind FROM in their usual order; each at most once. */
 void parse_select(struct parser *p, struct ast_select *select)
 {
+    struct ast *outer = p->expanded;
+    p->expanded = NULL;
     select->position = p->token.position;
     parse_expect(p, "select");
     parse_distinct(p, select);
@@ -103,4 +106,6 @@ void parse_select(struct parser *p, struct ast_select *select)
     parse_fill_clause(p, select);
     if (parse_accept(p, "having")) select->having = parse_expression(p);
     if (parse_accept(p, "window")) parse_named_windows(p, select);
+    parse_expand_rows(p, select);
+    p->expanded = outer;
 }

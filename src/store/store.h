@@ -220,6 +220,20 @@ void store_listen(struct store *store, void (*on_applied)(void *arg, struct batc
 /* How many parts hold rows of a table. Any task. */
 size_t store_table_parts(struct store *store, uint32_t table_id);
 
+/* What a table takes, for sys.tables. Rows are counted as they are stored: one that was written
+ * again, or deleted, counts until it is merged away. */
+struct store_table_size {
+    uint32_t table_id, devices;
+    uint64_t rows, parts;
+    uint64_t bytes;            /* of its rows in parts */
+    int64_t first_ns, last_ns; /* of its rows; first_ns > last_ns: there are none */
+    bool is_partial;           /* a part of it cannot be read */
+};
+/* By table id, from 1, without a gap (dropped tables as well): tables above `count` have nothing.
+ * Reads the directories of parts, so it takes its time: not on a loop. `*sizes`: mem_free. Errors:
+ * NO_MEMORY. */
+enum err store_table_sizes(struct store *store, struct store_table_size **sizes, size_t *count);
+
 /* Every series of the catalogue, for sys.devices. The texts are borrowed until the store closes. */
 struct store_series_info {
     uint32_t id, table_id;

@@ -118,6 +118,46 @@ public class Jdbc {
         }
     }
 
+    /** Every method of the metadata, with a table's name where one belongs: those that fail, and not by the driver's own decision. */
+    static void metadata(Connection c) throws Exception {
+        DatabaseMetaData m = c.getMetaData();
+        int asked = 0;
+        StringBuilder failed = new StringBuilder();
+        java.lang.reflect.Method[] methods = DatabaseMetaData.class.getMethods();
+        Arrays.sort(methods, Comparator.comparing(java.lang.reflect.Method::toString));
+        for (java.lang.reflect.Method method : methods) {
+            if (method.getDeclaringClass() != DatabaseMetaData.class) continue;
+            for (String table : new String[] {"j", null, "%"}) {
+                Class<?>[] types = method.getParameterTypes();
+                Object[] values = new Object[types.length];
+                for (int i = 0; i < types.length; i++) {
+                    if (types[i] == String.class) values[i] = i % 3 == 0 ? null : i % 3 == 1 ? "public" : table;
+                    else if (types[i] == int.class) values[i] = DatabaseMetaData.bestRowTransaction;
+                    else if (types[i] == boolean.class) values[i] = false;
+                }
+                try {
+                    Object found = method.invoke(m, values);
+                    if (found instanceof ResultSet) rows((ResultSet) found);
+                    asked++;
+                } catch (java.lang.reflect.InvocationTargetException e) {
+                    boolean isDrivers = e.getCause() instanceof SQLFeatureNotSupportedException
+                        || e.getCause() instanceof NullPointerException && table == null; // it insists on a name
+                    if (!isDrivers) failed.append(method.getName()).append(" ").append(e.getCause().getMessage().replace("\n", " ")).append("; ");
+                }
+                if (types.length == 0) break;
+            }
+        }
+        say("asked", asked > 150);
+        say("failed", failed);
+        try (ResultSet r = m.getPrimaryKeys(null, "public", "j")) { say("keys", rows(r)); }
+        try (ResultSet r = m.getIndexInfo(null, "public", "j", true, false)) { say("index", rows(r)); }
+        try (ResultSet r = m.getBestRowIdentifier(null, "public", "j", DatabaseMetaData.bestRowSession, false)) { say("best row", rows(r)); }
+        try (ResultSet r = m.getImportedKeys(null, "public", "j")) { say("imported", rows(r)); }
+        try (ResultSet r = m.getTypeInfo()) { say("types", rows(r).contains("float8|8|")); }
+        try (ResultSet r = m.getTablePrivileges(null, "public", "j")) { say("privileges", rows(r)); }
+        try (ResultSet r = m.getFunctions(null, null, "date_bin")) { say("functions", r.next() ? r.getString("FUNCTION_NAME") : ""); }
+    }
+
     public static void main(String[] a) throws Exception {
         try (Connection c = DriverManager.getConnection(a[0], a[1], a[2])) {
             for (String what : a[3].split(",")) {
@@ -125,6 +165,7 @@ public class Jdbc {
                 if (what.equals("fetch")) fetch(c);
                 if (what.equals("copy")) copy(c);
                 if (what.equals("catalogue")) catalogue(c);
+                if (what.equals("metadata")) metadata(c);
             }
         }
     }

@@ -1,0 +1,73 @@
+/* sys_priv.h - what the files of the system tables share: the snapshot of one statement, and the
+ * tables that each file brings.
+ *
+ * sys_source.c has the list, the snapshot's life and the tables of equipment and errors;
+ * sys_store.c devices, tables and this node; sys_people.c the audit log and who is here;
+ * sys_view.c the views. A snapshot is taken on the main loop; the statement's task reads it, and
+ * fills in what is costly only when a table is really read. */
+#ifndef LISTENERS_SYS_PRIV_H
+#define LISTENERS_SYS_PRIV_H
+
+#include "listeners/list_source.h"
+#include "listeners/sys_source.h"
+
+enum { SYS_HEALTH_ROWS_MAX = 80 };
+
+struct audit_cursor;
+struct sys_sizes;
+
+struct sys_snapshot {
+    struct list_context list;  /* first: what the source is given */
+    struct service *service;   /* only for what any task may read: context, store, audit */
+    struct identity *identity; /* shared */
+    struct collect_snapshot *collect;
+    int64_t now_ns;
+    struct store_table_list *tables; /* shared; NULL: no table of the store is asked for */
+    const struct schema **by_id;     /* of `tables`; NULL: there is none with this id */
+    size_t by_id_count;
+    bool has_devices;  /* the list below counts; else all series of the catalogue are shown */
+    uint32_t *devices; /* their ids */
+    size_t device_count, device_capacity;
+    uint32_t *table_at; /* tables that may be seen: their indexes in `tables` */
+    size_t table_count;
+    struct sys_sizes *sizes; /* of sys.tables; the statement's task fills it in */
+    bool sees_node, is_ready;
+    int64_t up_ns;
+    struct audit_cursor *audit; /* of the statement's task; NULL: none may be seen */
+    struct arena arena;         /* texts of the next */
+    struct sys_session *sessions;
+    size_t session_count;
+    size_t health_count;
+    struct store_health_row health[SYS_HEALTH_ROWS_MAX]; /* the statement sees one state of it */
+    struct store_rollup_info *rollups;                   /* whose tables may be read */
+    size_t rollup_count;
+    struct resource **views; /* shared */
+    size_t view_count;
+};
+
+/* Whether a table's name occurs in the statement, or in a view that it may use. */
+bool sys_mentions(const struct sys_snapshot *s, struct str text, const char *word);
+
+/* What a system table of another file consists of, for the list in sys_source.c. */
+#define SYS_TABLE(name)                                                                            \
+    size_t sys_count_##name(const void *snapshot);                                                 \
+    void sys_write_##name(const void *snapshot, size_t n, struct row_out *out);                    \
+    extern const struct list_column sys_columns_##name[]
+SYS_TABLE(audit);
+SYS_TABLE(devices);
+SYS_TABLE(nodes);
+SYS_TABLE(sessions);
+SYS_TABLE(tables);
+
+/* sys_store.c: what of these the identity may see. Main loop. */
+enum err sys_take_store(struct sys_snapshot *s, struct str text);
+void sys_free_store(struct sys_snapshot *s);
+
+/* sys_people.c, the same. */
+enum err sys_take_people(struct sys_snapshot *s, struct str text);
+void sys_free_people(struct sys_snapshot *s);
+
+/* sys_view.c: all views that the identity may see or may read something with. */
+enum err sys_take_views(struct sys_snapshot *s);
+
+#endif
