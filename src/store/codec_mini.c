@@ -10,6 +10,7 @@
  * them, reads the column as ever. They are not trusted: what is wrong in them makes wrong sums, as
  * it does in any statistics, and nothing worse; all arithmetic is modulo 2^64. */
 #include "base/num.h"
+#include "base/simd.h"
 #include "store/codec_ints.h"
 #include "store/pack.h"
 #include <string.h>
@@ -83,12 +84,19 @@ static void put_list(const int64_t *values, uint32_t count, struct buf *out)
     out->size += pack_bytes(count, width);
 }
 
-static bool are_limited(const int64_t *values, uint32_t count)
+SIMD_CLONES static bool are_limited(const int64_t *values, uint32_t count)
 {
     uint64_t beyond = 0;
     for (uint32_t i = 0; i < count; i++)
         beyond |= ((uint64_t)values[i] + (uint64_t)VALUE_LIMIT) & ~(2 * (uint64_t)VALUE_LIMIT - 1);
     return beyond == 0;
+}
+
+SIMD_CLONES static int64_t sum_of(const int64_t *values, uint32_t count)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) sum += values[i];
+    return sum;
 }
 
 /* Whether each residual is one byte: only then they can be told apart from the middle. */
@@ -108,9 +116,7 @@ void codec_put_marks(struct str stored, const int64_t *values, uint32_t count, s
     for (uint32_t k = 0; k < m.mini_count; k++) {
         const int64_t *of_mini = values + k * CODEC_MINI_VALUES + 1;
         uint32_t n = residuals_of(&m, k);
-        int64_t sum = 0;
-        for (uint32_t i = 0; i < n; i++) sum += of_mini[i];
-        all += sums[k] = (sum - n * first) / factor;
+        all += sums[k] = (sum_of(of_mini, n) - n * first) / factor;
         ends[k] = (of_mini[-1] - first) / factor;
     }
     uint32_t last = m.mini_count - 1;
