@@ -141,12 +141,16 @@ static void budgets_reserve_in_the_whole_chain_or_nowhere(void **state)
     assert_int_equal(child.used_bytes, 8000);
     arena_init(&arena, &child);
     assert_null(arena_alloc(&arena, 100)); /* a block of 4 KiB does not fit any more */
+    budget_overdraw(&child, 3000); /* what is there already is counted, and felt by the next */
+    assert_int_equal(root.used_bytes, 11000);
+    assert_int_equal(budget_take(&child, 1), ERR_BUDGET);
+    budget_give(&child, 3000);
     budget_give(&child, 8000);
     assert_non_null(arena_alloc(&arena, 100));
     assert_null(arena_alloc(&arena, SIZE_MAX - 5));
     arena_free(&arena);
     assert_int_equal(root.used_bytes, 0);
-    assert_int_equal(root.refused_count, 2);
+    assert_int_equal(root.refused_count, 3);
 }
 
 static void a_wrapped_error_reads_from_outside_in(void **state)

@@ -108,6 +108,11 @@ enum err budget_take(struct budget *budget, size_t size)
     return ERR_OK;
 }
 
+void budget_overdraw(struct budget *budget, size_t size)
+{
+    for (struct budget *b = budget; b; b = b->parent) atomic_fetch_add(&b->used_bytes, size);
+}
+
 void budget_give(struct budget *budget, size_t size)
 {
     for (struct budget *b = budget; b; b = b->parent) {

@@ -49,6 +49,10 @@ void budget_init(struct budget *budget, const char *name, struct budget *parent,
 /* Reserves in `budget` and all its parents, or in none: BUDGET. NULL budget: always OK. Thread:
  * any. */
 enum err budget_take(struct budget *budget, size_t size_bytes);
+/* Counts, in all of them, what is in memory already and is kept for a while: little, and bounded by
+ * the caller. The limits may be passed; whoever reserves next is refused until it fits again.
+ * Thread: any. */
+void budget_overdraw(struct budget *budget, size_t size_bytes);
 /* Gives back; giving more than was taken is a programming error (asserted). */
 void budget_give(struct budget *budget, size_t size_bytes);
 

@@ -2,10 +2,12 @@
  *
  * The table is made or widened first. Then a worker turns a chunk of the body into a batch while
  * the batches before it are on their way to the log, at most IMPORT_OPEN_MAX. Where there is no
- * memory for a batch, the request waits until one of its own has been stored, and fails only when
- * there is none to wait for. A column that proves too narrow is widened when all batches before
- * that row have been stored. After the last batch the answer is sent. */
+ * memory for a batch, the request waits until one of its own has been stored, or, when none is on
+ * its way, in the room that all writers share (loop/room.h). A column that proves too narrow is
+ * widened when all batches before that row have been stored. After the last batch the answer is
+ * sent. */
 #include "listeners/import.h"
+#include "listeners/ingest.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +32,7 @@ static void note_error(struct import *import, enum err err, const struct why *wh
 
 static void import_free(struct import *import)
 {
-    MUST(!import->is_working && !import->open_count);
+    MUST(!import->is_working && !import->open_count && !import->wait.room);
     batch_release(import->batch);
     schema_release(import->schema);
     schema_release(import->wanted);
@@ -81,6 +83,7 @@ static void on_appended(struct completion *done)
     struct import_append *one = (struct import_append *)(void *)done;
     struct import *import = one->import;
     import->open_count--;
+    import->is_waiting = false; /* memory has come back */
     if (done->err)
         note_error(import, done->err, &done->why);
     else
@@ -103,8 +106,8 @@ static void append_batch(struct import *import)
     one->import = import;
     one->rows = import->batch_rows;
     one->append.batch = import->batch;
-    one->append.ack =
-        import->schema->durability == DURABILITY_INTERVAL ? STORE_ACK_APPLIED : STORE_ACK_DURABLE;
+    one->append.ack = store_ack_of(import->schema);
+    one->append.wait_limit_ns = SERVICE_HEAD_WAIT_NS;
     import->batch = NULL;
     import->open_count++;
     completion_init(&one->append.completion, import->service->context->main, on_appended);
@@ -119,17 +122,59 @@ static void run_on_worker(struct job *job)
     enum err err = import->batch ? import_read_rows(import, &why) : ERR_NO_MEMORY;
     import->batch_rows = import->batch ? import->batch->row_count : 0;
     if (import->batch_rows && !err) err = batch_seal(import->batch);
+    arena_free(&import->scratch); /* who waits holds nothing */
     completion_finish(&import->back, err, &why);
 }
 
 static void on_worked(struct completion *done)
 {
     struct import *import = (struct import *)(void *)((char *)done - offsetof(struct import, back));
-    bool is_lacking = done->err && import->batch_rows == 0;
+    bool is_lacking =
+        (done->err == ERR_NO_MEMORY || done->err == ERR_BUDGET) && import->batch_rows == 0;
     import->is_working = false;
-    import->is_waiting = is_lacking && import->open_count; /* memory comes back with an answer */
-    if (done->err && !import->is_waiting) note_error(import, done->err, &done->why);
+    import->is_waiting = is_lacking;
+    if (import->batch_rows) import->fruitless = 0;
+    if (done->err && !is_lacking) note_error(import, done->err, &done->why);
     append_batch(import);
+    advance(import);
+}
+
+static void on_room(struct room_wait *wait, enum err err, const struct why *why)
+{
+    struct import *import = (struct import *)(void *)((char *)wait - offsetof(struct import, wait));
+    import->is_waiting = false;
+    if (err) note_error(import, err, why);
+    advance(import);
+}
+
+/* As ingest.c does it: asking for more each time, until all there is was not enough. */
+static void wait_for_room(struct import *import)
+{
+    struct why why = WHY_NONE;
+    size_t all = import->service->in_flight->limit_bytes;
+    bool again = import->fruitless++ > 0;
+    if (!again) import->need_bytes = service_piece_bytes(import->service);
+    if (again) import->need_bytes = import->need_bytes < all / 2 ? import->need_bytes * 2 : all;
+    enum err err = ERR_OK;
+    if (import->fruitless > IMPORT_FRUITLESS_MAX) {
+        err = service_row_too_large(import->service, &why);
+        metric_add(import->service->context, METRIC_ROOM_REFUSED, 1);
+    }
+    if (!err)
+        err = room_wait(import->service->room, &import->wait, import->need_bytes, on_room, &why);
+    if (!err) return;
+    import->is_waiting = false;
+    note_error(import, err, &why);
+    advance(import);
+}
+
+/* What waits for others' memory is dropped; what is on its way goes on. */
+static void on_gone(void *arg)
+{
+    struct import *import = arg;
+    if (!import->wait.room) return;
+    room_leave(&import->wait);
+    import->is_waiting = false;
     advance(import);
 }
 
@@ -145,18 +190,21 @@ static void start_work(struct import *import)
 /* Whatever has changed: what is next? */
 static void advance(struct import *import)
 {
-    if (import->is_working) return;
+    if (import->is_working || import->wait.room) return;
     if (!import->service->context->intake) note_error(import, ERR_CANCELLED, NULL);
     if (http_is_gone(import->exchange)) note_error(import, ERR_CLOSED, NULL);
-    bool may = import->open_count < (import->is_waiting ? 1 : IMPORT_OPEN_MAX);
+    if (import->is_waiting && import->open_count) return; /* memory comes back with an answer */
+    bool may = import->open_count < IMPORT_OPEN_MAX;
     if (!import->err && import->widen_id) {
         if (!import->open_count) prepare(import);
         return;
     }
     if (!import->err && import->rest.size) {
         if (!may) return;
-        import->is_waiting = false;
-        start_work(import);
+        if (import->is_waiting)
+            wait_for_room(import);
+        else
+            start_work(import);
         return;
     }
     if (import->open_count == 0) finish(import);
@@ -218,5 +266,8 @@ void api_import(struct http_exchange *exchange, void *arg)
         finish(import);
         return;
     }
+    http_on_gone(exchange, on_gone, import);
+    /* Behind those that wait, or they might wait for ever. */
+    import->is_waiting = room_is_asked(import->service->room);
     prepare(import);
 }

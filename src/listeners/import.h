@@ -15,6 +15,7 @@
 enum {
     IMPORT_CHUNK_BYTES = 4 * 1024 * 1024, /* of text that go into a batch */
     IMPORT_OPEN_MAX = 4,                  /* batches on their way to the log */
+    IMPORT_FRUITLESS_MAX = 10,            /* waits for memory without a row in between */
     IMPORT_LABELS_MAX = 64,
     IMPORT_ERRORS_SHOWN = 5, /* unless the request wants more … */
     IMPORT_ERRORS_MAX = 1000 /* … up to these */
@@ -89,7 +90,11 @@ struct import {
     uint32_t device_at; /* … where it has this index */
     char allowed[1024]; /* path looked at last, "" = none */
     /* The main loop's. */
-    bool is_working, is_waiting; /* waiting for the memory of batches on their way */
+    bool is_working;
+    bool is_waiting;       /* for the memory of batches on their way, or … */
+    struct room_wait wait; /* … when there are none, for that of others */
+    size_t need_bytes;     /* what the last wait asked for */
+    unsigned fruitless;    /* waits since the last row */
     unsigned open_count;
     uint64_t stored;
     enum err err; /* the first that is no row's */

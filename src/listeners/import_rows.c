@@ -206,6 +206,7 @@ static enum err take_row(struct import *import)
     if (!err) err = row_time(import, &head.time_ns, &why);
     if (!err) err = take_heads(import, &head, &at, &why);
     if (!err) err = find_device(import, &head, &device, &why);
+    if (!err && service_piece_is_full(import->service, import->batch)) err = ERR_BUDGET;
     if (!err) err = batch_begin_row(import->batch, device, head.time_ns);
     if (!err) {
         has_row = true;
@@ -233,8 +234,11 @@ enum err import_read_rows(struct import *import, struct why *why)
         size_t used;
         uint64_t line = r->next_line;
         enum err err = csv_read(r, import->rest, true, &import->scratch, &used, &row_why);
-        if (err == ERR_NO_MEMORY) return err;
-        MUST(used > 0); /* all is there, so each row has an end */
+        MUST(used > 0 || err == ERR_NO_MEMORY); /* all is there, so each row has an end */
+        if (err == ERR_NO_MEMORY) {
+            r->next_line = line;
+            return import->batch->row_count ? ERR_OK : err;
+        }
         if (err) {
             import->row_number++;
             refuse(import, NULL, (struct str){import->rest.at, used}, &row_why, err);

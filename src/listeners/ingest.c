@@ -4,13 +4,22 @@
  * column which is not there waits, and so do all later lines of its table, because of two lines
  * with the same time the later one counts. What is missing is then defined on the main loop, one
  * after the other, and the next round takes the lines that waited: the text is read again, which is
- * rare and saves a list of them. After the last round the batches are appended and the answer waits
- * for all of them. A line with an error is counted, told and left out; the others are kept. */
+ * rare and saves a list of them. A line with an error is counted, told and left out; the others are
+ * kept.
+ *
+ * A round goes in pieces. A piece ends when it has taken its share of memory or finds none; its
+ * batches are sent, and the next piece is read while they are on their way, at most
+ * INGEST_OPEN_MAX. A piece that found no memory lets go of all that it holds before it waits, so
+ * that those who wait together cannot keep each other from going on. */
 #include "listeners/ingest.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS_MAX = 5 }; /* others may define tables at the same time */
+enum {
+    ROUNDS_MAX = 5, /* others may define tables at the same time */
+    INGEST_OPEN_MAX = 4,
+    FRUITLESS_MAX = 10, /* waits without a row; all there is was asked for in most of them */
+};
 
 static void refuse(struct ingest *in, uint64_t number, const struct why *why, enum err err)
 {
@@ -189,21 +198,41 @@ static enum err device_path(struct ingest *in, const struct schema *s, const str
 
 static enum err seal(struct ingest *in, struct ingest_table *t)
 {
-    if (!t->batch) return ERR_OK;
     struct batch *batch = t->batch;
     t->batch = NULL;
-    bool empty = batch->row_count == 0;
-    enum err err = empty ? ERR_OK : batch_seal(batch);
-    if (!err)
-        err =
-            mem_grow(&in->appends, &in->append_capacity, in->append_count + 1, sizeof *in->appends);
-    if (err || empty) {
+    t->batch_bytes = 0;
+    if (!batch || batch->row_count == 0) {
+        batch_release(batch);
+        return ERR_OK;
+    }
+    struct ingest_append *one = mem_alloc_zero(1, sizeof *one);
+    enum err err = one ? batch_seal(batch) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(one);
         batch_release(batch);
         return err;
     }
-    in->appends[in->append_count++] =
-        (struct ingest_append){{.batch = batch, .ack = store_ack_of(batch->schema)}, in};
+    one->append.batch = batch;
+    one->append.ack = store_ack_of(batch->schema);
+    one->append.wait_limit_ns = SERVICE_HEAD_WAIT_NS;
+    one->ingest = in;
+    *in->sealed_tail = one;
+    in->sealed_tail = &one->next;
     return ERR_OK;
+}
+
+/* Whether the next row would make the batch grow beyond the piece's share. */
+static bool is_piece_full(const struct ingest *in, const struct batch *batch)
+{
+    return batch && batch->row_count && batch->row_count == batch->row_capacity &&
+           in->piece_bytes + batch->size_bytes > service_piece_bytes(in->service);
+}
+
+static void count_piece(struct ingest *in, struct ingest_table *t)
+{
+    size_t now = t->batch->size_bytes + t->batch->arena.taken_bytes;
+    in->piece_bytes += now - t->batch_bytes;
+    t->batch_bytes = now;
 }
 
 static enum err set_fields(struct ingest *in, struct ingest_table *t, const struct line *line,
@@ -248,6 +277,7 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     uint32_t device;
     enum err err = device_path(in, t->schema, line, &path, why);
     if (err) return err;
+    if (is_piece_full(in, t->batch)) return ERR_BUSY;
     for (int tries = 0; tries < 2; tries++) {
         if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
             return ERR_NO_MEMORY;
@@ -261,17 +291,20 @@ static enum err add_row(struct ingest *in, struct ingest_table *t, const struct 
     }
     if (err) return err;
     err = set_fields(in, t, line, why);
-    if (err)
+    count_piece(in, t);
+    if (err) {
         batch_drop_row(t->batch);
-    else
-        in->rows++;
-    return err;
+        return err;
+    }
+    in->rows++;
+    in->piece_rows++;
+    return ERR_OK;
 }
 
-/* Errors that are not the row's: the request fails as a whole and may be sent again. */
+/* What is not the row's fault: it is read again in the next piece (BUSY: this one is full). */
 static bool is_lack(enum err err)
 {
-    return err == ERR_NO_MEMORY || err == ERR_BUDGET;
+    return err == ERR_NO_MEMORY || err == ERR_BUDGET || err == ERR_BUSY;
 }
 
 /* Takes one line into its table's batch, or leaves it for the next round. */
@@ -298,31 +331,34 @@ static enum err take_line(struct ingest *in, const struct line *line, uint64_t n
     return ERR_OK;
 }
 
-/* One round over the text. What cannot be read is told in the first. */
+/* One round over the text, or the next piece of it. What cannot be read is told in the first. */
 static void read_rows(struct ingest *in)
 {
     bool is_first = in->rounds == 0;
-    in->number = 0;
-    in->format->begin(in);
+    if (!in->is_cut) in->format->begin(in);
+    in->is_cut = in->is_lacking = false;
     struct why why = WHY_NONE; /* large: made anew only behind an error */
     for (;;) {
         bool found = false;
+        struct ingest_place before = in->at;
         enum err err = in->format->next(in, &found, &why);
         if (!found && !err) break;
-        in->lines += is_first;
         bool is_told = err && !is_first;
-        if (!err) err = take_line(in, in->line, in->number, &why);
-        if (is_lack(err)) {
-            in->append_err = err;
-            in->append_why = why;
+        bool may_wait = !err || err == ERR_NO_MEMORY;
+        if (!err) err = take_line(in, in->line, in->at.number, &why);
+        if (may_wait && is_lack(err)) {
+            in->at = before;
+            in->is_cut = true;
+            in->is_lacking = err != ERR_BUSY;
             break;
         }
-        if (err && !is_told) refuse(in, in->number, &why, err);
+        in->lines += is_first;
+        if (err && !is_told) refuse(in, in->at.number, &why, err);
         if (err && !found) break;
         if (err) why = WHY_NONE;
         if (in->scratch.taken_bytes > 1024 * 1024) arena_reset(&in->scratch);
     }
-    arena_reset(&in->scratch);
+    arena_free(&in->scratch);
 }
 
 /* ---- notations ---- */
@@ -330,14 +366,14 @@ static void read_rows(struct ingest *in)
 static void begin_lines(struct ingest *in)
 {
     in->line->known = 0;
-    in->rest = in->text;
+    in->at = (struct ingest_place){.rest = in->text};
 }
 
 static enum err next_line(struct ingest *in, bool *found, struct why *why)
 {
     struct str text;
-    while (in->rest.size && str_split(&in->rest, '\n', &text)) {
-        in->number++;
+    while (in->at.rest.size && str_split(&in->at.rest, '\n', &text)) {
+        in->at.number++;
         in->row = text = str_trim(text);
         if (!text.size || text.at[0] == '#') continue;
         *found = true;
@@ -363,14 +399,15 @@ const struct ingest_format ingest_line_protocol = {
 
 static void begin_json(struct ingest *in)
 {
-    json_rows_init(&in->json, in->text);
+    in->at = (struct ingest_place){0};
+    json_rows_init(&in->at.json, in->text);
 }
 
 static enum err next_json(struct ingest *in, bool *found, struct why *why)
 {
-    enum err err = json_rows_next(&in->json, &in->scratch, in->line, found, why);
-    in->number++;
-    if (in->json.is_over) *found = false;
+    enum err err = json_rows_next(&in->at.json, &in->scratch, in->line, found, why);
+    in->at.number++;
+    if (in->at.json.is_over) *found = false;
     in->line->measurement = in->table;
     bool has_device = in->line->tag_count && in->line->tags[0].value.size;
     if (has_device || !in->device.size) return err;
@@ -386,13 +423,14 @@ const struct ingest_format ingest_json = {
 
 static void begin_prometheus(struct ingest *in)
 {
-    prometheus_rows_init(&in->prometheus, in->text);
+    in->at = (struct ingest_place){0};
+    prometheus_rows_init(&in->at.prometheus, in->text);
 }
 
 static enum err next_prometheus(struct ingest *in, bool *found, struct why *why)
 {
-    in->number++;
-    return prometheus_rows_next(&in->prometheus, in->line, found, why);
+    in->at.number++;
+    return prometheus_rows_next(&in->at.prometheus, in->line, found, why);
 }
 
 const struct ingest_format ingest_prometheus = {"sample",
@@ -419,35 +457,44 @@ static void refresh(struct ingest *in)
     }
 }
 
-static void finish(struct ingest *in)
+static void note_error(struct ingest *in, enum err err, const struct why *why)
 {
-    if (in->append_err && !in->errors.size)
-        buf_printf(&in->errors, "%s", why_text(&in->append_why, in->append_err));
-    completion_finish(&in->completion, in->append_err, &in->append_why);
+    if (in->append_err || !err) return;
+    in->append_err = err;
+    in->append_why = why ? *why : WHY_NONE;
 }
+
+static void advance(struct ingest *in);
 
 static void on_appended(struct completion *c)
 {
     struct ingest_append *one = (struct ingest_append *)c;
     struct ingest *in = one->ingest;
-    if (c->err) {
-        in->append_err = c->err;
-        in->append_why = c->why;
-    }
-    if (--in->open_appends == 0) finish(in);
+    note_error(in, c->err, &c->why);
+    MUST(in->open_appends > 0 && !one->append.batch);
+    mem_free(one);
+    in->open_appends--;
+    in->is_lacking = false; /* memory has come back */
+    advance(in);
 }
 
-/* Main loop. */
-static void append_all(struct ingest *in)
+static struct ingest_append *take_sealed(struct ingest *in)
 {
-    if (in->append_count == 0 || in->append_err) {
-        finish(in);
-        return;
-    }
-    in->open_appends = in->append_count;
-    for (size_t i = 0; i < in->append_count; i++) {
-        completion_init(&in->appends[i].append.completion, in->service->context->main, on_appended);
-        store_append(in->service->store, &in->appends[i].append);
+    struct ingest_append *first = in->sealed;
+    in->sealed = NULL;
+    in->sealed_tail = &in->sealed;
+    return first;
+}
+
+/* Main loop: the piece's batches go to the log. */
+static void send_piece(struct ingest *in)
+{
+    if (in->append_err) return; /* ingest_free lets them go */
+    for (struct ingest_append *one = take_sealed(in), *next; one; one = next) {
+        next = one->next;
+        in->open_appends++;
+        completion_init(&one->append.completion, in->service->context->main, on_appended);
+        store_append(in->service->store, &one->append);
     }
 }
 
@@ -460,17 +507,14 @@ static void on_defined(struct completion *c)
     in->define.result = NULL;
     /* A conflict means that another writer was faster: what it made is looked at in the next round.
      */
-    if (c->err && c->err != ERR_CONFLICT && c->err != ERR_EXISTS) {
-        in->append_err = c->err;
-        in->append_why = c->why;
-    }
+    if (c->err != ERR_CONFLICT && c->err != ERR_EXISTS) note_error(in, c->err, &c->why);
     /* The store answers until it is closed, and no longer knows any table then. */
-    if (in->service->stopping && !in->append_err) in->append_err = ERR_CANCELLED;
+    if (in->service->stopping) note_error(in, ERR_CANCELLED, NULL);
     in->define_at++;
     next_define(in);
 }
 
-static void start_round(struct ingest *in);
+static void read_piece(struct ingest *in);
 
 /* Main loop: defines the next table that needs it; after the last, the next round. */
 static void next_define(struct ingest *in)
@@ -487,48 +531,118 @@ static void next_define(struct ingest *in)
         return;
     }
     if (in->append_err) {
-        append_all(in);
+        in->state = INGEST_OVER;
+        advance(in);
         return;
     }
     refresh(in);
     in->rounds++;
-    start_round(in);
+    read_piece(in);
 }
 
 /* Main loop. */
-static void on_round(struct completion *c)
+static void on_read(struct completion *c)
 {
     struct ingest *in = (struct ingest *)(void *)((char *)c - offsetof(struct ingest, define));
     bool waits = false;
+    note_error(in, c->err, &c->why);
+    send_piece(in);
     for (size_t i = 0; i < in->table_count; i++) waits |= in->tables[i].waits_from != 0;
     in->define_at = 0;
-    if (waits && !in->append_err)
+    if (in->is_cut) {
+        in->state = INGEST_CUT;
+        advance(in);
+    } else if (waits && !in->append_err) {
+        in->state = INGEST_DEFINING;
         next_define(in);
-    else
-        append_all(in);
+    } else {
+        in->state = INGEST_OVER;
+        advance(in);
+    }
 }
 
-static void round_on_worker(struct job *job)
+static void read_on_worker(struct job *job)
 {
     struct ingest *in = (struct ingest *)(void *)((char *)job - offsetof(struct ingest, job));
+    enum err err = ERR_OK;
+    in->piece_bytes = 0;
+    in->piece_rows = 0;
     read_rows(in);
     for (size_t i = 0; i < in->table_count; i++) { /* the next round has other schemas */
-        enum err err = seal(in, &in->tables[i]);
-        if (err) in->append_err = err;
+        enum err own = seal(in, &in->tables[i]);
+        if (own) err = own;
     }
-    completion_finish(&in->define.completion, ERR_OK, NULL); /* borrowed for the way back */
+    completion_finish(&in->define.completion, err, NULL); /* borrowed for the way back */
 }
 
-static void start_round(struct ingest *in)
+/* Main loop. */
+static void read_piece(struct ingest *in)
 {
-    completion_init(&in->define.completion, in->service->context->main, on_round);
-    in->job.run = round_on_worker;
+    in->state = INGEST_READING;
+    completion_init(&in->define.completion, in->service->context->main, on_read);
+    in->job.run = read_on_worker;
     if (!in->service->context->intake) { /* the node stops */
-        in->append_err = ERR_CANCELLED;
-        append_all(in);
+        note_error(in, ERR_CANCELLED, NULL);
+        in->state = INGEST_OVER;
+        advance(in);
         return;
     }
     pool_post(in->service->context->intake, &in->job);
+}
+
+static void on_room(struct room_wait *wait, enum err err, const struct why *why)
+{
+    struct ingest *in = (struct ingest *)(void *)((char *)wait - offsetof(struct ingest, wait));
+    MUST(in->state == INGEST_WAITING);
+    note_error(in, err, why);
+    in->state = INGEST_CUT;
+    if (err)
+        advance(in);
+    else
+        read_piece(in);
+}
+
+/* Nothing of its own is on its way: it stands in line. Each time that not even one row got through
+ * it asks for more; who was given all there is again and again (others may be faster) and still has
+ * not enough never will have. */
+static void wait_for_room(struct ingest *in)
+{
+    struct why why = WHY_NONE;
+    size_t all = in->service->in_flight->limit_bytes;
+    enum err err = ERR_OK;
+    if (in->piece_rows || !in->need_bytes) {
+        in->need_bytes = service_piece_bytes(in->service);
+        in->fruitless = 0;
+    } else {
+        in->need_bytes = in->need_bytes < all / 2 ? in->need_bytes * 2 : all;
+        if (++in->fruitless > FRUITLESS_MAX) err = service_row_too_large(in->service, &why);
+    }
+    if (err) metric_add(in->service->context, METRIC_ROOM_REFUSED, 1);
+    in->state = INGEST_WAITING;
+    if (!err) err = room_wait(in->service->room, &in->wait, in->need_bytes, on_room, &why);
+    if (!err) return;
+    note_error(in, err, &why);
+    in->state = INGEST_OVER;
+    advance(in);
+}
+
+/* Main loop. Whatever has changed: what is next? */
+static void advance(struct ingest *in)
+{
+    if (in->append_err && in->state == INGEST_CUT) in->state = INGEST_OVER;
+    if (in->state == INGEST_CUT) {
+        if (in->is_lacking && in->open_appends) return;
+        if (in->open_appends >= INGEST_OPEN_MAX) return;
+        if (in->is_lacking)
+            wait_for_room(in);
+        else
+            read_piece(in);
+        return;
+    }
+    if (in->state != INGEST_OVER || in->open_appends) return;
+    if (in->append_err && !in->errors.size)
+        buf_printf(&in->errors, "%s", why_text(&in->append_why, in->append_err));
+    completion_finish(&in->completion, in->append_err, &in->append_why);
 }
 
 void ingest_start(struct ingest *in)
@@ -537,6 +651,7 @@ void ingest_start(struct ingest *in)
     MUST(in->completion.done && in->format);
     arena_init(&in->scratch, in->service->in_flight);
     in->append_why = WHY_NONE;
+    in->sealed_tail = &in->sealed;
     if (!in->now_ns) in->now_ns = context_wall_ns(context);
     /* Rows define tables, so their namespace must be one that a document can have. */
     struct why why = WHY_NONE;
@@ -546,7 +661,27 @@ void ingest_start(struct ingest *in)
         completion_finish(&in->completion, err ? err : ERR_NO_MEMORY, &why);
         return;
     }
-    start_round(in);
+    if (!room_is_asked(in->service->room)) {
+        read_piece(in);
+        return;
+    }
+    in->state = INGEST_CUT; /* behind those that wait, or they might wait for ever */
+    in->is_lacking = true;
+    advance(in);
+}
+
+void ingest_cancel(struct ingest *in)
+{
+    if (in->state != INGEST_WAITING) return;
+    room_leave(&in->wait);
+    in->state = INGEST_CUT;
+    note_error(in, ERR_CLOSED, NULL);
+    advance(in);
+}
+
+void ingest_on_gone(void *ingest)
+{
+    ingest_cancel(ingest);
 }
 
 void ingest_free(struct ingest *in)
@@ -556,8 +691,12 @@ void ingest_free(struct ingest *in)
         schema_release(in->tables[i].wanted);
         batch_release(in->tables[i].batch);
     }
-    for (size_t i = 0; i < in->append_count; i++) batch_release(in->appends[i].append.batch);
-    mem_free(in->appends);
+    MUST(!in->wait.room && !in->open_appends);
+    for (struct ingest_append *one = take_sealed(in), *next; one; one = next) {
+        next = one->next;
+        batch_release(one->append.batch);
+        mem_free(one);
+    }
     mem_free(in->tables);
     mem_free(in->line);
     arena_free(&in->scratch);

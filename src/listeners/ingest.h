@@ -1,5 +1,11 @@
 /* ingest.h - rows that arrive by writing: tables and columns are made as needed, batches go to the
- * log, the answer waits until they are durable. Used by line protocol and JSON rows. */
+ * log, the answer waits until they are durable. Used by line protocol, JSON rows and Prometheus.
+ *
+ * A text of any size becomes batches piece by piece, so that it takes a share of the memory for
+ * rows on their way and not a multiple of its own size. Without memory for the next row it waits:
+ * for its own batches, and when there are none in the room that all share (loop/room.h). It follows
+ * that a request which is refused at last may have stored its first rows; rows are upserts, so
+ * sending it again does no harm. */
 #ifndef LISTENERS_INGEST_H
 #define LISTENERS_INGEST_H
 
@@ -16,6 +22,7 @@ struct ingest_table {
     struct schema *schema; /* as known now; NULL = not there yet */
     struct schema *wanted; /* with columns added, to be defined; NULL = fits */
     struct batch *batch;   /* being filled */
+    size_t batch_bytes;    /* of it, as counted in the piece */
     uint64_t from;         /* this round takes its lines from this number on */
     uint64_t waits_from;   /* the first line that waits for a table or column; 0 = none */
     const struct column
@@ -26,6 +33,23 @@ struct ingest_table {
 struct ingest_append {
     struct store_append append; /* first */
     struct ingest *ingest;
+    struct ingest_append *next; /* while it is sealed and not sent */
+};
+
+/* Where the reader stands: a row that found no memory is read again from here. */
+struct ingest_place {
+    uint64_t number;
+    struct str rest; /* line protocol */
+    struct json_rows json;
+    struct prometheus_rows prometheus;
+};
+
+enum ingest_state {
+    INGEST_READING,  /* the worker has it */
+    INGEST_DEFINING, /* a table is made or widened */
+    INGEST_CUT,      /* the round goes on when batches of its own are stored */
+    INGEST_WAITING,  /* the same, when there is memory */
+    INGEST_OVER,     /* done when all batches are stored */
 };
 
 struct ingest;
@@ -59,24 +83,29 @@ struct ingest {
     uint64_t lines, rows, refused;
     struct buf errors; /* texts of the first refused lines, "line N: …" one per line */
     /* The module's own. */
+    enum ingest_state state;
     struct job job;
     struct ingest_table *tables;
     size_t table_count, table_capacity, define_at;
     unsigned rounds; /* gone through */
     int64_t now_ns;
     struct store_define define;
-    struct ingest_append *appends;
-    size_t append_count, append_capacity, open_appends;
+    struct ingest_append *sealed, **sealed_tail; /* the piece's batches, to be sent */
+    size_t open_appends;                         /* sent */
+    size_t piece_bytes;                          /* taken by the piece so far */
+    bool is_cut;     /* the piece ended before the text: it is full, or … */
+    bool is_lacking; /* … no memory was left for the next row */
+    uint64_t piece_rows;
+    size_t need_bytes;  /* what the last wait asked for */
+    unsigned fruitless; /* waits since the last row */
+    struct room_wait wait;
     enum err append_err;
     struct why append_why;
     struct line *line;
     const struct column *columns[LINE_FIELDS_MAX]; /* of the line's fields; NULL: there is none */
-    struct str rest;                               /* line protocol: what is not read yet */
     struct str row;                                /* line protocol: the line being read */
-    struct json_rows json;
-    struct prometheus_rows prometheus;
-    uint64_t number; /* of the row being read, from 1 */
-    char path[1024]; /* of the line's device */
+    struct ingest_place at;                        /* number: of the row being read, from 1 */
+    char path[1024];                               /* of the line's device */
     struct arena scratch;
 };
 
@@ -88,6 +117,10 @@ static inline enum store_ack store_ack_of(const struct schema *schema)
 }
 
 void ingest_start(struct ingest *ingest);
+/* The sender is gone: what waits for memory is dropped (CLOSED), what is on its way goes on. Main
+ * loop, between start and done. */
+void ingest_cancel(struct ingest *ingest);
+void ingest_on_gone(void *ingest);       /* the same, for http_on_gone */
 void ingest_free(struct ingest *ingest); /* not the struct */
 
 /* POST /write; `arg` = the service. */

@@ -72,5 +72,6 @@ void api_write(struct http_exchange *exchange, void *arg)
     w->ingest.text = http_request_of(exchange)->body;
     w->ingest.ns = influx_namespace(exchange);
     completion_init(&w->ingest.completion, w->ingest.service->context->main, on_done);
+    http_on_gone(exchange, ingest_on_gone, &w->ingest);
     ingest_start(&w->ingest);
 }

@@ -3,10 +3,12 @@
  * What the turns of the loop bring is gathered; all whole lines that are there become one ingest,
  * and while it runs the next gather: so the batches grow with the load by themselves. A connection
  * has one ingest at a time, and past QUEUE_BYTES it is not read any more, so that TCP slows the
- * sender down. There is no answer: a bad line is counted and told in the log, at most once a second
- * with the number of those untold. A batch that cannot be stored now (no memory, disk full) stays
- * where it is and is tried again, and meanwhile the sender is slowed down in the same way; only who
- * has gone in the meantime is not waited for long. Lines that are lost all the same are counted.
+ * sender down; the same holds for all that have an ingest when together they hold half of what the
+ * listener may, so that their ingests find memory. There is no answer: a bad line is counted and
+ * told in the log, at most once a second with the number of those untold. A batch that cannot be
+ * stored now (no memory, disk full) stays where it is and is tried again, and meanwhile the sender
+ * is slowed down in the same way; only who has gone in the meantime is not waited for long. Lines
+ * that are lost all the same are counted.
  *
  * Only a line with its line end counts: of a connection that is cut, the last line may be half a
  * number. A connection is freed when its stream is closed and nothing of it runs or is posted. */
@@ -21,6 +23,7 @@ static const char component[] = "line";
 enum {
     CONNECTIONS_MAX = 256,
     QUEUE_BYTES = 256 * 1024, /* gathered beside a running ingest before reading stops */
+    QUEUE_BYTES_ALL_MIN = 4 * 1024 * 1024,
     RETRY_MS = 1000,
     GONE_TRIES_MAX = 60, /* for lines of a sender that has closed */
     SERVER_MAGIC = 0x6c696e65,
@@ -188,6 +191,15 @@ static void slow_down(struct line_connection *c)
     os_stream_pause(c->stream, true);
 }
 
+/* Together they hold half of what they may: whoever has lines to store stores them first. */
+static void slow_down_all(struct line_server *server)
+{
+    size_t used = atomic_load(&server->memory.used_bytes);
+    if (used < server->memory.limit_bytes / 2) return;
+    for (struct line_connection *c = server->connections; c; c = c->next)
+        if (c->is_running || c->is_waiting) slow_down(c);
+}
+
 static void on_stored(struct completion *completion)
 {
     struct ingest *in = (struct ingest *)completion;
@@ -305,6 +317,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     } else {
         post(c);
         if (c->is_running && c->in.size > QUEUE_BYTES) slow_down(c);
+        slow_down_all(c->server);
     }
     leave(c);
 }
@@ -372,7 +385,10 @@ enum err line_server_start(struct service *service, const struct os_address *add
     server->magic = SERVER_MAGIC;
     server->service = service;
     server->tls = tls;
-    budget_init(&server->memory, "line", service->in_flight, SIZE_MAX);
+    /* Beside in_flight: what waits here must not keep its own rows from going on. */
+    size_t limit = service->in_flight->limit_bytes;
+    budget_init(&server->memory, "line", context_rows(context),
+                limit > QUEUE_BYTES_ALL_MIN ? limit : QUEUE_BYTES_ALL_MIN);
     enum err err = context->os->ops->listen(context->main->task, address, on_accept, server,
                                             &server->listener, bound, why);
     if (err)

@@ -59,6 +59,7 @@ void pg_cut(struct pg_connection *c)
     /* What runs sees it at its next chunk; what waits for the peer ends now. */
     struct pg_portal *running = c->session ? c->session->running : NULL;
     if (running) pg_portal_cancel(running);
+    pg_copy_gone(c);
 }
 
 void pg_fatal(struct pg_connection *c, const char *sqlstate, const char *text)

@@ -145,7 +145,7 @@ void pg_copy_free(struct pg_connection *c)
     struct pg_copy *copy = c->session->copy;
     c->session->copy = NULL;
     if (!copy) return;
-    MUST(!copy->is_working && !copy->open_count);
+    MUST(!copy->is_working && !copy->open_count && !copy->wait.room);
     budget_give(&c->server->memory, copy->taken);
     buf_free(&copy->filling);
     buf_free(&copy->work);
@@ -271,6 +271,8 @@ static enum err take_row(struct pg_copy *copy, struct why *why)
     if (!err) err = absolute_path(copy, &path, why);
     if (!err) err = check_device(copy, path, why);
     if (!err) err = batch_add_device(copy->batch, path, labels, label_count, &device);
+    if (!err && service_piece_is_full(copy->connection->server->service, copy->batch))
+        err = ERR_BUDGET;
     if (!err) err = batch_begin_row(copy->batch, device, time_ns);
     if (err) return err;
     for (size_t i = 0; i < copy->target_count && !err; i++)
@@ -309,14 +311,15 @@ static enum err read_rows(struct pg_copy *copy, bool is_all, struct why *why)
         bool has_row;
         uint64_t line = r->next_line;
         enum err err = pg_copy_read(r, rest, is_all, &copy->row_arena, &used, &has_row, why);
+        if (is_lack(err)) r->next_line = line;
         if (err) return err;
         if (used == 0) break;
         bool is_header = has_row && r->options.has_header && !copy->is_header_read;
         if (is_header) err = check_header(copy, why);
         if (!err && has_row && !is_header) err = take_row(copy, why);
         if (copy->row_arena.taken_bytes > 256 * 1024) arena_reset(&copy->row_arena);
+        if (is_lack(err)) r->next_line = line;
         if (is_lack(err) && copy->batch->row_count) {
-            r->next_line = line;
             copy->has_more = true;
             return ERR_OK;
         }
@@ -333,12 +336,13 @@ static void run_on_worker(struct job *job)
     copy->work_used = 0;
     copy->batch = batch_new(copy->schema, copy->connection->server->service->in_flight);
     enum err err = copy->batch ? read_rows(copy, copy->is_last, &why) : ERR_NO_MEMORY;
-    copy->is_lacking = copy->batch && is_lack(err) && !why.text[0];
+    copy->is_lacking = err == ERR_NO_MEMORY || err == ERR_BUDGET;
     copy->batch_rows = copy->batch ? copy->batch->row_count : 0;
     if (copy->batch_rows && batch_seal(copy->batch)) {
         err = ERR_NO_MEMORY;
         copy->batch_rows = 0;
     }
+    arena_free(&copy->row_arena); /* who waits holds nothing */
     completion_finish(&copy->back, err, &why);
 }
 
@@ -359,6 +363,7 @@ static void on_appended(struct completion *done)
     pg_enter(c);
     c->held--;
     copy->open_count--;
+    copy->is_waiting = false; /* memory has come back */
     if (done->err)
         note_error(copy, done->err, &done->why);
     else
@@ -383,6 +388,7 @@ static void append_batch(struct pg_copy *copy)
     one->rows = copy->batch_rows;
     one->append.batch = copy->batch;
     one->append.ack = store_ack_of(copy->schema);
+    one->append.wait_limit_ns = SERVICE_HEAD_WAIT_NS;
     copy->batch = NULL;
     copy->open_count++;
     c->held++;
@@ -398,7 +404,8 @@ static void on_worked(struct completion *done)
     pg_enter(c);
     c->held--;
     copy->is_working = false;
-    bool waits = copy->is_lacking && copy->open_count; /* memory comes back with the next answer */
+    bool waits = copy->is_lacking;
+    if (copy->batch_rows) copy->fruitless = 0;
     if (waits) copy->has_more = true;
     if (done->err && !waits) {
         struct why why = done->why;
@@ -412,6 +419,50 @@ static void on_worked(struct completion *done)
     if (copy->is_last && !done->err && !copy->has_more) copy->is_read = true;
     advance(copy);
     pg_leave(c);
+}
+
+static void on_room(struct room_wait *wait, enum err err, const struct why *why)
+{
+    struct pg_copy *copy =
+        (struct pg_copy *)(void *)((char *)wait - offsetof(struct pg_copy, wait));
+    struct pg_connection *c = copy->connection;
+    pg_enter(c);
+    c->held--;
+    copy->is_waiting = false;
+    if (err) note_error(copy, err, why);
+    advance(copy);
+    pg_leave(c);
+}
+
+/* As ingest.c does it: asking for more each time, until all there is was not enough. False: an
+ * error was noted. */
+static bool wait_for_room(struct pg_copy *copy)
+{
+    struct service *service = copy->connection->server->service;
+    struct why why = WHY_NONE;
+    size_t all = service->in_flight->limit_bytes;
+    bool again = copy->fruitless++ > 0;
+    if (!again) copy->need_bytes = service_piece_bytes(service);
+    if (again) copy->need_bytes = copy->need_bytes < all / 2 ? copy->need_bytes * 2 : all;
+    enum err err = ERR_OK;
+    if (copy->fruitless > PG_COPY_FRUITLESS_MAX) {
+        err = service_row_too_large(service, &why);
+        metric_add(service->context, METRIC_ROOM_REFUSED, 1);
+    }
+    if (!err) err = room_wait(service->room, &copy->wait, copy->need_bytes, on_room, &why);
+    if (!err)
+        copy->connection->held++;
+    else
+        note_error(copy, err, &why);
+    return !err;
+}
+
+void pg_copy_gone(struct pg_connection *c)
+{
+    struct pg_copy *copy = c->session ? c->session->copy : NULL;
+    if (!copy || !copy->wait.room) return;
+    room_leave(&copy->wait);
+    c->held--;
 }
 
 static void start_work(struct pg_copy *copy)
@@ -466,12 +517,13 @@ static void advance(struct pg_copy *copy)
 {
     struct pg_connection *c = copy->connection;
     if (!c->stream) note_error(copy, ERR_CLOSED, NULL);
-    if (copy->is_working) return;
+    if (copy->is_working || copy->wait.room) return;
     bool is_ready = copy->has_more || copy->filling.size >= PG_COPY_CHUNK_BYTES ||
                     (copy->has_ended && !copy->is_read);
     bool may = copy->open_count < PG_COPY_OPEN_MAX && !(copy->is_waiting && copy->open_count);
-    if (!copy->err && !copy->is_read && is_ready && may) {
-        copy->is_waiting = false;
+    if (!copy->err && !copy->is_read && is_ready && may && copy->is_waiting) {
+        if (wait_for_room(copy)) return;
+    } else if (!copy->err && !copy->is_read && is_ready && may) {
         start_work(copy);
         if (!copy->err && !copy->has_ended) pg_resume(c, PG_STATE_COPY);
         if (!copy->err) return;
@@ -528,6 +580,7 @@ void pg_copy_cancel(struct pg_connection *c)
     if (!copy || !copy->is_in) return;
     static const struct why why = {-1, "canceling statement due to user request"};
     note_error(copy, ERR_CANCELLED, &why);
+    pg_copy_gone(c);
     pg_resume(c, PG_STATE_BUSY);
     advance(copy);
 }

@@ -8,6 +8,7 @@
 enum {
     PG_COPY_CHUNK_BYTES = 256 * 1024, /* of rows that go to a worker at once */
     PG_COPY_OPEN_MAX = 4,             /* batches on their way to the log */
+    PG_COPY_FRUITLESS_MAX = 10,       /* waits for memory without a row in between */
 };
 
 /* Where a field of a row goes. */
@@ -42,13 +43,16 @@ struct pg_copy {
     size_t work_used;
     size_t taken; /* reserved for `filling` */
     bool is_header_read;
-    bool has_ended;  /* CopyDone has come */
-    bool is_working; /* a worker has `work` */
-    bool is_last;    /* … and nothing comes behind it */
-    bool is_read;    /* to the end */
-    bool has_more;   /* rows are left in `work`: the batch was full */
-    bool is_lacking; /* no memory for a batch … */
-    bool is_waiting; /* … until one that is on its way is answered */
+    bool has_ended;        /* CopyDone has come */
+    bool is_working;       /* a worker has `work` */
+    bool is_last;          /* … and nothing comes behind it */
+    bool is_read;          /* to the end */
+    bool has_more;         /* rows are left in `work`: the batch was full */
+    bool is_lacking;       /* no memory for a batch … */
+    bool is_waiting;       /* … until one that is on its way is answered, or … */
+    struct room_wait wait; /* … when there are none, until others give some back */
+    size_t need_bytes;     /* what the last wait asked for */
+    unsigned fruitless;    /* waits since the last row */
     struct job job;
     struct completion back;
     struct batch *batch; /* made by the worker */

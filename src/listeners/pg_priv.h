@@ -394,5 +394,8 @@ enum err pg_copy_run(struct pg_call *call, struct why *why); /* COPY … */
 void pg_copy_message(struct pg_connection *c, const struct pg_message *message);
 void pg_copy_cancel(struct pg_connection *c);
 void pg_copy_free(struct pg_connection *c);
+/* Gives up its place among those that wait for memory; its error, or the end of the connection,
+ * comes behind. */
+void pg_copy_gone(struct pg_connection *c);
 
 #endif

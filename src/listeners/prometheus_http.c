@@ -21,7 +21,7 @@ static void on_done(struct completion *c)
     struct write_request *w = (struct write_request *)c;
     struct context *context = w->ingest.service->context;
     metric_add(context, METRIC_ROWS_REFUSED, w->ingest.refused);
-    metric_add(context, METRIC_PROMETHEUS_STALE, w->ingest.prometheus.stale_count);
+    metric_add(context, METRIC_PROMETHEUS_STALE, w->ingest.at.prometheus.stale_count);
     if (c->err) {
         http_reply_error(w->exchange, c->err, &c->why);
     } else if (w->ingest.refused) {
@@ -76,5 +76,6 @@ void api_prometheus_write(struct http_exchange *exchange, void *arg)
     if (!http_query(exchange, "ns", &w->ingest.ns) || !w->ingest.ns.size)
         w->ingest.ns = STR("default");
     completion_init(&w->ingest.completion, service->context->main, on_done);
+    http_on_gone(exchange, ingest_on_gone, &w->ingest);
     ingest_start(&w->ingest);
 }

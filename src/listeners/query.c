@@ -264,6 +264,7 @@ static enum err begin_statement(struct query *q, struct why *why)
 /* INSERT: the batch, or the next one of INSERT … SELECT; NULL when there are no rows. */
 static enum err make_batch(struct query *q, struct why *why)
 {
+    q->may_repeat = !sql_insert_goes_on(q->statement);
     enum err err = sql_insert_batch(q->statement, &q->append.batch, why);
     if (!err && q->append.batch) err = check_devices(q, q->append.batch, why);
     if (!err) return ERR_OK;
@@ -461,10 +462,51 @@ static void on_checkpoint(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+/* ---- INSERT without memory for its rows ---- */
+
+enum { WAITS_MAX = 10 };
+
+static void on_room(struct room_wait *wait, enum err err, const struct why *why)
+{
+    struct query *q = (struct query *)(void *)((char *)wait - offsetof(struct query, wait));
+    q->context.deadline_mono_ns += context_mono_ns(q->service->context) - q->part_end_ns;
+    if (err)
+        finish(q, err, why);
+    else
+        post(q);
+}
+
+/* A SELECT that is under way for INSERT cannot be run again, and is told. */
+static bool may_wait(const struct query *q, enum err err)
+{
+    return err && q->is_begun && q->verb == SQL_INSERT && q->may_repeat &&
+           sql_insert_lacks(q->statement);
+}
+
+static void wait_for_room(struct query *q)
+{
+    struct why why = WHY_NONE;
+    struct service *service = q->service;
+    size_t all = service->in_flight->limit_bytes, need = service_piece_bytes(service);
+    enum err err = ERR_OK;
+    for (unsigned i = 0; i < q->waits; i++) need = need < all / 2 ? need * 2 : all;
+    if (q->waits++ == WAITS_MAX)
+        err = why_set(&why, ERR_LIMIT,
+                      "the rows need more than the %zu KiB that there are for rows on their way to "
+                      "the log; insert fewer at once, or raise memory:",
+                      all / 1024);
+    if (!err) err = room_wait(service->room, &q->wait, need, on_room, &why);
+    if (err) finish(q, err, &why);
+}
+
 static void back_on_main(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, append));
     struct loop *main = q->service->context->main;
+    if (may_wait(q, c->err)) {
+        wait_for_room(q);
+        return;
+    }
     /* Refused changes leave a line as well. */
     if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note(q, "forbidden");
     if (!c->err && !q->is_begun) {
@@ -479,6 +521,7 @@ static void back_on_main(struct completion *c)
     } else if (q->verb == SQL_INSERT) {
         q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
+        q->append.wait_limit_ns = SERVICE_HEAD_WAIT_NS;
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
     } else if (q->verb == SQL_CHECKPOINT) {

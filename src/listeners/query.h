@@ -94,6 +94,9 @@ struct query {
     struct sql_result_column count_column;
     size_t column_count;
     struct store_append append;
+    bool may_repeat;       /* INSERT … VALUES: a batch that found no memory is made again */
+    struct room_wait wait; /* … when there is some */
+    unsigned waits;
     struct table_change change;
     struct store_flush flush;
     struct store_delete delete;

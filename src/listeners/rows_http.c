@@ -58,5 +58,6 @@ void api_rows(struct http_exchange *exchange, void *arg)
         r->ingest.ns = STR("default");
     if (!http_query(exchange, "device", &r->ingest.device)) r->ingest.device = STR("");
     completion_init(&r->ingest.completion, r->ingest.service->context->main, on_done);
+    http_on_gone(exchange, ingest_on_gone, &r->ingest);
     ingest_start(&r->ingest);
 }

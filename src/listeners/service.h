@@ -7,7 +7,9 @@
 #include "access/access.h"
 #include "access/audit.h"
 #include "access/login_lines.h"
+#include "base/timetext.h"
 #include "collect/collect.h"
+#include "loop/room.h"
 #include "net/http.h"
 #include "resource/registry.h"
 #include "sql/sql.h"
@@ -50,6 +52,7 @@ struct service {
     struct login_lines login_lines; /* what the audit log shows of logins */
     struct budget *statements;      /* parent of every statement's budget */
     struct budget *in_flight;       /* batches on their way to the log */
+    struct room *room;              /* where requests wait for in_flight to have some */
     size_t statement_limit_bytes;   /* of one */
     int64_t statement_limit_ns;     /* its time */
     uint64_t helper_rows;           /* a large scan is shared with one more task for so many rows */
@@ -70,5 +73,32 @@ struct service {
     void (*publish_tables)(void *node);
     void *node;
 };
+
+/* So many bytes of one request become batches before those are sent on their way: small enough that
+ * several requests get on together, large enough that a sync is worth it. */
+static inline size_t service_piece_bytes(const struct service *service)
+{
+    return service->in_flight->limit_bytes / 8;
+}
+
+/* Whether the next row would make a batch grow beyond that. */
+static inline bool service_piece_is_full(const struct service *service, const struct batch *batch)
+{
+    return batch->row_count && batch->row_count == batch->row_capacity &&
+           2 * batch->size_bytes > service_piece_bytes(service);
+}
+
+/* The text of a row that asks for more than all of in_flight has. */
+static inline enum err service_row_too_large(const struct service *service, struct why *why)
+{
+    return why_set(
+        why, ERR_LIMIT,
+        "one row needs more than the %zu KiB that there are for rows on their way to the "
+        "log; send smaller values, or raise memory: (it is %zu KiB)",
+        service->in_flight->limit_bytes / 1024, service->context->memory.limit_bytes / 1024);
+}
+
+/* How long rows of a request wait for room in the head before they are refused. */
+#define SERVICE_HEAD_WAIT_NS (ROOM_SECONDS * TIME_NS_PER_S)
 
 #endif

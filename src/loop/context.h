@@ -36,7 +36,9 @@ enum { IO_LOOPS_MAX = 4 };
 struct context {
     struct os *os;
     struct budget memory; /* root: node.yaml `memory:` */
-    struct loop *main;    /* I/O loop 0 */
+    struct budget rows; /* of it, what all that comes in may take together, so that some is left for
+                           who asks; not set up: no less than the root */
+    struct loop *main;  /* I/O loop 0 */
     struct pool *workers; /* statements, password checks; NULL: the node stops, as for the next */
     struct pool *intake;  /* rows on their way in, so that they never wait for a statement */
     const char *drivers_folder; /* where drivers are looked for first; NULL = nowhere; borrowed */
@@ -58,6 +60,12 @@ static inline uint64_t metric_get(const struct context *context, enum metric met
 {
     return atomic_load_explicit(&((struct context *)(uintptr_t)context)->metrics[metric],
                                 memory_order_relaxed);
+}
+
+/* The parent of budgets of what comes in. */
+static inline struct budget *context_rows(struct context *context)
+{
+    return context->rows.parent ? &context->rows : &context->memory;
 }
 
 static inline int64_t context_wall_ns(const struct context *c)

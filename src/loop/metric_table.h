@@ -14,6 +14,11 @@
     X(LOG_DAMAGED,         "millrace_log_damaged_records_total", COUNTER, "records", "damaged log records skipped at start") \
     X(LOG_ERRORS,          "millrace_log_errors_total",          COUNTER, "calls",   "failed writes or syncs of the log") \
     X(ROWS_REFUSED,        "millrace_rows_refused_total",        COUNTER, "rows",    "rows refused with an error, each try counted") \
+    X(ROOM_WAITING,        "millrace_memory_waiting",            GAUGE,   "requests", "requests that wait for memory and are not read meanwhile") \
+    X(ROOM_WAITS,          "millrace_memory_waits_total",        COUNTER, "waits",   "times that a request had to wait for memory") \
+    X(ROOM_REFUSED,        "millrace_memory_refused_total",      COUNTER, "requests", "requests refused because no memory came free in time, too many waited, or they can never fit") \
+    X(HEAD_WAITS,          "millrace_head_waits_total",          COUNTER, "batches", "batches of rows that had to wait for room in the head") \
+    X(HEAD_REFUSED,        "millrace_head_refused_total",        COUNTER, "batches", "batches of rows refused because the head had no room in time") \
     X(HEAD_ROWS,           "millrace_head_rows",                 GAUGE,   "rows",    "rows in the head") \
     X(HEAD_BYTES,          "millrace_head_bytes",                GAUGE,   "bytes",   "memory of the head") \
     X(SERIES,              "millrace_series",                    GAUGE,   "series",  "series known") \

@@ -75,6 +75,7 @@ static size_t take_body(struct http_connection *c, const char *bytes, size_t siz
 {
     size_t used;
     struct str data;
+    if (!http_exchange_body_has_room(c->exchange, size)) return 0;
     enum http_fault fault = http_body_read(&c->reader, bytes, size, &used, &data);
     c->progress += used;
     if (!fault) fault = http_exchange_body_add(c->exchange, data);
@@ -126,11 +127,11 @@ static size_t take_socket(struct http_connection *c, const char *bytes, size_t s
 
 static size_t (*const steps[HTTP_STATE_COUNT])(struct http_connection *c, const char *bytes,
                                                size_t size) = {
-    [HTTP_STATE_HEAD] = take_head,       [HTTP_STATE_GUARD] = take_nothing,
-    [HTTP_STATE_BODY] = take_body,       [HTTP_STATE_BUSY] = take_nothing,
-    [HTTP_STATE_DISCARD] = take_discard, [HTTP_STATE_FULL] = take_nothing,
-    [HTTP_STATE_FLUSH] = take_linger,    [HTTP_STATE_LINGER] = take_linger,
-    [HTTP_STATE_SOCKET] = take_socket,
+    [HTTP_STATE_HEAD] = take_head,     [HTTP_STATE_GUARD] = take_nothing,
+    [HTTP_STATE_BODY] = take_body,     [HTTP_STATE_ROOM] = take_nothing,
+    [HTTP_STATE_BUSY] = take_nothing,  [HTTP_STATE_DISCARD] = take_discard,
+    [HTTP_STATE_FULL] = take_nothing,  [HTTP_STATE_FLUSH] = take_linger,
+    [HTTP_STATE_LINGER] = take_linger, [HTTP_STATE_SOCKET] = take_socket,
 };
 
 static size_t consume(struct http_connection *c, const char *bytes, size_t size)
@@ -145,14 +146,19 @@ static size_t consume(struct http_connection *c, const char *bytes, size_t size)
     return used;
 }
 
-/* Keeps bytes for later; what is kept counts against the budget. */
+/* Keeps bytes for later; what is kept counts against the budget. Who is told to wait for memory is
+ * not cut for lack of it: what one read has brought (behind the login, before the peer is stopped)
+ * is kept in any case. */
 static void keep(struct http_connection *c, const char *bytes, size_t size)
 {
     if (c->in.size + size > c->in_taken) {
         size_t more = c->in.size + size - c->in_taken;
         if (budget_take(&c->server->memory, more)) {
-            http_connection_cut(c);
-            return;
+            if (c->state != HTTP_STATE_ROOM) {
+                http_connection_cut(c);
+                return;
+            }
+            budget_overdraw(&c->server->memory, more);
         }
         c->in_taken += more;
     }
@@ -169,7 +175,8 @@ static void consume_kept(struct http_connection *c)
     if (c->in.size == 0) free_input(c);
 }
 
-/* The peer is stopped while more is kept than one request's head. */
+/* The peer is stopped while more is kept than one request's head; that it has gone is seen when the
+ * rest is read. */
 static void set_pause(struct http_connection *c)
 {
     if (!c->stream) return;

@@ -81,7 +81,6 @@ static void answer_no_route(struct http_exchange *x, struct buf *allow)
 
 static void begin_body(struct http_exchange *x)
 {
-    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct http_connection *c = x->connection;
     x->body_limit =
         x->route->body_limit < HTTP_BODY_BYTES_MAX ? x->route->body_limit : HTTP_BODY_BYTES_MAX;
@@ -97,6 +96,13 @@ static void begin_body(struct http_exchange *x)
         http_connection_fault(c, HTTP_FAULT_BODY_SIZE);
         return;
     }
+    if (http_exchange_body_reserve(x)) http_exchange_body_read(x);
+}
+
+void http_exchange_body_read(struct http_exchange *x)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct http_connection *c = x->connection;
     c->state = HTTP_STATE_BODY;
     http_wait_set(c, HTTP_WAIT_BODY);
     bool ask = x->expects_continue;
@@ -154,7 +160,8 @@ void http_exchange_gone(struct http_exchange *x)
     if (x->is_gone) return;
     x->is_gone = true;
     /* Nobody holds an exchange whose body was still coming. */
-    if (c->state == HTTP_STATE_BODY || c->state == HTTP_STATE_HEAD)
+    room_leave(&x->wait);
+    if (c->state == HTTP_STATE_BODY || c->state == HTTP_STATE_HEAD || c->state == HTTP_STATE_ROOM)
         http_exchange_free(x);
     else if (x->on_gone)
         x->on_gone(x->on_gone_arg);

@@ -187,20 +187,6 @@ static void gzip_bodies_are_undone_within_the_limit(void **state)
     test_client_close(&c);
 }
 
-static void bodies_stop_at_the_memory_budget(void **state)
-{
-    struct world *w = *state;
-    struct test_client c = {0};
-    test_net_context(w->net)->memory.limit_bytes = 100000;
-    static char body[200000];
-    memset(body, 'b', sizeof body);
-    ask(w, &c, "POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n");
-    test_client_send(&c, body, sizeof body);
-    test_net_run(w->net);
-    assert_int_equal(status_of(buf_cstr(&c.received)), 503);
-    test_client_close(&c);
-}
-
 /* ---- time and numbers ---- */
 
 static void silent_and_slow_peers_are_let_go(void **state)
@@ -349,7 +335,6 @@ int main(void)
         T(a_guard_may_take_its_time),
         T(a_body_is_asked_for_when_the_client_wants_to_be_asked),
         T(gzip_bodies_are_undone_within_the_limit),
-        T(bodies_stop_at_the_memory_budget),
         T(silent_and_slow_peers_are_let_go),
         T(a_peer_that_reads_nothing_is_cut),
         T(ten_thousand_half_open_connections_do_not_stop_service),

@@ -11,6 +11,7 @@
 #ifndef NET_HTTP_PRIV_H
 #define NET_HTTP_PRIV_H
 
+#include "loop/room.h"
 #include "net/http.h"
 #include "net/http_message.h"
 
@@ -24,6 +25,7 @@ enum {
     HTTP_DISCARD_BYTES = 256 * 1024, /* unwanted body read over to keep the connection */
     HTTP_COMBINE_BYTES = 32 * 1024,  /* answers up to here go out in one write with their head */
     HTTP_SEGMENTS_MAX = 32,
+    HTTP_BODIES_SHARE_PERCENT = 25, /* of the node's memory: bodies that are not small */
 };
 
 /* What a connection may wait for: X(symbol, seconds). Within a kind all waits are equally long, so
@@ -48,6 +50,7 @@ enum http_state {
     HTTP_STATE_HEAD,    /* between requests, or inside a head */
     HTTP_STATE_GUARD,   /* the guard takes its time */
     HTTP_STATE_BODY,    /* collecting */
+    HTTP_STATE_ROOM,    /* no memory for the body: not read until there is some */
     HTTP_STATE_BUSY,    /* the handler has it */
     HTTP_STATE_DISCARD, /* answered before the body was read: reading over it */
     HTTP_STATE_FULL,    /* answered, but the peer reads too slowly to begin the next */
@@ -96,6 +99,8 @@ struct http_server {
     size_t connection_count;
     struct http_wait_list waits[HTTP_WAIT_COUNT];
     struct budget memory;
+    struct budget bodies; /* beside it: those that are not small */
+    struct room room;     /* where they wait for memory */
     int64_t date_s;
     char date[40];
 };
@@ -110,7 +115,10 @@ struct http_exchange {
     const struct http_route *route;
     size_t body_limit;
     struct buf body;
-    size_t body_taken; /* of the budget */
+    size_t body_taken;          /* of its budget … */
+    struct budget *body_budget; /* … which is set when it begins */
+    struct room_wait wait;      /* for memory for it … */
+    size_t wait_bytes;          /* … of this size */
     struct http_gzip *gzip;
     struct buf added; /* header lines of the answer */
     void *user;
@@ -155,6 +163,8 @@ const char *http_server_date(struct http_server *server);
 
 /* A head is whole: makes the exchange, finds its route, asks the guard, begins its body. */
 void http_exchange_begin(struct http_connection *c, const char *bytes, size_t size);
+/* There is memory for the body: reads it. */
+void http_exchange_body_read(struct http_exchange *x);
 /* Hands over to the handler. */
 void http_exchange_dispatch(struct http_exchange *x);
 /* The stream is gone. */
@@ -172,6 +182,12 @@ void http_answer_head(struct http_exchange *x, struct buf *out, int status,
 
 /* ---- http_body.c ---- */
 
+/* Reserves memory for the body that the head announces. False: there is none now, and
+ * http_exchange_body_read is called when there is, unless it is refused or the peer goes; or there
+ * never will be, and it was refused. */
+bool http_exchange_body_reserve(struct http_exchange *x);
+/* Whether `size` more bytes as sent may be added now; false: as above, they are kept meanwhile. */
+bool http_exchange_body_has_room(struct http_exchange *x, size_t size);
 enum http_fault http_exchange_body_add(struct http_exchange *x, struct str data);
 enum http_fault http_exchange_body_end(struct http_exchange *x);
 void http_exchange_body_free(struct http_exchange *x);

@@ -169,6 +169,9 @@ enum err http_server_start(struct context *context, struct loop *loop,
                                    .timer_ns = INT64_MAX,
                                    .date_s = -1};
     budget_init(&server->memory, "http", &context->memory, SIZE_MAX);
+    budget_init(&server->bodies, "bodies", context_rows(context),
+                context->memory.limit_bytes / 100 * HTTP_BODIES_SHARE_PERCENT);
+    room_init(&server->room, context, loop, &server->bodies, "bodies of requests");
     enum err err = ops->timer_make(loop->task, on_timer, server, &server->timer);
     if (!err)
         err = ops->listen(loop->task, address, on_accept, server, &server->listener, bound, why);
@@ -201,6 +204,7 @@ void http_server_stop(struct http_server *server)
         http_connection_leave(c);
         c = server->connections;
     }
+    room_close(&server->room);
     ops->listener_close(server->listener);
     server->listener = NULL;
     free_if_over(server);

@@ -27,6 +27,7 @@ enum {
     SPANS_SHARE_PERCENT = 5,
     STATEMENTS_SHARE_PERCENT = 30,
     IN_FLIGHT_SHARE_PERCENT = 12,
+    ROWS_SHARE_PERCENT = 75, /* head, rows under way and bodies of requests together */
     EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
     HELPER_ROWS = 300000, /* some milliseconds of work */
@@ -38,6 +39,7 @@ struct node {
     const struct node_options *options;
     struct service service;
     struct budget statements, in_flight;
+    struct room room; /* of in_flight */
     struct node_tables *tables;
     struct http_server *http, *https;
     struct pg_server *postgres;
@@ -153,6 +155,22 @@ static enum err start_workers(struct node *node, struct why *why)
     pool_stop(context->workers);
     context->workers = NULL;
     return err;
+}
+
+/* Stopped behind the listeners and before the workers: who waits is told that the node stops, and
+ * nobody waits any more. */
+static enum err start_room(struct node *node, struct why *why)
+{
+    (void)why;
+    room_init(&node->room, &node->context, &node->main, &node->in_flight,
+              "rows on their way to the log");
+    node->service.room = &node->room;
+    return ERR_OK;
+}
+
+static void stop_room(struct node *node)
+{
+    room_close(&node->room);
 }
 
 /* Nobody asks any more; what still comes from the workers is not begun. */
@@ -497,6 +515,7 @@ static const struct {
     {"answers of the audit log", start_answers, stop_answers},
     {"collect", start_collect, stop_collect},
     {"workers", start_workers, stop_workers},
+    {"room", start_room, stop_room},
     {"certificates", start_certificates, stop_certificates},
     {"http", start_http, stop_http},
     {"https", start_https, stop_https},
@@ -569,7 +588,9 @@ static enum err set_up(struct node *node, struct why *why)
     budget_init(&node->statements, "statements", &node->context.memory,
                 memory / 100 * STATEMENTS_SHARE_PERCENT);
     node->service.context = &node->context;
-    budget_init(&node->in_flight, "in flight", &node->context.memory,
+    budget_init(&node->context.rows, "rows", &node->context.memory,
+                memory / 100 * ROWS_SHARE_PERCENT);
+    budget_init(&node->in_flight, "in flight", &node->context.rows,
                 memory / 100 * IN_FLIGHT_SHARE_PERCENT);
     node->service.statements = &node->statements;
     node->service.in_flight = &node->in_flight;

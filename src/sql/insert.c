@@ -254,7 +254,10 @@ static enum err add_row(struct sql_statement *s, const struct target *targets, s
     for (size_t i = 0; i < count && !err; i++)
         if (targets[i].kind == TARGET_COLUMN)
             err = batch_set(batch, targets[i].column, &row->values[i]);
-    if (err == ERR_NO_MEMORY || err == ERR_BUDGET) return expr_no_memory(s->context->budget, why);
+    if (err == ERR_NO_MEMORY || err == ERR_BUDGET) {
+        s->insert_lacks = true;
+        return why_set(why, err, "no memory for more rows on their way to the log; try again");
+    }
     return err ? why_wrap(why, err, "device %.*s", (int)row->device.s.size, row->device.s.at)
                : ERR_OK;
 }
@@ -319,6 +322,12 @@ static enum err fill_from_query(struct sql_statement *s, const struct target *ta
     return err;
 }
 
+bool sql_insert_lacks(const struct sql_statement *s)
+{
+    MUST(s && s->magic == SQL_STATEMENT_MAGIC);
+    return s->insert_lacks;
+}
+
 bool sql_insert_goes_on(const struct sql_statement *s)
 {
     MUST(s && s->magic == SQL_STATEMENT_MAGIC);
@@ -333,6 +342,7 @@ enum err sql_insert_batch(struct sql_statement *s, struct batch **batch, struct 
     struct row row = {.labels = arena_zero(&s->arena, insert->column_count, sizeof *row.labels),
                       .values = arena_zero(&s->arena, insert->column_count, sizeof *row.values)};
     *batch = NULL;
+    s->insert_lacks = false;
     if (!targets || !row.labels || !row.values) return expr_no_memory(s->context->budget, why);
     enum err err = find_targets(s, targets, why);
     if (err) return err;

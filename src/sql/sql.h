@@ -128,6 +128,9 @@ enum err sql_insert_batch(struct sql_statement *statement, struct batch **batch,
  * called again. Its last one may be NULL: no rows. All read the statement's snapshot, so a table
  * may be inserted into itself. */
 bool sql_insert_goes_on(const struct sql_statement *statement);
+/* Whether it failed because context.batch_budget has no more now. INSERT … VALUES may be asked for
+ * its batch again; INSERT … SELECT has lost rows that were read. */
+bool sql_insert_lacks(const struct sql_statement *statement);
 
 /* Of SQL_CHECKPOINT: whether it was VACUUM. */
 bool sql_merges(const struct sql_statement *statement);

@@ -25,6 +25,7 @@ struct sql_statement {
     struct sql_ddl ddl;
     struct sql_view view;
     bool insert_goes_on; /* INSERT … SELECT: `run` has more rows */
+    bool insert_lacks;   /* the last batch found no memory */
     struct sql_stats insert_stats;
     struct sql_sink insert_sink;
 };

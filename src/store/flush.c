@@ -287,13 +287,15 @@ void flush_look(struct store *store)
         begin(store);
         return;
     }
-    bool due = flush_is_due(store) || is_old(store) || is_awaited(store);
+    bool empty = atomic_load(&store_writer_head(store)->row_count) == 0;
+    bool due = flush_is_due(store) || is_old(store) || is_awaited(store) ||
+               (store->held && !empty); /* they wait for what a flush gives back */
     if (!due && store->compacted) {
         begin(store);
         return;
     }
     if (!due) return;
-    if (atomic_load(&store_writer_head(store)->row_count) && freeze(store, store->appended)) return;
+    if (!empty && freeze(store, store->appended)) return;
     begin(store);
 }
 

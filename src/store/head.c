@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SERIES_BYTES = sizeof(struct head_series) + 16 }; /* what the allocator keeps beside it */
+
 struct head *head_new(struct budget *budget)
 {
     struct head *head = mem_alloc_zero(1, sizeof *head);
@@ -53,6 +55,7 @@ void head_release(struct head *head)
             if (!series) continue;
             free_chain(head, &series->main);
             free_chain(head, &series->late);
+            budget_give(&head->budget, SERIES_BYTES);
             mem_free(series);
         }
         mem_free(block);
@@ -81,8 +84,13 @@ static enum err make_series(struct head *head, uint32_t id, struct head_series *
     }
     *out = atomic_load(&block[id % HEAD_SERIES_BLOCK]);
     if (*out) return ERR_OK;
+    enum err err = budget_take(&head->budget, SERIES_BYTES);
+    if (err) return err;
     *out = mem_alloc_zero(1, sizeof **out);
-    if (!*out) return ERR_NO_MEMORY;
+    if (!*out) {
+        budget_give(&head->budget, SERIES_BYTES);
+        return ERR_NO_MEMORY;
+    }
     atomic_store_explicit(&block[id % HEAD_SERIES_BLOCK], *out, memory_order_release);
     return ERR_OK;
 }
@@ -381,6 +389,41 @@ enum err head_apply(struct head *head, const struct batch *batch)
     if (!head->first_seq) head->first_seq = batch->seq;
     atomic_fetch_add_explicit(&head->row_count, batch->row_count, memory_order_relaxed);
     return ERR_OK;
+}
+
+/* What a chunk takes for each of its rows, and beside them. */
+static size_t bytes_per_row(const struct batch *batch)
+{
+    size_t bytes = sizeof(int64_t) + sizeof(uint64_t);
+    for (uint32_t i = 0; i < batch->column_count; i++) {
+        const struct vector *v = &batch->columns[i].data;
+        bytes +=
+            vector_element_bytes(v->type) + (v->null != NULL) + (v->quality ? sizeof(uint32_t) : 0);
+    }
+    return bytes;
+}
+
+size_t head_need(struct head *head, const struct batch *batch)
+{
+    MUST(batch->sealed);
+    size_t per_row = bytes_per_row(batch), need = batch->arena.taken_bytes;
+    size_t fixed =
+        sizeof(struct head_chunk) + batch->column_count * (sizeof(struct head_column) + 16);
+    for (uint32_t row = 0, end; row < batch->row_count; row = end) {
+        const struct head_series *series =
+            head_find(head, batch->devices[batch->device[row]].series);
+        const struct head_chunk *last = series ? atomic_load(&series->main.last) : NULL;
+        end = end_of_device(batch, row);
+        if (!series) need += SERIES_BYTES;
+        uint32_t left = last ? last->capacity - atomic_load(&last->count) : 0, rows = end - row;
+        uint32_t capacity = last ? last->capacity : HEAD_CHUNK_ROWS_MIN / 2;
+        for (rows -= rows < left ? rows : left; rows; rows -= rows < capacity ? rows : capacity) {
+            if (capacity < HEAD_CHUNK_ROWS_MAX) capacity *= 2;
+            while (capacity < rows && capacity < HEAD_CHUNK_ROWS_MAX) capacity *= 2;
+            need += fixed + capacity * per_row;
+        }
+    }
+    return need;
 }
 
 static int compare_refs(const void *a, const void *b)

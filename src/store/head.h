@@ -6,7 +6,8 @@
  *
  * A series has two chains of chunks. `main`: times strictly ascend through the whole chain. `late`:
  * rows whose time was not above the main chain's last, in order of arrival: so of rows with equal
- * times the main chain's is the oldest. A chunk holds up to its capacity of rows in plain arrays;
+ * times the main chain's is the oldest. A chunk holds up to its capacity of rows in plain arrays
+ * (the first one few, for what many devices send once a minute is all that the head holds of each);
  * its columns and their types are fixed when it is made (a batch with another column, or with one
  * that was widened, begins a new chunk). The writer fills arrays first and publishes `count` with a
  * release store; null and quality arrays appear when first needed, published before the count that
@@ -21,7 +22,7 @@
 #include <stdatomic.h>
 
 enum {
-    HEAD_CHUNK_ROWS_MIN = 8,
+    HEAD_CHUNK_ROWS_MIN = 2,
     HEAD_CHUNK_ROWS_MAX = 128,
     HEAD_SERIES_BLOCK = 1024,
     HEAD_BLOCKS_MAX = 4096
@@ -73,6 +74,10 @@ void head_release(struct head *head);
 /* Adds all rows of a sealed batch whose devices carry their series and whose seq is set. On an
  * error (BUDGET, NO_MEMORY, LIMIT) none of them is there. Writer only. */
 enum err head_apply(struct head *head, const struct batch *batch);
+
+/* About what head_apply would take of the budget for the batch: what is exact would cost as much as
+ * applying it. Devices that carry no series count as new. Writer only. */
+size_t head_need(struct head *head, const struct batch *batch);
 
 struct head_column *head_chunk_column(struct head_chunk *chunk,
                                       uint16_t id); /* NULL if it has none */

@@ -478,6 +478,9 @@ void store_make_timers(struct store *store) /* log task: timers belong to their 
     if (!store->sync_timer &&
         ops->timer_make(task, store_on_sync_timer, store, &store->sync_timer) != ERR_OK)
         return;
+    if (!store->held_timer &&
+        ops->timer_make(task, held_on_timer, store, &store->held_timer) != ERR_OK)
+        return;
     if (ops->timer_make(task, on_tick, store, &store->tick_timer) != ERR_OK) return;
     ops->timer_set(store->tick_timer, TICK_MS * (int64_t)1000000);
 }
@@ -500,7 +503,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
         /* Half more than rows are accepted for: what a row takes is known when it is in place. */
-        budget_init(&store->head_budget, "head", &context->memory,
+        budget_init(&store->head_budget, "head", context_rows(context),
                     config->head_limit_bytes + config->head_limit_bytes / 2);
         compact_init(store);
         store->rollups.rows_min =
@@ -549,6 +552,7 @@ static void wind_up(struct job *job)
     backup_stop(store);
     if (store->sync_timer) store->context->os->ops->timer_close(store->sync_timer);
     if (store->tick_timer) store->context->os->ops->timer_close(store->tick_timer);
+    if (store->held_timer) store->context->os->ops->timer_close(store->held_timer);
     if (store->compaction.timer) store->context->os->ops->timer_close(store->compaction.timer);
 }
 

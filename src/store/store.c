@@ -255,35 +255,30 @@ static enum err check_batch(struct store *store, const struct store_append *appe
         if (!c || c->type != batch->columns[i].data.type)
             return why_set(why, ERR_CONFLICT, "table %s was changed; try again", s->name);
     }
-    /* What is in the log must get into the head, too: so what is framed and not applied yet counts,
-     * with what chunks take beside the rows. */
-    if (atomic_load(&store->head_budget.used_bytes) + 2 * store->framed_bytes + batch->size_bytes >
-        store->head_limit_bytes)
-        return why_set(why, ERR_BUDGET,
-                       "the head is full (%zu bytes); writing goes on when rows were moved to disk",
-                       store->head_limit_bytes);
     return ERR_OK;
 }
 
 /* Frames one batch into the log's buffer. */
-static enum err frame_batch(struct store *store, struct store_append *append, struct why *why)
+static enum err frame_batch(struct store *store, struct store_append *append, bool is_first,
+                            struct why *why)
 {
     struct batch *batch = append->batch;
     enum err err = check_batch(store, append, why);
     if (!err) err = resolve_series(store, batch);
+    if (!err) err = held_reserve(store, append, is_first, why);
     if (err) return err;
+    append->held_ns = 0;
     batch->seq = log_next_seq(&store->log, context_wall_ns(store->context));
     size_t mark =
         log_record_begin(&store->log, LOG_ROWS, batch->seq, atomic_load(&store->position_durable));
     codec_rows_write(&store->log.pending, batch);
-    err = log_record_end(&store->log, mark);
-    if (!err) store->framed_bytes += batch->size_bytes;
-    return err;
+    return log_record_end(&store->log, mark);
 }
 
-static void refuse(struct store *store, struct store_append *append, enum err err,
-                   const struct why *why)
+void store_refuse(struct store *store, struct store_append *append, enum err err,
+                  const struct why *why)
 {
+    held_give_back(store, append);
     metric_add(store->context, METRIC_ROWS_REFUSED, append->batch->row_count);
     batch_release(append->batch);
     append->batch = NULL;
@@ -348,11 +343,12 @@ static void apply(struct store *store, struct store_append *append, struct store
     struct batch *batch = append->batch;
     append->seq = batch->seq;
     rollup_mark_rows(&store->catalog, batch);
+    held_give_back(store, append); /* for the rows themselves */
     enum err err = head_apply(store_writer_head(store), batch);
     if (err) {
         struct why why = WHY_NONE;
         why_set(&why, err, "no memory for rows of table %s", batch->schema->name);
-        refuse(store, append, err, &why);
+        store_refuse(store, append, err, &why);
         return;
     }
     metric_add(store->context, METRIC_LOG_ROWS, batch->row_count);
@@ -374,39 +370,6 @@ static void apply(struct store *store, struct store_append *append, struct store
     store->waiting_last = append;
 }
 
-/* Back-pressure: these rows and all behind them wait until there is room, in their order. What they
- * take is their writers' budget, so there is an end to it. */
-static void hold(struct store *store, struct store_append *first)
-{
-    store->held = store->held_last = first;
-    while (store->held_last->next) store->held_last = store->held_last->next;
-}
-
-void store_release_held(struct store *store, enum err err, const struct why *why)
-{
-    struct store_append *first = store->held, *last = store->held_last, *next;
-    store->held = store->held_last = NULL;
-    if (!first) return;
-    if (!err) {
-        last->next = store->arrived;
-        if (!store->arrived) store->arrived_last = last;
-        store->arrived = first;
-        store_after_jobs(store);
-        return;
-    }
-    struct store_delete *behind = NULL, **tail = &behind;
-    for (struct store_append *append = first; append; append = next) {
-        struct why full = WHY_NONE;
-        next = append->next;
-        *tail = append->behind;
-        while (*tail) tail = &(*tail)->next;
-        why_set(&full, err, "the head is full, and its rows could not be moved to disk: %s",
-                why_text(why, err));
-        refuse(store, append, err, &full);
-    }
-    delete_run_all(store, behind);
-}
-
 /* Frames what has arrived, in order: up to the first that has to wait for room (held), or the first
  * that deletes wait for, whose list is given and which are carried out before the rest. Gives the
  * framed ones. */
@@ -417,17 +380,16 @@ static struct store_append *frame_arrived(struct store *store, enum err round,
     for (; append && !*behind; append = next) {
         struct why why = *round_why;
         next = append->next;
-        enum err err = round ? round : frame_batch(store, append, &why);
+        enum err err = round ? round : frame_batch(store, append, !framed, &why);
         if (err == ERR_BUDGET && framed) break; /* asked again when these are in the head */
-        if (err == ERR_BUDGET &&
-            (store->flush.busy || store->rollups.work.is_reading || flush_is_due(store))) {
-            hold(store, append);
+        if (err == ERR_BUDGET && held_may_wait(store)) {
+            held_add(store, append);
             append = NULL;
             break;
         }
         *behind = append->behind;
         if (err) {
-            refuse(store, append, err, &why);
+            store_refuse(store, append, err, &why);
             continue;
         }
         append->next = NULL;
@@ -444,7 +406,6 @@ static void run_round(struct store *store)
 {
     struct why why = WHY_NONE;
     struct store_delete *behind = NULL;
-    store->framed_bytes = 0;
     enum err round = store_recover_log(store, &why);
     struct store_append *framed = frame_arrived(store, round, &why, &behind), *next;
     if (!round) round = store_write_round(store, &why);
@@ -453,7 +414,7 @@ static void run_round(struct store *store)
     for (struct store_append *append = framed; append; append = next) {
         next = append->next;
         if (round) {
-            refuse(store, append, round, &why);
+            store_refuse(store, append, round, &why);
             continue;
         }
         applied = append->batch->seq;
@@ -471,8 +432,7 @@ static void run_round(struct store *store)
 static void write_arrived(struct store *store)
 {
     if (store->held && store->arrived) { /* behind those that wait already */
-        store->held_last->next = store->arrived;
-        store->held_last = store->arrived_last;
+        held_add(store, store->arrived);
         store->arrived = store->arrived_last = NULL;
     }
     if (!store->arrived) return;
@@ -483,8 +443,7 @@ static void write_arrived(struct store *store)
     leave_full_segment(store);
     if (store->waiting) sync_now(store);
     flush_look(store);
-    if (store->held && !store->flush.busy && !store->rollups.work.is_reading)
-        store_release_held(store, ERR_BUDGET, NULL);
+    if (store->held) held_look_later(store);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
         if (!store->sync_timer) {
             sync_now(store);

@@ -52,17 +52,22 @@ enum store_ack {
 };
 
 /* One batch on its way. The caller sets completion, batch (takes: sealed) and ack; the structure
- * must stay until the completion is done. On success `seq` is the batch's position. Errors: BUDGET
- * (head full: try later), READ_ONLY (a rollup), DISK_FULL, IO, CORRUPT; then nothing of the batch
- * is stored. */
+ * must stay until the completion is done. On success `seq` is the batch's position. A batch for
+ * which the head has no room waits, and all behind it, until rows were moved to disk or a statement
+ * lets go of old ones. Errors: BUDGET (it has waited for wait_limit_ns, or the disk takes no rows:
+ * try later), LIMIT (it can never fit), READ_ONLY (a rollup), DISK_FULL, IO, CORRUPT; then nothing
+ * of the batch is stored. */
 struct store_append {
     struct completion completion; /* first */
     struct batch *batch;
     enum store_ack ack;
-    bool of_rollup; /* the store's own: rows of a rollup */
+    int64_t wait_limit_ns; /* for room in the head; 0 = as long as it takes */
+    bool of_rollup;        /* the store's own: rows of a rollup */
     uint64_t seq;
     struct job arrive; /* from here on the store's */
     struct store *store;
+    int64_t held_ns;   /* monotonic: since when it waits; 0 = it does not */
+    size_t head_bytes; /* reserved for it in the head */
     struct store_append *next;
     struct store_delete *behind; /* deletes that came while it was held: carried out after it */
 };

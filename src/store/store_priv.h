@@ -130,11 +130,10 @@ struct store {
     struct store_define *defined, *defined_last; /* written, wait for durable */
     struct store_delete *deleted, *deleted_last; /* the same */
     struct store_flush *flushes;                 /* wait for what they asked for */
-    size_t framed_bytes;                         /* of batches in the log and not in the head */
     uint64_t appended;                           /* last seq written to the file */
     bool syncing, closing;
-    struct os_timer *sync_timer, *tick_timer;
-    bool sync_timer_set;
+    struct os_timer *sync_timer, *tick_timer, *held_timer;
+    bool sync_timer_set, held_timer_set;
     bool failed;           /* the last write or sync failed: a new segment comes first */
     int64_t head_since_ns; /* monotonic: when the growing head got its first row; 0 = it has none */
     struct buf
@@ -215,7 +214,24 @@ enum err store_recover_log(struct store *store, struct why *why);
 enum err store_write_round(struct store *store, struct why *why);
 /* Frames a SCHEMA record. */
 enum err store_write_schema(struct store *store, const struct schema *schema, bool dropped);
-/* Takes up what is held; `err` not OK: refuses it. Log task. */
+/* held.c: rows for which the head has no room yet. Log task. */
+/* What the head will take for a batch is reserved before it is framed: what is in the log must get
+ * into the head, too. `is_first`: nothing is framed and not in the head. Errors: BUDGET (not now),
+ * LIMIT (never). */
+enum err held_reserve(struct store *store, struct store_append *append, bool is_first,
+                      struct why *why);
+void held_give_back(struct store *store, struct store_append *append);
+/* Whether it is of use to wait: room comes when rows are moved to disk, but for a while after that
+ * has failed. */
+bool held_may_wait(struct store *store);
+/* These rows and all behind them wait, in their order. */
+void held_add(struct store *store, struct store_append *first);
+/* Looks again soon; whoever has waited for too long is refused. */
+void held_look_later(struct store *store);
+void held_on_timer(void *arg);
+void store_refuse(struct store *store, struct store_append *append, enum err err,
+                  const struct why *why);
+/* Takes up what is held; `err` not OK: refuses it. */
 void store_release_held(struct store *store, enum err err, const struct why *why);
 /* Finishes it when what is written so far is durable. */
 void store_wait_durable(struct store *store, struct store_delete *delete);
