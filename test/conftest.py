@@ -145,7 +145,7 @@ class Node(Program):
         self.url = f"http://{HOST}:{self.port}"
         self.millrace = os.path.join(BUILD, "millrace")
         self.manifests = list(manifests)
-        settings = [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", *settings]
+        settings = [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", "listen.mqtt=off", *settings]
         command = [self.millrace, "run", "--data", self.data]
         command += [part for setting in settings for part in ("--set", setting)] + self.manifests
         super().__init__(command, os.path.join(folder, "node.log"), dict(os.environ, MILLRACE_ADMIN_PASSWORD=self.PASSWORD, **dict(env)))
