@@ -2,11 +2,10 @@
  *
  * Connections are accepted on the main loop and handed to the broker's task. Logins come back from
  * there: who somebody is, is known on the main loop alone. In this order: a user with a password
- * (or, as the password, a token of any user), a client certificate's common name, anonymous. What is
- * refused reads the same whatever the reason, and is counted, slowed and audited as a login over
+ * (or, as the password, a token of any user), a client certificate's common name, anonymous. What
+ * is refused reads the same whatever the reason, and is counted, slowed and audited as a login over
  * HTTP is. */
 #include "listeners/mqtt_server.h"
-#include "mqtt/broker.h"
 
 static const char component[] = "mqtt";
 
@@ -140,6 +139,115 @@ static void on_login(void *arg, struct broker_login *login)
     loop_post(server->service->context->main, &login->job);
 }
 
+/* ---- the journal ---- */
+
+struct mqtt_note {
+    struct store_note op; /* first */
+    struct mqtt_server *server;
+    struct broker_note *note;
+};
+
+static void leave(struct mqtt_server *server)
+{
+    atomic_fetch_sub(&server->pending, 1);
+    free_if_over(server);
+}
+
+static void on_noted(struct completion *completion)
+{
+    struct mqtt_note *m = (struct mqtt_note *)completion;
+    struct mqtt_server *server = m->server;
+    m->note->seq = m->op.seq;
+    m->note->err = completion->err;
+    m->note->why = completion->why;
+    if (server->broker)
+        broker_note_done(m->note);
+    else
+        broker_note_free(m->note);
+    mem_free(m);
+    leave(server);
+}
+
+static void on_journal(void *arg, struct broker_note *note) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_note *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) {
+        note->err = ERR_NO_MEMORY;
+        broker_note_done(note);
+        return;
+    }
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->note = note;
+    m->op.body = buf_str(&note->body);
+    completion_init(&m->op.completion, server->service->context->main, on_noted);
+    store_note(server->service->store, &m->op);
+}
+
+struct mqtt_saved {
+    struct store_notes_saved op; /* first */
+    struct mqtt_server *server;
+};
+
+static void on_log_told(struct completion *completion)
+{
+    struct mqtt_saved *m = (struct mqtt_saved *)completion;
+    struct mqtt_server *server = m->server;
+    mem_free(m);
+    leave(server);
+}
+
+static void on_saved(void *arg, uint64_t position) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_saved *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) return; /* the next one says it as well */
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->op.up_to = position;
+    completion_init(&m->op.completion, server->service->context->main, on_log_told);
+    store_notes_saved(server->service->store, &m->op);
+}
+
+/* ---- the disk ---- */
+
+struct mqtt_work {
+    struct job job; /* first */
+    struct mqtt_server *server;
+    struct broker_work *work; /* not touched any more when the broker was stopped meanwhile */
+};
+
+static void come_back(struct job *job)
+{
+    struct mqtt_work *m = (struct mqtt_work *)job;
+    struct mqtt_server *server = m->server;
+    if (server->broker) broker_work_done(m->work);
+    mem_free(m);
+    leave(server);
+}
+
+static void run_work(struct job *job) /* a worker */
+{
+    struct mqtt_work *m = (struct mqtt_work *)job;
+    m->work->work(m->work);
+    m->job.run = come_back;
+    loop_post(m->server->service->context->main, &m->job);
+}
+
+static bool on_work(void *arg, struct broker_work *work) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_work *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) return false;
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->work = work;
+    m->job.run = run_work;
+    pool_post(server->service->context->intake, &m->job);
+    return true;
+}
+
 /* ---- listening ---- */
 
 static void on_plain(void *owner, struct os_stream *stream)
@@ -162,13 +270,13 @@ static void stop_listening(struct mqtt_server *server)
     server->plain = server->encrypted = NULL;
 }
 
-enum err mqtt_server_start(struct service *service, const struct mqtt_server_config *config,
-                           struct mqtt_server **out, struct os_address *bound_plain,
-                           struct os_address *bound_encrypted, struct why *why)
+enum err mqtt_server_start(struct service *service, struct broker *broker,
+                           const struct mqtt_server_config *config, struct mqtt_server **out,
+                           struct os_address *bound_plain, struct os_address *bound_encrypted,
+                           struct why *why)
 {
     struct context *context = service->context;
     const struct os_ops *ops = context->os->ops;
-    struct broker_config settings = broker_defaults;
     MUST(loop_is_current(context->main) && (!config->encrypted || config->tls));
     MUST(!config->anonymous || !config->plain || os_address_is_loopback(config->plain));
     struct mqtt_server *server = mem_alloc_zero(1, sizeof *server);
@@ -177,9 +285,13 @@ enum err mqtt_server_start(struct service *service, const struct mqtt_server_con
     server->service = service;
     server->tls = config->tls;
     server->anonymous = config->anonymous;
-    settings.memory_bytes = context->memory.limit_bytes / 4;
-    struct broker_hooks hooks = {.arg = server, .login = on_login};
-    enum err err = broker_start(context, &settings, &hooks, &server->broker, why);
+    struct broker_hooks hooks = {.arg = server,
+                                 .login = on_login,
+                                 .journal = on_journal,
+                                 .work = on_work,
+                                 .saved = on_saved};
+    enum err err = broker_start(broker, &hooks, why);
+    if (!err) server->broker = broker;
     if (!err && config->plain)
         err = ops->listen(context->main->task, config->plain, on_plain, server, &server->plain,
                           bound_plain, why);
@@ -198,7 +310,7 @@ void mqtt_server_stop(struct mqtt_server *server)
     if (!server) return;
     MUST(server->magic == SERVER_MAGIC);
     stop_listening(server);
-    broker_stop(server->broker);
+    if (server->broker) broker_stop(server->broker);
     server->broker = NULL;
     free_if_over(server);
 }

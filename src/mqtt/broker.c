@@ -103,15 +103,19 @@ static void retain(struct broker *broker, struct message *m)
 {
     bool is_empty = m->payload_size == 0;
     bool has_place = is_empty || tree_retained_count(broker->tree) < broker->config.retained_max;
-    enum err err = has_place ? tree_retain(broker->tree, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
+    enum err err =
+        has_place ? tree_retain(broker->tree, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
     if (err) metric_add(broker->context, METRIC_MQTT_RETAINED_REFUSED, 1);
+    broker->journal.keeps = !err && !message_is_own(m);
     metric_set(broker->context, METRIC_MQTT_RETAINED, tree_retained_count(broker->tree));
 }
 
-size_t broker_publish(struct broker *broker, struct message *m)
+size_t broker_publish(struct broker *broker, struct message *m, struct session *publisher,
+                      uint16_t packet_id, bool *logged)
 {
     size_t reached = 0;
     const struct tree_matches *found = tree_match(broker->tree, message_topic(m));
+    *logged = false;
     if (!found) {
         metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
         return 0;
@@ -121,6 +125,7 @@ size_t broker_publish(struct broker *broker, struct message *m)
     for (size_t i = 0; i < found->group_count; i++)
         deliver_to_group(broker, found->groups[i], m, &reached);
     if (m->retain) retain(broker, m);
+    *logged = journal_message(broker, m, publisher, packet_id);
     return reached;
 }
 
@@ -230,11 +235,16 @@ static void on_tick(void *arg)
     struct broker *broker = arg;
     broker->now_ns = loop_mono_ns(&broker->loop);
     wheel_tick(&broker->wheel, broker_now_s(broker));
+    journal_retry(broker);
+    snapshot_look(broker);
     broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
 }
 
+/* Acknowledgements that wait for nothing go out with the turn's output; the journal is given what
+ * the turn has changed before that, so that it is on its way. */
 static void on_turn(void *arg)
 {
+    journal_post(arg);
     connection_flush_all(arg);
 }
 
@@ -245,47 +255,113 @@ static void begin(struct job *job)
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
     const struct os_ops *ops = broker->context->os->ops;
     broker->now_ns = loop_mono_ns(&broker->loop);
-    wheel_init(&broker->wheel, broker_now_s(broker));
     ops->task_on_turn(broker->loop.task, on_turn, broker);
     if (ops->timer_make(broker->loop.task, on_tick, broker, &broker->timer))
-        diag(broker->context, DIAG_ERROR, component, "no memory for a timer: keep-alive is not watched");
+        diag(broker->context, DIAG_ERROR, component,
+             "no memory for a timer: keep-alive is not watched");
     else
         ops->timer_set(broker->timer, TIME_NS_PER_S);
 }
 
-static void free_broker(struct broker *broker)
+void broker_free(struct broker *broker)
 {
+    if (!broker) return;
+    MUST(broker->magic == BROKER_MAGIC && !broker->connections && !broker->is_started);
+    broker->journal.is_off = true;
+    while (broker->first_session) session_end(broker->first_session);
+    snapshot_free(broker);
+    journal_free(broker);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
     map_free(&broker->sessions);
+    map_free(&broker->by_serial);
     broker->magic = 0;
     mem_free(broker);
 }
 
-enum err broker_start(struct context *context, const struct broker_config *config,
-                      const struct broker_hooks *hooks, struct broker **out, struct why *why)
+/* What the file's targets refer to is not needed any more. */
+static void end_loading(struct broker *broker)
 {
-    MUST(hooks->login);
+    size_t at = 0;
+    struct str key;
+    void *message;
+    while (map_next(&broker->loading, &at, &key, &message)) message_release(message);
+    map_free(&broker->loading);
+    map_init(&broker->loading);
+    broker->is_loading = false;
+}
+
+enum err broker_new(struct context *context, const struct broker_config *config, const char *folder,
+                    struct broker **out, struct why *why)
+{
     struct broker *broker = mem_alloc_zero(1, sizeof *broker);
     if (!broker) return why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
     broker->magic = BROKER_MAGIC;
     broker->context = context;
     broker->config = *config;
-    broker->hooks = *hooks;
-    budget_init(&broker->memory, "mqtt", &context->memory, config->memory_bytes);
+    (void)str_copy(broker->folder, sizeof broker->folder, str_of(folder));
+    /* What was accepted once is taken up again whatever the setting is by now. */
+    budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
     map_init(&broker->sessions);
+    map_init(&broker->by_serial);
+    map_init(&broker->loading);
+    broker->now_ns = context_mono_ns(context);
+    wheel_init(&broker->wheel, broker_now_s(broker));
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
+    broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
-    enum err err = broker->tree ? loop_start(&broker->loop, context->os, "mqtt", 0, why)
+    enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
                                 : why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
-    if (err) {
-        free_broker(broker);
-        return err;
-    }
+    end_loading(broker);
+    broker->journal.done_seq = broker->journal.saved_seq;
+    if (err)
+        broker_free(broker);
+    else
+        *out = broker;
+    return err;
+}
+
+enum err broker_replay(struct broker *broker, uint64_t seq, struct str body, struct why *why)
+{
+    struct journal *j = &broker->journal;
+    MUST(j->is_off);
+    if (seq <= j->saved_seq) return ERR_OK;
+    j->done_seq = seq;
+    j->log_bytes += body.size;
+    return journal_replay(broker, body, why);
+}
+
+enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, struct why *why)
+{
+    MUST(hooks->login && !broker->is_started);
+    broker->hooks = *hooks;
+    broker->memory.limit_bytes = broker->config.memory_bytes;
+    broker->now_ns = context_mono_ns(broker->context);
+    wheel_tick(&broker->wheel, broker_now_s(broker));
+    journal_replayed(broker);
+    enum err err = loop_start(&broker->loop, broker->context->os, "mqtt", 0, why);
+    if (err) return err;
+    broker->is_started = true;
     loop_post(&broker->loop, &broker->begin_job);
-    *out = broker;
     return ERR_OK;
+}
+
+void broker_save(struct broker *broker)
+{
+    atomic_store(&broker->is_asked_to_save, true);
+}
+
+static void finish_work(struct job *job)
+{
+    struct broker_work *work = (struct broker_work *)job;
+    work->done(work);
+}
+
+void broker_work_done(struct broker_work *work)
+{
+    work->job.run = finish_work;
+    loop_post(&work->owner->loop, &work->job);
 }
 
 static void end(struct job *job)
@@ -295,16 +371,7 @@ static void end(struct job *job)
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
     connection_flush_all(broker);
-    size_t at = 0;
-    struct str key;
-    void *value;
-    while (map_next(&broker->sessions, &at, &key, &value)) {
-        struct session *s = value;
-        message_release(s->will.message);
-        s->will.message = NULL; /* the node stops: no will of somebody who is not there */
-        session_end(s);
-        at = 0;
-    }
+    journal_post(broker);
     if (broker->timer) ops->timer_close(broker->timer);
     broker->timer = NULL;
     ops->task_on_turn(broker->loop.task, NULL, NULL);
@@ -312,12 +379,12 @@ static void end(struct job *job)
 
 void broker_stop(struct broker *broker)
 {
-    if (!broker) return;
     MUST(broker->magic == BROKER_MAGIC);
+    if (!broker->is_started) return;
     broker->begin_job.run = end;
     loop_post(&broker->loop, &broker->begin_job);
     loop_stop(&broker->loop);
-    free_broker(broker);
+    broker->is_started = false;
 }
 
 /* ---- arrivals ---- */

@@ -4,7 +4,9 @@
 
 #include "base/map.h"
 #include "mqtt/broker.h"
+#include "mqtt/journal.h"
 #include "mqtt/outbox.h"
+#include "mqtt/snapshot.h"
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
 
@@ -33,8 +35,10 @@ struct session {
     struct broker *broker;
     struct connection *connection; /* NULL = offline */
     uint64_t serial;
-    uint32_t expiry_s; /* after the connection's end; UINT32_MAX = never */
-    bool is_ending;
+    uint32_t expiry_s;                     /* after the connection's end; UINT32_MAX = never */
+    bool is_ending, is_logged, is_stalled; /* logged: the journal knows of it */
+    struct session *next, *previous;       /* all of them */
+    struct session *next_stalled;          /* QoS 2 that waits for the journal */
     struct identity *identity;
     struct subscription *subscriptions; /* linked by next_of_session */
     size_t subscription_count;
@@ -70,7 +74,7 @@ struct connection {
     struct broker_login *login;
     struct kept_connect *kept; /* the CONNECT, while the login is checked */
     struct buf in, out;
-    size_t turn_bytes; /* read since reading was last held up */
+    size_t turn_bytes;       /* read since reading was last held up */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
     struct aliases_in *aliases_in;
@@ -78,6 +82,8 @@ struct connection {
     uint32_t packet_max;     /* what the client takes */
     uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
     uint8_t version, state;
+    uint32_t waiting_acks; /* with the journal */
+    bool is_held;          /* not read until the journal has room */
     bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
     char peer[PEER_BYTES];
 };
@@ -90,8 +96,30 @@ struct arrival {
     struct tls_config *tls;
 };
 
+/* The one that is being written, or was. */
+struct snapshot {
+    struct broker_work work; /* first */
+    struct broker *broker;
+    bool is_running, is_needed, is_last;
+    struct session *at;    /* the next one to write */
+    struct tree_walk walk; /* over the retained messages */
+    struct buf out;
+    struct os_file *file;
+    uint64_t offset, chunk, position, change;
+    uint32_t number;
+    enum err err;
+    struct why why;
+};
+
 struct broker {
     uint32_t magic;
+    char folder[3900];
+    struct journal journal;
+    struct snapshot snapshot;
+    struct session *first_session, *stalled;
+    struct map by_serial, loading; /* while it is read: sessions; messages of the file */
+    bool is_loading, is_started;
+    _Atomic bool is_asked_to_save;
     struct context *context;
     struct loop loop;
     struct broker_config config;
@@ -108,7 +136,7 @@ struct broker {
     size_t spare_count;
     struct job walk_job, begin_job; /* begin_job: also the end's */
     bool is_walking, is_stopping;
-    uint64_t last_serial;  /* of messages */
+    uint64_t last_serial; /* of messages */
     uint64_t last_session;
     int64_t now_ns;
     uint32_t random;
@@ -116,8 +144,11 @@ struct broker {
 
 /* ---- broker.c ---- */
 
-/* Routes a message: to subscribers, to the retained ones. Gives how many sessions it went to. */
-size_t broker_publish(struct broker *broker, struct message *message);
+/* Routes a message: to subscribers, to the retained ones, to the journal. `publisher` (NULL = none)
+ * must know the packet id again: QoS 2. Gives how many sessions it went to; `*logged`: the journal
+ * has it. */
+size_t broker_publish(struct broker *broker, struct message *message, struct session *publisher,
+                      uint16_t packet_id, bool *logged);
 
 /* Sends retained messages that fit a new subscription, in slices. Errors: NO_MEMORY. */
 enum err broker_send_retained(struct session *session, struct str filter, uint8_t qos, uint32_t id);
@@ -152,6 +183,21 @@ struct delivery {
 void session_deliver(struct session *session, struct message *message, const struct delivery *how);
 /* Sends what may be sent. */
 void session_pump(struct session *session);
+/* Those that waited for the journal. */
+void session_pump_stalled(struct broker *broker);
+/* An item is delivered or given up. */
+void session_finish(struct session *session, struct outbox_item *item, uint64_t ordinal);
+/* New rights: subscriptions that are not allowed any more go. */
+void session_check_rights(struct session *session);
+
+struct subscription_options {
+    uint8_t qos;
+    bool no_local, retain_as_published;
+    uint32_t id;
+};
+/* Subscribes without asking for rights. Errors: NO_MEMORY, BUDGET. */
+enum err session_put_subscription(struct session *session, struct str group, struct str filter,
+                                  const struct subscription_options *options, bool *is_new);
 enum mqtt_reason session_subscribe(struct session *session, const struct mqtt_filter *filter,
                                    uint32_t id);
 enum mqtt_reason session_unsubscribe(struct session *session, struct str filter);
@@ -175,6 +221,8 @@ void connection_end(struct connection *connection, enum mqtt_reason reason, cons
 struct buf *connection_out(struct connection *connection);
 void connection_touch(struct connection *connection);
 void connection_flush_all(struct broker *broker);
+/* The journal has room again. */
+void connection_resume_held(struct broker *broker);
 
 /* ---- packets_in.c ---- */
 

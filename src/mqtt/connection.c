@@ -5,16 +5,16 @@
  * hold no buffers. What one connection may bring in one turn is bounded (TURN_BYTES), so that the
  * others get theirs.
  *
- * A connection that ends is unlinked at once and freed at the end of the turn, since its own code may
- * be on the stack. */
+ * A connection that ends is unlinked at once and freed at the end of the turn, since its own code
+ * may be on the stack. */
 #include "mqtt/broker_priv.h"
 #include <string.h>
 
 static const char component[] = "mqtt";
 
 enum {
-    CONNECT_SECONDS = 10,         /* a CONNECT must be whole by then */
-    ENDING_SECONDS = 5,           /* for the last bytes */
+    CONNECT_SECONDS = 10,           /* a CONNECT must be whole by then */
+    ENDING_SECONDS = 5,             /* for the last bytes */
     CONNECT_BYTES_MAX = 256 * 1024, /* before the login: will and password included */
     TURN_BYTES = 256 * 1024,
     SPARE_BYTES_MAX = 64 * 1024, /* larger buffers are given back */
@@ -55,8 +55,8 @@ static void keep_spare(struct broker *broker, struct buf *buf)
 static void flush(struct connection *c)
 {
     if (!c->stream || !c->out.size) return;
-    enum err err = buf_failed(&c->out) ? ERR_NO_MEMORY
-                                       : os_stream_write(c->stream, c->out.at, c->out.size);
+    enum err err =
+        buf_failed(&c->out) ? ERR_NO_MEMORY : os_stream_write(c->stream, c->out.at, c->out.size);
     keep_spare(c->broker, &c->out);
     if (err == ERR_NO_MEMORY) {
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for what is to be sent");
@@ -79,7 +79,7 @@ static void close_now(struct connection *c)
 
 static void resume_reading(struct connection *c)
 {
-    if (!c->stream || !c->is_paused || c->state == CONNECTION_LOGIN) return;
+    if (!c->stream || !c->is_paused || c->is_held || c->state == CONNECTION_LOGIN) return;
     c->is_paused = false;
     os_stream_pause(c->stream, false);
 }
@@ -93,11 +93,16 @@ static void free_aliases(struct connection *c)
     mem_free(c->aliases_out);
 }
 
+/* Those that the journal will still name stay. */
 static void free_gone(struct broker *broker)
 {
-    while (broker->gone) {
-        struct connection *c = broker->gone;
-        broker->gone = c->next;
+    for (struct connection **at = &broker->gone; *at;) {
+        struct connection *c = *at;
+        if (c->waiting_acks && !broker->is_stopping) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
         MUST(!c->session && !c->stream && !c->is_dirty);
         if (c->login) c->login->connection = NULL;
         connection_free_kept(c);
@@ -120,7 +125,7 @@ void connection_flush_all(struct broker *broker)
         flush(c);
         if (c->state == CONNECTION_ENDING && c->stream && os_stream_queued(c->stream) == 0)
             close_now(c);
-        else if (c->state == CONNECTION_OPEN && !c->is_slow)
+        else if (c->state == CONNECTION_OPEN)
             resume_reading(c);
     }
     free_gone(broker);
@@ -199,9 +204,10 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
                                  size_t *used, struct why *why)
 {
     struct mqtt_frame frame;
-    size_t limit = c->state == CONNECTION_NEW && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
-                       ? CONNECT_BYTES_MAX
-                       : c->broker->config.packet_bytes_max;
+    size_t limit =
+        c->state == CONNECTION_NEW && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
+            ? CONNECT_BYTES_MAX
+            : c->broker->config.packet_bytes_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
@@ -275,6 +281,19 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         connection_touch(c);
     }
     if (c->turn_bytes >= TURN_BYTES) c->turn_bytes = 0;
+    if (journal_is_full(c->broker) && c->stream && !c->is_held) {
+        c->is_held = c->is_paused = true;
+        os_stream_pause(c->stream, true);
+    }
+}
+
+void connection_resume_held(struct broker *broker)
+{
+    for (struct connection *c = broker->connections; c; c = c->next) {
+        if (!c->is_held) continue;
+        c->is_held = false;
+        resume_reading(c);
+    }
 }
 
 void connection_go_on(struct connection *c)
@@ -302,8 +321,7 @@ static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
     MUST(is_connection(c));
-    if (err == ERR_TLS)
-        diag(c->broker->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
+    if (err == ERR_TLS) diag(c->broker->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
     os_stream_close(&c->stream);
     if (c->state == CONNECTION_ENDING)
         close_now(c);

@@ -12,12 +12,13 @@
 struct message {
     _Atomic uint32_t refs;
     uint8_t qos;
-    bool retain;           /* as published */
-    uint32_t topic_size;   /* without its two bytes of length */
+    bool retain;         /* as published */
+    uint32_t topic_size; /* without its two bytes of length */
     uint32_t property_size, payload_size;
     int64_t expires_ns;    /* monotonic; 0 = never */
     uint64_t publisher;    /* the session's serial, for no-local; 0 = the node itself */
-    uint64_t serial;       /* in order of arrival */
+    uint64_t serial;       /* in order of arrival; 0: a topic, or one of $SYS */
+    uint32_t snapshot;     /* the one that it was last written into */
     struct budget *budget; /* borrowed; what it was taken from */
     uint8_t bytes[];       /* length, topic, properties, payload */
 };
@@ -46,7 +47,13 @@ static inline struct str message_properties(const struct message *m)
 }
 static inline struct str message_payload(const struct message *m)
 {
-    return (struct str){(const char *)m->bytes + 2 + m->topic_size + m->property_size, m->payload_size};
+    return (struct str){(const char *)m->bytes + 2 + m->topic_size + m->property_size,
+                        m->payload_size};
+}
+/* One of $SYS, which the broker makes itself and does not keep. */
+static inline bool message_is_own(const struct message *m)
+{
+    return m->serial == 0;
 }
 /* What it holds of the budget. */
 static inline size_t message_size(const struct message *m)
@@ -60,9 +67,9 @@ struct message_sending {
     uint8_t qos;
     bool dup, retain;
     uint16_t packet_id;
-    uint16_t alias;       /* 0 = none */
-    bool alias_is_known;  /* then the topic itself is left out */
-    uint32_t expiry_s;    /* left; with has_expiry */
+    uint16_t alias;      /* 0 = none */
+    bool alias_is_known; /* then the topic itself is left out */
+    uint32_t expiry_s;   /* left; with has_expiry */
     bool has_expiry;
     const uint32_t *subscription_ids;
     size_t subscription_id_count;

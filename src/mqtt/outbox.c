@@ -15,19 +15,27 @@ static bool grow(struct outbox *o)
     return true;
 }
 
+enum err outbox_restore(struct outbox *o, struct message *m, uint8_t qos, bool retain,
+                        const uint32_t *ids, size_t id_count)
+{
+    MUST(qos == 1 || qos == 2);
+    MUST(id_count <= OUTBOX_IDS_MAX);
+    if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+    struct outbox_item item = {.qos = qos, .retain = retain, .id_count = (uint16_t)id_count};
+    if (!m) item.state = OUTBOX_RECEIVED;
+    if (id_count == 1) item.id = ids[0];
+    if (id_count > 1 && !(item.ids = mem_dup(ids, id_count * sizeof ids[0]))) return ERR_NO_MEMORY;
+    if (m) item.message = message_share(m);
+    if (m) o->bytes += message_size(m);
+    *outbox_at(o, o->last++) = item;
+    return ERR_OK;
+}
+
 enum err outbox_add(struct outbox *o, struct message *m, uint8_t qos, bool retain,
                     const uint32_t *ids, size_t id_count)
 {
-    MUST(qos == 1 || qos == 2);
-    MUST(id_count <= UINT16_MAX);
-    if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
-    struct outbox_item item = {.qos = qos, .retain = retain, .id_count = (uint16_t)id_count};
-    if (id_count == 1) item.id = ids[0];
-    if (id_count > 1 && !(item.ids = mem_dup(ids, id_count * sizeof ids[0]))) return ERR_NO_MEMORY;
-    item.message = message_share(m);
-    o->bytes += message_size(m);
-    *outbox_at(o, o->last++) = item;
-    return ERR_OK;
+    MUST(m);
+    return outbox_restore(o, m, qos, retain, ids, id_count);
 }
 
 bool outbox_may_send(const struct outbox *o, uint32_t window)
@@ -94,13 +102,14 @@ void outbox_rewind(struct outbox *o)
     o->in_flight = 0;
 }
 
-bool outbox_drop_oldest(struct outbox *o)
+bool outbox_drop_oldest(struct outbox *o, uint64_t *ordinal)
 {
     for (uint64_t i = o->next; i < o->last; i++) {
         struct outbox_item *item = outbox_at(o, i);
         if (item->was_sent || item->state != OUTBOX_WAITING) continue;
         outbox_forget_message(o, item);
         item->state = OUTBOX_DONE;
+        *ordinal = i;
         if (i == o->next) {
             o->next++;
             advance(o);
@@ -115,4 +124,39 @@ void outbox_free(struct outbox *o)
     for (uint64_t i = o->first; i < o->last; i++) outbox_forget_message(o, outbox_at(o, i));
     mem_free(o->items);
     *o = (struct outbox){.first = o->last, .next = o->last, .last = o->last};
+}
+
+/* ---- at a start ---- */
+
+enum err outbox_skip_to(struct outbox *o, uint64_t ordinal)
+{
+    if (outbox_count(o) == 0) {
+        o->first = o->next = o->last = ordinal;
+        return ERR_OK;
+    }
+    while (o->last < ordinal) {
+        if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+        *outbox_at(o, o->last++) = (struct outbox_item){.qos = 1, .state = OUTBOX_DONE};
+    }
+    return ERR_OK;
+}
+
+void outbox_restore_done(struct outbox *o, uint64_t ordinal)
+{
+    if (ordinal < o->first || ordinal >= o->last) return;
+    struct outbox_item *item = outbox_at(o, ordinal);
+    outbox_forget_message(o, item);
+    item->state = OUTBOX_DONE;
+    while (o->first < o->last && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
+    o->next = o->first;
+    advance(o);
+}
+
+void outbox_restore_received(struct outbox *o, uint64_t ordinal)
+{
+    if (ordinal < o->first || ordinal >= o->last) return;
+    struct outbox_item *item = outbox_at(o, ordinal);
+    if (item->state == OUTBOX_DONE) return;
+    outbox_forget_message(o, item);
+    item->state = OUTBOX_RECEIVED;
 }

@@ -11,6 +11,8 @@
 
 #include "mqtt/message.h"
 
+enum { OUTBOX_IDS_MAX = 64 }; /* subscription identifiers of one message; more are left out */
+
 enum outbox_state {
     OUTBOX_WAITING,  /* not sent on this connection */
     OUTBOX_SENT,     /* waits for PUBACK or PUBREC */
@@ -25,7 +27,8 @@ struct outbox_item {
         uint32_t id;
         uint32_t *ids; /* owned, when there are more than one */
     };
-    uint16_t id_count; /* subscription identifiers */
+    uint64_t change;    /* of the journal, that must be durable before QoS 2 is sent */
+    uint16_t id_count;  /* subscription identifiers */
     uint8_t qos, state; /* enum outbox_state */
     bool retain, was_sent;
 };
@@ -71,7 +74,17 @@ void outbox_forget_message(struct outbox *outbox, struct outbox_item *item);
 /* A new connection: what was sent and is not done is to be sent again. */
 void outbox_rewind(struct outbox *outbox);
 /* Gives up the oldest that was never sent; false: there is none. */
-bool outbox_drop_oldest(struct outbox *outbox);
+bool outbox_drop_oldest(struct outbox *outbox, uint64_t *ordinal);
 void outbox_free(struct outbox *outbox); /* empty afterwards; ordinals go on */
+
+/* ---- at a start ---- */
+
+/* What lies before `ordinal` and is not there is done. Errors: NO_MEMORY. */
+enum err outbox_skip_to(struct outbox *outbox, uint64_t ordinal);
+/* As outbox_add; `message` NULL: PUBREC came. */
+enum err outbox_restore(struct outbox *outbox, struct message *message, uint8_t qos, bool retain,
+                        const uint32_t *ids, size_t id_count);
+void outbox_restore_done(struct outbox *outbox, uint64_t ordinal);
+void outbox_restore_received(struct outbox *outbox, uint64_t ordinal);
 
 #endif

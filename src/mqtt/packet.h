@@ -2,8 +2,8 @@
  *
  * Sans I/O and without allocation: what a parsed packet points at lies in the bytes it was read
  * from. Both sides of the wire are here, since bridges and the load tool are clients. Every rule of
- * the specification about the form of a packet is checked in here (a wrong one gives the reason code
- * that the other side is told); what depends on the state of a session is not.
+ * the specification about the form of a packet is checked in here (a wrong one gives the reason
+ * code that the other side is told); what depends on the state of a session is not.
  *
  * Sources: MQTT 5.0 and MQTT 3.1.1 (OASIS Standards), MQTT V3.1 Protocol Specification (IBM).
  * Thread: any. */
@@ -131,8 +131,8 @@ struct mqtt_writer {
     bool has_properties;
 };
 
-void mqtt_write_text(struct buf *out, struct str text);       /* two bytes of length, bytes */
-void mqtt_write_varint(struct buf *out, uint32_t value);      /* ≤ MQTT_REMAINING_MAX */
+void mqtt_write_text(struct buf *out, struct str text);  /* two bytes of length, bytes */
+void mqtt_write_varint(struct buf *out, uint32_t value); /* ≤ MQTT_REMAINING_MAX */
 size_t mqtt_varint_size(uint32_t value);
 void mqtt_write_be16(struct buf *out, uint16_t value);
 void mqtt_write_number(struct buf *out, enum mqtt_property property, uint32_t value);

@@ -7,7 +7,16 @@
 #include "mqtt/topic.h"
 #include <string.h>
 
-enum form { FORM_BYTE, FORM_BIT, FORM_TWO, FORM_FOUR, FORM_VARINT, FORM_TEXT, FORM_BINARY, FORM_PAIR };
+enum form {
+    FORM_BYTE,
+    FORM_BIT,
+    FORM_TWO,
+    FORM_FOUR,
+    FORM_VARINT,
+    FORM_TEXT,
+    FORM_BINARY,
+    FORM_PAIR
+};
 
 struct property_info {
     uint8_t identifier;
@@ -234,7 +243,8 @@ static enum mqtt_reason read_version(struct reader *r, struct mqtt_connect *c, s
     c->is_bridge = (level & 0x80) != 0;
     level &= 0x7f;
     c->version = (enum mqtt_version)level;
-    bool fits = is_old ? level == MQTT_3_1 : level == MQTT_3_1_1 || (level == MQTT_5 && !c->is_bridge);
+    bool fits =
+        is_old ? level == MQTT_3_1 : level == MQTT_3_1_1 || (level == MQTT_5 && !c->is_bridge);
     if (is_known && fits) return MQTT_REASON_SUCCESS;
     return wrong(why, MQTT_REASON_UNSUPPORTED_VERSION, "unknown protocol or version");
 }
@@ -325,7 +335,8 @@ static enum mqtt_reason read_publish(struct reader *r, enum mqtt_version version
     if (m->topic.size == 0 && version == MQTT_5)
         return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "neither topic nor alias");
     if (!topic_name_is_valid(m->topic))
-        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID, "the topic is empty, has wildcards or is too long or deep");
+        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID,
+                     "the topic is empty, has wildcards or is too long or deep");
     return MQTT_REASON_SUCCESS;
 }
 
@@ -364,11 +375,12 @@ static enum mqtt_reason read_nothing(struct reader *r, enum mqtt_version version
     return MQTT_REASON_SUCCESS;
 }
 
-static enum mqtt_reason check_options(uint8_t options, enum mqtt_version version,
-                                      struct str filter, struct why *why)
+static enum mqtt_reason check_options(uint8_t options, enum mqtt_version version, struct str filter,
+                                      struct why *why)
 {
     if ((options & 3) == 3) return malformed(why, "a QoS of 3");
-    if (options & (version == MQTT_5 ? 0xc0 : 0xfc)) return malformed(why, "reserved options are set");
+    if (options & (version == MQTT_5 ? 0xc0 : 0xfc))
+        return malformed(why, "reserved options are set");
     if ((options & 0x30) == 0x30)
         return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "a retain handling of 3");
     if ((options & 4) && str_starts(filter, "$share/"))
@@ -381,7 +393,8 @@ static enum mqtt_reason read_filters(struct reader *r, enum mqtt_version version
                                      struct mqtt_packet *p, struct why *why)
 {
     enum mqtt_reason reason = read_packet_id(r, &p->packet_id, why);
-    if (!reason && version == MQTT_5) reason = read_properties(r, 1u << p->type, &p->properties, why);
+    if (!reason && version == MQTT_5)
+        reason = read_properties(r, 1u << p->type, &p->properties, why);
     if (reason) return reason;
     if (!reader_left(r)) return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "it names no filter");
     p->rest = (struct str){(const char *)r->at, reader_left(r)};
@@ -419,7 +432,8 @@ static enum mqtt_reason read_codes(struct reader *r, enum mqtt_version version,
                                    struct mqtt_packet *p, struct why *why)
 {
     enum mqtt_reason reason = read_packet_id(r, &p->packet_id, why);
-    if (!reason && version == MQTT_5) reason = read_properties(r, 1u << p->type, &p->properties, why);
+    if (!reason && version == MQTT_5)
+        reason = read_properties(r, 1u << p->type, &p->properties, why);
     if (!reason) p->rest = reader_str(r, reader_left(r));
     return reason;
 }

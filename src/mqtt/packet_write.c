@@ -8,8 +8,16 @@ static const uint8_t identifiers[MQTT_PROPERTY_COUNT] = {
 #undef X
 };
 
-enum number_size { SIZE_BYTE = 1, SIZE_BIT = 1, SIZE_TWO = 2, SIZE_FOUR = 4, SIZE_VARINT = 0,
-                   SIZE_TEXT = 255, SIZE_BINARY = 255, SIZE_PAIR = 255 };
+enum number_size {
+    SIZE_BYTE = 1,
+    SIZE_BIT = 1,
+    SIZE_TWO = 2,
+    SIZE_FOUR = 4,
+    SIZE_VARINT = 0,
+    SIZE_TEXT = 255,
+    SIZE_BINARY = 255,
+    SIZE_PAIR = 255
+};
 /* Bytes of a number; 0: a variable byte integer; 255: it is a text. */
 static const uint8_t number_sizes[MQTT_PROPERTY_COUNT] = {
 #define X(symbol, identifier, form, where, name) SIZE_##form,

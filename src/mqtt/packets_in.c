@@ -1,5 +1,5 @@
-/* packets_in.c - what a client's packets mean (MQTT 5.0 sections 3 and 4). One function a type, in a
- * table. A CONNECT waits for its login, during which nothing else is read. */
+/* packets_in.c - what a client's packets mean (MQTT 5.0 sections 3 and 4). One function a type, in
+ * a table. A CONNECT waits for its login, during which nothing else is read. */
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 #include <openssl/crypto.h>
@@ -45,12 +45,9 @@ static uint8_t old_code(enum mqtt_reason reason)
     static const struct {
         enum mqtt_reason reason;
         uint8_t code;
-    } codes[] = {{MQTT_REASON_SUCCESS, 0},
-                 {MQTT_REASON_UNSUPPORTED_VERSION, 1},
-                 {MQTT_REASON_BAD_CLIENT_ID, 2},
-                 {MQTT_REASON_BAD_USER_OR_PASSWORD, 4},
-                 {MQTT_REASON_NOT_AUTHORIZED, 5},
-                 {MQTT_REASON_BANNED, 5}};
+    } codes[] = {{MQTT_REASON_SUCCESS, 0},        {MQTT_REASON_UNSUPPORTED_VERSION, 1},
+                 {MQTT_REASON_BAD_CLIENT_ID, 2},  {MQTT_REASON_BAD_USER_OR_PASSWORD, 4},
+                 {MQTT_REASON_NOT_AUTHORIZED, 5}, {MQTT_REASON_BANNED, 5}};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         if (codes[i].reason == reason) return codes[i].code;
     return 3;
@@ -81,9 +78,11 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
     struct str id = in->client_id;
     uint8_t random[12];
     if (id.size >= BROKER_CLIENT_ID_BYTES)
-        return say(why, MQTT_REASON_BAD_CLIENT_ID, "the client identifier is longer than 255 bytes");
+        return say(why, MQTT_REASON_BAD_CLIENT_ID,
+                   "the client identifier is longer than 255 bytes");
     if (!id.size && in->version != MQTT_5 && !in->clean_start)
-        return say(why, MQTT_REASON_BAD_CLIENT_ID, "a session that is kept needs a client identifier");
+        return say(why, MQTT_REASON_BAD_CLIENT_ID,
+                   "a session that is kept needs a client identifier");
     if (!id.size && in->version == MQTT_3_1)
         return say(why, MQTT_REASON_BAD_CLIENT_ID, "MQTT 3.1 needs a client identifier");
     kept->client_id_size = id.size;
@@ -170,8 +169,7 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
 
 static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
-    if (c->state != CONNECTION_NEW)
-        return say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
+    if (c->state != CONNECTION_NEW) return say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
     c->version = (uint8_t)p->connect.version;
     c->kept = mem_alloc_zero(1, sizeof *c->kept);
     if (!c->kept) return refuse(c, MQTT_REASON_SERVER_BUSY, why);
@@ -248,6 +246,8 @@ static struct session *take_session(struct connection *c, struct identity *ident
     c->kept->will = NULL;
     if (s->will.message) s->will.message->publisher = s->serial;
     s->expiry_s = c->kept->expiry_s;
+    journal_session(s);
+    session_check_rights(s);
     outbox_rewind(&s->outbox);
     return s;
 }
@@ -264,7 +264,8 @@ static void let_in(struct connection *c, struct identity *identity)
     enum mqtt_reason reason = MQTT_REASON_NOT_AUTHORIZED;
     struct why why = WHY_NONE;
     bool was_present = false;
-    struct session *s = may_leave_will(c, identity) ? take_session(c, identity, &was_present, &reason) : NULL;
+    struct session *s =
+        may_leave_will(c, identity) ? take_session(c, identity, &was_present, &reason) : NULL;
     if (!s) {
         (void)refuse(c, reason, &why);
         connection_end(c, reason, mqtt_reason_name(reason));
@@ -279,7 +280,8 @@ static void let_in(struct connection *c, struct identity *identity)
     wheel_stop(&c->broker->wheel, &c->timer);
     c->heard_s = broker_now_s(c->broker);
     if (c->keep_alive_s)
-        wheel_set(&c->broker->wheel, &c->timer, c->heard_s + c->keep_alive_s + (c->keep_alive_s + 1) / 2);
+        wheel_set(&c->broker->wheel, &c->timer,
+                  c->heard_s + c->keep_alive_s + (c->keep_alive_s + 1) / 2);
     session_pump(s);
     connection_go_on(c);
 }
@@ -324,7 +326,8 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
     uint16_t maximum = c->broker->config.topic_alias_maximum;
     uint32_t alias = mqtt_number(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS, 0);
     if (!alias) return MQTT_REASON_SUCCESS;
-    if (alias > maximum) return say(why, MQTT_REASON_TOPIC_ALIAS_INVALID, "an alias above the maximum");
+    if (alias > maximum)
+        return say(why, MQTT_REASON_TOPIC_ALIAS_INVALID, "an alias above the maximum");
     if (!c->aliases_in) {
         size_t size = sizeof *c->aliases_in + maximum * sizeof c->aliases_in->topics[0];
         if (!(c->aliases_in = mem_alloc_zero(1, size)))
@@ -333,7 +336,8 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
     }
     struct message **place = &c->aliases_in->topics[alias - 1];
     if (p->publish.topic.size == 0) {
-        if (!*place) return say(why, MQTT_REASON_TOPIC_ALIAS_INVALID, "an alias that stands for nothing");
+        if (!*place)
+            return say(why, MQTT_REASON_TOPIC_ALIAS_INVALID, "an alias that stands for nothing");
         p->publish.topic = message_topic(*place);
         return MQTT_REASON_SUCCESS;
     }
@@ -348,13 +352,14 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
     if (str_starts(topic, "$SYS")) return MQTT_REASON_NOT_AUTHORIZED;
-    return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic, NULL)
+    return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
+                        NULL)
                ? MQTT_REASON_NOT_AUTHORIZED
                : MQTT_REASON_SUCCESS;
 }
 
 /* Takes a message that is allowed. Gives the reason for the acknowledgement. */
-static enum mqtt_reason route(struct connection *c, const struct mqtt_packet *p)
+static enum mqtt_reason route(struct connection *c, const struct mqtt_packet *p, bool *logged)
 {
     struct broker *broker = c->broker;
     struct message_parts parts = {.topic = p->publish.topic,
@@ -370,7 +375,8 @@ static enum mqtt_reason route(struct connection *c, const struct mqtt_packet *p)
         metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
-    size_t reached = broker_publish(broker, m);
+    size_t reached = broker_publish(broker, m, c->session,
+                                    p->publish.qos == 2 ? p->publish.packet_id : 0, logged);
     message_release(m);
     return reached ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
 }
@@ -386,10 +392,11 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
 {
     const struct mqtt_publish *m = &p->publish;
     struct session *s = c->session;
-    bool is_again = m->qos == 2 && session_has_received(s, m->packet_id);
+    bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
     if (m->qos == 2 && !is_again && c->version == MQTT_5 &&
         s->received_count >= c->broker->config.receive_maximum)
-        return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED, "more QoS 2 messages than the receive maximum");
+        return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
+                   "more QoS 2 messages than the receive maximum");
     enum mqtt_reason reason = resolve_alias(c, p, why);
     if (reason) return reason;
     metric_add(c->broker->context, METRIC_MQTT_RECEIVED, 1);
@@ -398,12 +405,14 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         if (!reason && m->qos == 2 && !session_put_received(s, m->packet_id))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
-        if (!reason) reason = route(c, p);
+        if (!reason) reason = route(c, p, &logged);
         if (reason == MQTT_REASON_QUOTA_EXCEEDED && m->qos && c->version != MQTT_5)
             return say(why, reason, "no memory for a message"); /* 3.x cannot be told otherwise */
         if (reason >= 0x80 && m->qos == 2) session_drop_received(s, m->packet_id);
     }
-    if (m->qos) acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id, reason);
+    if (m->qos)
+        journal_acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id, reason,
+                            logged);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -421,7 +430,7 @@ static enum mqtt_reason on_puback(struct connection *c, struct mqtt_packet *p, s
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
     (void)why;
     if (!item || item->qos != 1 || item->state != OUTBOX_SENT) return MQTT_REASON_SUCCESS;
-    outbox_finish(&c->session->outbox, item);
+    session_finish(c->session, item, ordinal);
     after_ack(c);
     return MQTT_REASON_SUCCESS;
 }
@@ -435,12 +444,15 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
     if (!item || item->qos != 2 || item->state == OUTBOX_WAITING) {
         acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_PACKET_ID_NOT_FOUND);
     } else if (p->reason >= 0x80) {
-        outbox_finish(outbox, item); /* the receiver does not want it */
+        session_finish(c->session, item, ordinal); /* the receiver does not want it */
         after_ack(c);
     } else {
         outbox_forget_message(outbox, item);
         item->state = OUTBOX_RELEASED;
-        acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_SUCCESS);
+        journal_received(c->session, ordinal);
+        item->change = c->broker->journal.change; /* also for a PUBREL that is sent again */
+        journal_acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_SUCCESS,
+                            c->session->is_logged);
     }
     return MQTT_REASON_SUCCESS;
 }
@@ -451,7 +463,7 @@ static enum mqtt_reason on_pubcomp(struct connection *c, struct mqtt_packet *p, 
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
     (void)why;
     if (!item || item->state != OUTBOX_RELEASED) return MQTT_REASON_SUCCESS;
-    outbox_finish(&c->session->outbox, item);
+    session_finish(c->session, item, ordinal);
     after_ack(c);
     return MQTT_REASON_SUCCESS;
 }
@@ -461,8 +473,10 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
     bool is_known = session_has_received(c->session, p->packet_id);
     (void)why;
     session_drop_received(c->session, p->packet_id);
-    acknowledge(c, MQTT_PUBCOMP, p->packet_id,
-                is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND);
+    if (is_known) journal_release(c->session, p->packet_id);
+    journal_acknowledge(c, MQTT_PUBCOMP, p->packet_id,
+                        is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND,
+                        is_known && c->session->is_logged);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -512,8 +526,10 @@ static enum mqtt_reason on_disconnect(struct connection *c, struct mqtt_packet *
         uint32_t expiry_s = p->properties.number[MQTT_PROPERTY_SESSION_EXPIRY];
         uint32_t longest = c->broker->config.session_expiry_max_s;
         if (s->expiry_s == 0 && expiry_s)
-            return say(why, MQTT_REASON_PROTOCOL_ERROR, "a session expiry for a session that has none");
+            return say(why, MQTT_REASON_PROTOCOL_ERROR,
+                       "a session expiry for a session that has none");
         s->expiry_s = expiry_s < longest ? expiry_s : longest;
+        journal_session(s);
     }
     c->ended_well = p->reason != MQTT_REASON_DISCONNECT_WITH_WILL;
     connection_end(c, MQTT_REASON_SUCCESS, NULL);
@@ -529,12 +545,10 @@ static enum mqtt_reason on_auth(struct connection *c, struct mqtt_packet *p, str
 
 static enum mqtt_reason (*const handlers[16])(struct connection *c, struct mqtt_packet *p,
                                               struct why *why) = {
-    [MQTT_CONNECT] = on_connect,         [MQTT_PUBLISH] = on_publish,
-    [MQTT_PUBACK] = on_puback,           [MQTT_PUBREC] = on_pubrec,
-    [MQTT_PUBREL] = on_pubrel,           [MQTT_PUBCOMP] = on_pubcomp,
-    [MQTT_SUBSCRIBE] = on_filters,       [MQTT_UNSUBSCRIBE] = on_filters,
-    [MQTT_PINGREQ] = on_pingreq,         [MQTT_DISCONNECT] = on_disconnect,
-    [MQTT_AUTH] = on_auth,
+    [MQTT_CONNECT] = on_connect,       [MQTT_PUBLISH] = on_publish,     [MQTT_PUBACK] = on_puback,
+    [MQTT_PUBREC] = on_pubrec,         [MQTT_PUBREL] = on_pubrel,       [MQTT_PUBCOMP] = on_pubcomp,
+    [MQTT_SUBSCRIBE] = on_filters,     [MQTT_UNSUBSCRIBE] = on_filters, [MQTT_PINGREQ] = on_pingreq,
+    [MQTT_DISCONNECT] = on_disconnect, [MQTT_AUTH] = on_auth,
 };
 
 enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str body,
@@ -544,10 +558,13 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
     enum mqtt_reason reason = mqtt_packet_read(first, body, version_of(c), true, &packet, why);
     if (reason && c->state == CONNECTION_NEW) {
         /* What can be answered is: the version that the client asked for may be unknown. */
-        c->version = (uint8_t)(packet.connect.version == MQTT_3_1 || packet.connect.version == MQTT_3_1_1
-                                   ? packet.connect.version
-                                   : MQTT_5);
-        return packet.type == MQTT_CONNECT && reason != MQTT_REASON_MALFORMED_PACKET ? refuse(c, reason, why) : reason;
+        c->version =
+            (uint8_t)(packet.connect.version == MQTT_3_1 || packet.connect.version == MQTT_3_1_1
+                          ? packet.connect.version
+                          : MQTT_5);
+        return packet.type == MQTT_CONNECT && reason != MQTT_REASON_MALFORMED_PACKET
+                   ? refuse(c, reason, why)
+                   : reason;
     }
     if (reason) {
         diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", c->peer,

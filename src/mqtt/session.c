@@ -51,6 +51,9 @@ struct session *session_new(struct broker *broker, struct str client_id, struct 
         s->will_due.fire = on_will_due;
         if (map_put(&broker->sessions, s->client_id, s, NULL) == ERR_OK) {
             s->identity = identity_share(identity);
+            s->next = broker->first_session;
+            if (s->next) s->next->previous = s;
+            broker->first_session = s;
             metric_add(broker->context, METRIC_MQTT_SESSIONS, 1);
             return s;
         }
@@ -70,13 +73,31 @@ static void unlink_subscription(struct session *s, struct subscription *sub)
     metric_add(s->broker->context, METRIC_MQTT_SUBSCRIPTIONS, (uint64_t)-1);
 }
 
+static void forget_stalled(struct session *s)
+{
+    struct session **at = &s->broker->stalled;
+    if (!s->is_stalled) return;
+    while (*at != s) at = &(*at)->next_stalled;
+    *at = s->next_stalled;
+    s->is_stalled = false;
+}
+
 void session_end(struct session *s)
 {
     struct broker *broker = s->broker;
     MUST(is_session(s) && !s->connection && !s->is_ending);
     s->is_ending = true;
     if (s->will.message) session_publish_will(s);
+    journal_end(s);
+    s->is_logged = false; /* what follows goes without saying */
     broker_forget_walks(s);
+    snapshot_forget(s);
+    forget_stalled(s);
+    if (broker->journal.is_off)
+        (void)map_remove(&broker->by_serial,
+                         (struct str){(const char *)&s->serial, sizeof s->serial});
+    *(s->previous ? &s->previous->next : &broker->first_session) = s->next;
+    if (s->next) s->next->previous = s->previous;
     while (s->subscriptions) unlink_subscription(s, s->subscriptions);
     outbox_free(&s->outbox);
     mem_free(s->received);
@@ -97,8 +118,9 @@ void session_publish_will(struct session *s)
     s->will.message = NULL;
     wheel_stop(&s->broker->wheel, &s->will_due);
     if (!m) return;
+    bool logged;
     m->serial = ++s->broker->last_serial;
-    (void)broker_publish(s->broker, m);
+    (void)broker_publish(s->broker, m, NULL, 0, &logged);
     message_release(m);
 }
 
@@ -224,8 +246,8 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     uint16_t id = outbox_packet_id(ordinal);
     if (item->state == OUTBOX_DONE) return true;
     if (item->state == OUTBOX_RECEIVED) {
-        mqtt_write_ack(connection_out(c), (enum mqtt_version)c->version, MQTT_PUBREL, id, MQTT_REASON_SUCCESS,
-                       STR(""));
+        mqtt_write_ack(connection_out(c), (enum mqtt_version)c->version, MQTT_PUBREL, id,
+                       MQTT_REASON_SUCCESS, STR(""));
         item->state = OUTBOX_RELEASED;
         return true;
     }
@@ -246,14 +268,43 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     return true;
 }
 
+void session_finish(struct session *s, struct outbox_item *item, uint64_t ordinal)
+{
+    journal_done(s, ordinal);
+    outbox_finish(&s->outbox, item);
+}
+
+/* QoS 2 goes out when its identifier is certain to be known again after a crash. */
+static bool must_wait(struct session *s)
+{
+    const struct outbox_item *item = outbox_at(&s->outbox, s->outbox.next);
+    if (item->qos != 2 || item->change <= s->broker->journal.durable) return false;
+    if (s->is_stalled) return true;
+    s->is_stalled = true;
+    s->next_stalled = s->broker->stalled;
+    s->broker->stalled = s;
+    return true;
+}
+
+void session_pump_stalled(struct broker *broker)
+{
+    struct session *first = broker->stalled, *next;
+    broker->stalled = NULL;
+    for (struct session *s = first; s; s = next) {
+        next = s->next_stalled;
+        s->is_stalled = false;
+        session_pump(s);
+    }
+}
+
 void session_pump(struct session *s)
 {
     struct connection *c = s->connection;
     uint64_t ordinal;
     if (!c || c->state != CONNECTION_OPEN) return;
-    while (has_room(c) && outbox_may_send(&s->outbox, c->receive_max)) {
+    while (has_room(c) && outbox_may_send(&s->outbox, c->receive_max) && !must_wait(s)) {
         struct outbox_item *item = outbox_take(&s->outbox, &ordinal);
-        if (!send_item(s, item, ordinal)) outbox_finish(&s->outbox, item);
+        if (!send_item(s, item, ordinal)) session_finish(s, item, ordinal);
         connection_touch(c);
     }
 }
@@ -261,11 +312,14 @@ void session_pump(struct session *s)
 /* Makes room for one more, or says that there is none. */
 static bool has_place(struct session *s, const struct message *m)
 {
+    uint64_t ordinal;
     const struct broker_config *config = &s->broker->config;
     while (outbox_count(&s->outbox) >= config->queue_messages ||
            (s->outbox.bytes && s->outbox.bytes + message_size(m) > config->queue_bytes)) {
         metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
-        if (config->queue_full == BROKER_DROP_NEW || !outbox_drop_oldest(&s->outbox)) return false;
+        if (config->queue_full == BROKER_DROP_NEW || !outbox_drop_oldest(&s->outbox, &ordinal))
+            return false;
+        journal_done(s, ordinal);
     }
     return true;
 }
@@ -274,56 +328,88 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
 {
     MUST(is_session(s));
     if (d->qos == 0) {
-        if (s->connection && s->connection->state == CONNECTION_OPEN)
-            send_now(s->connection, m, d);
+        if (s->connection && s->connection->state == CONNECTION_OPEN) send_now(s->connection, m, d);
         return;
     }
     if (!has_place(s, m)) return;
-    if (outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count))
+    if (outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count)) {
         metric_add(s->broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
-    else
-        session_pump(s);
+        return;
+    }
+    struct outbox_item *item = outbox_at(&s->outbox, s->outbox.last - 1);
+    /* The message's own change follows, when it is routed. */
+    if (s->is_logged) item->change = s->broker->journal.change + 1;
+    journal_target(s, s->outbox.last - 1, item);
+    session_pump(s);
 }
 
 /* ---- subscribing ---- */
 
-static enum mqtt_reason reason_of(enum err err)
+enum err session_put_subscription(struct session *s, struct str group, struct str filter,
+                                  const struct subscription_options *options, bool *is_new)
 {
-    return err == ERR_FORBIDDEN || err == ERR_UNAUTHENTICATED ? MQTT_REASON_NOT_AUTHORIZED
-           : err == ERR_OK                                    ? MQTT_REASON_SUCCESS
-                                                              : MQTT_REASON_UNSPECIFIED;
+    struct broker *broker = s->broker;
+    struct subscription *sub = NULL;
+    enum err err = tree_subscribe(broker->tree, s, group, filter, &sub, is_new);
+    if (err) return err;
+    sub->qos = options->qos;
+    sub->no_local = options->no_local;
+    sub->retain_as_published = options->retain_as_published;
+    sub->id = options->id;
+    tree_changed(broker->tree);
+    journal_subscribe(s, sub);
+    if (!*is_new) return ERR_OK;
+    sub->next_of_session = s->subscriptions;
+    if (s->subscriptions) s->subscriptions->previous_of_session = sub;
+    s->subscriptions = sub;
+    s->subscription_count++;
+    metric_add(broker->context, METRIC_MQTT_SUBSCRIPTIONS, 1);
+    return ERR_OK;
+}
+
+static bool may_subscribe(const struct session *s, struct str filter)
+{
+    return access_check(s->identity, VERB_SUBSCRIBE, "", STR("default"), STR(""), filter, NULL) ==
+           ERR_OK;
+}
+
+void session_check_rights(struct session *s)
+{
+    for (struct subscription *sub = s->subscriptions, *next; sub; sub = next) {
+        struct buf text = BUF_EMPTY;
+        struct str group, filter;
+        bool bad;
+        next = sub->next_of_session;
+        tree_print(sub, &text);
+        (void)topic_split_shared(buf_str(&text), &group, &filter, &bad);
+        if (buf_failed(&text) || bad || !may_subscribe(s, filter)) {
+            journal_unsubscribe(s, sub);
+            unlink_subscription(s, sub);
+        }
+        buf_free(&text);
+    }
 }
 
 enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *wanted, uint32_t id)
 {
     struct broker *broker = s->broker;
     struct str group, filter;
-    struct subscription *sub = NULL;
     bool bad, is_new = false;
     bool is_shared = topic_split_shared(wanted->filter, &group, &filter, &bad);
     if (bad || !topic_filter_is_valid(filter)) return MQTT_REASON_TOPIC_FILTER_INVALID;
-    enum mqtt_reason reason =
-        reason_of(access_check(s->identity, VERB_SUBSCRIBE, "", STR("default"), STR(""), filter, NULL));
-    if (reason) return reason;
+    if (!may_subscribe(s, filter)) return MQTT_REASON_NOT_AUTHORIZED;
     bool is_known = tree_find(broker->tree, s, group, filter) != NULL;
     if (!is_known && s->subscription_count >= broker->config.subscriptions_max)
         return MQTT_REASON_QUOTA_EXCEEDED;
-    if (tree_subscribe(broker->tree, s, group, filter, &sub, &is_new))
+    const struct subscription_options options = {.qos = wanted->qos,
+                                                 .no_local = wanted->no_local,
+                                                 .retain_as_published = wanted->retain_as_published,
+                                                 .id = id};
+    if (session_put_subscription(s, group, filter, &options, &is_new))
         return MQTT_REASON_QUOTA_EXCEEDED;
-    sub->qos = wanted->qos;
-    sub->no_local = wanted->no_local;
-    sub->retain_as_published = wanted->retain_as_published;
-    sub->id = id;
-    tree_changed(broker->tree);
-    if (is_new) {
-        sub->next_of_session = s->subscriptions;
-        if (s->subscriptions) s->subscriptions->previous_of_session = sub;
-        s->subscriptions = sub;
-        s->subscription_count++;
-        metric_add(broker->context, METRIC_MQTT_SUBSCRIPTIONS, 1);
-    }
-    bool sends = !is_shared && (wanted->retain_handling == 0 || (wanted->retain_handling == 1 && is_new));
-    if (sends && broker_send_retained(s, filter, sub->qos, id))
+    bool sends =
+        !is_shared && (wanted->retain_handling == 0 || (wanted->retain_handling == 1 && is_new));
+    if (sends && broker_send_retained(s, filter, wanted->qos, id))
         return MQTT_REASON_QUOTA_EXCEEDED;
     return (enum mqtt_reason)wanted->qos;
 }
@@ -336,6 +422,7 @@ enum mqtt_reason session_unsubscribe(struct session *s, struct str text)
     if (bad || !topic_filter_is_valid(filter)) return MQTT_REASON_TOPIC_FILTER_INVALID;
     struct subscription *sub = tree_find(s->broker->tree, s, group, filter);
     if (!sub) return MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+    journal_unsubscribe(s, sub);
     unlink_subscription(s, sub);
     return MQTT_REASON_SUCCESS;
 }

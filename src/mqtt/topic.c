@@ -16,7 +16,8 @@ static bool is_within_limits(struct str text)
 
 bool topic_has_wildcard(struct str filter)
 {
-    return filter.size && (memchr(filter.at, '+', filter.size) || memchr(filter.at, '#', filter.size));
+    return filter.size &&
+           (memchr(filter.at, '+', filter.size) || memchr(filter.at, '#', filter.size));
 }
 
 bool topic_name_is_valid(struct str name)
@@ -70,7 +71,8 @@ static struct str take_level(struct str *rest, bool *more)
 bool topic_matches(struct str filter, struct str name)
 {
     bool filter_more = true, name_more = true;
-    if (name.size && name.at[0] == '$' && filter.size && (filter.at[0] == '+' || filter.at[0] == '#'))
+    if (name.size && name.at[0] == '$' && filter.size &&
+        (filter.at[0] == '+' || filter.at[0] == '#'))
         return false;
     for (;;) {
         if (!filter_more) return !name_more;

@@ -83,7 +83,8 @@ static void drop_level(struct tree *t, struct level *l)
 
 /* ---- nodes ---- */
 
-static size_t node_place(const struct tree *t, const struct tree_node *parent, const struct level *l)
+static size_t node_place(const struct tree *t, const struct tree_node *parent,
+                         const struct level *l)
 {
     uint64_t mixed = ((uint64_t)(uintptr_t)parent >> 4) * 0x9e3779b97f4a7c15u ^
                      ((uint64_t)(uintptr_t)l >> 4) * 0xc2b2ae3d27d4eb4fu;
@@ -102,7 +103,8 @@ struct tree_node *tree_child(const struct tree *t, const struct tree_node *paren
 static bool grow_nodes(struct tree *t)
 {
     size_t old = t->node_buckets, wanted = old ? old * 2 : 64;
-    struct tree_node **table = mem_alloc_zero(wanted, sizeof(struct tree_node *)), **before = t->nodes;
+    struct tree_node **table = mem_alloc_zero(wanted, sizeof(struct tree_node *)),
+                     **before = t->nodes;
     if (!table) return old > 0;
     t->nodes = table;
     t->node_buckets = wanted;

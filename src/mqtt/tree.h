@@ -16,12 +16,12 @@ struct tree_group;
 
 /* One subscription. The options may be changed in place (tree_changed follows). */
 struct subscription {
-    void *session;            /* borrowed */
+    void *session; /* borrowed */
     struct tree_node *node;
-    struct tree_group *group; /* of a shared one; else NULL */
+    struct tree_group *group;                                   /* of a shared one; else NULL */
     struct subscription *next, *previous;                       /* at the node, or in the group */
     struct subscription *next_of_session, *previous_of_session; /* the session's own list */
-    uint32_t id;  /* subscription identifier, 0 = none */
+    uint32_t id; /* subscription identifier, 0 = none */
     uint8_t qos;
     bool no_local, retain_as_published;
 };
@@ -45,7 +45,7 @@ void tree_free(struct tree *tree);
 enum err tree_subscribe(struct tree *tree, void *session, struct str group, struct str filter,
                         struct subscription **subscription, bool *is_new);
 struct subscription *tree_find(struct tree *tree, const void *session, struct str group,
-                               struct str filter); /* NULL: none */
+                               struct str filter);                           /* NULL: none */
 void tree_unsubscribe(struct tree *tree, struct subscription *subscription); /* frees it */
 void tree_changed(struct tree *tree); /* options of a subscription were changed */
 /* The filter's text with "$share/…/" before it, appended. */
@@ -75,9 +75,11 @@ struct tree_walk {
     struct tree_node *at; /* pinned; NULL = over */
     unsigned level_count, depth;
     struct str *levels; /* owned, with their text behind them */
-    bool is_started;
+    bool with_dollar;
 };
 enum err tree_walk_begin(struct tree *tree, struct str filter, struct tree_walk *walk);
+/* All of them, "$…" too. */
+enum err tree_walk_begin_all(struct tree *tree, struct tree_walk *walk);
 /* The next message, borrowed; NULL when `*steps` (counted down) are used up or it is over
  * (walk->at NULL). */
 struct message *tree_walk_next(struct tree_walk *walk, unsigned *steps);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    CACHE_PLACES = 4096,              /* a power of two */
+    CACHE_PLACES = 4096,               /* a power of two */
     CACHE_BYTES_MAX = 2 * 1024 * 1024, /* of all entries */
 };
 
@@ -42,7 +42,8 @@ static bool add_items(struct tree *t, const struct tree_node *n)
 {
     struct tree_matches *found = &t->found;
     for (struct subscription *s = n->subscriptions; s; s = s->next) {
-        if (mem_grow(&found->items, &t->item_capacity, found->count + 1, sizeof(void *))) return false;
+        if (mem_grow(&found->items, &t->item_capacity, found->count + 1, sizeof(void *)))
+            return false;
         found->items[found->count++] = s;
     }
     for (struct tree_group *g = n->groups; g; g = g->next) {

@@ -3,7 +3,8 @@
  * The walk goes depth first without a stack: from a node it goes down as the filter's next level
  * says, and back up over parents, taking the next child where the level was a wildcard. The node it
  * stands on is pinned, so it stays where it is whatever happens between two steps; new children
- * come first in the list, behind the walk, for their messages reach the subscriber by themselves. */
+ * come first in the list, behind the walk, for their messages reach the subscriber by themselves.
+ */
 #include "mqtt/topic.h"
 #include "mqtt/tree_priv.h"
 #include <string.h>
@@ -45,6 +46,13 @@ enum err tree_walk_begin(struct tree *t, struct str filter, struct tree_walk *w)
     return ERR_OK;
 }
 
+enum err tree_walk_begin_all(struct tree *t, struct tree_walk *w)
+{
+    enum err err = tree_walk_begin(t, STR("#"), w);
+    w->with_dollar = true;
+    return err;
+}
+
 static void move_to(struct tree_walk *w, struct tree_node *n)
 {
     struct tree_node *old = w->at;
@@ -71,9 +79,10 @@ static bool takes_all(const struct tree_walk *w, unsigned depth)
 
 static bool is_hidden(const struct tree_walk *w, const struct tree_node *n, unsigned depth)
 {
-    /* Names that begin with '$' fit no wildcard in front. Subscriptions' own wildcards are no names. */
+    /* Names that begin with '$' fit no wildcard in front. Subscriptions' own wildcards are no
+     * names. */
     return n->level == &w->tree->plus || n->level == &w->tree->rest ||
-           (depth == 0 && n->level->size && n->level->text[0] == '$');
+           (depth == 0 && !w->with_dollar && n->level->size && n->level->text[0] == '$');
 }
 
 static struct tree_node *first_shown(const struct tree_walk *w, struct tree_node *n, unsigned depth)

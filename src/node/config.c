@@ -240,10 +240,8 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         struct str *value;
         bool tls;
     } list[] = {
-        {"http", &c->listen.http, false},
-        {"https", &c->listen.https, true},
-        {"mqtt", &c->listen.mqtt, false},
-        {"mqtts", &c->listen.mqtts, true},
+        {"http", &c->listen.http, false},        {"https", &c->listen.https, true},
+        {"mqtt", &c->listen.mqtt, false},        {"mqtts", &c->listen.mqtts, true},
         {"postgres", &c->listen.postgres, true}, /* it insists on TLS itself */
         {"line", &c->listen.line, true},         /* looked at below */
     };
@@ -311,11 +309,10 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
 static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool file_lists_them)
 {
-    static const char *const defaults[][2] = {
-        {"http", "127.0.0.1:8420"},
-                                            {"https", "127.0.0.1:8443"},
-                                            {"mqtt", "127.0.0.1:1883"},
-                                            {"postgres", "127.0.0.1:5433"}};
+    static const char *const defaults[][2] = {{"http", "127.0.0.1:8420"},
+                                              {"https", "127.0.0.1:8443"},
+                                              {"mqtt", "127.0.0.1:1883"},
+                                              {"postgres", "127.0.0.1:5433"}};
     if (file_lists_them) return ERR_OK;
     struct doc *listen = doc_get(top, "listen");
     if (!listen) {

@@ -43,13 +43,14 @@ struct node {
     struct http_server *http, *https;
     struct pg_server *postgres;
     struct line_server *line;
+    struct broker *broker;
     struct mqtt_server *mqtt;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
     size_t started;    /* parts of the list that run */
     char folder[3900];
-    struct os_address http_address, https_address, postgres_address, line_address,
-        mqtt_address, mqtts_address;
+    struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
+        mqtts_address;
     char new_password[64];
 };
 
@@ -168,12 +169,37 @@ static void stop_workers(struct node *node)
     pool_stop(workers);
 }
 
+/* ---- the broker's state, which the store's log is a part of ---- */
+
+static enum err start_broker(struct node *node, struct why *why)
+{
+    struct broker_config config = broker_defaults;
+    config.memory_bytes = node->context.memory.limit_bytes / 4;
+    return broker_new(&node->context, &config, node->folder, &node->broker, why);
+}
+
+static void stop_broker(struct node *node)
+{
+    broker_free(node->broker);
+}
+
+static enum err replay_note(void *arg, uint64_t seq, struct str body, struct why *why)
+{
+    return broker_replay(((struct node *)arg)->broker, seq, body, why);
+}
+
+static void save_notes(void *arg) /* log task */
+{
+    broker_save(((struct node *)arg)->broker);
+}
+
 static enum err start_store(struct node *node, struct why *why)
 {
     struct store_config config = {
         .folder = node->folder,
         .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
         .span_cache_bytes = node->context.memory.limit_bytes / 100 * SPANS_SHARE_PERCENT,
+        .notes = {.arg = node, .replay = replay_note, .save = save_notes},
     };
     enum err err = backups_start(&node->service, node->folder, &node->service.backups);
     if (!err) err = store_open(&node->context, &config, &node->service.store, why);
@@ -498,8 +524,8 @@ static enum err start_mqtt(struct node *node, struct why *why)
         err = os_address_tcp(config->listen.mqtts, &encrypted, why);
         c.encrypted = &encrypted;
     }
-    if (err || (!c.plain && !c.encrypted)) return err;
-    return mqtt_server_start(&node->service, &c, &node->mqtt, &node->mqtt_address,
+    if (err) return err;
+    return mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
                              &node->mqtts_address, why);
 }
 
@@ -513,6 +539,7 @@ static const struct {
     start_part *start;
     stop_part *stop;
 } parts[] = {
+    {"broker's state", start_broker, stop_broker},
     {"store", start_store, stop_store},
     {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
