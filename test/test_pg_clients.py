@@ -53,6 +53,11 @@ def test_jdbc_finds_tables_and_columns(pg, tmp_path):
                                                "columns": "time timestamptz,device text,b bool,i int8,t text,"}
 
 
+def test_jdbc_executes_what_was_prepared_as_sql(pg, tmp_path):
+    assert pg.node.request("POST", "/write?precision=ms", "\n".join(f"m,device=d v={i}i {i}" for i in range(9))) == (204, "")
+    assert jdbc(pg, tmp_path, "prepared") == {"executed": "true", "gone": "26000", "refused": "42703", "goes on": "1;"}
+
+
 def test_jdbc_answers_every_question_about_the_database(pg, tmp_path):
     pg.psql("-c", "CREATE TABLE j (b bool, i bigint, t text)", "-c", "CREATE VIEW w AS SELECT i FROM j")
     rights = ("DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE")

@@ -49,7 +49,7 @@ def plan(node, statement):
 def test_a_manifest_makes_rollups_and_statements_use_them(tmp_path):
     path = tmp_path / "press.yaml"
     path.write_text(MANIFEST, encoding="utf-8")
-    node = Node(str(tmp_path), manifests=[str(path)]).start()
+    node = Node(str(tmp_path), manifests=[str(path)], settings=["rollupRows=1"]).start()
     write(node, [f"press,device=d{d} v={i % 7},n={i}i {START + i * 10}" for i in range(8640) for d in range(2)])
     wait_clean(node)
     assert node.sql("SELECT \"table\", rollup, every, late_rows, frozen_until FROM sys.rollups ORDER BY rollup") == [
@@ -145,7 +145,7 @@ def compare(node, rng, last, number):
 
 def test_a_table_with_rollups_answers_as_its_twin_without(tmp_path):
     rng = random.Random(SEED)
-    node = Node(str(tmp_path), settings=["memory=48MiB"]).start()
+    node = Node(str(tmp_path), settings=["memory=48MiB", "rollupRows=1"]).start()
     for table, options in (("rolled", " WITH (rollups = '1m,15m,1h,1d')"), ("plain", "")):
         node.sql(f"CREATE TABLE {table} (v double, n bigint){options}")
     last, compared = [START] * 4, 0
@@ -177,6 +177,29 @@ def test_a_table_with_rollups_answers_as_its_twin_without(tmp_path):
     assert "windows of rolled_1d" in plan(node, "SELECT sum(v) FROM rolled")
     assert " of rolled_1d" in plan(node, "SELECT sum(v) FROM rolled").split("rows read")[1]
     assert compared >= 1000
+    node.stop()
+
+
+def test_windows_of_few_rows_are_left_to_their_rows_while_these_are_there(tmp_path):
+    node = Node(str(tmp_path)).start()
+    node.sql("CREATE TABLE t (v double) WITH (rollups = '1h, 1d')")
+    write(node, [f"t,device=d v={i} {START - 20 * DAY + i * 60}" for i in range(5 * 1440)])
+    wait_clean(node)
+    days, hours = "SELECT window_start, sum(v) FROM t WINDOW TUMBLE(1d)", "SELECT window_start, sum(v) FROM t WINDOW TUMBLE(1h)"
+    assert "windows of t_1d, t_1h (only where rows are gone: 60 rows a window, 500 are worth it)" in plan(node, days)
+    assert "windows 5 of t_1d" in plan(node, days)
+    assert "windows of t_1h (only" in plan(node, hours) and " of t_1h\n" not in plan(node, hours) + "\n"
+    wanted = node.sql(hours)
+    node.sql("ALTER TABLE t SET (retention = '58d')")  # the first days go
+    for _ in range(200):
+        node.sql("CHECKPOINT")
+        left = node.sql("SELECT count(v + 0) FROM t")[0][0]
+        if left < 5 * 1440:
+            break
+        time.sleep(0.1)
+    assert 0 < left < 5 * 1440 and node.sql(hours) == wanted
+    taken = int(plan(node, hours).split("windows ")[-1].split(" of t_1h")[0])
+    assert 5 * 1440 - left <= taken * 60 < 5 * 1440 and taken % 24 == 0  # days freeze before their rows go
     node.stop()
 
 

@@ -18,7 +18,7 @@ static struct token next(struct pg_call *call)
     return token;
 }
 
-static bool accept(struct pg_call *call, const char *word)
+bool pg_accept(struct pg_call *call, const char *word)
 {
     struct lexer before = call->lexer;
     struct token token = next(call);
@@ -27,7 +27,7 @@ static bool accept(struct pg_call *call, const char *word)
     return false;
 }
 
-static bool at_end(struct pg_call *call)
+bool pg_at_end(struct pg_call *call)
 {
     struct lexer before = call->lexer;
     bool is_end = next(call).kind == TOKEN_END;
@@ -35,15 +35,14 @@ static bool at_end(struct pg_call *call)
     return is_end;
 }
 
-static enum err expected(struct pg_call *call, const char *what, struct why *why)
+enum err pg_expected(struct pg_call *call, const char *what, struct why *why)
 {
     struct token token = next(call);
     return why_at(why, ERR_SYNTAX, token.position, "syntax error: %s was expected%s", what,
                   token.kind == TOKEN_END ? " at the end" : " here");
 }
 
-/* A name, folded or unquoted, or a string's text; false when there is none or it is too long. */
-static bool take_text(struct pg_call *call, char *out, size_t out_bytes)
+bool pg_take_text(struct pg_call *call, char *out, size_t out_bytes)
 {
     struct lexer before = call->lexer;
     struct token token = next(call);
@@ -101,9 +100,10 @@ static enum err run_begin(struct pg_call *call, struct why *why)
     bool any = true;
     while (any) {
         any = false;
-        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) any |= accept(call, modes[i]);
+        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+            any |= pg_accept(call, modes[i]);
     }
-    if (!at_end(call)) return expected(call, "a transaction mode", why);
+    if (!pg_at_end(call)) return pg_expected(call, "a transaction mode", why);
     if (s->transaction != 'I')
         pg_notice(call->c, "WARNING", "25001", "there is already a transaction in progress");
     s->transaction = s->transaction == 'E' ? 'E' : 'T';
@@ -150,10 +150,10 @@ static enum err run_commit(struct pg_call *call, struct why *why)
 static enum err run_rollback(struct pg_call *call, struct why *why)
 {
     struct pg_session *s = call->c->session;
-    (void)accept(call, "work");
-    (void)accept(call, "transaction");
+    (void)pg_accept(call, "work");
+    (void)pg_accept(call, "transaction");
     warn_written(call);
-    if (!accept(call, "to")) {
+    if (!pg_accept(call, "to")) {
         end_block(call);
         return ERR_OK;
     }
@@ -194,14 +194,14 @@ static enum err set_value(struct pg_call *call, const char *name, struct why *wh
     size_t size = 0;
     const char *note;
     do {
-        bool minus = accept(call, "-");
-        (void)accept(call, "+");
-        if (!take_text(call, part, sizeof part)) return expected(call, "a value", why);
+        bool minus = pg_accept(call, "-");
+        (void)pg_accept(call, "+");
+        if (!pg_take_text(call, part, sizeof part)) return pg_expected(call, "a value", why);
         size += (size_t)snprintf(text + size, sizeof text - size, "%s%s%s", size ? ", " : "",
                                  minus ? "-" : "", part);
         if (size >= sizeof text) return why_set(why, ERR_LIMIT, "the value is too long");
-    } while (accept(call, ","));
-    if (!at_end(call)) return expected(call, "the end of the statement", why);
+    } while (pg_accept(call, ","));
+    if (!pg_at_end(call)) return pg_expected(call, "the end of the statement", why);
     int setting = pg_setting_find(str_of(name));
     if (setting < 0 && strchr(name, '.')) return ERR_OK; /* an extension's: nobody's here */
     if (setting < 0)
@@ -215,12 +215,12 @@ static enum err set_value(struct pg_call *call, const char *name, struct why *wh
 /* A setting's name: words joined by dots. */
 static bool take_setting(struct pg_call *call, char *name, size_t name_bytes)
 {
-    if (!take_text(call, name, name_bytes)) return false;
-    while (accept(call, ".")) {
+    if (!pg_take_text(call, name, name_bytes)) return false;
+    while (pg_accept(call, ".")) {
         size_t size = strlen(name);
         if (size + 2 >= name_bytes) return false;
         name[size] = '.';
-        if (!take_text(call, name + size + 1, name_bytes - size - 1)) return false;
+        if (!pg_take_text(call, name + size + 1, name_bytes - size - 1)) return false;
     }
     return true;
 }
@@ -228,19 +228,19 @@ static bool take_setting(struct pg_call *call, char *name, size_t name_bytes)
 static enum err run_set(struct pg_call *call, struct why *why)
 {
     char name[128];
-    if (accept(call, "session") && accept(call, "characteristics")) return ERR_OK;
-    (void)accept(call, "local");
-    if (accept(call, "transaction")) return ERR_OK;
-    if (accept(call, "time")) {
-        if (!accept(call, "zone")) return expected(call, "ZONE", why);
-        (void)accept(call, "interval");
+    if (pg_accept(call, "session") && pg_accept(call, "characteristics")) return ERR_OK;
+    (void)pg_accept(call, "local");
+    if (pg_accept(call, "transaction")) return ERR_OK;
+    if (pg_accept(call, "time")) {
+        if (!pg_accept(call, "zone")) return pg_expected(call, "ZONE", why);
+        (void)pg_accept(call, "interval");
         return set_value(call, "TimeZone", why);
     }
-    if (accept(call, "names")) return set_value(call, "client_encoding", why);
-    if (accept(call, "role") || accept(call, "authorization"))
+    if (pg_accept(call, "names")) return set_value(call, "client_encoding", why);
+    if (pg_accept(call, "role") || pg_accept(call, "authorization"))
         return why_set(why, ERR_UNSUPPORTED, "another role cannot be taken on; log in as its user");
-    if (!take_setting(call, name, sizeof name)) return expected(call, "a setting's name", why);
-    if (!accept(call, "to") && !accept(call, "=")) return expected(call, "TO or =", why);
+    if (!take_setting(call, name, sizeof name)) return pg_expected(call, "a setting's name", why);
+    if (!pg_accept(call, "to") && !pg_accept(call, "=")) return pg_expected(call, "TO or =", why);
     return set_value(call, name, why);
 }
 
@@ -248,12 +248,12 @@ static enum err run_reset(struct pg_call *call, struct why *why)
 {
     char name[128];
     const char *note;
-    if (accept(call, "time") && accept(call, "zone"))
+    if (pg_accept(call, "time") && pg_accept(call, "zone"))
         (void)str_copy(name, sizeof name, STR("TimeZone"));
-    else if (accept(call, "all") || accept(call, "role") || accept(call, "session"))
+    else if (pg_accept(call, "all") || pg_accept(call, "role") || pg_accept(call, "session"))
         name[0] = 0;
     else if (!take_setting(call, name, sizeof name))
-        return expected(call, "a setting's name", why);
+        return pg_expected(call, "a setting's name", why);
     struct pg_session *s = call->c->session;
     if (!name[0]) {
         pg_settings_reset(s);
@@ -272,10 +272,10 @@ static enum err run_reset(struct pg_call *call, struct why *why)
 static int setting_shown(struct pg_call *call)
 {
     char name[128];
-    if (accept(call, "time") && accept(call, "zone")) return PG_SETTING_TIME_ZONE;
-    if (accept(call, "transaction") && accept(call, "isolation") && accept(call, "level"))
+    if (pg_accept(call, "time") && pg_accept(call, "zone")) return PG_SETTING_TIME_ZONE;
+    if (pg_accept(call, "transaction") && pg_accept(call, "isolation") && pg_accept(call, "level"))
         return PG_SETTING_ISOLATION_NOW;
-    if (accept(call, "session") && accept(call, "authorization"))
+    if (pg_accept(call, "session") && pg_accept(call, "authorization"))
         return PG_SETTING_SESSION_AUTHORIZATION;
     return take_setting(call, name, sizeof name) ? pg_setting_find(str_of(name)) : -1;
 }
@@ -291,7 +291,7 @@ static enum err run_show(struct pg_call *call, struct why *why)
     static const char *const all[] = {"name", "setting"};
     const struct pg_settings *settings = &call->c->session->settings;
     (void)why;
-    if (accept(call, "all")) {
+    if (pg_accept(call, "all")) {
         add_columns(call, all, 2);
         for (int i = 0; i < PG_SETTING_COUNT; i++)
             add_row(call,
@@ -309,40 +309,7 @@ static enum err run_show(struct pg_call *call, struct why *why)
     return ERR_OK;
 }
 
-/* ---- what was prepared and declared ---- */
-
-static enum err run_deallocate(struct pg_call *call, struct why *why)
-{
-    struct pg_session *s = call->c->session;
-    char name[PG_NAME_BYTES];
-    (void)accept(call, "prepare");
-    if (accept(call, "all")) {
-        while (s->statements) pg_statement_drop(s, s->statements);
-        call->tag = "DEALLOCATE ALL";
-        return ERR_OK;
-    }
-    if (!take_text(call, name, sizeof name)) return expected(call, "a statement's name", why);
-    struct pg_statement *st = pg_statement_find(s, str_of(name));
-    if (!st) return why_set(why, ERR_NOT_FOUND, "prepared statement \"%s\" does not exist", name);
-    pg_statement_drop(s, st);
-    return ERR_OK;
-}
-
-static enum err run_discard(struct pg_call *call, struct why *why)
-{
-    struct pg_session *s = call->c->session;
-    if (accept(call, "all")) {
-        pg_portals_end(s, true);
-        while (s->statements) pg_statement_drop(s, s->statements);
-        pg_settings_reset(s);
-        pg_settings_report(&s->settings, &call->c->out);
-        call->tag = "DISCARD ALL";
-        return ERR_OK;
-    }
-    char what[32];
-    if (!take_text(call, what, sizeof what)) return expected(call, "ALL", why);
-    return ERR_OK; /* plans, sequences, temporary tables: there are none */
-}
+/* ---- cursors ---- */
 
 static void on_declared(struct pg_portal *p)
 {
@@ -366,16 +333,16 @@ static enum err run_declare(struct pg_call *call, struct why *why)
     struct pg_connection *c = call->c;
     char name[PG_NAME_BYTES];
     bool is_held = false;
-    if (!take_text(call, name, sizeof name)) return expected(call, "a cursor's name", why);
-    while (accept(call, "binary") || accept(call, "insensitive") || accept(call, "asensitive") ||
-           accept(call, "no") || accept(call, "scroll"))
+    if (!pg_take_text(call, name, sizeof name)) return pg_expected(call, "a cursor's name", why);
+    while (pg_accept(call, "binary") || pg_accept(call, "insensitive") ||
+           pg_accept(call, "asensitive") || pg_accept(call, "no") || pg_accept(call, "scroll"))
         ;
-    if (!accept(call, "cursor")) return expected(call, "CURSOR", why);
-    if (accept(call, "with"))
-        is_held = accept(call, "hold");
-    else if (accept(call, "without"))
-        (void)accept(call, "hold");
-    if (!accept(call, "for")) return expected(call, "FOR", why);
+    if (!pg_accept(call, "cursor")) return pg_expected(call, "CURSOR", why);
+    if (pg_accept(call, "with"))
+        is_held = pg_accept(call, "hold");
+    else if (pg_accept(call, "without"))
+        (void)pg_accept(call, "hold");
+    if (!pg_accept(call, "for")) return pg_expected(call, "FOR", why);
     if (c->session->transaction == 'I' && !is_held)
         return why_set(why, ERR_INVALID, "DECLARE CURSOR can only be used in transaction blocks");
     if (pg_portal_find(c->session, str_of(name)))
@@ -411,11 +378,11 @@ static enum err run_fetch(struct pg_call *call, struct why *why)
     char name[PG_NAME_BYTES];
     uint64_t count = 1;
     bool is_all = false;
-    if (accept(call, "prior") || accept(call, "backward") || accept(call, "first") ||
-        accept(call, "last") || accept(call, "absolute") || accept(call, "relative") ||
-        accept(call, "-"))
+    if (pg_accept(call, "prior") || pg_accept(call, "backward") || pg_accept(call, "first") ||
+        pg_accept(call, "last") || pg_accept(call, "absolute") || pg_accept(call, "relative") ||
+        pg_accept(call, "-"))
         return why_set(why, ERR_UNSUPPORTED, "a cursor only goes forward here");
-    if (!accept(call, "next")) (void)accept(call, "forward");
+    if (!pg_accept(call, "next")) (void)pg_accept(call, "forward");
     struct lexer before = call->lexer;
     struct token token = next(call);
     if (token.kind == TOKEN_INTEGER && num_parse_u64(token.text, &count))
@@ -424,8 +391,8 @@ static enum err run_fetch(struct pg_call *call, struct why *why)
         is_all = true;
     else
         call->lexer = before;
-    if (!accept(call, "from")) (void)accept(call, "in");
-    if (!take_text(call, name, sizeof name)) return expected(call, "a cursor's name", why);
+    if (!pg_accept(call, "from")) (void)pg_accept(call, "in");
+    if (!pg_take_text(call, name, sizeof name)) return pg_expected(call, "a cursor's name", why);
     struct pg_portal *p = pg_portal_find(c->session, str_of(name));
     if (!p) return why_set(why, ERR_NOT_FOUND, "cursor \"%s\" does not exist", name);
     if (call->wants_columns) {
@@ -446,14 +413,14 @@ static enum err run_close(struct pg_call *call, struct why *why)
 {
     struct pg_session *s = call->c->session;
     char name[PG_NAME_BYTES];
-    if (accept(call, "all")) {
+    if (pg_accept(call, "all")) {
         for (struct pg_portal *p = s->portals, *after; p; p = after) {
             after = p->next;
             if (p->is_cursor) pg_portal_drop(s, p);
         }
         return ERR_OK;
     }
-    if (!take_text(call, name, sizeof name)) return expected(call, "a cursor's name", why);
+    if (!pg_take_text(call, name, sizeof name)) return pg_expected(call, "a cursor's name", why);
     struct pg_portal *p = pg_portal_find(s, str_of(name));
     if (!p) return why_set(why, ERR_NOT_FOUND, "cursor \"%s\" does not exist", name);
     pg_portal_drop(s, p);
@@ -474,8 +441,10 @@ static const struct pg_command commands[] = {
     {"set", "SET", false, run_set, NULL},
     {"reset", "RESET", false, run_reset, NULL},
     {"show", "SHOW", false, run_show, column_of_show},
-    {"discard", "DISCARD", false, run_discard, NULL},
-    {"deallocate", "DEALLOCATE", false, run_deallocate, NULL},
+    {"discard", "DISCARD", false, pg_discard_run, NULL},
+    {"prepare", "PREPARE", false, pg_prepare_run, NULL},
+    {"execute", "EXECUTE", false, pg_execute_run, NULL, pg_execute_rows},
+    {"deallocate", "DEALLOCATE", false, pg_deallocate_run, NULL},
     {"declare", "DECLARE CURSOR", false, run_declare, NULL},
     {"fetch", "FETCH", false, run_fetch, NULL},
     {"close", "CLOSE CURSOR", false, run_close, NULL},
@@ -493,7 +462,7 @@ static const struct pg_command *match(struct pg_call *call)
         while (fits && str_split(&rest, ' ', &word)) {
             char text[32];
             (void)str_copy(text, sizeof text, word);
-            fits = accept(call, text);
+            fits = pg_accept(call, text);
         }
         if (fits) return &commands[i];
     }
@@ -506,9 +475,16 @@ const struct pg_command *pg_command_find(struct str text)
     const struct pg_command *command = match(&call);
     if (!command || command->run != run_show) return command;
     struct lexer words = call.lexer;
-    if (accept(&call, "all")) return command;
+    if (pg_accept(&call, "all")) return command;
     call.lexer = words;
     return setting_shown(&call) >= 0 ? command : NULL;
+}
+
+const struct pg_statement *pg_command_rows(const struct pg_command *command, struct pg_call *call)
+{
+    const struct pg_command *found = match(call);
+    MUST(found == command);
+    return command->rows ? command->rows(call) : NULL;
 }
 
 enum err pg_command_run(const struct pg_command *command, struct pg_call *call, struct why *why)
@@ -557,11 +533,11 @@ void pg_tag(struct str text, uint64_t rows, char tag[64])
         struct str rest = str_of(tags[i].words), word;
         bool fits = true;
         call.lexer = (struct lexer){text, 0};
-        (void)accept(&call, "(");
+        (void)pg_accept(&call, "(");
         while (fits && str_split(&rest, ' ', &word)) {
             char one[32];
             (void)str_copy(one, sizeof one, word);
-            fits = accept(&call, one);
+            fits = pg_accept(&call, one);
         }
         if (!fits) continue;
         if (tags[i].counts)

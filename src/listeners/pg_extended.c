@@ -131,12 +131,12 @@ static void on_parsed(struct pg_portal *p)
     pg_portal_free(p);
     if (err) {
         struct why why = WHY_NONE;
-        fail(c, err, &why, STR(""));
-        pg_extended_next(c, true);
+        pg_error(c, err, &why, STR(""), 0);
+        pg_next(c, true);
         return;
     }
     st->after_description(c, st);
-    pg_extended_next(c, false);
+    pg_next(c, false);
 }
 
 /* With NULL for a parameter an engine may refuse what it would take with a value; that is then said
@@ -154,25 +154,21 @@ static void on_not_parsed(struct pg_portal *p, enum err err, const struct why *w
         st->after_description(c, st);
         err = ERR_OK;
     } else {
-        pg_error(c, err, why, str_of(p->text), 0);
+        /* In a simple query the position would count in another text. */
+        pg_error(c, err, why, c->session->simple ? STR("") : str_of(p->text), 0);
         if (st->is_new) pg_statement_drop(c->session, st);
     }
     pg_portal_free(p);
-    pg_extended_next(c, err != ERR_OK);
+    pg_next(c, err != ERR_OK);
 }
 
-/* Asks the engine about the statement; `after` answers the client. */
-static void describe_statement(struct pg_connection *c, struct pg_statement *st, bool is_new,
+enum err pg_statement_describe(struct pg_connection *c, struct pg_statement *st, bool is_new,
                                void (*after)(struct pg_connection *, struct pg_statement *))
 {
     struct pg_portal *p = pg_portal_new(c, (struct str){st->text, st->size});
-    struct why why = WHY_NONE;
     st->is_new = is_new;
     st->after_description = after;
-    if (!p) {
-        fail(c, ERR_NO_MEMORY, &why, STR(""));
-        return;
-    }
+    if (!p) return ERR_NO_MEMORY;
     p->statement = st;
     p->prepared = on_parsed;
     p->done = on_not_parsed;
@@ -186,6 +182,16 @@ static void describe_statement(struct pg_connection *c, struct pg_statement *st,
                                             .is_null = true};
     }
     pg_portal_prepare(p);
+    return ERR_OK;
+}
+
+/* The same for a message. */
+static void describe_statement(struct pg_connection *c, struct pg_statement *st, bool is_new,
+                               void (*after)(struct pg_connection *, struct pg_statement *))
+{
+    struct why why = WHY_NONE;
+    enum err err = pg_statement_describe(c, st, is_new, after);
+    if (err) fail(c, err, &why, STR(""));
 }
 
 static void answer_parse(struct pg_connection *c, struct pg_statement *st)
@@ -194,40 +200,40 @@ static void answer_parse(struct pg_connection *c, struct pg_statement *st)
     pg_empty(&c->out, '1');
 }
 
-/* Makes the statement; NULL: the error is told. */
-static struct pg_statement *make_statement(struct pg_connection *c, const struct pg_parse *parse)
+enum err pg_statement_make(struct pg_connection *c, const struct pg_parse *parse,
+                           struct pg_statement **made, struct why *why)
 {
     struct pg_session *s = c->session;
-    struct why why = WHY_NONE;
     struct lexer lexer = {parse->text, 0};
     struct str text = {parse->text.at, 0}, more;
     bool found, found_more = false;
     size_t count = 0;
-    bool good = pg_split(&lexer, &text, &found, &why) &&
-                (!found || pg_split(&lexer, &more, &found_more, &why));
+    bool good = pg_split(&lexer, &text, &found, why) &&
+                (!found || pg_split(&lexer, &more, &found_more, why));
     enum err err = good ? ERR_OK : ERR_SYNTAX;
-    if (!str_is_utf8(parse->text)) err = why_set(&why, ERR_SYNTAX, "the text is not UTF-8");
+    if (!str_is_utf8(parse->text)) err = why_set(why, ERR_SYNTAX, "the text is not UTF-8");
     if (!err && found_more)
-        err =
-            why_set(&why, ERR_SYNTAX, "cannot insert multiple commands into a prepared statement");
-    if (!err) err = count_params(text, &count, &why);
+        err = why_set(why, ERR_SYNTAX, "cannot insert multiple commands into a prepared statement");
+    if (!err) err = count_params(text, &count, why);
     if (!err && parse->name.size >= PG_NAME_BYTES)
-        err = why_set(&why, ERR_LIMIT, "the name of a statement is longer than 63 bytes");
+        err = why_set(why, ERR_LIMIT, "the name of a statement is longer than 63 bytes");
     if (!err && s->statement_count >= PG_STATEMENTS_MAX)
-        err = why_set(&why, ERR_LIMIT, "more than %d prepared statements; close some",
+        err = why_set(why, ERR_LIMIT, "more than %d prepared statements; close some",
                       PG_STATEMENTS_MAX);
     struct pg_statement *st = err ? NULL : statement_new(parse->name, text);
     if (!err && !st) err = ERR_NO_MEMORY;
-    if (err) {
-        fail(c, err, &why, parse->text);
-        return NULL;
-    }
+    if (err) return err;
+    st->command = found ? pg_command_find(text) : NULL;
+    if (st->command) count = 0; /* the $1 in a PREPARE are its statement's */
     st->param_count = count > parse->type_count ? count : parse->type_count;
     memcpy(st->params, parse->types, parse->type_count * sizeof parse->types[0]);
     for (size_t i = 0; i < parse->type_count; i++)
         if (st->params[i] == 705) st->params[i] = 0; /* "unknown" */
-    st->command = found ? pg_command_find(text) : NULL;
-    return st;
+    st->next = s->statements;
+    s->statements = st;
+    s->statement_count++;
+    *made = st;
+    return ERR_OK;
 }
 
 static bool is_aborted(struct pg_connection *c, const struct pg_command *command)
@@ -254,15 +260,16 @@ static void take_parse(struct pg_connection *c, struct str body)
         return;
     }
     if (old) pg_statement_drop(s, old);
-    struct pg_statement *st = make_statement(c, &parse);
-    if (!st) return;
-    if (is_aborted(c, st->command)) {
-        free_statement(st);
+    struct pg_statement *st;
+    err = pg_statement_make(c, &parse, &st, &why);
+    if (err) {
+        fail(c, err, &why, parse.text);
         return;
     }
-    st->next = s->statements;
-    s->statements = st;
-    s->statement_count++;
+    if (is_aborted(c, st->command)) {
+        pg_statement_drop(s, st);
+        return;
+    }
     if (st->command || !st->size) {
         st->is_described = true;
         answer_parse(c, st);
@@ -351,9 +358,14 @@ static void take_bind(struct pg_connection *c, struct str body)
 /* ---- Describe ---- */
 
 static void describe_command(struct pg_connection *c, const struct pg_command *command,
-                             struct str text)
+                             struct str text, const struct pg_portal *formats)
 {
     struct pg_call call = {.c = c, .text = text};
+    const struct pg_statement *st = command ? pg_command_rows(command, &call) : NULL;
+    if (st && st->has_rows) {
+        pg_row_description(&c->out, st->columns, st->column_count, formats);
+        return;
+    }
     const char *name = command && command->column ? command->column(&call) : NULL;
     if (!name) {
         pg_empty(&c->out, 'n');
@@ -373,7 +385,7 @@ static void answer_describe(struct pg_connection *c, struct pg_statement *st)
         pg_add_32(&c->out, st->params[i] ? st->params[i] : pg_type_of(TYPE_TEXT)->oid);
     pg_end(&c->out, begun);
     if (st->command || !st->size)
-        describe_command(c, st->command, (struct str){st->text, st->size});
+        describe_command(c, st->command, (struct str){st->text, st->size}, NULL);
     else if (st->has_rows)
         pg_row_description(&c->out, st->columns, st->column_count, NULL);
     else
@@ -401,7 +413,7 @@ static void describe_portal(struct pg_connection *c, struct pg_portal *p)
 {
     struct why why = WHY_NONE;
     if (p->command || !p->query.text.size) {
-        describe_command(c, p->command, str_of(p->text));
+        describe_command(c, p->command, str_of(p->text), p);
     } else if (p->state == PORTAL_NEW && p->statement) {
         /* Parsed a moment ago: the columns are known. */
         if (p->statement->has_rows)
@@ -446,13 +458,14 @@ static void take_describe(struct pg_connection *c, struct str body)
 static void run_command(struct pg_connection *c, struct pg_portal *p)
 {
     struct why why = WHY_NONE;
-    struct pg_call call = {.c = c, .text = str_of(p->text)};
+    struct pg_call call = {.c = c, .portal = p};
     const struct pg_command *command = p->command;
     /* The command may end portals, this one too: it works on a copy of the text. */
     char *text = mem_strdup(p->text);
     call.text = str_of(text);
     enum err err = text ? pg_command_run(command, &call, &why) : ERR_NO_MEMORY;
-    if (err) fail(c, err, &why, call.text);
+    if (err) pg_error_as(c, call.sqlstate, err, &why, call.text, 0);
+    if (err) c->state = PG_STATE_SKIP;
     mem_free(text);
 }
 

@@ -167,7 +167,7 @@ static void complete(struct pg_portal *p)
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
         c->session->written += q->verb == SQL_INSERT || q->verb == SQL_DELETE ? q->rows : 1;
     pg_tag(p->tag_word ? str_of(p->tag_word) : str_of(p->text), p->row_count, tag);
-    pg_command_complete(&c->out, tag);
+    if (!p->is_quiet) pg_command_complete(&c->out, tag);
     is_over(p, PORTAL_OVER, ERR_OK, NULL);
 }
 

@@ -3,7 +3,8 @@
  * pg_server.c listens, counts and looks at the clock; pg_connection.c turns bytes into messages and
  * gives each to the state that the connection is in; pg_login.c is everything before READY;
  * pg_simple.c and pg_extended.c are the two ways to run statements; pg_portal.c runs one through
- * query.h; pg_command.c has the statements that concern the session and never reach the engine;
+ * query.h; pg_command.c has the statements that concern the session and never reach the engine,
+ * pg_prepare.c those of them about prepared statements;
  * pg_setting.c its settings; pg_copy*.c COPY; pg_catalog*.c the relations that clients look into.
  */
 #ifndef LISTENERS_PG_PRIV_H
@@ -186,6 +187,7 @@ struct pg_statement {
     const struct pg_command *command; /* NULL: the engine's */
     size_t param_count;
     uint32_t params[PG_PARAMS_MAX]; /* object ids */
+    uint64_t declared;              /* those whose type PREPARE said: bit i */
     bool is_new;                    /* Parse is not answered yet */
     void (*after_description)(struct pg_connection *c, struct pg_statement *statement);
     bool is_described; /* the engine has accepted it */
@@ -224,6 +226,7 @@ struct pg_portal {
     const struct pg_type **types; /* of the columns, once they are known */
     bool is_cursor;               /* stays when Sync comes */
     bool is_held;                 /* … and when the transaction ends */
+    bool is_quiet;                /* no CommandComplete: something follows */
     bool wants_columns;           /* RowDescription before the rows: simple queries, FETCH */
     bool waits;                   /* for a slow peer */
     bool is_finished;             /* the engine will give no more; rows may be left in the answer */
@@ -269,6 +272,9 @@ bool pg_session_renew(struct pg_connection *c);
 /* Text of an error as the client gets it. `text` is what the position counts in. */
 void pg_error(struct pg_connection *c, enum err err, const struct why *why, struct str text,
               uint32_t offset);
+/* With another SQLSTATE than the error's; NULL: with its own. */
+void pg_error_as(struct pg_connection *c, const char *sqlstate, enum err err, const struct why *why,
+                 struct str text, uint32_t offset);
 void pg_error_text(struct pg_connection *c, const char *sqlstate, const char *text);
 void pg_notice(struct pg_connection *c, const char *severity, const char *sqlstate,
                const char *text);
@@ -285,6 +291,13 @@ bool pg_split(struct lexer *lexer, struct str *statement, bool *found, struct wh
 void pg_extended(struct pg_connection *c, const struct pg_message *message);
 /* As pg_simple_next. */
 void pg_extended_next(struct pg_connection *c, bool failed);
+/* Makes a statement of the session, without asking the engine. */
+enum err pg_statement_make(struct pg_connection *c, const struct pg_parse *parse,
+                           struct pg_statement **made, struct why *why);
+/* Asks the engine about it; `after` answers the client, or the error is told (and a new statement
+ * dropped), then pg_next. Error: nothing was begun. */
+enum err pg_statement_describe(struct pg_connection *c, struct pg_statement *st, bool is_new,
+                               void (*after)(struct pg_connection *, struct pg_statement *));
 struct pg_statement *pg_statement_find(struct pg_session *s, struct str name);
 void pg_statement_drop(struct pg_session *s, struct pg_statement *statement);
 /* Whichever of the two ways is being gone. */
@@ -332,12 +345,14 @@ struct pg_row_format {
 
 struct pg_call {
     struct pg_connection *c;
-    struct lexer lexer; /* behind the command's words */
-    struct str text;    /* the statement */
-    uint32_t offset;    /* of it in the client's text */
-    bool wants_columns; /* RowDescription with the rows */
-    bool is_later;      /* set by the command: it goes on and calls pg_next itself */
-    const char *tag;    /* of CommandComplete; the command may say another */
+    struct lexer lexer;             /* behind the command's words */
+    struct str text;                /* the statement */
+    uint32_t offset;                /* of it in the client's text */
+    bool wants_columns;             /* RowDescription with the rows */
+    const struct pg_portal *portal; /* of the extended protocol: whose formats count; or NULL */
+    const char *sqlstate;           /* of an error, when its code has another one; or NULL */
+    bool is_later;                  /* set by the command: it goes on and calls pg_next itself */
+    const char *tag;                /* of CommandComplete; the command may say another */
 };
 
 struct pg_command {
@@ -348,13 +363,31 @@ struct pg_command {
     enum err (*run)(struct pg_call *call, struct why *why);
     /* Name of its one text column; NULL = it gives no rows. */
     const char *(*column)(struct pg_call *call);
+    /* The statement whose rows it gives (it may not exist); NULL = it gives none. */
+    const struct pg_statement *(*rows)(struct pg_call *call);
 };
 /* The command that a statement is, or NULL: the engine's. */
 const struct pg_command *pg_command_find(struct str text);
+/* The statement whose rows it will give; NULL: none. */
+const struct pg_statement *pg_command_rows(const struct pg_command *command, struct pg_call *call);
 /* Runs it: everything is sent but errors. */
 enum err pg_command_run(const struct pg_command *command, struct pg_call *call, struct why *why);
 /* "CREATE TABLE", "SELECT 3": what a statement of the engine is called when it is done. */
 void pg_tag(struct str text, uint64_t rows, char tag[64]);
+
+/* The words behind a command's. */
+bool pg_accept(struct pg_call *call, const char *word); /* takes it when it is there */
+bool pg_at_end(struct pg_call *call);
+enum err pg_expected(struct pg_call *call, const char *what, struct why *why);
+/* A name, folded or unquoted, or a string's text; false when there is none or it is too long. */
+bool pg_take_text(struct pg_call *call, char *out, size_t out_bytes);
+
+/* ---- pg_prepare.c ---- */
+enum err pg_prepare_run(struct pg_call *call, struct why *why);
+enum err pg_execute_run(struct pg_call *call, struct why *why);
+const struct pg_statement *pg_execute_rows(struct pg_call *call);
+enum err pg_deallocate_run(struct pg_call *call, struct why *why);
+enum err pg_discard_run(struct pg_call *call, struct why *why);
 
 /* ---- pg_copy.c ---- */
 enum err pg_copy_run(struct pg_call *call, struct why *why); /* COPY … */

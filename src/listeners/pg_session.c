@@ -67,6 +67,12 @@ void pg_error_text(struct pg_connection *c, const char *sqlstate, const char *te
 void pg_error(struct pg_connection *c, enum err err, const struct why *why, struct str text,
               uint32_t offset)
 {
+    pg_error_as(c, NULL, err, why, text, offset);
+}
+
+void pg_error_as(struct pg_connection *c, const char *sqlstate, enum err err, const struct why *why,
+                 struct str text, uint32_t offset)
+{
     struct str message = str_of(why_text(why, err)), hint = {"", 0};
     unsigned position =
         why->position >= 0 && text.size ? pg_position(text, (int32_t)offset + why->position) : 0;
@@ -79,7 +85,8 @@ void pg_error(struct pg_connection *c, enum err err, const struct why *why, stru
         message.size = i;
     }
     if (err == ERR_CANCELLED) message = STR("canceling statement due to user request");
-    pg_report(&c->out, 'E', "ERROR", err_sqlstate(err), message, hint, position);
+    pg_report(&c->out, 'E', "ERROR", sqlstate ? sqlstate : err_sqlstate(err), message, hint,
+              position);
     if (c->session && c->session->transaction == 'T') c->session->transaction = 'E';
 }
 

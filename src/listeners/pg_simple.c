@@ -68,6 +68,7 @@ static bool begin_statement(struct pg_connection *c, bool *is_later)
     const struct pg_command *command = pg_command_find(simple->statement);
     struct why why = WHY_NONE;
     enum err err = ERR_OK;
+    const char *sqlstate = NULL;
     *is_later = true;
     if (c->session->transaction == 'E' && !(command && command->in_failed)) {
         pg_error_text(
@@ -80,6 +81,7 @@ static bool begin_statement(struct pg_connection *c, bool *is_later)
             .c = c, .text = simple->statement, .offset = offset_of(simple), .wants_columns = true};
         err = pg_command_run(command, &call, &why);
         *is_later = call.is_later;
+        sqlstate = call.sqlstate;
     } else {
         struct pg_portal *p = pg_portal_new(c, simple->statement);
         if (p) {
@@ -90,7 +92,7 @@ static bool begin_statement(struct pg_connection *c, bool *is_later)
             err = why_set(&why, ERR_NO_MEMORY, "no memory for a statement");
         }
     }
-    if (err) pg_error(c, err, &why, whole_of(simple), offset_of(simple));
+    if (err) pg_error_as(c, sqlstate, err, &why, whole_of(simple), offset_of(simple));
     return !err;
 }
 

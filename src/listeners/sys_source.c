@@ -183,6 +183,10 @@ static void write_rollup(const void *snapshot, size_t n, struct row_out *out)
     put_time(out, r->frozen_ns == INT64_MIN ? 0 : r->frozen_ns);
     put_count(out, r->late_rows);
     put_double(out, r->has_begun ? (double)r->lag_ns / 1e9 : NAN);
+    if (r->density)
+        put_count(out, r->density);
+    else
+        put_null(out);
 }
 
 /* ---- sys.errors: the list of error codes ---- */
@@ -262,6 +266,7 @@ static const struct list_column rollup_columns[] = {
     {"frozen_until", TYPE_TIMESTAMP, ""},
     {"late_rows", TYPE_BIGINT, ""},
     {"lag_s", TYPE_DOUBLE, "s"},
+    {"rows_per_window", TYPE_BIGINT, ""},
     {0},
 };
 

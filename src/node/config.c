@@ -8,7 +8,7 @@ struct raw_config {
     struct {
         struct str name, path;
     } node;
-    struct str data, memory, drivers;
+    struct str data, memory, rollup_rows, drivers;
     struct {
         struct str http, https, mqtt, mqtts, postgres, line;
         bool insecure;
@@ -136,6 +136,13 @@ static const struct field top_fields[] = {
      .default_text = "64MiB",
      .help_en = "memory budget, such as 64MiB",
      .help_zh = "内存预算，例如 64MiB"},
+    {.name = "rollupRows",
+     .type = FIELD_STRING,
+     .offset = AT(rollup_rows),
+     .default_text = "500",
+     .help_en =
+         "a rollup whose windows hold fewer rows on average is not read while rows are there",
+     .help_zh = "汇总窗口平均行数低于此值时，只要原始行仍在就读原始行"},
     {.name = "drivers",
      .type = FIELD_STRING,
      .offset = AT(drivers),
@@ -303,6 +310,12 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
         return why_set(why, ERR_INVALID,
                        "%s: memory: '%.*s' must be a size of at least 16MiB, such as 64MiB", file,
                        (int)raw->memory.size, raw->memory.at);
+    uint64_t rows;
+    if (!num_parse_u64(raw->rollup_rows, &rows) || rows < 1 || rows > UINT32_MAX)
+        return why_set(why, ERR_INVALID,
+                       "%s: rollupRows: '%.*s' must be a number of rows, 1 or more", file,
+                       (int)raw->rollup_rows.size, raw->rollup_rows.at);
+    c->rollup_rows = (uint32_t)rows;
     return check_listeners(c, file, why);
 }
 

@@ -15,6 +15,7 @@ struct node_config {
     struct str data;
     const char *drivers; /* folder of further drivers; NULL = none */
     int64_t memory_bytes;
+    uint32_t rollup_rows; /* store_config.rollup_rows_min */
     struct {
         struct str http, https, mqtt, mqtts, postgres, line;
         bool insecure; /* a remote address without TLS is meant */

@@ -200,6 +200,7 @@ static enum err start_store(struct node *node, struct why *why)
         .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
         .span_cache_bytes = node->context.memory.limit_bytes / 100 * SPANS_SHARE_PERCENT,
         .notes = {.arg = node, .replay = replay_note, .save = save_notes},
+        .rollup_rows_min = node->options->config->rollup_rows,
     };
     enum err err = backups_start(&node->service, node->folder, &node->service.backups);
     if (!err) err = store_open(&node->context, &config, &node->service.store, why);

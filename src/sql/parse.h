@@ -16,6 +16,9 @@ enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *s
 enum err sql_parse_view(struct str text, struct arena *arena, int32_t position,
                         struct ast_select **select, struct why *why);
 
+/* Reads the name of a type, "double precision", "timestamptz". Errors: SYNTAX, NO_MEMORY. */
+enum err sql_parse_type(struct str text, enum type *type, struct why *why);
+
 /* The words that cannot be bare names, from 0; NULL at the end. */
 const char *sql_keyword(size_t index);
 

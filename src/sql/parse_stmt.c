@@ -478,6 +478,16 @@ static void statement_checkpoint(struct parser *p, struct ast_statement *s)
     parse_advance(p);
 }
 
+/* They never come here by a protocol that has sessions. */
+static void statement_session(struct parser *p, struct ast_statement *s)
+{
+    (void)s;
+    parse_fail(p, ERR_UNSUPPORTED, p->token.position,
+               "prepared statements belong to a session, which an HTTP request has not; send "
+               "{\"query\": \"… $1 …\", \"params\": […]}, or connect as to PostgreSQL "
+               "(listen.postgres)");
+}
+
 static const struct {
     const char *word;
     enum ast_verb verb;
@@ -499,6 +509,9 @@ static const struct {
     {"comment", AST_ALTER, statement_comment},
     {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
     {"vacuum", AST_CHECKPOINT, statement_checkpoint},
+    {"prepare", AST_SELECT, statement_session},
+    {"execute", AST_SELECT, statement_session},
+    {"deallocate", AST_SELECT, statement_session},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
 
@@ -517,6 +530,14 @@ static void fail_statement(struct parser *p)
                    p->token.text.at, names[near]);
 }
 
+/* Fills the two tokens. */
+static void begin(struct parser *p)
+{
+    p->next.kind = TOKEN_SYMBOL; /* anything but the end, so that they get filled */
+    p->err = lex_next(&p->lexer, &p->next, p->why);
+    if (!p->err) parse_advance(p);
+}
+
 static enum err parse_at(struct str text, struct arena *arena, struct ast_statement *statement,
                          int32_t everywhere, struct why *why)
 {
@@ -526,10 +547,8 @@ static enum err parse_at(struct str text, struct arena *arena, struct ast_statem
         return why_at(why, ERR_LIMIT, 0, "the statement has %zu bytes, the limit is %d", text.size,
                       AST_TEXT_BYTES_MAX);
     if (!str_is_utf8(text)) return why_at(why, ERR_SYNTAX, 0, "the statement is not UTF-8 text");
-    p.next.kind = TOKEN_SYMBOL; /* anything but the end, so that the two tokens get filled */
-    p.err = lex_next(&p.lexer, &p.next, why);
+    begin(&p);
     if (p.err) return p.err;
-    parse_advance(&p);
     size_t i = 0;
     while (i < STATEMENT_COUNT && !parse_is(&p, statements[i].word)) i++;
     if (i < STATEMENT_COUNT) {
@@ -547,6 +566,18 @@ enum err sql_parse(struct str text, struct arena *arena, struct ast_statement *s
                    struct why *why)
 {
     return parse_at(text, arena, statement, -1, why);
+}
+
+enum err sql_parse_type(struct str text, enum type *type, struct why *why)
+{
+    struct arena arena;
+    struct parser p = {.lexer = {text, 0}, .arena = &arena, .why = why, .everywhere = -1};
+    arena_init(&arena, NULL);
+    begin(&p);
+    *type = parse_type(&p);
+    if (!p.err && p.token.kind != TOKEN_END) parse_fail_expected(&p, "the end of the type");
+    arena_free(&arena);
+    return p.err;
 }
 
 enum err sql_parse_view(struct str text, struct arena *arena, int32_t position,

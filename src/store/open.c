@@ -508,6 +508,8 @@ enum err store_open(struct context *context, const struct store_config *config, 
                     config->head_limit_bytes + config->head_limit_bytes / 2);
         compact_init(store);
         store->notes.owner = config->notes;
+        store->rollups.rows_min =
+            config->rollup_rows_min ? config->rollup_rows_min : STORE_ROLLUP_ROWS;
         err = span_cache_init(&store->spans, &context->memory, config->span_cache_bytes);
         if (!err && !str_copy(store->folder, sizeof store->folder, str_of(config->folder)))
             err = why_set(why, ERR_LIMIT, "the path of the data folder is too long");

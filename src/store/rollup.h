@@ -32,7 +32,10 @@
  *
  * Reading. A scan that may be answered by summaries (sql_scan_request.summarises) gets windows that
  * are clean, whole in its range, and of one group, as a summary from the coarsest rollup that fits
- * there; all else comes from the base table's rows. So the answer is the same as from raw rows, and
+ * there; all else comes from the base table's rows. Where these are there, windows are taken only
+ * if they hold many rows on average (store_config.rollup_rows_min, counted while they are
+ * computed): blocks of rows have statistics of their own, and of windows with few rows there are
+ * more than of those. So the answer is the same as from raw rows, and
  * goes on where raw rows are gone. Statements need not name the rollup; EXPLAIN says which may be
  * used, EXPLAIN ANALYZE how many windows were. Windows that are lost to damage are read from the
  * rows, and their series becomes dirty.

@@ -57,6 +57,7 @@ static void fill(struct store *store, struct rollup_state *state, struct table_s
     info->every_ns = state->every_ns;
     info->frozen_ns = atomic_load(&state->frozen_ns);
     info->late_rows = atomic_load(&state->late_rows);
+    info->density = rollup_state_density(state);
     info->clean_until_ns = now;
     info->has_begun = true;
     for (struct series *s = atomic_load(&base->first); s; s = atomic_load(&s->next_of_table))

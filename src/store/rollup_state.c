@@ -4,7 +4,11 @@
 #include "store/rollup.h"
 #include <string.h>
 
-enum { BODY_VERSION = 1, SEE_TRIES = 16 };
+enum {
+    BODY_VERSION = 2, /* 1 had no counts */
+    SEE_TRIES = 16,
+    COUNTED_WINDOWS_MAX = 1 << 16, /* then what was counted so far counts half */
+};
 
 /* ---- making and freeing ---- */
 
@@ -77,6 +81,26 @@ struct rollup_series *rollup_state_series(struct rollup_state *state, uint32_t i
     state->due_ns = INT64_MIN;
     rollup_series_publish(series);
     return series;
+}
+
+/* ---- how many rows a window has ---- */
+
+void rollup_state_count(struct rollup_state *state, uint64_t rows, uint64_t windows)
+{
+    uint64_t all_rows = atomic_load(&state->counted_rows) + rows,
+             all_windows = atomic_load(&state->counted_windows) + windows;
+    while (all_windows > COUNTED_WINDOWS_MAX) all_windows /= 2, all_rows /= 2;
+    atomic_store(&state->counted_rows, all_rows);
+    atomic_store(&state->counted_windows, all_windows);
+}
+
+uint64_t rollup_state_density(const struct rollup_state *state)
+{
+    /* Between two stores of the writer the average is off for a moment, which costs time only. */
+    uint64_t windows = atomic_load(&((struct rollup_state *)(uintptr_t)state)->counted_windows),
+             rows = atomic_load(&((struct rollup_state *)(uintptr_t)state)->counted_rows);
+    if (!windows) return 0;
+    return rows < windows ? 1 : rows / windows;
 }
 
 /* ---- freezing ---- */
@@ -304,6 +328,8 @@ static void write_state(struct catalog *catalog, struct rollup_state *state, str
         buf_add_le32(out, state->table_id);
         buf_add_le64(out, (uint64_t)atomic_load(&state->frozen_ns));
         buf_add_le64(out, atomic_load(&state->late_rows));
+        buf_add_varint(out, atomic_load(&state->counted_rows));
+        buf_add_varint(out, atomic_load(&state->counted_windows));
         buf_add_varint(out, known);
     }
 }
@@ -339,16 +365,18 @@ enum err rollup_states_read(struct catalog *catalog, struct reader *in, struct w
 {
     uint8_t version = reader_u8(in);
     uint64_t count = reader_varint(in);
-    enum err err = version == BODY_VERSION ? ERR_OK : ERR_CORRUPT;
+    enum err err = version == BODY_VERSION || version == 1 ? ERR_OK : ERR_CORRUPT;
     for (uint64_t i = 0; i < count && !err; i++) {
         uint32_t table_id = reader_le32(in);
         int64_t frozen = (int64_t)reader_le64(in);
-        uint64_t late = reader_le64(in), known = reader_varint(in);
+        uint64_t late = reader_le64(in), rows = version == 1 ? 0 : reader_varint(in),
+                 windows = version == 1 ? 0 : reader_varint(in), known = reader_varint(in);
         struct rollup_state *state = rollup_state_find(catalog, table_id);
         if (!reader_ok(in)) err = ERR_CORRUPT;
         for (uint64_t n = 0; n < known && !err; n++) err = read_series(catalog, state, in);
         if (err || !state) continue;
         rollup_state_freeze(catalog, state, frozen);
+        if (windows <= COUNTED_WINDOWS_MAX) rollup_state_count(state, rows, windows);
         atomic_store(&state->late_rows, late);
     }
     if (err != ERR_CORRUPT) return err;

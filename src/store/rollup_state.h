@@ -42,6 +42,8 @@ struct rollup_state {
     _Atomic int64_t frozen_ns;
     _Atomic uint64_t late_rows; /* came for frozen windows */
     _Atomic bool any_lost;      /* of its series */
+    /* Windows computed, and their rows; of late the more, for both are halved now and then. */
+    _Atomic uint64_t counted_windows, counted_rows;
     /* Monotonic, 0 = not: since when retention waits for a dirty window, and since when some window
      * that has ended was dirty all the time. */
     _Atomic int64_t waits_since_ns, behind_since_ns;
@@ -59,6 +61,11 @@ void rollup_states_free(struct catalog *catalog);
 /* Writer. NULL: no memory, and the series is dirty as a whole. */
 struct rollup_series *rollup_state_series(struct rollup_state *state, uint32_t series);
 void rollup_series_publish(struct rollup_series *series);
+
+/* Writer: so many windows were computed, out of so many rows. */
+void rollup_state_count(struct rollup_state *state, uint64_t rows, uint64_t windows);
+/* Any task: rows a window on average; 0: not known. */
+uint64_t rollup_state_density(const struct rollup_state *state);
 
 /* Writer. NULL if there is none. */
 struct rollup_state *rollup_state_find(struct catalog *catalog, uint32_t table_id);

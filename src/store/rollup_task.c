@@ -385,6 +385,7 @@ static void finish(struct store *store, struct rollup_work *work)
     }
     if (!moved) store->rollups.retry_ns = context_mono_ns(context) + RETRY_MS * MS_NS;
     if (!work->err) metric_add(context, METRIC_ROLLUP_WINDOWS, work->windows);
+    if (!work->err) rollup_state_count(work->state, work->rows, work->windows);
     if (work->err) metric_add(context, METRIC_ROLLUP_ERRORS, 1);
     if (work->err)
         diag(context, DIAG_WARNING, component, "table %s, tried again in %d s: %s",
@@ -417,6 +418,15 @@ static void on_deleted(struct completion *c)
     on_written(c, &store->rollups.work, store);
 }
 
+static uint64_t rows_of(const struct batch *batch)
+{
+    uint64_t rows = 0;
+    for (uint32_t c = 0; c < batch->column_count; c++)
+        for (uint32_t i = 0; batch->columns[c].id == ROLLUP_ID_ROWS && i < batch->row_count; i++)
+            rows += (uint64_t)batch->columns[c].data.i[i];
+    return rows;
+}
+
 /* Deletes go first: a window is never deleted behind its row. */
 static void run_computed(struct job *job)
 {
@@ -432,6 +442,7 @@ static void run_computed(struct job *job)
     if (store->held && !store->flush.busy && !store->closing)
         store_release_held(store, ERR_OK, NULL);
     work->windows = any ? work->batch->row_count : 0;
+    work->rows = any ? rows_of(work->batch) : 0;
     if (store->closing) {
         let_go(work);
         return;

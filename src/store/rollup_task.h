@@ -50,6 +50,7 @@ struct rollup_work {
     struct store_append append;
     struct store_delete delete;
     uint32_t windows; /* in the append */
+    uint64_t rows;    /* that these stand for */
     unsigned pending;
 };
 
@@ -61,7 +62,8 @@ struct rollups {
     int64_t look_ns, retry_ns; /* monotonic: not before */
     struct os_timer *timer;    /* log task; for what comes before the next look is due */
     bool is_timed;
-    bool paused; /* tests */
+    uint32_t rows_min; /* store_config.rollup_rows_min; set before any task runs */
+    bool paused;       /* tests */
 };
 
 void rollup_task_init(struct store *store);

@@ -406,8 +406,7 @@ static uint64_t scan_rows(void *context, void *opaque, struct sql_table *table,
 static void explain_scan(void *context, struct sql_table *table,
                          const struct sql_scan_request *request, struct buf *out)
 {
-    (void)context;
-    rollup_read_names(table->handle, request, out);
+    rollup_read_names(context, table->handle, request, out);
 }
 
 const struct sql_source store_sql_source = {

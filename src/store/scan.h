@@ -138,8 +138,8 @@ enum err scan_note_deleted(struct sql_scan *scan);
 enum err scan_begin_series(struct sql_scan *scan, struct why *why);
 
 /* What EXPLAIN says: the rollups that a scan might use, separated by commas. */
-void rollup_read_names(const struct table_handle *handle, const struct sql_scan_request *request,
-                       struct buf *out);
+void rollup_read_names(const struct store *store, const struct table_handle *handle,
+                       const struct sql_scan_request *request, struct buf *out);
 /* scan_rollup.c: sets scan->rollup if one may answer for the base table's rows; begins the scan's
  * series; its next rows or windows, as merge_next. */
 enum err rollup_read_open(struct sql_scan *scan, struct why *why);

@@ -26,6 +26,7 @@ struct level {
     struct sql_scan *sub;
     struct column_parts *parts; /* [request.column_count] */
     uint64_t taken;             /* windows handed out */
+    bool is_sparse;             /* of few rows each: taken only where rows are gone */
     /* Of this series: */
     bool usable;
     struct rollup_seen seen;
@@ -104,6 +105,14 @@ static bool choose_columns(const struct sql_scan *scan, const struct schema *rol
     return true;
 }
 
+/* Windows of few rows cost more than these: blocks of rows have statistics of their own, and far
+ * fewer of them. Where density is not known the windows are taken. */
+static bool is_sparse(const struct store *store, const struct rollup_state *state)
+{
+    uint64_t density = rollup_state_density(state);
+    return density && density < store->rollups.rows_min;
+}
+
 /* The level counts only when all of it is there. */
 static enum err open_level(struct sql_scan *scan, struct rollup_read *read, int64_t every_ns,
                            struct why *why)
@@ -116,7 +125,10 @@ static enum err open_level(struct sql_scan *scan, struct rollup_read *read, int6
     level->parts = arena_zero(&scan->fixed, r->column_count, sizeof *level->parts);
     if (!handle || !ids || !level->parts) return ERR_BUDGET;
     level->state = find_state(scan, every_ns, handle);
-    if (!level->state || !choose_columns(scan, handle->schema, level, ids, &count)) return ERR_OK;
+    if (!level->state) return ERR_OK;
+    level->is_sparse = is_sparse(scan->store, level->state);
+    bool is_useless = level->is_sparse && atomic_load(&level->state->frozen_ns) == INT64_MIN;
+    if (is_useless || !choose_columns(scan, handle->schema, level, ids, &count)) return ERR_OK;
     level->table = (struct sql_table){.schema = handle->schema, .handle = handle};
     /* A window begins before the statement's range only where it is not used. */
     struct sql_scan_request request = {.time_from_ns = r->time_from_ns,
@@ -210,12 +222,13 @@ static enum err begin_windows(struct rollup_read *read, struct sql_scan *scan, s
 static bool has_windows(const struct level *level, int64_t at, int64_t *to_ns, int64_t *limit_ns)
 {
     int64_t every = level->state->every_ns, start = rollup_window_start(at, every), end, last;
-    if (!level->usable) return false;
+    if (!level->usable || (level->is_sparse && at >= level->frozen_ns)) return false;
     if (start != at) { /* cut by the range: up to the next one */
         if (!__builtin_add_overflow(start, every, &end) && end < *limit_ns) *limit_ns = end;
         return false;
     }
     last = *to_ns == INT64_MAX ? INT64_MAX : rollup_window_start(*to_ns, every);
+    if (level->is_sparse && level->frozen_ns < last) last = level->frozen_ns;
     for (uint32_t i = 0; i < level->seen.count; i++) {
         const struct dirty_range *range = &level->seen.ranges[i];
         if (range->to <= at) continue;
@@ -473,8 +486,8 @@ enum err rollup_read_next(struct sql_scan *scan, struct sql_chunk *out, struct w
 
 /* ---- EXPLAIN ---- */
 
-void rollup_read_names(const struct table_handle *handle, const struct sql_scan_request *request,
-                       struct buf *out)
+void rollup_read_names(const struct store *store, const struct table_handle *handle,
+                       const struct sql_scan_request *request, struct buf *out)
 {
     const struct schema *base = handle->schema;
     const struct sql_scan scan = {.handle = (struct table_handle *)(uintptr_t)handle,
@@ -483,10 +496,15 @@ void rollup_read_names(const struct table_handle *handle, const struct sql_scan_
     bool any = false;
     if (!may_use_rollups(&scan)) return;
     for (uint32_t i = base->rollup_count; i-- > 0;) {
-        if (!fits(request, base->rollups[i].every_ns) ||
-            !find_state(&scan, base->rollups[i].every_ns, &found))
-            continue;
+        const struct rollup_state *state =
+            fits(request, base->rollups[i].every_ns)
+                ? find_state(&scan, base->rollups[i].every_ns, &found)
+                : NULL;
+        if (!state) continue;
         buf_printf(out, "%s%s", any ? ", " : "", found.schema->name);
+        if (is_sparse(store, state))
+            buf_printf(out, " (only where rows are gone: %llu rows a window, %u are worth it)",
+                       (unsigned long long)rollup_state_density(state), store->rollups.rows_min);
         any = true;
     }
 }

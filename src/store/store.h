@@ -42,7 +42,11 @@ struct store_config {
     size_t segment_bytes;    /* of the log; 0 = LOG_SEGMENT_BYTES */
     size_t span_cache_bytes; /* for rows that statements ask for again; 0 = none are kept */
     struct store_notes_owner notes; /* all NULL: nobody's */
+    /* A rollup whose windows hold fewer rows on average stands for rows only where these are gone;
+     * 0 = STORE_ROLLUP_ROWS, 1 = always. */
+    uint32_t rollup_rows_min;
 };
+enum { STORE_ROLLUP_ROWS = 500 }; /* docs/benchmarks.md says why */
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
 
 /* Opens (or makes) the store: takes the folder's lock, checks its format, replays the log.
@@ -223,6 +227,7 @@ struct store_rollup_info {
     uint64_t dirty_windows; /* that have ended, of all devices */
     int64_t frozen_ns;  /* windows that began before are never computed again; INT64_MIN: none */
     uint64_t late_rows; /* that came for those */
+    uint64_t density;   /* rows a window on average, of those computed of late; 0: not known */
     int64_t lag_ns;     /* from clean_until_ns to the end of the newest whole window */
 };
 /* All rollups, by namespace and name; `rows`: mem_free. Errors: NO_MEMORY. Any task. */

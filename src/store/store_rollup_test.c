@@ -237,6 +237,36 @@ static void a_rollup_catches_up_with_late_rows_deletes_and_restarts(void **state
     free(m);
 }
 
+/* The rows are in the head, which has no statistics: every summary is of a window. */
+static void windows_of_few_rows_are_left_to_their_rows(void **state)
+{
+    struct world *w = *state;
+    struct model *m = calloc(1, sizeof *m);
+    unsigned seed = seed_of_run();
+    m->step = SECOND;
+    schema_release(make_table(w));
+    struct schema *s = find(w, "t");
+    first_rows(w, s, m);
+    schema_release(s);
+    int64_t every = MINUTE;
+    schema_release(set_rollups(w, &every, 1));
+    wait_clean(w, DEVICES);
+    uint64_t rows = rollup_state_density(state_of(w));
+    assert_in_range(rows, 1, 60);
+    assert_true(compare_now(w, &seed, m->step, 5) > 0);
+    w->store->rollups.rows_min = (uint32_t)rows; /* enough */
+    assert_true(compare_now(w, &seed, m->step, 5) > 0);
+    w->store->rollups.rows_min = (uint32_t)rows + 1;
+    assert_int_equal(compare_now(w, &seed, m->step, 5), 0);
+    rollup_state_freeze(&w->store->catalog, state_of(w), 5 * MINUTE);
+    assert_true(compare_now(w, &seed, m->step, 5) > 0); /* rows of these may be gone */
+    flush(w);
+    w->rollup_rows = (uint32_t)rows + 1;
+    reopen(w); /* it is remembered */
+    assert_int_equal(rollup_state_density(state_of(w)), rows);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +277,7 @@ int main(void)
         STORE_TEST(a_rollup_catches_up_with_late_rows_deletes_and_restarts),
         STORE_TEST(answers_are_the_same_with_a_rollup_at_every_moment),
         STORE_TEST(a_name_that_is_taken_refuses_the_rollup),
+        STORE_TEST(windows_of_few_rows_are_left_to_their_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

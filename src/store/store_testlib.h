@@ -34,6 +34,7 @@ struct world {
     struct store *store;
     char folder[64];
     size_t head_limit, segment_bytes;
+    uint32_t rollup_rows; /* store_config.rollup_rows_min; 0: windows are always read */
     _Atomic int done;
     enum err err;
 };
@@ -42,7 +43,9 @@ struct world {
 
 static inline enum err try_open(struct world *w, struct why *why)
 {
-    struct store_config config = {w->folder, w->head_limit, 0, w->segment_bytes, SPANS_BYTES};
+    struct store_config config = {w->folder,   w->head_limit,
+                                  0,           w->segment_bytes,
+                                  SPANS_BYTES, w->rollup_rows ? w->rollup_rows : 1};
     w->store = NULL;
     return store_open(&w->context, &config, &w->store, why);
 }

@@ -158,6 +158,24 @@ public class Jdbc {
         try (ResultSet r = m.getFunctions(null, null, "date_bin")) { say("functions", r.next() ? r.getString("FUNCTION_NAME") : ""); }
     }
 
+    /** PREPARE and EXECUTE by the extended protocol, also in binary. */
+    static void prepared(Connection c) throws SQLException {
+        try (Statement s = c.createStatement()) {
+            s.execute("PREPARE q (bigint) AS SELECT v, v + $1 AS w FROM m WHERE v < 3 ORDER BY v");
+            boolean same = true;
+            for (int n = 0; n < 8; n++) {
+                try (PreparedStatement p = c.prepareStatement("EXECUTE q(10)"); ResultSet r = p.executeQuery()) {
+                    same &= r.getMetaData().getColumnName(2).equals("w") && rows(r).equals("0|10;1|11;2|12;");
+                }
+            }
+            say("executed", same);
+            s.execute("DEALLOCATE q");
+            try { s.execute("EXECUTE q(1)"); } catch (SQLException e) { say("gone", e.getSQLState()); }
+            try { s.execute("PREPARE q AS SELECT nope"); } catch (SQLException e) { say("refused", e.getSQLState()); }
+            try (ResultSet r = s.executeQuery("SELECT 1")) { say("goes on", rows(r)); }
+        }
+    }
+
     public static void main(String[] a) throws Exception {
         try (Connection c = DriverManager.getConnection(a[0], a[1], a[2])) {
             for (String what : a[3].split(",")) {
@@ -166,6 +184,7 @@ public class Jdbc {
                 if (what.equals("copy")) copy(c);
                 if (what.equals("catalogue")) catalogue(c);
                 if (what.equals("metadata")) metadata(c);
+                if (what.equals("prepared")) prepared(c);
             }
         }
     }
