@@ -196,6 +196,12 @@ class Node(Program):
         """`millrace write`: (exit status, what it printed)."""
         return self.cli("write", device, point, str(value), "--reason", reason)
 
+    def metric(self, name):
+        """The value that /metrics shows."""
+        status, text = self.request("GET", "/metrics")
+        assert status == 200, text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.split()[0] == name)
+
     def cli(self, *arguments):
         done = subprocess.run([self.millrace, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=60, check=False,

@@ -100,7 +100,7 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
 static int64_t expires_at(const struct broker *broker, const struct mqtt_properties *p)
 {
     if (!mqtt_has(p, MQTT_PROPERTY_MESSAGE_EXPIRY)) return 0;
-    return broker->now_ns + (int64_t)p->number[MQTT_PROPERTY_MESSAGE_EXPIRY] * 1000000000 + 1;
+    return broker->now_ns + (int64_t)p->number[MQTT_PROPERTY_MESSAGE_EXPIRY] * 1000000000;
 }
 
 static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_connect *in,

@@ -41,10 +41,10 @@ struct store_config {
     int64_t flush_age_ns;    /* rows older than this are written too; 0 = STORE_FLUSH_AGE_NS */
     size_t segment_bytes;    /* of the log; 0 = LOG_SEGMENT_BYTES */
     size_t span_cache_bytes; /* for rows that statements ask for again; 0 = none are kept */
-    struct store_notes_owner notes; /* all NULL: nobody's */
     /* A rollup whose windows hold fewer rows on average stands for rows only where these are gone;
      * 0 = STORE_ROLLUP_ROWS, 1 = always. */
     uint32_t rollup_rows_min;
+    struct store_notes_owner notes; /* all NULL: nobody's */
 };
 enum { STORE_ROLLUP_ROWS = 500 }; /* docs/benchmarks.md says why */
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
