@@ -12,6 +12,15 @@ STATEMENTS = [
     "SELECT count(*) FILTER (WHERE d > 20), sum(i) FILTER (WHERE b) FROM t",
     "SELECT count(*), avg(d) FROM t WHERE site = 'sz'",
     "SELECT count(*), avg(d) FROM t WHERE d > 20",
+    "SELECT device, count(*), sum(i) FROM t WHERE d >= 25.3 AND 1000 > u GROUP BY device ORDER BY device",
+    "SELECT count(*), sum(i), min(time) FROM t WHERE i > 3600",
+    "SELECT count(*), max(d) FROM t WHERE d > 90 OR u = 5",
+    "SELECT count(*) FROM t WHERE u = 1800",
+    "SELECT device, time, d FROM t WHERE 25.25 < d AND b ORDER BY device, time",
+    f"SELECT device, window_start, count(*), avg(d), sum(i), avg(d + i) FROM t WHERE {WHERE} PARTITION BY device WINDOW TUMBLE(20m) "
+    "ORDER BY 1, 2",
+    "SELECT device, window_start, sum(d), avg(u), first(u), last(u), min(i), max(i) FROM t WHERE time < '2023-11-15T02:17:41Z' "
+    "PARTITION BY device WINDOW TUMBLE(70m) ORDER BY 1, 2",
     "SELECT count(DISTINCT i), stddev(d), median(d), percentile(d, 90), twa(d), spread(d) FROM t WHERE device = 'm0'",
     f"SELECT device, window_start, count(*), avg(d), last(i) FROM t WHERE {WHERE} PARTITION BY device WINDOW TUMBLE(1h) ORDER BY 1, 2",
     f"SELECT device, window_start, count(*), sum(i) FROM t WHERE {WHERE} PARTITION BY device WINDOW HOP(6h, 2h) ORDER BY 1, 2",
@@ -67,4 +76,32 @@ def test_statistics_answer_as_rows_do(tmp_path):
     node.sql("VACUUM")
     for text in STATEMENTS:
         assert same(node.sql(text), after_delete[text]), text
+    node.stop()
+
+
+def test_blocks_without_a_row_that_counts_are_passed_by_and_newer_rows_are_not(tmp_path):
+    node = Node(str(tmp_path)).start()
+    write(node, 0, 600)
+    node.sql("VACUUM")
+
+    def asked(condition):
+        return [node.sql(f"SELECT count(*), sum(i) FROM t WHERE {condition}")[0],
+                node.sql(f"EXPLAIN ANALYZE SELECT count(*), sum(i) FROM t WHERE {condition}")[-1][0]]
+
+    for condition in ["d > 90", "d >= 90", "90 < d", "i < 0", "u = 600", "d > 90 AND u < 5"]:
+        answer, plan = asked(condition)
+        assert answer == [0, None] and "passed by 3;" in plan and "blocks 0," in plan, (condition, plan)
+    for condition, wanted in [("u <= 0", 3), ("u < 1", 3), ("u >= 599", 3), ("u > 598", 3), ("u = 7", 3), ("i > 1796", 1)]:
+        answer, plan = asked(condition)
+        assert answer[0] == wanted, (condition, plan)
+    assert "passed by 1;" in asked("i > 600")[1], "m0 has no more than 599"
+    # A newer cell in memory, and then in a part of its own, inside the time of a block that would be passed by.
+    for _ in range(2):
+        assert node.call("POST", "/write?precision=s", f"t,device=m0,site=bj d=95.5 {START + 4500}".encode())[0] == 204
+        assert asked("d > 90")[0] == [1, 450]
+        assert node.sql("SELECT count(*) FROM t WHERE d > 90 AND u < 5") == [[0]]
+        node.stop()
+        node.start()
+    node.sql("VACUUM")
+    assert asked("d > 90")[0] == [1, 450]
     node.stop()

@@ -147,6 +147,14 @@ static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
     return task;
 }
 
+/* Sanitizers give each variable a place of its own on the stack, with red zones or shadow copies
+ * around it: what fits into half a MiB does not fit there with them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { STACK_BYTES = 4 * 1024 * 1024 };
+#else
+enum { STACK_BYTES = 512 * 1024 };
+#endif
+
 static enum err real_task_start(struct os *os, const char *name, unsigned flags,
                                 void (*run)(void *arg), void *arg, struct os_task **out,
                                 struct why *why)
@@ -157,7 +165,7 @@ static enum err real_task_start(struct os *os, const char *name, unsigned flags,
     task->has_thread = true;
     send_wake(task);
     *out = task; /* before the thread runs: it may use it at once */
-    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = 512 * 1024};
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = STACK_BYTES};
     int failed = uv_thread_create_ex(&task->thread, &options, thread_body, task);
     if (!failed) return ERR_OK;
     finish_loop(task);

@@ -467,6 +467,8 @@ static void add_analysis(struct lines *lines, const struct analysis *analysis)
     buf_printf(&lines->buf, "rows read %llu, out %llu; blocks %llu, bytes %llu; ",
                (unsigned long long)stats->scan.rows, (unsigned long long)stats->rows_out,
                (unsigned long long)stats->scan.blocks, (unsigned long long)stats->scan.bytes);
+    if (stats->scan.passed_by)
+        buf_printf(&lines->buf, "passed by %llu; ", (unsigned long long)stats->scan.passed_by);
     if (stats->scan.spans)
         buf_printf(&lines->buf, "in memory %llu; ", (unsigned long long)stats->scan.spans);
     if (stats->scan.windows)

@@ -99,7 +99,7 @@ enum err run_check(struct run *run);
 /* ---- summaries (op_summary.c) ---- */
 bool summary_is_possible(const struct plan *plan);
 bool summary_needs_ends(const struct plan *plan);
-/* Asks for summaries if the plan can take them. */
+/* Sets the bounds of the plan's conditions, and asks for summaries if it can take them. */
 void summary_request(const struct plan *plan, struct sql_scan_request *request);
 /* sql_scan_request.summarises; the context is the plan. */
 bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns);

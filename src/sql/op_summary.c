@@ -1,4 +1,5 @@
-/* op_summary.c - aggregates that take a block's statistics instead of its rows.
+/* op_summary.c - what a block's statistics are good for: aggregates that take them instead of its
+ * rows, and conditions by which a block has no row that counts.
  *
  * A statement allows it when nothing looks at single rows: every aggregate reads a plain column (or
  * counts rows) and has a way to take a summary, every key is the device, a label or a window of
@@ -101,8 +102,55 @@ bool summary_is_one_group(void *context, int64_t first_ns, int64_t last_ns)
     return true;
 }
 
+/* Comparisons of a column with a constant, by the kernel; and what they are the other way round. */
+static const struct {
+    function_kernel *kernel;
+    enum sql_compare compare, turned;
+} comparisons[] = {
+#define COMPARISON(NAME, COMPARE, TURNED)                                                          \
+    {compare_##NAME##_i, COMPARE, TURNED}, {compare_##NAME##_u, COMPARE, TURNED},                  \
+        {compare_##NAME##_iu, COMPARE, TURNED}, {compare_##NAME##_ui, COMPARE, TURNED},            \
+        {compare_##NAME##_d, COMPARE, TURNED},
+    COMPARISON(lt, SQL_LESS, SQL_MORE) COMPARISON(le, SQL_LESS_EQUAL, SQL_MORE_EQUAL)
+        COMPARISON(gt, SQL_MORE, SQL_LESS) COMPARISON(ge, SQL_MORE_EQUAL, SQL_LESS_EQUAL)
+            COMPARISON(eq, SQL_EQUAL, SQL_EQUAL)
+#undef COMPARISON
+};
+
+/* The bound that the condition is; false: it is none. */
+static bool bound_of(const struct plan *plan, const struct expr *e, struct sql_bound *bound)
+{
+    if (e->kind != EXPR_CALL || e->arg_count != 2 || !e->function) return false;
+    bool turned = e->args[0]->kind == EXPR_CONST;
+    const struct expr *column = e->args[turned], *constant = e->args[!turned];
+    if (column->kind != EXPR_INPUT || constant->kind != EXPR_CONST) return false;
+    const struct input *input = &plan->inputs[column->input];
+    struct value value = expr_value(constant);
+    if (input->kind != INPUT_COLUMN || value.is_null) return false;
+    bool is_mixed = (value.type == TYPE_BIGINT && input->type == TYPE_UBIGINT) ||
+                    (value.type == TYPE_UBIGINT && input->type == TYPE_BIGINT);
+    if (is_mixed && value.i >= 0) value.type = input->type; /* one number in both */
+    if (value.type != input->type) return false;
+    for (size_t i = 0; i < sizeof comparisons / sizeof comparisons[0]; i++) {
+        if (e->function->kernel != comparisons[i].kernel) continue;
+        enum sql_compare compare = turned ? comparisons[i].turned : comparisons[i].compare;
+        *bound = (struct sql_bound){input->slot, compare, value};
+        return true;
+    }
+    return false;
+}
+
+static void request_bounds(const struct plan *plan, struct sql_scan_request *request)
+{
+    request->bound_count = 0;
+    for (size_t i = 0; i < plan->filter_count && request->bound_count < SQL_BOUNDS_MAX; i++)
+        request->bound_count +=
+            bound_of(plan, plan->filters[i], &request->bounds[request->bound_count]);
+}
+
 void summary_request(const struct plan *plan, struct sql_scan_request *request)
 {
+    request_bounds(plan, request);
     if (!summary_is_possible(plan)) return;
     request->summarises = summary_is_one_group;
     request->summary_context = (void *)(uintptr_t)plan;

@@ -263,6 +263,7 @@ static void add_stats(struct sql_scan_stats *to, const struct sql_scan_stats *fr
     to->blocks += from->blocks;
     to->bytes += from->bytes;
     to->summaries += from->summaries;
+    to->passed_by += from->passed_by;
     to->spans += from->spans;
     to->damaged += from->damaged;
 }

@@ -46,6 +46,17 @@ struct sql_summary {
     double sum_double;                     /* of DOUBLE */
 };
 
+/* Rows count only if the column compares so with the value, which is of the column's type: bigint,
+ * ubigint, double or timestamp. The engine looks itself again, so a source may ignore it, or leave
+ * out by it what it knows enough of. */
+enum sql_compare { SQL_LESS, SQL_LESS_EQUAL, SQL_MORE, SQL_MORE_EQUAL, SQL_EQUAL };
+struct sql_bound {
+    size_t column; /* index in request.columns */
+    enum sql_compare compare;
+    struct value value;
+};
+enum { SQL_BOUNDS_MAX = 4 };
+
 /* What a scan shall deliver. */
 struct sql_scan_request {
     int64_t time_from_ns, time_to_ns; /* from ≤ time < to; INT64_MIN/MAX = open */
@@ -55,6 +66,8 @@ struct sql_scan_request {
     const char *const *labels; /* label names to deliver, in this order */
     size_t filter_count;
     const struct sql_series_filter *filters;
+    size_t bound_count;
+    struct sql_bound bounds[SQL_BOUNDS_MAX]; /* all must hold */
     /* Set: whether a device can have rows that count, by its path and labels alone (labels as
      * `labels` has them; at NULL: it lacks one). Not called while a chunk is in use. A source may
      * ignore it. */
@@ -113,6 +126,7 @@ struct sql_scan; /* the source's own, beginning */
 struct sql_scan_stats {
     uint64_t rows, parts, blocks, bytes; /* read */
     uint64_t summaries;                  /* blocks whose statistics were enough */
+    uint64_t passed_by;                  /* blocks without a row within the bounds */
     uint64_t spans;                      /* stretches of rows that were still in memory */
     uint64_t windows;                    /* of rollups, in place of rows */
     char rollups[160];                   /* their names, separated by commas */

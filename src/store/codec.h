@@ -40,6 +40,7 @@ enum {
     CODEC_VALUES_MAX = 4096,
     CODEC_TEXT_BYTES_MAX = 48 * 1024 * 1024, /* of one column of one block */
     CODEC_DECIMALS_MAX = 18,
+    CODEC_DECIMALS = 1, /* first byte of doubles: + e for decimals */
 };
 
 struct codec_room; /* scratch */
@@ -74,6 +75,8 @@ enum err codec_get_ints(struct codec *codec, struct reader *in, uint32_t count, 
  */
 int codec_put_doubles(struct codec *codec, const double *values, uint32_t count, struct buf *out);
 double codec_power(unsigned e); /* 10^e, e ≤ CODEC_DECIMALS_MAX */
+/* Whether all may be the integers of decimals. */
+bool codec_are_small(const int64_t *ints, uint32_t count);
 enum err codec_get_doubles(struct codec *codec, struct reader *in, uint32_t count, double *values,
                            struct why *why);
 
@@ -83,6 +86,52 @@ void codec_put_slices(struct codec *codec, const struct str *values, uint32_t co
                       struct buf *out);
 enum err codec_get_slices(struct codec *codec, struct reader *in, uint32_t count, size_t multiple,
                           struct arena *arena, struct str *values, struct why *why);
+
+/* ---- mini-blocks (codec_mini.c) ----
+ *
+ * The first value of a run of ints stands apart; mini-block k is the CODEC_MINI_VALUES values (the
+ * last: fewer) behind value 128 k. Where the layout lets one be read without those before it, marks
+ * say how: with them the sum of the values up to any of them takes one mini-block. Bytes of marks:
+ *   differences only: list of the distances of value 128 k from value 128 (k - 1), k = 1 … n - 1
+ *   list of the sums of mini-blocks 0 … n - 2, less what a straight line gives: through the values
+ *     at both ends (differences), or the mean of all (values)
+ * list: zigzag varint least, u8 width, pack.h's bytes. All in distances from the first value,
+ * divided by the common factor. */
+enum { CODEC_MINI_VALUES = 128, CODEC_MINIS_MAX = CODEC_VALUES_MAX / CODEC_MINI_VALUES };
+
+/* An open one. Borrows what it was opened over, and the codec's room. */
+struct codec_minis {
+    struct codec *codec;
+    uint32_t count, mini_count;
+    uint8_t layout;
+    bool is_delta;
+    uint8_t low_bits;
+    uint64_t first, base, factor;
+    const uint8_t *plane, *low;
+    struct reader escapes;
+    uint8_t width[CODEC_MINIS_MAX];         /* PACKED */
+    uint64_t least[CODEC_MINIS_MAX];        /* PACKED */
+    const uint8_t *packed[CODEC_MINIS_MAX]; /* PACKED */
+    uint64_t mark[CODEC_MINIS_MAX];         /* differences: the value before the mini-block */
+    uint64_t before[CODEC_MINIS_MAX + 1];   /* sum of all values before it, modulo 2^64 */
+    uint32_t held;                          /* the mini-block below; mini_count: none */
+    uint64_t residuals[CODEC_MINI_VALUES];
+};
+
+/* Appends the marks of `values`, which `stored` codes (codec_put_ints wrote it), if they pay;
+ * else nothing. */
+void codec_put_marks(struct str stored, const int64_t *values, uint32_t count, struct buf *out);
+/* `in`: where the ints begin; `sum`: of all values. CORRUPT; NO_MEMORY. */
+enum err codec_minis_open(struct codec *codec, struct reader in, uint32_t count, struct str marks,
+                          int64_t sum, struct codec_minis *minis, struct why *why);
+/* The sum of the first `count` values, modulo 2^64; CORRUPT. */
+enum err codec_minis_sum(struct codec_minis *minis, uint32_t count, uint64_t *sum, struct why *why);
+/* The value `at`. CORRUPT. */
+enum err codec_minis_value(struct codec_minis *minis, uint32_t at, int64_t *value, struct why *why);
+
+/* Whether the ints are first + i · step, as times of a regular cycle are. `in` is left where it is.
+ */
+bool codec_is_line(struct reader in, int64_t *first, int64_t *step);
 
 /* ---- between the codec's files ---- */
 

@@ -9,18 +9,14 @@
  * habit is trusted for some blocks (struct codec_habit). */
 #include "base/mem.h"
 #include "base/num.h"
-#include "store/codec.h"
+#include "store/codec_ints.h"
 #include "store/pack.h"
 #include "base/simd.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-enum transform { PLAIN, DELTA, DELTA2, TRANSFORMS };
-enum layout { FLAT, PACKED, SPLIT, RUNS, BYTES, LAYOUTS };
 enum {
-    FACTOR_FLAG = 32,
-    ESCAPE = 255,
     ZSTD_LEVEL = 1,
     SQUEEZE_MIN_BYTES = 48,
     ENTROPY_MIN_VALUES = 64,
@@ -541,8 +537,8 @@ static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uin
     return ERR_OK;
 }
 
-SIMD_CLONES static void join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
-                                    uint64_t base, uint64_t factor, uint64_t *values)
+SIMD_CLONES void codec_join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
+                                   uint64_t base, uint64_t factor, uint64_t *values)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t u = values[i] | (uint64_t)plane[i] << low_bits;
@@ -568,7 +564,7 @@ static enum err get_split(struct codec *codec, struct reader *in, uint32_t count
     const uint8_t *low = low_bits <= 56 ? reader_take(in, pack_bytes(count, low_bits)) : NULL;
     if (!low || size != count) return codec_bad(why, "split values end early");
     pack_get(low, count, low_bits, 0, 1, values);
-    join_planes(plane, low_bits, count, base, factor, values);
+    codec_join_planes(plane, low_bits, count, base, factor, values);
     for (const uint8_t *at = plane, *end = plane + count;
          (at = memchr(at, ESCAPE, (size_t)(end - at))); at++)
         values[at - plane] = base + (uint64_t)num_unzigzag(reader_varint(in)) * factor;
@@ -603,7 +599,7 @@ static enum err get_bytes(struct codec *codec, struct reader *in, uint32_t count
     if (err) return err;
     if (size == count && are_short(bytes, count)) {
         fill_flat(values, count, 0);
-        join_planes(bytes, 0, count, base, factor, values);
+        codec_join_planes(bytes, 0, count, base, factor, values);
         return ERR_OK;
     }
     struct reader varints = reader_of(bytes, size);

@@ -313,6 +313,165 @@ static void columns_of_every_type_come_back_with_true_statistics(void **state)
     buf_free(&stats);
 }
 
+/* ---- parts of a block ---- */
+
+/* Values that a block's marks can be about: mini-blocks of little, of much, with escapes. */
+static void fill_limited(struct fixture *f, enum shape shape, int64_t *v, uint32_t count)
+{
+    fill(f, shape, v, count);
+    for (uint32_t i = 0; i < count; i++) v[i] %= (int64_t)1 << 44;
+}
+
+/* Sums and values by marks. Returns whether there are any. */
+static bool check_marks(struct fixture *f, const int64_t *values, uint32_t count)
+{
+    struct buf marks = BUF_EMPTY;
+    struct codec_minis minis;
+    buf_clear(&f->out);
+    codec_put_ints(&f->codec, values, count, &f->out);
+    codec_put_marks(buf_str(&f->out), values, count, &marks);
+    bool has = marks.size > 0;
+    int64_t all = 0, sum = 0;
+    for (uint32_t i = 0; has && i < count; i++) all += values[i];
+    if (has)
+        assert_int_equal(codec_minis_open(&f->codec, reader_of(f->out.at, f->out.size), count,
+                                          buf_str(&marks), all, &minis, NULL),
+                         ERR_OK);
+    for (uint32_t i = 0; has && i <= count; i++) {
+        uint64_t given;
+        int64_t value;
+        if (i % 3 == 0) /* up and down */
+            assert_int_equal(codec_minis_sum(&minis, count - i, &given, NULL), ERR_OK);
+        assert_int_equal(codec_minis_sum(&minis, i, &given, NULL), ERR_OK);
+        assert_true((int64_t)given == sum);
+        if (i == count) break;
+        assert_int_equal(codec_minis_value(&minis, i, &value, NULL), ERR_OK);
+        assert_true(value == values[i]);
+        sum += values[i];
+    }
+    buf_free(&marks);
+    return has;
+}
+
+static void marks_give_the_sum_up_to_any_row(void **state)
+{
+    static const uint32_t counts[] = {129, 130, 256, 257, 258, 385, 1080, 4095, 4096};
+    struct fixture *f = *state;
+    int64_t values[CODEC_VALUES_MAX];
+    unsigned marked = 0;
+    for (int round = 0; round < 12; round++)
+        for (enum shape shape = CONSTANT; shape < SHAPES; shape++)
+            for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+                fill_limited(f, shape, values, counts[c]);
+                marked += check_marks(f, values, counts[c]);
+            }
+    assert_true(marked > 200);
+    marked = 0;
+    for (int round = 0; round < 20; round++) { /* noise, and walks whose steps are coded by zstd */
+        double at = 0;
+        for (uint32_t i = 0; i < 1080; i++)
+            values[i] = (int64_t)(round % 2 ? (at += noise(f) * 1.5) : noise(f) * 20);
+        marked += check_marks(f, values, 1080); /* not where bytes are varints of two */
+    }
+    assert_true(marked > 15);
+}
+
+/* A summary of rows [from, to), value by value. */
+static void check_range(const struct vector *v, uint32_t from, uint32_t to,
+                        const struct part_ranges *ranges, const struct sql_summary *s)
+{
+    uint64_t count = 0;
+    __int128 sum = 0;
+    double total = 0, scale = 0;
+    struct value least = {0}, most = {0}, first = {0}, last = {0};
+    for (uint32_t row = from; row < to; row++) {
+        struct value x = vector_get(v, row);
+        if (x.is_null) continue;
+        if (count++ == 0) least = most = first = x;
+        last = x;
+        if (!type_bytes(v->type)) continue;
+        if (value_compare(&x, &least) < 0) least = x;
+        if (value_compare(&x, &most) > 0) most = x;
+        if (v->type == TYPE_DOUBLE) {
+            total += x.d;
+            scale += fabs(x.d);
+        }
+        if (v->type == TYPE_UBIGINT) sum += x.u;
+        if (v->type == TYPE_BOOL) sum += x.b;
+        if (v->type == TYPE_BIGINT || v->type == TYPE_TIMESTAMP) sum += x.i;
+    }
+    assert_int_equal(s->count, count);
+    if (!type_bytes(v->type)) return;
+    assert_int_equal(s->has_values, count > 0);
+    if (!count) return;
+    assert_true(v->type == TYPE_DOUBLE || s->sum_int == sum);
+    assert_true(v->type != TYPE_DOUBLE || fabs(s->sum_double - total) <= 1e-12 * scale);
+    assert_true(ranges->ignores_bounds ||
+                (value_compare(&s->least, &least) == 0 && value_compare(&s->most, &most) == 0));
+    assert_true(ranges->ignores_ends ||
+                (value_compare(&s->first, &first) == 0 && value_compare(&s->last, &last) == 0));
+}
+
+/* Of some columns of each type; `*quick`: how often without decoding all values. */
+static void check_ranges(struct fixture *f, const struct part_column *column,
+                         const struct vector *v, unsigned *quick)
+{
+    enum { COUNT = 6, STRIDE = 3 };
+    uint32_t ends[COUNT + 1] = {0};
+    struct sql_summary out[COUNT * STRIDE];
+    for (unsigned mode = 0; mode < 8; mode++) {
+        struct part_ranges ranges = {COUNT, ends, mode & 1, mode & 2};
+        bool done;
+        ends[0] = mode & 4 ? (uint32_t)(next(f) % (v->count + 1)) : 0;
+        for (int i = 1; i <= COUNT; i++)
+            ends[i] = ends[i - 1] + (uint32_t)(next(f) % (v->count - ends[i - 1] + 1) / 2);
+        if (mode & 2) ends[COUNT] = v->count;
+        assert_int_equal(part_column_ranges(&f->codec, column, (uint8_t *)f->out.at, v->count,
+                                            &ranges, out, STRIDE, &done, NULL),
+                         ERR_OK);
+        *quick += done;
+        for (int i = 0; done && i < COUNT; i++)
+            check_range(v, ends[i], ends[i + 1], &ranges, &out[i * STRIDE]);
+        part_vector_ranges(v, &ranges, out, STRIDE);
+        for (int i = 0; i < COUNT; i++)
+            check_range(v, ends[i], ends[i + 1], &ranges, &out[i * STRIDE]);
+    }
+}
+
+static void ranges_of_a_column_are_what_its_rows_say(void **state)
+{
+    static const enum type types[] = {TYPE_BOOL,   TYPE_BIGINT,    TYPE_UBIGINT,
+                                      TYPE_DOUBLE, TYPE_TIMESTAMP, TYPE_TEXT};
+    struct fixture *f = *state;
+    struct buf stats = BUF_EMPTY;
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        unsigned quick = 0;
+        for (int round = 0; round < 24; round++) {
+            struct vector v;
+            struct part_column column = {0};
+            uint32_t count = 1 + (uint32_t)(next(f) % PART_BLOCK_ROWS);
+            bool nulls = round % 3 == 0;
+            assert_int_equal(vector_make(&v, &f->arena, types[t], count, nulls, nulls), ERR_OK);
+            v.count = count;
+            if (nulls) fill_column(f, &v, round % 2);
+            if (!nulls && types[t] == TYPE_DOUBLE)
+                for (uint32_t i = 0; i < count; i++) v.d[i] = decimal(noise(f) * 20, round % 4);
+            if (!nulls && types[t] == TYPE_BIGINT)
+                fill(f, (enum shape)(next(f) % SHAPES), v.i, count);
+            if (!nulls && types[t] != TYPE_DOUBLE && types[t] != TYPE_BIGINT)
+                memset(v.data, 0, count * vector_element_bytes(types[t]));
+            buf_clear(&f->out);
+            buf_clear(&stats);
+            assert_int_equal(part_column_encode(&f->codec, &v, &f->out, &stats, &column), ERR_OK);
+            column.stats = buf_str(&stats);
+            check_ranges(f, &column, &v, &quick);
+            arena_reset(&f->arena);
+        }
+        if (types[t] == TYPE_DOUBLE || types[t] == TYPE_BIGINT) assert_true(quick > 40);
+    }
+    buf_free(&stats);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +482,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_plants_signals_are_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(columns_of_every_type_come_back_with_true_statistics,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(marks_give_the_sum_up_to_any_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ranges_of_a_column_are_what_its_rows_say, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 
 enum {
     FORM_BITS = 0,
-    FORM_DECIMALS = 1, /* + e */
+    FORM_DECIMALS = CODEC_DECIMALS,
     FORM_SLICES = 0,
     FORM_DICTIONARY = 1,
     SAMPLE = 32,
@@ -161,7 +161,7 @@ SIMD_CLONES static void to_doubles(const int64_t *ints, uint32_t count, double p
     }
 }
 
-SIMD_CLONES static bool are_small(const int64_t *ints, uint32_t count)
+SIMD_CLONES bool codec_are_small(const int64_t *ints, uint32_t count)
 {
     uint64_t beyond = 0;
     for (uint32_t i = 0; i < count; i++) beyond |= ((uint64_t)ints[i] + (uint64_t)INT_LIMIT) >> 52;
@@ -188,7 +188,7 @@ static enum err get_decimals(struct codec *codec, struct reader *in, unsigned e,
     int64_t *ints = codec->room->ints;
     enum err err = codec_get_ints(codec, in, count, ints, why);
     if (err) return err;
-    if (!are_small(ints, count)) return codec_bad(why, "a decimal has too many digits");
+    if (!codec_are_small(ints, count)) return codec_bad(why, "a decimal has too many digits");
     to_doubles(ints, count, powers[e], values);
     struct reader again = reader_of(exceptions, (size_t)(in->at - exceptions));
     uint64_t row = 0;

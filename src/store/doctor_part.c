@@ -49,6 +49,35 @@ static bool holds(const struct vector *v, const struct sql_summary *s)
     return true;
 }
 
+/* The same for what windows inside the block are answered from. */
+static enum err check_ranges(struct part_file *file, struct codec *codec,
+                             const struct part_block *block, const struct part_column *column,
+                             const struct vector *v, struct arena *arena, bool *good)
+{
+    enum { STEP = CODEC_MINI_VALUES, MOST = CODEC_MINIS_MAX };
+    struct sql_summary given[MOST], wanted[MOST];
+    uint32_t ends[MOST + 1] = {0};
+    uint64_t bytes = 0;
+    struct part_ranges ranges = {0, ends, .ignores_bounds = true, .ignores_ends = true};
+    while (ends[ranges.count] < v->count) {
+        uint32_t next = ends[ranges.count] + STEP;
+        ends[++ranges.count] = next < v->count ? next : v->count;
+    }
+    enum err err =
+        part_block_ranges(file, codec, block, column, &ranges, arena, given, 1, &bytes, NULL);
+    *good = !err;
+    if (err) return err == ERR_NO_MEMORY || err == ERR_BUDGET ? ERR_NO_MEMORY : ERR_OK;
+    part_vector_ranges(v, &ranges, wanted, 1);
+    for (uint32_t i = 0; i < ranges.count; i++) {
+        double most = fmax(fabs(wanted[i].least.d), fabs(wanted[i].most.d));
+        bool same = v->type == TYPE_DOUBLE
+                        ? fabs(given[i].sum_double - wanted[i].sum_double) <= 1e-9 * most * STEP
+                        : given[i].sum_int == wanted[i].sum_int;
+        *good = *good && given[i].count == wanted[i].count && (same || !wanted[i].has_values);
+    }
+    return ERR_OK;
+}
+
 /* ---- reading ---- */
 
 static enum err read_column(struct part_file *file, struct codec *codec,
@@ -62,10 +91,14 @@ static enum err read_column(struct part_file *file, struct codec *codec,
     uint64_t bytes = 0;
     enum err err = part_block_column(file, codec, block, column, arena, &v, &bytes, &why);
     if (err == ERR_NO_MEMORY || err == ERR_BUDGET) return ERR_NO_MEMORY;
+    bool good = true;
+    if (!err && column->stats.size)
+        good = part_column_summary(column, block->rows, &summary) && holds(&v, &summary);
+    if (!err && good && check_ranges(file, codec, block, column, &v, arena, &good))
+        return ERR_NO_MEMORY;
     if (err)
         note(f, "a column", &why);
-    else if (column->stats.size &&
-             (!part_column_summary(column, block->rows, &summary) || !holds(&v, &summary)))
+    else if (!good)
         note(f, "a column's statistics contradict its values", NULL);
     else
         f->columns++;

@@ -116,8 +116,9 @@ static enum err settle(struct sql_scan *scan, struct run **first, struct sql_chu
 {
     enum err err = open_parts(scan, first, why);
     while (!err && *first && (*first)->pending) {
-        if (out && is_alone(scan, *first) && run_summarise(scan, *first, out)) return ERR_OK;
-        err = run_load(scan, *first, why);
+        bool alone = (out || scan->request.bound_count) && is_alone(scan, *first);
+        if (out && alone && run_summarise(scan, *first, out)) return ERR_OK;
+        if (!alone || !run_pass_by(scan, *first)) err = run_load(scan, *first, why);
         if (!err) err = open_parts(scan, first, why);
     }
     return err;

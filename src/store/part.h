@@ -46,6 +46,8 @@
 #include <stdatomic.h>
 
 struct codec; /* codec.h */
+struct part_ranges;
+struct sql_summary;
 
 enum {
     PART_VERSION = 2,
@@ -237,6 +239,16 @@ enum err part_block_ahead(struct part_file *file, const struct part_block *block
 enum err part_block_column(struct part_file *file, struct codec *codec,
                            const struct part_block *block, const struct part_column *column,
                            struct arena *arena, struct vector *v, uint64_t *bytes_read,
+                           struct why *why);
+/* Whether its rows have times first, first + step, … (step > 0); else they have to be read. */
+enum err part_block_line(struct part_file *file, const struct part_block *block, bool *is_line,
+                         int64_t *step_ns, struct why *why);
+/* Summaries of ranges of its rows (part_column.h), `stride` apart, reading no more of it than they
+ * need; `arena` for what has to be decoded. */
+enum err part_block_ranges(struct part_file *file, struct codec *codec,
+                           const struct part_block *block, const struct part_column *column,
+                           const struct part_ranges *ranges, struct arena *arena,
+                           struct sql_summary *out, size_t stride, uint64_t *bytes_read,
                            struct why *why);
 const struct part_column *part_block_find(const struct part_block *block,
                                           uint16_t id); /* or NULL */

@@ -134,7 +134,7 @@ bool part_column_summary(const struct part_column *column, uint32_t rows,
     unsigned form = reader_u8(&in);
     uint64_t nulls = reader_varint(&in);
     enum type type = (enum type)column->type;
-    if (!reader_ok(&in) || nulls > rows) return false;
+    if (!reader_ok(&in) || nulls > rows || type >= TYPE_COUNT) return false;
     summary->count = rows - nulls;
     summary->has_values = form > STATS_COUNT && summary->count > 0;
     bool makes_sense = true;
@@ -150,6 +150,32 @@ bool part_column_summary(const struct part_column *column, uint32_t rows,
             type == TYPE_DOUBLE && e <= CODEC_DECIMALS_MAX && get_decimal_stats(&in, e, summary);
     }
     return makes_sense && reader_ok(&in) && form >= STATS_COUNT;
+}
+
+bool part_column_marks(const struct part_column *column, struct part_marks *marks)
+{
+    struct reader in = reader_of(column->stats.at, column->stats.size);
+    unsigned form = reader_u8(&in);
+    int64_t four[4];
+    if (reader_varint(&in) || form < STATS_INTS || form > STATS_INTS + 1 + CODEC_DECIMALS_MAX)
+        return false;
+    int64_t high = get_ints_stats(&in, four);
+    marks->sum = (int64_t)reader_varint(&in);
+    marks->decimals = form == STATS_INTS ? 0 : form - STATS_INTS - 1;
+    marks->marks = reader_str(&in, reader_left(&in));
+    return reader_ok(&in) && marks->marks.size && high == (marks->sum < 0 ? -1 : 0);
+}
+
+bool part_column_ints(const struct part_column *column, struct reader *in, unsigned *decimals)
+{
+    *decimals = 0;
+    if (column->codec != PART_CODEC_DENSE || reader_u8(in)) return false;
+    if (column->type == TYPE_BIGINT) return true;
+    if (column->type != TYPE_DOUBLE) return false;
+    unsigned form = reader_u8(in);
+    *decimals = form - CODEC_DECIMALS;
+    return form >= CODEC_DECIMALS && *decimals <= CODEC_DECIMALS_MAX && !reader_varint(in) &&
+           reader_ok(in);
 }
 
 /* ---- encoding ---- */
@@ -191,11 +217,19 @@ static void put_form(struct buf *stats, unsigned form, uint32_t nulls)
     buf_add_varint(stats, nulls);
 }
 
+static void put_marks(const int64_t *values, uint32_t count, const struct buf *out, size_t mark,
+                      struct buf *stats)
+{
+    if (buf_failed(out)) return;
+    codec_put_marks((struct str){out->at + mark, out->size - mark}, values, count, stats);
+}
+
 static void put_values(struct codec *codec, const struct vector *v, uint32_t nulls, struct buf *out,
                        struct buf *stats)
 {
     int64_t *ints = codec->room->ints;
     if (v->type == TYPE_DOUBLE) {
+        size_t mark = out->size + 2; /* the form, no exceptions */
         int e = codec_put_doubles(codec, v->d, v->count, out);
         put_form(stats,
                  v->count == 0 ? STATS_COUNT
@@ -204,12 +238,15 @@ static void put_values(struct codec *codec, const struct vector *v, uint32_t nul
                  nulls);
         if (v->count && e < 0) put_double_stats(v->d, v->count, stats);
         if (v->count && e >= 0) put_int_stats(ints, v->count, false, stats);
+        if (e >= 0 && !nulls) put_marks(ints, v->count, out, mark, stats);
     } else if (type_bytes(v->type)) {
         for (uint32_t i = 0; v->type == TYPE_BOOL && i < v->count; i++) ints[i] = v->b[i] != 0;
         const int64_t *values = v->type == TYPE_BOOL ? ints : v->i;
+        size_t mark = out->size;
         codec_put_ints(codec, values, v->count, out);
         put_form(stats, v->count ? STATS_INTS : STATS_COUNT, nulls);
         if (v->count) put_int_stats(values, v->count, v->type == TYPE_UBIGINT, stats);
+        if (v->type == TYPE_BIGINT && !nulls) put_marks(values, v->count, out, mark, stats);
     } else {
         codec_put_slices(codec, v->s, v->count, out);
         put_form(stats, STATS_COUNT, nulls);

@@ -1,12 +1,13 @@
 /* part_fuzz.c - property: whatever bytes a part file holds, opening and reading it ends with rows
  * that keep what the rest relies on, or with an error; memory stays within a budget; and a column
- * that was read is the same when it is written and read again.
+ * that was read is the same when it is written and read again, whole and as sums of its parts.
  *
  * The file lives in memory: an os whose file operations read the input. Checksums are mended from
  * the tail inwards while the offsets make sense, so that mutations reach the parsers behind them.
  */
 /* covers: src/store/part_read.c src/store/part_column.c src/store/part_column_v1.c
- * src/store/codec_ints.c src/store/codec_values.c src/store/pack.c */
+ * src/store/codec_ints.c src/store/codec_mini.c src/store/codec_values.c src/store/pack.c
+ * src/store/part_range.c */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"
@@ -107,6 +108,28 @@ static bool same_cell(const struct value *a, const struct value *b)
     return a->type == TYPE_BOOL ? a->b == b->b : a->u == b->u;
 }
 
+/* Sums of parts of a column: what they are matters to `wanted` only. */
+static void read_ranges(struct codec *codec, const struct part_column *column, const uint8_t *bytes,
+                        uint32_t rows, const struct vector *wanted)
+{
+    enum { COUNT = 5 };
+    uint32_t ends[COUNT + 1];
+    struct sql_summary out[COUNT], right[COUNT];
+    for (unsigned mode = 0; mode < 4; mode++) {
+        struct part_ranges ranges = {COUNT, ends, mode & 1, mode & 2};
+        bool done;
+        for (uint32_t i = 0; i <= COUNT; i++) ends[i] = rows * (i + mode % 2) / (COUNT + 1);
+        enum err err = part_column_ranges(codec, column, bytes, rows, &ranges, out, 1, &done, NULL);
+        MUST(!err || !wanted);
+        for (uint32_t i = 0; !err && done && i < COUNT; i++)
+            if (column->type == TYPE_DOUBLE) MUST(isfinite(out[i].sum_double));
+        if (!wanted || !done) continue;
+        part_vector_ranges(wanted, &ranges, right, 1);
+        for (uint32_t i = 0; i < COUNT; i++)
+            MUST(out[i].count == right[i].count && out[i].sum_int == right[i].sum_int);
+    }
+}
+
 static void check_round_trip(const struct vector *v, struct codec *codec, struct arena *arena)
 {
     struct buf out = BUF_EMPTY, stats = BUF_EMPTY;
@@ -125,6 +148,7 @@ static void check_round_trip(const struct vector *v, struct codec *codec, struct
         }
         column.stats = buf_str(&stats);
         MUST(part_column_summary(&column, v->count, &summary) || v->type == TYPE_DOUBLE);
+        if (!err) read_ranges(codec, &column, bytes, v->count, v);
     }
     buf_free(&out);
     buf_free(&stats);
@@ -144,6 +168,11 @@ static void read_run(struct part_file *file, const struct part_entry *entry, str
             if (offset < file->size && column.size <= file->size - offset)
                 column.crc = hash_crc32c(0, file->file->bytes + offset, column.size);
             struct vector v;
+            int64_t step_ns;
+            bool is_line;
+            if (c == 0) (void)part_block_line(file, &run.blocks[b], &is_line, &step_ns, NULL);
+            if (offset < file->size && column.size <= file->size - offset)
+                read_ranges(codec, &column, file->file->bytes + offset, run.blocks[b].rows, NULL);
             if (part_block_column(file, codec, &run.blocks[b], &column, arena, &v, &bytes, NULL))
                 continue;
             check_column(&v);

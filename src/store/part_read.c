@@ -490,20 +490,72 @@ static enum err check_times(const struct part_block *block, const struct vector 
     return ERR_OK;
 }
 
+/* A column's stored bytes, in the window. */
+static enum err column_bytes(struct part_file *file, const struct part_block *block,
+                             const struct part_column *column, const uint8_t **bytes,
+                             struct why *why)
+{
+    if (block->offset > file->size) return bad(why, "a block points behind the end");
+    uint64_t offset = block->offset + column->offset;
+    return view_at(file, offset, offset, column->size, bytes, why);
+}
+
 enum err part_block_column(struct part_file *file, struct codec *codec,
                            const struct part_block *block, const struct part_column *column,
                            struct arena *arena, struct vector *v, uint64_t *bytes_read,
                            struct why *why)
 {
     const uint8_t *bytes = NULL;
-    if (block->offset > file->size) return bad(why, "a block points behind the end");
-    uint64_t offset = block->offset + column->offset;
-    enum err err = view_at(file, offset, offset, column->size, &bytes, why);
+    enum err err = column_bytes(file, block, column, &bytes, why);
     /* Texts may stay in the stored bytes: those must last as long as the vector. */
-    bool borrowed = !type_bytes((enum type)column->type) || column->codec != PART_CODEC_DENSE;
+    bool borrowed = column->type >= TYPE_COUNT || !type_bytes((enum type)column->type) ||
+                    column->codec != PART_CODEC_DENSE;
     if (!err && borrowed && !(bytes = arena_dup(arena, bytes, column->size))) err = ERR_BUDGET;
     if (!err) err = part_column_decode(codec, column, bytes, block->rows, arena, v, why);
     if (!err && column->id == 0) err = check_times(block, v, why);
     *bytes_read += column->size;
+    return err;
+}
+
+enum err part_block_line(struct part_file *file, const struct part_block *block, bool *is_line,
+                         int64_t *step_ns, struct why *why)
+{
+    const struct part_column *time = &block->columns[0];
+    const uint8_t *bytes = NULL;
+    int64_t first;
+    uint64_t steps = block->rows - 1;
+    enum err err = column_bytes(file, block, time, &bytes, why);
+    if (err) return err;
+    if (hash_crc32c(0, bytes, time->size) != time->crc) return bad(why, "a column is damaged");
+    uint64_t whole = (uint64_t)block->max_time_ns - (uint64_t)block->min_time_ns;
+    struct reader in = reader_of(bytes, time->size);
+    *is_line = time->codec == PART_CODEC_DENSE && !reader_u8(&in) &&
+               codec_is_line(in, &first, step_ns) && *step_ns > 0 && steps &&
+               first == block->min_time_ns && whole / steps == (uint64_t)*step_ns &&
+               whole % steps == 0;
+    return ERR_OK;
+}
+
+enum err part_block_ranges(struct part_file *file, struct codec *codec,
+                           const struct part_block *block, const struct part_column *column,
+                           const struct part_ranges *ranges, struct arena *arena,
+                           struct sql_summary *out, size_t stride, uint64_t *bytes_read,
+                           struct why *why)
+{
+    const uint8_t *bytes = NULL;
+    struct vector v;
+    bool done = false;
+    enum err err = column_bytes(file, block, column, &bytes, why);
+    if (!err && hash_crc32c(0, bytes, column->size) != column->crc)
+        err = bad(why, "a column is damaged");
+    if (!err)
+        err =
+            part_column_ranges(codec, column, bytes, block->rows, ranges, out, stride, &done, why);
+    if (err || done) {
+        *bytes_read += column->size;
+        return err;
+    }
+    err = part_block_column(file, codec, block, column, arena, &v, bytes_read, why);
+    if (!err) part_vector_ranges(&v, ranges, out, stride);
     return err;
 }

@@ -62,8 +62,8 @@ struct rollups {
     int64_t look_ns, retry_ns; /* monotonic: not before */
     struct os_timer *timer;    /* log task; for what comes before the next look is due */
     bool is_timed;
-    uint32_t rows_min; /* store_config.rollup_rows_min; set before any task runs */
-    bool paused;       /* tests */
+    uint32_t rows_min;   /* store_config.rollup_rows_min; set before any task runs */
+    _Atomic bool paused; /* tests */
 };
 
 void rollup_task_init(struct store *store);

@@ -58,6 +58,7 @@ struct run {
      * time in the scan's order. */
     const struct part_block *pending;
     int64_t pending_ns;
+    struct slices *slices;    /* of it, when it is shown in summaries (scan_slice.c); in `rows` */
     struct head_chunk *chunk; /* MAIN: next one */
     struct head_ref *refs;    /* LATE: in the scan's order */
     size_t ref_count, ref_at, ref_capacity;
@@ -122,13 +123,25 @@ enum err run_next_late(struct sql_scan *scan, struct run *run, struct why *why);
 void run_next_part(struct sql_scan *scan, struct run *run);
 /* Reads the pending block; what cannot be read leaves no rows. */
 enum err run_load(struct sql_scan *scan, struct run *run, struct why *why);
-/* The pending block as a summary, if the statement takes it so; then it is no longer pending. */
+/* Whether no row of the pending block can count; then it is no longer pending. No other run may
+ * have rows in its time. */
+bool run_pass_by(struct sql_scan *scan, struct run *run);
+/* The pending block, or the next rows of it that belong together, as a summary, if the statement
+ * takes it so; after its last rows it is no longer pending. No other run may have rows in its time.
+ */
 bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out);
+/* scan_slice.c: the same for a block that a window ends in. */
+bool run_slice(struct sql_scan *scan, struct run *run, struct sql_chunk *out);
+/* scan_part.c: opens the run's file and reads ahead what the scan wants of the block. */
+enum err run_read_ahead(struct sql_scan *scan, struct run *run, const struct part_block *block,
+                        struct why *why);
 /* scan_span.c: a run of the current series whose rows were asked for lately; `*taken` false: there
  * are none that do. And: keeps the rows around those the run shows now, if only few of its block's
  * are wanted; `index`: of the block. */
 enum err run_take_span(struct sql_scan *scan, struct run *run, bool *taken);
 void run_keep_span(struct sql_scan *scan, struct run *run, uint32_t index);
+/* Whether it will keep some of that block, by the share of its time that is wanted. */
+bool run_keeps_span(const struct sql_scan *scan, const struct run *run, uint32_t index);
 /* Leaves deleted rows out of the span (delete.c). */
 enum err run_hide(struct sql_scan *scan, struct run *run);
 void run_clear(struct sql_scan *scan, struct run *run);

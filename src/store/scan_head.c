@@ -110,6 +110,7 @@ void run_clear(struct sql_scan *scan, struct run *run)
     run->refs = NULL;
     run->ref_capacity = run->ref_count = run->ref_at = 0;
     run->pending = NULL;
+    run->slices = NULL;
     run->at = run->end = 0;
     span_release(run->span);
     run->span = NULL;

@@ -59,10 +59,13 @@ static bool block_wanted(const struct sql_scan *scan, const struct part_block *b
 
 /* What lies between the time and the last column wanted is read at once, if much of it is wanted.
  */
-static enum err read_ahead(struct sql_scan *scan, struct part_file *file,
-                           const struct part_block *block, struct why *why)
+enum err run_read_ahead(struct sql_scan *scan, struct run *run, const struct part_block *block,
+                        struct why *why)
 {
+    struct part_file *file = &run->part->file;
     const struct part_column *last = &block->columns[0];
+    enum err err = open_file(scan, run->part, why);
+    if (err) return err;
     uint64_t wanted = last->size;
     for (size_t i = 0; i < scan->request.column_count; i++) {
         const struct part_column *column = part_block_find(block, scan->request.columns[i]);
@@ -80,8 +83,7 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
 {
     struct part_file *file = &run->part->file;
     struct vector time;
-    enum err err = open_file(scan, run->part, why);
-    if (!err) err = read_ahead(scan, file, block, why);
+    enum err err = run_read_ahead(scan, run, block, why);
     if (!err)
         err = part_block_column(file, &scan->codec, block, &block->columns[0], &run->rows, &time,
                                 &scan->stats.bytes, why);
@@ -121,7 +123,7 @@ void run_next_part(struct sql_scan *scan, struct run *run)
 enum err run_load(struct sql_scan *scan, struct run *run, struct why *why)
 {
     const struct part_block *block = run->pending;
-    MUST(block && run->at == run->end);
+    MUST(block && run->at == run->end && !run->slices);
     run->pending = NULL;
     arena_reset(&run->rows);
     enum err err = isolate(scan, run->part, read_block(scan, run, block, why), why);
@@ -143,15 +145,53 @@ static bool summarise_column(struct sql_scan *scan, const struct part_block *blo
     return to->count == block->rows || !scan->request.summary_needs_ends;
 }
 
-bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out)
+/* ---- what counts ---- */
+
+/* Whether no value of the column can be within the bound, NULL never being. */
+static bool is_beyond(const struct part_column *column, uint32_t rows, enum type type,
+                      const struct sql_bound *bound)
+{
+    struct sql_summary s;
+    if (!column) return true; /* NULL in every row */
+    if (column->type != (uint8_t)type || !part_column_summary(column, rows, &s)) return false;
+    if (s.count == 0) return true;
+    if (!s.has_values) return false;
+    int least = value_compare(&s.least, &bound->value),
+        most = value_compare(&s.most, &bound->value);
+    switch (bound->compare) {
+    case SQL_LESS: return least >= 0;
+    case SQL_LESS_EQUAL: return least > 0;
+    case SQL_MORE: return most <= 0;
+    case SQL_MORE_EQUAL: return most < 0;
+    case SQL_EQUAL: return least > 0 || most < 0;
+    }
+    return false;
+}
+
+bool run_pass_by(struct sql_scan *scan, struct run *run)
 {
     const struct sql_scan_request *r = &scan->request;
     const struct part_block *block = run->pending;
-    if (!r->summarises || r->newest_first || r->want_received) return false;
+    MUST(block && r->bound_count <= SQL_BOUNDS_MAX);
+    for (size_t i = 0; i < r->bound_count; i++) {
+        size_t at = r->bounds[i].column;
+        if (!is_beyond(part_block_find(block, r->columns[at]), block->rows, scan->types[at],
+                       &r->bounds[i]))
+            continue;
+        run->pending = NULL;
+        scan->stats.passed_by++;
+        return true;
+    }
+    return false;
+}
+
+/* The whole pending block. */
+static bool summarise_block(struct sql_scan *scan, struct run *run, struct sql_chunk *out)
+{
+    const struct sql_scan_request *r = &scan->request;
+    const struct part_block *block = run->pending;
     if (block->min_time_ns < r->time_from_ns ||
         (block->max_time_ns >= r->time_to_ns && r->time_to_ns != INT64_MAX))
-        return false;
-    if (deleted_touches(&scan->deleted, block->min_time_ns, block->max_time_ns, block->version))
         return false;
     if (!r->summarises(r->summary_context, block->min_time_ns, block->max_time_ns)) return false;
     for (size_t i = 0; i < r->column_count; i++)
@@ -165,6 +205,17 @@ bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out
     scan->stats.summaries++;
     run->pending = NULL;
     return true;
+}
+
+bool run_summarise(struct sql_scan *scan, struct run *run, struct sql_chunk *out)
+{
+    const struct sql_scan_request *r = &scan->request;
+    const struct part_block *block = run->pending;
+    if (!r->summarises || r->newest_first || r->want_received) return false;
+    if (!run->slices &&
+        deleted_touches(&scan->deleted, block->min_time_ns, block->max_time_ns, block->version))
+        return false;
+    return (!run->slices && summarise_block(scan, run, out)) || run_slice(scan, run, out);
 }
 
 static enum err find_run(struct sql_scan *scan, struct run *run, struct why *why)

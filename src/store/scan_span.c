@@ -59,6 +59,21 @@ static bool is_only_block(const struct sql_scan *scan, const struct part_run *ru
            (r->time_to_ns != INT64_MAX && run->blocks[index + 1].min_time_ns >= r->time_to_ns);
 }
 
+bool run_keeps_span(const struct sql_scan *scan, const struct run *run, uint32_t index)
+{
+    const struct sql_scan_request *r = &scan->request;
+    const struct part_block *block = &run->blocks.blocks[index];
+    if (r->column_count > SPAN_COLUMNS_MAX || !scan->store->spans.shard_bytes ||
+        !is_only_block(scan, &run->blocks, index))
+        return false;
+    if (block->rows <= SPAN_ROWS_MAX) return true;
+    double all = (double)block->max_time_ns - (double)block->min_time_ns;
+    double from = (double)block->min_time_ns, to = (double)block->max_time_ns;
+    if ((double)r->time_from_ns > from) from = (double)r->time_from_ns;
+    if ((double)r->time_to_ns < to) to = (double)r->time_to_ns;
+    return (to - from) * block->rows <= all * SPAN_ROWS_MAX;
+}
+
 /* The rows [*first, *end) to keep: those wanted and some around them, together with those of `old`
  * if that does not make too many. */
 static void choose_rows(const struct run *run, uint32_t rows, const struct span *old,
