@@ -19,7 +19,12 @@ SECONDS = int(os.environ.get("MILLRACE_DIFFERENTIAL_SECONDS", "20"))
 WORLD_STATEMENTS = 400  # then a new node with other rows
 START = 1_700_000_000
 STEP_NS = 250_000_000
-COLUMNS = {"id": "bigint", "a": "bigint", "b": "bigint", "x": "double", "y": "double", "s": "text", "f": "bool"}
+# a, b, x, y few values; w becomes a double one day; r all bits random; k long and short texts; c grows; z comes later
+COLUMNS = {"id": "bigint", "a": "bigint", "b": "bigint", "x": "double", "y": "double", "s": "text", "f": "bool", "w": "bigint", "r": "double",
+           "k": "text", "c": "bigint"}
+NULLABLE, NUMBERS = "abxysfwrkc", "abxyw"
+TEXTS = ("", "it's", "größer", "温度", "a\\b", "-" * 300, "0", "NULL", 'say "hi"')
+SPANS = {}  # times a device may have rows at, by table
 SMALL, LARGE = ("p", "q"), "t"
 COMPARE = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -67,11 +72,12 @@ class World:
         self.db = sqlite3.connect(":memory:")
         self.db.execute("PRAGMA case_sensitive_like = ON")
         self.next_id, self.copies, self.history = 0, 0, []
-        self.span = {"p": 40, "q": 40, "t": chance.choice((300, 1500, 3000))}  # times a device may have rows at
-        for table in self.span:
+        SPANS.update(p=40, q=40, t=chance.choice((300, 1500, 3000, 9000)))
+        self.wide, self.has_z = set(), set()  # tables whose w is a double; that have z
+        for table in SPANS:
             node.sql(f"CREATE TABLE {table} (" + ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()) + ")")
             self.db.execute(f"CREATE TABLE {table} (device TEXT, time INTEGER, id INTEGER, a INTEGER, b INTEGER, x REAL, y REAL, "
-                            "s TEXT, f INTEGER, PRIMARY KEY (device, time))")
+                            "s TEXT, f INTEGER, w NUMERIC, r REAL, k TEXT, c INTEGER, PRIMARY KEY (device, time))")
 
     def do(self, text):
         """A statement that changes something at the node."""
@@ -81,7 +87,7 @@ class World:
     def row(self, at=None, table=None):
         """A new row: (device, time, {column: value}), NULL being None."""
         chance = self.chance
-        at = at if at is not None else chance.randrange(self.span[table])
+        at = at if at is not None else chance.randrange(SPANS[table])
         self.next_id += 1
         values = {"id": self.next_id}
         for name in "ab":
@@ -90,17 +96,25 @@ class World:
             values[name] = chance.randrange(-20, 80) / 4
         values["s"] = f"t{chance.randrange(15)}"
         values["f"] = chance.random() < 0.5
-        for name in "abxysf":
+        values["w"] = chance.randrange(-5, 40) + (0.5 if table in self.wide and chance.random() < 0.5 else 0)
+        values["r"] = chance.choice((chance.uniform(-1e6, 1e6), chance.gauss(0, 1e-3), 1e300 * chance.random()))
+        values["k"] = chance.choice(TEXTS) if chance.random() < 0.7 else f"{chance.getrandbits(64):x}"
+        values["c"] = self.next_id * 1000 + chance.randrange(900)
+        if table in self.has_z:
+            values["z"] = chance.randrange(100)
+        for name in NULLABLE:
             if chance.random() < 0.15:
                 values[name] = None
+        if table in self.wide and values["w"] is not None:
+            values["w"] = float(values["w"])
         return f"d{chance.randrange(4)}", START * 10**9 + at * STEP_NS, values
 
     def rows(self, table, count):
         """New rows: mostly in order behind each other, or anywhere, so that they come late and again."""
         if self.chance.random() < 0.5:
             return [self.row(table=table) for _ in range(count)]
-        first = self.chance.randrange(self.span[table])
-        return [self.row(at=min(first + i // 4, self.span[table] - 1)) for i in range(count)]
+        first = self.chance.randrange(SPANS[table])
+        return [self.row(min(first + i // 4, SPANS[table] - 1), table) for i in range(count)]
 
     def upsert(self, table, rows):
         for device, ns, values in rows:
@@ -116,7 +130,8 @@ class World:
         for device, ns, values in self.rows(table, count):
             left_out = self.chance.sample(list(values)[1:], self.chance.choice((0, 0, 0, 3)))
             rows.append((device, ns, {name: v for name, v in values.items() if v is not None and name not in left_out}))
-        show = {int: "{}i".format, float: "{!r}".format, str: '"{}"'.format, bool: lambda v: "t" if v else "f"}
+        escaped = lambda v: '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        show = {int: "{}i".format, float: "{!r}".format, str: escaped, bool: lambda v: "t" if v else "f"}
         text = "\n".join(f"{table},device={device} " + ",".join(f"{name}={show[type(v)](v)}" for name, v in values.items()) + f" {ns}"
                          for device, ns, values in rows)
         self.history.append(text)
@@ -125,16 +140,16 @@ class World:
         self.upsert(table, rows)
 
     def insert(self, table, count):
-        rows = self.rows(table, count)
-        show = {int: str, float: repr, str: "'{}'".format, bool: str, type(None): lambda v: "NULL"}
+        rows = self.rows(table, min(count, 1000))  # more cells than that are too much for a statement's memory
+        show = {int: str, float: repr, str: lambda v: "'" + v.replace("'", "''") + "'", bool: str, type(None): lambda v: "NULL"}
         cells = ", ".join(f"('{rfc3339(ns)}', '{device}', " + ", ".join(show[type(v)](v) for v in values.values()) + ")"
                           for device, ns, values in rows)
-        self.do(f"INSERT INTO {table} (time, device, {', '.join(COLUMNS)}) VALUES {cells}")
+        self.do(f"INSERT INTO {table} (time, device, {', '.join(rows[0][2])}) VALUES {cells}")
         self.upsert(table, rows)
 
     def insert_select(self, table, _count):
         """Rows of one table into another, moved in time."""
-        source, names = self.chance.choice("pqt"), ("id", *self.chance.sample("abxysf", 3))
+        source, names = self.chance.choice("pqt"), ("id", *self.chance.sample("abxysfrkc", 3))
         where = Grammar(self.chance, source).condition(2)
         move = self.chance.choice((0, 1, 1000))
         time_of = Statement(f"time + {move}s", f"time + {move * 10**9}")
@@ -160,15 +175,28 @@ class World:
         if chance.random() < 0.7:
             where = grammar.time_range(0.2) + (f" AND device = 'd{chance.randrange(4)}'" if chance.random() < 0.6 else "")
         else:
-            where = f"a = {chance.randrange(-2, 10)} AND " + grammar.simple(table)
+            where = grammar.pick(f"a = {chance.randrange(-2, 10)}", f"id % {chance.randrange(3, 9)} = 0", f"s LIKE '%{chance.randrange(9)}'") + \
+                " AND " + grammar.simple(table)
         self.do(f"DELETE FROM {table} WHERE " + where.ours)
         self.db.execute(f"DELETE FROM {table} WHERE " + where.theirs)
+
+    def alter(self, table):
+        """A column more, or one of another type, on a table with rows."""
+        if table in self.has_z:
+            self.do(f"ALTER TABLE {table} ALTER COLUMN w TYPE double")
+            self.wide.add(table)
+        else:
+            self.do(f"ALTER TABLE {table} ADD COLUMN z bigint")
+            self.db.execute(f"ALTER TABLE {table} ADD COLUMN z INTEGER")
+            self.has_z.add(table)
 
     def change(self):
         """One step of the history."""
         chance = self.chance
         table = chance.choice("pqttt")
-        count = chance.randrange(1, 12) if table in SMALL else chance.choice((1, 5, 200, 1000))
+        if chance.random() < 0.04 and table not in self.wide:
+            self.alter(table)
+        count = chance.randrange(1, 12) if table in SMALL else chance.choice((1, 5, 200, 1000, 3000))
         kinds = (self.write_lines, self.write_lines, self.write_lines, self.insert, self.insert, self.insert_select, self.delete)
         chance.choice(kinds)(table, count)
         if chance.random() < 0.35:
@@ -197,7 +225,7 @@ class Grammar:
     def maybe(self, text, chance=0.5):
         return text if self.chance.random() < chance else ""
 
-    def column(self, names="abxy"):
+    def column(self, names=NUMBERS):
         return self.prefix + self.chance.choice(names)
 
     def digit(self, most=10):
@@ -223,13 +251,18 @@ class Grammar:
     def text(self):
         s = self.prefix + "s"
         return self.pick(s, s, f"upper({s})", f"substr({s}, 2)", f"{s} || '-' || {self.prefix}id", f"replace({s}, 't1', 'u')",
-                         f"coalesce({s}, 'none')", f"CASE WHEN {self.prefix}f THEN {s} ELSE 'no' END", f"trim({s}, 't')")
+                         f"coalesce({s}, 'none')", f"CASE WHEN {self.prefix}f THEN {s} ELSE 'no' END", f"trim({s}, 't')", f"{self.prefix}k",
+                         f"length({self.prefix}k)", f"substr({self.prefix}k, 2, 3)", f"nullif({s}, 't1')", f"ltrim({self.prefix}k, '-i')")
 
     def condition(self, depth):
         deeper = lambda: self.condition(depth - 1)
         simple = (lambda: self.number(depth - 1) + f" {self.chance.choice(COMPARE)} " + self.number(depth - 1),
                   lambda: Statement(f"{self.prefix}s {self.chance.choice(COMPARE)} 't{self.digit(16)}'"),
-                  lambda: Statement(f"{self.column('abxysf')} IS {self.maybe('NOT ')}NULL"),
+                  lambda: Statement(f"{self.column(NULLABLE)} IS {self.maybe('NOT ')}NULL"),
+                  lambda: Statement(f"{self.prefix}k {self.chance.choice(COMPARE)} '{self.pick('', '0', 'it', '8', '温度', 'größer')}'"),
+                  lambda: Statement(f"{self.prefix}r {self.pick('<', '>', '<=', '>=')} {self.pick('0', '1e-4', '-0.001', '12345.6', '1e299')}"),
+                  lambda: Statement(f"{self.prefix}c {self.pick('<', '>', 'BETWEEN 50000 AND')} {self.digit(2000)}000"),
+                  self.pair_in, self.hour,
                   lambda: Statement(f"{self.column('ab')} {self.maybe('NOT ')}IN ({self.digit()}, {self.digit()}, "
                                     f"{self.pick('3', '3', '3', 'NULL')})"),
                   lambda: Statement(self.pick(f"{self.prefix}f", f"NOT {self.prefix}f", f"{self.prefix}f IS TRUE",
@@ -247,9 +280,22 @@ class Grammar:
             lambda: Statement(f"{self.column('abx')} IS {self.maybe('NOT ')}DISTINCT FROM {self.column('abx')}",)
             if sqlite3.sqlite_version_info >= (3, 39) else deeper())
 
+    def pair_in(self):
+        left, first, second = f"({self.prefix}a, {self.prefix}b) IN ", f"({self.digit()}, 2)", f"(3, {self.digit()})"
+        return Statement(f"{left}({first}, {second})", f"{left}(VALUES {first}, {second})")
+
+    def hour(self):
+        """Parts of the time."""
+        name, of = self.prefix + "time", self.chance.choice("HMS")
+        part = {"H": "hour", "M": "minute", "S": "second"}[of]
+        seconds = Statement(f"extract({part} FROM {name})", f"CAST(strftime('%{of}', {name} / 1000000000, 'unixepoch') AS INTEGER)")
+        if of == "S":
+            seconds = Statement(f"floor({seconds.ours})", seconds.theirs)
+        return seconds + f" {self.chance.choice(COMPARE)} {self.chance.randrange(60)}"
+
     def time_range(self, width):
         """time between two moments, of which one may be missing; about `width` of all times."""
-        span = {"p": 40, "q": 40, "t": 3000}[self.table]
+        span = SPANS[self.table]
         first = self.chance.randrange(-5, span)
         last = first + int(span * width * self.chance.random())
         at = lambda step: moment(START * 10**9 + step * STEP_NS)
@@ -267,8 +313,11 @@ class Grammar:
                          lambda: Statement(f"{grammar.column()} {self.chance.choice(COMPARE)} {self.digit()}"),
                          lambda: grammar.time_range(0.5))
 
-    def aggregate(self):
-        if self.chance.random() < 0.3:  # whole columns: what statistics of blocks answer
+    def aggregate(self, is_number=False):
+        if not is_number and self.chance.random() < 0.4:  # whole columns: what statistics of blocks answer
+            if self.chance.random() < 0.4:
+                return Statement(f"{self.chance.choice(('count', 'min', 'max'))}({self.prefix}{self.chance.choice('rkcsfw')})"
+                                 .replace("min(f)", "count(f)").replace("max(f)", "count(f)"))
             return Statement(f"{self.chance.choice(('count', 'sum', 'avg', 'min', 'max'))}({self.column()})")
         name = self.chance.choice(("count(", "sum(", "avg(", "min(", "max(", "count(DISTINCT ", "sum(DISTINCT ", "count(*"))
         if name == "count(*":
@@ -303,7 +352,7 @@ def gen_groups(chance):
     key = g.pick("s", "a", "device", "a + b", "x", "f", "device, f", "device, a")
     name = key if "," not in key else key.split(",", maxsplit=1)[0]
     return (f"SELECT {name} AS k, " + g.aggregate() + ", " + g.aggregate() + f" FROM {g.table}" + g.where() + f" GROUP BY {key}"
-            + g.maybe(Statement(f" HAVING count(*) > {chance.randrange(20)}") if chance.random() < 0.7 else " HAVING " + g.aggregate() + " > 3", 0.4))
+            + g.maybe(Statement(f" HAVING count(*) > {chance.randrange(20)}") if chance.random() < 0.7 else f" HAVING sum({g.column()}) > 3", 0.4))
 
 
 def gen_buckets(chance):
@@ -351,7 +400,7 @@ def gen_using(chance):
 def gen_derived(chance):
     g = Grammar(chance, "q")
     key = chance.choice("asbf")
-    inner = (f"SELECT {key} AS k, " + g.aggregate() + " AS n FROM q" + g.where(0.5) + f" GROUP BY {key}" if chance.random() < 0.5
+    inner = (f"SELECT {key} AS k, " + g.aggregate(True) + " AS n FROM q" + g.where(0.5) + f" GROUP BY {key}" if chance.random() < 0.5
              else f"SELECT {g.maybe('DISTINCT ')}{key} AS k, id + b AS n FROM q" + g.where(0.5))
     tail = (f" {g.pick('JOIN', 'LEFT JOIN')} p ON d.k = p.{key}" + g.maybe(f" WHERE d.n {g.pick('>', '<=')} {g.digit()}"))
     if chance.random() < 0.5:
@@ -418,7 +467,58 @@ def gen_over_time(chance):
             + f") AS w ORDER BY id LIMIT {chance.randrange(300)}")
 
 
-GENERATORS = (gen_rows, gen_newest, gen_newest, gen_groups, gen_groups, gen_buckets, gen_buckets, gen_total, gen_total, gen_distinct, gen_join,
+def gen_ends(chance):
+    """The rows at the ends of each series."""
+    g = Grammar(chance, chance.choice("tp"))
+    where = g.time_range(0.6)
+    kind, order = chance.choice((("first", "time"), ("last", "time DESC")))
+    inner = where.theirs.replace("time ", "i.time ")
+    theirs = (f"SELECT device, (SELECT id FROM {g.table} AS i WHERE i.device = o.device AND {inner} ORDER BY i.{order} LIMIT 1), max(time), count(*) "
+              f"FROM {g.table} AS o WHERE {where.theirs} GROUP BY device")
+    return Statement(f"SELECT device, {kind}(id), max(time), count(*) FROM {g.table} WHERE {where.ours} GROUP BY device", theirs)
+
+
+def gen_asof(chance):
+    g = Grammar(chance, "p")
+    compare_by, order = chance.choice(((">=", "DESC"), (">", "DESC"), ("<=", "ASC"), ("<", "ASC")))
+    is_left, right = chance.random() < 0.5, chance.choice("qt")
+    found = (f"(SELECT {right}.id FROM {right} WHERE {right}.device = p.device AND p.time {compare_by} {right}.time "
+             f"ORDER BY {right}.time {order} LIMIT 1)")
+    theirs = f"SELECT p.id, {found} FROM p" + ("" if is_left else f" WHERE {found} IS NOT NULL")
+    return Statement(f"SELECT p.id, {right}.id FROM p ASOF {'LEFT ' * is_left}JOIN {right} "
+                     f"ON p.device = {right}.device AND p.time {compare_by} {right}.time", theirs)
+
+
+def gen_large_join(chance):
+    g = Grammar(chance, "t", "t.")
+    on = g.pick("t.device = p.device AND t.time = p.time", "t.s = p.s AND t.a = p.b", "t.k = p.k", "t.id = p.id", "t.device = p.device AND p.a = t.w")
+    return (f"SELECT t.device, count(*), sum(t.a + p.b), max(p.s), min(t.c) FROM t {g.pick('JOIN', 'LEFT JOIN')} p ON {on}"
+            + g.where(0.6) + " GROUP BY t.device")
+
+
+def gen_values(chance):
+    g = Grammar(chance, "p", "p.")
+    rows = [(chance.randrange(9), f"t{chance.randrange(15)}") for _ in range(chance.randrange(1, 6))]
+    ours = "(VALUES " + ", ".join(f"({n}, '{s}')" for n, s in rows) + ") AS v(n, u)"
+    theirs = "(" + " UNION ALL ".join(f"SELECT {n} AS n, '{s}' AS u" for n, s in rows) + ") AS v"
+    return "SELECT v.n, v.u, p.id FROM " + Statement(ours, theirs) + f" {g.pick('JOIN', 'LEFT JOIN')} p ON {g.pick('v.u = p.s', 'v.n = p.a')}" + \
+        (" WHERE " + g.simple("p") if chance.random() < 0.4 else "")
+
+
+def gen_union_ordered(chance):
+    g, q = Grammar(chance, "t"), Grammar(chance, "p")
+    return ("SELECT id, device, a FROM t WHERE " + g.condition(2) + f" UNION {g.pick('ALL ', '')}SELECT id, device, a FROM p WHERE " + q.condition(2)
+            + f" ORDER BY {order_by(chance, 'a')}, id, device LIMIT {chance.randrange(60)}")
+
+
+def gen_wide(chance):
+    """All bits of all columns."""
+    g = Grammar(chance, chance.choice("ttpq"))
+    return f"SELECT device, time, id, w, r, k, c, s, f FROM {g.table}" + g.where(1) + f" ORDER BY c NULLS LAST, id LIMIT {chance.randrange(300)}"
+
+
+GENERATORS = (gen_ends, gen_asof, gen_large_join, gen_large_join, gen_values, gen_union_ordered, gen_wide,
+              gen_rows, gen_newest, gen_newest, gen_groups, gen_groups, gen_buckets, gen_buckets, gen_total, gen_total, gen_distinct, gen_join,
               gen_join, gen_using, gen_derived, gen_chain, gen_set, gen_subquery, gen_subquery, gen_over, gen_over, gen_over_time)
 
 
@@ -470,7 +570,7 @@ def compare(world, statement):
 
 def check_rows(world):
     """What a table holds, whole."""
-    for table in world.span:
+    for table in SPANS:
         compare(world, Statement(f"SELECT device, time, {', '.join(COLUMNS)} FROM {table} ORDER BY device, time"))
 
 

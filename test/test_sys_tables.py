@@ -131,6 +131,10 @@ def test_a_view_of_system_tables_shows_what_its_reader_may_see(plant):
     plant.sql("CREATE VIEW who AS SELECT user, verb FROM sys.audit")
     assert rows(plant, "SELECT count(*) > 0 FROM who") == [[True]]
     assert rows(plant, "SELECT count(*) FROM who", user(plant, "vera", role="viewer")) == [[0]]
+    plant.sql("CREATE VIEW there AS SELECT t.name, who.user FROM Sys.Tables t JOIN who ON t.name = 'press'")
+    plant.sql("CREATE VIEW over_there AS SELECT DISTINCT name FROM there")
+    assert rows(plant, "SELECT * FROM Over_There") == [["press"]]
+    assert rows(plant, "SELECT count(*) > 0 FROM over_there " + "-- " + "x" * 300_000) == [[True]]
 
 
 # ---- sessions ----

@@ -41,6 +41,9 @@ struct service {
     struct backups *backups;
     struct live *live;
     struct session *sessions; /* who is connected (sessions.h) */
+    /* Which system tables the views name, and of which versions of them that was read off. */
+    uint64_t views_seen;
+    uint32_t views_words;
     struct collect *collect;
     struct access *access;
     struct audit *audit;

@@ -194,15 +194,15 @@ static enum err take_sessions(struct sys_snapshot *s)
     return err;
 }
 
-enum err sys_take_people(struct sys_snapshot *s, struct str text)
+enum err sys_take_people(struct sys_snapshot *s)
 {
     bool sees_audit =
         access_check(s->identity, VERB_GET, "Audit", STR(""), STR(""), STR(""), NULL) == ERR_OK;
-    if (sees_audit && s->service->audit && sys_mentions(s, text, "audit")) {
+    if (sees_audit && s->service->audit && sys_mentions(s, "audit")) {
         s->audit = mem_alloc_zero(1, sizeof *s->audit);
         if (!s->audit) return ERR_NO_MEMORY;
     }
-    return sys_mentions(s, text, "sessions") ? take_sessions(s) : ERR_OK;
+    return sys_mentions(s, "sessions") ? take_sessions(s) : ERR_OK;
 }
 
 void sys_free_people(struct sys_snapshot *s)

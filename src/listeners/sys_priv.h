@@ -22,6 +22,7 @@ struct sys_snapshot {
     struct identity *identity; /* shared */
     struct collect_snapshot *collect;
     int64_t now_ns;
+    uint32_t mentioned;              /* sys_words_of the statement, and of views if it uses one */
     struct store_table_list *tables; /* shared; NULL: no table of the store is asked for */
     const struct schema **by_id;     /* of `tables`; NULL: there is none with this id */
     size_t by_id_count;
@@ -45,8 +46,10 @@ struct sys_snapshot {
     size_t view_count;
 };
 
+/* Which tables' names stand in a text: bit per place in the list. */
+uint32_t sys_words_of(struct str text);
 /* Whether a table's name occurs in the statement, or in a view that it may use. */
-bool sys_mentions(const struct sys_snapshot *s, struct str text, const char *word);
+bool sys_mentions(const struct sys_snapshot *s, const char *table);
 
 /* What a system table of another file consists of, for the list in sys_source.c. */
 #define SYS_TABLE(name)                                                                            \
@@ -60,14 +63,14 @@ SYS_TABLE(sessions);
 SYS_TABLE(tables);
 
 /* sys_store.c: what of these the identity may see. Main loop. */
-enum err sys_take_store(struct sys_snapshot *s, struct str text);
+enum err sys_take_store(struct sys_snapshot *s);
 void sys_free_store(struct sys_snapshot *s);
 
 /* sys_people.c, the same. */
-enum err sys_take_people(struct sys_snapshot *s, struct str text);
+enum err sys_take_people(struct sys_snapshot *s);
 void sys_free_people(struct sys_snapshot *s);
 
 /* sys_view.c: all views that the identity may see or may read something with. */
-enum err sys_take_views(struct sys_snapshot *s);
+enum err sys_take_views(struct sys_snapshot *s, struct str text);
 
 #endif

@@ -300,20 +300,40 @@ const struct list_table *sys_table_list(size_t *count)
 
 /* ---- snapshots ---- */
 
-static bool has_word(struct str text, const char *word)
+enum { TABLES = sizeof tables / sizeof tables[0] };
+
+static char lower(char c)
 {
-    size_t size = strlen(word);
-    for (size_t i = 0; i + size <= text.size; i++)
-        if (str_is_nocase((struct str){text.at + i, size}, word)) return true;
-    return false;
+    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
-bool sys_mentions(const struct sys_snapshot *s, struct str text, const char *word)
+/* A statement may be a MiB of rows, and this is the main loop: one pass, which looks at a name only
+ * where its first two letters stand. */
+uint32_t sys_words_of(struct str text)
 {
-    bool found = has_word(text, word);
-    for (size_t i = 0; i < s->view_count && !found; i++)
-        found = has_word(((const struct view_spec *)s->views[i]->spec)->query, word);
+    uint32_t by_letter[256] = {0}, found = 0;
+    _Static_assert(TABLES <= 32, "a word for each table");
+    for (size_t t = 0; t < TABLES; t++) by_letter[(uint8_t)tables[t].name[0]] |= UINT32_C(1) << t;
+    for (size_t i = 0; i + 1 < text.size; i++) {
+        uint32_t maybe = by_letter[(uint8_t)lower(text.at[i])] & ~found;
+        for (; maybe; maybe &= maybe - 1) {
+            size_t t = (size_t)__builtin_ctz(maybe), size;
+            if (lower(text.at[i + 1]) != tables[t].name[1]) continue;
+            size = strlen(tables[t].name);
+            if (size <= text.size - i &&
+                str_is_nocase((struct str){text.at + i, size}, tables[t].name))
+                found |= UINT32_C(1) << t;
+        }
+    }
     return found;
+}
+
+bool sys_mentions(const struct sys_snapshot *s, const char *table)
+{
+    size_t t = 0;
+    while (t < TABLES && strcmp(tables[t].name, table) != 0) t++;
+    MUST(t < TABLES);
+    return s->mentioned >> t & 1;
 }
 
 static void keep_visible_rows(struct collect_snapshot *c, const struct identity *identity)
@@ -346,10 +366,9 @@ static enum err keep_visible_rollups(struct sys_snapshot *s, const struct identi
     return err;
 }
 
-static enum err take_equipment(struct sys_snapshot *s, struct str text)
+static enum err take_equipment(struct sys_snapshot *s)
 {
-    if (!s->service->collect ||
-        !(sys_mentions(s, text, "points") || sys_mentions(s, text, "connections")))
+    if (!s->service->collect || !(sys_mentions(s, "points") || sys_mentions(s, "connections")))
         return ERR_OK;
     s->collect = collect_snapshot(s->service->collect);
     if (!s->collect) return ERR_NO_MEMORY;
@@ -357,10 +376,10 @@ static enum err take_equipment(struct sys_snapshot *s, struct str text)
     return ERR_OK;
 }
 
-static void take_health(struct sys_snapshot *s, struct str text)
+static void take_health(struct sys_snapshot *s)
 {
     struct service *service = s->service;
-    if (!sys_mentions(s, text, "health")) return;
+    if (!sys_mentions(s, "health")) return;
     if (service->store)
         s->health_count = store_health(service->store, s->health, SYS_HEALTH_ROWS_MAX - 1);
     if (service->persist && persist_left_out(service->persist)) add_left_out(s);
@@ -371,18 +390,19 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
 {
     struct sys_snapshot *s = mem_alloc_zero(1, sizeof *s);
     if (!s) return NULL;
-    s->list = (struct list_context){&list_source_sys, tables, sizeof tables / sizeof tables[0], s};
+    s->list = (struct list_context){&list_source_sys, tables, TABLES, s};
     s->service = service;
     s->identity = identity_share(identity);
     s->now_ns = context_wall_ns(service->context);
     arena_init(&s->arena, NULL);
-    enum err err = sys_take_views(s); /* first: what is mentioned may be so in one of them */
-    if (!err) take_health(s, text);
-    if (!err) err = sys_take_store(s, text);
-    if (!err) err = sys_take_people(s, text);
-    if (!err && service->store && sys_mentions(s, text, "rollups"))
+    s->mentioned = sys_words_of(text);
+    enum err err = sys_take_views(s, text); /* first: what is mentioned may be so in one of them */
+    if (!err) take_health(s);
+    if (!err) err = sys_take_store(s);
+    if (!err) err = sys_take_people(s);
+    if (!err && service->store && sys_mentions(s, "rollups"))
         err = keep_visible_rollups(s, identity);
-    if (!err) err = take_equipment(s, text);
+    if (!err) err = take_equipment(s);
     if (!err) return s;
     sys_snapshot_free(s);
     return NULL;

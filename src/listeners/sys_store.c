@@ -205,7 +205,7 @@ void sys_write_nodes(const void *snapshot, size_t n, struct row_out *out)
     put_text(out, str_of(service->https_url[0] ? service->https_url : service->http_url));
     put_text(out, s->is_ready ? STR("ready") : STR("starting"));
     put_time(out, s->now_ns - s->up_ns);
-    put_double(out, (double)(s->up_ns / TIME_NS_PER_S));
+    put_double(out, (double)s->up_ns / (double)TIME_NS_PER_S);
     put_count(out, memory->limit_bytes);
     put_count(out, atomic_load(&((struct budget *)(uintptr_t)memory)->used_bytes));
     put_count(out, p.appended);
@@ -281,12 +281,11 @@ static enum err keep_tables(struct sys_snapshot *s)
     return ERR_OK;
 }
 
-enum err sys_take_store(struct sys_snapshot *s, struct str text)
+enum err sys_take_store(struct sys_snapshot *s)
 {
     struct service *service = s->service;
-    bool wants_devices = sys_mentions(s, text, "devices"),
-         wants_tables = sys_mentions(s, text, "tables");
-    if (sys_mentions(s, text, "nodes")) {
+    bool wants_devices = sys_mentions(s, "devices"), wants_tables = sys_mentions(s, "tables");
+    if (sys_mentions(s, "nodes")) {
         s->sees_node = access_check(s->identity, VERB_GET, "Node", STR(""),
                                     str_of(service->node_document), STR(""), NULL) == ERR_OK;
         s->is_ready = service->ready;

@@ -4,9 +4,42 @@
 #include "listeners/views.h"
 #include <string.h>
 
+enum { SEARCH_BYTES_MAX = 256 * 1024 };
+
+/* Reads the texts again only when a view has come, changed or gone. */
+static uint32_t words_of_views(struct service *service)
+{
+    uint64_t seen = 0;
+    size_t at = 0;
+    /* A digest: versions are the registry's, and none is given twice. */
+    for (const struct resource *r; (r = registry_next(service->registry, KIND_VIEW, &at));)
+        seen = seen * 31 + r->version;
+    if (seen == service->views_seen) return service->views_words;
+    service->views_seen = seen;
+    service->views_words = 0;
+    at = 0;
+    for (const struct resource *r; (r = registry_next(service->registry, KIND_VIEW, &at));)
+        service->views_words |= sys_words_of(((const struct view_spec *)r->spec)->query);
+    return service->views_words;
+}
+
+/* Whether the statement may use a view: one may use another, so which one does not matter. */
+static bool names_view(const struct sys_snapshot *s, struct str text)
+{
+    char name[SCHEMA_NAME_BYTES_MAX + 1];
+    if (s->view_count * text.size > SEARCH_BYTES_MAX) return true; /* not worth the looking */
+    for (size_t v = 0; v < s->view_count; v++) {
+        view_sql_name(s->views[v], name);
+        size_t size = strlen(name);
+        for (size_t i = 0; i + size <= text.size; i++)
+            if (str_is_nocase((struct str){text.at + i, size}, name)) return true;
+    }
+    return false;
+}
+
 /* All views that the identity may see or may read something with: a statement may use one through
  * another, so that its text does not say which. */
-enum err sys_take_views(struct sys_snapshot *s)
+enum err sys_take_views(struct sys_snapshot *s, struct str text)
 {
     size_t at = 0, capacity = 0;
     enum err err = ERR_OK;
@@ -18,6 +51,8 @@ enum err sys_take_views(struct sys_snapshot *s)
         err = mem_grow(&s->views, &capacity, s->view_count + 1, sizeof *s->views);
         if (!err) s->views[s->view_count++] = resource_share(r);
     }
+    uint32_t more = words_of_views(s->service) & ~s->mentioned;
+    if (!err && more && names_view(s, text)) s->mentioned |= more;
     return err;
 }
 

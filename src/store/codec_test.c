@@ -202,6 +202,20 @@ static void doubles_come_back_bit_for_bit(void **state)
     }
 }
 
+/* Values far beyond what an integer takes, among decimals: kept apart, whatever their bits are. */
+static void huge_doubles_among_decimals_come_back(void **state)
+{
+    struct fixture *f = *state;
+    double v[CODEC_VALUES_MAX];
+    static const double huge[] = {-1e14,    -8.123e13, -9.4e299, 1e300,
+                                  -1.7e308, 4e-320,    -2e19,    9.3e18};
+    for (uint32_t i = 0; i < CODEC_VALUES_MAX; i++) {
+        v[i] = decimal(uniform(f) * 100, 2);
+        if (i % 200 == 7) v[i] = huge[i / 200 % (sizeof huge / sizeof huge[0])];
+    }
+    assert_true(check_doubles(f, v, CODEC_VALUES_MAX) < 4 * CODEC_VALUES_MAX);
+}
+
 /* Bits per value that a signal may take: what a good codec needs, and a tenth. */
 static void a_plants_signals_are_short(void **state)
 {
@@ -479,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_habit_changes_sizes_and_never_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(packed_groups_come_back_at_every_width, set_up, tear_down),
         cmocka_unit_test_setup_teardown(doubles_come_back_bit_for_bit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(huge_doubles_among_decimals_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_plants_signals_are_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(columns_of_every_type_come_back_with_true_statistics,
                                         set_up, tear_down),

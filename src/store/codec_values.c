@@ -90,7 +90,7 @@ SIMD_CLONES static uint32_t make_ints(const double *values, uint32_t count, doub
         double scaled = values[i] * power, shifted = scaled + MAGIC, whole = shifted - MAGIC;
         uint64_t back = bits_of(whole / power);
         bool hit = fabs(scaled) < (double)INT_LIMIT && back == bits_of(values[i]);
-        ints[i] = (int64_t)bits_of(shifted) - (int64_t)bits_of(MAGIC);
+        ints[i] = (int64_t)(bits_of(shifted) - bits_of(MAGIC)); /* of a miss: anything */
         missed[i] = !hit;
         misses += !hit;
     }
