@@ -31,8 +31,9 @@ static uint64_t look_at(const struct mqtt_packet *p, enum mqtt_version version)
         if (rest.size) abort();
     }
     if (p->type == MQTT_CONNECT)
-        sum += sum_of(p->connect.client_id) + sum_of(p->connect.user) + sum_of(p->connect.password) +
-               sum_of(p->connect.will_topic) + sum_of(p->connect.will_payload);
+        sum += sum_of(p->connect.client_id) + sum_of(p->connect.user) +
+               sum_of(p->connect.password) + sum_of(p->connect.will_topic) +
+               sum_of(p->connect.will_payload);
     if (p->type == MQTT_PUBLISH) sum += sum_of(p->publish.topic) + sum_of(p->publish.payload);
     return sum;
 }
@@ -46,7 +47,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
         struct mqtt_packet packet;
         struct why why = WHY_NONE;
         enum mqtt_version version = versions[i / 2];
-        if (mqtt_frame_read(bytes, size, size, &frame) || frame.header_size + frame.body_size > size)
+        if (mqtt_frame_read(bytes, size, size, &frame) ||
+            frame.header_size + frame.body_size > size)
             return 0;
         struct str body = {(const char *)bytes + frame.header_size, frame.body_size};
         enum mqtt_reason reason =

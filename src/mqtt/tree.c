@@ -21,8 +21,8 @@ static uint64_t level_hash(struct str text)
 
 struct level *tree_find_level(const struct tree *t, struct str text)
 {
-    if (str_is(text, "+")) return (struct level *)(uintptr_t)&t->plus;
-    if (str_is(text, "#")) return (struct level *)(uintptr_t)&t->rest;
+    if (str_is(text, "+")) return t->plus;
+    if (str_is(text, "#")) return t->rest;
     if (!t->level_buckets) return NULL;
     uint64_t hash = level_hash(text);
     struct level *l = t->levels[hash & (t->level_buckets - 1)];
@@ -127,8 +127,8 @@ static void link_child(struct tree *t, struct tree_node *n)
     n->next = n->parent->children;
     if (n->next) n->next->previous = n;
     n->parent->children = n;
-    if (n->level == &t->plus) n->parent->plus = n;
-    if (n->level == &t->rest) n->parent->rest = n;
+    if (n->level == t->plus) n->parent->plus = n;
+    if (n->level == t->rest) n->parent->rest = n;
 }
 
 static void unlink_child(struct tree *t, struct tree_node *n)
@@ -138,8 +138,8 @@ static void unlink_child(struct tree *t, struct tree_node *n)
     *place = n->next_in_bucket;
     *(n->previous ? &n->previous->next : &n->parent->children) = n->next;
     if (n->next) n->next->previous = n->previous;
-    if (n->level == &t->plus) n->parent->plus = NULL;
-    if (n->level == &t->rest) n->parent->rest = NULL;
+    if (n->level == t->plus) n->parent->plus = NULL;
+    if (n->level == t->rest) n->parent->rest = NULL;
 }
 
 static struct tree_node *add_child(struct tree *t, struct tree_node *parent, struct str text)
@@ -200,17 +200,26 @@ struct tree_node *tree_node_make(struct tree *t, struct str text)
 
 /* ---- the tree ---- */
 
+static struct level *own_level(char letter)
+{
+    struct level *l = mem_alloc_zero(1, sizeof *l + 1);
+    if (!l) return NULL;
+    l->refs = l->size = 1; /* never dropped */
+    l->text[0] = letter;
+    return l;
+}
+
 struct tree *tree_new(struct budget *budget)
 {
     struct tree *t = mem_alloc_zero(1, sizeof *t);
     if (!t) return NULL;
     t->budget = budget;
-    t->plus.refs = t->rest.refs = 1; /* never dropped */
-    t->plus.size = t->rest.size = 1;
-    t->plus.text[0] = '+';
-    t->rest.text[0] = '#';
+    t->plus = own_level('+');
+    t->rest = own_level('#');
     t->epoch = 1;
-    return t;
+    if (t->plus && t->rest) return t;
+    tree_free(t);
+    return NULL;
 }
 
 static void free_node(struct tree *t, struct tree_node *n)
@@ -236,6 +245,8 @@ void tree_free(struct tree *t)
             if (t->budget) budget_give(t->budget, sizeof *n);
         }
     tree_cache_free(t);
+    mem_free(t->plus);
+    mem_free(t->rest);
     mem_free(t->nodes);
     mem_free(t->levels);
     mem_free(t->path);

@@ -44,15 +44,7 @@ struct tree {
     size_t item_capacity, group_capacity, cache_bytes;
     const struct level **path; /* levels of the name that is being matched */
     bool is_ending;
-    /* The two that are no text; a flexible array of one letter each. */
-    union {
-        struct level plus;
-        uint8_t plus_room[sizeof(struct level) + 8];
-    };
-    union {
-        struct level rest;
-        uint8_t rest_room[sizeof(struct level) + 8];
-    };
+    struct level *plus, *rest; /* '+' and '#', which are no text; always there */
 };
 
 struct level *tree_find_level(const struct tree *tree, struct str text); /* NULL: no node has it */

@@ -81,7 +81,7 @@ static bool is_hidden(const struct tree_walk *w, const struct tree_node *n, unsi
 {
     /* Names that begin with '$' fit no wildcard in front. Subscriptions' own wildcards are no
      * names. */
-    return n->level == &w->tree->plus || n->level == &w->tree->rest ||
+    return n->level == w->tree->plus || n->level == w->tree->rest ||
            (depth == 0 && !w->with_dollar && n->level->size && n->level->text[0] == '$');
 }
 
