@@ -145,7 +145,7 @@ class Node(Program):
         self.url = f"http://{HOST}:{self.port}"
         self.millrace = os.path.join(BUILD, "millrace")
         self.manifests = list(manifests)
-        settings = [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", *settings]
+        settings = [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", "listen.mqtt=off", *settings]
         command = [self.millrace, "run", "--data", self.data]
         command += [part for setting in settings for part in ("--set", setting)] + self.manifests
         super().__init__(command, os.path.join(folder, "node.log"), dict(os.environ, MILLRACE_ADMIN_PASSWORD=self.PASSWORD, **dict(env)))
@@ -195,6 +195,12 @@ class Node(Program):
     def write(self, device, point, value, reason="test"):
         """`millrace write`: (exit status, what it printed)."""
         return self.cli("write", device, point, str(value), "--reason", reason)
+
+    def metric(self, name):
+        """The value that /metrics shows."""
+        status, text = self.request("GET", "/metrics")
+        assert status == 200, text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.split()[0] == name)
 
     def cli(self, *arguments):
         done = subprocess.run([self.millrace, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -50,6 +50,23 @@
     X(LINE_CONNECTIONS,    "millrace_line_connections",          GAUGE,   "connections", "open connections of line protocol over TCP") \
     X(LINE_REFUSED,        "millrace_line_connections_refused_total", COUNTER, "connections", "connections of line protocol refused at the limit") \
     X(LINE_RETRIES,        "millrace_line_retries_total",        COUNTER, "batches", "batches of line protocol over TCP that could not be stored and wait for the next try") \
+    X(MQTT_CONNECTIONS,    "millrace_mqtt_connections",          GAUGE,   "connections", "open connections of MQTT clients") \
+    X(MQTT_SESSIONS,       "millrace_mqtt_sessions",             GAUGE,   "sessions", "MQTT sessions, connected and offline") \
+    X(MQTT_SUBSCRIPTIONS,  "millrace_mqtt_subscriptions",        GAUGE,   "subscriptions", "subscriptions of all MQTT sessions") \
+    X(MQTT_RETAINED,       "millrace_mqtt_retained_messages",    GAUGE,   "messages", "retained messages") \
+    X(MQTT_PACKETS_IN,     "millrace_mqtt_packets_received_total", COUNTER, "packets", "MQTT packets received") \
+    X(MQTT_RECEIVED,       "millrace_mqtt_messages_received_total", COUNTER, "messages", "messages that clients published") \
+    X(MQTT_SENT,           "millrace_mqtt_messages_sent_total",  COUNTER, "messages", "messages sent to subscribers, those sent again included") \
+    X(MQTT_DENIED,         "millrace_mqtt_denied_total",         COUNTER, "requests", "messages and subscriptions refused for lack of rights or an invalid filter") \
+    X(MQTT_DROPPED_SLOW,   "millrace_mqtt_dropped_slow_total",   COUNTER, "messages", "QoS 0 messages not sent to a receiver that was too slow") \
+    X(MQTT_DROPPED_FULL,   "millrace_mqtt_dropped_full_total",   COUNTER, "messages", "messages dropped because a session's queue was full") \
+    X(MQTT_DROPPED_SIZE,   "millrace_mqtt_dropped_size_total",   COUNTER, "messages", "messages larger than the receiver takes") \
+    X(MQTT_DROPPED_MEMORY, "millrace_mqtt_dropped_memory_total", COUNTER, "messages", "messages dropped or refused for lack of memory") \
+    X(MQTT_EXPIRED,        "millrace_mqtt_expired_total",        COUNTER, "messages", "messages that expired before they were sent") \
+    X(MQTT_RETAINED_REFUSED, "millrace_mqtt_retained_refused_total", COUNTER, "messages", "retained messages not kept: their limit or memory was used up") \
+    X(MQTT_DAMAGED,        "millrace_mqtt_damaged_total",        COUNTER, "places",  "damaged places of the broker's state met at the start") \
+    X(MQTT_REFUSED,        "millrace_mqtt_connections_refused_total", COUNTER, "connections", "MQTT connections refused at the limit") \
+    X(MQTT_ERRORS,         "millrace_mqtt_errors_total",         COUNTER, "connections", "MQTT connections ended for an error") \
     X(PROMETHEUS_STALE,    "millrace_prometheus_stale_total",   COUNTER, "samples", "samples of Prometheus that said that a series has ended") \
     X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
     X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \

@@ -22,6 +22,9 @@ enum err tls_client_config(struct str certificate_pem, struct str key_pem, struc
  * hidden from onlookers, but who answers is not known. */
 void tls_config_trust_anyone(struct tls_config *config);
 void tls_config_release(struct tls_config *config);
+/* The configuration as it is now, for a stream that another task makes: what renews the first one
+ * meanwhile does not touch it. Released by whoever got it. NULL: no memory. */
+struct tls_config *tls_config_copy(const struct tls_config *config);
 /* New streams use what `fresh` (takes; of the same side) says; those that are open keep the old. */
 void tls_config_renew(struct tls_config *config, struct tls_config *fresh);
 

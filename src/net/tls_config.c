@@ -157,6 +157,13 @@ enum err tls_client_config(struct str certificate, struct str key, struct str ca
     return err;
 }
 
+struct tls_config *tls_config_copy(const struct tls_config *config)
+{
+    struct tls_config *copy = mem_dup(config, sizeof *config);
+    if (copy) MUST(SSL_CTX_up_ref(copy->ctx) == 1);
+    return copy;
+}
+
 void tls_config_renew(struct tls_config *config, struct tls_config *fresh)
 {
     MUST(config->is_server == fresh->is_server);

@@ -10,12 +10,15 @@ struct raw_config {
     } node;
     struct str data, memory, rollup_rows, drivers;
     struct {
-        struct str http, https, mqtt, postgres, line;
+        struct str http, https, mqtt, mqtts, postgres, line;
         bool insecure;
     } listen;
     struct {
         struct str cert, key, ca;
     } tls;
+    struct {
+        bool anonymous;
+    } mqtt;
 };
 
 #define AT(member) offsetof(struct raw_config, member)
@@ -55,8 +58,14 @@ static const struct field listen_fields[] = {
      .type = FIELD_STRING,
      .offset = LISTEN_AT(mqtt),
      .default_text = "off",
-     .help_en = "not in this version",
-     .help_zh = "此版本尚未提供"},
+     .help_en = "MQTT without TLS, HOST:PORT or off",
+     .help_zh = "MQTT（不加密），主机:端口 或 off"},
+    {.name = "mqtts",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(mqtts),
+     .default_text = "off",
+     .help_en = "MQTT over TLS, HOST:PORT or off; with tls.ca clients may log in by certificate",
+     .help_zh = "基于 TLS 的 MQTT，主机:端口 或 off；设置 tls.ca 后客户端可用证书登录"},
     {.name = "postgres",
      .type = FIELD_STRING,
      .offset = LISTEN_AT(postgres),
@@ -95,6 +104,17 @@ static const struct field tls_fields[] = {
      .offset = TLS_AT(ca),
      .help_en = "clients' CA, PEM file",
      .help_zh = "客户端 CA 的 PEM 文件"},
+    {0},
+};
+
+#define MQTT_AT(member) (AT(mqtt.member) - AT(mqtt))
+static const struct field mqtt_fields[] = {
+    {.name = "anonymous",
+     .type = FIELD_BOOL,
+     .offset = MQTT_AT(anonymous),
+     .default_text = "false",
+     .help_en = "clients without a user are let in as the user anonymous; on loopback only",
+     .help_zh = "允许不带用户名的客户端以 anonymous 用户登录；仅限本机"},
     {0},
 };
 
@@ -140,6 +160,12 @@ static const struct field top_fields[] = {
      .sub = tls_fields,
      .help_en = "certificate of https",
      .help_zh = "https 的证书"},
+    {.name = "mqtt",
+     .type = FIELD_OBJECT,
+     .offset = AT(mqtt),
+     .sub = mqtt_fields,
+     .help_en = "the MQTT broker",
+     .help_zh = "MQTT 代理"},
     {0},
 };
 
@@ -219,22 +245,18 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
     const struct {
         const char *key;
         struct str *value;
-        bool exists, tls;
+        bool tls;
     } list[] = {
-        {"http", &c->listen.http, true, false},
-        {"https", &c->listen.https, true, true},
-        {"mqtt", &c->listen.mqtt, false, false},
-        {"postgres", &c->listen.postgres, true, true}, /* it insists on TLS itself */
-        {"line", &c->listen.line, true, true},         /* looked at below */
+        {"http", &c->listen.http, false},        {"https", &c->listen.https, true},
+        {"mqtt", &c->listen.mqtt, false},        {"mqtts", &c->listen.mqtts, true},
+        {"postgres", &c->listen.postgres, true}, /* it insists on TLS itself */
+        {"line", &c->listen.line, true},         /* looked at below */
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         if (str_is(*list[i].value, "off")) {
             *list[i].value = STR("");
             continue;
         }
-        if (!list[i].exists)
-            return why_set(why, ERR_UNSUPPORTED, "%s: listen.%s: not in this version", file,
-                           list[i].key);
         struct os_address address;
         enum err err = os_address_tcp(*list[i].value, &address, why);
         if (err) return why_wrap(why, err, "%s: listen.%s", file, list[i].key);
@@ -245,6 +267,13 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
                 "listen.insecure: true if that is meant",
                 file, list[i].key, (int)list[i].value->size, list[i].value->at);
     }
+    struct os_address plain;
+    if (c->mqtt.anonymous && c->listen.mqtt.size && !os_address_tcp(c->listen.mqtt, &plain, NULL) &&
+        !os_address_is_loopback(&plain))
+        return why_set(why, ERR_INVALID,
+                       "%s: mqtt.anonymous: listen.mqtt (%.*s) can be reached from other hosts; "
+                       "clients without a user are let in on loopback only",
+                       file, (int)c->listen.mqtt.size, c->listen.mqtt.at);
     struct os_address line;
     if (c->listen.line.size && !c->tls.ca.size && !os_address_tcp(c->listen.line, &line, NULL) &&
         !os_address_is_loopback(&line))
@@ -269,6 +298,8 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->listen.http = raw->listen.http;
     c->listen.https = raw->listen.https;
     c->listen.mqtt = raw->listen.mqtt;
+    c->listen.mqtts = raw->listen.mqtts;
+    c->mqtt.anonymous = raw->mqtt.anonymous;
     c->listen.postgres = raw->listen.postgres;
     c->listen.line = raw->listen.line;
     c->listen.insecure = raw->listen.insecure;
@@ -291,8 +322,10 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
 static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool file_lists_them)
 {
-    static const char *const defaults[][2] = {
-        {"http", "127.0.0.1:8420"}, {"https", "127.0.0.1:8443"}, {"postgres", "127.0.0.1:5433"}};
+    static const char *const defaults[][2] = {{"http", "127.0.0.1:8420"},
+                                              {"https", "127.0.0.1:8443"},
+                                              {"mqtt", "127.0.0.1:1883"},
+                                              {"postgres", "127.0.0.1:5433"}};
     if (file_lists_them) return ERR_OK;
     struct doc *listen = doc_get(top, "listen");
     if (!listen) {

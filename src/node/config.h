@@ -17,18 +17,20 @@ struct node_config {
     int64_t memory_bytes;
     uint32_t rollup_rows; /* store_config.rollup_rows_min */
     struct {
-        struct str http, https, mqtt, postgres, line;
+        struct str http, https, mqtt, mqtts, postgres, line;
         bool insecure; /* a remote address without TLS is meant */
     } listen;
     struct {
         struct str cert, key, ca; /* PEM files; empty = self-signed */
     } tls;
+    struct {
+        bool anonymous; /* clients without a user are let in, on loopback */
+    } mqtt;
     struct arena arena;
 };
 
 /* Reads the file (NULL = none: defaults) and then `settings` ("listen.http=127.0.0.1:0") on top.
- * Errors: SYNTAX, INVALID with file, line, key and the nearest valid key; UNSUPPORTED for listeners
- * that do not exist yet. */
+ * Errors: SYNTAX, INVALID with file, line, key and the nearest valid key. */
 enum err node_config_read(struct os *os, const char *file, const char *const *settings,
                           size_t setting_count, struct node_config *config, struct why *why);
 void node_config_free(struct node_config *config);

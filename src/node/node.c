@@ -11,6 +11,7 @@
 #include "listeners/api.h"
 #include "listeners/identities.h"
 #include "listeners/line_server.h"
+#include "listeners/mqtt_server.h"
 #include "listeners/live.h"
 #include "listeners/pg.h"
 #include "listeners/resources.h"
@@ -44,11 +45,14 @@ struct node {
     struct http_server *http, *https;
     struct pg_server *postgres;
     struct line_server *line;
+    struct broker *broker;
+    struct mqtt_server *mqtt;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
     size_t started;    /* parts of the list that run */
     char folder[3900];
-    struct os_address http_address, https_address, postgres_address, line_address;
+    struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
+        mqtts_address;
     char new_password[64];
 };
 
@@ -183,12 +187,37 @@ static void stop_workers(struct node *node)
     pool_stop(workers);
 }
 
+/* ---- the broker's state, which the store's log is a part of ---- */
+
+static enum err start_broker(struct node *node, struct why *why)
+{
+    struct broker_config config = broker_defaults;
+    config.memory_bytes = node->context.memory.limit_bytes / 4;
+    return broker_new(&node->context, &config, node->folder, &node->broker, why);
+}
+
+static void stop_broker(struct node *node)
+{
+    broker_free(node->broker);
+}
+
+static enum err replay_note(void *arg, uint64_t seq, struct str body, struct why *why)
+{
+    return broker_replay(((struct node *)arg)->broker, seq, body, why);
+}
+
+static void save_notes(void *arg) /* log task */
+{
+    broker_save(((struct node *)arg)->broker);
+}
+
 static enum err start_store(struct node *node, struct why *why)
 {
     struct store_config config = {
         .folder = node->folder,
         .head_limit_bytes = node->context.memory.limit_bytes / 100 * HEAD_SHARE_PERCENT,
         .span_cache_bytes = node->context.memory.limit_bytes / 100 * SPANS_SHARE_PERCENT,
+        .notes = {.arg = node, .replay = replay_note, .save = save_notes},
         .rollup_rows_min = node->options->config->rollup_rows,
     };
     enum err err = backups_start(&node->service, node->folder, &node->service.backups);
@@ -441,7 +470,9 @@ static enum err start_certificates(struct node *node, struct why *why)
     const struct node_config *config = node->options->config;
     struct arena arena;
     bool line_asks = config->listen.line.size && config->tls.ca.size;
-    if (!config->listen.https.size && !config->listen.postgres.size && !line_asks) return ERR_OK;
+    if (!config->listen.https.size && !config->listen.postgres.size && !config->listen.mqtts.size &&
+        !line_asks)
+        return ERR_OK;
     arena_init(&arena, NULL);
     enum err err = read_certificates(node, config, &arena, &node->tls, why);
     arena_free(&arena);
@@ -498,11 +529,36 @@ static void stop_line(struct node *node)
     line_server_stop(node->line);
 }
 
+static enum err start_mqtt(struct node *node, struct why *why)
+{
+    const struct node_config *config = node->options->config;
+    struct os_address plain, encrypted;
+    struct mqtt_server_config c = {.tls = node->tls, .anonymous = config->mqtt.anonymous};
+    enum err err = ERR_OK;
+    if (config->listen.mqtt.size) {
+        err = os_address_tcp(config->listen.mqtt, &plain, why);
+        c.plain = &plain;
+    }
+    if (!err && config->listen.mqtts.size) {
+        err = os_address_tcp(config->listen.mqtts, &encrypted, why);
+        c.encrypted = &encrypted;
+    }
+    if (err) return err;
+    return mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
+                             &node->mqtts_address, why);
+}
+
+static void stop_mqtt(struct node *node)
+{
+    mqtt_server_stop(node->mqtt);
+}
+
 static const struct {
     const char *name;
     start_part *start;
     stop_part *stop;
 } parts[] = {
+    {"broker's state", start_broker, stop_broker},
     {"store", start_store, stop_store},
     {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
@@ -521,6 +577,7 @@ static const struct {
     {"https", start_https, stop_https},
     {"postgres", start_postgres, stop_postgres},
     {"line", start_line, stop_line},
+    {"mqtt", start_mqtt, stop_mqtt},
     {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
@@ -571,6 +628,13 @@ static void announce(struct node *node)
     char line[OS_HOST_BYTES + 8];
     os_address_print(&node->line_address, line, sizeof line);
     if (node->line) diag(&node->context, DIAG_INFO, component, "listening on line+tcp://%s", line);
+    char mqtt[OS_HOST_BYTES + 8];
+    os_address_print(&node->mqtt_address, mqtt, sizeof mqtt);
+    if (node->mqtt_address.kind)
+        diag(&node->context, DIAG_INFO, component, "listening on mqtt://%s", mqtt);
+    os_address_print(&node->mqtts_address, mqtt, sizeof mqtt);
+    if (node->mqtts_address.kind)
+        diag(&node->context, DIAG_INFO, component, "listening on mqtts://%s", mqtt);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -669,6 +733,8 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"memory", str_of(then), str_of(here)},
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
+        {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
+        {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };

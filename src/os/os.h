@@ -29,6 +29,7 @@ struct os_task;
 struct os_timer;
 struct os_stream;
 struct os_listener;
+struct os_socket; /* a stream between two tasks */
 
 /* ---- files ---- */
 
@@ -175,6 +176,10 @@ struct os_ops {
      * must be closed. Called by the task that started it. */
     void (*task_stop)(struct os_task *task);
     bool (*task_is_current)(const struct os_task *task);
+    /* Calls `turn` each time the task has handled what there was to handle and is about to wait:
+     * the place to send what a turn has gathered. One a task, set on it before anything else; NULL
+     * takes it away, which has to happen before the task ends. */
+    void (*task_on_turn)(struct os_task *task, void (*turn)(void *arg), void *arg);
     unsigned (*processor_count)(struct os *os);
 
     /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. Delays in
@@ -197,6 +202,15 @@ struct os_ops {
                        void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                        struct os_listener **listener, struct os_address *bound, struct why *why);
     void (*listener_close)(struct os_listener *listener);
+    /* Moves a stream that has not been read from, as on_accept gives it, to another task: leave on
+     * its own task (the stream is gone afterwards, also on failure), join on the other one, which
+     * may be told of the socket in any way; or drop, anywhere. join takes the socket, also on
+     * failure. Errors: NO_MEMORY, IO (no descriptors left). */
+    enum err (*stream_leave)(struct os_stream *stream, struct os_socket **socket);
+    enum err (*stream_join)(struct os_task *task, struct os_socket *socket,
+                            const struct os_stream_events *events, void *owner,
+                            struct os_stream **stream);
+    void (*socket_drop)(struct os *os, struct os_socket *socket);
 
     /* Loads a shared object for good and gives the address of its symbol. `folder` NULL: lib/
      * beside the program. Loading the same one again costs nothing. Reads a file, the first time:

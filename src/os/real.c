@@ -195,6 +195,27 @@ static bool real_task_is_current(const struct os_task *task)
     return current == task;
 }
 
+static void before_wait(uv_prepare_t *handle)
+{
+    struct os_task *task = handle->data;
+    task->turn(task->turn_arg);
+}
+
+static void real_task_on_turn(struct os_task *task, void (*turn)(void *arg), void *arg)
+{
+    MUST(task->magic == REAL_TASK_MAGIC && current == task && !turn != !task->turn);
+    task->turn = turn;
+    task->turn_arg = arg;
+    if (!turn) {
+        uv_close((uv_handle_t *)&task->before_wait, NULL);
+        return;
+    }
+    task->before_wait.data = task;
+    int failed = uv_prepare_init(&task->loop, &task->before_wait);
+    if (!failed) failed = uv_prepare_start(&task->before_wait, before_wait);
+    MUST(!failed);
+}
+
 /* ---- timers ---- */
 
 /* libuv's timers count milliseconds, and what waits for the network is content with that. A delay
@@ -363,6 +384,7 @@ static const struct os_ops real_ops = {
     .task_wake = real_task_wake,
     .task_stop = real_task_stop,
     .task_is_current = real_task_is_current,
+    .task_on_turn = real_task_on_turn,
     .processor_count = real_processor_count,
     .timer_make = real_timer_make,
     .timer_set = real_timer_set,
@@ -370,6 +392,9 @@ static const struct os_ops real_ops = {
     .stream_connect = real_stream_connect,
     .listen = real_listen,
     .listener_close = real_listener_close,
+    .stream_leave = real_stream_leave,
+    .stream_join = real_stream_join,
+    .socket_drop = real_socket_drop,
     .library_open = real_library_open,
 };
 

@@ -20,6 +20,9 @@ struct os_task {
     _Atomic bool stopping;
     void (*run)(void *arg);
     void *arg;
+    void (*turn)(void *arg); /* NULL: nobody wants to know */
+    void *turn_arg;
+    uv_prepare_t before_wait;
     char name[16];
     uint8_t read_bytes[65536]; /* every stream of the task reads into it: none holds a buffer while
                                   idle */
@@ -57,6 +60,10 @@ enum err real_listen(struct os_task *, const struct os_address *,
                      void (*)(void *, struct os_stream *), void *, struct os_listener **,
                      struct os_address *, struct why *);
 void real_listener_close(struct os_listener *);
+enum err real_stream_leave(struct os_stream *, struct os_socket **);
+enum err real_stream_join(struct os_task *, struct os_socket *, const struct os_stream_events *,
+                          void *, struct os_stream **);
+void real_socket_drop(struct os *, struct os_socket *);
 
 /* real_serial.c: stream_connect for serial lines. */
 enum err real_serial_open(struct os_task *, const struct os_address *,

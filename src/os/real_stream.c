@@ -6,10 +6,12 @@
  * owner after close. */
 #include "base/mem.h"
 #include "os/real_priv.h"
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct real_stream {
     struct os_stream base; /* first */
@@ -286,6 +288,68 @@ enum err real_stream_connect(struct os_task *task, const struct os_address *addr
         return real_error(why, failed, "connect to", s->peer);
     }
     *stream = &s->base;
+    return ERR_OK;
+}
+
+/* ---- from one task to another ---- */
+
+struct os_socket {
+    int fd;
+    enum os_address_kind kind;
+    char peer[]; /* its name */
+};
+
+enum err real_stream_leave(struct os_stream *base, struct os_socket **out)
+{
+    struct real_stream *s = real_of(base);
+    size_t size = strlen(s->peer) + 1;
+    struct os_socket *socket = mem_alloc(sizeof *socket + size);
+    uv_os_fd_t fd;
+    enum err err = socket ? ERR_OK : ERR_NO_MEMORY;
+    MUST(s->is_open && !s->is_reading && !s->is_writing);
+    if (!err && (uv_fileno(&s->handle, &fd) || (socket->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0))
+        err = ERR_IO;
+    if (!err) {
+        socket->kind = s->address.kind;
+        memcpy(socket->peer, s->peer, size);
+        *out = socket;
+    } else {
+        mem_free(socket);
+    }
+    stream_close(base);
+    return err;
+}
+
+void real_socket_drop(struct os *os, struct os_socket *socket)
+{
+    (void)os;
+    (void)close(socket->fd);
+    mem_free(socket);
+}
+
+enum err real_stream_join(struct os_task *task, struct os_socket *socket,
+                          const struct os_stream_events *events, void *owner,
+                          struct os_stream **out)
+{
+    struct real_stream *s = stream_new(task, socket->kind);
+    if (!s) {
+        real_socket_drop(task->os, socket);
+        return ERR_NO_MEMORY;
+    }
+    int failed = socket->kind == OS_ADDRESS_UNIX ? uv_pipe_open(&s->pipe, socket->fd)
+                                                 : uv_tcp_open(&s->tcp, socket->fd);
+    if (failed) {
+        real_socket_drop(task->os, socket);
+        stream_close(&s->base);
+        return err_from_errno(-failed);
+    }
+    s->is_open = true;
+    s->address.kind = socket->kind;
+    (void)str_copy(s->peer, sizeof s->peer, str_of(socket->peer));
+    mem_free(socket);
+    os_stream_own(&s->base, events, owner);
+    *out = &s->base;
+    start_reading(s);
     return ERR_OK;
 }
 

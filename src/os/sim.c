@@ -137,6 +137,14 @@ static bool os_task_is_current(const struct os_task *task)
     return task->node->sim->current == task;
 }
 
+static void os_task_on_turn(struct os_task *task, void (*turn)(void *arg), void *arg)
+{
+    sim_must_be_on(task);
+    MUST(!turn != !task->turn);
+    task->turn = turn;
+    task->turn_arg = arg;
+}
+
 /* ---- timers ---- */
 
 static enum err os_timer_make(struct os_task *task, void (*fire)(void *arg), void *arg,
@@ -218,6 +226,7 @@ static bool step_before(struct sim *sim, int64_t end_ns)
     sim->now_ns += (int64_t)sim_random(sim, STEP_NS_MAX);
     sim->current = due.task;
     due.carry_out(due.object);
+    if (due.task->turn) due.task->turn(due.task->turn_arg);
     sim->current = NULL;
     return true;
 }
@@ -272,6 +281,7 @@ static const struct os_ops sim_ops = {
     .task_wake = os_task_wake,
     .task_stop = os_task_stop,
     .task_is_current = os_task_is_current,
+    .task_on_turn = os_task_on_turn,
     .processor_count = os_processor_count,
     .timer_make = os_timer_make,
     .timer_set = os_timer_set,
@@ -279,6 +289,9 @@ static const struct os_ops sim_ops = {
     .stream_connect = sim_stream_connect,
     .listen = sim_listen,
     .listener_close = sim_listener_close,
+    .stream_leave = sim_stream_leave,
+    .stream_join = sim_stream_join,
+    .socket_drop = sim_socket_drop,
 };
 
 struct sim *sim_new(uint64_t seed)

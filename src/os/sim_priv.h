@@ -23,6 +23,8 @@ struct os_task {
     void *arg;
     unsigned flags;
     bool woken;
+    void (*turn)(void *arg);
+    void *turn_arg;
     unsigned owned; /* timers, streams, listeners: none may be left at its end */
     char name[16];
 };
@@ -110,6 +112,10 @@ enum err sim_listen(struct os_task *, const struct os_address *,
                     void (*)(void *, struct os_stream *), void *, struct os_listener **,
                     struct os_address *, struct why *);
 void sim_listener_close(struct os_listener *);
+enum err sim_stream_leave(struct os_stream *, struct os_socket **);
+enum err sim_stream_join(struct os_task *, struct os_socket *, const struct os_stream_events *,
+                         void *, struct os_stream **);
+void sim_socket_drop(struct os *, struct os_socket *);
 
 /* sim_disk.c: the inodes; what power loss leaves of them */
 void sim_disk_init(struct sim_disk *disk);

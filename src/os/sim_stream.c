@@ -33,7 +33,8 @@ enum state {
     CONNECTING, /* the outcome comes at due_ns */
     ACCEPTING,  /* waits for its listener's on_accept */
     OPEN,
-    ENDED, /* on_closed was told */
+    MOVING, /* between two tasks */
+    ENDED,  /* on_closed was told */
 };
 
 struct sim_stream {
@@ -315,6 +316,42 @@ static void stream_close(struct os_stream *base)
     stream_free(s);
 }
 
+enum err sim_stream_leave(struct os_stream *base, struct os_socket **socket)
+{
+    struct sim_stream *s = sim_of(base);
+    sim_must_be_on(s->task);
+    MUST(s->state == OPEN && s->pending.size == 0);
+    s->state = MOVING;
+    s->task->owned--;
+    os_stream_own(base, NULL, NULL);
+    *socket = (struct os_socket *)s;
+    return ERR_OK;
+}
+
+enum err sim_stream_join(struct os_task *task, struct os_socket *socket,
+                         const struct os_stream_events *events, void *owner,
+                         struct os_stream **stream)
+{
+    struct sim_stream *s = (struct sim_stream *)socket;
+    sim_must_be_on(task);
+    MUST(s->state == MOVING && s->task->node == task->node);
+    s->task = task;
+    s->state = OPEN;
+    task->owned++;
+    os_stream_own(&s->base, events, owner);
+    *stream = &s->base;
+    return ERR_OK;
+}
+
+void sim_socket_drop(struct os *os, struct os_socket *socket)
+{
+    struct sim_stream *s = (struct sim_stream *)socket;
+    (void)os;
+    s->task->owned++; /* as stream_free counts */
+    leave_peer(s);
+    stream_free(s);
+}
+
 static const struct os_stream_ops stream_ops = {
     .write = stream_write,
     .queued = stream_queued,
@@ -467,6 +504,7 @@ void sim_offer_streams(struct sim *sim, struct sim_due *due)
         case CONNECTING: sim_offer(sim, due, s->due_ns, carry_connect, s, s->task); break;
         case ACCEPTING: sim_offer(sim, due, sim->now_ns, carry_accept, s, s->task); break;
         case OPEN: offer_open(sim, due, s); break;
+        case MOVING:
         case ENDED: break;
         }
     }

@@ -335,7 +335,8 @@ static void apply(struct store *store)
         buf_clear(&f->dirty);
     }
     store->forget_due = true;
-    if (store->log.file) log_recycle(&store->log, atomic_load(&store->checkpoint));
+    if (store->log.file)
+        log_recycle(&store->log, notes_recyclable(store, atomic_load(&store->checkpoint)));
     for (size_t i = 0; i < f->seal.part_count; i++) part_release(f->seal.parts[i]);
     mem_free(f->seal.parts);
     f->seal = (struct seal){0};

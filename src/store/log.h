@@ -24,9 +24,8 @@ enum log_record_type {
     LOG_SCHEMA = 1,
     LOG_SERIES = 2,
     LOG_ROWS = 3,
-    LOG_BLOCK = 4,   /* a block received whole */
-    LOG_MESSAGE = 5, /* broker */
-    LOG_SESSION = 6, /* broker */
+    LOG_BLOCK = 4, /* a block received whole */
+    LOG_NOTE = 5,  /* the broker's: messages and changes of sessions (mqtt/journal.h) */
     LOG_CURSOR = 7,
     LOG_TICK = 8,
     LOG_DELETE = 9,

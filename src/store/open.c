@@ -77,9 +77,12 @@ static enum err replay_record(void *arg, const struct record *record, struct why
         break;
     case LOG_ROWS: err = replay_rows(store, record, why); break;
     case LOG_DELETE: err = in_snapshot ? ERR_OK : delete_replay(store, record, why); break;
+    case LOG_NOTE:
+        notes_replayed(store, record->seq);
+        if (store->notes.owner.replay)
+            err = store->notes.owner.replay(store->notes.owner.arg, record->seq, record->body, why);
+        break;
     case LOG_BLOCK:
-    case LOG_MESSAGE:
-    case LOG_SESSION:
     case LOG_CURSOR:
     case LOG_TICK: break; /* other owners' */
     }
@@ -426,7 +429,8 @@ static enum err open_log(struct store *store, size_t segment_bytes, struct why *
     atomic_store(&store->position_appended, recovery.record_seq);
     atomic_store(&store->position_applied, recovery.record_seq);
     atomic_store(&store->position_durable, recovery.record_seq);
-    if (store->settled) log_recycle(&store->log, atomic_load(&store->checkpoint));
+    if (store->settled)
+        log_recycle(&store->log, notes_recyclable(store, atomic_load(&store->checkpoint)));
     const struct store_view *view = store->view.object;
     metric_set(context, METRIC_PARTS, view->parts->count);
     diag(context, DIAG_INFO, component,
@@ -506,6 +510,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
         budget_init(&store->head_budget, "head", context_rows(context),
                     config->head_limit_bytes + config->head_limit_bytes / 2);
         compact_init(store);
+        store->notes.owner = config->notes;
         store->rollups.rows_min =
             config->rollup_rows_min ? config->rollup_rows_min : STORE_ROLLUP_ROWS;
         err = span_cache_init(&store->spans, &context->memory, config->span_cache_bytes);

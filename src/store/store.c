@@ -79,6 +79,7 @@ static void finish_changes(struct store *store, uint64_t up_to, enum err err, co
         completion_finish(&delete->completion, err, why);
     }
     if (!store->deleted) store->deleted_last = NULL;
+    notes_finish(store, up_to, err, why);
 }
 
 void store_wait_durable(struct store *store, struct store_delete *delete)
@@ -152,7 +153,7 @@ void store_run_synced(struct job *job) /* log task */
         return;
     }
     leave_full_segment(store);
-    if (store->waiting || store->defined || store->deleted) sync_now(store);
+    if (store->waiting || store->defined || store->deleted || store->notes.waiting) sync_now(store);
 }
 
 static void sync_now(struct store *store)
@@ -458,6 +459,10 @@ static void write_arrived(struct store *store)
 void store_after_jobs(void *arg)
 {
     struct store *store = arg;
+    if (notes_write(store)) {
+        leave_full_segment(store);
+        sync_now(store);
+    }
     write_arrived(store);
     rollup_look(store);
 }

@@ -22,6 +22,18 @@
 
 struct store;
 
+/* Whose the records are that store_note writes. */
+struct store_notes_owner {
+    void *arg;
+    /* While the store opens, on the caller's task: each note that the log still has, in order, also
+     * such as were saved already. Errors: NO_MEMORY stops the opening; CORRUPT is told and counted.
+     */
+    enum err (*replay)(void *arg, uint64_t seq, struct str body, struct why *why);
+    /* On the log task: notes hold back segments of the log; the owner is to write what it needs of
+     * them elsewhere and to call store_notes_saved. Asked once, until it has. */
+    void (*save)(void *arg);
+};
+
 struct store_config {
     const char *folder;      /* the node's data folder; made if missing */
     size_t head_limit_bytes; /* memory for rows not yet in parts; writing them begins well before it
@@ -32,6 +44,7 @@ struct store_config {
     /* A rollup whose windows hold fewer rows on average stands for rows only where these are gone;
      * 0 = STORE_ROLLUP_ROWS, 1 = always. */
     uint32_t rollup_rows_min;
+    struct store_notes_owner notes; /* all NULL: nobody's */
 };
 enum { STORE_ROLLUP_ROWS = 500 }; /* docs/benchmarks.md says why */
 #define STORE_FLUSH_AGE_NS (30 * 60 * (int64_t)1000000000)
@@ -110,6 +123,31 @@ struct store_delete {
     struct store_delete *next;
 };
 void store_delete(struct store *store, struct store_delete *delete);
+
+/* A record that is not the store's, in the one log: durable when done, in the order posted. The
+ * body is borrowed until then. The structure must stay until the completion is done; `seq` is its
+ * position. Errors: IO, DISK_FULL, NO_MEMORY; then it is not in the log, or not for certain, and
+ * the owner writes it again. */
+enum { STORE_NOTE_BYTES_MAX = 32 * 1024 * 1024 };
+struct store_note {
+    struct completion completion; /* first */
+    struct str body;
+    uint64_t seq;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+    struct store_note *next;
+};
+void store_note(struct store *store, struct store_note *note);
+
+/* The owner needs notes with a position up to `up_to` no more: what was in them is durable
+ * elsewhere. */
+struct store_notes_saved {
+    struct completion completion; /* first */
+    uint64_t up_to;
+    struct job arrive; /* from here on the store's */
+    struct store *store;
+};
+void store_notes_saved(struct store *store, struct store_notes_saved *saved);
 
 /* Writes all rows applied so far to parts (backup, tests); `confirm_time`: the operator vouches for
  * the wall clock, so retention goes on and what it held back meanwhile is held no longer. Errors:

@@ -51,6 +51,24 @@ struct store_view *store_view_get(struct store *store);
 void store_view_release(struct store_view *view);
 enum err store_view_init(struct store *store);
 
+/* ---- notes ---- */
+
+/* Log task; before it runs, store_open. */
+struct notes {
+    struct store_notes_owner owner;
+    struct store_note *arrived, *arrived_last; /* of this round of jobs */
+    struct store_note *waiting;                /* written, wait for durable; by seq */
+    uint64_t held_from;                        /* the first that is not saved; 0 = all are */
+    uint64_t last_seq;
+    bool is_asked; /* to save */
+};
+/* Writes what has arrived; true: it waits for a sync. */
+bool notes_write(struct store *store);
+void notes_finish(struct store *store, uint64_t up_to, enum err err, const struct why *why);
+void notes_replayed(struct store *store, uint64_t seq);
+/* How much of the log may be recycled where rows need nothing up to the checkpoint. */
+uint64_t notes_recyclable(struct store *store, uint64_t checkpoint);
+
 /* ---- health ---- */
 
 enum { HEALTH_MAX = 64 };
@@ -176,6 +194,7 @@ struct store {
     _Atomic uint64_t checkpoint; /* for readers */
 
     struct rollups rollups; /* log task and its own */
+    struct notes notes;
 
     /* Any task reads. */
     _Atomic int64_t trusted_ns; /* trusted time when it was looked at last; INT64_MIN: not yet */

@@ -45,7 +45,8 @@ static inline enum err try_open(struct world *w, struct why *why)
 {
     struct store_config config = {w->folder,   w->head_limit,
                                   0,           w->segment_bytes,
-                                  SPANS_BYTES, w->rollup_rows ? w->rollup_rows : 1};
+                                  SPANS_BYTES, w->rollup_rows ? w->rollup_rows : 1,
+                                  {0}};
     w->store = NULL;
     return store_open(&w->context, &config, &w->store, why);
 }

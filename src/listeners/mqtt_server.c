@@ -1,0 +1,316 @@
+/* mqtt_server.c - see mqtt_server.h.
+ *
+ * Connections are accepted on the main loop and handed to the broker's task. Logins come back from
+ * there: who somebody is, is known on the main loop alone. In this order: a user with a password
+ * (or, as the password, a token of any user), a client certificate's common name, anonymous. What
+ * is refused reads the same whatever the reason, and is counted, slowed and audited as a login over
+ * HTTP is. */
+#include "listeners/mqtt_server.h"
+
+static const char component[] = "mqtt";
+
+enum { SERVER_MAGIC = 0x6d717376 };
+
+struct mqtt_server {
+    uint32_t magic;
+    struct service *service;
+    struct broker *broker; /* NULL = stopped */
+    struct os_listener *plain, *encrypted;
+    struct tls_config *tls;
+    bool anonymous;
+    _Atomic size_t pending; /* logins that came from the broker and are not answered */
+};
+
+/* A password that is being checked. */
+struct mqtt_login {
+    struct access_login op; /* first */
+    struct mqtt_server *server;
+    struct broker_login *login;
+};
+
+static void free_if_over(struct mqtt_server *server)
+{
+    if (server->broker || atomic_load(&server->pending)) return;
+    server->magic = 0;
+    mem_free(server);
+}
+
+/* ---- logins ---- */
+
+static void note(struct mqtt_server *server, const struct broker_login *login, enum err err)
+{
+    struct service *service = server->service;
+    const char *user = login->identity ? login->identity->user : login->user;
+    struct login_line line = {context_mono_ns(service->context), str_of(user), str_of(login->peer),
+                              err};
+    if (login_lines_add(&service->login_lines, service->audit, &line))
+        diag(service->context, DIAG_ERROR, component, "the audit log takes no lines");
+}
+
+/* Takes `identity`; NULL: refused for `err`. */
+static void answer(struct mqtt_server *server, struct broker_login *login,
+                   struct identity *identity, enum err err)
+{
+    MUST(server->magic == SERVER_MAGIC);
+    login->identity = identity;
+    login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY
+                                                            : MQTT_REASON_BAD_USER_OR_PASSWORD;
+    if (server->broker) {
+        note(server, login, identity ? ERR_OK : err);
+        broker_login_done(login);
+    } else {
+        broker_login_free(login);
+    }
+    atomic_fetch_sub(&server->pending, 1);
+    free_if_over(server);
+}
+
+static void refuse(struct mqtt_server *server, struct broker_login *login, enum err err)
+{
+    metric_add(server->service->context, METRIC_LOGIN_FAILURES, 1);
+    answer(server, login, NULL, err);
+}
+
+static void on_checked(struct completion *completion)
+{
+    struct mqtt_login *m = (struct mqtt_login *)completion;
+    struct identity *identity = m->op.identity;
+    m->op.identity = NULL;
+    answer(m->server, m->login, completion->err ? NULL : identity, completion->err);
+    mem_free(m);
+}
+
+static void check_password(struct mqtt_server *server, struct broker_login *login)
+{
+    struct mqtt_login *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) {
+        refuse(server, login, ERR_NO_MEMORY);
+        return;
+    }
+    m->server = server;
+    m->login = login;
+    (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
+    (void)str_copy(m->op.password, sizeof m->op.password, str_of(login->password));
+    completion_init(&m->op.completion, server->service->context->main, on_checked);
+    access_login(server->service->access, &m->op);
+}
+
+static struct identity *anonymous(struct mqtt_server *server)
+{
+    struct identity *identity = access_identify(server->service->access, "anonymous");
+    return identity ? identity : identity_new("anonymous", "anonymous");
+}
+
+static void look_at(struct job *job)
+{
+    struct broker_login *login = (struct broker_login *)job;
+    struct mqtt_server *server = login->hook;
+    struct access *access = server->service->access;
+    struct identity *identity = NULL;
+    MUST(server->magic == SERVER_MAGIC);
+    if (!server->broker) {
+        answer(server, login, NULL, ERR_CANCELLED);
+    } else if (login->has_password) {
+        identity = access_token_find(access, str_of(login->password));
+        if (identity)
+            answer(server, login, identity, ERR_OK);
+        else
+            check_password(server, login);
+    } else if (login->certificate[0]) {
+        identity = access_identify(access, login->certificate);
+        if (identity)
+            answer(server, login, identity, ERR_OK);
+        else
+            refuse(server, login, ERR_UNAUTHENTICATED);
+    } else if (!login->has_user && server->anonymous) {
+        answer(server, login, anonymous(server), ERR_NO_MEMORY);
+    } else {
+        refuse(server, login, ERR_UNAUTHENTICATED);
+    }
+}
+
+/* On the broker's task. */
+static void on_login(void *arg, struct broker_login *login)
+{
+    struct mqtt_server *server = arg;
+    atomic_fetch_add(&server->pending, 1);
+    login->hook = server;
+    login->job.run = look_at;
+    loop_post(server->service->context->main, &login->job);
+}
+
+/* ---- the journal ---- */
+
+struct mqtt_note {
+    struct store_note op; /* first */
+    struct mqtt_server *server;
+    struct broker_note *note;
+};
+
+static void leave(struct mqtt_server *server)
+{
+    atomic_fetch_sub(&server->pending, 1);
+    free_if_over(server);
+}
+
+static void on_noted(struct completion *completion)
+{
+    struct mqtt_note *m = (struct mqtt_note *)completion;
+    struct mqtt_server *server = m->server;
+    m->note->seq = m->op.seq;
+    m->note->err = completion->err;
+    m->note->why = completion->why;
+    if (server->broker)
+        broker_note_done(m->note);
+    else
+        broker_note_free(m->note);
+    mem_free(m);
+    leave(server);
+}
+
+static void on_journal(void *arg, struct broker_note *note) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_note *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) {
+        note->err = ERR_NO_MEMORY;
+        broker_note_done(note);
+        return;
+    }
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->note = note;
+    m->op.body = buf_str(&note->body);
+    completion_init(&m->op.completion, server->service->context->main, on_noted);
+    store_note(server->service->store, &m->op);
+}
+
+struct mqtt_saved {
+    struct store_notes_saved op; /* first */
+    struct mqtt_server *server;
+};
+
+static void on_log_told(struct completion *completion)
+{
+    struct mqtt_saved *m = (struct mqtt_saved *)completion;
+    struct mqtt_server *server = m->server;
+    mem_free(m);
+    leave(server);
+}
+
+static void on_saved(void *arg, uint64_t position) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_saved *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) return; /* the next one says it as well */
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->op.up_to = position;
+    completion_init(&m->op.completion, server->service->context->main, on_log_told);
+    store_notes_saved(server->service->store, &m->op);
+}
+
+/* ---- the disk ---- */
+
+struct mqtt_work {
+    struct job job; /* first */
+    struct mqtt_server *server;
+    struct broker_work *work; /* not touched any more when the broker was stopped meanwhile */
+};
+
+static void come_back(struct job *job)
+{
+    struct mqtt_work *m = (struct mqtt_work *)job;
+    struct mqtt_server *server = m->server;
+    if (server->broker) broker_work_done(m->work);
+    mem_free(m);
+    leave(server);
+}
+
+static void run_work(struct job *job) /* a worker */
+{
+    struct mqtt_work *m = (struct mqtt_work *)job;
+    m->work->work(m->work);
+    m->job.run = come_back;
+    loop_post(m->server->service->context->main, &m->job);
+}
+
+static bool on_work(void *arg, struct broker_work *work) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    struct mqtt_work *m = mem_alloc_zero(1, sizeof *m);
+    if (!m) return false;
+    atomic_fetch_add(&server->pending, 1);
+    m->server = server;
+    m->work = work;
+    m->job.run = run_work;
+    pool_post(server->service->context->intake, &m->job);
+    return true;
+}
+
+/* ---- listening ---- */
+
+static void on_plain(void *owner, struct os_stream *stream)
+{
+    struct mqtt_server *server = owner;
+    broker_accept(server->broker, stream, NULL);
+}
+
+static void on_encrypted(void *owner, struct os_stream *stream)
+{
+    struct mqtt_server *server = owner;
+    broker_accept(server->broker, stream, server->tls);
+}
+
+static void stop_listening(struct mqtt_server *server)
+{
+    const struct os_ops *ops = server->service->context->os->ops;
+    if (server->plain) ops->listener_close(server->plain);
+    if (server->encrypted) ops->listener_close(server->encrypted);
+    server->plain = server->encrypted = NULL;
+}
+
+enum err mqtt_server_start(struct service *service, struct broker *broker,
+                           const struct mqtt_server_config *config, struct mqtt_server **out,
+                           struct os_address *bound_plain, struct os_address *bound_encrypted,
+                           struct why *why)
+{
+    struct context *context = service->context;
+    const struct os_ops *ops = context->os->ops;
+    MUST(loop_is_current(context->main) && (!config->encrypted || config->tls));
+    MUST(!config->anonymous || !config->plain || os_address_is_loopback(config->plain));
+    struct mqtt_server *server = mem_alloc_zero(1, sizeof *server);
+    if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
+    server->magic = SERVER_MAGIC;
+    server->service = service;
+    server->tls = config->tls;
+    server->anonymous = config->anonymous;
+    struct broker_hooks hooks = {.arg = server,
+                                 .login = on_login,
+                                 .journal = on_journal,
+                                 .work = on_work,
+                                 .saved = on_saved};
+    enum err err = broker_start(broker, &hooks, why);
+    if (!err) server->broker = broker;
+    if (!err && config->plain)
+        err = ops->listen(context->main->task, config->plain, on_plain, server, &server->plain,
+                          bound_plain, why);
+    if (!err && config->encrypted)
+        err = ops->listen(context->main->task, config->encrypted, on_encrypted, server,
+                          &server->encrypted, bound_encrypted, why);
+    if (err)
+        mqtt_server_stop(server);
+    else
+        *out = server;
+    return err;
+}
+
+void mqtt_server_stop(struct mqtt_server *server)
+{
+    if (!server) return;
+    MUST(server->magic == SERVER_MAGIC);
+    stop_listening(server);
+    if (server->broker) broker_stop(server->broker);
+    server->broker = NULL;
+    free_if_over(server);
+}

@@ -1,0 +1,25 @@
+/* mqtt_server.h - the broker as a part of the node: where it listens, who may log in. */
+#ifndef LISTENERS_MQTT_SERVER_H
+#define LISTENERS_MQTT_SERVER_H
+
+#include "listeners/service.h"
+#include "mqtt/broker.h"
+
+struct mqtt_server;
+
+struct mqtt_server_config {
+    const struct os_address *plain, *encrypted; /* NULL = it does not listen there */
+    struct tls_config *tls;                     /* for `encrypted`; borrowed; may be renewed */
+    bool anonymous; /* who brings no user is let in as `anonymous`, on loopback only */
+};
+
+/* Starts the broker (borrowed; broker_new) and listens. `bound_*` receive the real addresses. Main
+ * loop. Errors: ADDRESS_IN_USE… name the address; NO_MEMORY. */
+enum err mqtt_server_start(struct service *service, struct broker *broker,
+                           const struct mqtt_server_config *config, struct mqtt_server **server,
+                           struct os_address *bound_plain, struct os_address *bound_encrypted,
+                           struct why *why);
+/* Blocking; logins under way are forgotten. NULL allowed. */
+void mqtt_server_stop(struct mqtt_server *server);
+
+#endif

@@ -1,0 +1,424 @@
+/* broker.c - see broker.h: the task, routing, retained messages on their way, the second's tick. */
+#include "base/hash.h"
+#include "mqtt/broker_priv.h"
+#include "base/timetext.h"
+#include <string.h>
+
+static const char component[] = "mqtt";
+
+enum { WALK_STEPS = 1000 }; /* nodes of the topic tree looked at in one go */
+
+const struct broker_config broker_defaults = {
+    .memory_bytes = 16 * 1024 * 1024,
+    .connections_max = 20000,
+    .packet_bytes_max = 1024 * 1024,
+    .receive_maximum = 1024,
+    .topic_alias_maximum = 64,
+    .session_expiry_max_s = UINT32_MAX,
+    .queue_messages = 10000,
+    .queue_bytes = 4 * 1024 * 1024,
+    .queue_full = BROKER_DROP_OLDEST,
+    .retained_max = 100000,
+    .subscriptions_max = 1000,
+    .send_bytes_max = 256 * 1024,
+    .shared = BROKER_ROUND_ROBIN,
+};
+
+/* ---- routing ---- */
+
+enum { IDS_MAX = 64 }; /* subscription identifiers of one session that one message can carry */
+
+/* The subscriptions of one session, which lie next to each other, become one delivery with the
+ * highest QoS (MQTT 5.0 section 3.3.4). Gives how many they were. */
+static size_t deliver_to_one(struct message *m, struct subscription *const *items, size_t count,
+                             size_t *reached)
+{
+    struct session *session = items[0]->session;
+    uint32_t ids[IDS_MAX];
+    struct delivery d = {.ids = ids};
+    size_t n = 0, used = 0;
+    for (; n < count && items[n]->session == session; n++) {
+        const struct subscription *s = items[n];
+        if (s->no_local && m->publisher == session->serial) continue;
+        if (s->qos > d.qos) d.qos = s->qos;
+        if (s->retain_as_published && m->retain) d.retain = true;
+        if (s->id && d.id_count < IDS_MAX) ids[d.id_count++] = s->id;
+        used++;
+    }
+    if (!used) return n;
+    if (m->qos < d.qos) d.qos = m->qos;
+    session_deliver(session, m, &d);
+    (*reached)++;
+    return n;
+}
+
+static bool is_ready(const struct subscription *s)
+{
+    const struct session *session = s->session;
+    return session->connection && session->connection->state == CONNECTION_OPEN &&
+           !session->connection->is_slow;
+}
+
+static struct subscription *member_at(const struct tree_group *g, size_t index)
+{
+    struct subscription *s = g->members;
+    while (index-- > 0) s = s->next;
+    return s;
+}
+
+/* Where the search for a member begins. */
+static struct subscription *first_choice(struct broker *broker, const struct tree_group *g,
+                                         const struct message *m)
+{
+    struct str topic = message_topic(m);
+    switch (broker->config.shared) {
+    case BROKER_RANDOM:
+        broker->random = broker->random * 1664525u + 1013904223u;
+        return member_at(g, (broker->random >> 8) % g->count);
+    case BROKER_HASH_TOPIC: return member_at(g, hash_64(topic.at, topic.size) % g->count);
+    case BROKER_STICKY:
+    case BROKER_ROUND_ROBIN: break;
+    }
+    return g->turn ? g->turn : g->members;
+}
+
+/* One member of a shared subscription gets it: one that is connected and not slow, if there is. */
+static void deliver_to_group(struct broker *broker, struct tree_group *g, struct message *m,
+                             size_t *reached)
+{
+    struct subscription *chosen = NULL, *s = first_choice(broker, g, m);
+    for (size_t i = 0; i < g->count && !chosen; i++, s = s->next ? s->next : g->members)
+        if (is_ready(s)) chosen = s;
+    if (!chosen) chosen = s;
+    g->turn = broker->config.shared == BROKER_STICKY ? chosen : chosen->next;
+    struct delivery d = {.qos = chosen->qos < m->qos ? chosen->qos : m->qos,
+                         .retain = chosen->retain_as_published && m->retain,
+                         .ids = &chosen->id,
+                         .id_count = chosen->id != 0};
+    session_deliver(chosen->session, m, &d);
+    (*reached)++;
+}
+
+static void retain(struct broker *broker, struct message *m)
+{
+    bool is_empty = m->payload_size == 0;
+    bool has_place = is_empty || tree_retained_count(broker->tree) < broker->config.retained_max;
+    enum err err =
+        has_place ? tree_retain(broker->tree, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
+    if (err) metric_add(broker->context, METRIC_MQTT_RETAINED_REFUSED, 1);
+    broker->journal.keeps = !err && !message_is_own(m);
+    metric_set(broker->context, METRIC_MQTT_RETAINED, tree_retained_count(broker->tree));
+}
+
+size_t broker_publish(struct broker *broker, struct message *m, struct session *publisher,
+                      uint16_t packet_id, bool *logged)
+{
+    size_t reached = 0;
+    const struct tree_matches *found = tree_match(broker->tree, message_topic(m));
+    *logged = false;
+    if (!found) {
+        metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
+        return 0;
+    }
+    for (size_t i = 0; i < found->count;)
+        i += deliver_to_one(m, found->items + i, found->count - i, &reached);
+    for (size_t i = 0; i < found->group_count; i++)
+        deliver_to_group(broker, found->groups[i], m, &reached);
+    if (m->retain) retain(broker, m);
+    *logged = journal_message(broker, m, publisher, packet_id);
+    return reached;
+}
+
+/* ---- retained messages for new subscribers ---- */
+
+static void free_walk(struct retained_walk *w)
+{
+    tree_walk_end(&w->walk);
+    mem_free(w);
+}
+
+static void post_walks(struct broker *broker)
+{
+    if (broker->is_walking || !broker->walks) return;
+    broker->is_walking = true;
+    loop_post(&broker->loop, &broker->walk_job);
+}
+
+enum err broker_send_retained(struct session *session, struct str filter, uint8_t qos, uint32_t id)
+{
+    struct broker *broker = session->broker;
+    if (tree_retained_count(broker->tree) == 0) return ERR_OK;
+    struct retained_walk *w = mem_alloc_zero(1, sizeof *w);
+    enum err err = w ? tree_walk_begin(broker->tree, filter, &w->walk) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(w);
+        return err;
+    }
+    w->session = session;
+    w->qos = qos;
+    w->id = id;
+    w->until = broker->last_serial;
+    struct retained_walk **end = &broker->walks;
+    while (*end) end = &(*end)->next;
+    *end = w;
+    post_walks(broker);
+    return ERR_OK;
+}
+
+void broker_forget_walks(struct session *session)
+{
+    for (struct retained_walk **at = &session->broker->walks; *at;) {
+        struct retained_walk *w = *at;
+        if (w->session != session) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        free_walk(w);
+    }
+}
+
+/* Whether the session can take more just now; it is asked again when it has sent or heard. */
+static bool can_take(const struct session *s)
+{
+    const struct connection *c = s->connection;
+    const struct broker_config *config = &s->broker->config;
+    return c && !c->is_slow && c->out.size < config->send_bytes_max / 2 &&
+           outbox_count(&s->outbox) < config->queue_messages / 2 &&
+           s->outbox.bytes < config->queue_bytes / 2;
+}
+
+/* True when the walk is over. */
+static bool go_on(struct retained_walk *w, unsigned *steps)
+{
+    while (*steps && can_take(w->session)) {
+        struct message *m = tree_walk_next(&w->walk, steps);
+        if (!m) break;
+        if (m->serial > w->until) continue;
+        struct delivery d = {.qos = m->qos < w->qos ? m->qos : w->qos,
+                             .retain = true,
+                             .ids = &w->id,
+                             .id_count = w->id != 0};
+        session_deliver(w->session, m, &d);
+    }
+    return !w->walk.at;
+}
+
+static void run_walks(struct job *job)
+{
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, walk_job));
+    unsigned steps = WALK_STEPS;
+    bool goes_on = false;
+    broker->is_walking = false;
+    for (struct retained_walk **at = &broker->walks; *at && steps;) {
+        struct retained_walk *w = *at;
+        if (go_on(w, &steps)) {
+            *at = w->next;
+            free_walk(w);
+            continue;
+        }
+        goes_on |= can_take(w->session);
+        at = &w->next;
+    }
+    if (goes_on || !steps) post_walks(broker);
+}
+
+void broker_resume_walks(struct broker *broker)
+{
+    post_walks(broker);
+}
+
+/* ---- time ---- */
+
+static void on_tick(void *arg)
+{
+    struct broker *broker = arg;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    wheel_tick(&broker->wheel, broker_now_s(broker));
+    journal_retry(broker);
+    snapshot_look(broker);
+    broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
+}
+
+/* Acknowledgements that wait for nothing go out with the turn's output; the journal is given what
+ * the turn has changed before that, so that it is on its way. */
+static void on_turn(void *arg)
+{
+    journal_post(arg);
+    connection_flush_all(arg);
+}
+
+/* ---- life ---- */
+
+static void begin(struct job *job)
+{
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
+    const struct os_ops *ops = broker->context->os->ops;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    ops->task_on_turn(broker->loop.task, on_turn, broker);
+    if (ops->timer_make(broker->loop.task, on_tick, broker, &broker->timer))
+        diag(broker->context, DIAG_ERROR, component,
+             "no memory for a timer: keep-alive is not watched");
+    else
+        ops->timer_set(broker->timer, TIME_NS_PER_S);
+}
+
+void broker_free(struct broker *broker)
+{
+    if (!broker) return;
+    MUST(broker->magic == BROKER_MAGIC && !broker->connections && !broker->is_started);
+    broker->journal.is_off = true;
+    while (broker->first_session) session_end(broker->first_session);
+    snapshot_free(broker);
+    journal_free(broker);
+    while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
+    tree_free(broker->tree);
+    map_free(&broker->sessions);
+    map_free(&broker->by_serial);
+    broker->magic = 0;
+    mem_free(broker);
+}
+
+/* What the file's targets refer to is not needed any more. */
+static void end_loading(struct broker *broker)
+{
+    size_t at = 0;
+    struct str key;
+    void *message;
+    while (map_next(&broker->loading, &at, &key, &message)) message_release(message);
+    map_free(&broker->loading);
+    map_init(&broker->loading);
+    broker->is_loading = false;
+}
+
+enum err broker_new(struct context *context, const struct broker_config *config, const char *folder,
+                    struct broker **out, struct why *why)
+{
+    struct broker *broker = mem_alloc_zero(1, sizeof *broker);
+    if (!broker) return why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
+    broker->magic = BROKER_MAGIC;
+    broker->context = context;
+    broker->config = *config;
+    (void)str_copy(broker->folder, sizeof broker->folder, str_of(folder));
+    /* What was accepted once is taken up again whatever the setting is by now. */
+    budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
+    map_init(&broker->sessions);
+    map_init(&broker->by_serial);
+    map_init(&broker->loading);
+    broker->now_ns = context_mono_ns(context);
+    wheel_init(&broker->wheel, broker_now_s(broker));
+    broker->walk_job.run = run_walks;
+    broker->begin_job.run = begin;
+    broker->journal.is_off = broker->is_loading = true;
+    broker->tree = tree_new(&broker->memory);
+    enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
+                                : why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
+    end_loading(broker);
+    broker->journal.done_seq = broker->journal.saved_seq;
+    if (err)
+        broker_free(broker);
+    else
+        *out = broker;
+    return err;
+}
+
+enum err broker_replay(struct broker *broker, uint64_t seq, struct str body, struct why *why)
+{
+    struct journal *j = &broker->journal;
+    MUST(j->is_off);
+    if (seq <= j->saved_seq) return ERR_OK;
+    j->done_seq = seq;
+    j->log_bytes += body.size;
+    return journal_replay(broker, body, why);
+}
+
+enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, struct why *why)
+{
+    MUST(hooks->login && !broker->is_started);
+    broker->hooks = *hooks;
+    broker->memory.limit_bytes = broker->config.memory_bytes;
+    broker->now_ns = context_mono_ns(broker->context);
+    wheel_tick(&broker->wheel, broker_now_s(broker));
+    journal_replayed(broker);
+    enum err err = loop_start(&broker->loop, broker->context->os, "mqtt", 0, why);
+    if (err) return err;
+    broker->is_started = true;
+    loop_post(&broker->loop, &broker->begin_job);
+    return ERR_OK;
+}
+
+void broker_save(struct broker *broker)
+{
+    atomic_store(&broker->is_asked_to_save, true);
+}
+
+static void finish_work(struct job *job)
+{
+    struct broker_work *work = (struct broker_work *)job;
+    work->done(work);
+}
+
+void broker_work_done(struct broker_work *work)
+{
+    work->job.run = finish_work;
+    loop_post(&work->owner->loop, &work->job);
+}
+
+static void end(struct job *job)
+{
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
+    const struct os_ops *ops = broker->context->os->ops;
+    broker->is_stopping = true;
+    while (broker->connections) connection_cut(broker->connections);
+    connection_flush_all(broker);
+    journal_post(broker);
+    if (broker->timer) ops->timer_close(broker->timer);
+    broker->timer = NULL;
+    ops->task_on_turn(broker->loop.task, NULL, NULL);
+}
+
+void broker_stop(struct broker *broker)
+{
+    MUST(broker->magic == BROKER_MAGIC);
+    if (!broker->is_started) return;
+    broker->begin_job.run = end;
+    loop_post(&broker->loop, &broker->begin_job);
+    loop_stop(&broker->loop);
+    broker->is_started = false;
+}
+
+/* ---- arrivals ---- */
+
+static void arrive(struct job *job)
+{
+    struct arrival *a = (struct arrival *)job;
+    if (a->broker->is_stopping)
+        a->broker->context->os->ops->socket_drop(a->broker->context->os, a->socket);
+    else
+        connection_start(a->broker, a->socket, a->tls);
+    tls_config_release(a->tls);
+    mem_free(a);
+}
+
+void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls)
+{
+    const struct os_ops *ops = broker->context->os->ops;
+    struct arrival *a = mem_alloc_zero(1, sizeof *a);
+    os_stream_own(stream, NULL, NULL);
+    if (a && tls && !(a->tls = tls_config_copy(tls))) {
+        mem_free(a);
+        a = NULL;
+    }
+    if (!a || ops->stream_leave(stream, &a->socket)) {
+        if (a)
+            tls_config_release(a->tls);
+        else
+            os_stream_close(&stream);
+        mem_free(a);
+        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
+        return;
+    }
+    a->job.run = arrive;
+    a->broker = broker;
+    loop_post(&broker->loop, &a->job);
+}

@@ -1,0 +1,235 @@
+/* broker_priv.h - what the files of the broker share. All of it lives on the broker's task. */
+#ifndef MQTT_BROKER_PRIV_H
+#define MQTT_BROKER_PRIV_H
+
+#include "base/map.h"
+#include "mqtt/broker.h"
+#include "mqtt/journal.h"
+#include "mqtt/outbox.h"
+#include "mqtt/snapshot.h"
+#include "mqtt/tree.h"
+#include "mqtt/wheel.h"
+
+enum { PEER_BYTES = 56, SPARES_MAX = 32 }; /* an IPv6 address with its port */
+enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
+
+/* A will that waits for its moment. */
+struct will {
+    struct message *message;
+    uint32_t delay_s;
+};
+
+/* Retained messages on their way to a new subscriber, in slices. */
+struct retained_walk {
+    struct retained_walk *next;
+    struct session *session;
+    struct tree_walk walk;
+    uint64_t until; /* messages that came later reach the subscriber by themselves */
+    uint32_t id;
+    uint8_t qos;
+};
+
+/* What a client identifier stands for; outlives connections when its expiry says so. */
+struct session {
+    uint32_t magic;
+    struct broker *broker;
+    struct connection *connection; /* NULL = offline */
+    uint64_t serial;
+    uint32_t expiry_s;                     /* after the connection's end; UINT32_MAX = never */
+    bool is_ending, is_logged, is_stalled; /* logged: the journal knows of it */
+    struct session *next, *previous;       /* all of them */
+    struct session *next_stalled;          /* QoS 2 that waits for the journal */
+    struct identity *identity;
+    struct subscription *subscriptions; /* linked by next_of_session */
+    size_t subscription_count;
+    struct outbox outbox;
+    uint64_t *received; /* QoS 2 identifiers that came in and are not released: a bitmap of 65,536
+                           bits; NULL = none */
+    uint32_t received_count;
+    struct will will;
+    struct wheel_node expiry, will_due;
+    struct str client_id; /* behind the struct */
+    char text[];
+};
+
+enum connection_state {
+    CONNECTION_NEW,   /* no CONNECT yet */
+    CONNECTION_LOGIN, /* the login is being checked; nothing is read meanwhile */
+    CONNECTION_OPEN,
+    CONNECTION_ENDING, /* the last bytes go out */
+};
+
+struct aliases_in {
+    uint16_t count;
+    struct message *topics[]; /* messages whose topic it is: [alias - 1] */
+};
+
+struct connection {
+    uint32_t magic;
+    struct broker *broker;
+    struct connection *next, *previous;
+    struct connection *next_dirty;
+    struct os_stream *stream; /* NULL = closed; freed at the end of the turn */
+    struct session *session;  /* NULL = none (yet) */
+    struct broker_login *login;
+    struct kept_connect *kept; /* the CONNECT, while the login is checked */
+    struct buf in, out;
+    size_t turn_bytes;       /* read since reading was last held up */
+    struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
+    int64_t heard_s;
+    struct aliases_in *aliases_in;
+    struct map *aliases_out; /* topic → alias */
+    uint32_t packet_max;     /* what the client takes */
+    uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
+    uint8_t version, state;
+    uint32_t waiting_acks; /* with the journal */
+    bool is_held;          /* not read until the journal has room */
+    bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
+    char peer[PEER_BYTES];
+};
+
+/* A stream that was accepted on the main loop, on its way. */
+struct arrival {
+    struct job job;
+    struct broker *broker;
+    struct os_socket *socket;
+    struct tls_config *tls;
+};
+
+/* The one that is being written, or was. */
+struct snapshot {
+    struct broker_work work; /* first */
+    struct broker *broker;
+    bool is_running, is_needed, is_last;
+    struct session *at;    /* the next one to write */
+    struct tree_walk walk; /* over the retained messages */
+    struct buf out;
+    struct os_file *file;
+    uint64_t offset, chunk, position, change;
+    uint32_t number;
+    enum err err;
+    struct why why;
+};
+
+struct broker {
+    uint32_t magic;
+    char folder[3900];
+    struct journal journal;
+    struct snapshot snapshot;
+    struct session *first_session, *stalled;
+    struct map by_serial, loading; /* while it is read: sessions; messages of the file */
+    bool is_loading, is_started;
+    _Atomic bool is_asked_to_save;
+    struct context *context;
+    struct loop loop;
+    struct broker_config config;
+    struct broker_hooks hooks;
+    struct budget memory;
+    struct tree *tree;
+    struct map sessions; /* by client identifier */
+    struct connection *connections, *dirty, *gone;
+    size_t connection_count;
+    struct wheel wheel;
+    struct os_timer *timer;
+    struct retained_walk *walks;
+    struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
+    size_t spare_count;
+    struct job walk_job, begin_job; /* begin_job: also the end's */
+    bool is_walking, is_stopping;
+    uint64_t last_serial; /* of messages */
+    uint64_t last_session;
+    int64_t now_ns;
+    uint32_t random;
+};
+
+/* ---- broker.c ---- */
+
+/* Routes a message: to subscribers, to the retained ones, to the journal. `publisher` (NULL = none)
+ * must know the packet id again: QoS 2. Gives how many sessions it went to; `*logged`: the journal
+ * has it. */
+size_t broker_publish(struct broker *broker, struct message *message, struct session *publisher,
+                      uint16_t packet_id, bool *logged);
+
+/* Sends retained messages that fit a new subscription, in slices. Errors: NO_MEMORY. */
+enum err broker_send_retained(struct session *session, struct str filter, uint8_t qos, uint32_t id);
+/* Somebody can take more of them now. */
+void broker_resume_walks(struct broker *broker);
+/* Nobody waits for retained messages any more. */
+void broker_forget_walks(struct session *session);
+static inline int64_t broker_now_s(const struct broker *broker)
+{
+    return broker->now_ns / 1000000000;
+}
+
+/* ---- session.c ---- */
+
+struct session *session_find(struct broker *broker, struct str client_id);
+struct session *session_new(struct broker *broker, struct str client_id, struct identity *identity);
+/* Ends it: subscriptions, queue and state go. A will that waits is published. */
+void session_end(struct session *session);
+/* The connection is gone: the session goes on, or ends, as its expiry says. */
+void session_detach(struct session *session, bool with_will);
+/* Has the session ended at its time, counted from now. */
+void session_expire_later(struct session *session);
+/* Publishes the will that waits, now. */
+void session_publish_will(struct session *session);
+
+struct delivery {
+    uint8_t qos;
+    bool retain;
+    size_t id_count;
+    const uint32_t *ids;
+};
+void session_deliver(struct session *session, struct message *message, const struct delivery *how);
+/* Sends what may be sent. */
+void session_pump(struct session *session);
+/* Those that waited for the journal. */
+void session_pump_stalled(struct broker *broker);
+/* An item is delivered or given up. */
+void session_finish(struct session *session, struct outbox_item *item, uint64_t ordinal);
+/* New rights: subscriptions that are not allowed any more go. */
+void session_check_rights(struct session *session);
+
+struct subscription_options {
+    uint8_t qos;
+    bool no_local, retain_as_published;
+    uint32_t id;
+};
+/* Subscribes without asking for rights. Errors: NO_MEMORY, BUDGET. */
+enum err session_put_subscription(struct session *session, struct str group, struct str filter,
+                                  const struct subscription_options *options, bool *is_new);
+enum mqtt_reason session_subscribe(struct session *session, const struct mqtt_filter *filter,
+                                   uint32_t id);
+enum mqtt_reason session_unsubscribe(struct session *session, struct str filter);
+
+/* QoS 2 identifiers that came in. */
+bool session_has_received(const struct session *session, uint16_t packet_id);
+bool session_put_received(struct session *session, uint16_t packet_id); /* false: no memory */
+void session_drop_received(struct session *session, uint16_t packet_id);
+
+/* ---- connection.c ---- */
+
+void connection_start(struct broker *broker, struct os_socket *socket, struct tls_config *tls);
+/* Without waiting for the last bytes. */
+void connection_cut(struct connection *connection);
+/* Its login is over: takes what has come meanwhile. */
+void connection_go_on(struct connection *connection);
+/* Ends it with a reason (5.0 is told, 0x00 = without a word); the will goes out unless it ended
+ * well. */
+void connection_end(struct connection *connection, enum mqtt_reason reason, const char *text);
+/* Where output goes; connection_touch says that there is some. */
+struct buf *connection_out(struct connection *connection);
+void connection_touch(struct connection *connection);
+void connection_flush_all(struct broker *broker);
+/* The journal has room again. */
+void connection_resume_held(struct broker *broker);
+
+/* ---- packets_in.c ---- */
+
+/* What a packet means. Gives 0, or the reason for which the connection ends. */
+enum mqtt_reason connection_take(struct connection *connection, uint8_t first, struct str body,
+                                 struct why *why);
+/* The CONNECT that waits for its login. */
+void connection_free_kept(struct connection *connection);
+
+#endif

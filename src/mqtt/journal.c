@@ -1,0 +1,390 @@
+/* journal.c - see journal.h: the writing side, and who waits for it.
+ *
+ * A note that the log could not take (disk full, an error) is given again, and every one behind it,
+ * so that the log has them in order; meanwhile nobody is told anything, and publishers are held up
+ * when too much has gathered. A failure of memory while a change is written spoils the buffer of
+ * the turn: then what exists is marked to be written whole (a snapshot), before anybody is told. */
+#include "mqtt/journal.h"
+#include "base/timetext.h"
+#include "mqtt/broker_priv.h"
+#include <string.h>
+
+static const char component[] = "mqtt";
+
+enum { IN_FLIGHT_MAX = 4, OUT_BYTES_MAX = 1024 * 1024, ACKS_FIRST = 64 };
+
+static struct journal *journal_of(struct session *s)
+{
+    return &s->broker->journal;
+}
+
+/* ---- notation ---- */
+
+static void put_text(struct buf *out, struct str text)
+{
+    buf_add_varint(out, text.size);
+    buf_add_str(out, text);
+}
+
+void journal_write_session_at(struct buf *out, const struct session *s, uint64_t last)
+{
+    buf_add_char(out, JOURNAL_SESSION);
+    buf_add_varint(out, s->serial);
+    put_text(out, s->client_id);
+    put_text(out, str_of(s->identity->user));
+    buf_add_varint(out, s->expiry_s);
+    buf_add_varint(out, last);
+}
+
+void journal_write_subscribe(struct buf *out, const struct session *s,
+                             const struct subscription *sub)
+{
+    struct buf filter = BUF_EMPTY;
+    tree_print(sub, &filter);
+    buf_add_char(out, JOURNAL_SUBSCRIBE);
+    buf_add_varint(out, s->serial);
+    put_text(out, buf_str(&filter));
+    buf_add_char(out, (char)(sub->qos | sub->no_local << 2 | sub->retain_as_published << 3));
+    buf_add_varint(out, sub->id);
+    if (buf_failed(&filter)) out->failed = true;
+    buf_free(&filter);
+}
+
+/* A message's fields; `keeps`: it is retained, or with an empty payload takes away what was. */
+static void put_message(struct buf *out, const struct broker *broker, const struct message *m,
+                        bool keeps)
+{
+    struct context *context = broker->context;
+    buf_add_varint(out, m->serial);
+    buf_add_char(out, (char)(m->qos | m->retain << 2 | (m->expires_ns != 0) << 3 | keeps << 4));
+    put_text(out, message_topic(m));
+    put_text(out, message_properties(m));
+    put_text(out, message_payload(m));
+    if (m->expires_ns)
+        buf_add_le64(
+            out, (uint64_t)(m->expires_ns - context_mono_ns(context) + context_wall_ns(context)));
+}
+
+void journal_write_message(struct buf *out, const struct broker *broker, const struct message *m,
+                           bool keeps)
+{
+    buf_add_char(out, JOURNAL_MESSAGE);
+    put_message(out, broker, m, keeps);
+    buf_add_varint(out, 0); /* no publisher */
+    buf_add_varint(out, 0); /* no targets */
+}
+
+static void put_target(struct buf *out, const struct session *s, uint64_t ordinal,
+                       const struct outbox_item *item)
+{
+    const uint32_t *ids = item->id_count > 1 ? item->ids : &item->id;
+    buf_add_varint(out, s->serial);
+    buf_add_varint(out, ordinal);
+    buf_add_char(out, (char)(item->qos | item->retain << 2 | item->was_sent << 3 |
+                             (item->message == NULL) << 4));
+    buf_add_varint(out, item->id_count);
+    for (size_t i = 0; i < item->id_count; i++) buf_add_varint(out, ids[i]);
+}
+
+void journal_write_target(struct buf *out, const struct session *s, uint64_t ordinal,
+                          const struct outbox_item *item)
+{
+    buf_add_char(out, JOURNAL_TARGET);
+    put_target(out, s, ordinal, item);
+    buf_add_varint(out, item->message ? item->message->serial : 0);
+}
+
+void journal_write_pair(struct buf *out, enum journal_kind kind, const struct session *s,
+                        uint64_t number)
+{
+    buf_add_char(out, (char)kind);
+    buf_add_varint(out, s->serial);
+    buf_add_varint(out, number);
+}
+
+/* ---- changes ---- */
+
+/* Where the next change goes; NULL: nothing is written of this session. */
+static struct buf *begin(struct session *s)
+{
+    struct journal *j = journal_of(s);
+    if (j->is_off || !s->is_logged) return NULL;
+    j->change++;
+    return &j->out;
+}
+
+void journal_session(struct session *s)
+{
+    s->is_logged |= s->expiry_s > 0;
+    struct buf *out = begin(s);
+    if (out) journal_write_session_at(out, s, s->outbox.last);
+}
+
+void journal_end(struct session *s)
+{
+    struct buf *out = begin(s);
+    if (!out) return;
+    buf_add_char(out, JOURNAL_END);
+    buf_add_varint(out, s->serial);
+}
+
+void journal_subscribe(struct session *s, const struct subscription *sub)
+{
+    struct buf *out = begin(s);
+    if (out) journal_write_subscribe(out, s, sub);
+}
+
+void journal_unsubscribe(struct session *s, const struct subscription *sub)
+{
+    struct buf *out = begin(s), filter = BUF_EMPTY;
+    if (!out) return;
+    tree_print(sub, &filter);
+    buf_add_char(out, JOURNAL_UNSUBSCRIBE);
+    buf_add_varint(out, s->serial);
+    put_text(out, buf_str(&filter));
+    if (buf_failed(&filter)) out->failed = true;
+    buf_free(&filter);
+}
+
+void journal_done(struct session *s, uint64_t ordinal)
+{
+    struct buf *out = begin(s);
+    if (out) journal_write_pair(out, JOURNAL_DONE, s, ordinal);
+}
+
+void journal_received(struct session *s, uint64_t ordinal)
+{
+    struct buf *out = begin(s);
+    if (out) journal_write_pair(out, JOURNAL_RECEIVED, s, ordinal);
+}
+
+void journal_release(struct session *s, uint16_t packet_id)
+{
+    struct buf *out = begin(s);
+    if (out) journal_write_pair(out, JOURNAL_RELEASE, s, packet_id);
+}
+
+void journal_target(struct session *s, uint64_t ordinal, const struct outbox_item *item)
+{
+    struct journal *j = journal_of(s);
+    if (j->is_off || !s->is_logged) return;
+    put_target(&j->targets, s, ordinal, item);
+    j->target_count++;
+}
+
+bool journal_message(struct broker *broker, const struct message *m, struct session *publisher,
+                     uint16_t packet_id)
+{
+    struct journal *j = &broker->journal;
+    bool is_known_again = publisher && publisher->is_logged && packet_id;
+    bool keeps = j->keeps;
+    j->keeps = false;
+    if (j->is_off || (!j->target_count && !keeps && !is_known_again)) return false;
+    buf_add_char(&j->out, JOURNAL_MESSAGE);
+    put_message(&j->out, broker, m, keeps);
+    buf_add_varint(&j->out, is_known_again ? publisher->serial : 0);
+    if (is_known_again) buf_add_varint(&j->out, packet_id);
+    buf_add_varint(&j->out, j->target_count);
+    buf_add_str(&j->out, buf_str(&j->targets));
+    if (buf_failed(&j->targets)) j->out.failed = true;
+    buf_clear(&j->targets);
+    j->target_count = 0;
+    j->change++;
+    return true;
+}
+
+/* ---- who waits ---- */
+
+static void send_ack(struct connection *c, enum mqtt_type type, uint16_t packet_id,
+                     enum mqtt_reason reason)
+{
+    if (!c->stream || c->state != CONNECTION_OPEN) return;
+    mqtt_write_ack(connection_out(c), (enum mqtt_version)c->version, type, packet_id, reason,
+                   STR(""));
+    connection_touch(c);
+}
+
+static bool grow_acks(struct journal *j)
+{
+    size_t wanted = j->ack_capacity ? j->ack_capacity * 2 : ACKS_FIRST;
+    struct journal_ack *acks = mem_alloc(wanted * sizeof *acks);
+    if (!acks) return false;
+    for (uint64_t i = j->ack_first; i < j->ack_last; i++)
+        acks[i & (wanted - 1)] = j->acks[i & (j->ack_capacity - 1)];
+    mem_free(j->acks);
+    j->acks = acks;
+    j->ack_capacity = wanted;
+    return true;
+}
+
+void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t packet_id,
+                         enum mqtt_reason reason, bool must_wait)
+{
+    struct journal *j = &c->broker->journal;
+    must_wait = must_wait && j->change > j->durable;
+    if (!must_wait && !c->waiting_acks) { /* in the order of what is acknowledged */
+        send_ack(c, type, packet_id, reason);
+        return;
+    }
+    if (j->ack_last - j->ack_first == j->ack_capacity && !grow_acks(j)) {
+        connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for an acknowledgement");
+        return;
+    }
+    j->acks[j->ack_last++ & (j->ack_capacity - 1)] =
+        (struct journal_ack){c, j->change, packet_id, (uint8_t)type, (uint8_t)reason};
+    c->waiting_acks++;
+}
+
+static void release_acks(struct broker *broker)
+{
+    struct journal *j = &broker->journal;
+    while (j->ack_first < j->ack_last) {
+        struct journal_ack *a = &j->acks[j->ack_first & (j->ack_capacity - 1)];
+        if (a->change > j->durable) return;
+        j->ack_first++;
+        a->connection->waiting_acks--;
+        send_ack(a->connection, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
+    }
+}
+
+static void move_on(struct broker *broker, uint64_t reached)
+{
+    struct journal *j = &broker->journal;
+    j->reached = reached;
+    if (j->hole) return; /* until a snapshot has filled it */
+    j->durable = reached;
+    release_acks(broker);
+    session_pump_stalled(broker);
+    if (!journal_is_full(broker)) connection_resume_held(broker);
+}
+
+/* ---- notes ---- */
+
+bool journal_is_full(const struct broker *broker)
+{
+    const struct journal *j = &broker->journal;
+    return j->in_flight >= IN_FLIGHT_MAX && j->out.size >= OUT_BYTES_MAX;
+}
+
+static void give(struct broker *broker, struct broker_note *note)
+{
+    note->is_done = false;
+    broker->journal.in_flight++;
+    broker->hooks.journal(broker->hooks.arg, note);
+}
+
+void journal_post(struct broker *broker)
+{
+    struct journal *j = &broker->journal;
+    if (j->change == j->reached || (!j->out.size && !buf_failed(&j->out)) ||
+        j->in_flight >= IN_FLIGHT_MAX || j->is_failing)
+        return;
+    if (!broker->hooks.journal) {
+        buf_clear(&j->out);
+        move_on(broker, j->change);
+        return;
+    }
+    if (buf_failed(&j->out)) {
+        j->hole = j->change;
+        buf_free(&j->out);
+        j->out = BUF_EMPTY;
+        snapshot_need(broker);
+        return;
+    }
+    struct broker_note *note = mem_alloc_zero(1, sizeof *note);
+    if (!note) return; /* the next turn tries again */
+    char format = JOURNAL_FORMAT;
+    buf_add(&note->body, &format, 1);
+    buf_add_str(&note->body, buf_str(&j->out));
+    if (buf_failed(&note->body)) {
+        buf_free(&note->body);
+        mem_free(note);
+        return;
+    }
+    buf_clear(&j->out);
+    note->broker = broker;
+    note->change = j->change;
+    *(j->last ? &j->last->next : &j->first) = note;
+    j->last = note;
+    j->log_bytes += note->body.size;
+    give(broker, note);
+}
+
+static void tell_failure(struct broker *broker, const struct broker_note *note)
+{
+    struct journal *j = &broker->journal;
+    if (j->told_ns && broker->now_ns - j->told_ns < 10 * TIME_NS_PER_S) return;
+    j->told_ns = broker->now_ns;
+    diag(broker->context, DIAG_ERROR, component,
+         "the log does not take messages: %s; publishers wait, it is tried again every second",
+         why_text(&note->why, note->err));
+}
+
+void journal_retry(struct broker *broker)
+{
+    struct journal *j = &broker->journal;
+    if (!j->is_failing || j->in_flight) return;
+    j->is_failing = false;
+    for (struct broker_note *n = j->first; n; n = n->next) give(broker, n);
+}
+
+static void finish_note(struct job *job)
+{
+    struct broker_note *note = (struct broker_note *)job;
+    struct broker *broker = note->broker;
+    struct journal *j = &broker->journal;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    MUST(j->in_flight > 0);
+    j->in_flight--;
+    note->is_done = true;
+    if (note->err) {
+        j->is_failing = true;
+        tell_failure(broker, note);
+        return;
+    }
+    uint64_t reached = j->reached;
+    while (!j->is_failing && j->first && j->first->is_done && !j->first->err) {
+        struct broker_note *first = j->first;
+        j->first = first->next;
+        if (!j->first) j->last = NULL;
+        reached = first->change;
+        j->done_seq = first->seq;
+        broker_note_free(first);
+    }
+    if (reached != j->reached) move_on(broker, reached);
+    journal_post(broker);
+}
+
+void journal_snapshot_done(struct broker *broker, uint64_t change)
+{
+    struct journal *j = &broker->journal;
+    if (!j->hole || change < j->hole) return;
+    uint64_t filled = j->hole;
+    j->hole = 0;
+    move_on(broker, j->reached > filled ? j->reached : filled);
+}
+
+void broker_note_done(struct broker_note *note)
+{
+    note->job.run = finish_note;
+    loop_post(&note->broker->loop, &note->job);
+}
+
+void broker_note_free(struct broker_note *note)
+{
+    buf_free(&note->body);
+    mem_free(note);
+}
+
+void journal_free(struct broker *broker)
+{
+    struct journal *j = &broker->journal;
+    while (j->first) {
+        struct broker_note *note = j->first;
+        j->first = note->next;
+        if (note->is_done) broker_note_free(note); /* the others are with the hook */
+    }
+    buf_free(&j->out);
+    buf_free(&j->targets);
+    mem_free(j->acks);
+}

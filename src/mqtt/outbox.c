@@ -1,0 +1,162 @@
+/* outbox.c - see outbox.h. */
+#include "mqtt/outbox.h"
+
+enum { SPAN_MAX = 65534, CAPACITY_FIRST = 4 };
+
+static bool grow(struct outbox *o)
+{
+    size_t wanted = o->capacity ? o->capacity * 2 : CAPACITY_FIRST;
+    struct outbox_item *items = mem_alloc(wanted * sizeof *items);
+    if (!items) return false;
+    for (uint64_t i = o->first; i < o->last; i++) items[i & (wanted - 1)] = *outbox_at(o, i);
+    mem_free(o->items);
+    o->items = items;
+    o->capacity = wanted;
+    return true;
+}
+
+enum err outbox_restore(struct outbox *o, struct message *m, uint8_t qos, bool retain,
+                        const uint32_t *ids, size_t id_count)
+{
+    MUST(qos == 1 || qos == 2);
+    MUST(id_count <= OUTBOX_IDS_MAX);
+    if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+    struct outbox_item item = {.qos = qos, .retain = retain, .id_count = (uint16_t)id_count};
+    if (!m) item.state = OUTBOX_RECEIVED;
+    if (id_count == 1) item.id = ids[0];
+    if (id_count > 1 && !(item.ids = mem_dup(ids, id_count * sizeof ids[0]))) return ERR_NO_MEMORY;
+    if (m) item.message = message_share(m);
+    if (m) o->bytes += message_size(m);
+    *outbox_at(o, o->last++) = item;
+    return ERR_OK;
+}
+
+enum err outbox_add(struct outbox *o, struct message *m, uint8_t qos, bool retain,
+                    const uint32_t *ids, size_t id_count)
+{
+    MUST(m);
+    return outbox_restore(o, m, qos, retain, ids, id_count);
+}
+
+bool outbox_may_send(const struct outbox *o, uint32_t window)
+{
+    return outbox_has_more(o) && o->in_flight < window && o->next - o->first < SPAN_MAX;
+}
+
+struct outbox_item *outbox_take(struct outbox *o, uint64_t *ordinal)
+{
+    MUST(outbox_has_more(o));
+    *ordinal = o->next++;
+    struct outbox_item *item = outbox_at(o, *ordinal);
+    if (item->state != OUTBOX_DONE) o->in_flight++;
+    return item;
+}
+
+struct outbox_item *outbox_find(const struct outbox *o, uint16_t packet_id, uint64_t *ordinal)
+{
+    if (packet_id == 0) return NULL;
+    uint64_t offset = ((uint64_t)packet_id - 1 + 65535 - o->first % 65535) % 65535;
+    *ordinal = o->first + offset;
+    if (*ordinal >= o->next) return NULL;
+    struct outbox_item *item = outbox_at(o, *ordinal);
+    return item->state == OUTBOX_DONE ? NULL : item;
+}
+
+void outbox_forget_message(struct outbox *o, struct outbox_item *item)
+{
+    if (!item->message) return;
+    o->bytes -= message_size(item->message);
+    message_release(item->message);
+    item->message = NULL;
+    if (item->id_count > 1) mem_free(item->ids);
+    item->id_count = 0;
+}
+
+/* What is done at the front makes room; an empty outbox holds no memory. */
+static void advance(struct outbox *o)
+{
+    while (o->first < o->next && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
+    if (o->first < o->last) return;
+    mem_free(o->items);
+    o->items = NULL;
+    o->capacity = 0;
+}
+
+void outbox_finish(struct outbox *o, struct outbox_item *item)
+{
+    MUST(item->state != OUTBOX_DONE && o->in_flight > 0);
+    outbox_forget_message(o, item);
+    item->state = OUTBOX_DONE;
+    o->in_flight--;
+    advance(o);
+}
+
+void outbox_rewind(struct outbox *o)
+{
+    for (uint64_t i = o->first; i < o->next; i++) {
+        struct outbox_item *item = outbox_at(o, i);
+        if (item->state == OUTBOX_SENT) item->state = OUTBOX_WAITING;
+        if (item->state == OUTBOX_RELEASED) item->state = OUTBOX_RECEIVED;
+    }
+    o->next = o->first;
+    o->in_flight = 0;
+}
+
+bool outbox_drop_oldest(struct outbox *o, uint64_t *ordinal)
+{
+    for (uint64_t i = o->next; i < o->last; i++) {
+        struct outbox_item *item = outbox_at(o, i);
+        if (item->was_sent || item->state != OUTBOX_WAITING) continue;
+        outbox_forget_message(o, item);
+        item->state = OUTBOX_DONE;
+        *ordinal = i;
+        if (i == o->next) {
+            o->next++;
+            advance(o);
+        }
+        return true;
+    }
+    return false;
+}
+
+void outbox_free(struct outbox *o)
+{
+    for (uint64_t i = o->first; i < o->last; i++) outbox_forget_message(o, outbox_at(o, i));
+    mem_free(o->items);
+    *o = (struct outbox){.first = o->last, .next = o->last, .last = o->last};
+}
+
+/* ---- at a start ---- */
+
+enum err outbox_skip_to(struct outbox *o, uint64_t ordinal)
+{
+    if (outbox_count(o) == 0) {
+        o->first = o->next = o->last = ordinal;
+        return ERR_OK;
+    }
+    while (o->last < ordinal) {
+        if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+        *outbox_at(o, o->last++) = (struct outbox_item){.qos = 1, .state = OUTBOX_DONE};
+    }
+    return ERR_OK;
+}
+
+void outbox_restore_done(struct outbox *o, uint64_t ordinal)
+{
+    if (ordinal < o->first || ordinal >= o->last) return;
+    struct outbox_item *item = outbox_at(o, ordinal);
+    outbox_forget_message(o, item);
+    item->state = OUTBOX_DONE;
+    while (o->first < o->last && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
+    o->next = o->first;
+    advance(o);
+}
+
+void outbox_restore_received(struct outbox *o, uint64_t ordinal)
+{
+    if (ordinal < o->first || ordinal >= o->last) return;
+    struct outbox_item *item = outbox_at(o, ordinal);
+    if (item->state == OUTBOX_DONE) return;
+    outbox_forget_message(o, item);
+    item->state = OUTBOX_RECEIVED;
+}

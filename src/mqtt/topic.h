@@ -1,0 +1,28 @@
+/* topic.h - names and filters of topics: what is valid, and what fits (MQTT 5.0 section 4.7).
+ *
+ * Nothing allocates. Thread: any. */
+#ifndef MQTT_TOPIC_H
+#define MQTT_TOPIC_H
+
+#include "base/str.h"
+
+enum {
+    TOPIC_LEVELS_MAX = 128, /* of names and filters; deeper ones are refused */
+    TOPIC_BYTES_MAX = 4096,
+};
+
+/* A name to publish to: not empty, no wildcards, within the limits. Its text was checked. */
+bool topic_name_is_valid(struct str name);
+/* A filter to subscribe to, without "$share/…/": '+' and '#' alone in their level, '#' last. */
+bool topic_filter_is_valid(struct str filter);
+bool topic_has_wildcard(struct str filter);
+
+/* Splits "$share/group/filter". False: it is no shared subscription (*group empty, *filter as it
+ * is), unless `*bad`: it begins like one and is none. */
+bool topic_split_shared(struct str text, struct str *group, struct str *filter, bool *bad);
+
+/* Whether a name fits a filter. Names that begin with '$' fit no filter that begins with a
+ * wildcard. */
+bool topic_matches(struct str filter, struct str name);
+
+#endif
