@@ -229,6 +229,7 @@ def body_of(packet):
 
 
 PROVED = {
+    "test_exchange": "4.2-1",
     "test_reserved_flags_of_every_type": "2.1.3-1 3.6.1-1 3.8.1-1 3.10.1-1 3.14.1-1 3.15.1-1 4.13.1-1 3.3.1-4 3.3.1-2 3.1.1:2.2.2-1 3.1.1:2.2.2-2 3.1.1:3.3.1-4 3.1.1:3.8.1-1 3.1.1:3.10.1-1",
     "test_types_that_no_client_may_send": "4.13.1-1 3.1.0-2 3.1.1:3.1.0-1 3.1.1:3.1.0-2",
     "test_every_property_where_it_may_not_stand": "4.13.1-1 3.3.4-6",

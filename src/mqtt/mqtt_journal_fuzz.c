@@ -6,6 +6,7 @@
  * reach what lies behind them. The world is a clock that stands still and a disk without files. */
 /* covers: src/mqtt/journal_replay.c src/mqtt/outbox.c */
 #include "base/hash.h"
+#include "base/timetext.h"
 #include "mqtt/broker_priv.h"
 #include <stdlib.h>
 #include <string.h>
