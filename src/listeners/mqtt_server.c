@@ -6,6 +6,7 @@
  * is refused reads the same whatever the reason, and is counted, slowed and audited as a login over
  * HTTP is. */
 #include "listeners/mqtt_server.h"
+#include "listeners/mqtt_rows.h"
 
 static const char component[] = "mqtt";
 
@@ -210,6 +211,34 @@ static void on_saved(void *arg, uint64_t position) /* broker's task */
     store_notes_saved(server->service->store, &m->op);
 }
 
+/* ---- rows ---- */
+
+static void on_rows_stored(void *arg, struct broker_rows *rows)
+{
+    struct mqtt_server *server = arg;
+    if (server->broker)
+        broker_rows_done(rows);
+    else
+        broker_rows_free(rows);
+    leave(server);
+}
+
+static void store_rows(struct job *job) /* main loop */
+{
+    struct broker_rows *rows = (struct broker_rows *)job;
+    struct mqtt_server *server = rows->hook;
+    mqtt_rows_store(server->service, rows, STR("data/"), on_rows_stored, server);
+}
+
+static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    atomic_fetch_add(&server->pending, 1);
+    rows->hook = server;
+    rows->job.run = store_rows;
+    loop_post(server->service->context->main, &rows->job);
+}
+
 /* ---- the disk ---- */
 
 struct mqtt_work {
@@ -288,6 +317,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     struct broker_hooks hooks = {.arg = server,
                                  .login = on_login,
                                  .journal = on_journal,
+                                 .rows = on_rows,
                                  .work = on_work,
                                  .saved = on_saved};
     enum err err = broker_start(broker, &hooks, why);

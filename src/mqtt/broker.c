@@ -22,6 +22,7 @@ const struct broker_config broker_defaults = {
     .subscriptions_max = 1000,
     .send_bytes_max = 256 * 1024,
     .shared = BROKER_ROUND_ROBIN,
+    .data_prefix = "data/",
 };
 
 /* ---- routing ---- */
@@ -245,10 +246,13 @@ static void on_tick(void *arg)
 static void on_turn(void *arg)
 {
     journal_post(arg);
+    rows_post(arg);
     connection_flush_all(arg);
 }
 
 /* ---- life ---- */
+
+static void end(struct job *job);
 
 static void begin(struct job *job)
 {
@@ -271,6 +275,7 @@ void broker_free(struct broker *broker)
     while (broker->first_session) session_end(broker->first_session);
     snapshot_free(broker);
     journal_free(broker);
+    rows_free(broker);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
     map_free(&broker->sessions);
@@ -309,6 +314,7 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     wheel_init(&broker->wheel, broker_now_s(broker));
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
+    broker->end_job.run = end;
     broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
     enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
@@ -366,7 +372,7 @@ void broker_work_done(struct broker_work *work)
 
 static void end(struct job *job)
 {
-    struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, end_job));
     const struct os_ops *ops = broker->context->os->ops;
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
@@ -381,8 +387,7 @@ void broker_stop(struct broker *broker)
 {
     MUST(broker->magic == BROKER_MAGIC);
     if (!broker->is_started) return;
-    broker->begin_job.run = end;
-    loop_post(&broker->loop, &broker->begin_job);
+    loop_post(&broker->loop, &broker->end_job);
     loop_stop(&broker->loop);
     broker->is_started = false;
 }

@@ -38,6 +38,7 @@ struct broker_config {
     size_t
         send_bytes_max; /* of one connection, not yet with the kernel; beyond it QoS 0 is dropped */
     enum broker_shared shared;
+    char data_prefix[64]; /* "data/": what is published below it are rows */
 };
 extern const struct broker_config broker_defaults;
 
@@ -77,6 +78,33 @@ void broker_note_done(struct broker_note *note);
 /* Instead of that, when the broker was stopped meanwhile. */
 void broker_note_free(struct broker_note *note);
 
+/* A batch of messages that are rows (mqtt/rows.h): made by the broker, answered by the hook. */
+struct rows_refusal {
+    size_t offset; /* of the entry in the text */
+    char text[200];
+};
+struct broker_rows {
+    struct job job; /* first; the hook's on the way out, the broker's on the way back */
+    struct broker *broker;
+    struct broker_rows *next;
+    struct identity *identity;
+    struct buf text;
+    uint64_t number;
+    size_t messages;
+    bool is_given;
+    void *hook; /* the hook's own */
+    /* The answer: what was stored and refused; err: none of it for certain. */
+    uint64_t rows, refused;
+    size_t refusal_count;
+    struct rows_refusal *refusals; /* mem_alloc; the broker frees them */
+    enum err err;
+    struct why why;
+};
+/* Main loop, once, while the broker runs. */
+void broker_rows_done(struct broker_rows *rows);
+/* Instead of that, when the broker was stopped meanwhile. */
+void broker_rows_free(struct broker_rows *rows);
+
 /* Something that waits for the disk. */
 struct broker_work {
     struct job job; /* first; the hook's on the way out, the broker's on the way back */
@@ -88,12 +116,13 @@ struct broker_work {
 /* Main loop, once, while the broker runs. */
 void broker_work_done(struct broker_work *work);
 
-/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written.
- */
+/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written,
+ * without `rows` no topic is special. */
 struct broker_hooks {
     void *arg;
     void (*login)(void *arg, struct broker_login *login);
     void (*journal)(void *arg, struct broker_note *note);
+    void (*rows)(void *arg, struct broker_rows *rows);
     bool (*work)(void *arg, struct broker_work *work); /* false: no memory, nothing follows */
     /* Notes up to this position are not needed any more. */
     void (*saved)(void *arg, uint64_t position);

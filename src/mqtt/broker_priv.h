@@ -6,6 +6,7 @@
 #include "mqtt/broker.h"
 #include "mqtt/journal.h"
 #include "mqtt/outbox.h"
+#include "mqtt/rows.h"
 #include "mqtt/snapshot.h"
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
@@ -116,6 +117,7 @@ struct broker {
     char folder[3900];
     struct journal journal;
     struct snapshot snapshot;
+    struct rows_intake rows;
     struct session *first_session, *stalled;
     struct map by_serial, loading; /* while it is read: sessions; messages of the file */
     bool is_loading, is_started;
@@ -134,7 +136,7 @@ struct broker {
     struct retained_walk *walks;
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
-    struct job walk_job, begin_job; /* begin_job: also the end's */
+    struct job walk_job, begin_job, end_job;
     bool is_walking, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;

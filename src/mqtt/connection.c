@@ -281,7 +281,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         connection_touch(c);
     }
     if (c->turn_bytes >= TURN_BYTES) c->turn_bytes = 0;
-    if (journal_is_full(c->broker) && c->stream && !c->is_held) {
+    if ((journal_is_full(c->broker) || rows_are_full(c->broker)) && c->stream && !c->is_held) {
         c->is_held = c->is_paused = true;
         os_stream_pause(c->stream, true);
     }

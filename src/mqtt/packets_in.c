@@ -351,7 +351,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
-    if (str_starts(topic, "$SYS")) return MQTT_REASON_NOT_AUTHORIZED;
+    if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
     return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
                         NULL)
                ? MQTT_REASON_NOT_AUTHORIZED
@@ -388,11 +388,18 @@ static void acknowledge(struct connection *c, enum mqtt_type type, uint16_t id,
     connection_touch(c);
 }
 
+static bool is_rows(const struct connection *c, struct str topic)
+{
+    const char *prefix = c->broker->config.data_prefix;
+    return c->broker->hooks.rows && prefix[0] && str_starts(topic, prefix);
+}
+
 static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     const struct mqtt_publish *m = &p->publish;
     struct session *s = c->session;
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
+    uint64_t rows = 0;
     if (m->qos == 2 && !is_again && c->version == MQTT_5 &&
         s->received_count >= c->broker->config.receive_maximum)
         return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
@@ -405,14 +412,17 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         if (!reason && m->qos == 2 && !session_put_received(s, m->packet_id))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
+        if (!reason && is_rows(c, m->topic) && !(rows = rows_add(c, m->topic, m->payload)))
+            reason = MQTT_REASON_QUOTA_EXCEEDED;
         if (!reason) reason = route(c, p, &logged);
+        if (rows && reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) reason = MQTT_REASON_SUCCESS;
         if (reason == MQTT_REASON_QUOTA_EXCEEDED && m->qos && c->version != MQTT_5)
             return say(why, reason, "no memory for a message"); /* 3.x cannot be told otherwise */
         if (reason >= 0x80 && m->qos == 2) session_drop_received(s, m->packet_id);
     }
     if (m->qos)
         journal_acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id, reason,
-                            logged);
+                            logged, rows);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -452,7 +462,7 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
         journal_received(c->session, ordinal);
         item->change = c->broker->journal.change; /* also for a PUBREL that is sent again */
         journal_acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_SUCCESS,
-                            c->session->is_logged);
+                            c->session->is_logged, 0);
     }
     return MQTT_REASON_SUCCESS;
 }
@@ -476,7 +486,7 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
     if (is_known) journal_release(c->session, p->packet_id);
     journal_acknowledge(c, MQTT_PUBCOMP, p->packet_id,
                         is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND,
-                        is_known && c->session->is_logged);
+                        is_known && c->session->is_logged, 0);
     return MQTT_REASON_SUCCESS;
 }
 
