@@ -57,6 +57,7 @@ static enum err next(struct ingest *in, bool *found, struct why *why)
     struct mqtt_ingest *m = (struct mqtt_ingest *)in;
     struct str device, table;
     for (;;) {
+        *found = false;
         if (in->at.json.is_over && !next_entry(in)) return ERR_OK;
         in->at.number++;
         enum err err = json_rows_next(&in->at.json, &in->scratch, in->line, found, why);
