@@ -7,6 +7,7 @@
  * HTTP is. */
 #include "listeners/mqtt_server.h"
 #include "listeners/mqtt_rows.h"
+#include <string.h>
 
 static const char component[] = "mqtt";
 
@@ -19,7 +20,10 @@ struct mqtt_server {
     struct os_listener *plain, *encrypted;
     struct tls_config *tls;
     bool anonymous;
-    _Atomic size_t pending; /* logins that came from the broker and are not answered */
+    _Atomic size_t pending; /* what came from the broker and is not answered */
+    struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
+    struct mqtt_login *checking;                 /* being checked */
+    size_t checking_count;
 };
 
 /* A password that is being checked. */
@@ -27,7 +31,13 @@ struct mqtt_login {
     struct access_login op; /* first */
     struct mqtt_server *server;
     struct broker_login *login;
+    struct mqtt_login *next;
 };
+
+/* Thousands may connect in one second, after an outage: they stand in line, for access checks few at
+ * once and turns the others away. A user's share is limited, so that one with a wrong password
+ * (each of whose tries is slowed) does not hold up the rest. */
+enum { CHECKING_MAX = 8, CHECKING_PER_USER = 3, LOOK_AHEAD = 64 };
 
 static void free_if_over(struct mqtt_server *server)
 {
@@ -72,16 +82,34 @@ static void refuse(struct mqtt_server *server, struct broker_login *login, enum 
     answer(server, login, NULL, err);
 }
 
+static void check_next(struct mqtt_server *server);
+
 static void on_checked(struct completion *completion)
 {
     struct mqtt_login *m = (struct mqtt_login *)completion;
+    struct mqtt_server *server = m->server;
     struct identity *identity = m->op.identity;
+    struct mqtt_login **at = &server->checking;
     m->op.identity = NULL;
-    answer(m->server, m->login, completion->err ? NULL : identity, completion->err);
+    while (*at != m) at = &(*at)->next;
+    *at = m->next;
+    server->checking_count--;
+    struct broker_login *login = m->login;
+    enum err err = completion->err;
     mem_free(m);
+    check_next(server);
+    answer(server, login, err ? NULL : identity, err); /* may free the server */
 }
 
-static void check_password(struct mqtt_server *server, struct broker_login *login)
+static bool may_be_checked(const struct mqtt_server *server, const struct broker_login *login)
+{
+    size_t of_user = 0;
+    for (const struct mqtt_login *m = server->checking; m; m = m->next)
+        of_user += strcmp(m->login->user, login->user) == 0;
+    return server->checking_count < CHECKING_MAX && of_user < CHECKING_PER_USER;
+}
+
+static void check(struct mqtt_server *server, struct broker_login *login)
 {
     struct mqtt_login *m = mem_alloc_zero(1, sizeof *m);
     if (!m) {
@@ -90,10 +118,37 @@ static void check_password(struct mqtt_server *server, struct broker_login *logi
     }
     m->server = server;
     m->login = login;
+    m->next = server->checking;
+    server->checking = m;
+    server->checking_count++;
     (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
     (void)str_copy(m->op.password, sizeof m->op.password, str_of(login->password));
     completion_init(&m->op.completion, server->service->context->main, on_checked);
     access_login(server->service->access, &m->op);
+}
+
+/* The first in line whose turn it may be; one whose client has gone is not checked any more. */
+static void check_next(struct mqtt_server *server)
+{
+    struct broker_login **at = &server->waiting;
+    for (size_t i = 0; *at && i < LOOK_AHEAD && server->checking_count < CHECKING_MAX; i++) {
+        struct broker_login *login = *at;
+        if (!may_be_checked(server, login)) {
+            at = &login->next;
+            continue;
+        }
+        *at = login->next;
+        if (!*at) server->waiting_end = at;
+        check(server, login);
+    }
+}
+
+static void check_password(struct mqtt_server *server, struct broker_login *login)
+{
+    login->next = NULL;
+    *server->waiting_end = login;
+    server->waiting_end = &login->next;
+    check_next(server);
 }
 
 static struct identity *anonymous(struct mqtt_server *server)
@@ -314,6 +369,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     server->service = service;
     server->tls = config->tls;
     server->anonymous = config->anonymous;
+    server->waiting_end = &server->waiting;
     struct broker_hooks hooks = {.arg = server,
                                  .login = on_login,
                                  .journal = on_journal,
@@ -342,5 +398,12 @@ void mqtt_server_stop(struct mqtt_server *server)
     stop_listening(server);
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;
+    while (server->waiting) {
+        struct broker_login *login = server->waiting;
+        server->waiting = login->next;
+        broker_login_free(login);
+        atomic_fetch_sub(&server->pending, 1);
+    }
+    server->waiting_end = &server->waiting;
     free_if_over(server);
 }

@@ -52,7 +52,8 @@ struct broker_login {
     char peer[OS_HOST_BYTES + 8];
     struct identity *identity; /* the answer; gives; NULL: refused, `reason` says why */
     enum mqtt_reason reason;
-    void *hook;                    /* the hook's own */
+    void *hook;                    /* the hook's own, as the next */
+    struct broker_login *next;
     struct connection *connection; /* the broker's; NULL once it has gone */
 };
 /* Any task, once, while the broker runs. */
