@@ -20,7 +20,7 @@ struct mqtt_server {
     struct os_listener *plain, *encrypted;
     struct tls_config *tls;
     bool anonymous;
-    _Atomic size_t pending; /* what came from the broker and is not answered */
+    _Atomic size_t pending;                      /* what came from the broker and is not answered */
     struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
     struct mqtt_login *checking;                 /* being checked */
     size_t checking_count;
@@ -34,8 +34,8 @@ struct mqtt_login {
     struct mqtt_login *next;
 };
 
-/* Thousands may connect in one second, after an outage: they stand in line, for access checks few at
- * once and turns the others away. A user's share is limited, so that one with a wrong password
+/* Thousands may connect in one second, after an outage: they stand in line, for access checks few
+ * at once and turns the others away. A user's share is limited, so that one with a wrong password
  * (each of whose tries is slowed) does not hold up the rest. */
 enum { CHECKING_MAX = 8, CHECKING_PER_USER = 3, LOOK_AHEAD = 64 };
 

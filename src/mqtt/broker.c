@@ -276,9 +276,10 @@ void broker_free(struct broker *broker)
     snapshot_free(broker);
     journal_free(broker);
     rows_free(broker);
+    for (size_t i = 0; i < IDENTITIES_KEPT; i++) identity_release(broker->identities[i]);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
-    map_free(&broker->sessions);
+    mem_free(broker->buckets);
     map_free(&broker->by_serial);
     broker->magic = 0;
     mem_free(broker);
@@ -307,7 +308,6 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     (void)str_copy(broker->folder, sizeof broker->folder, str_of(folder));
     /* What was accepted once is taken up again whatever the setting is by now. */
     budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
-    map_init(&broker->sessions);
     map_init(&broker->by_serial);
     map_init(&broker->loading);
     broker->now_ns = context_mono_ns(context);

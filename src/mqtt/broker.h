@@ -49,10 +49,10 @@ struct broker_login {
     char user[ACCESS_USER_BYTES], password[BROKER_PASSWORD_BYTES]; /* wiped when it is done */
     bool has_user, has_password, is_tls;
     char certificate[ACCESS_USER_BYTES]; /* the common name of a checked one; "" = none */
-    char peer[OS_HOST_BYTES + 8];
-    struct identity *identity; /* the answer; gives; NULL: refused, `reason` says why */
+    char peer[64];                       /* an address with its port */
+    struct identity *identity;           /* the answer; gives; NULL: refused, `reason` says why */
     enum mqtt_reason reason;
-    void *hook;                    /* the hook's own, as the next */
+    void *hook; /* the hook's own, as the next */
     struct broker_login *next;
     struct connection *connection; /* the broker's; NULL once it has gone */
 };

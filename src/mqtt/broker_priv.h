@@ -11,7 +11,7 @@
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
 
-enum { PEER_BYTES = 56, SPARES_MAX = 32 }; /* an IPv6 address with its port */
+enum { SPARES_MAX = 32, IDENTITIES_KEPT = 16 }; /* an IPv6 address with its port */
 enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
 
 /* A will that waits for its moment. */
@@ -33,20 +33,20 @@ struct retained_walk {
 /* What a client identifier stands for; outlives connections when its expiry says so. */
 struct session {
     uint32_t magic;
+    uint32_t expiry_s; /* after the connection's end; UINT32_MAX = never */
+    uint32_t subscription_count, received_count;
     struct broker *broker;
     struct connection *connection; /* NULL = offline */
     uint64_t serial;
-    uint32_t expiry_s;                     /* after the connection's end; UINT32_MAX = never */
     bool is_ending, is_logged, is_stalled; /* logged: the journal knows of it */
     struct session *next, *previous;       /* all of them */
-    struct session *next_stalled;          /* QoS 2 that waits for the journal */
+    struct session *next_in_bucket;
+    struct session *next_stalled; /* QoS 2 that waits for the journal */
     struct identity *identity;
     struct subscription *subscriptions; /* linked by next_of_session */
-    size_t subscription_count;
     struct outbox outbox;
     uint64_t *received; /* QoS 2 identifiers that came in and are not released: a bitmap of 65,536
                            bits; NULL = none */
-    uint32_t received_count;
     struct will will;
     struct wheel_node expiry, will_due;
     struct str client_id; /* behind the struct */
@@ -67,6 +67,7 @@ struct aliases_in {
 
 struct connection {
     uint32_t magic;
+    uint32_t turn_bytes; /* read since reading was last held up */
     struct broker *broker;
     struct connection *next, *previous;
     struct connection *next_dirty;
@@ -75,7 +76,6 @@ struct connection {
     struct broker_login *login;
     struct kept_connect *kept; /* the CONNECT, while the login is checked */
     struct buf in, out;
-    size_t turn_bytes;       /* read since reading was last held up */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
     struct aliases_in *aliases_in;
@@ -86,7 +86,6 @@ struct connection {
     uint32_t waiting_acks; /* with the journal */
     bool is_held;          /* not read until the journal has room */
     bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
-    char peer[PEER_BYTES];
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -128,7 +127,8 @@ struct broker {
     struct broker_hooks hooks;
     struct budget memory;
     struct tree *tree;
-    struct map sessions; /* by client identifier */
+    struct session **buckets; /* of sessions by client identifier; a power of two */
+    size_t bucket_count, session_count;
     struct connection *connections, *dirty, *gone;
     size_t connection_count;
     struct wheel wheel;
@@ -142,6 +142,8 @@ struct broker {
     uint64_t last_session;
     int64_t now_ns;
     uint32_t random;
+    struct identity *identities[IDENTITIES_KEPT]; /* of late; NULL = none */
+    size_t identity_at;
 };
 
 /* ---- broker.c ---- */
@@ -221,6 +223,8 @@ void connection_go_on(struct connection *connection);
 void connection_end(struct connection *connection, enum mqtt_reason reason, const char *text);
 /* Where output goes; connection_touch says that there is some. */
 struct buf *connection_out(struct connection *connection);
+/* "127.0.0.1:41234", while there is a stream. */
+const char *connection_peer(const struct connection *connection);
 void connection_touch(struct connection *connection);
 void connection_flush_all(struct broker *broker);
 /* The journal has room again. */

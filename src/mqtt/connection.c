@@ -34,6 +34,11 @@ struct buf *connection_out(struct connection *c)
     return &c->out;
 }
 
+const char *connection_peer(const struct connection *c)
+{
+    return c->stream ? os_stream_peer(c->stream) : "a client that has gone";
+}
+
 void connection_touch(struct connection *c)
 {
     if (c->is_dirty) return;
@@ -162,7 +167,8 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     struct session *s = c->session;
     if (text)
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             c->peer, s ? " " : "", s ? (int)s->client_id.size : 0, s ? s->client_id.at : "", text);
+             connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
+             s ? s->client_id.at : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
         mqtt_write_disconnect(connection_out(c), MQTT_5, reason,
@@ -274,7 +280,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         size_t done = take_all(c, bytes, size);
         if (done < size && c->state != CONNECTION_ENDING) keep_rest(c, bytes + done, size - done);
     }
-    c->turn_bytes += size;
+    c->turn_bytes += (uint32_t)size;
     if (c->turn_bytes >= TURN_BYTES && c->stream && !c->is_paused) {
         c->is_paused = true;
         os_stream_pause(c->stream, true);
@@ -321,7 +327,8 @@ static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
     MUST(is_connection(c));
-    if (err == ERR_TLS) diag(c->broker->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
+    if (err == ERR_TLS)
+        diag(c->broker->context, DIAG_WARNING, component, "%s: %s", connection_peer(c), text);
     os_stream_close(&c->stream);
     if (c->state == CONNECTION_ENDING)
         close_now(c);
@@ -364,7 +371,6 @@ void connection_start(struct broker *broker, struct os_socket *socket, struct tl
     metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
     struct os_stream *below = NULL;
     enum err err = os->ops->stream_join(broker->loop.task, socket, &events, c, &below);
-    if (!err) (void)str_copy(c->peer, sizeof c->peer, str_of(os_stream_peer(below)));
     if (!err && tls)
         err = tls_wrap_server(tls, os, broker->loop.task, below, &c->stream);
     else

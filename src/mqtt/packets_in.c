@@ -8,6 +8,8 @@
 
 static const char component[] = "mqtt";
 
+enum { MADE_ID_BYTES = 32 }; /* "auto-" and 24 digits */
+
 /* What is kept of a CONNECT until the login is known. */
 struct kept_connect {
     struct message *will;
@@ -15,7 +17,7 @@ struct kept_connect {
     uint16_t keep_alive_s;
     bool clean_start, is_assigned, asks_expiry;
     size_t client_id_size;
-    char client_id[BROKER_CLIENT_ID_BYTES];
+    char client_id[]; /* room for that of the CONNECT, and for one that is made */
 };
 
 static enum mqtt_reason say(struct why *why, enum mqtt_reason reason, const char *text)
@@ -89,9 +91,9 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
     memcpy(kept->client_id, id.at, id.size);
     if (id.size) return MQTT_REASON_SUCCESS;
     broker->context->os->ops->random(broker->context->os, random, sizeof random);
-    int n = snprintf(kept->client_id, sizeof kept->client_id, "auto-");
+    int n = snprintf(kept->client_id, MADE_ID_BYTES, "auto-");
     for (size_t i = 0; i < sizeof random; i++)
-        n += snprintf(kept->client_id + n, sizeof kept->client_id - (size_t)n, "%02x", random[i]);
+        n += snprintf(kept->client_id + n, MADE_ID_BYTES - (size_t)n, "%02x", random[i]);
     kept->client_id_size = (size_t)n;
     kept->is_assigned = true;
     return MQTT_REASON_SUCCESS;
@@ -158,7 +160,7 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
     if (!fits) login->user[0] = login->password[0] = 0; /* nobody has such a one */
     if (c->is_tls && !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
         login->certificate[0] = 0;
-    (void)str_copy(login->peer, sizeof login->peer, str_of(c->peer));
+    (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
     c->login = login;
     c->state = CONNECTION_LOGIN;
     c->is_paused = true;
@@ -171,7 +173,9 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
 {
     if (c->state != CONNECTION_NEW) return say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
     c->version = (uint8_t)p->connect.version;
-    c->kept = mem_alloc_zero(1, sizeof *c->kept);
+    size_t room =
+        p->connect.client_id.size > MADE_ID_BYTES ? p->connect.client_id.size : MADE_ID_BYTES;
+    c->kept = mem_alloc_zero(1, sizeof *c->kept + room);
     if (!c->kept) return refuse(c, MQTT_REASON_SERVER_BUSY, why);
     if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD)) {
         (void)why_set(why, ERR_UNSUPPORTED, "this authentication method is not known");
@@ -259,6 +263,27 @@ static bool may_leave_will(const struct connection *c, const struct identity *id
                                  message_topic(will), NULL) == ERR_OK;
 }
 
+/* Who logs in again and again, with the same rights, is one identity in memory. */
+static void make_common(struct broker *broker, struct identity **identity)
+{
+    struct identity *fresh = *identity;
+    for (size_t i = 0; i < IDENTITIES_KEPT && !fresh->by_token; i++) {
+        struct identity *known = broker->identities[i];
+        if (!known || strcmp(known->user, fresh->user) != 0 ||
+            known->user_serial != fresh->user_serial || strcmp(known->role, fresh->role) != 0 ||
+            known->role_count != fresh->role_count ||
+            memcmp(known->roles, fresh->roles, fresh->role_count * sizeof fresh->roles[0]) != 0)
+            continue;
+        *identity = identity_share(known);
+        identity_release(fresh);
+        return;
+    }
+    if (fresh->by_token) return;
+    struct identity **place = &broker->identities[broker->identity_at++ % IDENTITIES_KEPT];
+    identity_release(*place);
+    *place = identity_share(fresh);
+}
+
 static void let_in(struct connection *c, struct identity *identity)
 {
     enum mqtt_reason reason = MQTT_REASON_NOT_AUTHORIZED;
@@ -297,6 +322,7 @@ static void finish_login(struct job *job)
         if (c->state != CONNECTION_LOGIN) {
             /* it has ended meanwhile */
         } else if (login->identity) {
+            make_common(c->broker, &login->identity);
             let_in(c, login->identity);
         } else {
             (void)refuse(c, login->reason, &why);
@@ -577,7 +603,7 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
                    : reason;
     }
     if (reason) {
-        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", c->peer,
+        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", connection_peer(c),
              mqtt_type_name(packet.type), why->text);
         return reason;
     }
