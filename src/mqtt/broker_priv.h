@@ -14,10 +14,12 @@
 enum { SPARES_MAX = 32, IDENTITIES_KEPT = 16 }; /* an IPv6 address with its port */
 enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
 
-/* A will that waits for its moment. */
+enum { WILL_NEVER_EXPIRES = UINT32_MAX };
+
+/* A will that waits for its moment; its expiry runs from its publication (MQTT 5.0 3.1.3.2.4). */
 struct will {
     struct message *message;
-    uint32_t delay_s;
+    uint32_t delay_s, expiry_s;
 };
 
 /* Retained messages on their way to a new subscriber, in slices. */
@@ -221,6 +223,9 @@ void connection_go_on(struct connection *connection);
 /* Ends it with a reason (5.0 is told, 0x00 = without a word); the will goes out unless it ended
  * well. */
 void connection_end(struct connection *connection, enum mqtt_reason reason, const char *text);
+/* What a CONNACK or DISCONNECT may say of a problem: "" when the client wants no texts, or has no
+ * room for it in its maximum packet size. `text` is borrowed; NULL allowed. */
+struct str connection_problem(const struct connection *connection, const char *text);
 /* Where output goes; connection_touch says that there is some. */
 struct buf *connection_out(struct connection *connection);
 /* "127.0.0.1:41234", while there is a stream. */

@@ -146,6 +146,14 @@ static void leave_session(struct connection *c, bool with_will)
     if (s) session_detach(s, with_will && !c->broker->is_stopping);
 }
 
+struct str connection_problem(const struct connection *c, const char *text)
+{
+    enum { AROUND = 16 }; /* bytes of such a packet beside the text, at most */
+    size_t size = text ? strlen(text) : 0;
+    bool fits = size > 0 && size < 256 && c->packet_max >= size + AROUND;
+    return c->wants_problem && fits ? str_of(text) : STR("");
+}
+
 void connection_cut(struct connection *c)
 {
     MUST(is_connection(c));
@@ -171,8 +179,7 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
              s ? s->client_id.at : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
-        mqtt_write_disconnect(connection_out(c), MQTT_5, reason,
-                              c->wants_problem && text ? str_of(text) : STR(""));
+        mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
     c->state = CONNECTION_ENDING;
     leave_session(c, !c->ended_well);
     if (!c->stream) {
@@ -361,6 +368,8 @@ void connection_start(struct broker *broker, struct os_socket *socket, struct tl
     broker->now_ns = loop_mono_ns(&broker->loop);
     c->magic = CONNECTION_MAGIC;
     c->broker = broker;
+    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
+    c->wants_problem = true;
     c->is_tls = tls != NULL;
     c->timer.fire = on_timer;
     c->heard_s = broker_now_s(broker);

@@ -13,7 +13,7 @@ enum { MADE_ID_BYTES = 32 }; /* "auto-" and 24 digits */
 /* What is kept of a CONNECT until the login is known. */
 struct kept_connect {
     struct message *will;
-    uint32_t will_delay_s, expiry_s;
+    uint32_t will_delay_s, will_expiry_s, expiry_s;
     uint16_t keep_alive_s;
     bool clean_start, is_assigned, asks_expiry;
     size_t client_id_size;
@@ -65,8 +65,8 @@ static enum mqtt_reason refuse(struct connection *c, enum mqtt_reason reason, st
     buf_add_char(out, (char)(c->version == MQTT_5 ? reason : old_code(reason)));
     if (c->version == MQTT_5) {
         mqtt_begin_properties(&w);
-        if (why->text[0] && strlen(why->text) < 256)
-            mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, str_of(why->text));
+        struct str text = connection_problem(c, why->text);
+        if (text.size) mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, text);
         mqtt_end_properties(&w);
     }
     mqtt_end(&w);
@@ -113,10 +113,11 @@ static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_c
                                   .payload = in->will_payload,
                                   .properties = &in->will_properties,
                                   .qos = in->will_qos,
-                                  .retain = in->will_retain,
-                                  .expires_ns = expires_at(broker, &in->will_properties)};
+                                  .retain = in->will_retain};
     kept->will = message_new(&parts, &broker->memory);
     kept->will_delay_s = mqtt_number(&in->will_properties, MQTT_PROPERTY_WILL_DELAY, 0);
+    kept->will_expiry_s =
+        mqtt_number(&in->will_properties, MQTT_PROPERTY_MESSAGE_EXPIRY, WILL_NEVER_EXPIRES);
     return kept->will ? MQTT_REASON_SUCCESS
                       : say(why, MQTT_REASON_QUOTA_EXCEEDED, "no memory for the will");
 }
@@ -128,9 +129,7 @@ static void keep_properties(struct connection *c, struct kept_connect *kept,
     const struct mqtt_connect *connect = &p->connect;
     uint32_t longest = c->broker->config.session_expiry_max_s;
     c->receive_max = (uint16_t)mqtt_number(in, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535);
-    c->packet_max = mqtt_number(in, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, UINT32_MAX);
     c->alias_out_max = (uint16_t)mqtt_number(in, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, 0);
-    c->wants_problem = mqtt_number(in, MQTT_PROPERTY_REQUEST_PROBLEM, 1) != 0;
     uint32_t asked = connect->version == MQTT_5 ? mqtt_number(in, MQTT_PROPERTY_SESSION_EXPIRY, 0)
                      : connect->clean_start     ? 0
                                                 : UINT32_MAX;
@@ -173,6 +172,8 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
 {
     if (c->state != CONNECTION_NEW) return say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
     c->version = (uint8_t)p->connect.version;
+    c->packet_max = mqtt_number(&p->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+    c->wants_problem = mqtt_number(&p->properties, MQTT_PROPERTY_REQUEST_PROBLEM, 1) != 0;
     size_t room =
         p->connect.client_id.size > MADE_ID_BYTES ? p->connect.client_id.size : MADE_ID_BYTES;
     c->kept = mem_alloc_zero(1, sizeof *c->kept + room);
@@ -246,7 +247,7 @@ static struct session *take_session(struct connection *c, struct identity *ident
     wheel_stop(&broker->wheel, &s->expiry);
     wheel_stop(&broker->wheel, &s->will_due);
     message_release(s->will.message); /* back before its will was due (3.1.2.5) */
-    s->will = (struct will){c->kept->will, c->kept->will_delay_s};
+    s->will = (struct will){c->kept->will, c->kept->will_delay_s, c->kept->will_expiry_s};
     c->kept->will = NULL;
     if (s->will.message) s->will.message->publisher = s->serial;
     s->expiry_s = c->kept->expiry_s;
@@ -567,7 +568,7 @@ static enum mqtt_reason on_disconnect(struct connection *c, struct mqtt_packet *
         s->expiry_s = expiry_s < longest ? expiry_s : longest;
         journal_session(s);
     }
-    c->ended_well = p->reason != MQTT_REASON_DISCONNECT_WITH_WILL;
+    c->ended_well = p->reason == MQTT_REASON_SUCCESS; /* any other leaves the will (3.14.4) */
     connection_end(c, MQTT_REASON_SUCCESS, NULL);
     return MQTT_REASON_SUCCESS;
 }

@@ -165,6 +165,8 @@ void session_publish_will(struct session *s)
     wheel_stop(&s->broker->wheel, &s->will_due);
     if (!m) return;
     bool logged;
+    if (s->will.expiry_s != WILL_NEVER_EXPIRES)
+        m->expires_ns = s->broker->now_ns + (int64_t)s->will.expiry_s * 1000000000;
     m->serial = ++s->broker->last_serial;
     (void)broker_publish(s->broker, m, NULL, 0, &logged);
     message_release(m);
@@ -241,22 +243,27 @@ static void choose_alias(struct connection *c, struct message *m, struct message
     }
     if (c->alias_out_count >= c->alias_out_max) return;
     uintptr_t alias = (uintptr_t)c->alias_out_count + 1;
-    if (map_put(c->aliases_out, topic, (void *)alias, NULL)) return;
-    c->alias_out_count++;
     how->alias = (uint16_t)alias;
+    bool fits = message_packet_size(m, how) <= c->packet_max; /* else the client never learns it */
+    if (!fits || map_put(c->aliases_out, topic, (void *)alias, NULL))
+        how->alias = 0;
+    else
+        c->alias_out_count++;
 }
 
-/* False: it has expired, or is too large for this client. */
+/* False: it has expired, or is too large for this client. What was sent once does not expire any
+ * more (4.3.3). */
 static bool prepare(struct connection *c, struct message *m, struct message_sending *how)
 {
     int64_t now_ns = c->broker->now_ns;
     if (m->expires_ns) {
-        if (m->expires_ns <= now_ns) {
+        bool is_over = m->expires_ns <= now_ns;
+        if (is_over && !how->dup) {
             metric_add(c->broker->context, METRIC_MQTT_EXPIRED, 1);
             return false;
         }
         how->has_expiry = true;
-        how->expiry_s = (uint32_t)((m->expires_ns - now_ns + 999999999) / 1000000000);
+        if (!is_over) how->expiry_s = (uint32_t)((m->expires_ns - now_ns + 999999999) / 1000000000);
     }
     if (how->version == MQTT_5) choose_alias(c, m, how);
     if (message_packet_size(m, how) <= c->packet_max) return true;
