@@ -391,6 +391,12 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     return err;
 }
 
+void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous)
+{
+    MUST(server->magic == SERVER_MAGIC);
+    server->anonymous = anonymous;
+}
+
 void mqtt_server_stop(struct mqtt_server *server)
 {
     if (!server) return;

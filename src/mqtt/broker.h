@@ -141,6 +141,12 @@ enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, s
  * task; one that was not started is left alone. Blocking; main loop. */
 void broker_stop(struct broker *broker);
 void broker_free(struct broker *broker); /* NULL allowed */
+/* New settings, while it runs. Connections keep what they were told when they came (largest packet,
+ * receive maximum, topic aliases, keep-alive); what is over a new limit stays until it goes by
+ * itself, but a queue that is asked to take one more first gets down to it. Main loop. Errors:
+ * NO_MEMORY. */
+enum err broker_configure(struct broker *broker, const struct broker_config *config,
+                          struct why *why);
 /* The log wants to forget notes: the broker writes its state within a second or so, once it runs.
  * Any task. */
 void broker_save(struct broker *broker);

@@ -84,6 +84,8 @@ struct connection {
     struct map *aliases_out; /* topic → alias */
     uint32_t packet_max;     /* what the client takes */
     uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
+    uint16_t receive_in_max, alias_in_max; /* what it was told that we take */
+    uint32_t packet_in_max;
     uint8_t version, state;
     uint32_t waiting_acks; /* with the journal */
     bool is_held;          /* not read until the journal has room */

@@ -217,10 +217,9 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
                                  size_t *used, struct why *why)
 {
     struct mqtt_frame frame;
-    size_t limit =
-        c->state == CONNECTION_NEW && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
-            ? CONNECT_BYTES_MAX
-            : c->broker->config.packet_bytes_max;
+    size_t limit = c->state == CONNECTION_NEW && c->packet_in_max > CONNECT_BYTES_MAX
+                       ? CONNECT_BYTES_MAX
+                       : c->packet_in_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
@@ -371,6 +370,9 @@ void connection_start(struct broker *broker, struct os_socket *socket, struct tl
     c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
     c->wants_problem = true;
     c->is_tls = tls != NULL;
+    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
+    c->receive_in_max = broker->config.receive_maximum;
+    c->alias_in_max = broker->config.topic_alias_maximum;
     c->timer.fire = on_timer;
     c->heard_s = broker_now_s(broker);
     c->next = broker->connections;

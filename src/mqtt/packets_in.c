@@ -191,7 +191,6 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
 
 static void write_connack(struct connection *c, bool was_present)
 {
-    const struct broker_config *config = &c->broker->config;
     const struct kept_connect *kept = c->kept;
     struct buf *out = connection_out(c);
     struct mqtt_writer w;
@@ -202,14 +201,14 @@ static void write_connack(struct connection *c, bool was_present)
     if (c->version == MQTT_5) {
         mqtt_begin_properties(&w);
         if (kept->asks_expiry) mqtt_write_number(out, MQTT_PROPERTY_SESSION_EXPIRY, kept->expiry_s);
-        mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, config->receive_maximum);
+        mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_in_max);
         mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
-                          (uint32_t)config->packet_bytes_max + MQTT_FIXED_HEADER_MAX);
+                          c->packet_in_max + MQTT_FIXED_HEADER_MAX);
         if (kept->is_assigned)
             mqtt_write_property(out, MQTT_PROPERTY_ASSIGNED_CLIENT_ID,
                                 (struct str){kept->client_id, kept->client_id_size});
-        if (config->topic_alias_maximum)
-            mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, config->topic_alias_maximum);
+        if (c->alias_in_max)
+            mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, c->alias_in_max);
         if (kept->keep_alive_s != c->keep_alive_s)
             mqtt_write_number(out, MQTT_PROPERTY_SERVER_KEEP_ALIVE, kept->keep_alive_s);
         mqtt_end_properties(&w);
@@ -350,7 +349,7 @@ void broker_login_done(struct broker_login *login)
 
 static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
-    uint16_t maximum = c->broker->config.topic_alias_maximum;
+    uint16_t maximum = c->alias_in_max;
     uint32_t alias = mqtt_number(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS, 0);
     if (!alias) return MQTT_REASON_SUCCESS;
     if (alias > maximum)
@@ -427,8 +426,7 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     struct session *s = c->session;
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
     uint64_t rows = 0;
-    if (m->qos == 2 && !is_again && c->version == MQTT_5 &&
-        s->received_count >= c->broker->config.receive_maximum)
+    if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
         return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
                    "more QoS 2 messages than the receive maximum");
     enum mqtt_reason reason = resolve_alias(c, p, why);
