@@ -3,6 +3,7 @@
 #define MQTT_BROKER_PRIV_H
 
 #include "base/map.h"
+#include "loop/channel.h"
 #include "mqtt/broker.h"
 #include "mqtt/journal.h"
 #include "mqtt/outbox.h"
@@ -82,9 +83,11 @@ struct connection {
     uint32_t packet_max;     /* what the client takes */
     uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
     uint8_t version, state;
-    uint32_t waiting_acks; /* with the journal */
-    bool is_held;          /* not read until the journal has room */
-    bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
+    uint32_t waiting_acks;    /* with the journal */
+    bool is_held;             /* not read until the journal has room */
+    struct identity *visitor; /* until CONNECT has been looked at */
+    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
+        ended_well;
     char peer[PEER_BYTES];
 };
 
@@ -94,6 +97,9 @@ struct arrival {
     struct broker *broker;
     struct os_socket *socket;
     struct tls_config *tls;
+    struct os_stream *stream; /* of a visitor, instead of a socket … */
+    bool is_tls, is_web;      /* … and what is known of him */
+    struct identity *identity;
 };
 
 /* The one that is being written, or was. */
@@ -209,7 +215,9 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* ---- connection.c ---- */
 
-void connection_start(struct broker *broker, struct os_socket *socket, struct tls_config *tls);
+void arrival_drop(struct arrival *arrival);
+/* Takes what the arrival holds. */
+void connection_start(struct arrival *arrival);
 /* Without waiting for the last bytes. */
 void connection_cut(struct connection *connection);
 /* Its login is over: takes what has come meanwhile. */
