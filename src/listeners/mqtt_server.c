@@ -2,9 +2,9 @@
  *
  * Connections are accepted on the main loop and handed to the broker's task. Logins come back from
  * there: who somebody is, is known on the main loop alone. In this order: a user with a password
- * (or, as the password, a token of any user), a client certificate's common name, anonymous. What
- * is refused reads the same whatever the reason, and is counted, slowed and audited as a login over
- * HTTP is. */
+ * (or, as the password, a token of any user), a client certificate's common name, who HTTP knew of
+ * a client that came by WebSocket, anonymous. What is refused reads the same whatever the reason,
+ * and is counted, slowed and audited as a login over HTTP is. */
 #include "listeners/mqtt_server.h"
 #include "listeners/mqtt_rows.h"
 #include <string.h>
@@ -178,7 +178,10 @@ static void look_at(struct job *job)
             answer(server, login, identity, ERR_OK);
         else
             refuse(server, login, ERR_UNAUTHENTICATED);
-    } else if (!login->has_user && server->anonymous) {
+    } else if (!login->has_user && login->visitor) {
+        answer(server, login, identity_share(login->visitor), ERR_OK);
+    } else if (!login->has_user && server->anonymous && !login->is_web &&
+               os_peer_is_loopback(login->peer)) {
         answer(server, login, anonymous(server), ERR_NO_MEMORY);
     } else {
         refuse(server, login, ERR_UNAUTHENTICATED);
@@ -387,7 +390,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     if (err)
         mqtt_server_stop(server);
     else
-        *out = server;
+        *out = service->mqtt = server;
     return err;
 }
 
@@ -397,10 +400,18 @@ void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous)
     server->anonymous = anonymous;
 }
 
+enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
+                           struct os_stream **stream)
+{
+    MUST(server->magic == SERVER_MAGIC && loop_is_current(server->service->context->main));
+    return server->broker ? broker_visit(server->broker, visitor, stream) : ERR_CANCELLED;
+}
+
 void mqtt_server_stop(struct mqtt_server *server)
 {
     if (!server) return;
     MUST(server->magic == SERVER_MAGIC);
+    server->service->mqtt = NULL;
     stop_listening(server);
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;

@@ -398,10 +398,11 @@ static void arrive(struct job *job)
 {
     struct arrival *a = (struct arrival *)job;
     if (a->broker->is_stopping)
-        a->broker->context->os->ops->socket_drop(a->broker->context->os, a->socket);
+        arrival_drop(a);
     else
-        connection_start(a->broker, a->socket, a->tls);
+        connection_start(a);
     tls_config_release(a->tls);
+    identity_release(a->identity);
     mem_free(a);
 }
 
@@ -426,4 +427,26 @@ void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_c
     a->job.run = arrive;
     a->broker = broker;
     loop_post(&broker->loop, &a->job);
+}
+
+enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
+                      struct os_stream **stream)
+{
+    struct loop *main = broker->context->main;
+    MUST(broker->is_started && loop_is_current(main));
+    struct arrival *a = mem_alloc_zero(1, sizeof *a);
+    enum err err =
+        a ? channel_make(main, &broker->loop, visitor->peer, stream, &a->stream) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(a);
+        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
+        return err;
+    }
+    a->job.run = arrive;
+    a->broker = broker;
+    a->is_tls = visitor->is_tls;
+    a->is_web = visitor->is_web;
+    a->identity = visitor->identity ? identity_share(visitor->identity) : NULL;
+    loop_post(&broker->loop, &a->job);
+    return ERR_OK;
 }

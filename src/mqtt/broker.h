@@ -49,6 +49,8 @@ struct broker_login {
     char user[ACCESS_USER_BYTES], password[BROKER_PASSWORD_BYTES]; /* wiped when it is done */
     bool has_user, has_password, is_tls;
     char certificate[ACCESS_USER_BYTES]; /* the common name of a checked one; "" = none */
+    bool is_web;                         /* a web page's: never anonymous */
+    struct identity *visitor;            /* who HTTP knew already; NULL = nobody */
     char peer[64];                       /* an address with its port */
     struct identity *identity;           /* the answer; gives; NULL: refused, `reason` says why */
     enum mqtt_reason reason;
@@ -154,5 +156,16 @@ void broker_save(struct broker *broker);
 /* Hands over a stream that was just accepted on the main loop (takes it). `tls` (borrowed during
  * the call) NULL = plain. Main loop. */
 void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls);
+
+/* Somebody who did not come over a socket of the broker's own. */
+struct broker_visitor {
+    const char *peer;          /* "10.0.0.7:41234"; copied */
+    bool is_tls, is_web;       /* web: a page in a browser */
+    struct identity *identity; /* who he is as far as is known; borrowed; NULL = nobody */
+};
+/* Gives a stream on the main loop that is a connection to the broker: what is written there is what
+ * the client sent. Main loop. Errors: NO_MEMORY. */
+enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
+                      struct os_stream **stream);
 
 #endif

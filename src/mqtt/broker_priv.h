@@ -3,6 +3,7 @@
 #define MQTT_BROKER_PRIV_H
 
 #include "base/map.h"
+#include "loop/channel.h"
 #include "mqtt/broker.h"
 #include "mqtt/journal.h"
 #include "mqtt/outbox.h"
@@ -89,7 +90,9 @@ struct connection {
     uint8_t version, state;
     uint32_t waiting_acks; /* with the journal */
     bool is_held;          /* not read until the journal has room */
-    bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
+    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
+        ended_well;
+    struct identity *visitor; /* until CONNECT has been looked at */
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -98,6 +101,9 @@ struct arrival {
     struct broker *broker;
     struct os_socket *socket;
     struct tls_config *tls;
+    struct os_stream *stream; /* of a visitor, instead of a socket … */
+    bool is_tls, is_web;      /* … and what is known of him */
+    struct identity *identity;
 };
 
 /* The one that is being written, or was. */
@@ -217,7 +223,9 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* ---- connection.c ---- */
 
-void connection_start(struct broker *broker, struct os_socket *socket, struct tls_config *tls);
+void arrival_drop(struct arrival *arrival);
+/* Takes what the arrival holds. */
+void connection_start(struct arrival *arrival);
 /* Without waiting for the last bytes. */
 void connection_cut(struct connection *connection);
 /* Its login is over: takes what has come meanwhile. */

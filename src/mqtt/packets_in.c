@@ -153,11 +153,15 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
     login->has_user = in->has_user;
     login->has_password = in->has_password;
     login->is_tls = c->is_tls;
+    login->is_web = c->is_web;
+    login->visitor = c->visitor;
+    c->visitor = NULL;
     bool fits = str_copy(login->user, sizeof login->user, in->user) &&
                 str_copy(login->password, sizeof login->password, in->password) &&
                 !(in->password.size && memchr(in->password.at, 0, in->password.size));
     if (!fits) login->user[0] = login->password[0] = 0; /* nobody has such a one */
-    if (c->is_tls && !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
+    if (c->is_tls && !c->is_channel &&
+        !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
         login->certificate[0] = 0;
     (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
     c->login = login;
@@ -335,6 +339,7 @@ static void finish_login(struct job *job)
 void broker_login_free(struct broker_login *login)
 {
     identity_release(login->identity);
+    identity_release(login->visitor);
     OPENSSL_cleanse(login->password, sizeof login->password);
     mem_free(login);
 }
