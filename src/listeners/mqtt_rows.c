@@ -13,7 +13,6 @@ enum { REFUSALS_MAX = 1000 }; /* of one batch that become dead letters; the othe
 struct mqtt_ingest {
     struct ingest ingest; /* first */
     struct broker_rows *rows;
-    struct str prefix;
     void (*done)(void *arg, struct broker_rows *rows);
     void *arg;
     size_t refusal_capacity;
@@ -62,7 +61,7 @@ static enum err next(struct ingest *in, bool *found, struct why *why)
         in->at.number++;
         enum err err = json_rows_next(&in->at.json, &in->scratch, in->line, found, why);
         bool is_empty = !err && !*found && !in->at.has_row;
-        bool is_named = rows_split(in->at.topic, m->prefix, &device, &table);
+        bool is_named = rows_split(in->at.topic, str_of(m->rows->prefix), &device, &table);
         in->at.json.is_over |= err == ERR_SYNTAX || !*found || !is_named;
         in->at.has_row = true;
         *found = true; /* the text goes on behind a bad one */
@@ -116,7 +115,7 @@ static void on_stored(struct completion *c)
     mem_free(m);
 }
 
-void mqtt_rows_store(struct service *service, struct broker_rows *rows, struct str prefix,
+void mqtt_rows_store(struct service *service, struct broker_rows *rows,
                      void (*done)(void *arg, struct broker_rows *rows), void *arg)
 {
     struct mqtt_ingest *m = mem_alloc_zero(1, sizeof *m);
@@ -126,7 +125,6 @@ void mqtt_rows_store(struct service *service, struct broker_rows *rows, struct s
         return;
     }
     m->rows = rows;
-    m->prefix = prefix;
     m->done = done;
     m->arg = arg;
     m->ingest.service = service;

@@ -8,7 +8,7 @@
 /* Stores what a batch holds; `done` is called on the main loop with its answer filled in. Main
  * loop.
  */
-void mqtt_rows_store(struct service *service, struct broker_rows *rows, struct str prefix,
+void mqtt_rows_store(struct service *service, struct broker_rows *rows,
                      void (*done)(void *arg, struct broker_rows *rows), void *arg);
 
 #endif

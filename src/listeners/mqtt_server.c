@@ -285,7 +285,7 @@ static void store_rows(struct job *job) /* main loop */
 {
     struct broker_rows *rows = (struct broker_rows *)job;
     struct mqtt_server *server = rows->hook;
-    mqtt_rows_store(server->service, rows, STR("data/"), on_rows_stored, server);
+    mqtt_rows_store(server->service, rows, on_rows_stored, server);
 }
 
 static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */

@@ -94,6 +94,7 @@ struct broker_rows {
     struct buf text;
     uint64_t number;
     size_t messages;
+    char prefix[64]; /* of its topics */
     bool is_given;
     void *hook; /* the hook's own */
     /* The answer: what was stored and refused; err: none of it for certain. */

@@ -48,13 +48,15 @@ static struct broker_rows *open_batch(struct broker *broker, struct identity *id
 {
     struct rows_intake *r = &broker->rows;
     for (struct broker_rows *b = r->first; b; b = b->next)
-        if (!b->is_given && b->text.size < BATCH_BYTES_MAX && same_rights(b->identity, identity))
+        if (!b->is_given && b->text.size < BATCH_BYTES_MAX && same_rights(b->identity, identity) &&
+            strcmp(b->prefix, broker->config.data_prefix) == 0)
             return b;
     struct broker_rows *b = mem_alloc_zero(1, sizeof *b);
     if (!b) return NULL;
     b->broker = broker;
     b->identity = identity_share(identity);
     b->number = ++r->given;
+    (void)str_copy(b->prefix, sizeof b->prefix, str_of(broker->config.data_prefix));
     *(r->last ? &r->last->next : &r->first) = b;
     r->last = b;
     return b;
