@@ -201,6 +201,8 @@ static bool go_on(struct retained_walk *w, unsigned *steps)
                              .ids = &w->id,
                              .id_count = w->id != 0};
         session_deliver(w->session, m, &d);
+        /* The queue's entry is not to wait for the next message, and not to become one of it. */
+        (void)journal_message(w->session->broker, m, NULL, 0);
     }
     return !w->walk.at;
 }

@@ -182,6 +182,7 @@ void session_detach(struct session *s, bool with_will)
 {
     MUST(is_session(s) && s->connection);
     s->connection = NULL;
+    outbox_rewind(&s->outbox); /* nothing is on its way any more */
     broker_forget_walks(s);
     if (!with_will) {
         message_release(s->will.message);
@@ -362,10 +363,16 @@ void session_pump(struct session *s)
     }
 }
 
-/* Makes room for one more, or says that there is none. */
+/* Makes room for one more, or says that there is none. One message that is never acknowledged would
+ * hold the ring of all behind it for ever: at its limit the oldest is given up. */
 static bool has_place(struct session *s, const struct message *m)
 {
     uint64_t ordinal;
+    while (outbox_span(&s->outbox) >= OUTBOX_SPAN_MAX) {
+        metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
+        if (!outbox_drop_first(&s->outbox, &ordinal)) return false;
+        journal_done(s, ordinal);
+    }
     const struct broker_config *config = &s->broker->config;
     while (outbox_count(&s->outbox) >= config->queue_messages ||
            (s->outbox.bytes && s->outbox.bytes + message_size(m) > config->queue_bytes)) {
