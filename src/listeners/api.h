@@ -11,6 +11,11 @@ extern const struct http_route api_routes[]; /* ended by a NULL path */
 bool api_guard(struct http_exchange *exchange, const struct http_route *route, void *arg);
 /* Who asks, behind a route with login. Borrowed from the exchange. */
 struct identity *api_identity(const struct http_exchange *exchange);
+struct service;
+/* Who a request that needs no login is from all the same: by a bearer token, or by the console's
+ * cookie unless a page of another origin asks. Gives; NULL = nobody that is known. */
+struct identity *api_find_identity(const struct http_exchange *exchange, struct service *service);
+void api_mqtt(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
 
 /* Handlers in their own files; `arg` = the service. */
 void api_sql(struct http_exchange *exchange, void *arg);          /* sql_http.c */

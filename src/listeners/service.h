@@ -22,6 +22,7 @@ struct identities;
 struct status;
 struct backups;
 struct session;
+struct mqtt_server;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -46,6 +47,7 @@ struct service {
     /* Which system tables the views name, and of which versions of them that was read off. */
     uint64_t views_seen;
     uint32_t views_words;
+    struct mqtt_server *mqtt; /* NULL = does not run (yet) */
     struct collect *collect;
     struct access *access;
     struct audit *audit;

@@ -281,13 +281,11 @@ enum err journal_replay(struct broker *broker, struct str text, struct why *why)
 
 void journal_replayed(struct broker *broker)
 {
-    size_t at = 0, kept = 0, messages = 0;
-    struct str key;
-    void *value;
-    while (map_next(&broker->sessions, &at, &key, &value)) {
-        struct session *s = value;
+    size_t kept = 0, messages = 0;
+    for (struct session *s = broker->first_session, *next; s; s = next) {
+        next = s->next;
         if (s->expiry_s == 0) {
-            session_end(s); /* which removes what the walk stands on */
+            session_end(s);
             continue;
         }
         outbox_rewind(&s->outbox);

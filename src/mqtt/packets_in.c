@@ -8,6 +8,8 @@
 
 static const char component[] = "mqtt";
 
+enum { MADE_ID_BYTES = 32 }; /* "auto-" and 24 digits */
+
 /* What is kept of a CONNECT until the login is known. */
 struct kept_connect {
     struct message *will;
@@ -15,7 +17,7 @@ struct kept_connect {
     uint16_t keep_alive_s;
     bool clean_start, is_assigned, asks_expiry;
     size_t client_id_size;
-    char client_id[BROKER_CLIENT_ID_BYTES];
+    char client_id[]; /* room for that of the CONNECT, and for one that is made */
 };
 
 static enum mqtt_reason say(struct why *why, enum mqtt_reason reason, const char *text)
@@ -89,9 +91,9 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
     memcpy(kept->client_id, id.at, id.size);
     if (id.size) return MQTT_REASON_SUCCESS;
     broker->context->os->ops->random(broker->context->os, random, sizeof random);
-    int n = snprintf(kept->client_id, sizeof kept->client_id, "auto-");
+    int n = snprintf(kept->client_id, MADE_ID_BYTES, "auto-");
     for (size_t i = 0; i < sizeof random; i++)
-        n += snprintf(kept->client_id + n, sizeof kept->client_id - (size_t)n, "%02x", random[i]);
+        n += snprintf(kept->client_id + n, MADE_ID_BYTES - (size_t)n, "%02x", random[i]);
     kept->client_id_size = (size_t)n;
     kept->is_assigned = true;
     return MQTT_REASON_SUCCESS;
@@ -151,13 +153,17 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
     login->has_user = in->has_user;
     login->has_password = in->has_password;
     login->is_tls = c->is_tls;
+    login->is_web = c->is_web;
+    login->visitor = c->visitor;
+    c->visitor = NULL;
     bool fits = str_copy(login->user, sizeof login->user, in->user) &&
                 str_copy(login->password, sizeof login->password, in->password) &&
                 !(in->password.size && memchr(in->password.at, 0, in->password.size));
     if (!fits) login->user[0] = login->password[0] = 0; /* nobody has such a one */
-    if (c->is_tls && !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
+    if (c->is_tls && !c->is_channel &&
+        !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
         login->certificate[0] = 0;
-    (void)str_copy(login->peer, sizeof login->peer, str_of(c->peer));
+    (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
     c->login = login;
     c->state = CONNECTION_LOGIN;
     c->is_paused = true;
@@ -172,7 +178,9 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
     c->version = (uint8_t)p->connect.version;
     c->packet_max = mqtt_number(&p->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, UINT32_MAX);
     c->wants_problem = mqtt_number(&p->properties, MQTT_PROPERTY_REQUEST_PROBLEM, 1) != 0;
-    c->kept = mem_alloc_zero(1, sizeof *c->kept);
+    size_t room =
+        p->connect.client_id.size > MADE_ID_BYTES ? p->connect.client_id.size : MADE_ID_BYTES;
+    c->kept = mem_alloc_zero(1, sizeof *c->kept + room);
     if (!c->kept) return refuse(c, MQTT_REASON_SERVER_BUSY, why);
     if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD)) {
         (void)why_set(why, ERR_UNSUPPORTED, "this authentication method is not known");
@@ -187,7 +195,6 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
 
 static void write_connack(struct connection *c, bool was_present)
 {
-    const struct broker_config *config = &c->broker->config;
     const struct kept_connect *kept = c->kept;
     struct buf *out = connection_out(c);
     struct mqtt_writer w;
@@ -198,14 +205,14 @@ static void write_connack(struct connection *c, bool was_present)
     if (c->version == MQTT_5) {
         mqtt_begin_properties(&w);
         if (kept->asks_expiry) mqtt_write_number(out, MQTT_PROPERTY_SESSION_EXPIRY, kept->expiry_s);
-        mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, config->receive_maximum);
+        mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_in_max);
         mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
-                          (uint32_t)config->packet_bytes_max + MQTT_FIXED_HEADER_MAX);
+                          c->packet_in_max + MQTT_FIXED_HEADER_MAX);
         if (kept->is_assigned)
             mqtt_write_property(out, MQTT_PROPERTY_ASSIGNED_CLIENT_ID,
                                 (struct str){kept->client_id, kept->client_id_size});
-        if (config->topic_alias_maximum)
-            mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, config->topic_alias_maximum);
+        if (c->alias_in_max)
+            mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, c->alias_in_max);
         if (kept->keep_alive_s != c->keep_alive_s)
             mqtt_write_number(out, MQTT_PROPERTY_SERVER_KEEP_ALIVE, kept->keep_alive_s);
         mqtt_end_properties(&w);
@@ -260,6 +267,27 @@ static bool may_leave_will(const struct connection *c, const struct identity *id
                                  message_topic(will), NULL) == ERR_OK;
 }
 
+/* Who logs in again and again, with the same rights, is one identity in memory. */
+static void make_common(struct broker *broker, struct identity **identity)
+{
+    struct identity *fresh = *identity;
+    for (size_t i = 0; i < IDENTITIES_KEPT && !fresh->by_token; i++) {
+        struct identity *known = broker->identities[i];
+        if (!known || strcmp(known->user, fresh->user) != 0 ||
+            known->user_serial != fresh->user_serial || strcmp(known->role, fresh->role) != 0 ||
+            known->role_count != fresh->role_count ||
+            memcmp(known->roles, fresh->roles, fresh->role_count * sizeof fresh->roles[0]) != 0)
+            continue;
+        *identity = identity_share(known);
+        identity_release(fresh);
+        return;
+    }
+    if (fresh->by_token) return;
+    struct identity **place = &broker->identities[broker->identity_at++ % IDENTITIES_KEPT];
+    identity_release(*place);
+    *place = identity_share(fresh);
+}
+
 static void let_in(struct connection *c, struct identity *identity)
 {
     enum mqtt_reason reason = MQTT_REASON_NOT_AUTHORIZED;
@@ -298,6 +326,7 @@ static void finish_login(struct job *job)
         if (c->state != CONNECTION_LOGIN) {
             /* it has ended meanwhile */
         } else if (login->identity) {
+            make_common(c->broker, &login->identity);
             let_in(c, login->identity);
         } else {
             (void)refuse(c, login->reason, &why);
@@ -310,6 +339,7 @@ static void finish_login(struct job *job)
 void broker_login_free(struct broker_login *login)
 {
     identity_release(login->identity);
+    identity_release(login->visitor);
     OPENSSL_cleanse(login->password, sizeof login->password);
     mem_free(login);
 }
@@ -324,7 +354,7 @@ void broker_login_done(struct broker_login *login)
 
 static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
-    uint16_t maximum = c->broker->config.topic_alias_maximum;
+    uint16_t maximum = c->alias_in_max;
     uint32_t alias = mqtt_number(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS, 0);
     if (!alias) return MQTT_REASON_SUCCESS;
     if (alias > maximum)
@@ -352,7 +382,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
-    if (str_starts(topic, "$SYS")) return MQTT_REASON_NOT_AUTHORIZED;
+    if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
     return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
                         NULL)
                ? MQTT_REASON_NOT_AUTHORIZED
@@ -389,13 +419,19 @@ static void acknowledge(struct connection *c, enum mqtt_type type, uint16_t id,
     connection_touch(c);
 }
 
+static bool is_rows(const struct connection *c, struct str topic)
+{
+    const char *prefix = c->broker->config.data_prefix;
+    return c->broker->hooks.rows && prefix[0] && str_starts(topic, prefix);
+}
+
 static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     const struct mqtt_publish *m = &p->publish;
     struct session *s = c->session;
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
-    if (m->qos == 2 && !is_again && c->version == MQTT_5 &&
-        s->received_count >= c->broker->config.receive_maximum)
+    uint64_t rows = 0;
+    if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
         return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
                    "more QoS 2 messages than the receive maximum");
     enum mqtt_reason reason = resolve_alias(c, p, why);
@@ -406,14 +442,17 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         if (!reason && m->qos == 2 && !session_put_received(s, m->packet_id))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
+        if (!reason && is_rows(c, m->topic) && !(rows = rows_add(c, m->topic, m->payload)))
+            reason = MQTT_REASON_QUOTA_EXCEEDED;
         if (!reason) reason = route(c, p, &logged);
+        if (rows && reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) reason = MQTT_REASON_SUCCESS;
         if (reason == MQTT_REASON_QUOTA_EXCEEDED && m->qos && c->version != MQTT_5)
             return say(why, reason, "no memory for a message"); /* 3.x cannot be told otherwise */
         if (reason >= 0x80 && m->qos == 2) session_drop_received(s, m->packet_id);
     }
     if (m->qos)
         journal_acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id, reason,
-                            logged);
+                            logged, rows);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -453,7 +492,7 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
         journal_received(c->session, ordinal);
         item->change = c->broker->journal.change; /* also for a PUBREL that is sent again */
         journal_acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_SUCCESS,
-                            c->session->is_logged);
+                            c->session->is_logged, 0);
     }
     return MQTT_REASON_SUCCESS;
 }
@@ -477,7 +516,7 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
     if (is_known) journal_release(c->session, p->packet_id);
     journal_acknowledge(c, MQTT_PUBCOMP, p->packet_id,
                         is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND,
-                        is_known && c->session->is_logged);
+                        is_known && c->session->is_logged, 0);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -568,7 +607,7 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
                    : reason;
     }
     if (reason) {
-        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", c->peer,
+        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", connection_peer(c),
              mqtt_type_name(packet.type), why->text);
         return reason;
     }

@@ -4,6 +4,7 @@
  * A session knows its connection only as the place where bytes go. What goes out with QoS 0 is
  * written at once or dropped (and counted) when the receiver is slow; the rest waits in the outbox,
  * of which as much is sent as the client's receive maximum and the connection's buffer allow. */
+#include "base/hash.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 #include <string.h>
@@ -19,7 +20,52 @@ static bool is_session(const struct session *s)
 
 struct session *session_find(struct broker *broker, struct str client_id)
 {
-    return map_get(&broker->sessions, client_id);
+    if (!broker->bucket_count) return NULL;
+    uint64_t hash = hash_64(client_id.at, client_id.size);
+    struct session *s = broker->buckets[hash & (broker->bucket_count - 1)];
+    while (s && !str_equal(s->client_id, client_id)) s = s->next_in_bucket;
+    return s;
+}
+
+static struct session **bucket_of(const struct broker *broker, struct str client_id)
+{
+    return &broker->buckets[hash_64(client_id.at, client_id.size) & (broker->bucket_count - 1)];
+}
+
+/* Twice as many; without memory the old ones serve on. */
+static bool grow_buckets(struct broker *broker)
+{
+    size_t wanted = broker->bucket_count ? broker->bucket_count * 2 : 64;
+    struct session **table = mem_alloc_zero(wanted, sizeof(struct session *));
+    if (!table) return broker->bucket_count > 0;
+    mem_free(broker->buckets);
+    broker->buckets = table;
+    broker->bucket_count = wanted;
+    for (struct session *s = broker->first_session; s; s = s->next) {
+        struct session **place = bucket_of(broker, s->client_id);
+        s->next_in_bucket = *place;
+        *place = s;
+    }
+    return true;
+}
+
+static bool put_in_table(struct session *s)
+{
+    struct broker *broker = s->broker;
+    if (broker->session_count >= broker->bucket_count && !grow_buckets(broker)) return false;
+    struct session **place = bucket_of(broker, s->client_id);
+    s->next_in_bucket = *place;
+    *place = s;
+    broker->session_count++;
+    return true;
+}
+
+static void take_from_table(struct session *s)
+{
+    struct session **place = bucket_of(s->broker, s->client_id);
+    while (*place != s) place = &(*place)->next_in_bucket;
+    *place = s->next_in_bucket;
+    s->broker->session_count--;
 }
 
 static void on_expiry(struct wheel_node *node)
@@ -49,7 +95,7 @@ struct session *session_new(struct broker *broker, struct str client_id, struct 
         s->client_id = (struct str){s->text, client_id.size};
         s->expiry.fire = on_expiry;
         s->will_due.fire = on_will_due;
-        if (map_put(&broker->sessions, s->client_id, s, NULL) == ERR_OK) {
+        if (put_in_table(s)) {
             s->identity = identity_share(identity);
             s->next = broker->first_session;
             if (s->next) s->next->previous = s;
@@ -103,7 +149,7 @@ void session_end(struct session *s)
     mem_free(s->received);
     wheel_stop(&broker->wheel, &s->expiry);
     wheel_stop(&broker->wheel, &s->will_due);
-    (void)map_remove(&broker->sessions, s->client_id);
+    take_from_table(s);
     identity_release(s->identity);
     metric_add(broker->context, METRIC_MQTT_SESSIONS, (uint64_t)-1);
     s->magic = 0;
