@@ -81,13 +81,13 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     struct why why = WHY_NONE;
     uint64_t position = 0;
     size_t damaged = 0;
-    if (!size) return 0;
+    if (size < 2) return 0;
     memset(&context, 0, sizeof context);
     context.os = &os;
     context.diag_level = DIAG_ERROR + 1;
     budget_init(&context.memory, "fuzz", NULL, MEMORY_MAX);
     if (broker_new(&context, &broker_defaults, "fuzz", &broker, &why)) abort();
-    uint8_t *copy = mem_dup(bytes + 1, size - 1 ? size - 1 : 1);
+    uint8_t *copy = mem_dup(bytes + 1, size - 1);
     if (!copy) abort();
     if (bytes[0]) {
         mend(copy, size - 1);
