@@ -42,7 +42,8 @@ static void put_le32(uint8_t *to, uint32_t value)
 static void mend(uint8_t *bytes, size_t size)
 {
     if (size < HEADER_BYTES) return;
-    memcpy(bytes, "MILLRMQT", 8);
+    static const char magic[] = {'M', 'I', 'L', 'L', 'R', 'M', 'Q', 'T'};
+    memcpy(bytes, magic, sizeof magic);
     put_le32(bytes + 8, SNAPSHOT_FORMAT);
     put_le32(bytes + 12, 0);
     put_le32(bytes + 12, hash_crc32c(0, bytes, HEADER_BYTES));
