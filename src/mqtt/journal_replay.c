@@ -203,7 +203,7 @@ static enum err remember(struct broker *broker, const struct replayed *m)
 
 static enum err on_message(struct broker *broker, struct reader *r, struct why *why)
 {
-    struct replayed m;
+    struct replayed m = {0};
     enum err err = read_message(broker, r, &m, why);
     if (err) return err;
     uint64_t publisher = reader_varint(r), packet_id = publisher ? reader_varint(r) : 0;

@@ -6,6 +6,7 @@
  * reach what lies behind them. The world is a clock that stands still and a disk without files. */
 /* covers: src/mqtt/journal_replay.c src/mqtt/outbox.c */
 #include "base/hash.h"
+#include "base/timetext.h"
 #include "mqtt/broker_priv.h"
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static void put_le32(uint8_t *to, uint32_t value)
 static void mend(uint8_t *bytes, size_t size)
 {
     if (size < HEADER_BYTES) return;
-    memcpy(bytes, "MILLRMQT", 8);
+    static const char magic[] = {'M', 'I', 'L', 'L', 'R', 'M', 'Q', 'T'};
+    memcpy(bytes, magic, sizeof magic);
     put_le32(bytes + 8, SNAPSHOT_FORMAT);
     put_le32(bytes + 12, 0);
     put_le32(bytes + 12, hash_crc32c(0, bytes, HEADER_BYTES));
@@ -80,13 +82,13 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     struct why why = WHY_NONE;
     uint64_t position = 0;
     size_t damaged = 0;
-    if (!size) return 0;
+    if (size < 2) return 0;
     memset(&context, 0, sizeof context);
     context.os = &os;
     context.diag_level = DIAG_ERROR + 1;
     budget_init(&context.memory, "fuzz", NULL, MEMORY_MAX);
     if (broker_new(&context, &broker_defaults, "fuzz", &broker, &why)) abort();
-    uint8_t *copy = mem_dup(bytes + 1, size - 1 ? size - 1 : 1);
+    uint8_t *copy = mem_dup(bytes + 1, size - 1);
     if (!copy) abort();
     if (bytes[0]) {
         mend(copy, size - 1);

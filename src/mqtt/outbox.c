@@ -21,6 +21,7 @@ enum err outbox_restore(struct outbox *o, struct message *m, uint8_t qos, bool r
     MUST(qos == 1 || qos == 2);
     MUST(id_count <= OUTBOX_IDS_MAX);
     if (outbox_span(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+    if (!m) id_count = 0; /* they go with the message */
     struct outbox_item item = {.qos = qos, .retain = retain, .id_count = (uint16_t)id_count};
     if (!m) item.state = OUTBOX_RECEIVED;
     if (id_count == 1) item.id = ids[0];
