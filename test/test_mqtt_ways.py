@@ -1,8 +1,9 @@
-"""Ways to the broker beside TCP and TLS: WebSocket at /mqtt of the HTTP listeners."""
+"""Ways to the broker beside TCP and TLS: WebSocket at /mqtt of the HTTP listeners, a Unix socket, through a load balancer."""
 import base64
 import os
 import socket
 import ssl
+import stat
 import struct
 
 import paho.mqtt.client as paho
@@ -186,3 +187,87 @@ def test_the_node_stops_with_open_sockets(node):
                 pass
         except ConnectionResetError:
             pass
+
+
+def talk(peer, payload, size):
+    peer.settimeout(LIMIT_S)
+    peer.sendall(payload)
+    got = b""
+    while len(got) < size:
+        piece = peer.recv(size - len(got))
+        if not piece:
+            break
+        got += piece
+    return got
+
+
+def test_a_unix_socket_serves_and_a_stale_one_is_replaced(node_factory, tmp_path):
+    path = str(tmp_path / "mqtt.sock")
+    node = node_factory(settings=[f"listen.mqttUnix={path}"])
+
+    def ask():
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            return talk(peer, hello(b"unix", "admin", node.PASSWORD), 4)
+
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+    assert ask() == b"\x20\x02\0\0"
+    node.kill9()
+    assert os.path.exists(path)
+    node.start()
+    assert ask() == b"\x20\x02\0\0"
+    node.stop()
+    assert not os.path.exists(path)
+
+
+def test_a_unix_path_that_is_in_use_stays(node_factory, tmp_path):
+    path = str(tmp_path / "mqtt.sock")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("precious")
+    node = node_factory(settings=[f"listen.mqttUnix={path}"], start=False)
+    with pytest.raises(BaseException):
+        node.start()
+    assert path in node.log()
+    with open(path, encoding="ascii") as file:
+        assert file.read() == "precious"
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        with pytest.raises(BaseException):
+            node.start()
+        assert os.path.exists(path)
+
+
+PROXY = b"\r\n\r\n\0\r\nQUIT\n"
+FROM = PROXY + b"\x21\x11\0\x0c\xc0\0\x02\x09\x0a\0\0\1\xa0\xcd\x07\x5b"
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls):
+    port = free_port()
+    node = node_factory(settings=[f"listen.{'mqtts' if is_tls else 'mqtt'}={HOST}:{port}", "mqtt.proxy=true", "mqtt.anonymous=true"])
+
+    def ask(header, login, pieces=False):
+        with socket.create_connection((HOST, port)) as peer:
+            peer.settimeout(LIMIT_S)
+            for at in range(0, len(header), 1 if pieces else len(header)):
+                peer.sendall(header[at:at + (1 if pieces else len(header))])
+            if is_tls:
+                context = ssl._create_unverified_context()  # pylint: disable=protected-access
+                with context.wrap_socket(peer) as inner:
+                    return talk(inner, login, 4)
+            return talk(peer, login, 4)
+
+    assert ask(FROM, hello(b"x", "admin", node.PASSWORD)) == b"\x20\x02\0\0"
+    assert ask(FROM, hello(b"x", "admin", node.PASSWORD), pieces=True) == b"\x20\x02\0\0"
+    assert ask(FROM, hello(b"x", "admin", "wrong")) == b"\x20\x02\0\4"
+    assert "192.0.2.9:41165: bad user name or password" in node.log().lower()
+    assert ask(FROM, hello(b"x")) == b"\x20\x02\0\4"  # anonymous is who comes from here
+    assert ask(PROXY + b"\x20\0\0\0", hello(b"x")) == b"\x20\x02\0\4"
+    if not is_tls:
+        assert ask(PROXY + b"\x21\x11\0\x0c\x7f\0\0\1\x7f\0\0\1\0\1\0\2", hello(b"x")) == b"\x20\x02\0\0"
+        assert ask(hello(b"x", "admin", node.PASSWORD), b"\0") == b""
+        assert "does not begin with a PROXY header" in node.log()
+        with socket.create_connection((HOST, port)) as peer:  # header and packets in one piece
+            assert talk(peer, FROM + hello(b"x", "admin", node.PASSWORD) + b"\xc0\0", 6) == b"\x20\x02\0\0\xd0\0"

@@ -15,9 +15,9 @@ struct mqtt_server {
     uint32_t magic;
     struct service *service;
     struct broker *broker; /* NULL = stopped */
-    struct os_listener *plain, *encrypted;
+    struct os_listener *plain, *encrypted, *local;
     struct tls_config *tls;
-    bool anonymous;
+    bool anonymous, proxy;
     _Atomic size_t pending; /* logins that came from the broker and are not answered */
 };
 
@@ -256,13 +256,22 @@ static bool on_work(void *arg, struct broker_work *work) /* broker's task */
 static void on_plain(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    broker_accept(server->broker, stream, NULL);
+    const struct broker_entry entry = {.has_proxy = server->proxy};
+    broker_accept(server->broker, stream, &entry);
 }
 
 static void on_encrypted(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    broker_accept(server->broker, stream, server->tls);
+    const struct broker_entry entry = {.tls = server->tls, .has_proxy = server->proxy};
+    broker_accept(server->broker, stream, &entry);
+}
+
+static void on_local(void *owner, struct os_stream *stream)
+{
+    struct mqtt_server *server = owner;
+    const struct broker_entry entry = {0};
+    broker_accept(server->broker, stream, &entry);
 }
 
 static void stop_listening(struct mqtt_server *server)
@@ -270,7 +279,8 @@ static void stop_listening(struct mqtt_server *server)
     const struct os_ops *ops = server->service->context->os->ops;
     if (server->plain) ops->listener_close(server->plain);
     if (server->encrypted) ops->listener_close(server->encrypted);
-    server->plain = server->encrypted = NULL;
+    if (server->local) ops->listener_close(server->local);
+    server->plain = server->encrypted = server->local = NULL;
 }
 
 enum err mqtt_server_start(struct service *service, struct broker *broker,
@@ -288,6 +298,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     server->service = service;
     server->tls = config->tls;
     server->anonymous = config->anonymous;
+    server->proxy = config->proxy;
     struct broker_hooks hooks = {.arg = server,
                                  .login = on_login,
                                  .journal = on_journal,
@@ -301,6 +312,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     if (!err && config->encrypted)
         err = ops->listen(context->main->task, config->encrypted, on_encrypted, server,
                           &server->encrypted, bound_encrypted, why);
+    if (!err && config->local)
+        err = ops->listen(context->main->task, config->local, on_local, server, &server->local,
+                          NULL, why);
     if (err)
         mqtt_server_stop(server);
     else

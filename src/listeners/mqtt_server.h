@@ -8,9 +8,10 @@
 struct mqtt_server;
 
 struct mqtt_server_config {
-    const struct os_address *plain, *encrypted; /* NULL = it does not listen there */
-    struct tls_config *tls;                     /* for `encrypted`; borrowed; may be renewed */
-    bool anonymous; /* who brings no user is let in as `anonymous`, on loopback only */
+    const struct os_address *plain, *encrypted, *local; /* NULL = it does not listen there */
+    struct tls_config *tls; /* for `encrypted`; borrowed; may be renewed */
+    bool proxy;             /* on plain and encrypted: PROXY headers, which are believed */
+    bool anonymous;         /* who brings no user is let in as `anonymous`, on loopback only */
 };
 
 /* Starts the broker (borrowed; broker_new) and listens. `bound_*` receive the real addresses. Main

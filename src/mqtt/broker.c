@@ -366,7 +366,7 @@ void broker_work_done(struct broker_work *work)
 
 static void end(struct job *job)
 {
-    struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, end_job));
     const struct os_ops *ops = broker->context->os->ops;
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
@@ -381,67 +381,8 @@ void broker_stop(struct broker *broker)
 {
     MUST(broker->magic == BROKER_MAGIC);
     if (!broker->is_started) return;
-    broker->begin_job.run = end;
-    loop_post(&broker->loop, &broker->begin_job);
+    broker->end_job.run = end; /* the beginning may not have run yet */
+    loop_post(&broker->loop, &broker->end_job);
     loop_stop(&broker->loop);
     broker->is_started = false;
-}
-
-/* ---- arrivals ---- */
-
-static void arrive(struct job *job)
-{
-    struct arrival *a = (struct arrival *)job;
-    if (a->broker->is_stopping)
-        arrival_drop(a);
-    else
-        connection_start(a);
-    tls_config_release(a->tls);
-    identity_release(a->identity);
-    mem_free(a);
-}
-
-void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls)
-{
-    const struct os_ops *ops = broker->context->os->ops;
-    struct arrival *a = mem_alloc_zero(1, sizeof *a);
-    os_stream_own(stream, NULL, NULL);
-    if (a && tls && !(a->tls = tls_config_copy(tls))) {
-        mem_free(a);
-        a = NULL;
-    }
-    if (!a || ops->stream_leave(stream, &a->socket)) {
-        if (a)
-            tls_config_release(a->tls);
-        else
-            os_stream_close(&stream);
-        mem_free(a);
-        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
-        return;
-    }
-    a->job.run = arrive;
-    a->broker = broker;
-    loop_post(&broker->loop, &a->job);
-}
-
-enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
-                      struct os_stream **stream)
-{
-    struct loop *main = broker->context->main;
-    MUST(broker->is_started && loop_is_current(main));
-    struct arrival *a = mem_alloc_zero(1, sizeof *a);
-    enum err err =
-        a ? channel_make(main, &broker->loop, visitor->peer, stream, &a->stream) : ERR_NO_MEMORY;
-    if (err) {
-        mem_free(a);
-        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
-        return err;
-    }
-    a->job.run = arrive;
-    a->broker = broker;
-    a->is_tls = visitor->is_tls;
-    a->is_web = visitor->is_web;
-    a->identity = visitor->identity ? identity_share(visitor->identity) : NULL;
-    loop_post(&broker->loop, &a->job);
-    return ERR_OK;
 }

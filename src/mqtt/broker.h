@@ -117,9 +117,14 @@ void broker_free(struct broker *broker); /* NULL allowed */
  * Any task. */
 void broker_save(struct broker *broker);
 
-/* Hands over a stream that was just accepted on the main loop (takes it). `tls` (borrowed during
- * the call) NULL = plain. Main loop. */
-void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls);
+/* The way a stream came in. */
+struct broker_entry {
+    struct tls_config *tls; /* borrowed during the call; NULL = plain */
+    bool has_proxy;         /* it begins with a PROXY header (net/proxy.h), which is believed */
+};
+/* Hands over a stream that was just accepted on the main loop (takes it). Main loop. */
+void broker_accept(struct broker *broker, struct os_stream *stream,
+                   const struct broker_entry *entry);
 
 /* Somebody who did not come over a socket of the broker's own. */
 struct broker_visitor {

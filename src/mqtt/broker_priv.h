@@ -83,9 +83,10 @@ struct connection {
     uint32_t packet_max;     /* what the client takes */
     uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
     uint8_t version, state;
-    uint32_t waiting_acks;    /* with the journal */
-    bool is_held;             /* not read until the journal has room */
-    struct identity *visitor; /* until CONNECT has been looked at */
+    uint32_t waiting_acks;        /* with the journal */
+    bool is_held;                 /* not read until the journal has room */
+    struct tls_config *proxy_tls; /* once the PROXY header was read; NULL = plain */
+    struct identity *visitor;     /* until CONNECT has been looked at */
     bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
         ended_well;
     char peer[PEER_BYTES];
@@ -97,6 +98,7 @@ struct arrival {
     struct broker *broker;
     struct os_socket *socket;
     struct tls_config *tls;
+    bool has_proxy;
     struct os_stream *stream; /* of a visitor, instead of a socket … */
     bool is_tls, is_web;      /* … and what is known of him */
     struct identity *identity;
@@ -140,7 +142,7 @@ struct broker {
     struct retained_walk *walks;
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
-    struct job walk_job, begin_job; /* begin_job: also the end's */
+    struct job walk_job, begin_job, end_job;
     bool is_walking, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;
@@ -215,9 +217,9 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* ---- connection.c ---- */
 
-void arrival_drop(struct arrival *arrival);
-/* Takes what the arrival holds. */
-void connection_start(struct arrival *arrival);
+enum { CONNECT_SECONDS = 10 }; /* a CONNECT must be whole by then */
+extern const struct os_stream_events connection_events;
+void connection_on_timer(struct wheel_node *node);
 /* Without waiting for the last bytes. */
 void connection_cut(struct connection *connection);
 /* Its login is over: takes what has come meanwhile. */

@@ -13,7 +13,6 @@
 static const char component[] = "mqtt";
 
 enum {
-    CONNECT_SECONDS = 10,           /* a CONNECT must be whole by then */
     ENDING_SECONDS = 5,             /* for the last bytes */
     CONNECT_BYTES_MAX = 256 * 1024, /* before the login: will and password included */
     TURN_BYTES = 256 * 1024,
@@ -109,6 +108,7 @@ static void free_gone(struct broker *broker)
         if (c->login) c->login->connection = NULL;
         connection_free_kept(c);
         identity_release(c->visitor);
+        tls_config_release(c->proxy_tls);
         free_aliases(c);
         buf_free(&c->in);
         buf_free(&c->out);
@@ -181,7 +181,7 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     connection_touch(c);
 }
 
-static void on_timer(struct wheel_node *node)
+void connection_on_timer(struct wheel_node *node)
 {
     struct connection *c = (void *)((char *)node - offsetof(struct connection, timer));
     MUST(is_connection(c));
@@ -333,68 +333,5 @@ static void on_closed(void *owner, enum err err, const char *text)
     connection_touch(c);
 }
 
-static const struct os_stream_events events = {
+const struct os_stream_events connection_events = {
     .on_read = on_read, .on_drained = on_drained, .on_closed = on_closed};
-
-/* ---- the beginning ---- */
-
-void arrival_drop(struct arrival *a)
-{
-    struct os *os = a->broker->context->os;
-    metric_add(a->broker->context, METRIC_MQTT_REFUSED, 1);
-    if (a->socket) os->ops->socket_drop(os, a->socket);
-    os_stream_close(&a->stream);
-}
-
-/* The stream of what has arrived; a channel's bytes may wait in it already. */
-static enum err join(struct connection *c, struct arrival *a)
-{
-    struct os *os = c->broker->context->os;
-    struct os_task *task = c->broker->loop.task;
-    struct os_stream *below = a->stream;
-    enum err err = ERR_OK;
-    a->stream = NULL;
-    if (a->socket) err = os->ops->stream_join(task, a->socket, &events, c, &below);
-    a->socket = NULL;
-    if (err) return err;
-    (void)str_copy(c->peer, sizeof c->peer, str_of(os_stream_peer(below)));
-    if (a->tls) err = tls_wrap_server(a->tls, os, task, below, &below);
-    if (err) return err;
-    c->stream = below;
-    os_stream_own(below, &events, c);
-    if (c->is_channel) os_stream_pause(below, false);
-    return ERR_OK;
-}
-
-void connection_start(struct arrival *a)
-{
-    struct broker *broker = a->broker;
-    struct connection *c = broker->connection_count < broker->config.connections_max
-                               ? mem_alloc_zero(1, sizeof *c)
-                               : NULL;
-    if (!c) {
-        arrival_drop(a);
-        return;
-    }
-    broker->now_ns = loop_mono_ns(&broker->loop);
-    c->magic = CONNECTION_MAGIC;
-    c->broker = broker;
-    c->is_channel = a->stream != NULL;
-    c->is_tls = a->tls || a->is_tls;
-    c->is_web = a->is_web;
-    c->visitor = a->identity;
-    a->identity = NULL;
-    c->timer.fire = on_timer;
-    c->heard_s = broker_now_s(broker);
-    c->next = broker->connections;
-    if (c->next) c->next->previous = c;
-    broker->connections = c;
-    broker->connection_count++;
-    metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
-    enum err err = join(c, a);
-    if (err)
-        connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
-    else
-        wheel_set(&broker->wheel, &c->timer, broker_now_s(broker) + CONNECT_SECONDS);
-    if (err) connection_touch(c);
-}

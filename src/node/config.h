@@ -17,7 +17,7 @@ struct node_config {
     int64_t memory_bytes;
     uint32_t rollup_rows; /* store_config.rollup_rows_min */
     struct {
-        struct str http, https, mqtt, mqtts, postgres, line;
+        struct str http, https, mqtt, mqtts, mqtt_unix, postgres, line;
         bool insecure; /* a remote address without TLS is meant */
     } listen;
     struct {
@@ -25,6 +25,7 @@ struct node_config {
     } tls;
     struct {
         bool anonymous; /* clients without a user are let in, on loopback */
+        bool proxy;     /* mqtt and mqtts: PROXY headers are read and believed */
     } mqtt;
     struct arena arena;
 };
