@@ -1,5 +1,8 @@
 """Ways to the broker beside TCP and TLS: WebSocket at /mqtt of the HTTP listeners, a Unix socket, through a load balancer."""
 import base64
+import hashlib
+import hmac
+import json
 import os
 import socket
 import ssl
@@ -271,3 +274,145 @@ def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls):
         assert "does not begin with a PROXY header" in node.log()
         with socket.create_connection((HOST, port)) as peer:  # header and packets in one piece
             assert talk(peer, FROM + hello(b"x", "admin", node.PASSWORD) + b"\xc0\0", 6) == b"\x20\x02\0\0\xd0\0"
+
+
+class Scram:
+    """SCRAM-SHA-256's client (RFC 5802, 7677) in MQTT 5.0's AUTH packets."""
+
+    def __init__(self, node, user="admin", password=None, method=b"SCRAM-SHA-256", name=b"scram"):
+        self.password, self.method = (node.PASSWORD if password is None else password).encode(), method
+        self.peer = socket.create_connection((HOST, node.mqtt_port))
+        self.peer.settimeout(LIMIT_S)
+        self.bare = self.first(user)
+        properties = self.properties(b"n,," + self.bare)
+        self.send(0x10, text(b"MQTT") + bytes([5, 2, 0, 60]) + properties + text(name))
+
+    @staticmethod
+    def first(user):
+        return b"n=" + user.encode() + b",r=" + base64.b64encode(os.urandom(18))
+
+    def properties(self, data):
+        inner = b"\x15" + text(self.method) + b"\x16" + text(data)
+        return self.varint(len(inner)) + inner
+
+    @staticmethod
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value % 128 + 128, value // 128])
+
+    def send(self, first, body):
+        self.peer.sendall(bytes([first]) + self.varint(len(body)) + body)
+
+    def auth(self, reason, data):
+        self.send(0xf0, bytes([reason]) + self.properties(data))
+
+    def receive(self):
+        def take(size):
+            got = b""
+            while len(got) < size:
+                piece = self.peer.recv(size - len(got))
+                assert piece, "the connection is closed"
+                got += piece
+            return got
+        first, size, shift = take(1)[0], 0, 0
+        while True:
+            digit = take(1)[0]
+            size |= (digit & 127) << shift
+            shift += 7
+            if digit < 128:
+                return first, take(size)
+
+    def answer(self, server):
+        """The final message for the server's first one, and what the server must say then."""
+        parts = dict(piece.split(b"=", 1) for piece in server.split(b","))
+        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(parts[b"s"]), int(parts[b"i"]))
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        final = b"c=biws,r=" + parts[b"r"]
+        signed = self.bare + b"," + server + b"," + final
+        proof = bytes(a ^ b for a, b in zip(key, hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")))
+        return (final + b",p=" + base64.b64encode(proof),
+                b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")))
+
+    def prove(self):
+        kind, body = self.receive()
+        assert (kind, body[0]) == (0xf0, 0x18), body
+        server = body[body.index(b"r="):]
+        final, expected = self.answer(server)
+        self.auth(0x18, final)
+        return expected
+
+    def again(self, user="admin"):
+        self.bare = self.first(user)
+        self.auth(0x19, b"n,," + self.bare)
+
+
+def test_scram_proves_both_sides_at_connect_and_again(node):
+    peer = Scram(node)
+    expected = peer.prove()
+    kind, body = peer.receive()
+    assert (kind, body[:2]) == (0x20, b"\0\0") and expected in body and b"SCRAM-SHA-256" in body
+    peer.send(0x82, b"\0\1\0" + text(b"s/#") + b"\0")
+    assert peer.receive() == (0x90, b"\0\1\0\0")
+    for _ in range(2):
+        peer.again()
+        peer.send(0x30, text(b"s/x") + b"\0" + b"meanwhile")
+        seen = [peer.receive(), peer.receive()]
+        server = next(body for kind, body in seen if kind == 0xf0)
+        assert server[0] == 0x18 and any(b"meanwhile" in body for kind, body in seen if kind == 0x30)
+        final, expected = peer.answer(server[server.index(b"r="):])
+        peer.auth(0x18, final)
+        kind, body = peer.receive()
+        assert (kind, body[0]) == (0xf0, 0) and expected in body
+
+
+@pytest.mark.parametrize("user, password", [("admin", "wrong"), ("nobody", None), ("", None)])
+def test_who_cannot_prove_it_is_refused_the_same_way(node, user, password):
+    peer = Scram(node, user, password)
+    if user:
+        peer.prove()
+    kind, body = peer.receive()
+    assert (kind, body[1]) == (0x20, 0x87)
+    assert peer.peer.recv(1) == b""
+
+
+def test_who_fails_to_prove_it_again_is_disconnected(node):
+    code, out = node.cli("user", "add", "vic", "--role", "viewer", "--json")
+    assert code == 0, out
+    for user, password in ("admin", b"wrong"), ("vic", json.loads(out)["password"].encode()):
+        peer = Scram(node)
+        peer.prove()
+        assert peer.receive()[1][:2] == b"\0\0"
+        peer.password = password
+        peer.again(user)
+        peer.prove()
+        kind, body = peer.receive()
+        assert (kind, body[0]) == (0xe0, 0x87), body
+
+
+def test_auth_that_does_not_belong_is_refused(node):
+    other = Scram(node, method=b"SCRAM-SHA-1")
+    kind, body = other.receive()
+    assert (kind, body[1]) == (0x20, 0x8c)
+    early = Scram(node)
+    assert early.receive()[0] == 0xf0
+    early.send(0x30, text(b"s/x") + b"\0x")  # nothing but AUTH before it is proved
+    assert early.peer.recv(100) == b""
+    changed = Scram(node)
+    changed.prove()
+    assert changed.receive()[1][:2] == b"\0\0"
+    changed.method = b"PLAIN"
+    changed.again()
+    assert changed.receive()[1][0] == 0x82
+    twice = Scram(node)
+    twice.prove()
+    assert twice.receive()[1][:2] == b"\0\0"
+    twice.again()
+    twice.again()
+    kinds = [twice.receive()]
+    while kinds[-1][0] != 0xe0:
+        kinds.append(twice.receive())
+    assert kinds[-1][1][0] == 0x82
+    left = Scram(node)  # who goes in the middle leaves nothing behind
+    assert left.receive()[0] == 0xf0
+    left.peer.close()
+    plain = Client(node, "plain")
+    plain.subscribe(("x", 0))

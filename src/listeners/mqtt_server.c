@@ -35,6 +35,13 @@ static void free_if_over(struct mqtt_server *server)
     mem_free(server);
 }
 
+/* What came from the broker is answered. */
+static void leave(struct mqtt_server *server)
+{
+    atomic_fetch_sub(&server->pending, 1);
+    free_if_over(server);
+}
+
 /* ---- logins ---- */
 
 static void note(struct mqtt_server *server, const struct broker_login *login, enum err err)
@@ -53,16 +60,16 @@ static void answer(struct mqtt_server *server, struct broker_login *login,
 {
     MUST(server->magic == SERVER_MAGIC);
     login->identity = identity;
-    login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY
-                                                            : MQTT_REASON_BAD_USER_OR_PASSWORD;
+    enum mqtt_reason refused =
+        login->scram ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_BAD_USER_OR_PASSWORD;
+    login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY : refused;
     if (server->broker) {
         note(server, login, identity ? ERR_OK : err);
         broker_login_done(login);
     } else {
         broker_login_free(login);
     }
-    atomic_fetch_sub(&server->pending, 1);
-    free_if_over(server);
+    leave(server);
 }
 
 static void refuse(struct mqtt_server *server, struct broker_login *login, enum err err)
@@ -95,6 +102,75 @@ static void check_password(struct mqtt_server *server, struct broker_login *logi
     access_login(server->service->access, &m->op);
 }
 
+/* ---- SCRAM ---- */
+
+static void on_judged(struct completion *completion)
+{
+    struct mqtt_login *m = (struct mqtt_login *)completion;
+    struct broker_scram *scram = m->login->scram;
+    struct identity *identity = m->op.identity;
+    struct scram_verifier verifier;
+    m->op.identity = NULL;
+    buf_clear(&scram->out);
+    if (!completion->err && scram_parse(str_of(scram->verifier), &verifier))
+        scram_server_sign(&scram->server, &verifier, &scram->out);
+    answer(m->server, m->login, completion->err ? NULL : identity, completion->err);
+    mem_free(m);
+}
+
+/* The last message: its proof is judged as a password is. */
+static void check_proof(struct mqtt_server *server, struct broker_login *login)
+{
+    struct broker_scram *scram = login->scram;
+    struct mqtt_login *m = mem_alloc_zero(1, sizeof *m);
+    struct why why = WHY_NONE;
+    enum err err = m ? scram_server_last(&scram->server, (struct str){scram->in, scram->in_size},
+                                         STR(""), m->op.proof, &why)
+                     : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(m);
+        refuse(server, login, err);
+        return;
+    }
+    m->server = server;
+    m->login = login;
+    m->op.by_proof = true;
+    m->op.auth = (struct str){scram->server.auth, scram->server.auth_size};
+    (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
+    (void)str_copy(m->op.verifier, sizeof m->op.verifier, str_of(scram->verifier));
+    completion_init(&m->op.completion, server->service->context->main, on_judged);
+    access_login(server->service->access, &m->op);
+}
+
+/* The first message: whoever it names, the answer looks the same. */
+static void begin_scram(struct mqtt_server *server, struct broker_login *login)
+{
+    struct context *context = server->service->context;
+    struct broker_scram *scram = login->scram;
+    struct str first = {scram->in, scram->in_size};
+    struct scram_verifier verifier;
+    struct why why = WHY_NONE;
+    uint8_t random[SCRAM_NONCE_RANDOM];
+    enum err err =
+        scram_client_user(first, login->user, sizeof login->user) ? ERR_OK : ERR_PROTOCOL;
+    if (err) login->user[0] = 0;
+    context->os->ops->random(context->os, random, sizeof random);
+    access_scram_verifier(server->service->access, login->user, scram->verifier);
+    bool good = scram_parse(str_of(scram->verifier), &verifier);
+    MUST(good);
+    if (!err)
+        err = scram_server_first(&scram->server, first, false, false, &verifier, random,
+                                 &scram->out, &why);
+    if (err) {
+        refuse(server, login, err);
+        return;
+    }
+    scram->is_second = true;
+    login->reason = MQTT_REASON_CONTINUE_AUTHENTICATION;
+    broker_login_done(login);
+    leave(server);
+}
+
 static struct identity *anonymous(struct mqtt_server *server)
 {
     struct identity *identity = access_identify(server->service->access, "anonymous");
@@ -110,6 +186,8 @@ static void look_at(struct job *job)
     MUST(server->magic == SERVER_MAGIC);
     if (!server->broker) {
         answer(server, login, NULL, ERR_CANCELLED);
+    } else if (login->scram) {
+        (login->scram->is_second ? check_proof : begin_scram)(server, login);
     } else if (login->has_password) {
         identity = access_token_find(access, str_of(login->password));
         if (identity)
@@ -149,12 +227,6 @@ struct mqtt_note {
     struct mqtt_server *server;
     struct broker_note *note;
 };
-
-static void leave(struct mqtt_server *server)
-{
-    atomic_fetch_sub(&server->pending, 1);
-    free_if_over(server);
-}
 
 static void on_noted(struct completion *completion)
 {

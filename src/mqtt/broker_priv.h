@@ -56,6 +56,7 @@ struct session {
 enum connection_state {
     CONNECTION_NEW,   /* no CONNECT yet */
     CONNECTION_LOGIN, /* the login is being checked; nothing is read meanwhile */
+    CONNECTION_AUTH,  /* the client must prove itself */
     CONNECTION_OPEN,
     CONNECTION_ENDING, /* the last bytes go out */
 };
@@ -70,10 +71,10 @@ struct connection {
     struct broker *broker;
     struct connection *next, *previous;
     struct connection *next_dirty;
-    struct os_stream *stream; /* NULL = closed; freed at the end of the turn */
-    struct session *session;  /* NULL = none (yet) */
-    struct broker_login *login;
-    struct kept_connect *kept; /* the CONNECT, while the login is checked */
+    struct os_stream *stream;   /* NULL = closed; freed at the end of the turn */
+    struct session *session;    /* NULL = none (yet) */
+    struct broker_login *login; /* at CONNECT, and when a client proves itself again */
+    struct kept_connect *kept;  /* the CONNECT, while the login is checked */
     struct buf in, out;
     size_t turn_bytes;       /* read since reading was last held up */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
@@ -87,8 +88,8 @@ struct connection {
     bool is_held;                 /* not read until the journal has room */
     struct tls_config *proxy_tls; /* once the PROXY header was read; NULL = plain */
     struct identity *visitor;     /* until CONNECT has been looked at */
-    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
-        ended_well;
+    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, has_auth,
+        wants_problem, ended_well;
     char peer[PEER_BYTES];
 };
 

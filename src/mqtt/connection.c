@@ -105,7 +105,10 @@ static void free_gone(struct broker *broker)
         }
         *at = c->next;
         MUST(!c->session && !c->stream && !c->is_dirty);
-        if (c->login) c->login->connection = NULL;
+        if (c->login && c->login->is_away)
+            c->login->connection = NULL;
+        else if (c->login)
+            broker_login_free(c->login);
         connection_free_kept(c);
         identity_release(c->visitor);
         tls_config_release(c->proxy_tls);
@@ -191,8 +194,8 @@ void connection_on_timer(struct wheel_node *node)
         connection_touch(c); /* so that this turn frees it */
     } else if (c->state == CONNECTION_LOGIN || (c->state == CONNECTION_OPEN && c->is_paused)) {
         wheel_set(&c->broker->wheel, node, broker_now_s(c->broker) + CONNECT_SECONDS);
-    } else if (c->state == CONNECTION_NEW) {
-        connection_end(c, MQTT_REASON_SUCCESS, "no CONNECT within 10 s");
+    } else if (c->state == CONNECTION_NEW || c->state == CONNECTION_AUTH) {
+        connection_end(c, MQTT_REASON_SUCCESS, "no CONNECT, or no AUTH, within 10 s");
     } else if (broker_now_s(c->broker) >= limit_s) {
         connection_end(c, MQTT_REASON_KEEP_ALIVE_TIMEOUT, "nothing heard for 1.5 keep-alives");
     } else {
@@ -208,12 +211,16 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
 {
     struct mqtt_frame frame;
     size_t limit =
-        c->state == CONNECTION_NEW && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
+        c->state != CONNECTION_OPEN && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
             ? CONNECT_BYTES_MAX
             : c->broker->config.packet_bytes_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
+        return MQTT_REASON_PROTOCOL_ERROR;
+    }
+    if (c->state == CONNECTION_AUTH && size && bytes[0] != MQTT_AUTH << 4) {
+        (void)why_set(why, ERR_PROTOCOL, "no AUTH where one must come");
         return MQTT_REASON_PROTOCOL_ERROR;
     }
     enum err err = mqtt_frame_read(bytes, size, limit, &frame);
