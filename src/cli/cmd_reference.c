@@ -6,6 +6,7 @@
 #include "listeners/list_source.h"
 #include "listeners/sys_source.h"
 #include "loop/context.h"
+#include "node/config.h"
 #include "resource/kind.h"
 #include "sql/reference.h"
 #include <math.h>
@@ -63,6 +64,12 @@ static void print_kinds(void)
         print_fields(info->fields, "");
         putchar('\n');
     }
+}
+
+static void print_settings(void)
+{
+    printf("| key of node.yaml | type | default | meaning | 说明 |\n|---|---|---|---|---|\n");
+    print_fields(node_config_fields, "");
 }
 
 static void print_errors(void)
@@ -189,7 +196,7 @@ static const struct {
 } topics[] = {
     {"kinds", print_kinds},         {"errors", print_errors},        {"metrics", print_metrics},
     {"http", print_routes},         {"commands", print_commands},    {"drivers", print_drivers},
-    {"functions", print_functions}, {"tables", print_system_tables},
+    {"functions", print_functions}, {"tables", print_system_tables}, {"settings", print_settings},
 };
 
 int cli_reference(const struct cli_args *args)
@@ -201,6 +208,6 @@ int cli_reference(const struct cli_args *args)
     }
     return cli_fail(
         args, CLI_USAGE,
-        "topic '%s': must be kinds, errors, metrics, http, commands, drivers, functions or tables",
+        "topic '%s': must be kinds, errors, metrics, http, commands, drivers, functions, tables or settings",
         args->words[0]);
 }

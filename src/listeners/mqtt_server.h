@@ -20,6 +20,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                            const struct mqtt_server_config *config, struct mqtt_server **server,
                            struct os_address *bound_plain, struct os_address *bound_encrypted,
                            struct why *why);
+/* Counts for logins and connections from now on. `anonymous` only while it listens on loopback.
+ * Main loop. */
+void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy);
 /* broker_visit, while it runs. Errors: also CANCELLED. Main loop. */
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
                            struct os_stream **stream);

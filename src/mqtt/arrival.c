@@ -37,7 +37,7 @@ static void pass_on(struct connection *c, size_t header_bytes)
     struct os_stream *below = c->stream;
     struct buf bytes = c->in;
     c->in = BUF_EMPTY;
-    if (begin(c, below, c->proxy_tls)) {
+    if (begin(c, below, c->proxied->tls)) {
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
         connection_touch(c);
     } else if (bytes.size > header_bytes && below->events->on_read) {
@@ -63,7 +63,8 @@ static void on_header(void *owner, const uint8_t *bytes, size_t size)
         connection_touch(c);
         return;
     }
-    if (header.has_source) os_address_print(&header.source, c->peer, sizeof c->peer);
+    if (header.has_source)
+        os_address_print(&header.source, c->proxied->peer, sizeof c->proxied->peer);
     c->is_web |= !header.has_source; /* wherever he is: the balancer's address is not his */
     pass_on(c, header.size);
 }
@@ -90,10 +91,13 @@ static enum err join(struct connection *c, struct arrival *a)
         err = os->ops->stream_join(broker->loop.task, a->socket, &header_events, c, &below);
     a->socket = NULL;
     if (err) return err;
-    (void)str_copy(c->peer, sizeof c->peer, str_of(os_stream_peer(below)));
     if (!a->has_proxy) return begin(c, below, a->tls);
     c->stream = below;
-    c->proxy_tls = a->tls;
+    if (!(c->proxied = mem_alloc_zero(1, sizeof *c->proxied))) {
+        os_stream_close(&c->stream);
+        return ERR_NO_MEMORY;
+    }
+    c->proxied->tls = a->tls;
     a->tls = NULL;
     return ERR_OK;
 }
@@ -111,6 +115,11 @@ static void start(struct arrival *a)
     broker->now_ns = loop_mono_ns(&broker->loop);
     c->magic = CONNECTION_MAGIC;
     c->broker = broker;
+    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
+    c->wants_problem = true;
+    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
+    c->receive_in_max = broker->config.receive_maximum;
+    c->alias_in_max = broker->config.topic_alias_maximum;
     c->is_channel = a->stream != NULL;
     c->is_tls = a->tls || a->is_tls;
     c->is_web = a->is_web;

@@ -97,7 +97,7 @@ static enum mqtt_reason begin_again(struct connection *c, struct str data, struc
     login->connection = c;
     login->is_tls = c->is_tls;
     login->is_web = c->is_web;
-    (void)str_copy(login->peer, sizeof login->peer, str_of(c->peer));
+    (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
     if (auth_begin(c, login, data)) return MQTT_REASON_SUCCESS;
     mem_free(login);
     return say(why, MQTT_REASON_QUOTA_EXCEEDED, "no memory for an authentication");

@@ -22,6 +22,7 @@ const struct broker_config broker_defaults = {
     .subscriptions_max = 1000,
     .send_bytes_max = 256 * 1024,
     .shared = BROKER_ROUND_ROBIN,
+    .data_prefix = "data/",
 };
 
 /* ---- routing ---- */
@@ -200,6 +201,8 @@ static bool go_on(struct retained_walk *w, unsigned *steps)
                              .ids = &w->id,
                              .id_count = w->id != 0};
         session_deliver(w->session, m, &d);
+        /* The queue's entry is not to wait for the next message, and not to become one of it. */
+        (void)journal_message(w->session->broker, m, NULL, 0);
     }
     return !w->walk.at;
 }
@@ -245,10 +248,13 @@ static void on_tick(void *arg)
 static void on_turn(void *arg)
 {
     journal_post(arg);
+    rows_post(arg);
     connection_flush_all(arg);
 }
 
 /* ---- life ---- */
+
+static void end(struct job *job);
 
 static void begin(struct job *job)
 {
@@ -271,9 +277,11 @@ void broker_free(struct broker *broker)
     while (broker->first_session) session_end(broker->first_session);
     snapshot_free(broker);
     journal_free(broker);
+    rows_free(broker);
+    for (size_t i = 0; i < IDENTITIES_KEPT; i++) identity_release(broker->identities[i]);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
-    map_free(&broker->sessions);
+    mem_free(broker->buckets);
     map_free(&broker->by_serial);
     broker->magic = 0;
     mem_free(broker);
@@ -302,13 +310,13 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     (void)str_copy(broker->folder, sizeof broker->folder, str_of(folder));
     /* What was accepted once is taken up again whatever the setting is by now. */
     budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
-    map_init(&broker->sessions);
     map_init(&broker->by_serial);
     map_init(&broker->loading);
     broker->now_ns = context_mono_ns(context);
     wheel_init(&broker->wheel, broker_now_s(broker));
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
+    broker->end_job.run = end;
     broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
     enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
@@ -381,7 +389,6 @@ void broker_stop(struct broker *broker)
 {
     MUST(broker->magic == BROKER_MAGIC);
     if (!broker->is_started) return;
-    broker->end_job.run = end; /* the beginning may not have run yet */
     loop_post(&broker->loop, &broker->end_job);
     loop_stop(&broker->loop);
     broker->is_started = false;

@@ -39,6 +39,7 @@ struct broker_config {
     size_t
         send_bytes_max; /* of one connection, not yet with the kernel; beyond it QoS 0 is dropped */
     enum broker_shared shared;
+    char data_prefix[64]; /* "data/": what is published below it are rows */
 };
 extern const struct broker_config broker_defaults;
 
@@ -47,6 +48,7 @@ extern const struct broker_config broker_defaults;
 struct broker_scram {
     struct scram_server server; /* from here on the hook's */
     char verifier[ACCESS_VERIFIER_BYTES];
+    uint8_t proof[ACCESS_HASH_BYTES];
     bool is_second;
     struct buf out;
     size_t in_size;
@@ -63,11 +65,12 @@ struct broker_login {
     bool is_web;                         /* a web page's: never anonymous */
     struct identity *visitor;            /* who HTTP knew already; NULL = nobody */
     struct broker_scram *scram;          /* NULL = none of this kind */
-    char peer[OS_HOST_BYTES + 8];
+    char peer[64];                       /* an address with its port */
     /* The answer; gives; NULL: refused, `reason` says why, or CONTINUE_AUTHENTICATION. */
     struct identity *identity;
     enum mqtt_reason reason;
-    void *hook;                    /* the hook's own */
+    void *hook; /* the hook's own, as the next */
+    struct broker_login *next;
     struct connection *connection; /* the broker's; NULL once it has gone */
     bool is_away;                  /* with the hook */
 };
@@ -94,6 +97,34 @@ void broker_note_done(struct broker_note *note);
 /* Instead of that, when the broker was stopped meanwhile. */
 void broker_note_free(struct broker_note *note);
 
+/* A batch of messages that are rows (mqtt/rows.h): made by the broker, answered by the hook. */
+struct rows_refusal {
+    size_t offset; /* of the entry in the text */
+    char text[200];
+};
+struct broker_rows {
+    struct job job; /* first; the hook's on the way out, the broker's on the way back */
+    struct broker *broker;
+    struct broker_rows *next;
+    struct identity *identity;
+    struct buf text;
+    uint64_t number;
+    size_t messages;
+    char prefix[64]; /* of its topics */
+    bool is_given;
+    void *hook; /* the hook's own */
+    /* The answer: what was stored and refused; err: none of it for certain. */
+    uint64_t rows, refused;
+    size_t refusal_count;
+    struct rows_refusal *refusals; /* mem_alloc; the broker frees them */
+    enum err err;
+    struct why why;
+};
+/* Main loop, once, while the broker runs. */
+void broker_rows_done(struct broker_rows *rows);
+/* Instead of that, when the broker was stopped meanwhile. */
+void broker_rows_free(struct broker_rows *rows);
+
 /* Something that waits for the disk. */
 struct broker_work {
     struct job job; /* first; the hook's on the way out, the broker's on the way back */
@@ -105,12 +136,13 @@ struct broker_work {
 /* Main loop, once, while the broker runs. */
 void broker_work_done(struct broker_work *work);
 
-/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written.
- */
+/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written,
+ * without `rows` no topic is special. */
 struct broker_hooks {
     void *arg;
     void (*login)(void *arg, struct broker_login *login);
     void (*journal)(void *arg, struct broker_note *note);
+    void (*rows)(void *arg, struct broker_rows *rows);
     bool (*work)(void *arg, struct broker_work *work); /* false: no memory, nothing follows */
     /* Notes up to this position are not needed any more. */
     void (*saved)(void *arg, uint64_t position);
@@ -128,6 +160,12 @@ enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, s
  * task; one that was not started is left alone. Blocking; main loop. */
 void broker_stop(struct broker *broker);
 void broker_free(struct broker *broker); /* NULL allowed */
+/* New settings, while it runs. Connections keep what they were told when they came (largest packet,
+ * receive maximum, topic aliases, keep-alive); what is over a new limit stays until it goes by
+ * itself, but a queue that is asked to take one more first gets down to it. Main loop. Errors:
+ * NO_MEMORY. */
+enum err broker_configure(struct broker *broker, const struct broker_config *config,
+                          struct why *why);
 /* The log wants to forget notes: the broker writes its state within a second or so, once it runs.
  * Any task. */
 void broker_save(struct broker *broker);

@@ -33,6 +33,12 @@ struct buf *connection_out(struct connection *c)
     return &c->out;
 }
 
+const char *connection_peer(const struct connection *c)
+{
+    if (c->proxied && c->proxied->peer[0]) return c->proxied->peer;
+    return c->stream ? os_stream_peer(c->stream) : "a client that has gone";
+}
+
 void connection_touch(struct connection *c)
 {
     if (c->is_dirty) return;
@@ -111,7 +117,8 @@ static void free_gone(struct broker *broker)
             broker_login_free(c->login);
         connection_free_kept(c);
         identity_release(c->visitor);
-        tls_config_release(c->proxy_tls);
+        if (c->proxied) tls_config_release(c->proxied->tls);
+        mem_free(c->proxied);
         free_aliases(c);
         buf_free(&c->in);
         buf_free(&c->out);
@@ -147,6 +154,14 @@ static void leave_session(struct connection *c, bool with_will)
     if (s) session_detach(s, with_will && !c->broker->is_stopping);
 }
 
+struct str connection_problem(const struct connection *c, const char *text)
+{
+    enum { AROUND = 16 }; /* bytes of such a packet beside the text, at most */
+    size_t size = text ? strlen(text) : 0;
+    bool fits = size > 0 && size < 256 && c->packet_max >= size + AROUND;
+    return c->wants_problem && fits ? str_of(text) : STR("");
+}
+
 void connection_cut(struct connection *c)
 {
     MUST(is_connection(c));
@@ -168,11 +183,11 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     struct session *s = c->session;
     if (text)
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             c->peer, s ? " " : "", s ? (int)s->client_id.size : 0, s ? s->client_id.at : "", text);
+             connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
+             s ? s->client_id.at : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
-        mqtt_write_disconnect(connection_out(c), MQTT_5, reason,
-                              c->wants_problem && text ? str_of(text) : STR(""));
+        mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
     c->state = CONNECTION_ENDING;
     leave_session(c, !c->ended_well);
     if (!c->stream) {
@@ -210,10 +225,9 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
                                  size_t *used, struct why *why)
 {
     struct mqtt_frame frame;
-    size_t limit =
-        c->state != CONNECTION_OPEN && c->broker->config.packet_bytes_max > CONNECT_BYTES_MAX
-            ? CONNECT_BYTES_MAX
-            : c->broker->config.packet_bytes_max;
+    size_t limit = c->state != CONNECTION_OPEN && c->packet_in_max > CONNECT_BYTES_MAX
+                       ? CONNECT_BYTES_MAX
+                       : c->packet_in_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
@@ -284,14 +298,14 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         size_t done = take_all(c, bytes, size);
         if (done < size && c->state != CONNECTION_ENDING) keep_rest(c, bytes + done, size - done);
     }
-    c->turn_bytes += size;
+    c->turn_bytes += (uint32_t)size;
     if (c->turn_bytes >= TURN_BYTES && c->stream && !c->is_paused) {
         c->is_paused = true;
         os_stream_pause(c->stream, true);
         connection_touch(c);
     }
     if (c->turn_bytes >= TURN_BYTES) c->turn_bytes = 0;
-    if (journal_is_full(c->broker) && c->stream && !c->is_held) {
+    if ((journal_is_full(c->broker) || rows_are_full(c->broker)) && c->stream && !c->is_held) {
         c->is_held = c->is_paused = true;
         os_stream_pause(c->stream, true);
     }
@@ -331,7 +345,8 @@ static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
     MUST(is_connection(c));
-    if (err == ERR_TLS) diag(c->broker->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
+    if (err == ERR_TLS)
+        diag(c->broker->context, DIAG_WARNING, component, "%s: %s", connection_peer(c), text);
     os_stream_close(&c->stream);
     if (c->state == CONNECTION_ENDING)
         close_now(c);

@@ -16,9 +16,7 @@ struct raw_config {
     struct {
         struct str cert, key, ca;
     } tls;
-    struct {
-        bool anonymous, proxy;
-    } mqtt;
+    struct raw_mqtt mqtt;
 };
 
 #define AT(member) offsetof(struct raw_config, member)
@@ -113,26 +111,7 @@ static const struct field tls_fields[] = {
     {0},
 };
 
-#define MQTT_AT(member) (AT(mqtt.member) - AT(mqtt))
-static const struct field mqtt_fields[] = {
-    {.name = "anonymous",
-     .type = FIELD_BOOL,
-     .offset = MQTT_AT(anonymous),
-     .default_text = "false",
-     .help_en = "clients without a user are let in as the user anonymous; on loopback only",
-     .help_zh = "允许不带用户名的客户端以 anonymous 用户登录；仅限本机"},
-    {.name = "proxy",
-     .type = FIELD_BOOL,
-     .offset = MQTT_AT(proxy),
-     .default_text = "false",
-     .help_en = "connections to mqtt and mqtts begin with a PROXY header (version 2), which is "
-                "believed: for use behind a load balancer alone",
-     .help_zh =
-         "mqtt 与 mqtts 的连接以 PROXY 头（版本 2）开始且其内容被采信；仅用于负载均衡器之后"},
-    {0},
-};
-
-static const struct field top_fields[] = {
+const struct field node_config_fields[] = {
     {.name = "node",
      .type = FIELD_OBJECT,
      .offset = AT(node),
@@ -177,7 +156,7 @@ static const struct field top_fields[] = {
     {.name = "mqtt",
      .type = FIELD_OBJECT,
      .offset = AT(mqtt),
-     .sub = mqtt_fields,
+     .sub = config_mqtt_fields,
      .help_en = "the MQTT broker",
      .help_zh = "MQTT 代理"},
     {0},
@@ -218,6 +197,8 @@ static enum err apply_setting(struct arena *arena, struct doc *top, const char *
             return why_set(why, ERR_INVALID, "--set %s: the key is too long", setting);
         if (!rest.at) {
             struct doc *value = doc_new_string(arena, str_of(equals + 1));
+            int64_t number;
+            if (value && num_parse_i64(value->text, &number)) value->kind = DOC_NUMBER;
             if (value && (str_is(value->text, "true") || str_is(value->text, "false"))) {
                 value->kind = DOC_BOOL;
                 value->b = value->text.size == 4;
@@ -234,7 +215,7 @@ static enum err apply_setting(struct arena *arena, struct doc *top, const char *
     return ERR_OK;
 }
 
-static bool parse_size(struct str text, int64_t *bytes)
+bool node_parse_size(struct str text, int64_t *bytes)
 {
     static const struct {
         const char *unit;
@@ -317,15 +298,13 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->listen.mqtt = raw->listen.mqtt;
     c->listen.mqtts = raw->listen.mqtts;
     c->listen.mqtt_unix = str_is(raw->listen.mqtt_unix, "off") ? STR("") : raw->listen.mqtt_unix;
-    c->mqtt.anonymous = raw->mqtt.anonymous;
-    c->mqtt.proxy = raw->mqtt.proxy;
     c->listen.postgres = raw->listen.postgres;
     c->listen.line = raw->listen.line;
     c->listen.insecure = raw->listen.insecure;
     c->tls.cert = raw->tls.cert;
     c->tls.key = raw->tls.key;
     c->tls.ca = raw->tls.ca;
-    if (!parse_size(raw->memory, &c->memory_bytes) || c->memory_bytes < (16 << 20))
+    if (!node_parse_size(raw->memory, &c->memory_bytes) || c->memory_bytes < (16 << 20))
         return why_set(why, ERR_INVALID,
                        "%s: memory: '%.*s' must be a size of at least 16MiB, such as 64MiB", file,
                        (int)raw->memory.size, raw->memory.at);
@@ -335,7 +314,8 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
                        "%s: rollupRows: '%.*s' must be a number of rows, 1 or more", file,
                        (int)raw->rollup_rows.size, raw->rollup_rows.at);
     c->rollup_rows = (uint32_t)rows;
-    return check_listeners(c, file, why);
+    enum err err = config_mqtt_finish(&raw->mqtt, c->memory_bytes, file, &c->mqtt, why);
+    return err ? err : check_listeners(c, file, why);
 }
 
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
@@ -390,7 +370,7 @@ enum err node_config_read(struct os *os, const char *file, const char *const *se
     struct raw_config raw = {0};
     struct problems problems;
     problems_init(&problems, &config->arena);
-    if (!err) field_bind(top_fields, top, "", &raw, &problems);
+    if (!err) field_bind(node_config_fields, top, "", &raw, &problems);
     const struct problem *p = problems.first;
     if (!err && p && p->line)
         err = why_set(why, ERR_INVALID, "%s:%u:%u: %s%s%s", name, p->line, p->column, p->path,

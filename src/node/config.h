@@ -3,6 +3,7 @@
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
+#include "node/config_mqtt.h"
 #include "os/os.h"
 #include "resource/field.h"
 
@@ -23,18 +24,21 @@ struct node_config {
     struct {
         struct str cert, key, ca; /* PEM files; empty = self-signed */
     } tls;
-    struct {
-        bool anonymous; /* clients without a user are let in, on loopback */
-        bool proxy;     /* mqtt and mqtts: PROXY headers are read and believed */
-    } mqtt;
+    struct mqtt_settings mqtt;
     struct arena arena;
 };
+
+/* Every key of node.yaml; ended by a NULL name. */
+extern const struct field node_config_fields[];
 
 /* Reads the file (NULL = none: defaults) and then `settings` ("listen.http=127.0.0.1:0") on top.
  * Errors: SYNTAX, INVALID with file, line, key and the nearest valid key. */
 enum err node_config_read(struct os *os, const char *file, const char *const *settings,
                           size_t setting_count, struct node_config *config, struct why *why);
 void node_config_free(struct node_config *config);
+
+/* "64MiB" (KiB, MiB, GiB, kB, MB, GB); false when it is no size. */
+bool node_parse_size(struct str text, int64_t *bytes);
 
 /* Reads a whole text file into the arena. Blocking. */
 enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text,

@@ -191,9 +191,8 @@ static void stop_workers(struct node *node)
 
 static enum err start_broker(struct node *node, struct why *why)
 {
-    struct broker_config config = broker_defaults;
-    config.memory_bytes = node->context.memory.limit_bytes / 4;
-    return broker_new(&node->context, &config, node->folder, &node->broker, why);
+    return broker_new(&node->context, &node->options->config->mqtt.broker, node->folder,
+                      &node->broker, why);
 }
 
 static void stop_broker(struct node *node)
@@ -769,6 +768,17 @@ static enum err renew_certificates(struct node *node, const struct node_config *
     return err;
 }
 
+/* Sessions and connections go on: what they were promised stays with them. */
+static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
+{
+    bool anonymous = config->mqtt.anonymous;
+    if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
+        return why_set(why, ERR_INVALID,
+                       "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
+    mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
+    return broker_configure(node->broker, &config->mqtt.broker, why);
+}
+
 void node_reload(struct node *node, const struct node_config *config)
 {
     const struct node_options *o = node->options;
@@ -777,6 +787,11 @@ void node_reload(struct node *node, const struct node_config *config)
     enum err err = renew_certificates(node, config, &why);
     if (err)
         diag(&node->context, DIAG_ERROR, component, "reload: the certificate stays as it was: %s",
+             why_text(&why, err));
+    why = WHY_NONE;
+    err = renew_mqtt(node, config, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: mqtt stays as it was: %s",
              why_text(&why, err));
     why = WHY_NONE;
     err = manifests_reload(&node->service, o->manifests, o->manifest_count, o->prune, &why);
