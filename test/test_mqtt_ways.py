@@ -416,3 +416,19 @@ def test_auth_that_does_not_belong_is_refused(node):
     left.peer.close()
     plain = Client(node, "plain")
     plain.subscribe(("x", 0))
+
+
+def test_rights_may_name_the_user_and_the_client(node, tmp_path):
+    role = tmp_path / "role.yaml"
+    role.write_text("apiVersion: millrace.io/v1\nkind: Role\nmetadata: {name: own}\nspec:\n  rules:\n"
+                    "    - {verbs: [publish, subscribe], paths: ['u/%u/#', 'c/%c/in']}\n", encoding="utf-8")
+    code, out = node.cli("apply", "-f", str(role))
+    assert code == 0, out
+    code, out = node.cli("user", "add", "vic", "--role", "own", "--json")
+    assert code == 0, out
+    vic = Client(node, "m7", user="vic", password=json.loads(out)["password"])
+    assert vic.subscribe(("u/vic/#", 1), ("c/m7/in", 1), ("u/admin/#", 1), ("c/m8/in", 1), ("u/+/#", 1)) == [1, 1, 0x87, 0x87, 0x87]
+    wide = Client(node, "+", user="vic", password=json.loads(out)["password"])
+    assert wide.subscribe(("c/+/in", 1)) == [0x87]
+    wide.publish("u/vic/x", "mine", 1)
+    assert [m[1] for m in vic.wait(1)] == ["mine"]

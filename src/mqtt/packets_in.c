@@ -275,8 +275,9 @@ static struct session *take_session(struct connection *c, struct identity *ident
 static bool may_leave_will(const struct connection *c, const struct identity *identity)
 {
     const struct message *will = c->kept->will;
-    return !will || access_check(identity, VERB_PUBLISH, "", STR("default"), STR(""),
-                                 message_topic(will), NULL) == ERR_OK;
+    return !will || access_check_topic(identity, VERB_PUBLISH,
+                                       (struct str){c->kept->client_id, c->kept->client_id_size},
+                                       message_topic(will)) == ERR_OK;
 }
 
 /* Who logs in again and again, with the same rights, is one identity in memory. */
@@ -406,8 +407,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
     if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
-    return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
-                        NULL)
+    return access_check_topic(c->session->identity, VERB_PUBLISH, c->session->client_id, topic)
                ? MQTT_REASON_NOT_AUTHORIZED
                : MQTT_REASON_SUCCESS;
 }
