@@ -1,8 +1,12 @@
-"""Ways to the broker beside TCP and TLS: WebSocket at /mqtt of the HTTP listeners."""
+"""Ways to the broker beside TCP and TLS: WebSocket at /mqtt of the HTTP listeners, a Unix socket, through a load balancer."""
 import base64
+import hashlib
+import hmac
+import json
 import os
 import socket
 import ssl
+import stat
 import struct
 
 import paho.mqtt.client as paho
@@ -186,3 +190,245 @@ def test_the_node_stops_with_open_sockets(node):
                 pass
         except ConnectionResetError:
             pass
+
+
+def talk(peer, payload, size):
+    peer.settimeout(LIMIT_S)
+    peer.sendall(payload)
+    got = b""
+    while len(got) < size:
+        piece = peer.recv(size - len(got))
+        if not piece:
+            break
+        got += piece
+    return got
+
+
+def test_a_unix_socket_serves_and_a_stale_one_is_replaced(node_factory, tmp_path):
+    path = str(tmp_path / "mqtt.sock")
+    node = node_factory(settings=[f"listen.mqttUnix={path}"])
+
+    def ask():
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            return talk(peer, hello(b"unix", "admin", node.PASSWORD), 4)
+
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+    assert ask() == b"\x20\x02\0\0"
+    node.kill9()
+    assert os.path.exists(path)
+    node.start()
+    assert ask() == b"\x20\x02\0\0"
+    node.stop()
+    assert not os.path.exists(path)
+
+
+def test_a_unix_path_that_is_in_use_stays(node_factory, tmp_path):
+    path = str(tmp_path / "mqtt.sock")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("precious")
+    node = node_factory(settings=[f"listen.mqttUnix={path}"], start=False)
+    with pytest.raises(BaseException):
+        node.start()
+    assert path in node.log()
+    with open(path, encoding="ascii") as file:
+        assert file.read() == "precious"
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        with pytest.raises(BaseException):
+            node.start()
+        assert os.path.exists(path)
+
+
+PROXY = b"\r\n\r\n\0\r\nQUIT\n"
+FROM = PROXY + b"\x21\x11\0\x0c\xc0\0\x02\x09\x0a\0\0\1\xa0\xcd\x07\x5b"
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls):
+    port = free_port()
+    node = node_factory(settings=[f"listen.{'mqtts' if is_tls else 'mqtt'}={HOST}:{port}", "mqtt.proxy=true", "mqtt.anonymous=true"])
+
+    def ask(header, login, pieces=False):
+        with socket.create_connection((HOST, port)) as peer:
+            peer.settimeout(LIMIT_S)
+            for at in range(0, len(header), 1 if pieces else len(header)):
+                peer.sendall(header[at:at + (1 if pieces else len(header))])
+            if is_tls:
+                context = ssl._create_unverified_context()  # pylint: disable=protected-access
+                with context.wrap_socket(peer) as inner:
+                    return talk(inner, login, 4)
+            return talk(peer, login, 4)
+
+    assert ask(FROM, hello(b"x", "admin", node.PASSWORD)) == b"\x20\x02\0\0"
+    assert ask(FROM, hello(b"x", "admin", node.PASSWORD), pieces=True) == b"\x20\x02\0\0"
+    assert ask(FROM, hello(b"x", "admin", "wrong")) == b"\x20\x02\0\4"
+    assert "192.0.2.9:41165: bad user name or password" in node.log().lower()
+    assert ask(FROM, hello(b"x")) == b"\x20\x02\0\4"  # anonymous is who comes from here
+    assert ask(PROXY + b"\x20\0\0\0", hello(b"x")) == b"\x20\x02\0\4"
+    if not is_tls:
+        assert ask(PROXY + b"\x21\x11\0\x0c\x7f\0\0\1\x7f\0\0\1\0\1\0\2", hello(b"x")) == b"\x20\x02\0\0"
+        assert ask(hello(b"x", "admin", node.PASSWORD), b"\0") == b""
+        assert "does not begin with a PROXY header" in node.log()
+        with socket.create_connection((HOST, port)) as peer:  # header and packets in one piece
+            assert talk(peer, FROM + hello(b"x", "admin", node.PASSWORD) + b"\xc0\0", 6) == b"\x20\x02\0\0\xd0\0"
+
+
+class Scram:
+    """SCRAM-SHA-256's client (RFC 5802, 7677) in MQTT 5.0's AUTH packets."""
+
+    def __init__(self, node, user="admin", password=None, method=b"SCRAM-SHA-256", name=b"scram"):
+        self.password, self.method = (node.PASSWORD if password is None else password).encode(), method
+        self.peer = socket.create_connection((HOST, node.mqtt_port))
+        self.peer.settimeout(LIMIT_S)
+        self.bare = self.first(user)
+        properties = self.properties(b"n,," + self.bare)
+        self.send(0x10, text(b"MQTT") + bytes([5, 2, 0, 60]) + properties + text(name))
+
+    @staticmethod
+    def first(user):
+        return b"n=" + user.encode() + b",r=" + base64.b64encode(os.urandom(18))
+
+    def properties(self, data):
+        inner = b"\x15" + text(self.method) + b"\x16" + text(data)
+        return self.varint(len(inner)) + inner
+
+    @staticmethod
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value % 128 + 128, value // 128])
+
+    def send(self, first, body):
+        self.peer.sendall(bytes([first]) + self.varint(len(body)) + body)
+
+    def auth(self, reason, data):
+        self.send(0xf0, bytes([reason]) + self.properties(data))
+
+    def receive(self):
+        def take(size):
+            got = b""
+            while len(got) < size:
+                piece = self.peer.recv(size - len(got))
+                assert piece, "the connection is closed"
+                got += piece
+            return got
+        first, size, shift = take(1)[0], 0, 0
+        while True:
+            digit = take(1)[0]
+            size |= (digit & 127) << shift
+            shift += 7
+            if digit < 128:
+                return first, take(size)
+
+    def answer(self, server):
+        """The final message for the server's first one, and what the server must say then."""
+        parts = dict(piece.split(b"=", 1) for piece in server.split(b","))
+        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(parts[b"s"]), int(parts[b"i"]))
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        final = b"c=biws,r=" + parts[b"r"]
+        signed = self.bare + b"," + server + b"," + final
+        proof = bytes(a ^ b for a, b in zip(key, hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")))
+        return (final + b",p=" + base64.b64encode(proof),
+                b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")))
+
+    def prove(self):
+        kind, body = self.receive()
+        assert (kind, body[0]) == (0xf0, 0x18), body
+        server = body[body.index(b"r="):]
+        final, expected = self.answer(server)
+        self.auth(0x18, final)
+        return expected
+
+    def again(self, user="admin"):
+        self.bare = self.first(user)
+        self.auth(0x19, b"n,," + self.bare)
+
+
+def test_scram_proves_both_sides_at_connect_and_again(node):
+    peer = Scram(node)
+    expected = peer.prove()
+    kind, body = peer.receive()
+    assert (kind, body[:2]) == (0x20, b"\0\0") and expected in body and b"SCRAM-SHA-256" in body
+    peer.send(0x82, b"\0\1\0" + text(b"s/#") + b"\0")
+    assert peer.receive() == (0x90, b"\0\1\0\0")
+    for _ in range(2):
+        peer.again()
+        peer.send(0x30, text(b"s/x") + b"\0" + b"meanwhile")
+        seen = [peer.receive(), peer.receive()]
+        server = next(body for kind, body in seen if kind == 0xf0)
+        assert server[0] == 0x18 and any(b"meanwhile" in body for kind, body in seen if kind == 0x30)
+        final, expected = peer.answer(server[server.index(b"r="):])
+        peer.auth(0x18, final)
+        kind, body = peer.receive()
+        assert (kind, body[0]) == (0xf0, 0) and expected in body
+
+
+@pytest.mark.parametrize("user, password", [("admin", "wrong"), ("nobody", None), ("", None)])
+def test_who_cannot_prove_it_is_refused_the_same_way(node, user, password):
+    peer = Scram(node, user, password)
+    if user:
+        peer.prove()
+    kind, body = peer.receive()
+    assert (kind, body[1]) == (0x20, 0x87)
+    assert peer.peer.recv(1) == b""
+
+
+def test_who_fails_to_prove_it_again_is_disconnected(node):
+    code, out = node.cli("user", "add", "vic", "--role", "viewer", "--json")
+    assert code == 0, out
+    for user, password in ("admin", b"wrong"), ("vic", json.loads(out)["password"].encode()):
+        peer = Scram(node)
+        peer.prove()
+        assert peer.receive()[1][:2] == b"\0\0"
+        peer.password = password
+        peer.again(user)
+        peer.prove()
+        kind, body = peer.receive()
+        assert (kind, body[0]) == (0xe0, 0x87), body
+
+
+def test_auth_that_does_not_belong_is_refused(node):
+    other = Scram(node, method=b"SCRAM-SHA-1")
+    kind, body = other.receive()
+    assert (kind, body[1]) == (0x20, 0x8c)
+    early = Scram(node)
+    assert early.receive()[0] == 0xf0
+    early.send(0x30, text(b"s/x") + b"\0x")  # nothing but AUTH before it is proved
+    assert early.peer.recv(100) == b""
+    changed = Scram(node)
+    changed.prove()
+    assert changed.receive()[1][:2] == b"\0\0"
+    changed.method = b"PLAIN"
+    changed.again()
+    assert changed.receive()[1][0] == 0x82
+    twice = Scram(node)
+    twice.prove()
+    assert twice.receive()[1][:2] == b"\0\0"
+    twice.again()
+    twice.again()
+    kinds = [twice.receive()]
+    while kinds[-1][0] != 0xe0:
+        kinds.append(twice.receive())
+    assert kinds[-1][1][0] == 0x82
+    left = Scram(node)  # who goes in the middle leaves nothing behind
+    assert left.receive()[0] == 0xf0
+    left.peer.close()
+    plain = Client(node, "plain")
+    plain.subscribe(("x", 0))
+
+
+def test_rights_may_name_the_user_and_the_client(node, tmp_path):
+    role = tmp_path / "role.yaml"
+    role.write_text("apiVersion: millrace.io/v1\nkind: Role\nmetadata: {name: own}\nspec:\n  rules:\n"
+                    "    - {verbs: [publish, subscribe], paths: ['u/%u/#', 'c/%c/in']}\n", encoding="utf-8")
+    code, out = node.cli("apply", "-f", str(role))
+    assert code == 0, out
+    code, out = node.cli("user", "add", "vic", "--role", "own", "--json")
+    assert code == 0, out
+    vic = Client(node, "m7", user="vic", password=json.loads(out)["password"])
+    assert vic.subscribe(("u/vic/#", 1), ("c/m7/in", 1), ("u/admin/#", 1), ("c/m8/in", 1), ("u/+/#", 1)) == [1, 1, 0x87, 0x87, 0x87]
+    wide = Client(node, "+", user="vic", password=json.loads(out)["password"])
+    assert wide.subscribe(("c/+/in", 1)) == [0x87]
+    wide.publish("u/vic/x", "mine", 1)
+    assert [m[1] for m in vic.wait(1)] == ["mine"]

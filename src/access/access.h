@@ -63,8 +63,9 @@ struct access_list {
 
 /* What a rule allows: all five must fit. Kinds are compared without case, namespaces and names byte
  * by byte, paths are filters of device paths and topics in MQTT's form ("line3/+/temp", "line3/#").
- * A request that concerns no kind (a topic) fits whatever the kinds are; one without a path or name
- * fits only rules that do not limit it. */
+ * In paths %u stands for the user who asks and %c for his MQTT client identifier; a name with + # /
+ * fits nothing. A request that concerns no kind (a topic) fits whatever the kinds are; one without
+ * a path or name fits only rules that do not limit it. */
 struct access_rule {
     uint32_t verbs; /* bit per enum access_verb */
     struct access_list kinds, namespaces, names, paths;
@@ -107,6 +108,11 @@ void identity_release(struct identity *identity); /* NULL allowed */
  * UNAUTHENTICATED. Errors: FORBIDDEN with who, verb and what. Thread: any. */
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why);
+
+/* The same for a topic, or the filter of a subscription, of a client: %c in a rule's paths is its
+ * identifier. Thread: any. */
+enum err access_check_topic(const struct identity *identity, enum access_verb verb,
+                            struct str client_id, struct str topic);
 
 /* How much of something an identity may: SOME means that each object (device path, name) has to be
  * checked by itself. `ns` without text = in any namespace; `name` "" = of any name. Thread: any. */

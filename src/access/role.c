@@ -163,7 +163,41 @@ bool access_filter_is_valid(struct str filter)
     return true;
 }
 
-bool access_filter_covers(struct str filter, struct str path)
+/* Who asks: for what %u and %c in a filter stand for. Without text = nobody, nothing. */
+struct asker {
+    struct str user, client;
+};
+
+/* A name that would be more than one whole segment, or a wildcard, fits nothing at all. */
+static bool is_plain(struct str name)
+{
+    for (size_t i = 0; i < name.size; i++)
+        if (strchr("+#/", name.at[i])) return false; /* the zero byte as well */
+    return name.size > 0;
+}
+
+/* Whether a segment of a filter is this one, letter by letter; %u and %c are the names of who asks
+ * and never themselves, so that a rule with them covers no rule with them: whom it would be given
+ * to has another name. */
+static bool is_segment(struct str f, struct str p, const struct asker *asker)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < f.size; i++) {
+        bool is_user = i + 1 < f.size && f.at[i] == '%' && f.at[i + 1] == 'u';
+        bool is_client = i + 1 < f.size && f.at[i] == '%' && f.at[i + 1] == 'c';
+        struct str piece = {f.at + i, 1};
+        if (is_user || is_client) {
+            piece = is_user ? asker->user : asker->client;
+            if (!is_plain(piece)) return false;
+            i++;
+        }
+        if (piece.size > p.size - at || memcmp(piece.at, p.at + at, piece.size) != 0) return false;
+        at += piece.size;
+    }
+    return at == p.size;
+}
+
+static bool covers(struct str filter, struct str path, const struct asker *asker)
 {
     struct str f_rest = filter, p_rest = path, f, p;
     if (!access_filter_is_valid(filter) || !path.size) return false;
@@ -172,10 +206,15 @@ bool access_filter_covers(struct str filter, struct str path)
     while (str_split(&f_rest, '/', &f)) {
         if (str_is(f, "#")) return true;
         if (!str_split(&p_rest, '/', &p) || str_is(p, "#")) return false;
-        if (!str_is(f, "+") && !str_equal(f, p)) return false;
+        if (!str_is(f, "+") && !is_segment(f, p, asker)) return false;
         if (!p_rest.at) return !f_rest.at || str_is(f_rest, "#");
     }
     return false; /* the path goes on */
+}
+
+bool access_filter_covers(struct str filter, struct str path)
+{
+    return covers(filter, path, &(struct asker){0});
 }
 
 /* ---- the check ---- */
@@ -196,27 +235,29 @@ static bool holds_kind(const struct access_list *list, const char *kind)
     return false;
 }
 
-static bool holds_path(const struct access_list *list, struct str path)
+static bool holds_path(const struct access_list *list, struct str path, const struct asker *asker)
 {
     if (list->any) return true;
     for (size_t i = 0; i < list->count; i++)
-        if (access_filter_covers(list->items[i], path)) return true;
+        if (covers(list->items[i], path, asker)) return true;
     return false;
 }
 
-enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
-                      struct str ns, struct str name, struct str path, struct why *why)
+static enum err check(const struct identity *identity, enum access_verb verb, const char *kind,
+                      struct str ns, struct str name, struct str path, struct str client,
+                      struct why *why)
 {
     MUST((unsigned)verb < VERB_COUNT && kind);
     if (!identity)
         return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
+    const struct asker asker = {str_of(identity->user), client};
     for (size_t r = 0; r < identity->role_count; r++) {
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
             const struct access_rule *rule = &role->rules[i];
             if (rule->verbs & 1u << verb && holds_kind(&rule->kinds, kind) &&
                 holds(&rule->namespaces, ns) && holds(&rule->names, name) &&
-                holds_path(&rule->paths, path))
+                holds_path(&rule->paths, path, &asker))
                 return ERR_OK;
         }
     }
@@ -226,6 +267,18 @@ enum err access_check(const struct identity *identity, enum access_verb verb, co
                    access_verb_name(verb), kind[0] ? " " : "", kind, what.size ? " " : "",
                    (int)what.size, what.size ? what.at : "", ns.size ? " in namespace " : "",
                    (int)ns.size, ns.size ? ns.at : "");
+}
+
+enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
+                      struct str ns, struct str name, struct str path, struct why *why)
+{
+    return check(identity, verb, kind, ns, name, path, (struct str){0}, why);
+}
+
+enum err access_check_topic(const struct identity *identity, enum access_verb verb,
+                            struct str client_id, struct str topic)
+{
+    return check(identity, verb, "", STR("default"), STR(""), topic, client_id, NULL);
 }
 
 enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
@@ -261,6 +314,12 @@ static bool contains(const struct access_list *mine, const struct access_list *g
     return true;
 }
 
+/* Of a filter with %u nobody's name is known here: only a wildcard covers it. */
+static bool holds_filter(const struct access_list *list, struct str filter)
+{
+    return holds_path(list, filter, &(struct asker){0});
+}
+
 static bool holds_kind_text(const struct access_list *list, struct str kind)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -280,7 +339,7 @@ static bool verb_is_covered(const struct identity *identity, unsigned verb,
                 contains(&mine->kinds, &given->kinds, holds_kind_text) &&
                 contains(&mine->namespaces, &given->namespaces, holds) &&
                 contains(&mine->names, &given->names, holds) &&
-                contains(&mine->paths, &given->paths, holds_path))
+                contains(&mine->paths, &given->paths, holds_filter))
                 return true;
         }
     }

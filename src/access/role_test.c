@@ -130,6 +130,49 @@ static void an_empty_list_and_a_star_in_a_name_fit_nothing(void **state)
     identity_release(who);
 }
 
+static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
+{
+    (void)state;
+    const struct access_rule rules[] = {
+        {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("u/%u/#")},
+        {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("c/x-%c-%u/in")},
+    };
+    static const struct {
+        const char *client, *topic;
+        bool may;
+    } cases[] = {
+        {"7", "u/eve/a/b", true},
+        {"7", "u/eva/a", false},
+        {"7", "u/%u/a", false},
+        {"7", "u/+/a", false},
+        {"7", "u/eve/#", true},
+        {"7", "c/x-7-eve/in", true},
+        {"7", "c/x-8-eve/in", false},
+        {"+", "c/x-+-eve/in", false},
+        {"#", "c/x-#-eve/in", false},
+        {"a/b", "c/x-a/b-eve/in", false},
+        {"", "c/x--eve/in", false},
+        {"%c", "c/x-%c-eve/in", true},
+        {"7", "c/x-7-eve/in/more", false},
+        {"7", "c/x-7-eve", false},
+        {"7", "c/x-7-evee/in", false},
+    };
+    struct identity *who = with(rules, 2);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum err err = access_check_topic(who, VERB_SUBSCRIBE, str_of(cases[i].client),
+                                          str_of(cases[i].topic));
+        if ((err == ERR_OK) != cases[i].may) fail_msg("%s %s", cases[i].client, cases[i].topic);
+    }
+    assert_false(may(who, VERB_PUBLISH, "", "default", "", "c/x-7-eve/in")); /* no client */
+    /* His own name is not whoever would be given the rule. */
+    assert_int_equal(access_covers(who, rules, 1, NULL), ERR_FORBIDDEN);
+    const struct access_rule wide = {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("u/+/#")};
+    struct identity *giver = with(&wide, 1);
+    assert_int_equal(access_covers(giver, rules, 1, NULL), ERR_OK);
+    identity_release(giver);
+    identity_release(who);
+}
+
 static void nobody_gives_more_than_he_has(void **state)
 {
     (void)state;
@@ -171,6 +214,7 @@ int main(void)
         cmocka_unit_test(a_filter_covers_what_mqtt_says_and_never_more),
         cmocka_unit_test(all_parts_of_one_rule_must_fit),
         cmocka_unit_test(an_empty_list_and_a_star_in_a_name_fit_nothing),
+        cmocka_unit_test(names_in_a_path_are_those_of_who_asks_and_no_wildcards),
         cmocka_unit_test(nobody_gives_more_than_he_has),
     };
     return cmocka_run_group_tests_name("role", tests, NULL, NULL);

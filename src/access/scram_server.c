@@ -65,6 +65,28 @@ static enum err check_flag(struct str flag, bool is_plus, bool plus_offered, str
                         : ERR_OK;
 }
 
+bool scram_client_user(struct str message, char *out, size_t out_bytes)
+{
+    struct str rest = message, flag, authzid, user;
+    size_t n = 0;
+    if (!str_split(&rest, ',', &flag) || !str_split(&rest, ',', &authzid) ||
+        !attribute(&rest, 'n', &user))
+        return false;
+    for (size_t i = 0; i < user.size; i++) {
+        struct str code = {user.at + i, user.size - i};
+        char c = user.at[i];
+        if (c == '=') {
+            if (!str_starts(code, "=2C") && !str_starts(code, "=3D")) return false;
+            c = str_starts(code, "=2C") ? ',' : '=';
+            i += 2;
+        }
+        if (!c || n + 1 >= out_bytes) return false;
+        out[n++] = c;
+    }
+    out[n] = 0;
+    return n > 0;
+}
+
 enum err scram_server_first(struct scram_server *x, struct str message, bool is_plus,
                             bool plus_offered, const struct scram_verifier *verifier,
                             const uint8_t random[SCRAM_NONCE_RANDOM], struct buf *out,

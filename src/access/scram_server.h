@@ -22,6 +22,9 @@ struct scram_server {
     size_t auth_size;
 };
 
+/* The user that a client's first message names, with "=2C" and "=3D" undone (RFC 5802 section 5.1).
+ * False: it names none, or one that does not fit. */
+bool scram_client_user(struct str message, char *out, size_t out_bytes);
 /* The client's first message, and the answer to it into `out`. `is_plus`: it chose
  * SCRAM-SHA-256-PLUS; `plus_offered`: it could have. `verifier` of an unknown user is an invented
  * one, always the same (access_scram_verifier). Errors: PROTOCOL says what is wrong. */

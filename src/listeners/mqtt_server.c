@@ -17,9 +17,9 @@ struct mqtt_server {
     uint32_t magic;
     struct service *service;
     struct broker *broker; /* NULL = stopped */
-    struct os_listener *plain, *encrypted;
+    struct os_listener *plain, *encrypted, *local;
     struct tls_config *tls;
-    bool anonymous;
+    bool anonymous, proxy;
     _Atomic size_t pending;                      /* what came from the broker and is not answered */
     struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
     struct mqtt_login *checking;                 /* being checked */
@@ -46,6 +46,13 @@ static void free_if_over(struct mqtt_server *server)
     mem_free(server);
 }
 
+/* What came from the broker is answered. */
+static void leave(struct mqtt_server *server)
+{
+    atomic_fetch_sub(&server->pending, 1);
+    free_if_over(server);
+}
+
 /* ---- logins ---- */
 
 static void note(struct mqtt_server *server, const struct broker_login *login, enum err err)
@@ -64,16 +71,16 @@ static void answer(struct mqtt_server *server, struct broker_login *login,
 {
     MUST(server->magic == SERVER_MAGIC);
     login->identity = identity;
-    login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY
-                                                            : MQTT_REASON_BAD_USER_OR_PASSWORD;
+    enum mqtt_reason refused =
+        login->scram ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_BAD_USER_OR_PASSWORD;
+    login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY : refused;
     if (server->broker) {
         note(server, login, identity ? ERR_OK : err);
         broker_login_done(login);
     } else {
         broker_login_free(login);
     }
-    atomic_fetch_sub(&server->pending, 1);
-    free_if_over(server);
+    leave(server);
 }
 
 static void refuse(struct mqtt_server *server, struct broker_login *login, enum err err)
@@ -83,6 +90,15 @@ static void refuse(struct mqtt_server *server, struct broker_login *login, enum 
 }
 
 static void check_next(struct mqtt_server *server);
+
+/* What shows the client that the password is known here. */
+static void sign(struct broker_scram *scram)
+{
+    struct scram_verifier verifier;
+    buf_clear(&scram->out);
+    if (scram_parse(str_of(scram->verifier), &verifier))
+        scram_server_sign(&scram->server, &verifier, &scram->out);
+}
 
 static void on_checked(struct completion *completion)
 {
@@ -97,6 +113,7 @@ static void on_checked(struct completion *completion)
     struct broker_login *login = m->login;
     enum err err = completion->err;
     mem_free(m);
+    if (login->scram && !err) sign(login->scram);
     check_next(server);
     answer(server, login, err ? NULL : identity, err); /* may free the server */
 }
@@ -123,6 +140,13 @@ static void check(struct mqtt_server *server, struct broker_login *login)
     server->checking_count++;
     (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
     (void)str_copy(m->op.password, sizeof m->op.password, str_of(login->password));
+    struct broker_scram *scram = login->scram;
+    if (scram) {
+        m->op.by_proof = true;
+        m->op.auth = (struct str){scram->server.auth, scram->server.auth_size};
+        memcpy(m->op.proof, scram->proof, sizeof m->op.proof);
+        (void)str_copy(m->op.verifier, sizeof m->op.verifier, str_of(scram->verifier));
+    }
     completion_init(&m->op.completion, server->service->context->main, on_checked);
     access_login(server->service->access, &m->op);
 }
@@ -151,6 +175,50 @@ static void check_password(struct mqtt_server *server, struct broker_login *logi
     check_next(server);
 }
 
+/* ---- SCRAM ---- */
+
+/* The last message: its proof is judged as a password is. */
+static void check_proof(struct mqtt_server *server, struct broker_login *login)
+{
+    struct broker_scram *scram = login->scram;
+    struct why why = WHY_NONE;
+    enum err err = scram_server_last(&scram->server, (struct str){scram->in, scram->in_size},
+                                     STR(""), scram->proof, &why);
+    if (err)
+        refuse(server, login, err);
+    else
+        check_password(server, login);
+}
+
+/* The first message: whoever it names, the answer looks the same. */
+static void begin_scram(struct mqtt_server *server, struct broker_login *login)
+{
+    struct context *context = server->service->context;
+    struct broker_scram *scram = login->scram;
+    struct str first = {scram->in, scram->in_size};
+    struct scram_verifier verifier;
+    struct why why = WHY_NONE;
+    uint8_t random[SCRAM_NONCE_RANDOM];
+    enum err err =
+        scram_client_user(first, login->user, sizeof login->user) ? ERR_OK : ERR_PROTOCOL;
+    if (err) login->user[0] = 0;
+    context->os->ops->random(context->os, random, sizeof random);
+    access_scram_verifier(server->service->access, login->user, scram->verifier);
+    bool good = scram_parse(str_of(scram->verifier), &verifier);
+    MUST(good);
+    if (!err)
+        err = scram_server_first(&scram->server, first, false, false, &verifier, random,
+                                 &scram->out, &why);
+    if (err) {
+        refuse(server, login, err);
+        return;
+    }
+    scram->is_second = true;
+    login->reason = MQTT_REASON_CONTINUE_AUTHENTICATION;
+    broker_login_done(login);
+    leave(server);
+}
+
 static struct identity *anonymous(struct mqtt_server *server)
 {
     struct identity *identity = access_identify(server->service->access, "anonymous");
@@ -166,6 +234,8 @@ static void look_at(struct job *job)
     MUST(server->magic == SERVER_MAGIC);
     if (!server->broker) {
         answer(server, login, NULL, ERR_CANCELLED);
+    } else if (login->scram) {
+        (login->scram->is_second ? check_proof : begin_scram)(server, login);
     } else if (login->has_password) {
         identity = access_token_find(access, str_of(login->password));
         if (identity)
@@ -205,12 +275,6 @@ struct mqtt_note {
     struct mqtt_server *server;
     struct broker_note *note;
 };
-
-static void leave(struct mqtt_server *server)
-{
-    atomic_fetch_sub(&server->pending, 1);
-    free_if_over(server);
-}
 
 static void on_noted(struct completion *completion)
 {
@@ -340,13 +404,22 @@ static bool on_work(void *arg, struct broker_work *work) /* broker's task */
 static void on_plain(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    broker_accept(server->broker, stream, NULL);
+    const struct broker_entry entry = {.has_proxy = server->proxy};
+    broker_accept(server->broker, stream, &entry);
 }
 
 static void on_encrypted(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    broker_accept(server->broker, stream, server->tls);
+    const struct broker_entry entry = {.tls = server->tls, .has_proxy = server->proxy};
+    broker_accept(server->broker, stream, &entry);
+}
+
+static void on_local(void *owner, struct os_stream *stream)
+{
+    struct mqtt_server *server = owner;
+    const struct broker_entry entry = {0};
+    broker_accept(server->broker, stream, &entry);
 }
 
 static void stop_listening(struct mqtt_server *server)
@@ -354,7 +427,8 @@ static void stop_listening(struct mqtt_server *server)
     const struct os_ops *ops = server->service->context->os->ops;
     if (server->plain) ops->listener_close(server->plain);
     if (server->encrypted) ops->listener_close(server->encrypted);
-    server->plain = server->encrypted = NULL;
+    if (server->local) ops->listener_close(server->local);
+    server->plain = server->encrypted = server->local = NULL;
 }
 
 enum err mqtt_server_start(struct service *service, struct broker *broker,
@@ -372,6 +446,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     server->service = service;
     server->tls = config->tls;
     server->anonymous = config->anonymous;
+    server->proxy = config->proxy;
     server->waiting_end = &server->waiting;
     struct broker_hooks hooks = {.arg = server,
                                  .login = on_login,
@@ -387,6 +462,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     if (!err && config->encrypted)
         err = ops->listen(context->main->task, config->encrypted, on_encrypted, server,
                           &server->encrypted, bound_encrypted, why);
+    if (!err && config->local)
+        err = ops->listen(context->main->task, config->local, on_local, server, &server->local,
+                          NULL, why);
     if (err)
         mqtt_server_stop(server);
     else
@@ -394,10 +472,11 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     return err;
 }
 
-void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous)
+void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy)
 {
     MUST(server->magic == SERVER_MAGIC);
     server->anonymous = anonymous;
+    server->proxy = proxy;
 }
 
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,

@@ -8,9 +8,10 @@
 struct mqtt_server;
 
 struct mqtt_server_config {
-    const struct os_address *plain, *encrypted; /* NULL = it does not listen there */
-    struct tls_config *tls;                     /* for `encrypted`; borrowed; may be renewed */
-    bool anonymous; /* who brings no user is let in as `anonymous`, on loopback only */
+    const struct os_address *plain, *encrypted, *local; /* NULL = it does not listen there */
+    struct tls_config *tls; /* for `encrypted`; borrowed; may be renewed */
+    bool proxy;             /* on plain and encrypted: PROXY headers, which are believed */
+    bool anonymous;         /* who brings no user is let in as `anonymous`, on loopback only */
 };
 
 /* Starts the broker (borrowed; broker_new) and listens. `bound_*` receive the real addresses. Main
@@ -19,8 +20,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                            const struct mqtt_server_config *config, struct mqtt_server **server,
                            struct os_address *bound_plain, struct os_address *bound_encrypted,
                            struct why *why);
-/* Counts for logins from now on. `anonymous` only while it listens on loopback. Main loop. */
-void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous);
+/* Counts for logins and connections from now on. `anonymous` only while it listens on loopback.
+ * Main loop. */
+void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy);
 /* broker_visit, while it runs. Errors: also CANCELLED. Main loop. */
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
                            struct os_stream **stream);

@@ -10,6 +10,7 @@
 #define MQTT_BROKER_H
 
 #include "access/access.h"
+#include "access/scram_server.h"
 #include "loop/context.h"
 #include "mqtt/packet.h"
 #include "net/tls.h"
@@ -42,6 +43,18 @@ struct broker_config {
 };
 extern const struct broker_config broker_defaults;
 
+/* What a client proves instead of sending a password. The hook gets its first message, sets
+ * `is_second` and answers into `out`; then its last one, and answers with an identity. */
+struct broker_scram {
+    struct scram_server server; /* from here on the hook's */
+    char verifier[ACCESS_VERIFIER_BYTES];
+    uint8_t proof[ACCESS_HASH_BYTES];
+    bool is_second;
+    struct buf out;
+    size_t in_size;
+    char in[SCRAM_MESSAGE_BYTES];
+};
+
 /* A login under way: made by the broker, answered by the hook with broker_login_done. */
 struct broker_login {
     struct job job;    /* the hook's, to go where it has to */
@@ -51,12 +64,15 @@ struct broker_login {
     char certificate[ACCESS_USER_BYTES]; /* the common name of a checked one; "" = none */
     bool is_web;                         /* a web page's: never anonymous */
     struct identity *visitor;            /* who HTTP knew already; NULL = nobody */
+    struct broker_scram *scram;          /* NULL = none of this kind */
     char peer[64];                       /* an address with its port */
-    struct identity *identity;           /* the answer; gives; NULL: refused, `reason` says why */
+    /* The answer; gives; NULL: refused, `reason` says why, or CONTINUE_AUTHENTICATION. */
+    struct identity *identity;
     enum mqtt_reason reason;
     void *hook; /* the hook's own, as the next */
     struct broker_login *next;
     struct connection *connection; /* the broker's; NULL once it has gone */
+    bool is_away;                  /* with the hook */
 };
 /* Any task, once, while the broker runs. */
 void broker_login_done(struct broker_login *login);
@@ -154,9 +170,14 @@ enum err broker_configure(struct broker *broker, const struct broker_config *con
  * Any task. */
 void broker_save(struct broker *broker);
 
-/* Hands over a stream that was just accepted on the main loop (takes it). `tls` (borrowed during
- * the call) NULL = plain. Main loop. */
-void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls);
+/* The way a stream came in. */
+struct broker_entry {
+    struct tls_config *tls; /* borrowed during the call; NULL = plain */
+    bool has_proxy;         /* it begins with a PROXY header (net/proxy.h), which is believed */
+};
+/* Hands over a stream that was just accepted on the main loop (takes it). Main loop. */
+void broker_accept(struct broker *broker, struct os_stream *stream,
+                   const struct broker_entry *entry);
 
 /* Somebody who did not come over a socket of the broker's own. */
 struct broker_visitor {

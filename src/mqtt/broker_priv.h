@@ -59,6 +59,7 @@ struct session {
 enum connection_state {
     CONNECTION_NEW,   /* no CONNECT yet */
     CONNECTION_LOGIN, /* the login is being checked; nothing is read meanwhile */
+    CONNECTION_AUTH,  /* the client must prove itself */
     CONNECTION_OPEN,
     CONNECTION_ENDING, /* the last bytes go out */
 };
@@ -68,16 +69,22 @@ struct aliases_in {
     struct message *topics[]; /* messages whose topic it is: [alias - 1] */
 };
 
+/* What a connection behind a load balancer needs beside. */
+struct proxied {
+    struct tls_config *tls; /* once the header was read; NULL = plain */
+    char peer[64];          /* the client's own address; "" = not known */
+};
+
 struct connection {
     uint32_t magic;
     uint32_t turn_bytes; /* read since reading was last held up */
     struct broker *broker;
     struct connection *next, *previous;
     struct connection *next_dirty;
-    struct os_stream *stream; /* NULL = closed; freed at the end of the turn */
-    struct session *session;  /* NULL = none (yet) */
-    struct broker_login *login;
-    struct kept_connect *kept; /* the CONNECT, while the login is checked */
+    struct os_stream *stream;   /* NULL = closed; freed at the end of the turn */
+    struct session *session;    /* NULL = none (yet) */
+    struct broker_login *login; /* at CONNECT, and when a client proves itself again */
+    struct kept_connect *kept;  /* the CONNECT, while the login is checked */
     struct buf in, out;
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
@@ -90,9 +97,10 @@ struct connection {
     uint8_t version, state;
     uint32_t waiting_acks; /* with the journal */
     bool is_held;          /* not read until the journal has room */
-    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
-        ended_well;
+    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, has_auth,
+        wants_problem, ended_well;
     struct identity *visitor; /* until CONNECT has been looked at */
+    struct proxied *proxied;  /* behind a load balancer; NULL = not */
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -101,6 +109,7 @@ struct arrival {
     struct broker *broker;
     struct os_socket *socket;
     struct tls_config *tls;
+    bool has_proxy;
     struct os_stream *stream; /* of a visitor, instead of a socket … */
     bool is_tls, is_web;      /* … and what is known of him */
     struct identity *identity;
@@ -223,9 +232,9 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* ---- connection.c ---- */
 
-void arrival_drop(struct arrival *arrival);
-/* Takes what the arrival holds. */
-void connection_start(struct arrival *arrival);
+enum { CONNECT_SECONDS = 10 }; /* a CONNECT must be whole by then */
+extern const struct os_stream_events connection_events;
+void connection_on_timer(struct wheel_node *node);
 /* Without waiting for the last bytes. */
 void connection_cut(struct connection *connection);
 /* Its login is over: takes what has come meanwhile. */

@@ -13,7 +13,6 @@
 static const char component[] = "mqtt";
 
 enum {
-    CONNECT_SECONDS = 10,           /* a CONNECT must be whole by then */
     ENDING_SECONDS = 5,             /* for the last bytes */
     CONNECT_BYTES_MAX = 256 * 1024, /* before the login: will and password included */
     TURN_BYTES = 256 * 1024,
@@ -36,6 +35,7 @@ struct buf *connection_out(struct connection *c)
 
 const char *connection_peer(const struct connection *c)
 {
+    if (c->proxied && c->proxied->peer[0]) return c->proxied->peer;
     return c->stream ? os_stream_peer(c->stream) : "a client that has gone";
 }
 
@@ -111,9 +111,14 @@ static void free_gone(struct broker *broker)
         }
         *at = c->next;
         MUST(!c->session && !c->stream && !c->is_dirty);
-        if (c->login) c->login->connection = NULL;
+        if (c->login && c->login->is_away)
+            c->login->connection = NULL;
+        else if (c->login)
+            broker_login_free(c->login);
         connection_free_kept(c);
         identity_release(c->visitor);
+        if (c->proxied) tls_config_release(c->proxied->tls);
+        mem_free(c->proxied);
         free_aliases(c);
         buf_free(&c->in);
         buf_free(&c->out);
@@ -194,7 +199,7 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     connection_touch(c);
 }
 
-static void on_timer(struct wheel_node *node)
+void connection_on_timer(struct wheel_node *node)
 {
     struct connection *c = (void *)((char *)node - offsetof(struct connection, timer));
     MUST(is_connection(c));
@@ -204,8 +209,8 @@ static void on_timer(struct wheel_node *node)
         connection_touch(c); /* so that this turn frees it */
     } else if (c->state == CONNECTION_LOGIN || (c->state == CONNECTION_OPEN && c->is_paused)) {
         wheel_set(&c->broker->wheel, node, broker_now_s(c->broker) + CONNECT_SECONDS);
-    } else if (c->state == CONNECTION_NEW) {
-        connection_end(c, MQTT_REASON_SUCCESS, "no CONNECT within 10 s");
+    } else if (c->state == CONNECTION_NEW || c->state == CONNECTION_AUTH) {
+        connection_end(c, MQTT_REASON_SUCCESS, "no CONNECT, or no AUTH, within 10 s");
     } else if (broker_now_s(c->broker) >= limit_s) {
         connection_end(c, MQTT_REASON_KEEP_ALIVE_TIMEOUT, "nothing heard for 1.5 keep-alives");
     } else {
@@ -220,12 +225,16 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
                                  size_t *used, struct why *why)
 {
     struct mqtt_frame frame;
-    size_t limit = c->state == CONNECTION_NEW && c->packet_in_max > CONNECT_BYTES_MAX
+    size_t limit = c->state != CONNECTION_OPEN && c->packet_in_max > CONNECT_BYTES_MAX
                        ? CONNECT_BYTES_MAX
                        : c->packet_in_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
+        return MQTT_REASON_PROTOCOL_ERROR;
+    }
+    if (c->state == CONNECTION_AUTH && size && bytes[0] != MQTT_AUTH << 4) {
+        (void)why_set(why, ERR_PROTOCOL, "no AUTH where one must come");
         return MQTT_REASON_PROTOCOL_ERROR;
     }
     enum err err = mqtt_frame_read(bytes, size, limit, &frame);
@@ -346,72 +355,5 @@ static void on_closed(void *owner, enum err err, const char *text)
     connection_touch(c);
 }
 
-static const struct os_stream_events events = {
+const struct os_stream_events connection_events = {
     .on_read = on_read, .on_drained = on_drained, .on_closed = on_closed};
-
-/* ---- the beginning ---- */
-
-void arrival_drop(struct arrival *a)
-{
-    struct os *os = a->broker->context->os;
-    metric_add(a->broker->context, METRIC_MQTT_REFUSED, 1);
-    if (a->socket) os->ops->socket_drop(os, a->socket);
-    os_stream_close(&a->stream);
-}
-
-/* The stream of what has arrived; a channel's bytes may wait in it already. */
-static enum err join(struct connection *c, struct arrival *a)
-{
-    struct os *os = c->broker->context->os;
-    struct os_task *task = c->broker->loop.task;
-    struct os_stream *below = a->stream;
-    enum err err = ERR_OK;
-    a->stream = NULL;
-    if (a->socket) err = os->ops->stream_join(task, a->socket, &events, c, &below);
-    a->socket = NULL;
-    if (err) return err;
-    if (a->tls) err = tls_wrap_server(a->tls, os, task, below, &below);
-    if (err) return err;
-    c->stream = below;
-    os_stream_own(below, &events, c);
-    if (c->is_channel) os_stream_pause(below, false);
-    return ERR_OK;
-}
-
-void connection_start(struct arrival *a)
-{
-    struct broker *broker = a->broker;
-    struct connection *c = broker->connection_count < broker->config.connections_max
-                               ? mem_alloc_zero(1, sizeof *c)
-                               : NULL;
-    if (!c) {
-        arrival_drop(a);
-        return;
-    }
-    broker->now_ns = loop_mono_ns(&broker->loop);
-    c->magic = CONNECTION_MAGIC;
-    c->broker = broker;
-    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
-    c->wants_problem = true;
-    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
-    c->receive_in_max = broker->config.receive_maximum;
-    c->alias_in_max = broker->config.topic_alias_maximum;
-    c->is_channel = a->stream != NULL;
-    c->is_tls = a->tls || a->is_tls;
-    c->is_web = a->is_web;
-    c->visitor = a->identity;
-    a->identity = NULL;
-    c->timer.fire = on_timer;
-    c->heard_s = broker_now_s(broker);
-    c->next = broker->connections;
-    if (c->next) c->next->previous = c;
-    broker->connections = c;
-    broker->connection_count++;
-    metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
-    enum err err = join(c, a);
-    if (err)
-        connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
-    else
-        wheel_set(&broker->wheel, &c->timer, broker_now_s(broker) + CONNECT_SECONDS);
-    if (err) connection_touch(c);
-}

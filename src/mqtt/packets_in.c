@@ -1,6 +1,6 @@
 /* packets_in.c - what a client's packets mean (MQTT 5.0 sections 3 and 4). One function a type, in
  * a table. A CONNECT waits for its login, during which nothing else is read. */
-#include "mqtt/broker_priv.h"
+#include "mqtt/auth.h"
 #include "mqtt/topic.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -143,7 +143,8 @@ static void keep_properties(struct connection *c, struct kept_connect *kept,
     c->keep_alive_s = connect->keep_alive_s; /* to see whether it was changed */
 }
 
-static bool start_login(struct connection *c, const struct mqtt_connect *in)
+static bool start_login(struct connection *c, const struct mqtt_connect *in,
+                        const struct mqtt_properties *properties)
 {
     struct broker *broker = c->broker;
     struct broker_login *login = mem_alloc_zero(1, sizeof *login);
@@ -164,10 +165,19 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
         !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
         login->certificate[0] = 0;
     (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
-    c->login = login;
     c->state = CONNECTION_LOGIN;
     c->is_paused = true;
     os_stream_pause(c->stream, true);
+    bool has_data = mqtt_has(properties, MQTT_PROPERTY_AUTH_DATA);
+    if (c->has_auth &&
+        auth_begin(c, login, has_data ? properties->text[MQTT_PROPERTY_AUTH_DATA] : STR("")))
+        return true;
+    if (c->has_auth) {
+        broker_login_free(login);
+        return false;
+    }
+    c->login = login;
+    login->is_away = true;
     broker->hooks.login(broker->hooks.arg, login);
     return true;
 }
@@ -182,18 +192,19 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
         p->connect.client_id.size > MADE_ID_BYTES ? p->connect.client_id.size : MADE_ID_BYTES;
     c->kept = mem_alloc_zero(1, sizeof *c->kept + room);
     if (!c->kept) return refuse(c, MQTT_REASON_SERVER_BUSY, why);
-    if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD)) {
+    c->has_auth = mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD);
+    if (c->has_auth && !auth_knows_method(p->properties.text[MQTT_PROPERTY_AUTH_METHOD])) {
         (void)why_set(why, ERR_UNSUPPORTED, "this authentication method is not known");
         return refuse(c, MQTT_REASON_BAD_AUTH_METHOD, why);
     }
     keep_properties(c, c->kept, p);
     enum mqtt_reason reason = keep_client_id(c->kept, &p->connect, c->broker, why);
     if (!reason) reason = keep_will(c->kept, &p->connect, c->broker, why);
-    if (!reason && !start_login(c, &p->connect)) reason = MQTT_REASON_SERVER_BUSY;
+    if (!reason && !start_login(c, &p->connect, &p->properties)) reason = MQTT_REASON_SERVER_BUSY;
     return reason ? refuse(c, reason, why) : MQTT_REASON_SUCCESS;
 }
 
-static void write_connack(struct connection *c, bool was_present)
+static void write_connack(struct connection *c, const struct broker_login *login, bool was_present)
 {
     const struct kept_connect *kept = c->kept;
     struct buf *out = connection_out(c);
@@ -215,6 +226,7 @@ static void write_connack(struct connection *c, bool was_present)
             mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, c->alias_in_max);
         if (kept->keep_alive_s != c->keep_alive_s)
             mqtt_write_number(out, MQTT_PROPERTY_SERVER_KEEP_ALIVE, kept->keep_alive_s);
+        if (login->scram) auth_write(login, out);
         mqtt_end_properties(&w);
     }
     mqtt_end(&w);
@@ -263,8 +275,9 @@ static struct session *take_session(struct connection *c, struct identity *ident
 static bool may_leave_will(const struct connection *c, const struct identity *identity)
 {
     const struct message *will = c->kept->will;
-    return !will || access_check(identity, VERB_PUBLISH, "", STR("default"), STR(""),
-                                 message_topic(will), NULL) == ERR_OK;
+    return !will || access_check_topic(identity, VERB_PUBLISH,
+                                       (struct str){c->kept->client_id, c->kept->client_id_size},
+                                       message_topic(will)) == ERR_OK;
 }
 
 /* Who logs in again and again, with the same rights, is one identity in memory. */
@@ -288,8 +301,9 @@ static void make_common(struct broker *broker, struct identity **identity)
     *place = identity_share(fresh);
 }
 
-static void let_in(struct connection *c, struct identity *identity)
+static void let_in(struct connection *c, const struct broker_login *login)
 {
+    struct identity *identity = login->identity;
     enum mqtt_reason reason = MQTT_REASON_NOT_AUTHORIZED;
     struct why why = WHY_NONE;
     bool was_present = false;
@@ -303,7 +317,7 @@ static void let_in(struct connection *c, struct identity *identity)
     s->connection = c;
     c->session = s;
     c->state = CONNECTION_OPEN;
-    write_connack(c, was_present);
+    write_connack(c, login, was_present);
     c->keep_alive_s = c->kept->keep_alive_s;
     connection_free_kept(c);
     wheel_stop(&c->broker->wheel, &c->timer);
@@ -320,14 +334,21 @@ static void finish_login(struct job *job)
     struct broker_login *login = (struct broker_login *)job;
     struct connection *c = login->connection;
     struct why why = WHY_NONE;
+    login->is_away = false;
     if (c) {
-        c->login = NULL;
+        bool goes_on = login->reason == MQTT_REASON_CONTINUE_AUTHENTICATION && !login->identity;
         c->broker->now_ns = loop_mono_ns(&c->broker->loop);
+        if (goes_on && (c->state == CONNECTION_LOGIN || c->state == CONNECTION_OPEN)) {
+            auth_continue(c);
+            return;
+        }
+        if (c->state == CONNECTION_OPEN) (void)auth_renew(c);
+        c->login = NULL;
         if (c->state != CONNECTION_LOGIN) {
-            /* it has ended meanwhile */
+            /* it has ended meanwhile, or was let in before */
         } else if (login->identity) {
             make_common(c->broker, &login->identity);
-            let_in(c, login->identity);
+            let_in(c, login);
         } else {
             (void)refuse(c, login->reason, &why);
             connection_end(c, login->reason, mqtt_reason_name(login->reason));
@@ -341,6 +362,9 @@ void broker_login_free(struct broker_login *login)
     identity_release(login->identity);
     identity_release(login->visitor);
     OPENSSL_cleanse(login->password, sizeof login->password);
+    if (login->scram) buf_free(&login->scram->out);
+    if (login->scram) OPENSSL_cleanse(login->scram, sizeof *login->scram);
+    mem_free(login->scram);
     mem_free(login);
 }
 
@@ -383,8 +407,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
     if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
-    return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
-                        NULL)
+    return access_check_topic(c->session->identity, VERB_PUBLISH, c->session->client_id, topic)
                ? MQTT_REASON_NOT_AUTHORIZED
                : MQTT_REASON_SUCCESS;
 }
@@ -578,9 +601,7 @@ static enum mqtt_reason on_disconnect(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason on_auth(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
-    (void)c;
-    (void)p;
-    return say(why, MQTT_REASON_PROTOCOL_ERROR, "AUTH without an authentication method in CONNECT");
+    return auth_take(c, p, why);
 }
 
 static enum mqtt_reason (*const handlers[16])(struct connection *c, struct mqtt_packet *p,

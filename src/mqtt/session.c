@@ -429,8 +429,7 @@ enum err session_put_subscription(struct session *s, struct str group, struct st
 
 static bool may_subscribe(const struct session *s, struct str filter)
 {
-    return access_check(s->identity, VERB_SUBSCRIBE, "", STR("default"), STR(""), filter, NULL) ==
-           ERR_OK;
+    return access_check_topic(s->identity, VERB_SUBSCRIBE, s->client_id, filter) == ERR_OK;
 }
 
 void session_check_rights(struct session *s)

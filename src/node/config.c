@@ -10,7 +10,7 @@ struct raw_config {
     } node;
     struct str data, memory, rollup_rows, drivers;
     struct {
-        struct str http, https, mqtt, mqtts, postgres, line;
+        struct str http, https, mqtt, mqtts, mqtt_unix, postgres, line;
         bool insecure;
     } listen;
     struct {
@@ -64,6 +64,12 @@ static const struct field listen_fields[] = {
      .default_text = "off",
      .help_en = "MQTT over TLS, HOST:PORT or off; with tls.ca clients may log in by certificate",
      .help_zh = "基于 TLS 的 MQTT，主机:端口 或 off；设置 tls.ca 后客户端可用证书登录"},
+    {.name = "mqttUnix",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(mqtt_unix),
+     .default_text = "off",
+     .help_en = "MQTT at a Unix socket, /PATH or off; mode 0660",
+     .help_zh = "MQTT 的 Unix 套接字，/路径 或 off；权限 0660"},
     {.name = "postgres",
      .type = FIELD_STRING,
      .offset = LISTEN_AT(postgres),
@@ -263,6 +269,9 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
                        "%s: mqtt.anonymous: listen.mqtt (%.*s) can be reached from other hosts; "
                        "clients without a user are let in on loopback only",
                        file, (int)c->listen.mqtt.size, c->listen.mqtt.at);
+    if (c->listen.mqtt_unix.size && c->listen.mqtt_unix.at[0] != '/')
+        return why_set(why, ERR_INVALID, "%s: listen.mqttUnix: '%.*s' must be a path, /… or off",
+                       file, (int)c->listen.mqtt_unix.size, c->listen.mqtt_unix.at);
     struct os_address line;
     if (c->listen.line.size && !c->tls.ca.size && !os_address_tcp(c->listen.line, &line, NULL) &&
         !os_address_is_loopback(&line))
@@ -288,6 +297,7 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->listen.https = raw->listen.https;
     c->listen.mqtt = raw->listen.mqtt;
     c->listen.mqtts = raw->listen.mqtts;
+    c->listen.mqtt_unix = str_is(raw->listen.mqtt_unix, "off") ? STR("") : raw->listen.mqtt_unix;
     c->listen.postgres = raw->listen.postgres;
     c->listen.line = raw->listen.line;
     c->listen.insecure = raw->listen.insecure;

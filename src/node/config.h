@@ -18,7 +18,7 @@ struct node_config {
     int64_t memory_bytes;
     uint32_t rollup_rows; /* store_config.rollup_rows_min */
     struct {
-        struct str http, https, mqtt, mqtts, postgres, line;
+        struct str http, https, mqtt, mqtts, mqtt_unix, postgres, line;
         bool insecure; /* a remote address without TLS is meant */
     } listen;
     struct {

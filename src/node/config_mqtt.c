@@ -58,6 +58,14 @@ const struct field config_mqtt_fields[] = {
      .default_text = "false",
      .help_en = "clients without a user are let in as the user anonymous; on loopback only",
      .help_zh = "允许不带用户名的客户端以 anonymous 用户登录；仅限本机"},
+    {.name = "proxy",
+     .type = FIELD_BOOL,
+     .offset = AT(proxy),
+     .default_text = "false",
+     .help_en = "connections to mqtt and mqtts begin with a PROXY header (version 2), which is "
+                "believed: for use behind a load balancer alone",
+     .help_zh =
+         "mqtt 与 mqtts 的连接以 PROXY 头（版本 2）开始且其内容被采信；仅用于负载均衡器之后"},
     {.name = "memory",
      .type = FIELD_STRING,
      .offset = AT(memory),
@@ -181,7 +189,7 @@ enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, co
     struct broker_config *b = &settings->broker;
     size_t memory = (size_t)memory_bytes;
     MUST(memory_bytes > 0 && raw->connections_max > 0);
-    *settings = (struct mqtt_settings){.anonymous = raw->anonymous};
+    *settings = (struct mqtt_settings){.anonymous = raw->anonymous, .proxy = raw->proxy};
     *b = (struct broker_config){
         .memory_bytes = memory / 4,
         .connections_max = (uint32_t)raw->connections_max,

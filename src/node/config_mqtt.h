@@ -7,12 +7,13 @@
 
 struct mqtt_settings {
     bool anonymous; /* clients without a user are let in, on loopback */
+    bool proxy;     /* mqtt and mqtts: PROXY headers are read and believed */
     struct broker_config broker;
 };
 
 /* What field_bind writes by the table; config_mqtt_finish makes settings of it. */
 struct raw_mqtt {
-    bool anonymous;
+    bool anonymous, proxy;
     int64_t connections_max, receive_maximum, topic_alias_maximum, retained_max, subscriptions_max;
     int64_t keep_alive_max_ns;
     struct str memory, packet_max, session_expiry_max, send_buffer, data_prefix;

@@ -531,8 +531,9 @@ static void stop_line(struct node *node)
 static enum err start_mqtt(struct node *node, struct why *why)
 {
     const struct node_config *config = node->options->config;
-    struct os_address plain, encrypted;
-    struct mqtt_server_config c = {.tls = node->tls, .anonymous = config->mqtt.anonymous};
+    struct os_address plain, encrypted, local = {.kind = OS_ADDRESS_UNIX};
+    struct mqtt_server_config c = {
+        .tls = node->tls, .anonymous = config->mqtt.anonymous, .proxy = config->mqtt.proxy};
     enum err err = ERR_OK;
     if (config->listen.mqtt.size) {
         err = os_address_tcp(config->listen.mqtt, &plain, why);
@@ -541,6 +542,11 @@ static enum err start_mqtt(struct node *node, struct why *why)
     if (!err && config->listen.mqtts.size) {
         err = os_address_tcp(config->listen.mqtts, &encrypted, why);
         c.encrypted = &encrypted;
+    }
+    if (config->listen.mqtt_unix.size) {
+        if (!err && !str_copy(local.host, sizeof local.host, config->listen.mqtt_unix))
+            err = why_set(why, ERR_INVALID, "listen.mqttUnix: the path is too long");
+        c.local = &local;
     }
     if (err) return err;
     return mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
@@ -634,6 +640,10 @@ static void announce(struct node *node)
     os_address_print(&node->mqtts_address, mqtt, sizeof mqtt);
     if (node->mqtts_address.kind)
         diag(&node->context, DIAG_INFO, component, "listening on mqtts://%s", mqtt);
+    struct str local = node->options->config->listen.mqtt_unix;
+    if (local.size)
+        diag(&node->context, DIAG_INFO, component, "listening on mqtt+unix://%.*s", (int)local.size,
+             local.at);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -734,6 +744,7 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"listen.https", was->listen.https, now->listen.https},
         {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
         {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
+        {"listen.mqttUnix", was->listen.mqtt_unix, now->listen.mqtt_unix},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };
@@ -764,7 +775,7 @@ static enum err renew_mqtt(struct node *node, const struct node_config *config, 
     if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
         return why_set(why, ERR_INVALID,
                        "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
-    mqtt_server_set_anonymous(node->mqtt, anonymous);
+    mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
     return broker_configure(node->broker, &config->mqtt.broker, why);
 }
 

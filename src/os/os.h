@@ -196,8 +196,9 @@ struct os_ops {
                                const struct os_stream_events *events, void *owner,
                                struct os_stream **stream, struct why *why);
     /* `on_accept` gives a stream on the same task; its owner must be set at once (os_stream_own).
-     * `bound` (may be NULL) receives the address with the real port. Errors: ADDRESS_IN_USE names
-     * the address. */
+     * `bound` (may be NULL) receives the address with the real port. A Unix
+     * socket gets mode 0660; its file, left behind by a program that is gone, is replaced. Errors:
+     * ADDRESS_IN_USE names the address. */
     enum err (*listen)(struct os_task *task, const struct os_address *address,
                        void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                        struct os_listener **listener, struct os_address *bound, struct why *why);

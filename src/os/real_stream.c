@@ -7,11 +7,15 @@
  * callback; no event reaches the owner after close. */
 #include "base/mem.h"
 #include "os/real_priv.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* Of a stream that connects. */
@@ -475,6 +479,31 @@ static int bind_tcp(struct os_listener *l, const struct os_address *address,
     return failed;
 }
 
+/* A socket's file that a program left behind is in the way; one where somebody listens is not
+ * touched, nor is any other file: the bind says so. */
+static void remove_stale(const struct sockaddr_un *at)
+{
+    struct stat info;
+    if (lstat(at->sun_path, &info) || !S_ISSOCK(info.st_mode)) return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return;
+    bool is_stale =
+        connect(fd, (const struct sockaddr *)at, sizeof *at) != 0 && errno == ECONNREFUSED;
+    (void)close(fd);
+    if (is_stale) (void)unlink(at->sun_path);
+}
+
+/* Readable and writable for the owner and his group before anybody can connect. */
+static int bind_unix(struct os_listener *l, const struct os_address *address)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (!str_copy(at.sun_path, sizeof at.sun_path, str_of(address->host))) return UV_ENAMETOOLONG;
+    remove_stale(&at);
+    int failed = uv_pipe_bind(&l->pipe, address->host);
+    if (!failed && chmod(address->host, 0660)) failed = uv_translate_sys_error(errno);
+    return failed ? failed : uv_listen(&l->stream, 1024, on_connection);
+}
+
 enum err real_listen(struct os_task *task, const struct os_address *address,
                      void (*on_accept)(void *owner, struct os_stream *stream), void *owner,
                      struct os_listener **out, struct os_address *bound, struct why *why)
@@ -490,8 +519,7 @@ enum err real_listen(struct os_task *task, const struct os_address *address,
     MUST(!failed);
     l->handle.data = l;
     if (is_unix) {
-        failed = uv_pipe_bind(&l->pipe, address->host);
-        if (!failed) failed = uv_listen(&l->stream, 1024, on_connection);
+        failed = bind_unix(l, address);
         if (bound) *bound = *address;
     } else {
         failed = bind_tcp(l, address, bound);

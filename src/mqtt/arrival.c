@@ -1,0 +1,202 @@
+/* arrival.c - how connections come to the broker's task: sockets that the main loop accepted,
+ * visitors over a channel, and what has to be read before MQTT begins.
+ *
+ * Behind a load balancer (mqtt.proxy) a connection begins with a PROXY header, also where TLS
+ * follows; until it is read, nobody knows who the peer is. What came behind it is handed on to
+ * whoever reads next: TLS, or the connection itself. */
+#include "mqtt/broker_priv.h"
+#include "net/proxy.h"
+
+static void drop(struct arrival *a)
+{
+    struct os *os = a->broker->context->os;
+    metric_add(a->broker->context, METRIC_MQTT_REFUSED, 1);
+    if (a->socket) os->ops->socket_drop(os, a->socket);
+    os_stream_close(&a->stream);
+}
+
+/* ---- what comes before MQTT ---- */
+
+/* TLS if there is any, then MQTT. On failure the stream is gone. */
+static enum err begin(struct connection *c, struct os_stream *below, struct tls_config *tls)
+{
+    struct broker *broker = c->broker;
+    c->stream = NULL;
+    enum err err =
+        tls ? tls_wrap_server(tls, broker->context->os, broker->loop.task, below, &below) : ERR_OK;
+    if (err) return err;
+    c->stream = below;
+    os_stream_own(below, &connection_events, c);
+    if (c->is_channel) os_stream_pause(below, false); /* bytes may wait in it already */
+    return ERR_OK;
+}
+
+/* The header is whole: the rest is the client's. */
+static void pass_on(struct connection *c, size_t header_bytes)
+{
+    struct os_stream *below = c->stream;
+    struct buf bytes = c->in;
+    c->in = BUF_EMPTY;
+    if (begin(c, below, c->proxied->tls)) {
+        connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
+        connection_touch(c);
+    } else if (bytes.size > header_bytes && below->events->on_read) {
+        below->events->on_read(below->owner, (const uint8_t *)bytes.at + header_bytes,
+                               bytes.size - header_bytes);
+    }
+    buf_free(&bytes);
+}
+
+static void on_header(void *owner, const uint8_t *bytes, size_t size)
+{
+    struct connection *c = owner;
+    struct proxy_header header;
+    struct why why = WHY_NONE;
+    MUST(c->magic == CONNECTION_MAGIC);
+    if (c->state != CONNECTION_NEW) return;
+    buf_add(&c->in, bytes, size);
+    enum err err =
+        buf_failed(&c->in) ? ERR_NO_MEMORY : proxy_read(c->in.at, c->in.size, &header, &why);
+    if (err == ERR_BUSY) return;
+    if (err) {
+        connection_end(c, MQTT_REASON_SUCCESS, why_text(&why, err));
+        connection_touch(c);
+        return;
+    }
+    if (header.has_source)
+        os_address_print(&header.source, c->proxied->peer, sizeof c->proxied->peer);
+    c->is_web |= !header.has_source; /* wherever he is: the balancer's address is not his */
+    pass_on(c, header.size);
+}
+
+static void on_header_closed(void *owner, enum err err, const char *text)
+{
+    connection_events.on_closed(owner, err, text);
+}
+
+static const struct os_stream_events header_events = {.on_read = on_header,
+                                                      .on_closed = on_header_closed};
+
+/* ---- on the broker's task ---- */
+
+/* The stream of what has arrived. */
+static enum err join(struct connection *c, struct arrival *a)
+{
+    struct broker *broker = c->broker;
+    struct os *os = broker->context->os;
+    struct os_stream *below = a->stream;
+    enum err err = ERR_OK;
+    a->stream = NULL;
+    if (a->socket)
+        err = os->ops->stream_join(broker->loop.task, a->socket, &header_events, c, &below);
+    a->socket = NULL;
+    if (err) return err;
+    if (!a->has_proxy) return begin(c, below, a->tls);
+    c->stream = below;
+    if (!(c->proxied = mem_alloc_zero(1, sizeof *c->proxied))) {
+        os_stream_close(&c->stream);
+        return ERR_NO_MEMORY;
+    }
+    c->proxied->tls = a->tls;
+    a->tls = NULL;
+    return ERR_OK;
+}
+
+static void start(struct arrival *a)
+{
+    struct broker *broker = a->broker;
+    struct connection *c = broker->connection_count < broker->config.connections_max
+                               ? mem_alloc_zero(1, sizeof *c)
+                               : NULL;
+    if (!c) {
+        drop(a);
+        return;
+    }
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    c->magic = CONNECTION_MAGIC;
+    c->broker = broker;
+    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
+    c->wants_problem = true;
+    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
+    c->receive_in_max = broker->config.receive_maximum;
+    c->alias_in_max = broker->config.topic_alias_maximum;
+    c->is_channel = a->stream != NULL;
+    c->is_tls = a->tls || a->is_tls;
+    c->is_web = a->is_web;
+    c->visitor = a->identity;
+    a->identity = NULL;
+    c->timer.fire = connection_on_timer;
+    c->heard_s = broker_now_s(broker);
+    c->next = broker->connections;
+    if (c->next) c->next->previous = c;
+    broker->connections = c;
+    broker->connection_count++;
+    metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
+    if (!join(c, a)) {
+        wheel_set(&broker->wheel, &c->timer, broker_now_s(broker) + CONNECT_SECONDS);
+        return;
+    }
+    connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
+    connection_touch(c);
+}
+
+static void arrive(struct job *job)
+{
+    struct arrival *a = (struct arrival *)job;
+    if (a->broker->is_stopping)
+        drop(a);
+    else
+        start(a);
+    tls_config_release(a->tls);
+    identity_release(a->identity);
+    mem_free(a);
+}
+
+/* ---- on the main loop ---- */
+
+void broker_accept(struct broker *broker, struct os_stream *stream,
+                   const struct broker_entry *entry)
+{
+    const struct os_ops *ops = broker->context->os->ops;
+    struct arrival *a = mem_alloc_zero(1, sizeof *a);
+    os_stream_own(stream, NULL, NULL);
+    if (a && entry->tls && !(a->tls = tls_config_copy(entry->tls))) {
+        mem_free(a);
+        a = NULL;
+    }
+    if (!a || ops->stream_leave(stream, &a->socket)) {
+        if (a)
+            tls_config_release(a->tls);
+        else
+            os_stream_close(&stream);
+        mem_free(a);
+        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
+        return;
+    }
+    a->job.run = arrive;
+    a->broker = broker;
+    a->has_proxy = entry->has_proxy;
+    loop_post(&broker->loop, &a->job);
+}
+
+enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
+                      struct os_stream **stream)
+{
+    struct loop *main = broker->context->main;
+    MUST(broker->is_started && loop_is_current(main));
+    struct arrival *a = mem_alloc_zero(1, sizeof *a);
+    enum err err =
+        a ? channel_make(main, &broker->loop, visitor->peer, stream, &a->stream) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(a);
+        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
+        return err;
+    }
+    a->job.run = arrive;
+    a->broker = broker;
+    a->is_tls = visitor->is_tls;
+    a->is_web = visitor->is_web;
+    a->identity = visitor->identity ? identity_share(visitor->identity) : NULL;
+    loop_post(&broker->loop, &a->job);
+    return ERR_OK;
+}
