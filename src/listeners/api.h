@@ -12,6 +12,9 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
 /* Who asks, behind a route with login. Borrowed from the exchange. */
 struct identity *api_identity(const struct http_exchange *exchange);
 
+/* RFC 4648 section 4; false when malformed or too long. */
+bool api_decode_base64(struct str text, char *out, size_t out_bytes, size_t *size);
+
 /* Handlers in their own files; `arg` = the service. */
 void api_sql(struct http_exchange *exchange, void *arg);          /* sql_http.c */
 void api_device_write(struct http_exchange *exchange, void *arg); /* point_http.c */
@@ -20,6 +23,13 @@ void api_connection_test(struct http_exchange *exchange, void *arg); /* equipmen
 void api_connection_scan(struct http_exchange *exchange, void *arg);
 void api_backup_begin(struct http_exchange *exchange, void *arg); /* backup_http.c */
 void api_backup_show(struct http_exchange *exchange, void *arg);
+void api_mqtt_clients(struct http_exchange *exchange, void *arg); /* mqtt_show_http.c */
+void api_mqtt_client(struct http_exchange *exchange, void *arg);
+void api_mqtt_retained(struct http_exchange *exchange, void *arg);
+void api_mqtt_kick(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
+void api_mqtt_unsubscribe(struct http_exchange *exchange, void *arg);
+void api_mqtt_forget(struct http_exchange *exchange, void *arg);
+void api_mqtt_publish(struct http_exchange *exchange, void *arg);
 
 /* The node's backup, one at a time (backup_http.c). `folder`: the data folder; copied. */
 struct backups;

@@ -22,6 +22,7 @@ struct identities;
 struct status;
 struct backups;
 struct session;
+struct broker;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -42,6 +43,7 @@ struct service {
     struct status *status;
     struct backups *backups;
     struct live *live;
+    struct broker *broker;    /* NULL: it does not run (yet, or any more) */
     struct session *sessions; /* who is connected (sessions.h) */
     /* Which system tables the views name, and of which versions of them that was read off. */
     uint64_t views_seen;

@@ -116,6 +116,7 @@ size_t broker_publish(struct broker *broker, struct message *m, struct session *
     size_t reached = 0;
     const struct tree_matches *found = tree_match(broker->tree, message_topic(m));
     *logged = false;
+    m->made_s = broker->wall_s;
     if (!found) {
         metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
         return 0;
@@ -230,10 +231,16 @@ void broker_resume_walks(struct broker *broker)
 
 /* ---- time ---- */
 
+static void look_at_clocks(struct broker *broker)
+{
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    broker->wall_s = (uint32_t)(loop_wall_ns(&broker->loop) / TIME_NS_PER_S);
+}
+
 static void on_tick(void *arg)
 {
     struct broker *broker = arg;
-    broker->now_ns = loop_mono_ns(&broker->loop);
+    look_at_clocks(broker);
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_retry(broker);
     snapshot_look(broker);
@@ -254,7 +261,7 @@ static void begin(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
     const struct os_ops *ops = broker->context->os->ops;
-    broker->now_ns = loop_mono_ns(&broker->loop);
+    look_at_clocks(broker);
     ops->task_on_turn(broker->loop.task, on_turn, broker);
     if (ops->timer_make(broker->loop.task, on_tick, broker, &broker->timer))
         diag(broker->context, DIAG_ERROR, component,
@@ -309,6 +316,8 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     wheel_init(&broker->wheel, broker_now_s(broker));
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
+    broker->last_command = &broker->commands;
+    inspect_init(broker);
     broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
     enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
@@ -372,6 +381,8 @@ static void end(struct job *job)
     while (broker->connections) connection_cut(broker->connections);
     connection_flush_all(broker);
     journal_post(broker);
+    inspect_stop(broker);
+    command_resume(broker, ERR_CANCELLED);
     if (broker->timer) ops->timer_close(broker->timer);
     broker->timer = NULL;
     ops->task_on_turn(broker->loop.task, NULL, NULL);

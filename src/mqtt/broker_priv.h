@@ -42,6 +42,8 @@ struct session {
     struct identity *identity;
     struct subscription *subscriptions; /* linked by next_of_session */
     size_t subscription_count;
+    uint64_t messages_in, messages_out, messages_dropped; /* since it began, or the start */
+    uint32_t since_s; /* wall clock: connected, or away, since then; 0 = since before the start */
     struct outbox outbox;
     uint64_t *received; /* QoS 2 identifiers that came in and are not released: a bitmap of 65,536
                            bits; NULL = none */
@@ -137,12 +139,29 @@ struct broker {
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
     struct job walk_job, begin_job; /* begin_job: also the end's */
-    bool is_walking, is_stopping;
+    struct job inspect_job;
+    struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
+    struct broker_command *commands, **last_command; /* that wait for the journal */
+    bool is_walking, is_inspecting, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;
     int64_t now_ns;
+    uint32_t wall_s; /* the wall clock's, at the last tick */
     uint32_t random;
 };
+
+/* ---- inspect.c ---- */
+
+void inspect_init(struct broker *broker);
+void inspect_stop(struct broker *broker); /* those under way are CANCELLED */
+/* What looks may stand at is going. */
+void inspect_forget_session(struct session *session);
+void inspect_forget_subscription(struct broker *broker, struct subscription *subscription);
+
+/* ---- command.c ---- */
+
+/* Finishes those whose changes are durable; with an error all that wait. */
+void command_resume(struct broker *broker, enum err err);
 
 /* ---- broker.c ---- */
 

@@ -271,6 +271,7 @@ static void let_in(struct connection *c, struct identity *identity)
         return;
     }
     s->connection = c;
+    s->since_s = c->broker->wall_s;
     c->session = s;
     c->state = CONNECTION_OPEN;
     write_connack(c, was_present);
@@ -398,6 +399,7 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     enum mqtt_reason reason = resolve_alias(c, p, why);
     if (reason) return reason;
     metric_add(c->broker->context, METRIC_MQTT_RECEIVED, 1);
+    s->messages_in++;
     if (!is_again) {
         reason = may_publish(c, m->topic);
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
