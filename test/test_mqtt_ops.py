@@ -232,3 +232,45 @@ def test_what_nobody_may_is_refused_and_told(node):
     call(node, "DELETE", "/v1/mqtt/retained?topic=line2/a", login=login, expect=403)
     assert [m["topic"] for m in call(node, "GET", "/v1/mqtt/retained", login=login)["retained"]] == ["line1/a"]
     assert [line[5] for line in audit(node)] == ["forbidden"] * 3
+
+
+# ---- $SYS, the command line ----
+
+def test_the_broker_tells_of_itself_under_sys(tuned):
+    tuned.yaml.write_text("mqtt: {sysInterval: 1s}\n")
+    hup(tuned, "reload: done")
+    there, here = Client(tuned, "there"), Client(tuned, "here")
+    there.subscribe(("$SYS/#", 1))
+
+    def last(name):
+        found = [m.payload.decode() for m in list(there.got) if m.topic == "$SYS/broker/" + name]
+        return found[-1] if found else None
+
+    for number in range(5):
+        here.publish("a", f"{number}", 1)
+    wait_for(lambda: last("publish/messages/received") == "5", LIMIT_S, "what came")
+    wait_for(lambda: last("clients/connected") == "2" and float(last("load/publish/received/1min") or 0) > 0, LIMIT_S, "the others")
+    assert last("version").startswith("millrace ") and last("uptime").endswith(" seconds")
+    assert last("subscriptions/count") == "1"
+    wait_for(lambda: sum(m.topic.endswith("uptime") for m in list(there.got)) >= 4, LIMIT_S, "more of it")
+    assert sum(m.topic.endswith("subscriptions/count") for m in there.got) <= 2, "told though it has not changed"
+    assert call(tuned, "GET", "/v1/mqtt/retained")["retained"] == []
+    assert len(call(tuned, "GET", "/v1/mqtt/retained?topic=$SYS/%23")["retained"]) > 10
+    size = sql(tuned, "SELECT appended FROM sys.nodes")
+    wait_for(lambda: sum(m.topic.endswith("uptime") for m in list(there.got)) >= 6, LIMIT_S, "more of it")
+    assert sql(tuned, "SELECT appended FROM sys.nodes") == size, "$SYS is in the log"
+    tuned.yaml.write_text("mqtt: {sysInterval: 0s}\n")
+    hup(tuned, "reload: done")
+    wait_for(lambda: tuned.metric("millrace_mqtt_retained_messages") == 0, LIMIT_S, "they are still there")
+
+
+def test_the_command_line_shows_kicks_and_publishes(node):
+    there = Client(node, "there")
+    there.subscribe(("a/#", 0))
+    status, said = node.cli("mqtt", "clients")
+    assert status == 0 and said.splitlines()[1].split()[:2] == ["there", "admin"]
+    assert node.cli("mqtt", "publish", "a/b", "hello", "--retain") == (0, "1 subscribers\n")
+    assert there.wait(1)[0][:2] == ("a/b", "hello")
+    assert node.cli("mqtt", "kick", "nobody")[0] == 1
+    assert node.cli("mqtt", "kick", "there", "--reason", "for once")[0] == 0
+    assert node.cli("mqtt", "dance")[0] == 2

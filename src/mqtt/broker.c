@@ -22,6 +22,7 @@ const struct broker_config broker_defaults = {
     .subscriptions_max = 1000,
     .send_bytes_max = 256 * 1024,
     .shared = BROKER_ROUND_ROBIN,
+    .sys_interval_s = 10,
 };
 
 /* ---- routing ---- */
@@ -244,6 +245,7 @@ static void on_tick(void *arg)
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_retry(broker);
     snapshot_look(broker);
+    sys_topics_tick(broker);
     broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
 }
 
@@ -278,6 +280,7 @@ void broker_free(struct broker *broker)
     while (broker->first_session) session_end(broker->first_session);
     snapshot_free(broker);
     journal_free(broker);
+    sys_topics_free(broker);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
     map_free(&broker->sessions);

@@ -38,6 +38,7 @@ struct broker_config {
     size_t
         send_bytes_max; /* of one connection, not yet with the kernel; beyond it QoS 0 is dropped */
     enum broker_shared shared;
+    uint32_t sys_interval_s; /* of $SYS; 0 = off */
 };
 extern const struct broker_config broker_defaults;
 

@@ -142,6 +142,7 @@ struct broker {
     struct job inspect_job;
     struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
     struct broker_command *commands, **last_command; /* that wait for the journal */
+    struct sys_topics *sys_topics;                   /* NULL: nothing was told under $SYS */
     bool is_walking, is_inspecting, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;
@@ -157,6 +158,12 @@ void inspect_stop(struct broker *broker); /* those under way are CANCELLED */
 /* What looks may stand at is going. */
 void inspect_forget_session(struct session *session);
 void inspect_forget_subscription(struct broker *broker, struct subscription *subscription);
+
+/* ---- sys_topics.c ---- */
+
+/* Each second. */
+void sys_topics_tick(struct broker *broker);
+void sys_topics_free(struct broker *broker);
 
 /* ---- command.c ---- */
 
