@@ -2,9 +2,11 @@
 import json
 import signal
 import socket
+import threading
+import urllib.request
 
 import pytest
-from conftest import HOST, free_port, wait_for
+from conftest import HOST, OPENER, free_port, wait_for
 from test_mqtt import LIMIT_S, Client
 
 SETTINGS = "mqtt:\n  maxConnections: {connections}\n  receiveMaximum: {window}\n  queue: {{messages: {queue}}}\n"
@@ -274,3 +276,78 @@ def test_the_command_line_shows_kicks_and_publishes(node):
     assert node.cli("mqtt", "kick", "nobody")[0] == 1
     assert node.cli("mqtt", "kick", "there", "--reason", "for once")[0] == 0
     assert node.cli("mqtt", "dance")[0] == 2
+
+
+# ---- the trace ----
+
+class Trace:
+    """Reads a trace in the background."""
+
+    def __init__(self, node, query):
+        request = urllib.request.Request(f"{node.url}/v1/mqtt/trace?{query}", headers={"Authorization": f"Bearer {node.token()}"})
+        self.answer, self.lines = OPENER.open(request, timeout=60), []
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        try:
+            for line in self.answer:
+                self.lines.append(json.loads(line))
+        except (OSError, ValueError, AttributeError):
+            pass
+
+    def wait(self, fits, what):
+        return wait_for(lambda: next((x for x in list(self.lines) if fits(x)), None), LIMIT_S, what)
+
+
+def test_a_client_is_traced_in_and_out_with_topics_sizes_and_reasons(node):
+    one, all_of = Trace(node, "client=there"), Trace(node, "topic=t/%23")
+    there, here = Client(node, "there"), Client(node, "here")
+    there.subscribe(("t/#", 1), ("other", 0))
+    here.publish("t/a", "secret", 1)
+    here.publish("u/a", "secret", 1)
+    there.wait(1)
+    there.close()
+    one.wait(lambda x: x["packet"] == "DISCONNECT", "its end")
+    seen = [(x["direction"], x["packet"]) for x in one.lines]
+    assert seen[:4] == [("in", "CONNECT"), ("out", "CONNACK"), ("in", "SUBSCRIBE"), ("out", "SUBACK")]
+    assert one.lines[1]["reason"] == "success" and one.lines[2]["filters"] == ["t/#", "other"] and len(one.lines[3]["reasons"]) == 2
+    came = one.wait(lambda x: x["packet"] == "PUBLISH", "the message")
+    assert (came["direction"], came["topic"], came["qos"], came["payloadBytes"]) == ("out", "t/a", 1, 6) and came["bytes"] > 6
+    assert all(x["client"] == "there" for x in one.lines) and "secret" not in json.dumps(one.lines)
+    all_of.wait(lambda x: x["direction"] == "out", "the message")
+    assert [(x["direction"], x["client"], x["topic"]) for x in all_of.lines if x["packet"] == "PUBLISH"] == [("in", "here", "t/a"), ("out", "there", "t/a")]
+
+
+def test_a_trace_that_nobody_reads_drops_lines_and_says_so(node):
+    here = Client(node, "here")
+    with socket.create_connection((HOST, node.port)) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(f"GET /v1/mqtt/trace?client=here HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {node.token()}\r\n\r\n".encode())
+        assert b"200 OK" in slow.recv(100)
+        topic = "x" * 1000
+        for number in range(12000):
+            here.paho.publish(topic, f"{number}", 0)
+        here.publish("end", "x", 1)
+        got = b""
+        while b'{"dropped":' not in got:
+            piece = slow.recv(65536)
+            assert piece, "it is cut"
+            got = got[-100:] + piece
+    here.publish("still", "here", 1)
+    # the place is free again
+    wait_for(lambda: [Trace(node, "client=x") for _ in range(3)], LIMIT_S, "no trace any more")
+
+
+def test_traces_are_few_for_who_may_and_end_with_the_node(node):
+    login = make_user(node, "one", [*OWN_TOPICS, {"verbs": ["list"], "kinds": ["MqttClient"], "names": ["mine"]}])
+    call(node, "GET", "/v1/mqtt/trace?topic=%23", login=login, expect=403)
+    call(node, "GET", "/v1/mqtt/trace?client=other", login=login, expect=403)
+    call(node, "GET", "/v1/mqtt/trace", expect=400)
+    call(node, "GET", "/v1/mqtt/trace?topic=a%23", expect=400)
+    traces = [Trace(node, "client=x") for _ in range(8)]
+    call(node, "GET", "/v1/mqtt/trace?client=x", expect=429)
+    assert node.stop() == 0, node.log()
+    for trace in traces:
+        trace.thread.join(LIMIT_S)
+        assert not trace.thread.is_alive()

@@ -380,6 +380,9 @@ const struct http_route api_routes[] = {
      "forgets the one of ?topic=NAME; needs publish on it"},
     {"POST", "/v1/mqtt/publish", api_mqtt_publish, BODY_DOCUMENT, 0,
      "publishes {topic, payload or payload64, qos, retain, properties}"},
+    {"GET", "/v1/mqtt/trace", api_mqtt_trace, 0, 0,
+     "packets of ?client=ID, or messages of ?topic=FILTER, as they come and go: lines of JSON; needs "
+     "list on MqttClient"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},

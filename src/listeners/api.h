@@ -30,6 +30,7 @@ void api_mqtt_kick(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
 void api_mqtt_unsubscribe(struct http_exchange *exchange, void *arg);
 void api_mqtt_forget(struct http_exchange *exchange, void *arg);
 void api_mqtt_publish(struct http_exchange *exchange, void *arg);
+void api_mqtt_trace(struct http_exchange *exchange, void *arg); /* mqtt_trace_http.c */
 
 /* The node's backup, one at a time (backup_http.c). `folder`: the data folder; copied. */
 struct backups;

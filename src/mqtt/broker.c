@@ -255,6 +255,7 @@ static void on_turn(void *arg)
 {
     journal_post(arg);
     connection_flush_all(arg);
+    trace_post(arg);
 }
 
 /* ---- life ---- */
@@ -264,6 +265,7 @@ static void begin(struct job *job)
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
     const struct os_ops *ops = broker->context->os->ops;
     look_at_clocks(broker);
+    broker->began_s = broker_now_s(broker);
     ops->task_on_turn(broker->loop.task, on_turn, broker);
     if (ops->timer_make(broker->loop.task, on_tick, broker, &broker->timer))
         diag(broker->context, DIAG_ERROR, component,
@@ -385,6 +387,7 @@ static void end(struct job *job)
     connection_flush_all(broker);
     journal_post(broker);
     inspect_stop(broker);
+    trace_stop_all(broker);
     command_resume(broker, ERR_CANCELLED);
     if (broker->timer) ops->timer_close(broker->timer);
     broker->timer = NULL;

@@ -10,6 +10,8 @@
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
 
+struct broker_trace;
+
 enum { PEER_BYTES = 56, SPARES_MAX = 32 }; /* an IPv6 address with its port */
 enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
 
@@ -76,6 +78,7 @@ struct connection {
     struct broker_login *login;
     struct kept_connect *kept; /* the CONNECT, while the login is checked */
     struct buf in, out;
+    size_t traced;           /* of out, told to traces */
     size_t turn_bytes;       /* read since reading was last held up */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
@@ -143,10 +146,13 @@ struct broker {
     struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
     struct broker_command *commands, **last_command; /* that wait for the journal */
     struct sys_topics *sys_topics;                   /* NULL: nothing was told under $SYS */
+    struct broker_trace *traces;
+    _Atomic uint32_t trace_count; /* with those that end just now */
     bool is_walking, is_inspecting, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;
     int64_t now_ns;
+    int64_t began_s;
     uint32_t wall_s; /* the wall clock's, at the last tick */
     uint32_t random;
 };
@@ -164,6 +170,17 @@ void inspect_forget_subscription(struct broker *broker, struct subscription *sub
 /* Each second. */
 void sys_topics_tick(struct broker *broker);
 void sys_topics_free(struct broker *broker);
+
+/* ---- trace.c ---- */
+
+/* A packet that came (before it is acted on), or goes. Only while there are traces. */
+void trace_packet(struct connection *connection, const struct mqtt_packet *packet, size_t size,
+                  bool is_in);
+/* What is in the connection's output and was not told yet. */
+void trace_output(struct connection *connection);
+/* The end of a turn: lines go to their readers. */
+void trace_post(struct broker *broker);
+void trace_stop_all(struct broker *broker);
 
 /* ---- command.c ---- */
 

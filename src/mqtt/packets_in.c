@@ -556,6 +556,8 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
 {
     struct mqtt_packet packet;
     enum mqtt_reason reason = mqtt_packet_read(first, body, version_of(c), true, &packet, why);
+    if (!reason && c->broker->traces)
+        trace_packet(c, &packet, 1 + mqtt_varint_size((uint32_t)body.size) + body.size, true);
     if (reason && c->state == CONNECTION_NEW) {
         /* What can be answered is: the version that the client asked for may be unknown. */
         c->version =

@@ -102,7 +102,7 @@ enum { LOADS = sizeof loads / sizeof loads[0], SPANS = 3 };
 static const int span_minutes[SPANS] = {1, 5, 15};
 
 struct sys_topics {
-    int64_t started_s, told_s;
+    int64_t told_s;
     bool is_told; /* once; then only what has changed */
     uint64_t counts[COUNTS], load_counts[LOADS];
     long loads[LOADS][SPANS]; /* hundredths, as told */
@@ -181,10 +181,10 @@ void sys_topics_tick(struct broker *broker)
         return;
     }
     if (!t && !(t = broker->sys_topics = mem_alloc_zero(1, sizeof *t))) return;
-    if (!t->started_s) t->started_s = t->told_s = now_s;
+    if (!t->is_told) t->told_s = broker->began_s;
     if (t->is_told && now_s < t->told_s + broker->config.sys_interval_s) return;
     if (!t->is_told) tell(broker, "$SYS/broker/version", "millrace " MILLRACE_VERSION);
-    snprintf(text, sizeof text, "%lld seconds", (long long)(now_s - t->started_s));
+    snprintf(text, sizeof text, "%lld seconds", (long long)(now_s - broker->began_s));
     tell(broker, "$SYS/broker/uptime", text);
     tell_counts(broker, t);
     tell_loads(broker, t, now_s - t->told_s);
