@@ -218,7 +218,8 @@ def test_messages_are_published_and_forgotten_over_http(node):
     assert call(node, "GET", "/v1/mqtt/retained")["retained"] == []
     assert audit(node) == [["admin", "delete", "MqttRetained", "p/a", "", "asked"]]
     for wrong in ({"topic": "a/+", "payload": ""}, {"topic": "", "payload": ""}, {"topic": "a", "qos": 3}, {"topic": "a", "payload": {}},
-                  {"topic": "a", "payload64": "*"}, {"topic": "a", "properties": {"colour": "red"}}):
+                  {"topic": "a", "payload64": "*"}, {"topic": "a", "properties": {"colour": "red"}},
+                  {"topic": "data/a/t", "payload": "{}"}):
         call(node, "POST", "/v1/mqtt/publish", wrong, expect=400)
 
 

@@ -184,6 +184,29 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
     return true;
 }
 
+/* Whether the page that asks, if one does, is this node's: scheme, host and port of Origin (RFC
+ * 6454 section 7) are those that the request came to. */
+static bool is_own_origin(const struct http_request *request)
+{
+    struct str origin = http_header(request, "origin"), host = http_header(request, "host");
+    const char *scheme = request->is_tls ? "https://" : "http://";
+    if (!origin.at) return true;
+    if (!str_starts(origin, scheme)) return false;
+    size_t skip = strlen(scheme);
+    return host.size && str_equal((struct str){origin.at + skip, origin.size - skip}, host);
+}
+
+struct identity *api_find_identity(const struct http_exchange *exchange, struct service *service)
+{
+    const struct http_request *request = http_request_of(exchange);
+    struct str authorization = http_header(request, "authorization"), token = {0};
+    if (authorization.size > 7 && str_is_nocase((struct str){authorization.at, 7}, "bearer "))
+        token = str_trim((struct str){authorization.at + 7, authorization.size - 7});
+    else if (!authorization.size && is_own_origin(request))
+        token = cookie(request, "millrace");
+    return token.size ? access_token_find(service->access, token) : NULL;
+}
+
 static void set_cookie(struct http_exchange *exchange, const char *token, bool is_tls,
                        int64_t seconds)
 {
@@ -362,6 +385,8 @@ const struct http_route api_routes[] = {
     {"GET", "/ping", handle_ping, 0, API_NO_LOGIN, "204: the answer InfluxDB clients wait for"},
     {"GET", "/v1/live", api_live, 0, 0,
      "WebSocket: rows as they come, of chosen devices and columns"},
+    {"GET", "/mqtt", api_mqtt, 0, API_NO_LOGIN,
+     "MQTT over WebSocket: the subprotocol mqtt, binary frames; CONNECT logs in"},
     {"POST", "/v1/backup", api_backup_begin, BODY_SMALL, 0,
      "begins a backup: {to, keep, bytesPerSecond}; needs update on the Node"},
     {"GET", "/v1/backup", api_backup_show, 0, 0,

@@ -11,6 +11,11 @@ extern const struct http_route api_routes[]; /* ended by a NULL path */
 bool api_guard(struct http_exchange *exchange, const struct http_route *route, void *arg);
 /* Who asks, behind a route with login. Borrowed from the exchange. */
 struct identity *api_identity(const struct http_exchange *exchange);
+struct service;
+/* Who a request that needs no login is from all the same: by a bearer token, or by the console's
+ * cookie unless a page of another origin asks. Gives; NULL = nobody that is known. */
+struct identity *api_find_identity(const struct http_exchange *exchange, struct service *service);
+void api_mqtt(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
 
 /* RFC 4648 section 4; false when malformed or too long. */
 bool api_decode_base64(struct str text, char *out, size_t out_bytes, size_t *size);
@@ -26,7 +31,7 @@ void api_backup_show(struct http_exchange *exchange, void *arg);
 void api_mqtt_clients(struct http_exchange *exchange, void *arg); /* mqtt_show_http.c */
 void api_mqtt_client(struct http_exchange *exchange, void *arg);
 void api_mqtt_retained(struct http_exchange *exchange, void *arg);
-void api_mqtt_kick(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
+void api_mqtt_kick(struct http_exchange *exchange, void *arg); /* mqtt_admin_http.c */
 void api_mqtt_unsubscribe(struct http_exchange *exchange, void *arg);
 void api_mqtt_forget(struct http_exchange *exchange, void *arg);
 void api_mqtt_publish(struct http_exchange *exchange, void *arg);

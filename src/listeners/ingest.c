@@ -24,6 +24,7 @@ enum {
 static void refuse(struct ingest *in, uint64_t number, const struct why *why, enum err err)
 {
     in->refused++;
+    if (in->format->on_refused) in->format->on_refused(in, why, err);
     if (in->refused > INGEST_ERRORS_SHOWN) return;
     buf_printf(&in->errors, "%s%s %llu: %s", in->errors.size ? "\n" : "", in->format->unit,
                (unsigned long long)number, why_text(why, err));

@@ -42,6 +42,11 @@ struct ingest_place {
     struct str rest; /* line protocol */
     struct json_rows json;
     struct prometheus_rows prometheus;
+    /* Messages (mqtt_rows.c): the one whose rows are being read. */
+    size_t offset;
+    struct str topic;
+    int64_t time_ns;
+    bool has_row;
 };
 
 enum ingest_state {
@@ -67,6 +72,8 @@ struct ingest_format {
     const char *no_device; /* what to say when a row has none */
     /* Set: all tags name the device, this one first, and what a path cannot hold is encoded. */
     const char *first_tag;
+    /* Optional: told of each row that is refused. On the worker. */
+    void (*on_refused)(struct ingest *ingest, const struct why *why, enum err err);
 };
 extern const struct ingest_format ingest_line_protocol, ingest_json, ingest_prometheus;
 

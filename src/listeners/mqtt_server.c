@@ -2,10 +2,12 @@
  *
  * Connections are accepted on the main loop and handed to the broker's task. Logins come back from
  * there: who somebody is, is known on the main loop alone. In this order: a user with a password
- * (or, as the password, a token of any user), a client certificate's common name, anonymous. What
- * is refused reads the same whatever the reason, and is counted, slowed and audited as a login over
- * HTTP is. */
+ * (or, as the password, a token of any user), a client certificate's common name, who HTTP knew of
+ * a client that came by WebSocket, anonymous. What is refused reads the same whatever the reason,
+ * and is counted, slowed and audited as a login over HTTP is. */
 #include "listeners/mqtt_server.h"
+#include "listeners/mqtt_rows.h"
+#include <string.h>
 
 static const char component[] = "mqtt";
 
@@ -18,7 +20,10 @@ struct mqtt_server {
     struct os_listener *plain, *encrypted;
     struct tls_config *tls;
     bool anonymous;
-    _Atomic size_t pending; /* logins that came from the broker and are not answered */
+    _Atomic size_t pending;                      /* what came from the broker and is not answered */
+    struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
+    struct mqtt_login *checking;                 /* being checked */
+    size_t checking_count;
 };
 
 /* A password that is being checked. */
@@ -26,7 +31,13 @@ struct mqtt_login {
     struct access_login op; /* first */
     struct mqtt_server *server;
     struct broker_login *login;
+    struct mqtt_login *next;
 };
+
+/* Thousands may connect in one second, after an outage: they stand in line, for access checks few
+ * at once and turns the others away. A user's share is limited, so that one with a wrong password
+ * (each of whose tries is slowed) does not hold up the rest. */
+enum { CHECKING_MAX = 8, CHECKING_PER_USER = 3, LOOK_AHEAD = 64 };
 
 static void free_if_over(struct mqtt_server *server)
 {
@@ -71,16 +82,34 @@ static void refuse(struct mqtt_server *server, struct broker_login *login, enum 
     answer(server, login, NULL, err);
 }
 
+static void check_next(struct mqtt_server *server);
+
 static void on_checked(struct completion *completion)
 {
     struct mqtt_login *m = (struct mqtt_login *)completion;
+    struct mqtt_server *server = m->server;
     struct identity *identity = m->op.identity;
+    struct mqtt_login **at = &server->checking;
     m->op.identity = NULL;
-    answer(m->server, m->login, completion->err ? NULL : identity, completion->err);
+    while (*at != m) at = &(*at)->next;
+    *at = m->next;
+    server->checking_count--;
+    struct broker_login *login = m->login;
+    enum err err = completion->err;
     mem_free(m);
+    check_next(server);
+    answer(server, login, err ? NULL : identity, err); /* may free the server */
 }
 
-static void check_password(struct mqtt_server *server, struct broker_login *login)
+static bool may_be_checked(const struct mqtt_server *server, const struct broker_login *login)
+{
+    size_t of_user = 0;
+    for (const struct mqtt_login *m = server->checking; m; m = m->next)
+        of_user += strcmp(m->login->user, login->user) == 0;
+    return server->checking_count < CHECKING_MAX && of_user < CHECKING_PER_USER;
+}
+
+static void check(struct mqtt_server *server, struct broker_login *login)
 {
     struct mqtt_login *m = mem_alloc_zero(1, sizeof *m);
     if (!m) {
@@ -89,10 +118,37 @@ static void check_password(struct mqtt_server *server, struct broker_login *logi
     }
     m->server = server;
     m->login = login;
+    m->next = server->checking;
+    server->checking = m;
+    server->checking_count++;
     (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
     (void)str_copy(m->op.password, sizeof m->op.password, str_of(login->password));
     completion_init(&m->op.completion, server->service->context->main, on_checked);
     access_login(server->service->access, &m->op);
+}
+
+/* The first in line whose turn it may be; one whose client has gone is not checked any more. */
+static void check_next(struct mqtt_server *server)
+{
+    struct broker_login **at = &server->waiting;
+    for (size_t i = 0; *at && i < LOOK_AHEAD && server->checking_count < CHECKING_MAX; i++) {
+        struct broker_login *login = *at;
+        if (!may_be_checked(server, login)) {
+            at = &login->next;
+            continue;
+        }
+        *at = login->next;
+        if (!*at) server->waiting_end = at;
+        check(server, login);
+    }
+}
+
+static void check_password(struct mqtt_server *server, struct broker_login *login)
+{
+    login->next = NULL;
+    *server->waiting_end = login;
+    server->waiting_end = &login->next;
+    check_next(server);
 }
 
 static struct identity *anonymous(struct mqtt_server *server)
@@ -122,7 +178,10 @@ static void look_at(struct job *job)
             answer(server, login, identity, ERR_OK);
         else
             refuse(server, login, ERR_UNAUTHENTICATED);
-    } else if (!login->has_user && server->anonymous) {
+    } else if (!login->has_user && login->visitor) {
+        answer(server, login, identity_share(login->visitor), ERR_OK);
+    } else if (!login->has_user && server->anonymous && !login->is_web &&
+               os_peer_is_loopback(login->peer)) {
         answer(server, login, anonymous(server), ERR_NO_MEMORY);
     } else {
         refuse(server, login, ERR_UNAUTHENTICATED);
@@ -210,6 +269,34 @@ static void on_saved(void *arg, uint64_t position) /* broker's task */
     store_notes_saved(server->service->store, &m->op);
 }
 
+/* ---- rows ---- */
+
+static void on_rows_stored(void *arg, struct broker_rows *rows)
+{
+    struct mqtt_server *server = arg;
+    if (server->broker)
+        broker_rows_done(rows);
+    else
+        broker_rows_free(rows);
+    leave(server);
+}
+
+static void store_rows(struct job *job) /* main loop */
+{
+    struct broker_rows *rows = (struct broker_rows *)job;
+    struct mqtt_server *server = rows->hook;
+    mqtt_rows_store(server->service, rows, on_rows_stored, server);
+}
+
+static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    atomic_fetch_add(&server->pending, 1);
+    rows->hook = server;
+    rows->job.run = store_rows;
+    loop_post(server->service->context->main, &rows->job);
+}
+
 /* ---- the disk ---- */
 
 struct mqtt_work {
@@ -285,9 +372,11 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     server->service = service;
     server->tls = config->tls;
     server->anonymous = config->anonymous;
+    server->waiting_end = &server->waiting;
     struct broker_hooks hooks = {.arg = server,
                                  .login = on_login,
                                  .journal = on_journal,
+                                 .rows = on_rows,
                                  .work = on_work,
                                  .saved = on_saved};
     enum err err = broker_start(broker, &hooks, why);
@@ -301,7 +390,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     if (err)
         mqtt_server_stop(server);
     else
-        *out = server;
+        *out = service->mqtt = server;
     return err;
 }
 
@@ -311,13 +400,28 @@ void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous)
     server->anonymous = anonymous;
 }
 
+enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
+                           struct os_stream **stream)
+{
+    MUST(server->magic == SERVER_MAGIC && loop_is_current(server->service->context->main));
+    return server->broker ? broker_visit(server->broker, visitor, stream) : ERR_CANCELLED;
+}
+
 void mqtt_server_stop(struct mqtt_server *server)
 {
     if (!server) return;
     MUST(server->magic == SERVER_MAGIC);
+    server->service->mqtt = NULL;
     stop_listening(server);
     server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;
+    while (server->waiting) {
+        struct broker_login *login = server->waiting;
+        server->waiting = login->next;
+        broker_login_free(login);
+        atomic_fetch_sub(&server->pending, 1);
+    }
+    server->waiting_end = &server->waiting;
     free_if_over(server);
 }

@@ -21,6 +21,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                            struct why *why);
 /* Counts for logins from now on. `anonymous` only while it listens on loopback. Main loop. */
 void mqtt_server_set_anonymous(struct mqtt_server *server, bool anonymous);
+/* broker_visit, while it runs. Errors: also CANCELLED. Main loop. */
+enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
+                           struct os_stream **stream);
 /* Blocking; logins under way are forgotten. NULL allowed. */
 void mqtt_server_stop(struct mqtt_server *server);
 

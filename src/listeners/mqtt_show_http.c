@@ -78,7 +78,7 @@ static void add_client(struct buf *out, const struct broker_client_row *c)
 
 static void write_clients(struct look *look, struct buf *out)
 {
-    const struct broker_rows *rows = &look->op.clients;
+    const struct broker_list *rows = &look->op.clients;
     buf_add_text(out, "{\"clients\":[");
     for (size_t i = 0; i < rows->count; i++) {
         if (i) buf_add_char(out, ',');
@@ -92,7 +92,7 @@ static void write_clients(struct look *look, struct buf *out)
 
 static void write_client(struct look *look, struct buf *out)
 {
-    const struct broker_rows *subs = &look->op.subscriptions;
+    const struct broker_list *subs = &look->op.subscriptions;
     MUST(look->op.clients.count == 1);
     add_client(out, look->op.clients.at[0]);
     buf_add_text(out, ",\"filters\":[");
@@ -128,7 +128,7 @@ static void add_payload(struct buf *out, struct str payload)
 
 static void write_retained(struct look *look, struct buf *out)
 {
-    const struct broker_rows *rows = &look->op.retained;
+    const struct broker_list *rows = &look->op.retained;
     buf_add_text(out, "{\"retained\":[");
     for (size_t i = 0; i < rows->count; i++) {
         const struct broker_retained_row *m = rows->at[i];

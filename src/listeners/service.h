@@ -23,6 +23,7 @@ struct status;
 struct backups;
 struct session;
 struct broker;
+struct mqtt_server;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -48,6 +49,7 @@ struct service {
     /* Which system tables the views name, and of which versions of them that was read off. */
     uint64_t views_seen;
     uint32_t views_words;
+    struct mqtt_server *mqtt; /* NULL = does not run (yet) */
     struct collect *collect;
     struct access *access;
     struct audit *audit;

@@ -64,6 +64,8 @@
     X(MQTT_DROPPED_MEMORY, "millrace_mqtt_dropped_memory_total", COUNTER, "messages", "messages dropped or refused for lack of memory") \
     X(MQTT_EXPIRED,        "millrace_mqtt_expired_total",        COUNTER, "messages", "messages that expired before they were sent") \
     X(MQTT_RETAINED_REFUSED, "millrace_mqtt_retained_refused_total", COUNTER, "messages", "retained messages not kept: their limit or memory was used up") \
+    X(MQTT_ROWS,           "millrace_mqtt_rows_total",           COUNTER, "rows",    "rows stored from messages under the data prefix") \
+    X(MQTT_DEAD,           "millrace_mqtt_dead_total",           COUNTER, "rows",    "rows of such messages that were refused; the messages go to $dead/…") \
     X(MQTT_DAMAGED,        "millrace_mqtt_damaged_total",        COUNTER, "places",  "damaged places of the broker's state met at the start") \
     X(MQTT_REFUSED,        "millrace_mqtt_connections_refused_total", COUNTER, "connections", "MQTT connections refused at the limit") \
     X(MQTT_ERRORS,         "millrace_mqtt_errors_total",         COUNTER, "connections", "MQTT connections ended for an error") \

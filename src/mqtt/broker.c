@@ -22,6 +22,7 @@ const struct broker_config broker_defaults = {
     .subscriptions_max = 1000,
     .send_bytes_max = 256 * 1024,
     .shared = BROKER_ROUND_ROBIN,
+    .data_prefix = "data/",
     .sys_interval_s = 10,
 };
 
@@ -202,6 +203,8 @@ static bool go_on(struct retained_walk *w, unsigned *steps)
                              .ids = &w->id,
                              .id_count = w->id != 0};
         session_deliver(w->session, m, &d);
+        /* The queue's entry is not to wait for the next message, and not to become one of it. */
+        (void)journal_message(w->session->broker, m, NULL, 0);
     }
     return !w->walk.at;
 }
@@ -254,11 +257,14 @@ static void on_tick(void *arg)
 static void on_turn(void *arg)
 {
     journal_post(arg);
+    rows_post(arg);
     connection_flush_all(arg);
     trace_post(arg);
 }
 
 /* ---- life ---- */
+
+static void end(struct job *job);
 
 static void begin(struct job *job)
 {
@@ -283,9 +289,11 @@ void broker_free(struct broker *broker)
     snapshot_free(broker);
     journal_free(broker);
     sys_topics_free(broker);
+    rows_free(broker);
+    for (size_t i = 0; i < IDENTITIES_KEPT; i++) identity_release(broker->identities[i]);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
     tree_free(broker->tree);
-    map_free(&broker->sessions);
+    mem_free(broker->buckets);
     map_free(&broker->by_serial);
     broker->magic = 0;
     mem_free(broker);
@@ -314,7 +322,6 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     (void)str_copy(broker->folder, sizeof broker->folder, str_of(folder));
     /* What was accepted once is taken up again whatever the setting is by now. */
     budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
-    map_init(&broker->sessions);
     map_init(&broker->by_serial);
     map_init(&broker->loading);
     broker->now_ns = context_mono_ns(context);
@@ -323,6 +330,7 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     broker->begin_job.run = begin;
     broker->last_command = &broker->commands;
     inspect_init(broker);
+    broker->end_job.run = end;
     broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
     enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
@@ -380,7 +388,7 @@ void broker_work_done(struct broker_work *work)
 
 static void end(struct job *job)
 {
-    struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, end_job));
     const struct os_ops *ops = broker->context->os->ops;
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
@@ -398,8 +406,7 @@ void broker_stop(struct broker *broker)
 {
     MUST(broker->magic == BROKER_MAGIC);
     if (!broker->is_started) return;
-    broker->begin_job.run = end;
-    loop_post(&broker->loop, &broker->begin_job);
+    loop_post(&broker->loop, &broker->end_job);
     loop_stop(&broker->loop);
     broker->is_started = false;
 }
@@ -410,10 +417,11 @@ static void arrive(struct job *job)
 {
     struct arrival *a = (struct arrival *)job;
     if (a->broker->is_stopping)
-        a->broker->context->os->ops->socket_drop(a->broker->context->os, a->socket);
+        arrival_drop(a);
     else
-        connection_start(a->broker, a->socket, a->tls);
+        connection_start(a);
     tls_config_release(a->tls);
+    identity_release(a->identity);
     mem_free(a);
 }
 
@@ -438,4 +446,26 @@ void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_c
     a->job.run = arrive;
     a->broker = broker;
     loop_post(&broker->loop, &a->job);
+}
+
+enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
+                      struct os_stream **stream)
+{
+    struct loop *main = broker->context->main;
+    MUST(broker->is_started && loop_is_current(main));
+    struct arrival *a = mem_alloc_zero(1, sizeof *a);
+    enum err err =
+        a ? channel_make(main, &broker->loop, visitor->peer, stream, &a->stream) : ERR_NO_MEMORY;
+    if (err) {
+        mem_free(a);
+        metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
+        return err;
+    }
+    a->job.run = arrive;
+    a->broker = broker;
+    a->is_tls = visitor->is_tls;
+    a->is_web = visitor->is_web;
+    a->identity = visitor->identity ? identity_share(visitor->identity) : NULL;
+    loop_post(&broker->loop, &a->job);
+    return ERR_OK;
 }

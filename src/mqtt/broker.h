@@ -39,6 +39,7 @@ struct broker_config {
         send_bytes_max; /* of one connection, not yet with the kernel; beyond it QoS 0 is dropped */
     enum broker_shared shared;
     uint32_t sys_interval_s; /* of $SYS; 0 = off */
+    char data_prefix[64];    /* "data/": what is published below it are rows */
 };
 extern const struct broker_config broker_defaults;
 
@@ -49,10 +50,13 @@ struct broker_login {
     char user[ACCESS_USER_BYTES], password[BROKER_PASSWORD_BYTES]; /* wiped when it is done */
     bool has_user, has_password, is_tls;
     char certificate[ACCESS_USER_BYTES]; /* the common name of a checked one; "" = none */
-    char peer[OS_HOST_BYTES + 8];
-    struct identity *identity; /* the answer; gives; NULL: refused, `reason` says why */
+    bool is_web;                         /* a web page's: never anonymous */
+    struct identity *visitor;            /* who HTTP knew already; NULL = nobody */
+    char peer[64];                       /* an address with its port */
+    struct identity *identity;           /* the answer; gives; NULL: refused, `reason` says why */
     enum mqtt_reason reason;
-    void *hook;                    /* the hook's own */
+    void *hook; /* the hook's own, as the next */
+    struct broker_login *next;
     struct connection *connection; /* the broker's; NULL once it has gone */
 };
 /* Any task, once, while the broker runs. */
@@ -78,6 +82,34 @@ void broker_note_done(struct broker_note *note);
 /* Instead of that, when the broker was stopped meanwhile. */
 void broker_note_free(struct broker_note *note);
 
+/* A batch of messages that are rows (mqtt/rows.h): made by the broker, answered by the hook. */
+struct rows_refusal {
+    size_t offset; /* of the entry in the text */
+    char text[200];
+};
+struct broker_rows {
+    struct job job; /* first; the hook's on the way out, the broker's on the way back */
+    struct broker *broker;
+    struct broker_rows *next;
+    struct identity *identity;
+    struct buf text;
+    uint64_t number;
+    size_t messages;
+    char prefix[64]; /* of its topics */
+    bool is_given;
+    void *hook; /* the hook's own */
+    /* The answer: what was stored and refused; err: none of it for certain. */
+    uint64_t rows, refused;
+    size_t refusal_count;
+    struct rows_refusal *refusals; /* mem_alloc; the broker frees them */
+    enum err err;
+    struct why why;
+};
+/* Main loop, once, while the broker runs. */
+void broker_rows_done(struct broker_rows *rows);
+/* Instead of that, when the broker was stopped meanwhile. */
+void broker_rows_free(struct broker_rows *rows);
+
 /* Something that waits for the disk. */
 struct broker_work {
     struct job job; /* first; the hook's on the way out, the broker's on the way back */
@@ -89,12 +121,13 @@ struct broker_work {
 /* Main loop, once, while the broker runs. */
 void broker_work_done(struct broker_work *work);
 
-/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written.
- */
+/* All on the broker's task. Without `journal` nothing survives, without `work` nothing is written,
+ * without `rows` no topic is special. */
 struct broker_hooks {
     void *arg;
     void (*login)(void *arg, struct broker_login *login);
     void (*journal)(void *arg, struct broker_note *note);
+    void (*rows)(void *arg, struct broker_rows *rows);
     bool (*work)(void *arg, struct broker_work *work); /* false: no memory, nothing follows */
     /* Notes up to this position are not needed any more. */
     void (*saved)(void *arg, uint64_t position);
@@ -125,5 +158,16 @@ void broker_save(struct broker *broker);
 /* Hands over a stream that was just accepted on the main loop (takes it). `tls` (borrowed during
  * the call) NULL = plain. Main loop. */
 void broker_accept(struct broker *broker, struct os_stream *stream, struct tls_config *tls);
+
+/* Somebody who did not come over a socket of the broker's own. */
+struct broker_visitor {
+    const char *peer;          /* "10.0.0.7:41234"; copied */
+    bool is_tls, is_web;       /* web: a page in a browser */
+    struct identity *identity; /* who he is as far as is known; borrowed; NULL = nobody */
+};
+/* Gives a stream on the main loop that is a connection to the broker: what is written there is what
+ * the client sent. Main loop. Errors: NO_MEMORY. */
+enum err broker_visit(struct broker *broker, const struct broker_visitor *visitor,
+                      struct os_stream **stream);
 
 #endif

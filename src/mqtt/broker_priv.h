@@ -3,22 +3,26 @@
 #define MQTT_BROKER_PRIV_H
 
 #include "base/map.h"
+#include "loop/channel.h"
 #include "mqtt/broker.h"
 #include "mqtt/journal.h"
 #include "mqtt/outbox.h"
+#include "mqtt/rows.h"
 #include "mqtt/snapshot.h"
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
 
 struct broker_trace;
 
-enum { PEER_BYTES = 56, SPARES_MAX = 32 }; /* an IPv6 address with its port */
+enum { SPARES_MAX = 32, IDENTITIES_KEPT = 16 };
 enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
 
-/* A will that waits for its moment. */
+enum { WILL_NEVER_EXPIRES = UINT32_MAX };
+
+/* A will that waits for its moment; its expiry runs from its publication (MQTT 5.0 3.1.3.2.4). */
 struct will {
     struct message *message;
-    uint32_t delay_s;
+    uint32_t delay_s, expiry_s;
 };
 
 /* Retained messages on their way to a new subscriber, in slices. */
@@ -34,22 +38,22 @@ struct retained_walk {
 /* What a client identifier stands for; outlives connections when its expiry says so. */
 struct session {
     uint32_t magic;
+    uint32_t expiry_s; /* after the connection's end; UINT32_MAX = never */
+    uint32_t subscription_count, received_count;
     struct broker *broker;
     struct connection *connection; /* NULL = offline */
     uint64_t serial;
-    uint32_t expiry_s;                     /* after the connection's end; UINT32_MAX = never */
     bool is_ending, is_logged, is_stalled; /* logged: the journal knows of it */
     struct session *next, *previous;       /* all of them */
-    struct session *next_stalled;          /* QoS 2 that waits for the journal */
+    struct session *next_in_bucket;
+    struct session *next_stalled; /* QoS 2 that waits for the journal */
     struct identity *identity;
-    struct subscription *subscriptions; /* linked by next_of_session */
-    size_t subscription_count;
+    struct subscription *subscriptions;                   /* linked by next_of_session */
     uint64_t messages_in, messages_out, messages_dropped; /* since it began, or the start */
     uint32_t since_s; /* wall clock: connected, or away, since then; 0 = since before the start */
     struct outbox outbox;
     uint64_t *received; /* QoS 2 identifiers that came in and are not released: a bitmap of 65,536
                            bits; NULL = none */
-    uint32_t received_count;
     struct will will;
     struct wheel_node expiry, will_due;
     struct str client_id; /* behind the struct */
@@ -70,6 +74,7 @@ struct aliases_in {
 
 struct connection {
     uint32_t magic;
+    uint32_t turn_bytes; /* read since reading was last held up */
     struct broker *broker;
     struct connection *next, *previous;
     struct connection *next_dirty;
@@ -78,8 +83,7 @@ struct connection {
     struct broker_login *login;
     struct kept_connect *kept; /* the CONNECT, while the login is checked */
     struct buf in, out;
-    size_t traced;           /* of out, told to traces */
-    size_t turn_bytes;       /* read since reading was last held up */
+    uint32_t traced;         /* of out, told to traces */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
     struct aliases_in *aliases_in;
@@ -91,8 +95,9 @@ struct connection {
     uint8_t version, state;
     uint32_t waiting_acks; /* with the journal */
     bool is_held;          /* not read until the journal has room */
-    bool is_tls, is_dirty, is_paused, is_slow, is_freeing, wants_problem, ended_well;
-    char peer[PEER_BYTES];
+    bool is_tls, is_web, is_channel, is_dirty, is_paused, is_slow, is_freeing, wants_problem,
+        ended_well;
+    struct identity *visitor; /* until CONNECT has been looked at */
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -101,6 +106,9 @@ struct arrival {
     struct broker *broker;
     struct os_socket *socket;
     struct tls_config *tls;
+    struct os_stream *stream; /* of a visitor, instead of a socket … */
+    bool is_tls, is_web;      /* … and what is known of him */
+    struct identity *identity;
 };
 
 /* The one that is being written, or was. */
@@ -123,6 +131,7 @@ struct broker {
     char folder[3900];
     struct journal journal;
     struct snapshot snapshot;
+    struct rows_intake rows;
     struct session *first_session, *stalled;
     struct map by_serial, loading; /* while it is read: sessions; messages of the file */
     bool is_loading, is_started;
@@ -133,7 +142,8 @@ struct broker {
     struct broker_hooks hooks;
     struct budget memory;
     struct tree *tree;
-    struct map sessions; /* by client identifier */
+    struct session **buckets; /* of sessions by client identifier; a power of two */
+    size_t bucket_count, session_count;
     struct connection *connections, *dirty, *gone;
     size_t connection_count;
     struct wheel wheel;
@@ -141,7 +151,7 @@ struct broker {
     struct retained_walk *walks;
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
-    struct job walk_job, begin_job; /* begin_job: also the end's */
+    struct job walk_job, begin_job, end_job;
     struct job inspect_job;
     struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
     struct broker_command *commands, **last_command; /* that wait for the journal */
@@ -155,6 +165,8 @@ struct broker {
     int64_t began_s;
     uint32_t wall_s; /* the wall clock's, at the last tick */
     uint32_t random;
+    struct identity *identities[IDENTITIES_KEPT]; /* of late; NULL = none */
+    size_t identity_at;
 };
 
 /* ---- inspect.c ---- */
@@ -254,7 +266,9 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* ---- connection.c ---- */
 
-void connection_start(struct broker *broker, struct os_socket *socket, struct tls_config *tls);
+void arrival_drop(struct arrival *arrival);
+/* Takes what the arrival holds. */
+void connection_start(struct arrival *arrival);
 /* Without waiting for the last bytes. */
 void connection_cut(struct connection *connection);
 /* Its login is over: takes what has come meanwhile. */
@@ -262,8 +276,13 @@ void connection_go_on(struct connection *connection);
 /* Ends it with a reason (5.0 is told, 0x00 = without a word); the will goes out unless it ended
  * well. */
 void connection_end(struct connection *connection, enum mqtt_reason reason, const char *text);
+/* What a CONNACK or DISCONNECT may say of a problem: "" when the client wants no texts, or has no
+ * room for it in its maximum packet size. `text` is borrowed; NULL allowed. */
+struct str connection_problem(const struct connection *connection, const char *text);
 /* Where output goes; connection_touch says that there is some. */
 struct buf *connection_out(struct connection *connection);
+/* "127.0.0.1:41234", while there is a stream. */
+const char *connection_peer(const struct connection *connection);
 void connection_touch(struct connection *connection);
 void connection_flush_all(struct broker *broker);
 /* The journal has room again. */

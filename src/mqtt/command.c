@@ -89,6 +89,13 @@ static enum err publish(struct broker_command *c, bool *waits, struct why *why)
     if (!topic_name_is_valid(c->topic) || !mqtt_text_is_valid(c->topic))
         return why_set(why, ERR_INVALID, "'%.*s' is no topic to publish to", (int)c->topic.size,
                        c->topic.at);
+    /* Rows belong to who publishes them and are answered when they are stored; HTTP has its own way
+     * for them. */
+    if (c->payload.size && broker->hooks.rows && broker->config.data_prefix[0] &&
+        str_starts(c->topic, broker->config.data_prefix))
+        return why_set(why, ERR_INVALID,
+                       "topics under %s carry rows: over HTTP they go to POST /v1/rows",
+                       broker->config.data_prefix);
     if (c->payload.size > broker->config.packet_bytes_max)
         return why_set(why, ERR_LIMIT, "a payload of %zu bytes; mqtt.maxPacket is %zu",
                        c->payload.size, broker->config.packet_bytes_max);

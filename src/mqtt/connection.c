@@ -34,6 +34,11 @@ struct buf *connection_out(struct connection *c)
     return &c->out;
 }
 
+const char *connection_peer(const struct connection *c)
+{
+    return c->stream ? os_stream_peer(c->stream) : "a client that has gone";
+}
+
 void connection_touch(struct connection *c)
 {
     if (c->is_dirty) return;
@@ -64,7 +69,9 @@ static void flush(struct connection *c)
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for what is to be sent");
         return;
     }
-    c->is_slow = os_stream_queued(c->stream) > 0;
+    /* A channel takes a turn of two tasks also when the peer is fast. */
+    size_t usual = c->is_channel ? c->broker->config.send_bytes_max / 2 : 0;
+    c->is_slow = os_stream_queued(c->stream) > usual;
 }
 
 static void close_now(struct connection *c)
@@ -108,6 +115,7 @@ static void free_gone(struct broker *broker)
         MUST(!c->session && !c->stream && !c->is_dirty);
         if (c->login) c->login->connection = NULL;
         connection_free_kept(c);
+        identity_release(c->visitor);
         free_aliases(c);
         buf_free(&c->in);
         buf_free(&c->out);
@@ -143,6 +151,14 @@ static void leave_session(struct connection *c, bool with_will)
     if (s) session_detach(s, with_will && !c->broker->is_stopping);
 }
 
+struct str connection_problem(const struct connection *c, const char *text)
+{
+    enum { AROUND = 16 }; /* bytes of such a packet beside the text, at most */
+    size_t size = text ? strlen(text) : 0;
+    bool fits = size > 0 && size < 256 && c->packet_max >= size + AROUND;
+    return c->wants_problem && fits ? str_of(text) : STR("");
+}
+
 void connection_cut(struct connection *c)
 {
     MUST(is_connection(c));
@@ -164,11 +180,11 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     struct session *s = c->session;
     if (text)
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             c->peer, s ? " " : "", s ? (int)s->client_id.size : 0, s ? s->client_id.at : "", text);
+             connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
+             s ? s->client_id.at : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
-        mqtt_write_disconnect(connection_out(c), MQTT_5, reason,
-                              c->wants_problem && text ? str_of(text) : STR(""));
+        mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
     if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */
     c->state = CONNECTION_ENDING;
     leave_session(c, !c->ended_well);
@@ -276,14 +292,14 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         size_t done = take_all(c, bytes, size);
         if (done < size && c->state != CONNECTION_ENDING) keep_rest(c, bytes + done, size - done);
     }
-    c->turn_bytes += size;
+    c->turn_bytes += (uint32_t)size;
     if (c->turn_bytes >= TURN_BYTES && c->stream && !c->is_paused) {
         c->is_paused = true;
         os_stream_pause(c->stream, true);
         connection_touch(c);
     }
     if (c->turn_bytes >= TURN_BYTES) c->turn_bytes = 0;
-    if (journal_is_full(c->broker) && c->stream && !c->is_held) {
+    if ((journal_is_full(c->broker) || rows_are_full(c->broker)) && c->stream && !c->is_held) {
         c->is_held = c->is_paused = true;
         os_stream_pause(c->stream, true);
     }
@@ -323,7 +339,8 @@ static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
     MUST(is_connection(c));
-    if (err == ERR_TLS) diag(c->broker->context, DIAG_WARNING, component, "%s: %s", c->peer, text);
+    if (err == ERR_TLS)
+        diag(c->broker->context, DIAG_WARNING, component, "%s: %s", connection_peer(c), text);
     os_stream_close(&c->stream);
     if (c->state == CONNECTION_ENDING)
         close_now(c);
@@ -337,29 +354,56 @@ static const struct os_stream_events events = {
 
 /* ---- the beginning ---- */
 
-static void refuse(struct broker *broker, struct os_socket *socket)
+void arrival_drop(struct arrival *a)
 {
-    metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
-    broker->context->os->ops->socket_drop(broker->context->os, socket);
+    struct os *os = a->broker->context->os;
+    metric_add(a->broker->context, METRIC_MQTT_REFUSED, 1);
+    if (a->socket) os->ops->socket_drop(os, a->socket);
+    os_stream_close(&a->stream);
 }
 
-void connection_start(struct broker *broker, struct os_socket *socket, struct tls_config *tls)
+/* The stream of what has arrived; a channel's bytes may wait in it already. */
+static enum err join(struct connection *c, struct arrival *a)
 {
-    struct os *os = broker->context->os;
+    struct os *os = c->broker->context->os;
+    struct os_task *task = c->broker->loop.task;
+    struct os_stream *below = a->stream;
+    enum err err = ERR_OK;
+    a->stream = NULL;
+    if (a->socket) err = os->ops->stream_join(task, a->socket, &events, c, &below);
+    a->socket = NULL;
+    if (err) return err;
+    if (a->tls) err = tls_wrap_server(a->tls, os, task, below, &below);
+    if (err) return err;
+    c->stream = below;
+    os_stream_own(below, &events, c);
+    if (c->is_channel) os_stream_pause(below, false);
+    return ERR_OK;
+}
+
+void connection_start(struct arrival *a)
+{
+    struct broker *broker = a->broker;
     struct connection *c = broker->connection_count < broker->config.connections_max
                                ? mem_alloc_zero(1, sizeof *c)
                                : NULL;
     if (!c) {
-        refuse(broker, socket);
+        arrival_drop(a);
         return;
     }
     broker->now_ns = loop_mono_ns(&broker->loop);
     c->magic = CONNECTION_MAGIC;
     c->broker = broker;
-    c->is_tls = tls != NULL;
+    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
+    c->wants_problem = true;
     c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
     c->receive_in_max = broker->config.receive_maximum;
     c->alias_in_max = broker->config.topic_alias_maximum;
+    c->is_channel = a->stream != NULL;
+    c->is_tls = a->tls || a->is_tls;
+    c->is_web = a->is_web;
+    c->visitor = a->identity;
+    a->identity = NULL;
     c->timer.fire = on_timer;
     c->heard_s = broker_now_s(broker);
     c->next = broker->connections;
@@ -367,15 +411,7 @@ void connection_start(struct broker *broker, struct os_socket *socket, struct tl
     broker->connections = c;
     broker->connection_count++;
     metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
-    struct os_stream *below = NULL;
-    enum err err = os->ops->stream_join(broker->loop.task, socket, &events, c, &below);
-    if (!err) (void)str_copy(c->peer, sizeof c->peer, str_of(os_stream_peer(below)));
-    if (!err && tls)
-        err = tls_wrap_server(tls, os, broker->loop.task, below, &c->stream);
-    else
-        c->stream = below;
-    if (!err && tls) os_stream_own(c->stream, &events, c);
-    if (err) c->stream = NULL;
+    enum err err = join(c, a);
     if (err)
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
     else

@@ -31,7 +31,7 @@ static bool sees(const struct broker_inspect *i, const struct session *s)
 /* ---- rows ---- */
 
 /* A new row, zeroed; NULL: no memory, or there are enough. */
-static void *add_row(struct broker_inspect *i, struct broker_rows *rows, size_t size)
+static void *add_row(struct broker_inspect *i, struct broker_list *rows, size_t size)
 {
     if (i->rows_max && rows->count >= i->rows_max) {
         rows->is_cut = true;
@@ -59,7 +59,7 @@ static void add_client(struct broker_inspect *i, const struct session *s)
     *row = (struct broker_client_row){
         .client_id = keep(i, s->client_id),
         .user = keep(i, str_of(s->identity->user)),
-        .peer = c ? keep(i, str_of(c->peer)) : STR(""),
+        .peer = c ? keep(i, str_of(connection_peer(c))) : STR(""),
         .is_connected = c != NULL,
         .is_tls = c && c->is_tls,
         .is_slow = c && c->is_slow,
@@ -112,7 +112,7 @@ static void add_retained(struct broker_inspect *i, const struct message *m)
 /* ---- the walk ---- */
 
 static bool is_enough(const struct broker_inspect *i, enum broker_look look,
-                      const struct broker_rows *rows)
+                      const struct broker_list *rows)
 {
     return !(i->looks & look) || rows->is_cut;
 }
@@ -271,11 +271,11 @@ void broker_inspect(struct broker *broker, struct broker_inspect *i)
 
 void broker_inspect_free(struct broker_inspect *i)
 {
-    struct broker_rows *rows[] = {&i->clients, &i->subscriptions, &i->retained};
+    struct broker_list *rows[] = {&i->clients, &i->subscriptions, &i->retained};
     MUST(!i->walk);
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
         mem_free(rows[k]->at);
-        *rows[k] = (struct broker_rows){0};
+        *rows[k] = (struct broker_list){0};
     }
     arena_free(&i->arena);
     identity_release(i->identity);

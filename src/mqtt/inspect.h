@@ -41,7 +41,7 @@ struct broker_retained_row {
 };
 
 /* Rows of one kind, in no order. */
-struct broker_rows {
+struct broker_list {
     void **at;
     size_t count, capacity;
     bool is_cut; /* there are more than rows_max */
@@ -56,7 +56,7 @@ struct broker_inspect {
     bool with_payload;
     size_t rows_max;    /* of each kind; 0 = as many as memory allows */
     struct arena arena; /* of the rows; the asker sets it up */
-    struct broker_rows clients, subscriptions, retained;
+    struct broker_list clients, subscriptions, retained;
     /* from here on the broker's */
     struct job job;
     struct broker *broker;

@@ -218,11 +218,11 @@ static bool grow_acks(struct journal *j)
 }
 
 void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t packet_id,
-                         enum mqtt_reason reason, bool must_wait)
+                         enum mqtt_reason reason, bool must_wait, uint64_t rows)
 {
     struct journal *j = &c->broker->journal;
     must_wait = must_wait && j->change > j->durable;
-    if (!must_wait && !c->waiting_acks) { /* in the order of what is acknowledged */
+    if (!must_wait && !rows && !c->waiting_acks) { /* in the order of what is acknowledged */
         send_ack(c, type, packet_id, reason);
         return;
     }
@@ -230,20 +230,36 @@ void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t pac
         connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for an acknowledgement");
         return;
     }
-    j->acks[j->ack_last++ & (j->ack_capacity - 1)] =
-        (struct journal_ack){c, j->change, packet_id, (uint8_t)type, (uint8_t)reason};
+    j->acks[j->ack_last++ & (j->ack_capacity - 1)] = (struct journal_ack){
+        c, must_wait ? j->change : 0, rows, packet_id, (uint8_t)type, (uint8_t)reason};
     c->waiting_acks++;
 }
 
-static void release_acks(struct broker *broker)
+void journal_release_acks(struct broker *broker)
 {
     struct journal *j = &broker->journal;
+    uint64_t rows = rows_done(broker);
     while (j->ack_first < j->ack_last) {
         struct journal_ack *a = &j->acks[j->ack_first & (j->ack_capacity - 1)];
-        if (a->change > j->durable) return;
+        if (a->change > j->durable || a->rows > rows) return;
         j->ack_first++;
         a->connection->waiting_acks--;
         send_ack(a->connection, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
+    }
+}
+
+/* MQTT 5.0 can be told; 3.x only by ending the connection, after which the client sends again. */
+void journal_fail_rows(struct broker *broker, uint64_t number)
+{
+    struct journal *j = &broker->journal;
+    for (uint64_t i = j->ack_first; i < j->ack_last; i++) {
+        struct journal_ack *a = &j->acks[i & (j->ack_capacity - 1)];
+        if (a->rows != number) continue;
+        a->reason = MQTT_REASON_QUOTA_EXCEEDED;
+        if (a->type == MQTT_PUBREC && a->connection->session)
+            session_drop_received(a->connection->session, a->packet_id);
+        if (a->connection->version != MQTT_5)
+            connection_end(a->connection, MQTT_REASON_QUOTA_EXCEEDED, "rows could not be stored");
     }
 }
 
@@ -253,7 +269,7 @@ static void move_on(struct broker *broker, uint64_t reached)
     j->reached = reached;
     if (j->hole) return; /* until a snapshot has filled it */
     j->durable = reached;
-    release_acks(broker);
+    journal_release_acks(broker);
     session_pump_stalled(broker);
     command_resume(broker, ERR_OK);
     if (!journal_is_full(broker)) connection_resume_held(broker);

@@ -43,7 +43,7 @@ enum { JOURNAL_FORMAT = 1 };
 /* One acknowledgement that waits for a note. */
 struct journal_ack {
     struct connection *connection; /* kept in place by connection->waiting_acks */
-    uint64_t change;
+    uint64_t change, rows;         /* what must be durable, and stored; 0 = nothing */
     uint16_t packet_id;
     uint8_t type, reason; /* of the acknowledgement */
 };
@@ -88,10 +88,15 @@ bool journal_message(struct broker *broker, const struct message *message,
 
 /* ---- waiting ---- */
 
-/* Acknowledges: with `must_wait` when all changes so far are durable; else at once, but behind what
- * waits already of this connection. */
+/* Acknowledges: with `must_wait` when all changes so far are durable, with `rows` (a batch's
+ * number; 0 = none) when that is stored; else at once, but behind what waits already of this
+ * connection. */
 void journal_acknowledge(struct connection *connection, enum mqtt_type type, uint16_t packet_id,
-                         enum mqtt_reason reason, bool must_wait);
+                         enum mqtt_reason reason, bool must_wait, uint64_t rows);
+/* Gives those for which everything is done now. */
+void journal_release_acks(struct broker *broker);
+/* A batch of rows could not be stored: who waits for it is told. */
+void journal_fail_rows(struct broker *broker, uint64_t number);
 /* The end of a turn: what was gathered goes to the log. */
 void journal_post(struct broker *broker);
 /* Whether so much is on its way that publishers have to wait. */

@@ -11,6 +11,9 @@
 
 static const char component[] = "mqtt";
 
+/* Serials and ordinals count up from 1: larger ones are damage, and would overflow. */
+static const uint64_t NUMBER_MAX = (uint64_t)1 << 62;
+
 static struct str read_text(struct reader *r)
 {
     uint64_t size = reader_varint(r);
@@ -62,12 +65,13 @@ static enum err on_session(struct broker *broker, struct reader *r, struct why *
     struct str client_id = read_text(r), user = read_text(r);
     uint64_t expiry_s = reader_varint(r), last = reader_varint(r);
     if (!reader_ok(r) || !client_id.size || client_id.size >= BROKER_CLIENT_ID_BYTES ||
-        user.size >= ACCESS_USER_BYTES || expiry_s > UINT32_MAX)
+        user.size >= ACCESS_USER_BYTES || expiry_s > UINT32_MAX || last > NUMBER_MAX ||
+        serial > NUMBER_MAX)
         return bad(why, "a session that is none");
     struct session *s = find(broker, serial);
     if (!s && !(s = make_session(broker, serial, client_id, user))) return ERR_NO_MEMORY;
     s->expiry_s = (uint32_t)expiry_s;
-    if (last > s->outbox.last && outbox_count(&s->outbox) == 0)
+    if (last > s->outbox.last && outbox_span(&s->outbox) == 0)
         s->outbox.first = s->outbox.next = s->outbox.last = last;
     return ERR_OK;
 }
@@ -124,7 +128,8 @@ static enum err read_message(struct broker *broker, struct reader *r, struct rep
     uint8_t flags = reader_u8(r);
     struct str topic = read_text(r), properties = read_text(r), payload = read_text(r);
     int64_t expires_wall = flags & 8 ? (int64_t)reader_le64(r) : 0;
-    if (!reader_ok(r) || (flags & 3) == 3 || !topic_name_is_valid(topic) ||
+    if (!reader_ok(r) || (flags & 3) == 3 || out->number > NUMBER_MAX || expires_wall < 0 ||
+        expires_wall > INT64_MAX / 2 || !topic_name_is_valid(topic) ||
         payload.size > MQTT_REMAINING_MAX)
         return bad(why, "a message that is none");
     struct mqtt_properties kept = {
@@ -157,7 +162,8 @@ static bool read_target(struct reader *r, struct replayed_target *t)
     t->ordinal = reader_varint(r);
     t->flags = reader_u8(r);
     uint64_t count = reader_varint(r);
-    if (!reader_ok(r) || count > OUTBOX_IDS_MAX || (t->flags & 3) == 0 || (t->flags & 3) == 3)
+    if (!reader_ok(r) || count > OUTBOX_IDS_MAX || t->ordinal > NUMBER_MAX || (t->flags & 3) == 0 ||
+        (t->flags & 3) == 3)
         return false;
     t->id_count = (size_t)count;
     for (size_t i = 0; i < t->id_count; i++) t->ids[i] = (uint32_t)reader_varint(r);
@@ -166,11 +172,12 @@ static bool read_target(struct reader *r, struct replayed_target *t)
 
 /* `m` NULL: only its identifier is needed any more. */
 static enum err put_target(struct broker *broker, const struct replayed_target *t,
-                           struct message *m)
+                           struct message *m, struct why *why)
 {
     struct session *s = find(broker, t->serial);
     if (!s || t->ordinal < s->outbox.last) return ERR_OK; /* it has it already, or it is over */
     enum err err = outbox_skip_to(&s->outbox, t->ordinal);
+    if (err == ERR_LIMIT) return bad(why, "an entry far away from its queue");
     if (!err)
         err = outbox_restore(&s->outbox, m, t->flags & 3, t->flags >> 2 & 1, t->ids, t->id_count);
     if (!err) outbox_at(&s->outbox, t->ordinal)->was_sent = t->flags >> 3 & 1;
@@ -207,7 +214,7 @@ static enum err on_message(struct broker *broker, struct reader *r, struct why *
     uint64_t count = reader_varint(r);
     for (uint64_t i = 0; i < count && !err; i++) {
         struct replayed_target t;
-        err = read_target(r, &t) ? put_target(broker, &t, m.message)
+        err = read_target(r, &t) ? put_target(broker, &t, m.message, why)
                                  : bad(why, "an entry of a queue that is none");
     }
     if (!err && m.keeps) err = keep(broker, &m);
@@ -224,7 +231,7 @@ static enum err on_target(struct broker *broker, struct reader *r, struct why *w
     if (!good || !reader_ok(r)) return bad(why, "an entry of a queue that is none");
     struct message *m = number ? map_get(&broker->loading, key_of(&number)) : NULL;
     if (number && !m) return ERR_OK; /* its message was damaged */
-    return put_target(broker, &t, m);
+    return put_target(broker, &t, m, why);
 }
 
 /* ---- pairs ---- */
@@ -274,13 +281,11 @@ enum err journal_replay(struct broker *broker, struct str text, struct why *why)
 
 void journal_replayed(struct broker *broker)
 {
-    size_t at = 0, kept = 0, messages = 0;
-    struct str key;
-    void *value;
-    while (map_next(&broker->sessions, &at, &key, &value)) {
-        struct session *s = value;
+    size_t kept = 0, messages = 0;
+    for (struct session *s = broker->first_session, *next; s; s = next) {
+        next = s->next;
         if (s->expiry_s == 0) {
-            session_end(s); /* which removes what the walk stands on */
+            session_end(s);
             continue;
         }
         outbox_rewind(&s->outbox);

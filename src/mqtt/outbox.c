@@ -20,7 +20,7 @@ enum err outbox_restore(struct outbox *o, struct message *m, uint8_t qos, bool r
 {
     MUST(qos == 1 || qos == 2);
     MUST(id_count <= OUTBOX_IDS_MAX);
-    if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+    if (outbox_span(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
     struct outbox_item item = {.qos = qos, .retain = retain, .id_count = (uint16_t)id_count};
     if (!m) item.state = OUTBOX_RECEIVED;
     if (id_count == 1) item.id = ids[0];
@@ -28,6 +28,7 @@ enum err outbox_restore(struct outbox *o, struct message *m, uint8_t qos, bool r
     if (m) item.message = message_share(m);
     if (m) o->bytes += message_size(m);
     *outbox_at(o, o->last++) = item;
+    o->open++;
     return ERR_OK;
 }
 
@@ -75,18 +76,28 @@ void outbox_forget_message(struct outbox *o, struct outbox_item *item)
 /* What is done at the front makes room; an empty outbox holds no memory. */
 static void advance(struct outbox *o)
 {
-    while (o->first < o->next && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
+    while (o->first < o->last && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
+    if (o->next < o->first) o->next = o->first;
     if (o->first < o->last) return;
+    MUST(o->open == 0 && o->in_flight == 0);
     mem_free(o->items);
     o->items = NULL;
     o->capacity = 0;
 }
 
-void outbox_finish(struct outbox *o, struct outbox_item *item)
+/* It is done, whatever it was. */
+static void close_item(struct outbox *o, struct outbox_item *item)
 {
-    MUST(item->state != OUTBOX_DONE && o->in_flight > 0);
+    MUST(item->state != OUTBOX_DONE && o->open > 0);
     outbox_forget_message(o, item);
     item->state = OUTBOX_DONE;
+    o->open--;
+}
+
+void outbox_finish(struct outbox *o, struct outbox_item *item)
+{
+    MUST(o->in_flight > 0);
+    close_item(o, item);
     o->in_flight--;
     advance(o);
 }
@@ -107,16 +118,21 @@ bool outbox_drop_oldest(struct outbox *o, uint64_t *ordinal)
     for (uint64_t i = o->next; i < o->last; i++) {
         struct outbox_item *item = outbox_at(o, i);
         if (item->was_sent || item->state != OUTBOX_WAITING) continue;
-        outbox_forget_message(o, item);
-        item->state = OUTBOX_DONE;
+        close_item(o, item);
         *ordinal = i;
-        if (i == o->next) {
-            o->next++;
-            advance(o);
-        }
+        advance(o);
         return true;
     }
     return false;
+}
+
+bool outbox_drop_first(struct outbox *o, uint64_t *ordinal)
+{
+    if (o->first == o->last || o->first < o->next) return false;
+    *ordinal = o->first;
+    close_item(o, outbox_at(o, o->first));
+    advance(o);
+    return true;
 }
 
 void outbox_free(struct outbox *o)
@@ -130,12 +146,13 @@ void outbox_free(struct outbox *o)
 
 enum err outbox_skip_to(struct outbox *o, uint64_t ordinal)
 {
-    if (outbox_count(o) == 0) {
+    if (outbox_span(o) == 0) {
         o->first = o->next = o->last = ordinal;
         return ERR_OK;
     }
+    if (ordinal > o->first + OUTBOX_SPAN_MAX) return ERR_LIMIT;
     while (o->last < ordinal) {
-        if (outbox_count(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
+        if (outbox_span(o) == o->capacity && !grow(o)) return ERR_NO_MEMORY;
         *outbox_at(o, o->last++) = (struct outbox_item){.qos = 1, .state = OUTBOX_DONE};
     }
     return ERR_OK;
@@ -145,10 +162,7 @@ void outbox_restore_done(struct outbox *o, uint64_t ordinal)
 {
     if (ordinal < o->first || ordinal >= o->last) return;
     struct outbox_item *item = outbox_at(o, ordinal);
-    outbox_forget_message(o, item);
-    item->state = OUTBOX_DONE;
-    while (o->first < o->last && outbox_at(o, o->first)->state == OUTBOX_DONE) o->first++;
-    o->next = o->first;
+    if (item->state != OUTBOX_DONE) close_item(o, item);
     advance(o);
 }
 

@@ -11,7 +11,10 @@
 
 #include "mqtt/message.h"
 
-enum { OUTBOX_IDS_MAX = 64 }; /* subscription identifiers of one message; more are left out */
+enum {
+    OUTBOX_IDS_MAX = 64,       /* subscription identifiers of one message; more are left out */
+    OUTBOX_SPAN_MAX = 1 << 20, /* between the oldest that is open and the newest */
+};
 
 enum outbox_state {
     OUTBOX_WAITING,  /* not sent on this connection */
@@ -38,10 +41,17 @@ struct outbox {
     size_t capacity;
     uint64_t first, next, last; /* oldest that is open; next to send; next to be given */
     uint32_t in_flight;         /* of first … next, not done */
+    size_t open;                /* of first … last, not done */
     size_t bytes;               /* of messages in it */
 };
 
+/* What is still to be delivered. */
 static inline size_t outbox_count(const struct outbox *o)
+{
+    return o->open;
+}
+/* Places of the ring: also what is done behind one that is open. */
+static inline size_t outbox_span(const struct outbox *o)
 {
     return (size_t)(o->last - o->first);
 }
@@ -75,11 +85,14 @@ void outbox_forget_message(struct outbox *outbox, struct outbox_item *item);
 void outbox_rewind(struct outbox *outbox);
 /* Gives up the oldest that was never sent; false: there is none. */
 bool outbox_drop_oldest(struct outbox *outbox, uint64_t *ordinal);
+/* Gives up the oldest of all, which holds up the span; false: it is on its way just now. */
+bool outbox_drop_first(struct outbox *outbox, uint64_t *ordinal);
 void outbox_free(struct outbox *outbox); /* empty afterwards; ordinals go on */
 
 /* ---- at a start ---- */
 
-/* What lies before `ordinal` and is not there is done. Errors: NO_MEMORY. */
+/* What lies before `ordinal` and is not there is done. Errors: NO_MEMORY; LIMIT: it is so far away
+ * that no outbox can have given it. */
 enum err outbox_skip_to(struct outbox *outbox, uint64_t ordinal);
 /* As outbox_add; `message` NULL: PUBREC came. */
 enum err outbox_restore(struct outbox *outbox, struct message *message, uint8_t qos, bool retain,

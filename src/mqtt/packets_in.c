@@ -8,14 +8,16 @@
 
 static const char component[] = "mqtt";
 
+enum { MADE_ID_BYTES = 32 }; /* "auto-" and 24 digits */
+
 /* What is kept of a CONNECT until the login is known. */
 struct kept_connect {
     struct message *will;
-    uint32_t will_delay_s, expiry_s;
+    uint32_t will_delay_s, will_expiry_s, expiry_s;
     uint16_t keep_alive_s;
     bool clean_start, is_assigned, asks_expiry;
     size_t client_id_size;
-    char client_id[BROKER_CLIENT_ID_BYTES];
+    char client_id[]; /* room for that of the CONNECT, and for one that is made */
 };
 
 static enum mqtt_reason say(struct why *why, enum mqtt_reason reason, const char *text)
@@ -63,8 +65,8 @@ static enum mqtt_reason refuse(struct connection *c, enum mqtt_reason reason, st
     buf_add_char(out, (char)(c->version == MQTT_5 ? reason : old_code(reason)));
     if (c->version == MQTT_5) {
         mqtt_begin_properties(&w);
-        if (why->text[0] && strlen(why->text) < 256)
-            mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, str_of(why->text));
+        struct str text = connection_problem(c, why->text);
+        if (text.size) mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, text);
         mqtt_end_properties(&w);
     }
     mqtt_end(&w);
@@ -89,9 +91,9 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
     memcpy(kept->client_id, id.at, id.size);
     if (id.size) return MQTT_REASON_SUCCESS;
     broker->context->os->ops->random(broker->context->os, random, sizeof random);
-    int n = snprintf(kept->client_id, sizeof kept->client_id, "auto-");
+    int n = snprintf(kept->client_id, MADE_ID_BYTES, "auto-");
     for (size_t i = 0; i < sizeof random; i++)
-        n += snprintf(kept->client_id + n, sizeof kept->client_id - (size_t)n, "%02x", random[i]);
+        n += snprintf(kept->client_id + n, MADE_ID_BYTES - (size_t)n, "%02x", random[i]);
     kept->client_id_size = (size_t)n;
     kept->is_assigned = true;
     return MQTT_REASON_SUCCESS;
@@ -111,10 +113,11 @@ static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_c
                                   .payload = in->will_payload,
                                   .properties = &in->will_properties,
                                   .qos = in->will_qos,
-                                  .retain = in->will_retain,
-                                  .expires_ns = expires_at(broker, &in->will_properties)};
+                                  .retain = in->will_retain};
     kept->will = message_new(&parts, &broker->memory);
     kept->will_delay_s = mqtt_number(&in->will_properties, MQTT_PROPERTY_WILL_DELAY, 0);
+    kept->will_expiry_s =
+        mqtt_number(&in->will_properties, MQTT_PROPERTY_MESSAGE_EXPIRY, WILL_NEVER_EXPIRES);
     return kept->will ? MQTT_REASON_SUCCESS
                       : say(why, MQTT_REASON_QUOTA_EXCEEDED, "no memory for the will");
 }
@@ -126,9 +129,7 @@ static void keep_properties(struct connection *c, struct kept_connect *kept,
     const struct mqtt_connect *connect = &p->connect;
     uint32_t longest = c->broker->config.session_expiry_max_s;
     c->receive_max = (uint16_t)mqtt_number(in, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535);
-    c->packet_max = mqtt_number(in, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, UINT32_MAX);
     c->alias_out_max = (uint16_t)mqtt_number(in, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, 0);
-    c->wants_problem = mqtt_number(in, MQTT_PROPERTY_REQUEST_PROBLEM, 1) != 0;
     uint32_t asked = connect->version == MQTT_5 ? mqtt_number(in, MQTT_PROPERTY_SESSION_EXPIRY, 0)
                      : connect->clean_start     ? 0
                                                 : UINT32_MAX;
@@ -152,13 +153,17 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in)
     login->has_user = in->has_user;
     login->has_password = in->has_password;
     login->is_tls = c->is_tls;
+    login->is_web = c->is_web;
+    login->visitor = c->visitor;
+    c->visitor = NULL;
     bool fits = str_copy(login->user, sizeof login->user, in->user) &&
                 str_copy(login->password, sizeof login->password, in->password) &&
                 !(in->password.size && memchr(in->password.at, 0, in->password.size));
     if (!fits) login->user[0] = login->password[0] = 0; /* nobody has such a one */
-    if (c->is_tls && !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
+    if (c->is_tls && !c->is_channel &&
+        !tls_peer_name(c->stream, login->certificate, sizeof login->certificate))
         login->certificate[0] = 0;
-    (void)str_copy(login->peer, sizeof login->peer, str_of(c->peer));
+    (void)str_copy(login->peer, sizeof login->peer, str_of(connection_peer(c)));
     c->login = login;
     c->state = CONNECTION_LOGIN;
     c->is_paused = true;
@@ -171,7 +176,11 @@ static enum mqtt_reason on_connect(struct connection *c, struct mqtt_packet *p, 
 {
     if (c->state != CONNECTION_NEW) return say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
     c->version = (uint8_t)p->connect.version;
-    c->kept = mem_alloc_zero(1, sizeof *c->kept);
+    c->packet_max = mqtt_number(&p->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+    c->wants_problem = mqtt_number(&p->properties, MQTT_PROPERTY_REQUEST_PROBLEM, 1) != 0;
+    size_t room =
+        p->connect.client_id.size > MADE_ID_BYTES ? p->connect.client_id.size : MADE_ID_BYTES;
+    c->kept = mem_alloc_zero(1, sizeof *c->kept + room);
     if (!c->kept) return refuse(c, MQTT_REASON_SERVER_BUSY, why);
     if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD)) {
         (void)why_set(why, ERR_UNSUPPORTED, "this authentication method is not known");
@@ -241,7 +250,7 @@ static struct session *take_session(struct connection *c, struct identity *ident
     wheel_stop(&broker->wheel, &s->expiry);
     wheel_stop(&broker->wheel, &s->will_due);
     message_release(s->will.message); /* back before its will was due (3.1.2.5) */
-    s->will = (struct will){c->kept->will, c->kept->will_delay_s};
+    s->will = (struct will){c->kept->will, c->kept->will_delay_s, c->kept->will_expiry_s};
     c->kept->will = NULL;
     if (s->will.message) s->will.message->publisher = s->serial;
     s->expiry_s = c->kept->expiry_s;
@@ -256,6 +265,27 @@ static bool may_leave_will(const struct connection *c, const struct identity *id
     const struct message *will = c->kept->will;
     return !will || access_check(identity, VERB_PUBLISH, "", STR("default"), STR(""),
                                  message_topic(will), NULL) == ERR_OK;
+}
+
+/* Who logs in again and again, with the same rights, is one identity in memory. */
+static void make_common(struct broker *broker, struct identity **identity)
+{
+    struct identity *fresh = *identity;
+    for (size_t i = 0; i < IDENTITIES_KEPT && !fresh->by_token; i++) {
+        struct identity *known = broker->identities[i];
+        if (!known || strcmp(known->user, fresh->user) != 0 ||
+            known->user_serial != fresh->user_serial || strcmp(known->role, fresh->role) != 0 ||
+            known->role_count != fresh->role_count ||
+            memcmp(known->roles, fresh->roles, fresh->role_count * sizeof fresh->roles[0]) != 0)
+            continue;
+        *identity = identity_share(known);
+        identity_release(fresh);
+        return;
+    }
+    if (fresh->by_token) return;
+    struct identity **place = &broker->identities[broker->identity_at++ % IDENTITIES_KEPT];
+    identity_release(*place);
+    *place = identity_share(fresh);
 }
 
 static void let_in(struct connection *c, struct identity *identity)
@@ -297,6 +327,7 @@ static void finish_login(struct job *job)
         if (c->state != CONNECTION_LOGIN) {
             /* it has ended meanwhile */
         } else if (login->identity) {
+            make_common(c->broker, &login->identity);
             let_in(c, login->identity);
         } else {
             (void)refuse(c, login->reason, &why);
@@ -309,6 +340,7 @@ static void finish_login(struct job *job)
 void broker_login_free(struct broker_login *login)
 {
     identity_release(login->identity);
+    identity_release(login->visitor);
     OPENSSL_cleanse(login->password, sizeof login->password);
     mem_free(login);
 }
@@ -351,7 +383,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
-    if (str_starts(topic, "$SYS")) return MQTT_REASON_NOT_AUTHORIZED;
+    if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
     return access_check(c->session->identity, VERB_PUBLISH, "", STR("default"), STR(""), topic,
                         NULL)
                ? MQTT_REASON_NOT_AUTHORIZED
@@ -388,11 +420,18 @@ static void acknowledge(struct connection *c, enum mqtt_type type, uint16_t id,
     connection_touch(c);
 }
 
+static bool is_rows(const struct connection *c, struct str topic)
+{
+    const char *prefix = c->broker->config.data_prefix;
+    return c->broker->hooks.rows && prefix[0] && str_starts(topic, prefix);
+}
+
 static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     const struct mqtt_publish *m = &p->publish;
     struct session *s = c->session;
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
+    uint64_t rows = 0;
     if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
         return say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
                    "more QoS 2 messages than the receive maximum");
@@ -405,14 +444,17 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         if (!reason && m->qos == 2 && !session_put_received(s, m->packet_id))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
+        if (!reason && is_rows(c, m->topic) && !(rows = rows_add(c, m->topic, m->payload)))
+            reason = MQTT_REASON_QUOTA_EXCEEDED;
         if (!reason) reason = route(c, p, &logged);
+        if (rows && reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) reason = MQTT_REASON_SUCCESS;
         if (reason == MQTT_REASON_QUOTA_EXCEEDED && m->qos && c->version != MQTT_5)
             return say(why, reason, "no memory for a message"); /* 3.x cannot be told otherwise */
         if (reason >= 0x80 && m->qos == 2) session_drop_received(s, m->packet_id);
     }
     if (m->qos)
         journal_acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id, reason,
-                            logged);
+                            logged, rows);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -452,7 +494,7 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
         journal_received(c->session, ordinal);
         item->change = c->broker->journal.change; /* also for a PUBREL that is sent again */
         journal_acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_SUCCESS,
-                            c->session->is_logged);
+                            c->session->is_logged, 0);
     }
     return MQTT_REASON_SUCCESS;
 }
@@ -476,7 +518,7 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
     if (is_known) journal_release(c->session, p->packet_id);
     journal_acknowledge(c, MQTT_PUBCOMP, p->packet_id,
                         is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND,
-                        is_known && c->session->is_logged);
+                        is_known && c->session->is_logged, 0);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -531,7 +573,7 @@ static enum mqtt_reason on_disconnect(struct connection *c, struct mqtt_packet *
         s->expiry_s = expiry_s < longest ? expiry_s : longest;
         journal_session(s);
     }
-    c->ended_well = p->reason != MQTT_REASON_DISCONNECT_WITH_WILL;
+    c->ended_well = p->reason == MQTT_REASON_SUCCESS; /* any other leaves the will (3.14.4) */
     connection_end(c, MQTT_REASON_SUCCESS, NULL);
     return MQTT_REASON_SUCCESS;
 }
@@ -569,7 +611,7 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
                    : reason;
     }
     if (reason) {
-        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", c->peer,
+        diag(c->broker->context, DIAG_DEBUG, component, "%s: %s: %s", connection_peer(c),
              mqtt_type_name(packet.type), why->text);
         return reason;
     }

@@ -4,6 +4,7 @@
  * A session knows its connection only as the place where bytes go. What goes out with QoS 0 is
  * written at once or dropped (and counted) when the receiver is slow; the rest waits in the outbox,
  * of which as much is sent as the client's receive maximum and the connection's buffer allow. */
+#include "base/hash.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 #include <string.h>
@@ -19,7 +20,52 @@ static bool is_session(const struct session *s)
 
 struct session *session_find(struct broker *broker, struct str client_id)
 {
-    return map_get(&broker->sessions, client_id);
+    if (!broker->bucket_count) return NULL;
+    uint64_t hash = hash_64(client_id.at, client_id.size);
+    struct session *s = broker->buckets[hash & (broker->bucket_count - 1)];
+    while (s && !str_equal(s->client_id, client_id)) s = s->next_in_bucket;
+    return s;
+}
+
+static struct session **bucket_of(const struct broker *broker, struct str client_id)
+{
+    return &broker->buckets[hash_64(client_id.at, client_id.size) & (broker->bucket_count - 1)];
+}
+
+/* Twice as many; without memory the old ones serve on. */
+static bool grow_buckets(struct broker *broker)
+{
+    size_t wanted = broker->bucket_count ? broker->bucket_count * 2 : 64;
+    struct session **table = mem_alloc_zero(wanted, sizeof(struct session *));
+    if (!table) return broker->bucket_count > 0;
+    mem_free(broker->buckets);
+    broker->buckets = table;
+    broker->bucket_count = wanted;
+    for (struct session *s = broker->first_session; s; s = s->next) {
+        struct session **place = bucket_of(broker, s->client_id);
+        s->next_in_bucket = *place;
+        *place = s;
+    }
+    return true;
+}
+
+static bool put_in_table(struct session *s)
+{
+    struct broker *broker = s->broker;
+    if (broker->session_count >= broker->bucket_count && !grow_buckets(broker)) return false;
+    struct session **place = bucket_of(broker, s->client_id);
+    s->next_in_bucket = *place;
+    *place = s;
+    broker->session_count++;
+    return true;
+}
+
+static void take_from_table(struct session *s)
+{
+    struct session **place = bucket_of(s->broker, s->client_id);
+    while (*place != s) place = &(*place)->next_in_bucket;
+    *place = s->next_in_bucket;
+    s->broker->session_count--;
 }
 
 static void on_expiry(struct wheel_node *node)
@@ -49,7 +95,7 @@ struct session *session_new(struct broker *broker, struct str client_id, struct 
         s->client_id = (struct str){s->text, client_id.size};
         s->expiry.fire = on_expiry;
         s->will_due.fire = on_will_due;
-        if (map_put(&broker->sessions, s->client_id, s, NULL) == ERR_OK) {
+        if (put_in_table(s)) {
             s->identity = identity_share(identity);
             s->next = broker->first_session;
             if (s->next) s->next->previous = s;
@@ -105,7 +151,7 @@ void session_end(struct session *s)
     mem_free(s->received);
     wheel_stop(&broker->wheel, &s->expiry);
     wheel_stop(&broker->wheel, &s->will_due);
-    (void)map_remove(&broker->sessions, s->client_id);
+    take_from_table(s);
     identity_release(s->identity);
     metric_add(broker->context, METRIC_MQTT_SESSIONS, (uint64_t)-1);
     s->magic = 0;
@@ -121,6 +167,8 @@ void session_publish_will(struct session *s)
     wheel_stop(&s->broker->wheel, &s->will_due);
     if (!m) return;
     bool logged;
+    if (s->will.expiry_s != WILL_NEVER_EXPIRES)
+        m->expires_ns = s->broker->now_ns + (int64_t)s->will.expiry_s * 1000000000;
     m->serial = ++s->broker->last_serial;
     (void)broker_publish(s->broker, m, NULL, 0, &logged);
     message_release(m);
@@ -137,6 +185,7 @@ void session_detach(struct session *s, bool with_will)
     MUST(is_session(s) && s->connection);
     s->connection = NULL;
     s->since_s = s->broker->wall_s;
+    outbox_rewind(&s->outbox); /* nothing is on its way any more */
     broker_forget_walks(s);
     if (!with_will) {
         message_release(s->will.message);
@@ -198,22 +247,27 @@ static void choose_alias(struct connection *c, struct message *m, struct message
     }
     if (c->alias_out_count >= c->alias_out_max) return;
     uintptr_t alias = (uintptr_t)c->alias_out_count + 1;
-    if (map_put(c->aliases_out, topic, (void *)alias, NULL)) return;
-    c->alias_out_count++;
     how->alias = (uint16_t)alias;
+    bool fits = message_packet_size(m, how) <= c->packet_max; /* else the client never learns it */
+    if (!fits || map_put(c->aliases_out, topic, (void *)alias, NULL))
+        how->alias = 0;
+    else
+        c->alias_out_count++;
 }
 
-/* False: it has expired, or is too large for this client. */
+/* False: it has expired, or is too large for this client. What was sent once does not expire any
+ * more (4.3.3). */
 static bool prepare(struct connection *c, struct message *m, struct message_sending *how)
 {
     int64_t now_ns = c->broker->now_ns;
     if (m->expires_ns) {
-        if (m->expires_ns <= now_ns) {
+        bool is_over = m->expires_ns <= now_ns;
+        if (is_over && !how->dup) {
             metric_add(c->broker->context, METRIC_MQTT_EXPIRED, 1);
             return false;
         }
         how->has_expiry = true;
-        how->expiry_s = (uint32_t)((m->expires_ns - now_ns + 999999999) / 1000000000);
+        if (!is_over) how->expiry_s = (uint32_t)((m->expires_ns - now_ns + 999999999) / 1000000000);
     }
     if (how->version == MQTT_5) choose_alias(c, m, how);
     if (message_packet_size(m, how) <= c->packet_max) return true;
@@ -316,10 +370,16 @@ void session_pump(struct session *s)
     }
 }
 
-/* Makes room for one more, or says that there is none. */
+/* Makes room for one more, or says that there is none. One message that is never acknowledged would
+ * hold the ring of all behind it for ever: at its limit the oldest is given up. */
 static bool has_place(struct session *s, const struct message *m)
 {
     uint64_t ordinal;
+    while (outbox_span(&s->outbox) >= OUTBOX_SPAN_MAX) {
+        metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
+        if (!outbox_drop_first(&s->outbox, &ordinal)) return false;
+        journal_done(s, ordinal);
+    }
     const struct broker_config *config = &s->broker->config;
     while (outbox_count(&s->outbox) >= config->queue_messages ||
            (s->outbox.bytes && s->outbox.bytes + message_size(m) > config->queue_bytes)) {

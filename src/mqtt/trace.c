@@ -116,8 +116,8 @@ static void add_line(struct broker_trace *t, const struct traced *w)
     buf_add_time(out, loop_wall_ns(&t->broker->loop));
     buf_printf(out, "\",\"direction\":\"%s\",\"client\":", w->is_in ? "in" : "out");
     buf_add_json(out, w->client_id);
-    buf_printf(out, ",\"peer\":\"%s\",\"packet\":\"%s\",\"bytes\":%zu", w->connection->peer,
-               mqtt_type_name(p->type), w->size);
+    buf_printf(out, ",\"peer\":\"%s\",\"packet\":\"%s\",\"bytes\":%zu",
+               connection_peer(w->connection), mqtt_type_name(p->type), w->size);
     if (p->type == MQTT_PUBLISH)
         add_flags(out, &p->publish, w->topic);
     else if (p->packet_id)
@@ -205,7 +205,7 @@ void trace_output(struct connection *c)
         if (!mqtt_packet_read(frame.first, body, (enum mqtt_version)c->version, false, &packet,
                               &why))
             trace_packet(c, &packet, size, false);
-        c->traced += size;
+        c->traced += (uint32_t)size;
     }
 }
 

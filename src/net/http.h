@@ -132,6 +132,9 @@ struct websocket_events {
     void (*on_drained)(void *owner);
     void (*on_closed)(
         void *owner); /* no further event; the owner must not use the socket any more */
+    /* Set instead of on_message by who sees a stream of bytes: what binary messages hold, of any
+     * size, as it comes and unbuffered; text is refused (1003). */
+    void (*on_bytes)(void *owner, struct str bytes);
 };
 /* Turns a GET exchange with the right headers into a WebSocket (NULL and a 400 answer otherwise);
  * either way the exchange is over. Headers added before (Sec-WebSocket-Protocol, Set-Cookie) go out
@@ -142,6 +145,10 @@ struct websocket *websocket_accept(struct http_exchange *exchange,
 /* False when more than `limit` bytes are queued (the caller drops or waits for on_drained) or when
  * the socket closes; on_closed may come inside the call. */
 bool websocket_send(struct websocket *socket, bool is_text, struct str message, size_t limit);
+/* What was sent and is not yet with the kernel. */
+size_t websocket_queued(const struct websocket *socket);
+/* Stops and resumes reading: back-pressure towards the peer, whose silence does not count then. */
+void websocket_pause(struct websocket *socket, bool paused);
 void websocket_close(struct websocket *socket, int code,
                      const char *reason); /* on_closed follows, or
                                                   came inside the call */

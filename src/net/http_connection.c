@@ -180,7 +180,7 @@ static void consume_kept(struct http_connection *c)
 static void set_pause(struct http_connection *c)
 {
     if (!c->stream) return;
-    bool pause = c->in.size > HTTP_PENDING_BYTES;
+    bool pause = c->is_held || c->in.size > HTTP_PENDING_BYTES;
     if (pause == c->is_paused) return;
     c->is_paused = pause;
     os_stream_pause(c->stream, pause);

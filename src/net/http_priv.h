@@ -79,7 +79,8 @@ struct http_connection {
     struct http_exchange *exchange;
     struct websocket *socket;
     unsigned entered;
-    bool is_paused, close_after, skipped_blank, was_served, is_tls;
+    /* held: a WebSocket's owner does not want to read on */
+    bool is_paused, is_held, close_after, skipped_blank, was_served, is_tls;
 };
 
 struct http_wait_list {

@@ -29,6 +29,7 @@ struct websocket {
     struct buf out;
     int64_t heard_ns;
     bool is_receiving, is_closing, is_gone;
+    bool is_control; /* the frame that is being read, of an owner that takes bytes */
 };
 
 /* ---- wslay's callbacks ---- */
@@ -71,8 +72,33 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
                           (struct str){(const char *)m->msg, m->msg_length});
 }
 
-static const struct wslay_event_callbacks callbacks = {
-    .recv_callback = give_input, .send_callback = take_output, .on_msg_recv_callback = on_message};
+/* ---- an owner that takes bytes ---- */
+
+static void on_frame(wslay_event_context_ptr wslay,
+                     const struct wslay_event_on_frame_recv_start_arg *frame, void *arg)
+{
+    struct websocket *s = arg;
+    (void)wslay;
+    s->is_control = wslay_is_ctrl_frame(frame->opcode);
+    if (frame->opcode == WSLAY_TEXT_FRAME && s->events->on_bytes && !s->is_gone)
+        websocket_close(s, WSLAY_CODE_UNSUPPORTED_DATA, "binary frames only");
+}
+
+static void on_chunk(wslay_event_context_ptr wslay,
+                     const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *arg)
+{
+    struct websocket *s = arg;
+    (void)wslay;
+    if (s->is_control || s->is_gone || s->is_closing || !s->events->on_bytes) return;
+    if (chunk->data_length)
+        s->events->on_bytes(s->owner, (struct str){(const char *)chunk->data, chunk->data_length});
+}
+
+static const struct wslay_event_callbacks callbacks = {.recv_callback = give_input,
+                                                       .send_callback = take_output,
+                                                       .on_msg_recv_callback = on_message,
+                                                       .on_frame_recv_start_callback = on_frame,
+                                                       .on_frame_recv_chunk_callback = on_chunk};
 
 /* ---- life ---- */
 
@@ -155,6 +181,7 @@ void websocket_tick(struct websocket *s)
     static const struct wslay_event_msg ping = {
         .opcode = WSLAY_PING, .msg = (const uint8_t *)"", .msg_length = 0};
     struct http_connection *c = s->connection;
+    if (c->is_held) s->heard_ns = loop_mono_ns(c->server->loop);
     int64_t silence_ns = loop_mono_ns(c->server->loop) - s->heard_ns;
     if (s->is_closing || silence_ns >= WEBSOCKET_SILENCE_SECONDS * TIME_NS_PER_S) {
         http_connection_cut(c);
@@ -210,7 +237,11 @@ static struct websocket *websocket_new(struct http_connection *c,
         mem_free(s);
         return NULL;
     }
-    wslay_event_config_set_max_recv_msg_length(s->wslay, WEBSOCKET_MESSAGE_MAX);
+    bool is_streamed = events->on_bytes != NULL;
+    MUST(!is_streamed || !events->on_message);
+    wslay_event_config_set_no_buffering(s->wslay, is_streamed);
+    wslay_event_config_set_max_recv_msg_length(s->wslay,
+                                               is_streamed ? INT64_MAX : WEBSOCKET_MESSAGE_MAX);
     return s;
 }
 
@@ -276,6 +307,22 @@ bool websocket_send(struct websocket *s, bool is_text, struct str message, size_
     bool good = flush(s);
     http_connection_leave(c);
     return good;
+}
+
+size_t websocket_queued(const struct websocket *s)
+{
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone);
+    return os_stream_queued(s->connection->stream) + wslay_event_get_queued_msg_length(s->wslay);
+}
+
+void websocket_pause(struct websocket *s, bool paused)
+{
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone);
+    struct http_connection *c = s->connection;
+    if (c->is_held == paused) return;
+    http_connection_enter(c);
+    c->is_held = paused;
+    http_connection_leave(c);
 }
 
 void websocket_close(struct websocket *s, int code, const char *reason)

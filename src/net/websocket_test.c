@@ -17,7 +17,7 @@ struct world {
     struct websocket *socket;
     struct buf messages;
     unsigned message_count, closed_count, drained_count;
-    bool echo, close_at_message;
+    bool echo, close_at_message, takes_bytes;
 };
 
 static void on_message(void *owner, bool is_text, struct str message)
@@ -41,13 +41,19 @@ static void on_closed(void *owner)
     w->socket = NULL;
 }
 
-static const struct websocket_events events = {on_message, on_drained, on_closed};
+static void on_bytes(void *owner, struct str bytes)
+{
+    buf_add_str(&((struct world *)owner)->messages, bytes);
+}
+
+static const struct websocket_events events = {on_message, on_drained, on_closed, NULL};
+static const struct websocket_events byte_events = {NULL, on_drained, on_closed, on_bytes};
 
 static void live(struct http_exchange *x, void *arg)
 {
     struct world *w = arg;
     http_add_header(x, "Sec-WebSocket-Protocol", "mqtt");
-    w->socket = websocket_accept(x, &events, w);
+    w->socket = websocket_accept(x, w->takes_bytes ? &byte_events : &events, w);
 }
 
 static const struct http_route routes[] = {{"GET", "/live", live, 0, 0, ""}, {0}};
@@ -223,6 +229,54 @@ static void a_message_over_the_limit_is_refused(void **state)
     free(bytes);
 }
 
+static void an_owner_of_bytes_gets_them_as_they_come(void **state)
+{
+    struct world *w = *state;
+    unsigned char bytes[64];
+    w->takes_bytes = true;
+    upgrade(w);
+    send_frame(w, BINARY, "one ", true);
+    assert_string_equal(buf_cstr(&w->messages), "one "); /* before the message is whole */
+    assert_string_equal(send_frame(w, FIN | PING, "p", true), "\x8a\x01p");
+    size_t size = frame(bytes, FIN | MORE, "two", 3, true);
+    for (size_t i = 0; i < size; i++) say(w, bytes + i, 1);
+    assert_string_equal(buf_cstr(&w->messages), "one two");
+    static char block[100000];
+    static unsigned char large[sizeof block + 20];
+    size = frame(large, BINARY, block, sizeof block, true);
+    for (int i = 0; i < 12; i++) { /* one message larger than any that is kept whole */
+        large[0] = i ? MORE : BINARY;
+        say(w, large, size);
+    }
+    assert_int_equal(w->messages.size, 7 + 12 * sizeof block);
+    assert_int_equal(w->closed_count, 0);
+}
+
+static void text_is_refused_where_bytes_are_taken(void **state)
+{
+    struct world *w = *state;
+    w->takes_bytes = true;
+    upgrade(w);
+    const char *answer = send_frame(w, FIN | TEXT, "hello", true);
+    assert_int_equal((unsigned)(unsigned char)answer[2] << 8 | (unsigned char)answer[3], 1003);
+    assert_int_equal(w->messages.size, 0);
+}
+
+static void who_pauses_is_not_read_to_and_his_peer_not_cut_for_silence(void **state)
+{
+    struct world *w = *state;
+    w->takes_bytes = true;
+    upgrade(w);
+    websocket_pause(w->socket, true);
+    send_frame(w, FIN | BINARY, "later", true);
+    test_net_advance(w->net, 200 * TIME_NS_PER_S);
+    assert_int_equal(w->messages.size, 0);
+    assert_int_equal(w->closed_count, 0);
+    websocket_pause(w->socket, false);
+    test_net_run(w->net);
+    assert_string_equal(buf_cstr(&w->messages), "later");
+}
+
 static void both_sides_may_close(void **state)
 {
     struct world *w = *state;
@@ -306,6 +360,9 @@ int main(void)
         T(frames_may_come_byte_by_byte_and_right_behind_the_handshake),
         T(broken_frames_end_the_socket),
         T(a_message_over_the_limit_is_refused),
+        T(an_owner_of_bytes_gets_them_as_they_come),
+        T(text_is_refused_where_bytes_are_taken),
+        T(who_pauses_is_not_read_to_and_his_peer_not_cut_for_silence),
         T(both_sides_may_close),
         T(a_slow_peer_makes_send_refuse_and_drained_follows),
         T(silent_peers_are_pinged_and_then_closed),

@@ -4,7 +4,9 @@
  * The table's defaults are the broker's own (broker_defaults); a test compares them. */
 #include "node/config_mqtt.h"
 #include "base/timetext.h"
+#include "mqtt/topic.h"
 #include "node/config.h"
+#include <stdio.h>
 
 enum { PACKET_MAX_BYTES = MQTT_REMAINING_MAX };
 
@@ -130,6 +132,12 @@ const struct field config_mqtt_fields[] = {
      .max = 1e6,
      .help_en = "subscriptions of one session",
      .help_zh = "每个会话的订阅数"},
+    {.name = "dataPrefix",
+     .type = FIELD_STRING,
+     .offset = AT(data_prefix),
+     .default_text = "data",
+     .help_en = "messages to PREFIX/DEVICE/TABLE are rows of that table",
+     .help_zh = "发往 前缀/设备/表 的消息作为该表的行存储"},
     {.name = "shared",
      .type = FIELD_ENUM,
      .offset = AT(shared),
@@ -205,6 +213,13 @@ enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, co
         {"sendBuffer", raw->send_buffer, 4096, (size_t)1 << 30, &b->send_bytes_max},
         {"memory", raw->memory, (size_t)1 << 20, memory / 2, &b->memory_bytes},
     };
+    struct str prefix = raw->data_prefix;
+    if (!topic_name_is_valid(prefix) || prefix.at[0] == '$' || prefix.at[prefix.size - 1] == '/' ||
+        prefix.size + 2 > sizeof b->data_prefix)
+        return why_set(why, ERR_INVALID,
+                       "%s: mqtt.dataPrefix: '%.*s' must be the beginning of a topic, such as data",
+                       file, (int)prefix.size, prefix.size ? prefix.at : "");
+    (void)snprintf(b->data_prefix, sizeof b->data_prefix, "%.*s/", (int)prefix.size, prefix.at);
     enum err err = take_expiry(raw->session_expiry_max, file, &b->session_expiry_max_s, why);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] && !err; i++)
         if (sizes[i].text.size) /* only the last one has no default */

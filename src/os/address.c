@@ -109,6 +109,13 @@ bool os_address_is_loopback(const struct os_address *address)
            strcmp(address->host, "localhost") == 0;
 }
 
+bool os_peer_is_loopback(const char *peer)
+{
+    struct os_address address;
+    if (strcmp(peer, "unix") == 0) return true;
+    return !os_address_tcp(str_of(peer), &address, NULL) && os_address_is_loopback(&address);
+}
+
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes)
 {
     bool ipv6 = strchr(address->host, ':') != NULL;

@@ -29,6 +29,8 @@ enum err os_address_serial(struct str text, struct os_address *address, struct w
 int64_t os_address_character_ns(const struct os_address *address);
 /* True for 127.0.0.0/8, ::1, "localhost" and Unix sockets. */
 bool os_address_is_loopback(const struct os_address *address);
+/* The same of what os_stream_peer says: such an address with a port, or "unix". */
+bool os_peer_is_loopback(const char *peer);
 /* "127.0.0.1:502", "[::1]:502", a path. */
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes);
 

@@ -2,8 +2,9 @@
  *
  * A write goes to the kernel at once as far as it takes it; the rest is copied into one pending
  * buffer that is sent by a single uv_write at a time, so that order is plain and memory is the
- * bytes themselves. A stream's memory is freed in libuv's close callback; no event reaches the
- * owner after close. */
+ * bytes themselves. There may be ten thousand streams that do nothing: what only a connect or a
+ * waiting write needs is allocated for its time. A stream's memory is freed in libuv's close
+ * callback; no event reaches the owner after close. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <fcntl.h>
@@ -13,22 +14,33 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of a stream that connects. */
+struct opening {
+    uv_connect_t connecting;
+    uv_getaddrinfo_t resolving;
+    struct os_address address;
+};
+
+/* Of a stream whose peer is slow. */
+struct sending {
+    uv_write_t request;
+    struct buf bytes, pending; /* with libuv; waiting for it */
+};
+
 struct real_stream {
     struct os_stream base; /* first */
     struct os_task *task;
+    struct opening *opening; /* NULL: accepted */
+    struct sending *sending; /* NULL: all is with the kernel */
+    char *peer;
+    enum os_address_kind kind;
+    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused;
     union {
         uv_handle_t handle;
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     };
-    uv_connect_t connecting;
-    uv_getaddrinfo_t resolving;
-    uv_write_t writing;
-    struct buf sending, pending; /* sending: with libuv; pending: waits for it */
-    struct os_address address;
-    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused;
-    char peer[OS_HOST_BYTES + 8];
 };
 
 static const struct os_stream_ops stream_ops;
@@ -38,12 +50,22 @@ static struct real_stream *real_of(struct os_stream *s)
     return (struct real_stream *)s;
 }
 
+static void free_stream(struct real_stream *s)
+{
+    if (s->sending) {
+        buf_free(&s->sending->bytes);
+        buf_free(&s->sending->pending);
+    }
+    mem_free(s->sending);
+    mem_free(s->opening);
+    mem_free(s->peer);
+    mem_free(s);
+}
+
 static void release(struct real_stream *s)
 {
     if (s->is_resolving || !uv_is_closing(&s->handle)) return;
-    buf_free(&s->sending);
-    buf_free(&s->pending);
-    mem_free(s);
+    free_stream(s);
 }
 
 static void tell_closed(struct real_stream *s, enum err err, const char *text)
@@ -103,31 +125,40 @@ static void on_written(uv_write_t *request, int status);
 
 static void send_pending(struct real_stream *s)
 {
-    buf_clear(&s->sending);
-    struct buf swap = s->sending;
-    s->sending = s->pending;
-    s->pending = swap;
-    uv_buf_t out = uv_buf_init(s->sending.at, (unsigned)s->sending.size);
+    struct sending *w = s->sending;
+    buf_clear(&w->bytes);
+    struct buf swap = w->bytes;
+    w->bytes = w->pending;
+    w->pending = swap;
+    uv_buf_t out = uv_buf_init(w->bytes.at, (unsigned)w->bytes.size);
     s->is_writing = true;
-    s->writing.data = s;
-    int failed = uv_write(&s->writing, &s->stream, &out, 1, on_written);
+    w->request.data = s;
+    int failed = uv_write(&w->request, &s->stream, &out, 1, on_written);
     if (!failed) return;
     s->is_writing = false;
     tell_closed(s, err_from_errno(-failed), uv_strerror(failed));
+}
+
+static void free_sending(struct real_stream *s)
+{
+    buf_free(&s->sending->bytes);
+    buf_free(&s->sending->pending);
+    mem_free(s->sending);
+    s->sending = NULL;
 }
 
 static void on_written(uv_write_t *request, int status)
 {
     struct real_stream *s = request->data;
     s->is_writing = false;
-    buf_free(&s->sending);
     if (s->closing) return;
     if (status < 0) {
         tell_closed(s, err_from_errno(-status), uv_strerror(status));
-    } else if (s->pending.size) {
+    } else if (s->sending->pending.size) {
         send_pending(s);
-    } else if (s->base.events && s->base.events->on_drained) {
-        s->base.events->on_drained(s->base.owner);
+    } else {
+        free_sending(s);
+        if (s->base.events && s->base.events->on_drained) s->base.events->on_drained(s->base.owner);
     }
 }
 
@@ -136,23 +167,25 @@ static enum err stream_write(struct os_stream *base, const void *bytes, size_t s
     struct real_stream *s = real_of(base);
     if (!s->is_open || s->closing || s->closed_told) return ERR_CLOSED;
     size_t done = 0;
-    if (!s->is_writing && s->pending.size == 0) {
+    if (!s->sending) {
         uv_buf_t out = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)size);
         int n = uv_try_write(&s->stream, &out, 1);
         if (n > 0) done = (size_t)n;
         if (n < 0 && n != UV_EAGAIN) return ERR_CLOSED; /* the reader will tell on_closed */
     }
     if (done == size) return ERR_OK;
-    buf_add(&s->pending, (const char *)bytes + done, size - done);
-    if (buf_failed(&s->pending)) return ERR_NO_MEMORY;
+    if (!s->sending && !(s->sending = mem_alloc_zero(1, sizeof *s->sending))) return ERR_NO_MEMORY;
+    struct buf *pending = &s->sending->pending;
+    buf_add(pending, (const char *)bytes + done, size - done);
+    if (buf_failed(pending)) return ERR_NO_MEMORY;
     if (!s->is_writing) send_pending(s);
     return ERR_OK;
 }
 
 static size_t stream_queued(const struct os_stream *base)
 {
-    const struct real_stream *s = (const struct real_stream *)base;
-    return s->pending.size + (s->is_writing ? s->sending.size : 0);
+    const struct sending *w = ((const struct real_stream *)base)->sending;
+    return w ? w->pending.size + w->bytes.size : 0;
 }
 
 /* ---- closing ---- */
@@ -172,13 +205,14 @@ static void stream_close(struct os_stream *base)
     struct real_stream *s = real_of(base);
     MUST(!s->closing);
     s->closing = true;
-    if (s->is_resolving) uv_cancel((uv_req_t *)&s->resolving);
+    if (s->is_resolving) uv_cancel((uv_req_t *)&s->opening->resolving);
     uv_close(&s->handle, on_handle_closed);
 }
 
 static const char *stream_peer(const struct os_stream *base)
 {
-    return ((const struct real_stream *)base)->peer;
+    const struct real_stream *s = (const struct real_stream *)base;
+    return s->peer ? s->peer : "unknown";
 }
 
 static const struct os_stream_ops stream_ops = {
@@ -193,10 +227,12 @@ static const struct os_stream_ops stream_ops = {
 
 static struct real_stream *stream_new(struct os_task *task, enum os_address_kind kind)
 {
-    struct real_stream *s = mem_alloc_zero(1, sizeof *s);
+    size_t handle = kind == OS_ADDRESS_UNIX ? sizeof(uv_pipe_t) : sizeof(uv_tcp_t);
+    struct real_stream *s = mem_alloc_zero(1, offsetof(struct real_stream, handle) + handle);
     if (!s) return NULL;
     s->base.ops = &stream_ops;
     s->task = task;
+    s->kind = kind;
     int failed = kind == OS_ADDRESS_UNIX ? uv_pipe_init(&task->loop, &s->pipe, 0)
                                          : uv_tcp_init(&task->loop, &s->tcp);
     MUST(!failed);
@@ -213,7 +249,9 @@ static void on_connected(uv_connect_t *request, int status)
         return;
     }
     s->is_open = true;
-    if (s->address.kind == OS_ADDRESS_TCP) (void)uv_tcp_nodelay(&s->tcp, 1);
+    mem_free(s->opening);
+    s->opening = NULL;
+    if (s->kind == OS_ADDRESS_TCP) (void)uv_tcp_nodelay(&s->tcp, 1);
     if (!s->is_paused) start_reading(s);
     if (!s->closed_told && s->base.events && s->base.events->on_open)
         s->base.events->on_open(s->base.owner);
@@ -221,8 +259,8 @@ static void on_connected(uv_connect_t *request, int status)
 
 static int connect_to(struct real_stream *s, const struct sockaddr *address)
 {
-    s->connecting.data = s;
-    return uv_tcp_connect(&s->connecting, &s->tcp, address, on_connected);
+    s->opening->connecting.data = s;
+    return uv_tcp_connect(&s->opening->connecting, &s->tcp, address, on_connected);
 }
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
@@ -231,10 +269,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     s->is_resolving = false;
     if (s->closing) {
         if (found) uv_freeaddrinfo(found);
-        if (!s->handle.data) { /* the handle is gone already */
-            buf_free(&s->pending);
-            mem_free(s);
-        }
+        if (!s->handle.data) free_stream(s); /* the handle is gone already */
         return;
     }
     int failed =
@@ -247,10 +282,11 @@ static int resolve(struct real_stream *s)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     char port[8];
-    snprintf(port, sizeof port, "%u", s->address.port);
-    s->resolving.data = s;
+    struct opening *o = s->opening;
+    snprintf(port, sizeof port, "%u", o->address.port);
+    o->resolving.data = s;
     int failed =
-        uv_getaddrinfo(&s->task->loop, &s->resolving, on_resolved, s->address.host, port, &hints);
+        uv_getaddrinfo(&s->task->loop, &o->resolving, on_resolved, o->address.host, port, &hints);
     s->is_resolving = failed == 0;
     return failed;
 }
@@ -268,16 +304,23 @@ enum err real_stream_connect(struct os_task *task, const struct os_address *addr
 {
     if (address->kind == OS_ADDRESS_SERIAL)
         return real_serial_open(task, address, events, owner, stream, why);
+    char name[OS_HOST_BYTES + 8];
     struct real_stream *s = stream_new(task, address->kind);
     if (!s) return ERR_NO_MEMORY;
-    s->address = *address;
-    os_address_print(address, s->peer, sizeof s->peer);
+    os_address_print(address, name, sizeof name);
+    s->opening = mem_alloc_zero(1, sizeof *s->opening);
+    s->peer = mem_strdup(name);
+    if (!s->opening || !s->peer) {
+        stream_close(&s->base);
+        return ERR_NO_MEMORY;
+    }
+    s->opening->address = *address;
     os_stream_own(&s->base, events, owner);
     struct sockaddr_storage to;
     int failed = 0;
     if (address->kind == OS_ADDRESS_UNIX) {
-        s->connecting.data = s;
-        uv_pipe_connect(&s->connecting, &s->pipe, address->host, on_connected);
+        s->opening->connecting.data = s;
+        uv_pipe_connect(&s->opening->connecting, &s->pipe, address->host, on_connected);
     } else if (numeric(address, &to) == 0) {
         failed = connect_to(s, (const struct sockaddr *)&to);
     } else {
@@ -285,7 +328,7 @@ enum err real_stream_connect(struct os_task *task, const struct os_address *addr
     }
     if (failed) {
         stream_close(&s->base);
-        return real_error(why, failed, "connect to", s->peer);
+        return real_error(why, failed, "connect to", name);
     }
     *stream = &s->base;
     return ERR_OK;
@@ -302,7 +345,8 @@ struct os_socket {
 enum err real_stream_leave(struct os_stream *base, struct os_socket **out)
 {
     struct real_stream *s = real_of(base);
-    size_t size = strlen(s->peer) + 1;
+    const char *peer = stream_peer(base);
+    size_t size = strlen(peer) + 1;
     struct os_socket *socket = mem_alloc(sizeof *socket + size);
     uv_os_fd_t fd;
     enum err err = socket ? ERR_OK : ERR_NO_MEMORY;
@@ -310,8 +354,8 @@ enum err real_stream_leave(struct os_stream *base, struct os_socket **out)
     if (!err && (uv_fileno(&s->handle, &fd) || (socket->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0))
         err = ERR_IO;
     if (!err) {
-        socket->kind = s->address.kind;
-        memcpy(socket->peer, s->peer, size);
+        socket->kind = s->kind;
+        memcpy(socket->peer, peer, size);
         *out = socket;
     } else {
         mem_free(socket);
@@ -344,8 +388,7 @@ enum err real_stream_join(struct os_task *task, struct os_socket *socket,
         return err_from_errno(-failed);
     }
     s->is_open = true;
-    s->address.kind = socket->kind;
-    (void)str_copy(s->peer, sizeof s->peer, str_of(socket->peer));
+    s->peer = mem_strdup(socket->peer); /* without memory it is "unknown" */
     mem_free(socket);
     os_stream_own(&s->base, events, owner);
     *out = &s->base;
@@ -372,12 +415,14 @@ static void name_peer(struct real_stream *s)
 {
     struct sockaddr_storage from;
     int size = sizeof from;
+    char name[OS_HOST_BYTES + 8];
     struct os_address address = {.kind = OS_ADDRESS_TCP};
     if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&from, &size)) return;
     uv_ip_name((const struct sockaddr *)&from, address.host, sizeof address.host);
     address.port = ntohs(from.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&from)->sin6_port
                                                     : ((struct sockaddr_in *)&from)->sin_port);
-    os_address_print(&address, s->peer, sizeof s->peer);
+    os_address_print(&address, name, sizeof name);
+    s->peer = mem_strdup(name); /* without memory it is "unknown" */
 }
 
 static void on_connection(uv_stream_t *server, int status)
@@ -386,7 +431,6 @@ static void on_connection(uv_stream_t *server, int status)
     if (status < 0) return; /* out of descriptors: the connection stays in the backlog */
     struct real_stream *s = stream_new(listener->task, listener->kind);
     if (!s) return;
-    s->address.kind = listener->kind;
     if (uv_accept(server, &s->stream)) {
         stream_close(&s->base);
         return;
@@ -396,7 +440,7 @@ static void on_connection(uv_stream_t *server, int status)
         (void)uv_tcp_nodelay(&s->tcp, 1);
         name_peer(s);
     } else {
-        (void)str_copy(s->peer, sizeof s->peer, STR("unix"));
+        s->peer = mem_strdup("unix");
     }
     listener->on_accept(listener->owner, &s->base);
     if (!s->closing && !s->is_paused) start_reading(s);

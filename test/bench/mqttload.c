@@ -7,11 +7,12 @@
  * it was written; each subscriber demands them in order. Prints one line of JSON; exit 1 when
  * something was lost, came twice or out of order.
  *
- *   mqttload --port P [--user U --password W] --pairs N | --fan M | --idle N
+ *   mqttload --port P [--user U --password W] --pairs N | --fan M | --rows N | --idle N
  *            [--qos Q] [--size B] [--seconds S] [--rate R] [--window W] [--keep]
  *
  * --pairs N: N publishers, each with a subscriber of its own; --fan M: one publisher, M
- * subscribers; --idle N: N connections that do nothing. --rate: messages a second of all publishers,
+ * subscribers; --rows N: N publishers of JSON rows under data/, acknowledged with QoS 1; --idle N: N
+ * connections that do nothing. --rate: messages a second of all publishers,
  * evenly spread; 0 = as fast as the window allows. --keep: sessions are kept (clean_session 0). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,7 +44,7 @@ struct client {
 
 static struct {
     const char *host, *user, *password;
-    unsigned port, pairs, fan, idle, qos, size, window;
+    unsigned port, pairs, fan, rows, idle, qos, size, window;
     double seconds, rate;
     bool keep;
 } o = {.host = "127.0.0.1", .size = 64, .seconds = 5, .window = 1000};
@@ -159,8 +160,26 @@ static void send_ack(struct client *c, uint8_t first, const uint8_t id[2])
     memcpy(at, id, 2);
 }
 
+static void publish_row(struct client *c)
+{
+    char topic[TOPIC_BYTES], row[100];
+    int topic_size = snprintf(topic, sizeof topic, "data/line/d%u/load", c->index);
+    int size = snprintf(row, sizeof row, "{\"temperature\":%u.%u,\"pressure\":%u.5,\"n\":%llu}", (unsigned)(c->published % 90),
+                        (unsigned)(c->published % 10), (unsigned)(c->published % 700), (unsigned long long)c->published);
+    uint8_t *at = put_text(begin(c, 0x32, 2 + (size_t)topic_size + 2 + (size_t)size), topic);
+    if (++c->next_id == 0) c->next_id = 1;
+    *at++ = (uint8_t)(c->next_id >> 8);
+    *at++ = (uint8_t)c->next_id;
+    memcpy(at, row, (size_t)size);
+    c->published++;
+}
+
 static void publish(struct client *c)
 {
+    if (o.rows) {
+        publish_row(c);
+        return;
+    }
     char topic[TOPIC_BYTES];
     int topic_size = snprintf(topic, sizeof topic, "load/%u", c->index);
     size_t body = 2 + (size_t)topic_size + (o.qos ? 2 : 0) + o.size;
@@ -310,6 +329,7 @@ static void poll_once(int timeout_ms)
 static void count_least(unsigned publishers)
 {
     for (unsigned p = 0; p < publishers; p++) least[p] = UINT64_MAX;
+    for (unsigned p = 0; o.rows && p < publishers; p++) least[p] = clients[p].acknowledged;
     for (unsigned i = 0; i < client_count; i++) {
         const struct client *c = &clients[i];
         if (!c->is_publisher && c->received < least[c->index]) least[c->index] = c->received;
@@ -368,6 +388,7 @@ static void read_options(int argc, char **argv)
         else if (!strcmp(name, "--password")) o.password = value;
         else if (!strcmp(name, "--pairs")) o.pairs = number;
         else if (!strcmp(name, "--fan")) o.fan = number;
+        else if (!strcmp(name, "--rows")) o.rows = number;
         else if (!strcmp(name, "--idle")) o.idle = number;
         else if (!strcmp(name, "--qos")) o.qos = number;
         else if (!strcmp(name, "--size")) o.size = number;
@@ -380,7 +401,7 @@ static void read_options(int argc, char **argv)
         }
     }
     if (!o.port || o.qos > 2 || o.size < HEAD_BYTES || (o.user && !o.password) ||
-        (o.pairs > 0) + (o.fan > 0) + (o.idle > 0) != 1) {
+        (o.pairs > 0) + (o.fan > 0) + (o.rows > 0) + (o.idle > 0) != 1) {
         fprintf(stderr, "mqttload: --port and one of --pairs, --fan, --idle; --size at least 24\n");
         exit(2);
     }
@@ -388,7 +409,8 @@ static void read_options(int argc, char **argv)
 
 static void open_all(void)
 {
-    unsigned publishers = o.idle ? 0 : o.pairs ? o.pairs : 1, subscribers = o.pairs ? o.pairs : o.fan;
+    if (o.rows) o.qos = 1;
+    unsigned publishers = o.idle ? 0 : o.pairs ? o.pairs : o.rows ? o.rows : 1, subscribers = o.pairs ? o.pairs : o.fan;
     client_count = o.idle ? o.idle : publishers + subscribers;
     clients = calloc(client_count, sizeof *clients);
     least = calloc(publishers + 1, sizeof *least);
@@ -420,7 +442,7 @@ int main(int argc, char **argv)
     (void)setrlimit(RLIMIT_NOFILE, &files);
     poller = epoll_create1(0);
     open_all();
-    unsigned publishers = o.pairs ? o.pairs : 1;
+    unsigned publishers = o.pairs ? o.pairs : o.rows ? o.rows : 1;
     double began = now_s(), ended = began;
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
@@ -441,7 +463,9 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < client_count; i++) {
         const struct client *c = &clients[i];
         if (c->is_publisher) published += c->published;
-        else lost += clients[c->index].published - c->received;
+        if (o.rows) delivered += c->acknowledged;
+        if (o.rows) lost += c->published - c->acknowledged;
+        else if (!c->is_publisher) lost += clients[c->index].published - c->received;
     }
     double own = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
                  (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;

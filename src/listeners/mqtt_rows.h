@@ -1,0 +1,14 @@
+/* mqtt_rows.h - rows that arrive by MQTT: a batch of messages becomes one ingest. */
+#ifndef LISTENERS_MQTT_ROWS_H
+#define LISTENERS_MQTT_ROWS_H
+
+#include "listeners/service.h"
+#include "mqtt/broker.h"
+
+/* Stores what a batch holds; `done` is called on the main loop with its answer filled in. Main
+ * loop.
+ */
+void mqtt_rows_store(struct service *service, struct broker_rows *rows,
+                     void (*done)(void *arg, struct broker_rows *rows), void *arg);
+
+#endif

@@ -1,0 +1,47 @@
+/* rows.h - messages that are rows: what is published under the data prefix, on its way to the
+ * store.
+ *
+ * "data/<device path>/<table>" carries JSON rows. They are gathered per identity while the batch
+ * before them is being stored, so batches grow with the load and one device's rows stay in order.
+ * Who asked for an acknowledgement gets it when his batch is stored. What is no row is copied to
+ * "$dead/<topic>" with the reason as a user property. The message itself is routed like any other.
+ *
+ * A batch's text is a sequence of entries, little-endian: u32 size of the topic, u32 size of the
+ * payload, u64 wall clock in ns (different for each entry of a batch and the thousand ns behind it
+ * its own), topic, payload. Broker's task, but for the hook. */
+#ifndef MQTT_ROWS_H
+#define MQTT_ROWS_H
+
+#include "base/reader.h"
+#include "mqtt/broker.h"
+
+struct connection;
+
+struct rows_entry {
+    struct str topic, payload;
+    int64_t time_ns;
+};
+/* The next entry of a batch's text; false at the end. Any task. */
+bool rows_next(struct reader *in, struct rows_entry *entry);
+/* "data/line3/press07/press" → "line3/press07", "press"; false: it names no device or no table. */
+bool rows_split(struct str topic, struct str prefix, struct str *device, struct str *table);
+
+/* Those of the broker. */
+struct rows_intake {
+    struct broker_rows *first, *last; /* not stored, oldest first */
+    uint64_t given;                   /* number of the newest batch */
+    int64_t last_ns;                  /* time of the newest entry */
+    size_t bytes;                     /* of all of them */
+};
+
+/* Takes a message for the store. Gives the batch's number, for the acknowledgement; 0: no memory.
+ */
+uint64_t rows_add(struct connection *connection, struct str topic, struct str payload);
+/* All batches up to this number are stored, or failed. */
+uint64_t rows_done(const struct broker *broker);
+/* The end of a turn: batches go to the store. */
+void rows_post(struct broker *broker);
+bool rows_are_full(const struct broker *broker);
+void rows_free(struct broker *broker);
+
+#endif
