@@ -68,7 +68,7 @@ class Node:
 
     def start(self):
         command = [os.path.join(BUILD, "millrace"), "run", "--data", self.data, "--log-level", "warning"]
-        for setting in [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", *self.settings]:
+        for setting in [f"listen.http={HOST}:{self.port}", "listen.https=off", "listen.postgres=off", "listen.mqtt=off", *self.settings]:
             command += ["--set", setting]
         self.connection = None  # one to an earlier process is of no use
         log = open(os.path.join(self.folder, "node.log"), "ab")

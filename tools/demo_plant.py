@@ -29,7 +29,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 MANIFESTS = os.path.join(ROOT, "examples", "plant")
 HOST = "127.0.0.1"
 PLANTSIM_PORT = 5020  # what examples/plant/connections.yaml says
-LISTENERS = {"http": 8420, "https": 8443, "postgres": 5433}  # the node's defaults; http comes first and is the one to log in at
+LISTENERS = {"http": 8420, "https": 8443, "mqtt": 1883, "postgres": 5433}  # the node's defaults; http comes first and is the one to log in at
 READY_LIMIT_S = 30
 STOP_LIMIT_S = 7  # the node promises 5
 

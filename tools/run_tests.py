@@ -4,7 +4,7 @@
 usage: run_tests.py --build DIR --seed N --limit SECONDS -- [NAME…]
 
 Order: the include rules (nothing else is worth a look while they are broken), the unit test programs that Meson knows,
-then pytest on test/. Each cmocka test case and each pytest item counts as one. NAME selects by substring of a unit test
+then pytest on each file of test/. Each cmocka test case and each pytest item counts as one. NAME selects by substring of a unit test
 program's name or of a pytest id. The last line printed is `N passed, N failed`, with `, N skipped` if there were any.
 
 What must hold: a test that is not seen to pass has failed. So a program that crashes, runs out of time or plans more cases
@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -132,33 +133,38 @@ def skip_reason(element):
 
 
 def run_pytest(tally, options):
-    """pytest with its own output; its counts come from the JUnit file."""
-    if not any(f.startswith("test_") and f.endswith(".py") for f in os.listdir(os.path.join(ROOT, "test"))):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        report = os.path.join(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "test"]
-        for name in options.names:
-            command += ["--select", name]
-        sys.stdout.flush()
-        process = subprocess.Popen(command, cwd=ROOT, env=test_environment(options), stdin=subprocess.DEVNULL,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            status = process.wait(tally.left_s())
-        except subprocess.TimeoutExpired:
-            print("FAILED pytest: out of time")
-            os.killpg(process.pid, signal.SIGTERM)
-            time.sleep(2)  # the fixtures' children die with it
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            status = None
-        count_pytest(tally, status, report)
+    """The files of test/, as many at a time as there are cores: each is a pytest of its own, whose output is shown if it failed."""
+    files = sorted(f for f in os.listdir(os.path.join(ROOT, "test")) if f.startswith("test_") and f.endswith(".py"))
+    lock = threading.Lock()
+
+    def run_one(file):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            report = os.path.join(folder, "report.xml")
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", os.path.join("test", file)]
+            for name in options.names:
+                command += ["--select", name]
+            status, output = run_limited(command, test_environment(options), tally.left_s())
+            passed, failed, skips = count_pytest(status, report)
+        with lock:
+            tally.add(passed, failed, skips)
+            if failed:
+                print(output, end="" if output.endswith("\n") else "\n")
+                print(f"FAILED {file}: {'out of time' if status is None else f'exit status {status}'}")
+            elif passed or skips:
+                print(f"ok     {file} ({passed}, {time.monotonic() - began:.1f} s)")
+            sys.stdout.flush()
+
+    # The longest ones first, so that no core waits for the last of them: they are the largest, roughly.
+    files.sort(key=lambda f: -os.path.getsize(os.path.join(ROOT, "test", f)))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(run_one, files))
 
 
-def count_pytest(tally, status, report):
+def count_pytest(status, report):
+    """(passed, failed, reasons of skips) of one file."""
     if status is None or not os.path.exists(report):
-        tally.add(0, 1, [])
-        return
+        return 0, 1, []
     suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
     bad = int(suite.get("failures")) + int(suite.get("errors"))
     skips = [skip_reason(e) for e in suite.iter("skipped") if e.get("type") == "pytest.skip"]
@@ -166,7 +172,7 @@ def count_pytest(tally, status, report):
                  if all(case.find(t) is None for t in ("failure", "error", "skipped")))
     if status not in (0, 1, 5) and not bad:
         bad = 1  # interrupted or broken: 5 is "no test selected"
-    tally.add(passed, bad, skips)
+    return passed, bad, skips
 
 
 def judge_skips(tally):

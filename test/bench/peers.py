@@ -496,8 +496,12 @@ PEERS = [Millrace, VictoriaMetrics, InfluxDB, ClickHouse, PostgreSQL]
 
 
 def install(names):
-    """Peers' packages, never started by their package: a policy keeps services from being started, and they are disabled."""
-    wanted = [package for peer in PEERS if peer.name in names for package in peer.packages]
+    """The packages of peers by name."""
+    install_packages([package for peer in PEERS if peer.name in names for package in peer.packages])
+
+
+def install_packages(wanted):
+    """Never started by their package: a policy keeps services from being started, and they are disabled."""
     missing = [p for p in wanted if subprocess.run(["dpkg", "-s", p], capture_output=True, check=False).returncode]
     if not missing:
         return
@@ -515,5 +519,5 @@ def install(names):
         if made:
             os.remove(policy)
     if shutil.which("systemctl"):
-        for service in ("victoria-metrics", "influxdb", "clickhouse-server", "postgresql"):
+        for service in ("victoria-metrics", "influxdb", "clickhouse-server", "postgresql", "mosquitto"):
             subprocess.run(["systemctl", "disable", service], capture_output=True, check=False)
