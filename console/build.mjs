@@ -1,11 +1,12 @@
-/* build.mjs - turns src/ into dist/: index.html, app.js, app.css, icon.svg, under stable names.
+/* build.mjs - turns src/ into dist/: index.html, app.js, app.css, icon.svg, and broker.*, under stable names.
  *
  * Why dist/ is committed: the C build embeds it, and a machine that only builds Millrace needs no npm. So the same
  * input must give the same bytes: esbuild is pinned by package-lock.json, nothing here looks at clock or paths.
  *
  *   node build.mjs           writes dist/
  *   node build.mjs --check   builds in memory, compares with dist/, fails on a difference
- * Both fail when the page outgrows its budget (GZIP_BYTES_MAX, all files together). */
+ * Both fail when a page outgrows its budget: GZIP_BYTES_MAX for all files of the first page together, BROKER_BYTES_MAX
+ * for those that the broker page adds. */
 import { build } from "esbuild";
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,8 +14,8 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { minify } from "terser";
 
-const GZIP_BYTES_MAX = 60 * 1024;
-const COPIED = ["index.html", "icon.svg"]; // taken from src/ as they are
+const GZIP_BYTES_MAX = 60 * 1024, BROKER_BYTES_MAX = 20 * 1024;
+const COPIED = ["index.html", "broker.html", "icon.svg"]; // taken from src/ as they are
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
 
@@ -38,7 +39,7 @@ const withoutUnused = {
 async function bundle() {
   const result = await build({
     absWorkingDir: here,
-    entryPoints: { app: "src/main.tsx" },
+    entryPoints: { app: "src/main.tsx", broker: "src/broker.tsx" },
     outdir: "dist",
     bundle: true,
     minifySyntax: true,
@@ -56,7 +57,7 @@ async function bundle() {
   });
   const files = new Map(COPIED.map((name) => [name, readFileSync(join(here, "src", name))]));
   for (const out of result.outputFiles) files.set(out.path.slice(dist.length + 1), Buffer.from(out.contents));
-  files.set("app.js", Buffer.from(await squeeze(files.get("app.js").toString("utf8"))));
+  for (const name of ["app.js", "broker.js"]) files.set(name, Buffer.from(await squeeze(files.get(name).toString("utf8"))));
   return files;
 }
 
@@ -72,14 +73,16 @@ async function squeeze(code) {
 }
 
 function measure(files) {
-  let total = 0;
+  let first = 0, broker = 0;
   for (const name of [...files.keys()].sort()) {
     const size = gzipSync(files.get(name), { level: 9 }).length;
-    total += size;
+    if (name.startsWith("broker.")) broker += size;
+    else first += size;
     console.log(`${name.padEnd(12)} ${String(files.get(name).length).padStart(7)} bytes ${String(size).padStart(6)} gzip`);
   }
-  console.log(`${"total".padEnd(26)} ${String(total).padStart(6)} gzip of ${GZIP_BYTES_MAX}`);
-  return total;
+  console.log(`${"first page".padEnd(26)} ${String(first).padStart(6)} gzip of ${GZIP_BYTES_MAX}`);
+  console.log(`${"broker page".padEnd(26)} ${String(broker).padStart(6)} gzip of ${BROKER_BYTES_MAX}`);
+  return first <= GZIP_BYTES_MAX && broker <= BROKER_BYTES_MAX;
 }
 
 function differences(files) {
@@ -93,7 +96,7 @@ function differences(files) {
 }
 
 const files = await bundle();
-let failed = measure(files) > GZIP_BYTES_MAX;
+let failed = !measure(files);
 if (failed) console.error("the page is over its budget");
 if (process.argv.includes("--check")) {
   for (const line of differences(files)) {

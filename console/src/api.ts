@@ -3,6 +3,7 @@
  * All URLs are relative: the same page works under /n/CHILD/ through a parent node. The session is the HttpOnly cookie
  * of v1/login; the token in its answer is not kept. A 401 anywhere means the session is over: `onUnauthorized` is
  * called and the login page returns. Nothing goes to another host. */
+import type { MqttClient, Retained } from "./brokerrows";
 import { t } from "./i18n";
 import { noteServerDate } from "./clock";
 
@@ -82,3 +83,12 @@ export const patch = (plural: Plural, doc: Document) =>
   request("PATCH", `${GROUP}/${plural}/${encodeURIComponent(doc.metadata.name)}`, { spec: doc.spec }, "application/merge-patch+json");
 export const list = async (plural: Plural): Promise<Document[]> =>
   ((await request("GET", `${GROUP}/${plural}`)) as { items?: Document[] } | null)?.items ?? [];
+
+/* ---- the broker ---- */
+
+export const mqttClients = (limit: number) =>
+  request("GET", `v1/mqtt/clients?limit=${limit}`) as Promise<{ clients: MqttClient[]; more: boolean }>;
+export const mqttRetained = (filter: string, limit: number) =>
+  request("GET", `v1/mqtt/retained?payload=true&limit=${limit}&topic=${encodeURIComponent(filter)}`) as Promise<{ retained: Retained[] }>;
+export const mqttKick = (client: string) => request("DELETE", `v1/mqtt/clients/${encodeURIComponent(client)}`);
+export const mqttPublish = (message: { topic: string; payload: string; qos: number; retain: boolean }) => request("POST", "v1/mqtt/publish", message);

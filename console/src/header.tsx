@@ -49,6 +49,7 @@ export function Header() {
       <h1><Mark /><span>{t("app.title")}</span></h1>
       <span class="node" title={about.value?.version}><b>{node?.name}</b>{node?.path && <span class="dim">{node.path}</span>}</span>
       <Health />
+      <button type="button" class="quiet" onClick={() => location.assign("broker.html")}>{t("head.broker")}</button>
       <button type="button" class="primary add" title={t("head.add")} onClick={() => { dialog.value = { kind: "add" }; }}><Icon name="plus" /><span>{t("head.add")}</span></button>
       <LangSwitch />
       <ThemeButton />

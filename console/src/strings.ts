@@ -42,6 +42,7 @@ export const STRINGS = {
   "head.points": { en: "{n} points", zh: "{n} 个点位" },
   "head.notGood": { en: "{n} not good", zh: "{n} 个异常" },
   "head.allGood": { en: "all good", zh: "全部正常" },
+  "head.broker": { en: "Broker", zh: "代理" },
   "head.add": { en: "Add device", zh: "添加设备" },
 
   "conn.title": { en: "Connections", zh: "连接" },

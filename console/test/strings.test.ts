@@ -6,7 +6,7 @@ import { translate } from "../src/i18n";
 import { LANGS, STRINGS, type Key } from "../src/strings";
 
 const src = new URL("../src/", import.meta.url);
-const sources = readdirSync(src).filter((name) => /\.tsx?$/.test(name) && name !== "strings.ts").map((name) => [name, readFileSync(new URL(name, src), "utf8")] as const);
+const sources = readdirSync(src).filter((name) => /\.tsx?$/.test(name) && !/strings\.ts$/.test(name)).map((name) => [name, readFileSync(new URL(name, src), "utf8")] as const);
 const keys = Object.keys(STRINGS) as Key[];
 const parameters = (text: string): string[] => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort();
 

@@ -66,6 +66,7 @@ int cli_describe(const struct cli_args *args);
 int cli_delete(const struct cli_args *args);
 int cli_explain(const struct cli_args *args);
 int cli_identity(const struct cli_args *args); /* user and token */
+int cli_mqtt(const struct cli_args *args);     /* clients, kick, publish, trace */
 int cli_kubeconfig(const struct cli_args *args);
 int cli_backup(const struct cli_args *args);
 int cli_restore(const struct cli_args *args);

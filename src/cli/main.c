@@ -141,6 +141,16 @@ static const struct cli_option token_options[] = {
     {"--json", NULL, "prints JSON"},
     {0},
 };
+static const struct cli_option mqtt_options[] = {
+    NODE_OPTIONS,
+    {"--reason", "TEXT", "kick: what the client is told"},
+    {"--session", NULL, "kick: its session ends, too"},
+    {"--qos", "N", "publish: 0, 1 or 2; default: 0"},
+    {"--retain", NULL, "publish: it is kept for who subscribes later"},
+    {"--client", "ID", "trace: packets of this client"},
+    {"--topic", "FILTER", "trace: messages whose topic fits"},
+    {0},
+};
 static const struct cli_option kubeconfig_options[] = {
     NODE_OPTIONS,
     {"--ca", "FILE", "the node's CA certificate; default: that of the data folder"},
@@ -209,6 +219,10 @@ const struct cli_command cli_commands[] = {
      "users: who logs in, with which roles", user_options, 1, 2, cli_identity},
     {"token", "create|list|revoke [NAME]", "tokens: secrets for programs, each standing for a user",
      token_options, 1, 2, cli_identity},
+    {"mqtt",
+     "clients | kick ID | publish TOPIC [PAYLOAD] | trace --client ID | trace --topic FILTER",
+     "the broker: who is connected, sends one away, publishes, shows packets as they come and go",
+     mqtt_options, 1, 3, cli_mqtt},
     {"kubeconfig", "", "prints a configuration for kubectl: address, CA and token",
      kubeconfig_options, 0, 0, cli_kubeconfig},
     {"backup", "--to DIR", "the running node copies all it has into a folder; again: what is new",
@@ -220,7 +234,7 @@ const struct cli_command cli_commands[] = {
     {"audit", "verify", "reads the audit log's chain of hashes and says whether it is whole",
      audit_options, 1, 1, cli_audit},
     {"reference", "TOPIC",
-     "prints a part of the manual: kinds, errors, metrics, http, commands, drivers, functions or tables",
+     "prints a part of the manual: kinds, errors, metrics, http, commands, drivers, functions, tables or settings",
      no_options, 1, 1, cli_reference},
     {"version", "", "prints the version", no_options, 0, 0, cli_version},
     {0},

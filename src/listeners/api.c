@@ -42,8 +42,7 @@ static struct str cookie(const struct http_request *request, const char *name)
     return (struct str){0};
 }
 
-/* RFC 4648 section 4; false when malformed or too long. */
-static bool decode_base64(struct str text, char *out, size_t out_bytes, size_t *size)
+bool api_decode_base64(struct str text, char *out, size_t out_bytes, size_t *size)
 {
     uint32_t bits = 0;
     unsigned have = 0;
@@ -129,7 +128,7 @@ static bool guard_basic(struct http_exchange *exchange, struct service *service,
 {
     char plain[384];
     size_t size;
-    bool ok = decode_base64(encoded, plain, sizeof plain, &size);
+    bool ok = api_decode_base64(encoded, plain, sizeof plain, &size);
     const char *colon = ok ? memchr(plain, ':', size) : NULL;
     if (!colon) {
         refuse(exchange, "the Authorization header is malformed");
@@ -392,6 +391,23 @@ const struct http_route api_routes[] = {
      "begins a backup: {to, keep, bytesPerSecond}; needs update on the Node"},
     {"GET", "/v1/backup", api_backup_show, 0, 0,
      "how far the backup is, or how the last one ended"},
+    {"GET", "/v1/mqtt/clients", api_mqtt_clients, 0, 0,
+     "the broker's sessions and who is connected: ?limit=N"},
+    {"GET", "/v1/mqtt/clients/{}", api_mqtt_client, 0, 0, "one of them, with its subscriptions"},
+    {"DELETE", "/v1/mqtt/clients/{}", api_mqtt_kick, BODY_SMALL, 0,
+     "ends its connection: ?reason=TEXT, and with ?session=true its session; needs delete on "
+     "MqttClient"},
+    {"POST", "/v1/mqtt/clients/{}/unsubscribe", api_mqtt_unsubscribe, BODY_SMALL, 0,
+     "takes a subscription from it: {filter}; needs update on MqttClient"},
+    {"GET", "/v1/mqtt/retained", api_mqtt_retained, 0, 0,
+     "retained messages: ?topic=FILTER&payload=true&limit=N"},
+    {"DELETE", "/v1/mqtt/retained", api_mqtt_forget, BODY_SMALL, 0,
+     "forgets the one of ?topic=NAME; needs publish on it"},
+    {"POST", "/v1/mqtt/publish", api_mqtt_publish, BODY_DOCUMENT, 0,
+     "publishes {topic, payload or payload64, qos, retain, properties}"},
+    {"GET", "/v1/mqtt/trace", api_mqtt_trace, 0, 0,
+     "packets of ?client=ID, or messages of ?topic=FILTER, as they come and go: lines of JSON; needs "
+     "list on MqttClient"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},

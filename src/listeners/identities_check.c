@@ -96,12 +96,13 @@ static void check_words(const struct rule_site *s, const char *key,
 
 static void check_rule(const struct rule_site *s, const struct role_rule_spec *rule)
 {
-    const char *verbs[VERB_COUNT], *kinds[KIND_COUNT + 1];
+    const char *verbs[VERB_COUNT], *kinds[KIND_COUNT + 2];
     for (int v = 0; v < VERB_COUNT; v++) verbs[v] = access_verb_name((enum access_verb)v);
     for (int k = 0; k < KIND_COUNT; k++) kinds[k] = resource_kinds[k].name;
-    kinds[KIND_COUNT] = "Audit"; /* no documents: with get, the lines of sys.audit */
+    kinds[KIND_COUNT] = "Audit";          /* no documents: with get, the lines of sys.audit */
+    kinds[KIND_COUNT + 1] = "MqttClient"; /* the broker's sessions, by client identifier */
     check_words(s, "verbs", &rule->verbs, verbs, VERB_COUNT);
-    check_words(s, "kinds", &rule->kinds, kinds, KIND_COUNT + 1);
+    check_words(s, "kinds", &rule->kinds, kinds, KIND_COUNT + 2);
     bool needs_kinds = false;
     for (size_t i = 0; i < rule->verbs.count; i++) {
         int verb = access_verb_of(rule->verbs.items[i]);

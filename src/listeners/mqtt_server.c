@@ -455,7 +455,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                                  .work = on_work,
                                  .saved = on_saved};
     enum err err = broker_start(broker, &hooks, why);
-    if (!err) server->broker = broker;
+    if (!err) server->broker = service->broker = broker;
     if (!err && config->plain)
         err = ops->listen(context->main->task, config->plain, on_plain, server, &server->plain,
                           bound_plain, why);
@@ -492,6 +492,7 @@ void mqtt_server_stop(struct mqtt_server *server)
     MUST(server->magic == SERVER_MAGIC);
     server->service->mqtt = NULL;
     stop_listening(server);
+    server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;
     while (server->waiting) {

@@ -555,6 +555,16 @@ void query_continue(struct query *q)
     post(q);
 }
 
+/* Another task has told what the system tables show of it. */
+static void on_asked(void *arg, enum err err, const struct why *why)
+{
+    struct query *q = arg;
+    if (err)
+        finish(q, err, why);
+    else
+        post(q);
+}
+
 void query_start(struct query *q)
 {
     struct service *s = q->service;
@@ -567,7 +577,7 @@ void query_start(struct query *q)
         finish(q, ERR_NO_MEMORY, NULL);
         return;
     }
-    post(q);
+    if (!sys_snapshot_ask(q->sys, on_asked, q)) post(q);
 }
 
 void query_free(struct query *q)

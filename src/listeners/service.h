@@ -22,6 +22,7 @@ struct identities;
 struct status;
 struct backups;
 struct session;
+struct broker;
 struct mqtt_server;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
@@ -43,6 +44,7 @@ struct service {
     struct status *status;
     struct backups *backups;
     struct live *live;
+    struct broker *broker;    /* NULL: it does not run (yet, or any more) */
     struct session *sessions; /* who is connected (sessions.h) */
     /* Which system tables the views name, and of which versions of them that was read off. */
     uint64_t views_seen;

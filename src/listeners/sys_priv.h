@@ -3,13 +3,14 @@
  *
  * sys_source.c has the list, the snapshot's life and the tables of equipment and errors;
  * sys_store.c devices, tables and this node; sys_people.c the audit log and who is here;
- * sys_view.c the views. A snapshot is taken on the main loop; the statement's task reads it, and
- * fills in what is costly only when a table is really read. */
+ * sys_mqtt.c the broker; sys_view.c the views. A snapshot is taken on the main loop; the
+ * statement's task reads it, and fills in what is costly only when a table is really read. */
 #ifndef LISTENERS_SYS_PRIV_H
 #define LISTENERS_SYS_PRIV_H
 
 #include "listeners/list_source.h"
 #include "listeners/sys_source.h"
+#include "mqtt/inspect.h"
 
 enum { SYS_HEALTH_ROWS_MAX = 80 };
 
@@ -44,6 +45,9 @@ struct sys_snapshot {
     size_t rollup_count;
     struct resource **views; /* shared */
     size_t view_count;
+    struct broker_inspect mqtt; /* rows of the broker; empty until it has answered */
+    void (*asked)(void *arg, enum err err, const struct why *why);
+    void *asked_arg;
 };
 
 /* Which tables' names stand in a text: bit per place in the list. */
@@ -58,6 +62,9 @@ bool sys_mentions(const struct sys_snapshot *s, const char *table);
     extern const struct list_column sys_columns_##name[]
 SYS_TABLE(audit);
 SYS_TABLE(devices);
+SYS_TABLE(mqtt_clients);
+SYS_TABLE(mqtt_retained);
+SYS_TABLE(mqtt_subscriptions);
 SYS_TABLE(nodes);
 SYS_TABLE(sessions);
 SYS_TABLE(tables);
@@ -69,6 +76,10 @@ void sys_free_store(struct sys_snapshot *s);
 /* sys_people.c, the same. */
 enum err sys_take_people(struct sys_snapshot *s);
 void sys_free_people(struct sys_snapshot *s);
+
+/* sys_mqtt.c. Any task. */
+bool sys_names_payload(struct str text); /* whether the statement names the column */
+void sys_free_mqtt(struct sys_snapshot *s);
 
 /* sys_view.c: all views that the identity may see or may read something with. */
 enum err sys_take_views(struct sys_snapshot *s, struct str text);

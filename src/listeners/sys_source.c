@@ -284,6 +284,9 @@ static const struct list_table tables[] = {
      health_columns},
     {"sys", "metrics", "the node's counters and gauges", count_metrics, write_metric,
      metric_columns},
+    OTHER(mqtt_clients, "the broker's sessions and who is connected"),
+    OTHER(mqtt_retained, "retained messages; the payload when the statement names that column"),
+    OTHER(mqtt_subscriptions, "who has subscribed to what"),
     OTHER(nodes, "this node: memory, positions of its log"),
     {"sys", "points", "all points with their last value", count_points, write_point, point_columns},
     {"sys", "rollups", "windowed aggregates of tables, and how far they are computed",
@@ -396,6 +399,8 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
     s->now_ns = context_wall_ns(service->context);
     arena_init(&s->arena, NULL);
     s->mentioned = sys_words_of(text);
+    arena_init(&s->mqtt.arena, service->statements);
+    s->mqtt.with_payload = sys_names_payload(text);
     enum err err = sys_take_views(s, text); /* first: what is mentioned may be so in one of them */
     if (!err) take_health(s);
     if (!err) err = sys_take_store(s);
@@ -414,6 +419,7 @@ void sys_snapshot_free(struct sys_snapshot *s)
     collect_snapshot_free(s->collect);
     sys_free_store(s);
     sys_free_people(s);
+    sys_free_mqtt(s);
     mem_free(s->rollups);
     for (size_t i = 0; i < s->view_count; i++) resource_release(s->views[i]);
     mem_free(s->views);

@@ -16,6 +16,11 @@ struct sys_snapshot;
  * sessions. NULL: no memory. */
 struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
                                        struct identity *identity);
+/* Asks other tasks for what only they know: true = `done` is called on the main loop, once, and
+ * nothing else may be done with the snapshot until then; false = there is nothing to ask for, and
+ * `done` is not called. Main loop. */
+bool sys_snapshot_ask(struct sys_snapshot *snapshot,
+                      void (*done)(void *arg, enum err err, const struct why *why), void *arg);
 /* Any task. NULL allowed. */
 void sys_snapshot_free(struct sys_snapshot *snapshot);
 

@@ -23,6 +23,7 @@ const struct broker_config broker_defaults = {
     .send_bytes_max = 256 * 1024,
     .shared = BROKER_ROUND_ROBIN,
     .data_prefix = "data/",
+    .sys_interval_s = 10,
 };
 
 /* ---- routing ---- */
@@ -117,6 +118,7 @@ size_t broker_publish(struct broker *broker, struct message *m, struct session *
     size_t reached = 0;
     const struct tree_matches *found = tree_match(broker->tree, message_topic(m));
     *logged = false;
+    m->made_s = broker->wall_s;
     if (!found) {
         metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
         return 0;
@@ -233,13 +235,20 @@ void broker_resume_walks(struct broker *broker)
 
 /* ---- time ---- */
 
+static void look_at_clocks(struct broker *broker)
+{
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    broker->wall_s = (uint32_t)(loop_wall_ns(&broker->loop) / TIME_NS_PER_S);
+}
+
 static void on_tick(void *arg)
 {
     struct broker *broker = arg;
-    broker->now_ns = loop_mono_ns(&broker->loop);
+    look_at_clocks(broker);
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_retry(broker);
     snapshot_look(broker);
+    sys_topics_tick(broker);
     broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
 }
 
@@ -250,6 +259,7 @@ static void on_turn(void *arg)
     journal_post(arg);
     rows_post(arg);
     connection_flush_all(arg);
+    trace_post(arg);
 }
 
 /* ---- life ---- */
@@ -260,7 +270,8 @@ static void begin(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
     const struct os_ops *ops = broker->context->os->ops;
-    broker->now_ns = loop_mono_ns(&broker->loop);
+    look_at_clocks(broker);
+    broker->began_s = broker_now_s(broker);
     ops->task_on_turn(broker->loop.task, on_turn, broker);
     if (ops->timer_make(broker->loop.task, on_tick, broker, &broker->timer))
         diag(broker->context, DIAG_ERROR, component,
@@ -277,6 +288,7 @@ void broker_free(struct broker *broker)
     while (broker->first_session) session_end(broker->first_session);
     snapshot_free(broker);
     journal_free(broker);
+    sys_topics_free(broker);
     rows_free(broker);
     for (size_t i = 0; i < IDENTITIES_KEPT; i++) identity_release(broker->identities[i]);
     while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
@@ -316,6 +328,8 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     wheel_init(&broker->wheel, broker_now_s(broker));
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
+    broker->last_command = &broker->commands;
+    inspect_init(broker);
     broker->end_job.run = end;
     broker->journal.is_off = broker->is_loading = true;
     broker->tree = tree_new(&broker->memory);
@@ -380,6 +394,9 @@ static void end(struct job *job)
     while (broker->connections) connection_cut(broker->connections);
     connection_flush_all(broker);
     journal_post(broker);
+    inspect_stop(broker);
+    trace_stop_all(broker);
+    command_resume(broker, ERR_CANCELLED);
     if (broker->timer) ops->timer_close(broker->timer);
     broker->timer = NULL;
     ops->task_on_turn(broker->loop.task, NULL, NULL);

@@ -39,7 +39,8 @@ struct broker_config {
     size_t
         send_bytes_max; /* of one connection, not yet with the kernel; beyond it QoS 0 is dropped */
     enum broker_shared shared;
-    char data_prefix[64]; /* "data/": what is published below it are rows */
+    uint32_t sys_interval_s; /* of $SYS; 0 = off */
+    char data_prefix[64];    /* "data/": what is published below it are rows */
 };
 extern const struct broker_config broker_defaults;
 

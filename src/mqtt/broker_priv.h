@@ -12,7 +12,9 @@
 #include "mqtt/tree.h"
 #include "mqtt/wheel.h"
 
-enum { SPARES_MAX = 32, IDENTITIES_KEPT = 16 }; /* an IPv6 address with its port */
+struct broker_trace;
+
+enum { SPARES_MAX = 32, IDENTITIES_KEPT = 16 };
 enum { BROKER_MAGIC = 0x62726f6b, SESSION_MAGIC = 0x73657373, CONNECTION_MAGIC = 0x6d717463 };
 
 enum { WILL_NEVER_EXPIRES = UINT32_MAX };
@@ -46,7 +48,9 @@ struct session {
     struct session *next_in_bucket;
     struct session *next_stalled; /* QoS 2 that waits for the journal */
     struct identity *identity;
-    struct subscription *subscriptions; /* linked by next_of_session */
+    struct subscription *subscriptions;                   /* linked by next_of_session */
+    uint64_t messages_in, messages_out, messages_dropped; /* since it began, or the start */
+    uint32_t since_s; /* wall clock: connected, or away, since then; 0 = since before the start */
     struct outbox outbox;
     uint64_t *received; /* QoS 2 identifiers that came in and are not released: a bitmap of 65,536
                            bits; NULL = none */
@@ -86,6 +90,7 @@ struct connection {
     struct broker_login *login; /* at CONNECT, and when a client proves itself again */
     struct kept_connect *kept;  /* the CONNECT, while the login is checked */
     struct buf in, out;
+    uint32_t traced;         /* of out, told to traces */
     struct wheel_node timer; /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
     struct aliases_in *aliases_in;
@@ -156,14 +161,52 @@ struct broker {
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
     struct job walk_job, begin_job, end_job;
-    bool is_walking, is_stopping;
+    struct job inspect_job;
+    struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
+    struct broker_command *commands, **last_command; /* that wait for the journal */
+    struct sys_topics *sys_topics;                   /* NULL: nothing was told under $SYS */
+    struct broker_trace *traces;
+    _Atomic uint32_t trace_count; /* with those that end just now */
+    bool is_walking, is_inspecting, is_stopping;
     uint64_t last_serial; /* of messages */
     uint64_t last_session;
     int64_t now_ns;
+    int64_t began_s;
+    uint32_t wall_s; /* the wall clock's, at the last tick */
     uint32_t random;
     struct identity *identities[IDENTITIES_KEPT]; /* of late; NULL = none */
     size_t identity_at;
 };
+
+/* ---- inspect.c ---- */
+
+void inspect_init(struct broker *broker);
+void inspect_stop(struct broker *broker); /* those under way are CANCELLED */
+/* What looks may stand at is going. */
+void inspect_forget_session(struct session *session);
+void inspect_forget_subscription(struct broker *broker, struct subscription *subscription);
+
+/* ---- sys_topics.c ---- */
+
+/* Each second. */
+void sys_topics_tick(struct broker *broker);
+void sys_topics_free(struct broker *broker);
+
+/* ---- trace.c ---- */
+
+/* A packet that came (before it is acted on), or goes. Only while there are traces. */
+void trace_packet(struct connection *connection, const struct mqtt_packet *packet, size_t size,
+                  bool is_in);
+/* What is in the connection's output and was not told yet. */
+void trace_output(struct connection *connection);
+/* The end of a turn: lines go to their readers. */
+void trace_post(struct broker *broker);
+void trace_stop_all(struct broker *broker);
+
+/* ---- command.c ---- */
+
+/* Finishes those whose changes are durable; with an error all that wait. */
+void command_resume(struct broker *broker, enum err err);
 
 /* ---- broker.c ---- */
 

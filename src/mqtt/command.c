@@ -1,6 +1,9 @@
-/* command.c - what the main loop asks of the broker and what is done in one go on the broker's
- * task: new settings. */
+/* command.c - see command.h; and new settings, which go the same way. Each is one job on the
+ * broker's task. A message that the journal takes is answered when it is durable, as its publisher
+ * would be: such commands wait in a list of the broker's. */
+#include "mqtt/command.h"
 #include "mqtt/broker_priv.h"
+#include "mqtt/topic.h"
 
 /* ---- settings ---- */
 
@@ -32,4 +35,122 @@ enum err broker_configure(struct broker *broker, const struct broker_config *con
     n->config = *config;
     loop_post(&broker->loop, &n->job);
     return ERR_OK;
+}
+
+/* ---- clients ---- */
+
+static enum err find(const struct broker_command *c, struct session **session, struct why *why)
+{
+    *session = session_find(c->broker, c->client_id);
+    return *session ? ERR_OK
+                    : why_set(why, ERR_NOT_FOUND, "there is no client '%.*s'",
+                              (int)c->client_id.size, c->client_id.at);
+}
+
+static enum err kick(struct broker_command *c, struct why *why)
+{
+    struct session *s;
+    enum err err = find(c, &s, why);
+    if (err) return err;
+    if (!s->connection && !c->ends_session)
+        return why_set(why, ERR_NOT_FOUND,
+                       "'%.*s' is not connected; ask for its session to be ended, too",
+                       (int)c->client_id.size, c->client_id.at);
+    if (s->connection) connection_end(s->connection, MQTT_REASON_ADMINISTRATIVE_ACTION, c->reason);
+    s = session_find(c->broker, c->client_id); /* it may have ended with its connection */
+    if (s && c->ends_session) session_end(s);
+    return ERR_OK;
+}
+
+static enum err unsubscribe(struct broker_command *c, struct why *why)
+{
+    struct session *s;
+    enum err err = find(c, &s, why);
+    if (err) return err;
+    switch (session_unsubscribe(s, c->filter)) {
+    case MQTT_REASON_SUCCESS: return ERR_OK;
+    case MQTT_REASON_TOPIC_FILTER_INVALID:
+        return why_set(why, ERR_INVALID, "'%.*s' is no topic filter", (int)c->filter.size,
+                       c->filter.at);
+    default:
+        return why_set(why, ERR_NOT_FOUND, "'%.*s' has not subscribed to '%.*s'",
+                       (int)c->client_id.size, c->client_id.at, (int)c->filter.size, c->filter.at);
+    }
+}
+
+/* ---- publishing ---- */
+
+static enum err publish(struct broker_command *c, bool *waits, struct why *why)
+{
+    struct broker *broker = c->broker;
+    struct mqtt_properties properties = {
+        .present = c->properties.size ? 1u << MQTT_PROPERTY_USER_PROPERTY : 0,
+        .raw = c->properties};
+    if (!topic_name_is_valid(c->topic) || !mqtt_text_is_valid(c->topic))
+        return why_set(why, ERR_INVALID, "'%.*s' is no topic to publish to", (int)c->topic.size,
+                       c->topic.at);
+    /* Rows belong to who publishes them and are answered when they are stored; HTTP has its own way
+     * for them. */
+    if (c->payload.size && broker->hooks.rows && broker->config.data_prefix[0] &&
+        str_starts(c->topic, broker->config.data_prefix))
+        return why_set(why, ERR_INVALID,
+                       "topics under %s carry rows: over HTTP they go to POST /v1/rows",
+                       broker->config.data_prefix);
+    if (c->payload.size > broker->config.packet_bytes_max)
+        return why_set(why, ERR_LIMIT, "a payload of %zu bytes; mqtt.maxPacket is %zu",
+                       c->payload.size, broker->config.packet_bytes_max);
+    struct message_parts parts = {
+        .topic = c->topic,
+        .payload = c->payload,
+        .properties = &properties,
+        .qos = c->qos,
+        .retain = c->retain,
+        .expires_ns = c->has_expiry ? broker->now_ns + (int64_t)c->expiry_s * 1000000000 : 0,
+        .serial = ++broker->last_serial};
+    struct message *m = message_new(&parts, &broker->memory);
+    if (!m) return why_set(why, ERR_BUDGET, "no memory for a message");
+    c->reached = broker_publish(broker, m, NULL, 0, waits);
+    message_release(m);
+    return ERR_OK;
+}
+
+static void run_command(struct job *job)
+{
+    struct broker_command *c = (void *)((char *)job - offsetof(struct broker_command, job));
+    struct broker *broker = c->broker;
+    struct why why = WHY_NONE;
+    bool waits = false;
+    enum err err = ERR_CANCELLED;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    if (!broker->is_stopping)
+        err = c->order == BROKER_KICK          ? kick(c, &why)
+              : c->order == BROKER_UNSUBSCRIBE ? unsubscribe(c, &why)
+                                               : publish(c, &waits, &why);
+    if (err || !waits) {
+        completion_finish(&c->completion, err, err ? &why : NULL);
+        return;
+    }
+    c->change = broker->journal.change;
+    *broker->last_command = c;
+    broker->last_command = &c->next;
+}
+
+/* The list is in the order of changes. */
+void command_resume(struct broker *broker, enum err err)
+{
+    while (broker->commands && (err || broker->commands->change <= broker->journal.durable)) {
+        struct broker_command *c = broker->commands;
+        broker->commands = c->next;
+        if (!broker->commands) broker->last_command = &broker->commands;
+        completion_finish(&c->completion, err, NULL);
+    }
+}
+
+void broker_command(struct broker *broker, struct broker_command *c)
+{
+    MUST(broker->is_started && c->completion.done);
+    c->broker = broker;
+    c->next = NULL;
+    c->job.run = run_command;
+    loop_post(&broker->loop, &c->job);
 }

@@ -60,6 +60,8 @@ static void keep_spare(struct broker *broker, struct buf *buf)
 static void flush(struct connection *c)
 {
     if (!c->stream || !c->out.size) return;
+    if (c->broker->traces) trace_output(c);
+    c->traced = 0;
     enum err err =
         buf_failed(&c->out) ? ERR_NO_MEMORY : os_stream_write(c->stream, c->out.at, c->out.size);
     keep_spare(c->broker, &c->out);
@@ -188,6 +190,7 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
         mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
+    if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */
     c->state = CONNECTION_ENDING;
     leave_session(c, !c->ended_well);
     if (!c->stream) {

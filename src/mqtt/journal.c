@@ -271,6 +271,7 @@ static void move_on(struct broker *broker, uint64_t reached)
     j->durable = reached;
     journal_release_acks(broker);
     session_pump_stalled(broker);
+    command_resume(broker, ERR_OK);
     if (!journal_is_full(broker)) connection_resume_held(broker);
 }
 

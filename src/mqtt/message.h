@@ -15,6 +15,7 @@ struct message {
     bool retain;         /* as published */
     uint32_t topic_size; /* without its two bytes of length */
     uint32_t property_size, payload_size;
+    uint32_t made_s;       /* wall clock, when it was routed; 0 = before the start */
     int64_t expires_ns;    /* monotonic; 0 = never */
     uint64_t publisher;    /* the session's serial, for no-local; 0 = the node itself */
     uint64_t serial;       /* in order of arrival; 0: a topic, or one of $SYS */

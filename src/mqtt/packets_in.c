@@ -315,6 +315,7 @@ static void let_in(struct connection *c, const struct broker_login *login)
         return;
     }
     s->connection = c;
+    s->since_s = c->broker->wall_s;
     c->session = s;
     c->state = CONNECTION_OPEN;
     write_connack(c, login, was_present);
@@ -460,6 +461,7 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     enum mqtt_reason reason = resolve_alias(c, p, why);
     if (reason) return reason;
     metric_add(c->broker->context, METRIC_MQTT_RECEIVED, 1);
+    s->messages_in++;
     if (!is_again) {
         reason = may_publish(c, m->topic);
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
@@ -617,6 +619,8 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
 {
     struct mqtt_packet packet;
     enum mqtt_reason reason = mqtt_packet_read(first, body, version_of(c), true, &packet, why);
+    if (!reason && c->broker->traces)
+        trace_packet(c, &packet, 1 + mqtt_varint_size((uint32_t)body.size) + body.size, true);
     if (reason && c->state == CONNECTION_NEW) {
         /* What can be answered is: the version that the client asked for may be unknown. */
         c->version =

@@ -111,6 +111,7 @@ struct session *session_new(struct broker *broker, struct str client_id, struct 
 
 static void unlink_subscription(struct session *s, struct subscription *sub)
 {
+    inspect_forget_subscription(s->broker, sub);
     *(sub->previous_of_session ? &sub->previous_of_session->next_of_session : &s->subscriptions) =
         sub->next_of_session;
     if (sub->next_of_session) sub->next_of_session->previous_of_session = sub->previous_of_session;
@@ -138,6 +139,7 @@ void session_end(struct session *s)
     s->is_logged = false; /* what follows goes without saying */
     broker_forget_walks(s);
     snapshot_forget(s);
+    inspect_forget_session(s);
     forget_stalled(s);
     if (broker->journal.is_off)
         (void)map_remove(&broker->by_serial,
@@ -182,6 +184,7 @@ void session_detach(struct session *s, bool with_will)
 {
     MUST(is_session(s) && s->connection);
     s->connection = NULL;
+    s->since_s = s->broker->wall_s;
     outbox_rewind(&s->outbox); /* nothing is on its way any more */
     broker_forget_walks(s);
     if (!with_will) {
@@ -269,6 +272,7 @@ static bool prepare(struct connection *c, struct message *m, struct message_send
     if (how->version == MQTT_5) choose_alias(c, m, how);
     if (message_packet_size(m, how) <= c->packet_max) return true;
     metric_add(c->broker->context, METRIC_MQTT_DROPPED_SIZE, 1);
+    c->session->messages_dropped++;
     return false;
 }
 
@@ -285,11 +289,13 @@ static void send_now(struct connection *c, struct message *m, const struct deliv
                                   .subscription_id_count = d->id_count};
     if (!has_room(c)) {
         metric_add(c->broker->context, METRIC_MQTT_DROPPED_SLOW, 1);
+        c->session->messages_dropped++;
         return;
     }
     if (!prepare(c, m, &how)) return;
     message_write(m, &how, connection_out(c));
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
+    c->session->messages_out++;
     connection_touch(c);
 }
 
@@ -317,6 +323,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     if (!prepare(c, item->message, &how)) return false;
     message_write(item->message, &how, connection_out(c));
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
+    s->messages_out++;
     item->state = OUTBOX_SENT;
     item->was_sent = true;
     return true;
@@ -377,6 +384,7 @@ static bool has_place(struct session *s, const struct message *m)
     while (outbox_count(&s->outbox) >= config->queue_messages ||
            (s->outbox.bytes && s->outbox.bytes + message_size(m) > config->queue_bytes)) {
         metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
+        s->messages_dropped++;
         if (config->queue_full == BROKER_DROP_NEW || !outbox_drop_oldest(&s->outbox, &ordinal))
             return false;
         journal_done(s, ordinal);
@@ -394,6 +402,7 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
     if (!has_place(s, m)) return;
     if (outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count)) {
         metric_add(s->broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
+        s->messages_dropped++;
         return;
     }
     struct outbox_item *item = outbox_at(&s->outbox, s->outbox.last - 1);

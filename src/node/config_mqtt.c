@@ -153,6 +153,13 @@ const struct field config_mqtt_fields[] = {
      .choices = shared_choices,
      .help_en = "which member of a shared subscription gets a message",
      .help_zh = "共享订阅的分发策略"},
+    {.name = "sysInterval",
+     .type = FIELD_DURATION,
+     .offset = AT(sys_interval_ns),
+     .default_text = "10s",
+     .max = 3600,
+     .help_en = "how often topics under $SYS tell of the broker; 0s = never",
+     .help_zh = "发布 $SYS 主题的间隔；0s 表示不发布"},
     {0},
 };
 
@@ -200,6 +207,7 @@ enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, co
         .queue_full = (enum broker_full)raw->queue.full,
         .retained_max = (size_t)raw->retained_max,
         .subscriptions_max = (size_t)raw->subscriptions_max,
+        .sys_interval_s = (uint32_t)(raw->sys_interval_ns / TIME_NS_PER_S),
         .shared = (enum broker_shared)raw->shared,
     };
     const struct {

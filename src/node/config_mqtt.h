@@ -15,7 +15,7 @@ struct mqtt_settings {
 struct raw_mqtt {
     bool anonymous, proxy;
     int64_t connections_max, receive_maximum, topic_alias_maximum, retained_max, subscriptions_max;
-    int64_t keep_alive_max_ns;
+    int64_t keep_alive_max_ns, sys_interval_ns;
     struct str memory, packet_max, session_expiry_max, send_buffer, data_prefix;
     int shared;
     struct {

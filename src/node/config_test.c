@@ -29,12 +29,12 @@ static void each_setting_reaches_the_broker(void **state)
 {
     (void)state;
     const char *const settings[] = {
-        "mqtt.anonymous=true",       "mqtt.memory=8MiB",         "mqtt.maxConnections=7",
-        "mqtt.maxPacket=2MiB",       "mqtt.receiveMaximum=9",    "mqtt.topicAliasMaximum=0",
-        "mqtt.sessionExpiryMax=7d",  "mqtt.keepAliveMax=90s",    "mqtt.queue.messages=11",
-        "mqtt.queue.bytes=64KiB",    "mqtt.queue.full=drop-new", "mqtt.sendBuffer=8KiB",
-        "mqtt.maxRetained=12",       "mqtt.maxSubscriptions=13", "mqtt.shared=hash-topic",
-        "mqtt.dataPrefix=plant/rows"};
+        "mqtt.anonymous=true",        "mqtt.memory=8MiB",         "mqtt.maxConnections=7",
+        "mqtt.maxPacket=2MiB",        "mqtt.receiveMaximum=9",    "mqtt.topicAliasMaximum=0",
+        "mqtt.sessionExpiryMax=7d",   "mqtt.keepAliveMax=90s",    "mqtt.queue.messages=11",
+        "mqtt.queue.bytes=64KiB",     "mqtt.queue.full=drop-new", "mqtt.sendBuffer=8KiB",
+        "mqtt.maxRetained=12",        "mqtt.maxSubscriptions=13", "mqtt.shared=hash-topic",
+        "mqtt.dataPrefix=plant/rows", "mqtt.sysInterval=3s"};
     struct node_config config;
     struct why why = WHY_NONE;
     assert_int_equal(
@@ -56,6 +56,7 @@ static void each_setting_reaches_the_broker(void **state)
     assert_int_equal(b->retained_max, 12);
     assert_int_equal(b->subscriptions_max, 13);
     assert_int_equal(b->shared, BROKER_HASH_TOPIC);
+    assert_int_equal(b->sys_interval_s, 3);
     assert_string_equal(b->data_prefix, "plant/rows/");
     node_config_free(&config);
 }

@@ -1,0 +1,37 @@
+/* brokerstrings.ts - the texts of the broker page, as strings.ts; apart, so that the first page does not carry them. */
+import type { Lang } from "./strings";
+
+export const BROKER_STRINGS = {
+  "broker.title": { en: "Broker", zh: "MQTT 代理" },
+  "broker.back": { en: "Live values", zh: "实时值" },
+  "broker.signIn": { en: "Sign in on the first page.", zh: "请先在首页登录。" },
+  "broker.clients": { en: "Clients", zh: "客户端" },
+  "broker.client": { en: "Client", zh: "客户端" },
+  "broker.user": { en: "User", zh: "用户" },
+  "broker.peer": { en: "Address", zh: "地址" },
+  "broker.version": { en: "MQTT", zh: "MQTT 版本" },
+  "broker.subscriptions": { en: "Subscriptions", zh: "订阅" },
+  "broker.in": { en: "In /s", zh: "接收/秒" },
+  "broker.out": { en: "Out /s", zh: "发送/秒" },
+  "broker.queued": { en: "Queued", zh: "排队" },
+  "broker.dropped": { en: "Dropped", zh: "丢弃" },
+  "broker.away": { en: "away", zh: "离线" },
+  "broker.slow": { en: "slow", zh: "接收慢" },
+  "broker.kick": { en: "Send away", zh: "断开" },
+  "broker.kickAsk": { en: "Send {client} away? It may connect again.", zh: "断开 {client}？它可以重新连接。" },
+  "broker.kicked": { en: "{client} was sent away.", zh: "已断开 {client}。" },
+  "broker.none": { en: "No clients.", zh: "没有客户端。" },
+  "broker.more": { en: "There are more than are shown.", zh: "还有更多未显示。" },
+  "broker.retained": { en: "Retained messages", zh: "保留消息" },
+  "broker.topic": { en: "Topic", zh: "主题" },
+  "broker.filter": { en: "Topic filter", zh: "主题过滤器" },
+  "broker.size": { en: "Bytes", zh: "字节" },
+  "broker.payload": { en: "Payload", zh: "内容" },
+  "broker.binary": { en: "not a text", zh: "非文本" },
+  "broker.noRetained": { en: "None that fits.", zh: "没有匹配的消息。" },
+  "broker.publish": { en: "Publish", zh: "发布" },
+  "broker.qos": { en: "QoS", zh: "QoS" },
+  "broker.retain": { en: "Retain", zh: "保留" },
+  "broker.published": { en: "Went to {n} subscribers.", zh: "已发送给 {n} 个订阅者。" },
+} satisfies Record<string, Record<Lang, string>>;
+export type BrokerKey = keyof typeof BROKER_STRINGS;

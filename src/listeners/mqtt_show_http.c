@@ -1,0 +1,236 @@
+/* mqtt_show_http.c - GET /v1/mqtt/…: the broker's clients and retained messages as JSON.
+ *
+ * The broker's task takes the rows (mqtt/inspect.h) and leaves out what the asker may not see; here
+ * they are written. A list is cut at `limit` and then says `"more": true`. */
+#include "base/num.h"
+#include "base/timetext.h"
+#include "listeners/api.h"
+#include "mqtt/inspect.h"
+#include "mqtt/topic.h"
+#include <inttypes.h>
+#include <openssl/evp.h>
+
+enum { ROWS_DEFAULT = 1000, ROWS_MAX = 100000 };
+
+struct look {
+    struct broker_inspect op; /* first */
+    struct http_exchange *exchange;
+    void (*write)(struct look *look, struct buf *out); /* the answer, when there is no error */
+    bool wants_one;
+};
+
+static void add_text(struct buf *out, const char *key, struct str text)
+{
+    buf_printf(out, ",\"%s\":", key);
+    if (text.size)
+        buf_add_json(out, text);
+    else
+        buf_add_text(out, "null");
+}
+
+static void add_count(struct buf *out, const char *key, uint64_t n)
+{
+    buf_printf(out, ",\"%s\":%" PRIu64, key, n);
+}
+
+static void add_flag(struct buf *out, const char *key, bool flag)
+{
+    buf_printf(out, ",\"%s\":%s", key, flag ? "true" : "false");
+}
+
+static void add_time(struct buf *out, const char *key, int64_t ns)
+{
+    if (!ns) return;
+    buf_printf(out, ",\"%s\":\"", key);
+    buf_add_time(out, ns);
+    buf_add_char(out, '"');
+}
+
+/* Without the closing brace. */
+static void add_client(struct buf *out, const struct broker_client_row *c)
+{
+    static const char *const versions[] = {
+        [MQTT_3_1] = "3.1", [MQTT_3_1_1] = "3.1.1", [MQTT_5] = "5.0"};
+    buf_add_text(out, "{\"client\":");
+    buf_add_json(out, c->client_id);
+    add_text(out, "user", c->user);
+    add_flag(out, "connected", c->is_connected);
+    if (c->is_connected) {
+        add_text(out, "peer", c->peer);
+        add_text(out, "version", str_of(versions[c->version]));
+        add_flag(out, "tls", c->is_tls);
+        add_count(out, "keepAliveSeconds", c->keep_alive_s);
+    }
+    add_time(out, "since", c->since_ns);
+    if (c->expiry_s == UINT32_MAX)
+        buf_add_text(out, ",\"expirySeconds\":null");
+    else
+        add_count(out, "expirySeconds", c->expiry_s);
+    add_count(out, "subscriptions", c->subscriptions);
+    add_count(out, "queued", c->queued);
+    add_count(out, "queuedBytes", c->queued_bytes);
+    add_count(out, "inFlight", c->in_flight);
+    add_count(out, "received", c->received);
+    add_count(out, "sent", c->sent);
+    add_count(out, "dropped", c->dropped);
+    add_flag(out, "slow", c->is_slow);
+}
+
+static void write_clients(struct look *look, struct buf *out)
+{
+    const struct broker_list *rows = &look->op.clients;
+    buf_add_text(out, "{\"clients\":[");
+    for (size_t i = 0; i < rows->count; i++) {
+        if (i) buf_add_char(out, ',');
+        add_client(out, rows->at[i]);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    add_flag(out, "more", rows->is_cut);
+    buf_add_char(out, '}');
+}
+
+static void write_client(struct look *look, struct buf *out)
+{
+    const struct broker_list *subs = &look->op.subscriptions;
+    MUST(look->op.clients.count == 1);
+    add_client(out, look->op.clients.at[0]);
+    buf_add_text(out, ",\"filters\":[");
+    for (size_t i = 0; i < subs->count; i++) {
+        const struct broker_subscription_row *s = subs->at[i];
+        buf_add_text(out, i ? ",{\"filter\":" : "{\"filter\":");
+        buf_add_json(out, s->filter);
+        add_count(out, "qos", s->qos);
+        add_flag(out, "noLocal", s->no_local);
+        add_flag(out, "retainAsPublished", s->retain_as_published);
+        if (s->id) add_count(out, "identifier", s->id);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    add_flag(out, "more", subs->is_cut);
+    buf_add_char(out, '}');
+}
+
+/* Text as text, other bytes in base64. */
+static void add_payload(struct buf *out, struct str payload)
+{
+    if (mqtt_text_is_valid(payload)) {
+        buf_add_text(out, ",\"payload\":");
+        buf_add_json(out, payload);
+        return;
+    }
+    buf_add_text(out, ",\"payload64\":\"");
+    if (!buf_reserve(out, payload.size / 3 * 4 + 8)) return;
+    out->size += (size_t)EVP_EncodeBlock((unsigned char *)out->at + out->size,
+                                         (const unsigned char *)payload.at, (int)payload.size);
+    buf_add_char(out, '"');
+}
+
+static void write_retained(struct look *look, struct buf *out)
+{
+    const struct broker_list *rows = &look->op.retained;
+    buf_add_text(out, "{\"retained\":[");
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct broker_retained_row *m = rows->at[i];
+        buf_add_text(out, i ? ",{\"topic\":" : "{\"topic\":");
+        buf_add_json(out, m->topic);
+        add_count(out, "size", m->size_bytes);
+        add_count(out, "qos", m->qos);
+        add_time(out, "time", m->time_ns);
+        if (m->payload.at) add_payload(out, m->payload);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    add_flag(out, "more", rows->is_cut);
+    buf_add_char(out, '}');
+}
+
+/* ---- asking ---- */
+
+static void on_inspected(struct completion *c)
+{
+    struct look *look = (struct look *)c;
+    struct buf out = BUF_EMPTY;
+    enum err err = c->err;
+    if (!err && look->wants_one && !look->op.clients.count)
+        err = why_set(&c->why, ERR_NOT_FOUND, "there is no client '%.*s'",
+                      (int)look->op.client_id.size, look->op.client_id.at);
+    if (!err) look->write(look, &out);
+    if (!err && buf_failed(&out)) err = ERR_NO_MEMORY;
+    if (err)
+        http_reply_error(look->exchange, err, &c->why);
+    else
+        http_reply(look->exchange, 200, "application/json", buf_str(&out));
+    buf_free(&out);
+    broker_inspect_free(&look->op);
+    mem_free(look);
+}
+
+static enum err read_limit(struct http_exchange *exchange, size_t *limit, struct why *why)
+{
+    struct str text;
+    uint64_t n;
+    *limit = ROWS_DEFAULT;
+    if (!http_query(exchange, "limit", &text)) return ERR_OK;
+    if (!num_parse_u64(text, &n) || n < 1 || n > ROWS_MAX)
+        return why_set(why, ERR_INVALID, "limit must be a number from 1 to %d", ROWS_MAX);
+    *limit = (size_t)n;
+    return ERR_OK;
+}
+
+/* Takes `look`, in which the caller has said what is asked for. */
+static void start(struct look *look, struct http_exchange *exchange, struct service *service)
+{
+    struct why why = WHY_NONE;
+    enum err err = look ? read_limit(exchange, &look->op.rows_max, &why) : ERR_NO_MEMORY;
+    if (!err && !service->broker) err = why_set(&why, ERR_BUSY, "the broker does not run just now");
+    if (!err && look->op.filter.size && !topic_filter_is_valid(look->op.filter))
+        err = why_set(&why, ERR_INVALID, "topic: '%.*s' is no topic filter",
+                      (int)look->op.filter.size, look->op.filter.at);
+    if (err) {
+        http_reply_error(exchange, err, &why);
+        mem_free(look);
+        return;
+    }
+    look->exchange = exchange;
+    look->op.identity = identity_share(api_identity(exchange));
+    arena_init(&look->op.arena, service->statements);
+    completion_init(&look->op.completion, service->context->main, on_inspected);
+    broker_inspect(service->broker, &look->op);
+}
+
+void api_mqtt_clients(struct http_exchange *exchange, void *arg)
+{
+    struct look *look = mem_alloc_zero(1, sizeof *look);
+    if (look) {
+        look->op.looks = BROKER_CLIENTS;
+        look->write = write_clients;
+    }
+    start(look, exchange, arg);
+}
+
+void api_mqtt_client(struct http_exchange *exchange, void *arg)
+{
+    struct look *look = mem_alloc_zero(1, sizeof *look);
+    if (look) {
+        look->op.looks = BROKER_CLIENTS | BROKER_SUBSCRIPTIONS;
+        look->op.client_id = http_request_of(exchange)->params[0];
+        look->wants_one = true;
+        look->write = write_client;
+    }
+    start(look, exchange, arg);
+}
+
+void api_mqtt_retained(struct http_exchange *exchange, void *arg)
+{
+    struct look *look = mem_alloc_zero(1, sizeof *look);
+    struct str payload;
+    if (look) {
+        look->op.looks = BROKER_RETAINED;
+        look->op.with_payload =
+            http_query(exchange, "payload", &payload) && str_is(payload, "true");
+        if (!http_query(exchange, "topic", &look->op.filter)) look->op.filter = STR("");
+        look->write = write_retained;
+    }
+    start(look, exchange, arg);
+}
