@@ -75,10 +75,10 @@ def test_the_will_of_who_vanishes_and_not_of_who_says_goodbye(node):
     for name in "vanishes", "says-goodbye":
         child = subprocess.Popen(["mosquitto_sub", "-p", str(node.mqtt_port), "-u", "admin", "-P", node.PASSWORD, "-i", name, "-t", "x",
                                   "--will-topic", f"will/{name}", "--will-payload", "gone", "--will-qos", "1"])
-        wait_for(lambda: node.metric("millrace_mqtt_connections") == 2, LIMIT_S, "it does not connect")
+        wait_for(lambda: node.metric("millrace_mqtt_sessions") == 2, LIMIT_S, "it does not connect")
         child.send_signal(signal.SIGKILL if name == "vanishes" else signal.SIGTERM)
         child.wait()
-        wait_for(lambda: node.metric("millrace_mqtt_connections") == 1, LIMIT_S, "it does not leave")
+        wait_for(lambda: node.metric("millrace_mqtt_sessions") == 1, LIMIT_S, "it does not leave")
     assert there.wait(1) == [("will/vanishes", "gone", 1, False)]
 
 
