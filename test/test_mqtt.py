@@ -141,6 +141,34 @@ def test_who_may_not_does_not(node):
     assert [m[1] for m in other.wait(1)] == ["yes"]
 
 
+def test_rights_that_change_reach_who_is_connected(node):
+    code, out = node.cli("user", "add", "eve", "--role", "engineer", "--json")
+    assert code == 0, out
+    code, token = node.cli("token", "create", "t1", "--user", "eve", "--json")
+    assert code == 0, token
+    by_password = Client(node, "by-password", user="eve", password=json.loads(out)["password"])
+    by_token = Client(node, "by-token", user="eve", password=json.loads(token)["token"])
+    ended = {}
+    for client in by_password, by_token:
+        client.paho.reconnect_delay_set(60, 60)
+        client.paho.on_disconnect = lambda c, u, reason, *more: ended.setdefault(c, getattr(reason, "value", reason))
+    here = Client(node, "here")
+    by_password.subscribe(("a/#", 1))
+    here.publish("a/b", "1", 1)
+    by_password.wait(1)
+    assert node.cli("delete", "token", "t1")[0] == 0
+    wait_for(lambda: by_token.paho in ended, LIMIT_S, "a deleted token's client stays")
+    assert ended == {by_token.paho: 0x87}
+    user = {"spec": {"roles": []}}
+    status, text = node.request("PATCH", "/apis/millrace.io/v1/users/eve", json.dumps(user), headers={"Content-Type": "application/merge-patch+json"})
+    assert status == 200, text
+    wait_for(lambda: node.metric("millrace_mqtt_subscriptions") == 0, LIMIT_S, "the subscription stays")
+    here.publish("a/b", "2", 1)
+    assert len(by_password.got) == 1 and by_password.paho not in ended
+    assert node.cli("delete", "user", "eve")[0] == 0
+    wait_for(lambda: by_password.paho in ended, LIMIT_S, "a deleted user's client stays")
+
+
 def packet(first, body):
     return bytes([first, len(body)]) + body
 

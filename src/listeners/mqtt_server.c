@@ -7,6 +7,7 @@
  * and is counted, slowed and audited as a login over HTTP is. */
 #include "listeners/mqtt_server.h"
 #include "listeners/mqtt_rows.h"
+#include "base/timetext.h"
 #include <string.h>
 
 static const char component[] = "mqtt";
@@ -24,6 +25,9 @@ struct mqtt_server {
     struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
     struct mqtt_login *checking;                 /* being checked */
     size_t checking_count;
+    struct os_timer *review_timer;
+    uint64_t epoch; /* of access, when rights were reviewed last */
+    unsigned unreviewed;
 };
 
 /* A password that is being checked. */
@@ -361,6 +365,48 @@ static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */
     loop_post(server->service->context->main, &rows->job);
 }
 
+/* ---- rights that change ---- */
+
+enum { REVIEW_MS = 1000, EXPIRY_REVIEWS = 10 };
+
+static void answer_review(struct job *job) /* main loop */
+{
+    struct broker_review *r = (struct broker_review *)job;
+    struct mqtt_server *server = r->hook;
+    for (size_t i = 0; server->broker && i < r->count; i++) {
+        r->renewed[i] = access_renew(server->service->access, r->old[i]);
+        if (!r->renewed[i] && server->anonymous && strcmp(r->old[i]->user, "anonymous") == 0)
+            r->renewed[i] = anonymous(server);
+    }
+    if (server->broker)
+        broker_review_done(r);
+    else
+        broker_review_free(r);
+    leave(server);
+}
+
+static void on_review(void *arg, struct broker_review *r) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    atomic_fetch_add(&server->pending, 1);
+    r->hook = server;
+    r->job.run = answer_review;
+    loop_post(server->service->context->main, &r->job);
+}
+
+/* Once a second: has anything changed; and now and then all the same, for tokens run out. */
+static void on_review_timer(void *arg)
+{
+    struct mqtt_server *server = arg;
+    uint64_t epoch = access_epoch(server->service->access);
+    if (epoch != server->epoch || ++server->unreviewed >= EXPIRY_REVIEWS) {
+        server->epoch = epoch;
+        server->unreviewed = 0;
+        broker_review(server->broker);
+    }
+    server->service->context->os->ops->timer_set(server->review_timer, REVIEW_MS * TIME_NS_PER_MS);
+}
+
 /* ---- the disk ---- */
 
 struct mqtt_work {
@@ -452,10 +498,15 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                                  .login = on_login,
                                  .journal = on_journal,
                                  .rows = on_rows,
+                                 .review = on_review,
                                  .work = on_work,
                                  .saved = on_saved};
     enum err err = broker_start(broker, &hooks, why);
     if (!err) server->broker = service->broker = broker;
+    if (!err)
+        err = ops->timer_make(context->main->task, on_review_timer, server, &server->review_timer);
+    server->epoch = access_epoch(service->access);
+    if (!err) ops->timer_set(server->review_timer, REVIEW_MS * TIME_NS_PER_MS);
     if (!err && config->plain)
         err = ops->listen(context->main->task, config->plain, on_plain, server, &server->plain,
                           bound_plain, why);
@@ -491,6 +542,8 @@ void mqtt_server_stop(struct mqtt_server *server)
     if (!server) return;
     MUST(server->magic == SERVER_MAGIC);
     server->service->mqtt = NULL;
+    if (server->review_timer) server->service->context->os->ops->timer_close(server->review_timer);
+    server->review_timer = NULL;
     stop_listening(server);
     server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);

@@ -126,6 +126,22 @@ void broker_rows_done(struct broker_rows *rows);
 /* Instead of that, when the broker was stopped meanwhile. */
 void broker_rows_free(struct broker_rows *rows);
 
+/* Whether those who are connected still may what they may: made by the broker, answered by the
+ * hook. Identities are shared; `renewed`: access_renew's answer for each. */
+struct broker_review {
+    struct job job; /* first; the hook's on the way out, the broker's on the way back */
+    struct broker *broker;
+    void *hook;
+    size_t count, capacity;
+    struct identity **old, **renewed;
+};
+/* Asks for it: users, roles or tokens have changed. Main loop, while the broker runs. */
+void broker_review(struct broker *broker);
+/* Main loop, once, while the broker runs. */
+void broker_review_done(struct broker_review *review);
+/* Instead of that, when the broker was stopped meanwhile. */
+void broker_review_free(struct broker_review *review);
+
 /* Something that waits for the disk. */
 struct broker_work {
     struct job job; /* first; the hook's on the way out, the broker's on the way back */
@@ -144,6 +160,7 @@ struct broker_hooks {
     void (*login)(void *arg, struct broker_login *login);
     void (*journal)(void *arg, struct broker_note *note);
     void (*rows)(void *arg, struct broker_rows *rows);
+    void (*review)(void *arg, struct broker_review *review);
     bool (*work)(void *arg, struct broker_work *work); /* false: no memory, nothing follows */
     /* Notes up to this position are not needed any more. */
     void (*saved)(void *arg, uint64_t position);

@@ -160,7 +160,9 @@ struct broker {
     struct retained_walk *walks;
     struct buf spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     size_t spare_count;
-    struct job walk_job, begin_job, end_job;
+    struct job walk_job, begin_job, end_job, review_job;
+    _Atomic bool is_reviewing;
+
     struct job inspect_job;
     struct broker_inspect *inspects;                 /* looks under way (inspect.h) */
     struct broker_command *commands, **last_command; /* that wait for the journal */

@@ -1,0 +1,102 @@
+/* review.c - rights that change while clients are connected (broker.h, struct broker_review).
+ *
+ * Who somebody is, is known on the main loop alone, and identities are immutable: so the broker
+ * hands over those that its connected sessions have, each once, and gets a successor for each, or
+ * none. Sessions that are away are looked at when their client comes back. */
+#include "mqtt/broker_priv.h"
+#include <stdlib.h>
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t one = (uintptr_t) * (struct identity *const *)a;
+    uintptr_t two = (uintptr_t) * (struct identity *const *)b;
+    return (one > two) - (one < two);
+}
+
+static bool is_open(const struct session *s)
+{
+    return s->connection && s->connection->state == CONNECTION_OPEN;
+}
+
+/* Each identity once, shared. */
+static void gather(struct broker *broker, struct broker_review *r)
+{
+    size_t count = 0;
+    for (struct session *s = broker->first_session; s && count < r->capacity; s = s->next)
+        if (is_open(s)) r->old[count++] = s->identity;
+    if (count) qsort(r->old, count, sizeof r->old[0], by_address);
+    for (size_t i = 0; i < count; i++)
+        if (!r->count || r->old[r->count - 1] != r->old[i]) r->old[r->count++] = r->old[i];
+    for (size_t i = 0; i < r->count; i++) (void)identity_share(r->old[i]);
+}
+
+void broker_review_free(struct broker_review *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        identity_release(r->old[i]);
+        identity_release(r->renewed[i]);
+    }
+    mem_free(r);
+}
+
+static void ask(struct job *job)
+{
+    struct broker *broker = (void *)((char *)job - offsetof(struct broker, review_job));
+    size_t capacity = broker->session_count;
+    struct broker_review *r =
+        capacity && !broker->is_stopping && broker->hooks.review
+            ? mem_alloc_zero(1, sizeof *r + 2 * capacity * sizeof(struct identity *))
+            : NULL;
+    atomic_store(&broker->is_reviewing, false);
+    if (!r) return; /* the next one comes soon */
+    r->broker = broker;
+    r->capacity = capacity;
+    r->old = (struct identity **)(r + 1);
+    r->renewed = r->old + capacity;
+    gather(broker, r);
+    broker->hooks.review(broker->hooks.arg, r);
+}
+
+void broker_review(struct broker *broker)
+{
+    MUST(broker->magic == BROKER_MAGIC);
+    broker->review_job.run = ask;
+    if (!atomic_exchange(&broker->is_reviewing, true))
+        loop_post(&broker->loop, &broker->review_job);
+}
+
+/* What has become of a session's identity; false: it was not asked for. */
+static bool find(const struct broker_review *r, struct identity *wanted, struct identity **renewed)
+{
+    struct identity **at = bsearch(&wanted, r->old, r->count, sizeof r->old[0], by_address);
+    if (!at) return false;
+    *renewed = r->renewed[at - r->old];
+    return true;
+}
+
+static void finish(struct job *job)
+{
+    struct broker_review *r = (struct broker_review *)job;
+    struct broker *broker = r->broker;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    for (struct session *s = broker->first_session, *next; s; s = next) {
+        struct identity *renewed = NULL;
+        next = s->next; /* ending the connection may end the session */
+        if (!is_open(s) || !find(r, s->identity, &renewed) || renewed == s->identity) continue;
+        if (!renewed) {
+            connection_end(s->connection, MQTT_REASON_NOT_AUTHORIZED,
+                           "its user, password or token holds no longer");
+            continue;
+        }
+        identity_release(s->identity);
+        s->identity = identity_share(renewed);
+        session_check_rights(s);
+    }
+    broker_review_free(r);
+}
+
+void broker_review_done(struct broker_review *r)
+{
+    r->job.run = finish;
+    loop_post(&r->broker->loop, &r->job);
+}
