@@ -1,9 +1,11 @@
 """Rows by MQTT: what is published under data/ is stored, and is a message like any other as well."""
 import json
+import socket
+import struct
 
 import pytest
 
-from conftest import wait_for
+from conftest import HOST, wait_for
 from mqtt_client import LIMIT_S, Client, mqtt_node
 
 
@@ -64,6 +66,28 @@ def test_who_may_not_write_rows_writes_none(node):
     lin.publish("data/line4/a/t", '{"v":2}', 1)
     lin.publish("elsewhere/a", "x", 1)
     assert node.sql("SELECT device, v FROM t") == [["line3/a", 1]]
+
+
+def test_rows_of_a_repeated_message_are_stored_again(node):
+    """A crash between the identifier's way to the disk and the rows' must not lose them: here a DELETE stands for it."""
+    def text(value):
+        return struct.pack(">H", len(value)) + value
+
+    def packet(first, body):
+        return bytes([first, len(body)]) + body
+
+    hello = text(b"MQTT") + bytes([4, 0xc0]) + struct.pack(">H", 60) + text(b"raw") + text(b"admin") + text(node.PASSWORD.encode())
+    row = text(b"data/d/t") + b"\0\5" + b'{"time":1767323046000,"v":7}'
+    with socket.create_connection((HOST, node.mqtt_port)) as peer:
+        peer.settimeout(LIMIT_S)
+        for sent, wanted in ((packet(0x10, hello), b"\x20\2\0\0"), (packet(0x34, row), b"\x50\2\0\5")):
+            peer.sendall(sent)
+            assert peer.recv(100) == wanted
+        node.sql("DELETE FROM t WHERE device = 'd'")
+        assert node.sql("SELECT v FROM t") == []
+        peer.sendall(packet(0x3c, row))
+        assert peer.recv(100) == b"\x50\2\0\5"
+        assert node.sql("SELECT v FROM t") == [[7]]
 
 
 def test_acknowledged_rows_survive_kill_9(node):

@@ -119,21 +119,29 @@ void mqtt_end(struct mqtt_writer *w)
 
 /* ---- whole small packets ---- */
 
+/* Reason and text as 5.0 has them at the end of a packet: both are left out when they say nothing.
+ */
+static void end_with_outcome(struct mqtt_writer *w, enum mqtt_version version,
+                             enum mqtt_reason reason, struct str text)
+{
+    if (version == MQTT_5 && (reason || text.size)) {
+        buf_add_char(w->out, (char)reason);
+        if (text.size) {
+            mqtt_begin_properties(w);
+            mqtt_write_property(w->out, MQTT_PROPERTY_REASON_STRING, text);
+            mqtt_end_properties(w);
+        }
+    }
+    mqtt_end(w);
+}
+
 void mqtt_write_ack(struct buf *out, enum mqtt_version version, enum mqtt_type type,
                     uint16_t packet_id, enum mqtt_reason reason, struct str text)
 {
     struct mqtt_writer w;
     mqtt_begin(&w, out, type, type == MQTT_PUBREL ? 2 : 0);
     mqtt_write_be16(out, packet_id);
-    if (version == MQTT_5 && (reason || text.size)) {
-        buf_add_char(out, (char)reason);
-        if (text.size) {
-            mqtt_begin_properties(&w);
-            mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, text);
-            mqtt_end_properties(&w);
-        }
-    }
-    mqtt_end(&w);
+    end_with_outcome(&w, version, reason, text);
 }
 
 void mqtt_write_ping(struct buf *out, enum mqtt_type type)
@@ -147,13 +155,5 @@ void mqtt_write_disconnect(struct buf *out, enum mqtt_version version, enum mqtt
 {
     struct mqtt_writer w;
     mqtt_begin(&w, out, MQTT_DISCONNECT, 0);
-    if (version == MQTT_5 && (reason || text.size)) {
-        buf_add_char(out, (char)reason);
-        if (text.size) {
-            mqtt_begin_properties(&w);
-            mqtt_write_property(out, MQTT_PROPERTY_REASON_STRING, text);
-            mqtt_end_properties(&w);
-        }
-    }
-    mqtt_end(&w);
+    end_with_outcome(&w, version, reason, text);
 }

@@ -462,14 +462,17 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     if (reason) return reason;
     metric_add(c->broker->context, METRIC_MQTT_RECEIVED, 1);
     s->messages_in++;
-    if (!is_again) {
+    /* Rows are stored again when their message is sent again: that it was received may have reached
+     * the disk before they did. */
+    bool is_row = is_rows(c, m->topic);
+    if (!is_again || is_row) {
         reason = may_publish(c, m->topic);
         if (reason) metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         if (!reason && m->qos == 2 && !session_put_received(s, m->packet_id))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
-        if (!reason && is_rows(c, m->topic) && !(rows = rows_add(c, m->topic, m->payload)))
+        if (!reason && is_row && !(rows = rows_add(c, m->topic, m->payload)))
             reason = MQTT_REASON_QUOTA_EXCEEDED;
-        if (!reason) reason = route(c, p, &logged);
+        if (!reason && !is_again) reason = route(c, p, &logged);
         if (rows && reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) reason = MQTT_REASON_SUCCESS;
         if (reason == MQTT_REASON_QUOTA_EXCEEDED && m->qos && c->version != MQTT_5)
             return say(why, reason, "no memory for a message"); /* 3.x cannot be told otherwise */
