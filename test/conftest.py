@@ -11,6 +11,7 @@ import base64
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -40,10 +41,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now; below those that the kernel gives to connections, which other tests make all the time."""
+    while True:
+        port = random.randrange(10240, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+                return port
+            except OSError:
+                pass
 
 
 def die_with_parent():

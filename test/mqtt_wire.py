@@ -270,6 +270,8 @@ class Wire:
                 break
         else:
             raise Bad("a length of more than four bytes")
+        if size > 1 and not self.pending[size]:
+            raise Bad("a length that is not the shortest")
         length = sum((b & 0x7f) << 7 * i for i, b in enumerate(self.pending[1:size + 1]))
         if len(self.pending) < 1 + size + length:
             return None
@@ -298,6 +300,13 @@ class Wire:
                 return "closed", []
             self.pending += piece
 
+    def peek(self, limit_s=10):
+        """What has come as soon as something has, which stays."""
+        if not self.pending:
+            self.socket.settimeout(limit_s)
+            self.pending = self.socket.recv(65536)
+        return self.pending
+
     def bytes(self, count, limit_s=10):
         """That many bytes, or those that came before the end or the limit."""
         limit = time.monotonic() + limit_s
@@ -312,6 +321,23 @@ class Wire:
             self.pending += piece
         out, self.pending = self.pending[:count], self.pending[count:]
         return out
+
+    def rest(self, limit_s=10):
+        """All bytes until the end, and whether it came in time."""
+        out, self.pending = self.pending, b""
+        limit = time.monotonic() + limit_s
+        while (left := limit - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                piece = self.socket.recv(65536)
+            except socket.timeout:
+                break
+            except OSError:
+                return out, True
+            if not piece:
+                return out, True
+            out += piece
+        return out, False
 
     def is_closed(self, limit_s=10):
         """Whether it ends without another byte."""

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from conftest import START_LIMIT_S
+from conftest import HOST, START_LIMIT_S, free_port, wait_for
+from mqtt_bulk import Bulk
 
 SECONDS = 30
 FLIPS = int(os.environ.get("MILLRACE_DAMAGE_FLIPS", "0"))  # 0: as many as fit into SECONDS
@@ -21,7 +22,8 @@ CONNECTION = {"apiVersion": "millrace.io/v1", "kind": "Connection", "metadata": 
 CONNECTIONS = "/apis/millrace.io/v1/namespaces/default/connections"
 # kind of file -> how its path begins
 KINDS = {"log": "log/", "parts": "parts/", "manifest": "manifest", "catalogue": "catalog.", "meta": "meta", "documents": "resources.db",
-         "users and tokens": "access", "admin's token": "admin.token", "address": "server.txt", "audit": "audit/"}
+         "users and tokens": "access", "admin's token": "admin.token", "address": "server.txt", "audit": "audit/",
+         "certificate": "tls-", "broker's state": "mqtt/state", "queues": "mqtt/queues/", "cursors": "sinks/"}
 MAY_REFUSE = {"documents", "users and tokens"}
 
 
@@ -29,7 +31,8 @@ class Folder:
     """A data folder with something in every kind of file, and what is right about it."""
 
     def __init__(self, node_factory, tmp_path):
-        self.node = node = node_factory()
+        self.mqtt = (HOST, free_port())
+        self.node = node = node_factory(settings=["listen.https=127.0.0.1:0", f"listen.mqtt={HOST}:{self.mqtt[1]}", "mqtt.queue.memory=16KiB"])
         self.wholes = [str(tmp_path / name) for name in ("at-once", "later")]
         self.whole = self.wholes[0]
         node.sql("CREATE TABLE t (v bigint, s text)")
@@ -53,13 +56,36 @@ class Folder:
         code, out = node.cli("delete", "token", "gone")
         assert code == 0, out
         self.post(CONNECTIONS, {**CONNECTION, "metadata": {"name": "c3"}})  # so that the log does not end with that
+        self.fill_broker()
         self.right = self.table()
-        self.connections = self.names()
+        self.connections, self.queues = self.names(), self.queued()
         node.kill9()
         shutil.copytree(node.data, self.wholes[0])
         node.start()  # which moves the documents from SQLite's log into the database
         node.kill9()
         shutil.copytree(node.data, self.wholes[1])
+
+    def fill_broker(self):
+        """A queue that is longer than memory, so that there is a file of it, and a sink with its cursor."""
+        away = Bulk(self.mqtt, "away", "admin", self.node.PASSWORD)
+        away.subscribe("q/#")
+        away.close()
+        Bulk(self.mqtt, "fast", "admin", self.node.PASSWORD).publish("q/a", [b"x" * 200] * 1000)
+        self.post("/apis/millrace.io/v1/namespaces/default/sinks", {"apiVersion": "millrace.io/v1", "kind": "Sink", "metadata": {"name": "out"},
+                                                                    "spec": {"table": "t"}})
+        self.rows("2026-01-10", 20)
+        self.node.sql("CHECKPOINT")  # has the broker's state written
+        wait_for(lambda: self.on_disk("mqtt/state") and self.on_disk("mqtt/queues") and self.on_disk("sinks"), 30, "nothing is kept")
+
+    def on_disk(self, name):
+        path = os.path.join(self.node.data, *name.split("/"))
+        return os.listdir(path) if os.path.isdir(path) else os.path.exists(path)
+
+    def queued(self):
+        """How many messages wait for whom, or None when nobody says."""
+        status, text = self.node.request("POST", "/v1/sql", "SELECT client, queued FROM sys.mqtt_clients WHERE client = 'away'",
+                                         token=f"admin:{self.node.PASSWORD}")
+        return json.loads(text)["rows"] if status == 200 else None
 
     def rows(self, day, count):
         lines = "\n".join(f't,device=d{d} v={i}i,s="text {i}" {int(time.mktime(time.strptime(day, "%Y-%m-%d"))) + i}' for i in range(count) for d in range(3))
@@ -156,8 +182,9 @@ def check_one(folder, kind, name, place):
     status, text = node.request("POST", "/v1/sql", "SHOW HEALTH", token=f"admin:{node.PASSWORD}")
     assert status == 200, f"{where}: {text}"
     told = json.loads(text)["rows"]
-    rows, connections = folder.table(), folder.names()
+    rows, connections, queues = folder.table(), folder.names(), folder.queued()
     node.kill9()
+    assert queues == folder.queues or told or found or kind == "log", f"{where}: {queues}, and nothing says so"
     wrong = (rows or set()) - folder.right
     assert not wrong or told, f"{where}: {sorted(wrong)[:3]}, and nothing says so"
     assert all(row[3] == f"text {row[2]}" for row in wrong), f"{where}: {wrong}"  # deleted ones may be back, with what they held
@@ -216,3 +243,22 @@ def test_a_lost_admin_comes_back_with_the_password_of_who_starts_the_node(node_f
         assert node.request("POST", "/v1/sql", "SELECT 1")[0] == 200
         assert node.request("POST", "/v1/sql", "SELECT 1", token=f"admin:{node.PASSWORD}")[0] == 401
         node.stop()
+
+
+@pytest.mark.parametrize("name", ["tls-cert.pem", "tls-key.pem"])
+def test_a_damaged_certificate_of_the_node_is_put_aside_and_made_anew(node_factory, name):
+    node = node_factory(settings=["listen.https=127.0.0.1:0"])
+    node.stop()
+    path = os.path.join(node.data, name)
+    with open(path, encoding="ascii") as file:
+        lines = file.read().splitlines()
+    middle = len(lines) // 2
+    lines[middle] = lines[middle][:20] + ("A" if lines[middle][20] != "A" else "B") + lines[middle][21:]
+    with open(path, "w", encoding="ascii") as file:
+        file.write("\n".join(lines) + "\n")
+    node.start()
+    assert "tls-cert.pem, tls-key.pem:" in node.log() and "put aside" in node.log(), node.log()
+    assert os.path.exists(path + ".damaged")
+    node.stop()
+    node.start()
+    assert "put aside" not in node.log().split("certificate SHA256")[-1]

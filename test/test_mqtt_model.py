@@ -3,8 +3,10 @@
 The model below keeps sessions, subscriptions, retained messages and queues in lists and dictionaries, matches topics by splitting
 them, and says which messages each client must get. A trace is a row of steps (connect, disconnect, subscribe, unsubscribe,
 publish, vanish) by several clients; after each step everything that is due is read and compared, so the order counts, too. 20 s of
-traces are run; MILLRACE_TEST_SEED (printed) runs the same ones again.
+traces are run, two at a time with the same names and topics in two namespaces, each against a model of its own, so that nothing may pass
+from one to the other; MILLRACE_TEST_SEED (printed) runs the same ones again.
 """
+import json
 import os
 import random
 import time
@@ -16,6 +18,7 @@ from conftest import HOST, free_port
 
 SECONDS = float(os.environ.get("MILLRACE_MODEL_SECONDS", "20"))
 STEPS, CLIENTS = 60, 5
+NAMESPACES = ["default", "line2"]  # a user of each
 LEVELS = ["a", "b", "", "c", "$x"]
 GROUPS = ["g", "h"]
 
@@ -101,14 +104,14 @@ class Model:
 class Client:
     """One raw client; acknowledges all it gets, and keeps QoS 2 identifiers while its session lasts."""
 
-    def __init__(self, node, name):
-        self.node, self.name, self.wire, self.last_id, self.received = node, name, None, 0, set()
+    def __init__(self, node, name, login):
+        self.node, self.name, self.login, self.wire, self.last_id, self.received = node, name, login, None, 0, set()
 
     def connect(self, clean, kept, version):
         self.wire = wire.Wire((HOST, self.node.mqtt_port), version)
         extra = [("session_expiry_interval", 1000)] if version == "5" and kept else []
-        self.wire.send("CONNECT", ("id", self.name), ("clean", int(clean if version == "5" else not kept)), ("user", "x"),
-                       ("password", self.node.mqtt_token), *extra)
+        self.wire.send("CONNECT", ("id", self.name), ("clean", int(clean if version == "5" else not kept)), ("user", self.login[0]),
+                       ("password", self.login[1]), *extra)
         name, fields = self.wire.receive()
         assert name == "CONNACK" and wire.get(fields, "code") == 0, (name, fields)
         present = bool(wire.get(fields, "present"))
@@ -160,11 +163,11 @@ class Client:
 
 
 class Trace:
-    """A random row of steps on both sides."""
+    """A random row of steps on both sides, in one namespace."""
 
-    def __init__(self, node, seed):
-        self.random, self.model, self.node, self.prefix, self.steps = random.Random(seed), Model(), node, f"m{seed}", []
-        self.clients = [Client(node, f"{self.prefix}c{n}") for n in range(CLIENTS)]
+    def __init__(self, node, seed, place):
+        self.random, self.model, self.node, self.prefix, self.steps = random.Random(seed + place), Model(), node, f"m{seed}", []
+        self.clients = [Client(node, f"{self.prefix}c{n}", node.mqtt_logins[place]) for n in range(CLIENTS)]
         self.number = 0
 
     def topic(self):
@@ -180,14 +183,12 @@ class Trace:
     def online(self):
         return [c for c in self.clients if c.wire]
 
-    def run(self):
-        try:
-            for _ in range(STEPS):
-                step = self.random.choice([self.connect, self.leave, self.subscribe, self.subscribe, self.unsubscribe, *[self.publish] * 6])
-                step()
-        finally:
-            for client in self.online():
-                client.wire.close()
+    def step(self):
+        self.random.choice([self.connect, self.leave, self.subscribe, self.subscribe, self.unsubscribe, *[self.publish] * 6])()
+
+    def close(self):
+        for client in self.online():
+            client.wire.close()
 
     def note(self, *what):
         self.steps.append(what)
@@ -332,7 +333,12 @@ class Trace:
 def broker_fixture(node_factory):
     port = free_port()
     node = node_factory(settings=[f"listen.mqtt={HOST}:{port}"])
-    node.mqtt_port, node.mqtt_token = port, node.token()
+    node.mqtt_port, node.mqtt_logins = port, []
+    for ns in NAMESPACES:
+        user = {"apiVersion": "millrace.io/v1", "kind": "User", "metadata": {"name": f"of-{ns}"},
+                "spec": {"roles": ["engineer"], "password": "a-long-password", "namespace": ns}}
+        assert node.request("POST", "/apis/millrace.io/v1/users", json.dumps(user))[0] == 201
+        node.mqtt_logins.append((f"of-{ns}", "a-long-password"))
     return node
 
 
@@ -341,11 +347,16 @@ def test_random_traces_go_as_the_model_says(broker):
     print(f"seed {first}")
     seed, end = first, time.monotonic() + SECONDS
     while time.monotonic() < end:
-        trace = Trace(broker, seed)
+        traces = [Trace(broker, seed, place) for place in range(len(NAMESPACES))]
         try:
-            trace.run()
+            for _ in range(STEPS):
+                for trace in traces:
+                    trace.step()
         except Exception as error:
             steps = "\n".join(str(s) for s in trace.steps)
             raise AssertionError(f"MILLRACE_TEST_SEED={seed}: {error!r}\n{steps}") from error
-        seed += 1
+        finally:
+            for trace in traces:
+                trace.close()
+        seed += len(NAMESPACES)
     print(f"{seed - first} traces")

@@ -13,6 +13,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from conftest import HOST, free_port, wait_for
+from mqtt_scram import Conversation
 from test_mqtt import LIMIT_S, VERSIONS, Client, packet, text
 
 
@@ -246,10 +247,11 @@ PROXY = b"\r\n\r\n\0\r\nQUIT\n"
 FROM = PROXY + b"\x21\x11\0\x0c\xc0\0\x02\x09\x0a\0\0\1\xa0\xcd\x07\x5b"
 
 
-@pytest.mark.parametrize("is_tls", [False, True])
-def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls):
+@pytest.mark.parametrize("is_tls,loops", [(False, 0), (True, 0), (False, 2), (True, 2)])
+def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls, loops):
     port = free_port()
-    node = node_factory(settings=[f"listen.{'mqtts' if is_tls else 'mqtt'}={HOST}:{port}", "mqtt.proxy=true", "mqtt.anonymous=true"])
+    node = node_factory(settings=[f"listen.{'mqtts' if is_tls else 'mqtt'}={HOST}:{port}", "mqtt.proxy=true", "mqtt.anonymous=true",
+                                  f"mqtt.loops={loops}"])
 
     def ask(header, login, pieces=False):
         with socket.create_connection((HOST, port)) as peer:
@@ -277,19 +279,15 @@ def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls):
 
 
 class Scram:
-    """SCRAM-SHA-256's client (RFC 5802, 7677) in MQTT 5.0's AUTH packets."""
+    """SCRAM-SHA-256's client in MQTT 5.0's AUTH packets."""
 
     def __init__(self, node, user="admin", password=None, method=b"SCRAM-SHA-256", name=b"scram"):
-        self.password, self.method = (node.PASSWORD if password is None else password).encode(), method
+        self.password, self.method = node.PASSWORD if password is None else password, method
         self.peer = socket.create_connection((HOST, node.mqtt_port))
         self.peer.settimeout(LIMIT_S)
-        self.bare = self.first(user)
-        properties = self.properties(b"n,," + self.bare)
+        self.proof = Conversation(user, self.password)
+        properties = self.properties(self.proof.first())
         self.send(0x10, text(b"MQTT") + bytes([5, 2, 0, 60]) + properties + text(name))
-
-    @staticmethod
-    def first(user):
-        return b"n=" + user.encode() + b",r=" + base64.b64encode(os.urandom(18))
 
     def properties(self, data):
         inner = b"\x15" + text(self.method) + b"\x16" + text(data)
@@ -321,28 +319,17 @@ class Scram:
             if digit < 128:
                 return first, take(size)
 
-    def answer(self, server):
-        """The final message for the server's first one, and what the server must say then."""
-        parts = dict(piece.split(b"=", 1) for piece in server.split(b","))
-        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(parts[b"s"]), int(parts[b"i"]))
-        key = hmac.digest(salted, b"Client Key", "sha256")
-        final = b"c=biws,r=" + parts[b"r"]
-        signed = self.bare + b"," + server + b"," + final
-        proof = bytes(a ^ b for a, b in zip(key, hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")))
-        return (final + b",p=" + base64.b64encode(proof),
-                b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")))
-
     def prove(self):
         kind, body = self.receive()
         assert (kind, body[0]) == (0xf0, 0x18), body
         server = body[body.index(b"r="):]
-        final, expected = self.answer(server)
+        final, expected = self.proof.answer(server)
         self.auth(0x18, final)
         return expected
 
     def again(self, user="admin"):
-        self.bare = self.first(user)
-        self.auth(0x19, b"n,," + self.bare)
+        self.proof = Conversation(user, self.password)
+        self.auth(0x19, self.proof.first())
 
 
 def test_scram_proves_both_sides_at_connect_and_again(node):
@@ -358,7 +345,7 @@ def test_scram_proves_both_sides_at_connect_and_again(node):
         seen = [peer.receive(), peer.receive()]
         server = next(body for kind, body in seen if kind == 0xf0)
         assert server[0] == 0x18 and any(b"meanwhile" in body for kind, body in seen if kind == 0x30)
-        final, expected = peer.answer(server[server.index(b"r="):])
+        final, expected = peer.proof.answer(server[server.index(b"r="):])
         peer.auth(0x18, final)
         kind, body = peer.receive()
         assert (kind, body[0]) == (0xf0, 0) and expected in body
@@ -377,7 +364,7 @@ def test_who_cannot_prove_it_is_refused_the_same_way(node, user, password):
 def test_who_fails_to_prove_it_again_is_disconnected(node):
     code, out = node.cli("user", "add", "vic", "--role", "viewer", "--json")
     assert code == 0, out
-    for user, password in ("admin", b"wrong"), ("vic", json.loads(out)["password"].encode()):
+    for user, password in ("admin", "wrong"), ("vic", json.loads(out)["password"]):
         peer = Scram(node)
         peer.prove()
         assert peer.receive()[1][:2] == b"\0\0"

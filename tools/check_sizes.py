@@ -12,7 +12,7 @@ import os
 import re
 import sys
 
-FOLDERS = ("src", "include", "plantsim", "drivers")
+FOLDERS = ("src", "include", "plantsim", "drivers", "lib")
 FUNCTION_FAILS, FUNCTION_WARNS = 100, 60
 FILE_FAILS, FILE_WARNS = 1000, 600
 EXEMPT = "dispatch over a table"

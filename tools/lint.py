@@ -26,7 +26,7 @@ def tracked(*patterns):
 
 
 def c_files():
-    return tracked("src/*.[ch]", "include/*.h", "plantsim/*.[ch]", "drivers/*.[ch]")
+    return tracked("src/*.[ch]", "include/*.h", "plantsim/*.[ch]", "drivers/*.[ch]", "lib/*.[ch]")
 
 
 def run(command):

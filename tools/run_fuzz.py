@@ -31,7 +31,7 @@ def targets(build):
         covers = []
         for source in sources:
             with open(source, encoding="utf-8") as text:
-                covers += [name for match in COVERS.finditer(text.read()) for name in match.group(1).split()]
+                covers += [name for match in COVERS.finditer(text.read()) for name in match.group(1).split() if name != "*"]
         yield target["name"], target["filename"][0], covers
 
 

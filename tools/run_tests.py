@@ -28,6 +28,7 @@ import xml.etree.ElementTree
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 TAP_CASE = re.compile(r"^(not ok|ok) (\d+)( # SKIP| -) (.*)$")
 UNIT_LIMIT_S = 300
+LONG_FILES = {f"test_{name}.py" for name in ("newcomer", "modbus_interop", "mqtt", "mqtt_peers", "mqtt_ack", "mqtt_bridge", "status")}
 
 
 class Tally:
@@ -133,7 +134,7 @@ def skip_reason(element):
 
 
 def run_pytest(tally, options):
-    """The files of test/, as many at a time as there are cores: each is a pytest of its own, whose output is shown if it failed."""
+    """The files of test/, some at a time: each is a pytest of its own, whose output is shown if it failed."""
     files = sorted(f for f in os.listdir(os.path.join(ROOT, "test")) if f.startswith("test_") and f.endswith(".py"))
     lock = threading.Lock()
 
@@ -155,9 +156,10 @@ def run_pytest(tally, options):
                 print(f"ok     {file} ({passed}, {time.monotonic() - began:.1f} s)")
             sys.stdout.flush()
 
-    # The longest ones first, so that no core waits for the last of them: they are the largest, roughly.
-    files.sort(key=lambda f: -os.path.getsize(os.path.join(ROOT, "test", f)))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    # The longest ones first, so that no core waits for the last of them: those known to be long, then the largest. One more at a
+    # time than there are cores, because a test of running nodes waits for half of its time.
+    files.sort(key=lambda f: (f not in LONG_FILES, -os.path.getsize(os.path.join(ROOT, "test", f))))
+    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
         list(pool.map(run_one, files))
 
 

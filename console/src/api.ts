@@ -86,9 +86,11 @@ export const list = async (plural: Plural): Promise<Document[]> =>
 
 /* ---- the broker ---- */
 
-export const mqttClients = (limit: number) =>
-  request("GET", `v1/mqtt/clients?limit=${limit}`) as Promise<{ clients: MqttClient[]; more: boolean }>;
-export const mqttRetained = (filter: string, limit: number) =>
-  request("GET", `v1/mqtt/retained?payload=true&limit=${limit}&topic=${encodeURIComponent(filter)}`) as Promise<{ retained: Retained[] }>;
-export const mqttKick = (client: string) => request("DELETE", `v1/mqtt/clients/${encodeURIComponent(client)}`);
-export const mqttPublish = (message: { topic: string; payload: string; qos: number; retain: boolean }) => request("POST", "v1/mqtt/publish", message);
+const inNs = (ns: string): string => `ns=${encodeURIComponent(ns)}`;
+export const mqttClients = (ns: string, limit: number) =>
+  request("GET", `v1/mqtt/clients?${inNs(ns)}&limit=${limit}`) as Promise<{ clients: MqttClient[]; more: boolean }>;
+export const mqttRetained = (ns: string, filter: string, limit: number) =>
+  request("GET", `v1/mqtt/retained?${inNs(ns)}&payload=true&limit=${limit}&topic=${encodeURIComponent(filter)}`) as Promise<{ retained: Retained[] }>;
+export const mqttKick = (ns: string, client: string) => request("DELETE", `v1/mqtt/clients/${encodeURIComponent(client)}?${inNs(ns)}`);
+export const mqttPublish = (ns: string, message: { topic: string; payload: string; qos: number; retain: boolean }) =>
+  request("POST", `v1/mqtt/publish?${inNs(ns)}`, message);

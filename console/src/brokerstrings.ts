@@ -7,6 +7,8 @@ export const BROKER_STRINGS = {
   "broker.signIn": { en: "Sign in on the first page.", zh: "请先在首页登录。" },
   "broker.clients": { en: "Clients", zh: "客户端" },
   "broker.client": { en: "Client", zh: "客户端" },
+  "broker.namespace": { en: "Namespace", zh: "命名空间" },
+  "broker.asYou": { en: "As you: in the namespace of your user.", zh: "以您的身份：在您用户所属的命名空间中。" },
   "broker.user": { en: "User", zh: "用户" },
   "broker.peer": { en: "Address", zh: "地址" },
   "broker.version": { en: "MQTT", zh: "MQTT 版本" },
@@ -33,5 +35,13 @@ export const BROKER_STRINGS = {
   "broker.qos": { en: "QoS", zh: "QoS" },
   "broker.retain": { en: "Retain", zh: "保留" },
   "broker.published": { en: "Went to {n} subscribers.", zh: "已发送给 {n} 个订阅者。" },
+  "broker.subscribe": { en: "Subscribe", zh: "订阅消息" },
+  "broker.start": { en: "Start", zh: "开始" },
+  "broker.stop": { en: "Stop", zh: "停止" },
+  "broker.seen": { en: "{n} messages", zh: "{n} 条消息" },
+  "broker.time": { en: "Time", zh: "时间" },
+  "broker.kept": { en: "retained", zh: "保留" },
+  "broker.refused": { en: "The broker has refused it: no right to these topics, or not a topic filter.", zh: "代理拒绝：无权订阅这些主题，或主题过滤器无效。" },
+  "broker.ended": { en: "The connection has ended.", zh: "连接已断开。" },
 } satisfies Record<string, Record<Lang, string>>;
 export type BrokerKey = keyof typeof BROKER_STRINGS;

@@ -32,21 +32,25 @@ struct access_user *access_find_user(const struct access *a, const char *name)
     return NULL;
 }
 
-enum err access_put_user(struct access *a, const char *name, const char *roles,
+enum err access_put_user(struct access *a, const char *name, const char *roles, const char *ns,
                          const char *verifier, bool is_disabled)
 {
     struct access_user *u = access_find_user(a, name);
-    if (strlen(name) >= ACCESS_USER_BYTES) return ERR_LIMIT;
+    MUST(ns[0]);
+    if (strlen(name) >= ACCESS_USER_BYTES || strlen(ns) >= ACCESS_NAMESPACE_BYTES) return ERR_LIMIT;
     if (!u) {
         if (!(u = mem_alloc_zero(1, sizeof *u))) return ERR_NO_MEMORY;
         (void)str_copy(u->name, sizeof u->name, str_of(name));
         u->next = a->users;
         a->users = u;
     }
-    if (!u->serial || strcmp(u->verifier, verifier) != 0) u->serial = ++a->last_serial;
+    bool is_same = u->serial && strcmp(u->verifier, verifier) == 0;
+    if (!is_same) u->serial = ++a->last_serial;
+    if (!is_same) u->before[0] = 0;
     /* What does not fit is left out whole: half a role's name could be another's. */
     if (!str_copy(u->roles, sizeof u->roles, str_of(roles))) u->roles[0] = 0;
     if (!str_copy(u->verifier, sizeof u->verifier, str_of(verifier))) u->verifier[0] = 0;
+    (void)str_copy(u->ns, sizeof u->ns, str_of(ns));
     u->is_disabled = is_disabled;
     if (a->is_dirty) access_save(a);
     a->epoch++;
@@ -143,7 +147,7 @@ struct identity *access_resolve(struct access *a, const char *name, const char *
         struct role *role = map_get(&a->roles, piece);
         if (role && (!limit[0] || role_is_among(limit, piece))) roles[count++] = role;
     }
-    struct identity *identity = identity_of(u->name, roles, count);
+    struct identity *identity = identity_of(u->ns, u->name, roles, count);
     if (identity) identity->user_serial = u->serial;
     return identity;
 }
@@ -157,6 +161,16 @@ static void free_token(struct access_token *t)
     mem_free(t);
 }
 
+static void count_token(struct access *a, const struct access_token *token, int by)
+{
+    size_t *count = token->kind == TOKEN_SESSION ? &a->session_count
+                    : token->kind == TOKEN_JWT   ? &a->jwt_count
+                                                 : NULL;
+    if (!count) return;
+    MUST(by > 0 || *count > 0);
+    *count += (size_t)by;
+}
+
 /* Takes `token`. */
 static enum err add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
                           struct access_token *token)
@@ -168,10 +182,10 @@ static enum err add_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES
         return err;
     }
     const struct access_token *before = old;
-    if (before && before->kind == TOKEN_SESSION) a->session_count--;
-    if (token->kind == TOKEN_SESSION) a->session_count++;
+    if (before) count_token(a, before, -1);
+    count_token(a, token, 1);
     free_token(old);
-    a->epoch++;
+    if (before || token->kind != TOKEN_JWT) a->epoch++; /* a new one changes nobody's rights */
     return ERR_OK;
 }
 
@@ -204,7 +218,7 @@ enum err access_put_token(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES
 static void drop_token(struct access *a, struct str key)
 {
     struct access_token *t = map_remove(&a->tokens, key);
-    if (t && t->kind == TOKEN_SESSION) a->session_count--;
+    if (t) count_token(a, t, -1);
     free_token(t);
     a->epoch++;
 }
@@ -228,7 +242,7 @@ static void drop_expired(struct access *a)
     void *value;
     for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) {
         const struct access_token *t = value;
-        if (t->kind == TOKEN_SESSION && is_over(a, t)) drop_token(a, key);
+        if (t->kind != TOKEN_DOCUMENT && is_over(a, t)) drop_token(a, key);
     }
 }
 
@@ -323,18 +337,34 @@ bool access_session_next(const struct access *a, size_t *at, struct access_sessi
     return false;
 }
 
+/* Roles of the claim that there are; a User of the name need not be there, but may forbid it. */
+static struct identity *resolve_jwt(struct access *a, const struct access_token *t)
+{
+    struct role *roles[ACCESS_ROLES_MAX];
+    size_t count = 0;
+    const struct access_user *user = access_find_user(a, t->user);
+    struct str rest = str_of(t->roles), piece;
+    if (!t->has_roles) return access_resolve(a, t->user, "");
+    if (user && user->is_disabled) return NULL;
+    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+        struct role *role = map_get(&a->roles, piece);
+        if (role) roles[count++] = role;
+    }
+    return identity_of(user ? user->ns : ACCESS_NAMESPACE, t->user, roles, count);
+}
+
 /* The token's identity with the rights of now; kept until something changes. */
 static struct identity *identity_behind(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES])
 {
     struct access_token *t = map_get(&a->tokens, hash_key(hash));
     if (!t) return NULL;
     if (is_over(a, t)) {
-        if (t->kind == TOKEN_SESSION) drop_token(a, hash_key(hash));
+        if (t->kind != TOKEN_DOCUMENT) drop_token(a, hash_key(hash));
         return NULL;
     }
     if (t->cached && t->cached_epoch == a->epoch) return identity_share(t->cached);
     identity_release(t->cached);
-    t->cached = access_resolve(a, t->user, t->roles);
+    t->cached = t->kind == TOKEN_JWT ? resolve_jwt(a, t) : access_resolve(a, t->user, t->roles);
     t->cached_epoch = a->epoch;
     bool is_old = t->cached && t->kind == TOKEN_SESSION && t->cached->user_serial != t->user_serial;
     if (is_old) {
@@ -355,9 +385,45 @@ struct identity *access_identify(struct access *a, const char *user)
 struct identity *access_token_find(struct access *a, struct str token)
 {
     uint8_t hash[ACCESS_HASH_BYTES];
-    if (token.size == 0 || token.size >= ACCESS_TOKEN_BYTES) return NULL;
+    if (token.size == 0 || token.size >= ACCESS_JWT_BYTES) return NULL;
     access_sha256(token.at, token.size, hash);
+    struct identity *known = identity_behind(a, hash);
+    if (known || token.size < ACCESS_TOKEN_BYTES || !a->find_jwt) return known;
+    a->find_jwt(a->find_jwt_arg, token, hash);
     return identity_behind(a, hash);
+}
+
+void access_on_jwt(struct access *a,
+                   void (*find)(void *arg, struct str token, const uint8_t hash[ACCESS_HASH_BYTES]),
+                   void *arg)
+{
+    MUST(!find || !a->find_jwt);
+    a->find_jwt = find;
+    a->find_jwt_arg = arg;
+}
+
+enum err access_put_jwt(struct access *a, const uint8_t hash[ACCESS_HASH_BYTES],
+                        const struct access_jwt *jwt)
+{
+    MUST(jwt->user[0] && jwt->expires_ns > 0);
+    if (a->jwt_count >= ACCESS_JWTS_MAX) drop_expired(a);
+    if (a->jwt_count >= ACCESS_JWTS_MAX) return ERR_LIMIT;
+    struct access_token *t = new_token(TOKEN_JWT, jwt->user, jwt->has_roles ? jwt->roles : "");
+    if (!t) return ERR_NO_MEMORY;
+    t->has_roles = jwt->has_roles;
+    t->expires_ns = jwt->expires_ns;
+    t->key = jwt->key;
+    return add_token(a, hash, t);
+}
+
+void access_drop_jwts(struct access *a, bool (*keep)(void *arg, uint64_t key), void *arg)
+{
+    struct str key;
+    void *value;
+    for (size_t at = 0; map_next(&a->tokens, &at, &key, &value);) {
+        const struct access_token *t = value;
+        if (t->kind == TOKEN_JWT && !keep(arg, t->key)) drop_token(a, key);
+    }
 }
 
 void access_token_drop(struct access *a, struct str token)
@@ -459,7 +525,7 @@ static enum err make_admin(struct access *a, const char *password, char new_pass
     os->ops->random(os, salt, sizeof salt);
     scram_make(str_of(password), salt, SCRAM_ITERATIONS, &verifier);
     scram_print(&verifier, text);
-    enum err err = access_put_user(a, "admin", "admin", text, false);
+    enum err err = access_put_user(a, "admin", "admin", ACCESS_NAMESPACE, text, false);
     struct access_user *admin = access_find_user(a, "admin");
     if (admin) admin->is_in_file = true;
     a->is_fresh = true;

@@ -43,6 +43,7 @@ int access_verb_of(struct str name);                 /* -1 when unknown */
 
 enum {
     ACCESS_USER_BYTES = 128,
+    ACCESS_NAMESPACE_BYTES = 256,
     ACCESS_ROLE_BYTES = 256,  /* of a role's name */
     ACCESS_ROLES_MAX = 16,    /* of one user */
     ACCESS_ROLES_BYTES = 512, /* of their names, joined by commas */
@@ -50,6 +51,7 @@ enum {
     ACCESS_PASSWORD_BYTES = 256,
     ACCESS_TOKEN_BYTES = 80, /* of a token's text, its NUL included */
     ACCESS_VERIFIER_BYTES = 192,
+    ACCESS_JWT_BYTES = 4096, /* of another issuer's token, its NUL included */
 };
 
 /* ---- rights ---- */
@@ -63,8 +65,9 @@ struct access_list {
 
 /* What a rule allows: all five must fit. Kinds are compared without case, namespaces and names byte
  * by byte, paths are filters of device paths and topics in MQTT's form ("line3/+/temp", "line3/#").
- * In paths %u stands for the user who asks and %c for his MQTT client identifier; a name with + # /
- * fits nothing. A request that concerns no kind (a topic) fits whatever the kinds are; one without
+ * In paths %u stands for the user who asks, %c for his MQTT client identifier and %n for the common
+ * name of the certificate that his connection showed; a name that is missing, or has + # /, fits
+ * nothing. A request that concerns no kind (a topic) fits whatever the kinds are; one without
  * a path or name fits only rules that do not limit it. */
 struct access_rule {
     uint32_t verbs; /* bit per enum access_verb */
@@ -92,14 +95,18 @@ struct identity {
     char user[ACCESS_USER_BYTES];
     char role[ACCESS_ROLES_BYTES]; /* names, joined by commas */
     size_t role_count;
+    size_t ns_size; /* of `ns`, whose text most checks of a topic never look at */
     struct role *roles[ACCESS_ROLES_MAX];
     uint64_t user_serial; /* the password it came with; for access_renew */
     bool by_token;
     uint8_t token[ACCESS_HASH_BYTES];
+    char ns[]; /* in whose topic tree its MQTT clients live */
 };
 /* One built-in role, for what is no login of a user ("anonymous", a test): NULL when there is no
  * such role, or no memory. */
 struct identity *identity_new(const char *user, const char *role);
+/* The same in another namespace than `default`. */
+struct identity *identity_new_in(const char *ns, const char *user, const char *role);
 struct identity *identity_share(struct identity *identity);
 void identity_release(struct identity *identity); /* NULL allowed */
 
@@ -109,10 +116,14 @@ void identity_release(struct identity *identity); /* NULL allowed */
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why);
 
-/* The same for a topic, or the filter of a subscription, of a client: %c in a rule's paths is its
- * identifier. Thread: any. */
+/* The same for a topic, or the filter of a subscription, of a client: %c and %n in a rule's paths
+ * are its. Thread: any. */
+struct access_client {
+    struct str id, certificate; /* certificate: a checked one's common name, without text = none */
+    struct str ns;              /* in whose tree the topic is; without text = in the identity's */
+};
 enum err access_check_topic(const struct identity *identity, enum access_verb verb,
-                            struct str client_id, struct str topic);
+                            const struct access_client *client, struct str topic);
 
 /* How much of something an identity may: SOME means that each object (device path, name) has to be
  * checked by itself. `ns` without text = in any namespace; `name` "" = of any name. Thread: any. */
@@ -166,13 +177,18 @@ struct access_login {
     struct access *access;
     struct os_timer *timer;
     struct access_login *next, **link;
-    char verifier[ACCESS_VERIFIER_BYTES];
+    char verifier[ACCESS_VERIFIER_BYTES], better[ACCESS_VERIFIER_BYTES];
+    uint8_t salt[16]; /* for `better`: what replaces a verifier of another broker */
     bool is_right;
 };
 void access_login(struct access *access, struct access_login *login);
+/* Whom to tell (one; main loop) that a login has replaced another broker's hash (access/legacy.h)
+ * by a verifier of the same password: what was logged in under it stays. */
+void access_on_better(struct access *access,
+                      void (*tell)(void *arg, const char *user, const char *verifier), void *arg);
 /* The verifier that a SCRAM exchange begins with, as text. For a user that there is not, or that
- * has no password, an invented one that no password fits, the same one as long as the node runs:
- * who asks learns nothing. */
+ * has no password, or one of another broker, an invented one that no password fits, the same one as
+ * long as the node runs: who asks learns nothing. */
 void access_scram_verifier(struct access *access, const char *user,
                            char verifier[ACCESS_VERIFIER_BYTES]);
 
@@ -183,6 +199,23 @@ void access_scram_verifier(struct access *access, const char *user,
  * BUSY when 4096 sessions are alive. */
 enum err access_token_make(struct access *access, const struct identity *identity, int64_t ttl_ns,
                            char token[ACCESS_TOKEN_BYTES]);
+/* Tokens of another issuer. `find` is asked for one that is not known here, and tells of it with
+ * access_put_jwt when it holds; NULL: nobody is. */
+void access_on_jwt(struct access *access,
+                   void (*find)(void *arg, struct str token, const uint8_t hash[ACCESS_HASH_BYTES]),
+                   void *arg);
+struct access_jwt {
+    const char *user;
+    const char *roles;  /* with has_roles: names joined by commas; those that there are count */
+    bool has_roles;     /* else the roles of the user of that name, which there must be */
+    int64_t expires_ns; /* wall clock */
+    uint64_t key;       /* what it was signed with */
+};
+/* Errors: LIMIT (16,384 of them hold), NO_MEMORY. */
+enum err access_put_jwt(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
+                        const struct access_jwt *jwt);
+/* Those whose key is not to be kept hold no longer. */
+void access_drop_jwts(struct access *access, bool (*keep)(void *arg, uint64_t key), void *arg);
 /* The identity behind a token's text, shared, or NULL. */
 struct identity *access_token_find(struct access *access, struct str token);
 /* The identity of a user that something other than a password or token has proved, such as a
@@ -210,9 +243,9 @@ uint64_t access_epoch(const struct access *access);
 
 /* ---- the mirror of the documents ---- */
 
-/* Roles are names joined by commas; one that there is not gives nothing. `verifier` "" = no
- * password fits. Errors: LIMIT (the name), NO_MEMORY. */
-enum err access_put_user(struct access *access, const char *name, const char *roles,
+/* Roles are names joined by commas; one that there is not gives nothing. `ns`: identity.ns.
+ * `verifier` "" = no password fits. Errors: LIMIT (the name, the namespace), NO_MEMORY. */
+enum err access_put_user(struct access *access, const char *name, const char *roles, const char *ns,
                          const char *verifier, bool is_disabled);
 void access_remove_user(struct access *access, const char *name);
 /* Own roles; built-in names are refused (EXISTS). Lists and texts are copied. */

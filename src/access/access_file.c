@@ -50,7 +50,7 @@ static enum err parse_user(struct access *a, struct str fields[4])
         !str_copy(verifier, sizeof verifier, fields[2]) || !name[0] || fields[3].at)
         return ERR_CORRUPT;
     if (!scram_parse(fields[2], &ignored) || access_find_user(a, name)) return ERR_CORRUPT;
-    enum err err = access_put_user(a, name, roles, verifier, false);
+    enum err err = access_put_user(a, name, roles, ACCESS_NAMESPACE, verifier, false);
     if (!err) access_find_user(a, name)->is_in_file = true;
     return err;
 }

@@ -7,6 +7,7 @@
 
 enum {
     ACCESS_SESSIONS_MAX = 4096,
+    ACCESS_JWTS_MAX = 16384,
     ACCESS_LOGINS_MAX = 64,     /* waiting or running */
     ACCESS_LOGINS_PER_USER = 4, /* of them per slot of `slow` */
     ACCESS_SLOW_SLOTS = 256,    /* users by hash: bounded, whatever names strangers try */
@@ -17,6 +18,8 @@ enum {
 struct access_user {
     struct access_user *next;
     char name[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES], verifier[ACCESS_VERIFIER_BYTES];
+    char ns[ACCESS_NAMESPACE_BYTES];
+    char before[ACCESS_VERIFIER_BYTES]; /* the hash of another broker that `verifier` replaced */
     uint64_t serial; /* a new one with each password: what came with an older one holds no longer */
     bool is_disabled;
     bool is_in_file;
@@ -25,7 +28,8 @@ struct access_user {
 enum token_kind {
     TOKEN_SESSION,
     TOKEN_FILE, /* the one in admin.token */
-    TOKEN_DOCUMENT
+    TOKEN_DOCUMENT,
+    TOKEN_JWT /* of another issuer, for as long as it holds */
 };
 
 /* Value in `tokens`; the key is the SHA-256 of the text. */
@@ -33,7 +37,9 @@ struct access_token {
     enum token_kind kind;
     char user[ACCESS_USER_BYTES], roles[ACCESS_ROLES_BYTES]; /* "" = all of the user's */
     uint64_t user_serial; /* SESSION: of the password it was made with */
-    int64_t expires_ns;   /* SESSION: monotonic; DOCUMENT: wall; 0 = never */
+    int64_t expires_ns;   /* SESSION: monotonic; others: wall; 0 = never */
+    uint64_t key;         /* JWT: what it was signed with */
+    bool has_roles;       /* JWT: `roles` are all there are, "" = none */
     int64_t made_ns;      /* wall */
     struct identity *cached;
     uint64_t cached_epoch;
@@ -68,13 +74,17 @@ struct access {
     uint64_t epoch, last_serial;
     bool is_fresh; /* the file was made in this start */
     struct map tokens;
-    size_t session_count;
+    size_t session_count, jwt_count;
+    void (*find_jwt)(void *arg, struct str token, const uint8_t hash[ACCESS_HASH_BYTES]);
+    void *find_jwt_arg;
     struct access_slow slow[ACCESS_SLOW_SLOTS];
     struct access_known known[ACCESS_KNOWN_SLOTS];
     uint8_t known_key[ACCESS_HASH_BYTES];
     struct access_login *delayed; /* waiting for their timer */
     size_t login_count;
     bool is_saving, is_dirty, is_closing;
+    void (*tell_better)(void *arg, const char *user, const char *verifier);
+    void *tell_arg;
     struct job save_job; /* to a worker and back */
     struct buf save_text;
     enum err save_err;
@@ -88,8 +98,10 @@ struct role *role_share(struct role *role);
 void role_release(struct role *role);
 /* Whether a name stands in names joined by commas. */
 bool role_is_among(const char *names, struct str name);
+#define ACCESS_NAMESPACE "default" /* of who has no other */
 /* An identity of these roles, which it shares. */
-struct identity *identity_of(const char *user, struct role *const *roles, size_t count);
+struct identity *identity_of(const char *ns, const char *user, struct role *const *roles,
+                             size_t count);
 
 /* access_file.c: the text form, and files written whole (temporary file, sync, rename, sync of the
  * folder). */

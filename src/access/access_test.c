@@ -208,7 +208,7 @@ static void tokens(struct world *w)
     assert_null(access_token_find(w->access, STR("mr_0")));
     assert_null(access_token_find(w->access, STR("")));
 
-    assert_int_equal(access_put_user(w->access, "eve", "viewer", "", false), ERR_OK);
+    assert_int_equal(access_put_user(w->access, "eve", "viewer", "default", "", false), ERR_OK);
     struct identity *viewer = access_resolve(w->access, "eve", "");
     assert_int_equal(access_token_make(w->access, viewer, 5 * TIME_NS_PER_MS, session), ERR_OK);
     assert_int_equal(access_token_make(w->access, viewer, TIME_NS_PER_S, token), ERR_OK);
@@ -238,6 +238,84 @@ static void tokens_expire_and_the_admin_token_survives(void **state)
     run(tokens);
 }
 
+/* ---- in which namespace ---- */
+
+static void expect_ns(struct identity *who, const char *ns)
+{
+    assert_non_null(who);
+    assert_string_equal(who->ns, ns);
+    identity_release(who);
+}
+
+/* A token of another issuer with roles of its own, in the name of `user`. */
+static void put_jwt(struct access *a, const char *text, const char *user)
+{
+    uint8_t hash[ACCESS_HASH_BYTES];
+    const struct access_jwt jwt = {
+        .user = user, .roles = "viewer", .has_roles = true, .expires_ns = INT64_MAX, .key = 1};
+    access_sha256(text, strlen(text), hash);
+    assert_int_equal(access_put_jwt(a, hash, &jwt), ERR_OK);
+}
+
+static void namespaces(struct world *w)
+{
+    static const char in_line2[] = "jwt-of-eve", nobody[] = "jwt-of-nobody";
+    struct access *a = w->access;
+    char kept[ACCESS_TOKEN_BYTES], session[ACCESS_TOKEN_BYTES];
+    uint8_t hash[ACCESS_HASH_BYTES];
+    assert_int_equal(access_put_user(a, "eve", "viewer", "line2", "v", false), ERR_OK);
+    struct identity *open = access_resolve(a, "eve", "");
+    assert_int_equal(access_token_make(a, open, TIME_NS_PER_S, session), ERR_OK);
+    access_token_text(a, kept, hash);
+    assert_int_equal(access_put_token(a, hash, "eve", "", 0), ERR_OK);
+    put_jwt(a, in_line2, "eve");
+    put_jwt(a, nobody, "no-such-user");
+    expect_ns(access_identify(a, "eve"), "line2");
+    expect_ns(access_token_find(a, str_of(session)), "line2");
+    expect_ns(access_token_find(a, str_of(kept)), "line2");
+    expect_ns(access_token_find(a, str_of(in_line2)), "line2");
+    expect_ns(access_token_find(a, str_of(nobody)), "default");
+    expect_ns(access_identify(a, "admin"), "default");
+    expect_ns(identity_new("x", "anonymous"), "default");
+    /* It moves, and what is open with it. */
+    assert_int_equal(access_put_user(a, "eve", "viewer", "line3", "v", false), ERR_OK);
+    expect_ns(access_renew(a, open), "line3");
+    expect_ns(access_token_find(a, str_of(kept)), "line3");
+    identity_release(open);
+    end(w);
+}
+
+static void whatever_stands_for_a_user_is_in_its_namespace(void **state)
+{
+    (void)state;
+    run(namespaces);
+}
+
+/* Topics are asked for in the identity's own tree, unless the question names another one. */
+static void a_topic_is_open_where_the_role_says(void **state)
+{
+    (void)state;
+    static const struct str line2[] = {{"line2", 5}};
+    const struct access_rule rule = {.verbs = 1u << VERB_SUBSCRIBE,
+                                     .kinds = {.any = true},
+                                     .namespaces = {false, 1, line2},
+                                     .names = {.any = true},
+                                     .paths = {.any = true}};
+    struct role *role = role_new("of-line2", &rule, 1);
+    struct identity *inside = identity_of("line2", "eve", &role, 1),
+                    *outside = identity_of("default", "eve", &role, 1);
+    const struct access_client own = {0}, there = {.ns = STR("line2")},
+                               else_where = {.ns = STR("b")};
+    assert_int_equal(access_check_topic(inside, VERB_SUBSCRIBE, &own, STR("x")), ERR_OK);
+    assert_int_equal(access_check_topic(outside, VERB_SUBSCRIBE, &own, STR("x")), ERR_FORBIDDEN);
+    assert_int_equal(access_check_topic(outside, VERB_SUBSCRIBE, &there, STR("x")), ERR_OK);
+    assert_int_equal(access_check_topic(inside, VERB_SUBSCRIBE, &else_where, STR("x")),
+                     ERR_FORBIDDEN);
+    identity_release(inside);
+    identity_release(outside);
+    role_release(role);
+}
+
 /* ---- what ends a login ---- */
 
 enum { ENDS = 5 };
@@ -249,19 +327,19 @@ static void end_by_removing(struct access *a)
 }
 static void end_by_disabling(struct access *a)
 {
-    assert_int_equal(access_put_user(a, "eve", "viewer", "v", true), ERR_OK);
+    assert_int_equal(access_put_user(a, "eve", "viewer", "default", "v", true), ERR_OK);
 }
 static void end_by_password(struct access *a)
 {
-    assert_int_equal(access_put_user(a, "eve", "viewer", "another", false), ERR_OK);
+    assert_int_equal(access_put_user(a, "eve", "viewer", "default", "another", false), ERR_OK);
 }
 static void end_by_role(struct access *a)
 {
-    assert_int_equal(access_put_user(a, "eve", "", "v", false), ERR_OK);
+    assert_int_equal(access_put_user(a, "eve", "", "default", "v", false), ERR_OK);
 }
 static void end_by_unknown_role(struct access *a)
 {
-    assert_int_equal(access_put_user(a, "eve", "view", "v", false), ERR_OK);
+    assert_int_equal(access_put_user(a, "eve", "view", "default", "v", false), ERR_OK);
 }
 static void (*const ends[ENDS])(struct access *a) = {
     end_by_removing, end_by_disabling, end_by_password, end_by_role, end_by_unknown_role};
@@ -279,7 +357,7 @@ static void ending(struct world *w)
         char session[ACCESS_TOKEN_BYTES], kept[ACCESS_TOKEN_BYTES];
         uint8_t hash[ACCESS_HASH_BYTES];
         struct access *a = w->access;
-        assert_int_equal(access_put_user(a, "eve", "viewer", "v", false), ERR_OK);
+        assert_int_equal(access_put_user(a, "eve", "viewer", "default", "v", false), ERR_OK);
         struct identity *open = access_resolve(a, "eve", "");
         assert_int_equal(access_token_make(a, open, TIME_NS_PER_S, session), ERR_OK);
         access_token_text(a, kept, hash);
@@ -450,6 +528,8 @@ int main(void)
         cmocka_unit_test(the_printed_password_logs_in),
         cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
         cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
+        cmocka_unit_test(whatever_stands_for_a_user_is_in_its_namespace),
+        cmocka_unit_test(a_topic_is_open_where_the_role_says),
         cmocka_unit_test(what_ends_a_user_ends_all_its_logins),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),

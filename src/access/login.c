@@ -5,6 +5,7 @@
  * indexed by hash, so two names may share their delay; and an unknown name is checked against a
  * verifier that nothing fits. */
 #include "access/access_priv.h"
+#include "access/legacy.h"
 #include "access/scram_server.h"
 #include "base/hash.h"
 #include "base/timetext.h"
@@ -94,21 +95,47 @@ static void finish(struct access_login *login, enum err err)
     completion_finish(&login->completion, err, why);
 }
 
+/* What was checked is the user's password: two logins at once may each have replaced its hash. */
+static bool is_still(const struct access_user *user, const struct access_login *login)
+{
+    return strcmp(user->verifier, login->verifier) == 0 ||
+           (user->before[0] && strcmp(user->before, login->verifier) == 0);
+}
+
+/* The same password, in a form that is slow to guess and does SCRAM: nobody's login ends. */
+static void make_better(struct access *a, struct access_user *user,
+                        const struct access_login *login)
+{
+    MUST(login->better[0] && login->verifier[0]);
+    memcpy(user->before, user->verifier, sizeof user->before);
+    memcpy(user->verifier, login->better, sizeof user->verifier);
+    if (a->tell_better) a->tell_better(a->tell_arg, user->name, user->verifier);
+}
+
+void access_on_better(struct access *a,
+                      void (*tell)(void *arg, const char *user, const char *verifier), void *arg)
+{
+    MUST(!tell || !a->tell_better);
+    a->tell_better = tell;
+    a->tell_arg = arg;
+}
+
 /* Back on the main loop. */
 static void judged(struct job *job)
 {
     struct access_login *login = login_of(job);
     struct access *a = login->access;
     struct access_slow *slow = slow_of(a, login->user);
-    const struct access_user *user = access_find_user(a, login->user);
+    struct access_user *user = access_find_user(a, login->user);
     enum err err = ERR_UNAUTHENTICATED;
     MUST(slow->pending > 0 && a->login_count > 0);
     slow->pending--;
     a->login_count--;
     if (a->is_closing) {
         err = ERR_CANCELLED;
-    } else if (login->is_right && user && !user->is_disabled &&
-               strcmp(user->verifier, login->verifier) == 0) {
+    } else if (login->is_right && user && !user->is_disabled && is_still(user, login)) {
+        if (login->better[0] && strcmp(user->verifier, login->verifier) == 0)
+            make_better(a, user, login);
         login->identity = access_resolve(a, user->name, "");
         err = login->identity ? ERR_OK : ERR_NO_MEMORY;
     }
@@ -126,11 +153,28 @@ static void judged(struct job *job)
     access_free_if_over(a);
 }
 
+/* A hash of another broker: as much work again as any other login, for its successor. */
+static void check_legacy(struct access_login *login, const struct legacy_verifier *legacy)
+{
+    struct scram_verifier made;
+    struct str password = str_of(login->password);
+    login->is_right = !login->by_proof && legacy_check(legacy, password);
+    scram_make(password, login->salt, SCRAM_ITERATIONS, &made);
+    if (login->is_right) scram_print(&made, login->better);
+}
+
 /* On a worker. */
 static void check(struct job *job)
 {
     struct access_login *login = login_of(job);
     struct scram_verifier verifier;
+    struct legacy_verifier legacy;
+    if (legacy_parse(str_of(login->verifier), &legacy)) {
+        check_legacy(login, &legacy);
+        login->job.run = judged;
+        loop_post(login->access->context->main, &login->job);
+        return;
+    }
     bool is_user = scram_parse(str_of(login->verifier), &verifier);
     /* No such user: as much work, and a result that cannot be right. */
     if (!is_user) verifier = (struct scram_verifier){.iterations = SCRAM_ITERATIONS};
@@ -182,6 +226,7 @@ void access_login(struct access *a, struct access_login *login)
     login->access = a;
     login->identity = NULL;
     login->timer = NULL;
+    login->better[0] = 0;
     if (!login->by_proof) {
         mac_of(a, login, mac);
         login->identity = find_known(a, mac);
@@ -198,6 +243,7 @@ void access_login(struct access *a, struct access_login *login)
     const struct access_user *user = access_find_user(a, login->user);
     if (!login->by_proof)
         (void)str_copy(login->verifier, sizeof login->verifier, str_of(user ? user->verifier : ""));
+    a->context->os->ops->random(a->context->os, login->salt, sizeof login->salt);
     int64_t delay_ns = delay_of(a, slow);
     enum err err = delay_ns ? delay(a, login, delay_ns) : ERR_OK;
     if (err) {

@@ -163,10 +163,19 @@ bool access_filter_is_valid(struct str filter)
     return true;
 }
 
-/* Who asks: for what %u and %c in a filter stand for. Without text = nobody, nothing. */
+/* Who asks: for what %u, %c and %n in a filter stand for. Without text = nobody, nothing. */
 struct asker {
-    struct str user, client;
+    struct str user, client, certificate;
 };
+
+/* The name that a letter behind a % stands for; NULL: none. */
+static const struct str *name_of(const struct asker *asker, char letter)
+{
+    return letter == 'u'   ? &asker->user
+           : letter == 'c' ? &asker->client
+           : letter == 'n' ? &asker->certificate
+                           : NULL;
+}
 
 /* A name that would be more than one whole segment, or a wildcard, fits nothing at all. */
 static bool is_plain(struct str name)
@@ -176,21 +185,18 @@ static bool is_plain(struct str name)
     return name.size > 0;
 }
 
-/* Whether a segment of a filter is this one, letter by letter; %u and %c are the names of who asks
- * and never themselves, so that a rule with them covers no rule with them: whom it would be given
+/* Whether a segment of a filter is this one, letter by letter; %u, %c, %n are names of who asks and
+ * never themselves, so that a rule with them covers no rule with them: whom it would be given
  * to has another name. */
 static bool is_segment(struct str f, struct str p, const struct asker *asker)
 {
     size_t at = 0;
     for (size_t i = 0; i < f.size; i++) {
-        bool is_user = i + 1 < f.size && f.at[i] == '%' && f.at[i + 1] == 'u';
-        bool is_client = i + 1 < f.size && f.at[i] == '%' && f.at[i + 1] == 'c';
-        struct str piece = {f.at + i, 1};
-        if (is_user || is_client) {
-            piece = is_user ? asker->user : asker->client;
-            if (!is_plain(piece)) return false;
-            i++;
-        }
+        bool may_be = i + 1 < f.size && f.at[i] == '%';
+        const struct str *name = may_be ? name_of(asker, f.at[i + 1]) : NULL;
+        struct str piece = name ? *name : (struct str){f.at + i, 1};
+        if (name && !is_plain(piece)) return false;
+        if (name) i++;
         if (piece.size > p.size - at || memcmp(piece.at, p.at + at, piece.size) != 0) return false;
         at += piece.size;
     }
@@ -244,13 +250,13 @@ static bool holds_path(const struct access_list *list, struct str path, const st
 }
 
 static enum err check(const struct identity *identity, enum access_verb verb, const char *kind,
-                      struct str ns, struct str name, struct str path, struct str client,
-                      struct why *why)
+                      struct str ns, struct str name, struct str path,
+                      const struct access_client *client, struct why *why)
 {
     MUST((unsigned)verb < VERB_COUNT && kind);
     if (!identity)
         return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
-    const struct asker asker = {str_of(identity->user), client};
+    const struct asker asker = {str_of(identity->user), client->id, client->certificate};
     for (size_t r = 0; r < identity->role_count; r++) {
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
@@ -272,13 +278,15 @@ static enum err check(const struct identity *identity, enum access_verb verb, co
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why)
 {
-    return check(identity, verb, kind, ns, name, path, (struct str){0}, why);
+    return check(identity, verb, kind, ns, name, path, &(struct access_client){0}, why);
 }
 
 enum err access_check_topic(const struct identity *identity, enum access_verb verb,
-                            struct str client_id, struct str topic)
+                            const struct access_client *client, struct str topic)
 {
-    return check(identity, verb, "", STR("default"), STR(""), topic, client_id, NULL);
+    struct str ns =
+        client->ns.size || !identity ? client->ns : (struct str){identity->ns, identity->ns_size};
+    return check(identity, verb, "", ns, STR(""), topic, client, NULL);
 }
 
 enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
@@ -314,7 +322,7 @@ static bool contains(const struct access_list *mine, const struct access_list *g
     return true;
 }
 
-/* Of a filter with %u nobody's name is known here: only a wildcard covers it. */
+/* Of a filter with %u, %c or %n nobody's name is known here: only a wildcard covers it. */
 static bool holds_filter(const struct access_list *list, struct str filter)
 {
     return holds_path(list, filter, &(struct asker){0});
@@ -363,11 +371,15 @@ enum err access_covers(const struct identity *identity, const struct access_rule
 
 /* ---- identities ---- */
 
-struct identity *identity_of(const char *user, struct role *const *roles, size_t count)
+struct identity *identity_of(const char *ns, const char *user, struct role *const *roles,
+                             size_t count)
 {
-    MUST(count <= ACCESS_ROLES_MAX);
-    struct identity *identity = mem_alloc_zero(1, sizeof *identity);
+    MUST(count <= ACCESS_ROLES_MAX && ns[0]);
+    size_t ns_bytes = strlen(ns) + 1;
+    struct identity *identity = mem_alloc_zero(1, sizeof *identity + ns_bytes);
     if (!identity) return NULL;
+    memcpy(identity->ns, ns, ns_bytes);
+    identity->ns_size = ns_bytes - 1;
     atomic_init(&identity->refs, 1);
     (void)str_copy(identity->user, sizeof identity->user, str_of(user));
     size_t size = 0;
@@ -382,12 +394,17 @@ struct identity *identity_of(const char *user, struct role *const *roles, size_t
     return identity;
 }
 
-struct identity *identity_new(const char *user, const char *name)
+struct identity *identity_new_in(const char *ns, const char *user, const char *name)
 {
     struct role *role = role_new_builtin(name);
-    struct identity *identity = role ? identity_of(user, &role, 1) : NULL;
+    struct identity *identity = role ? identity_of(ns, user, &role, 1) : NULL;
     role_release(role);
     return identity;
+}
+
+struct identity *identity_new(const char *user, const char *name)
+{
+    return identity_new_in(ACCESS_NAMESPACE, user, name);
 }
 
 struct identity *identity_share(struct identity *identity)

@@ -73,7 +73,7 @@ static void a_filter_covers_what_mqtt_says_and_never_more(void **state)
 static struct identity *with(const struct access_rule *rules, size_t count)
 {
     struct role *role = role_new("own", rules, count);
-    struct identity *who = identity_of("eve", &role, 1);
+    struct identity *who = identity_of("default", "eve", &role, 1);
     role_release(role);
     return who;
 }
@@ -136,10 +136,12 @@ static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
     const struct access_rule rules[] = {
         {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("u/%u/#")},
         {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("c/x-%c-%u/in")},
+        {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("n/%n/x")},
     };
     static const struct {
         const char *client, *topic;
         bool may;
+        const char *certificate;
     } cases[] = {
         {"7", "u/eve/a/b", true},
         {"7", "u/eva/a", false},
@@ -156,11 +158,21 @@ static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
         {"7", "c/x-7-eve/in/more", false},
         {"7", "c/x-7-eve", false},
         {"7", "c/x-7-evee/in", false},
+        {"7", "n/press 7/x", true, "press 7"},
+        {"7", "n/press 8/x", false, "press 7"},
+        {"7", "n//x", false, ""},
+        {"7", "n/%n/x", false, NULL},
+        {"7", "n/+/x", false, "+"},
+        {"7", "n/#", false, "#"},
+        {"7", "n/a/b/x", false, "a/b"},
+        {"7", "n/a+/x", false, "a+"},
     };
-    struct identity *who = with(rules, 2);
+    struct identity *who = with(rules, 3);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        enum err err = access_check_topic(who, VERB_SUBSCRIBE, str_of(cases[i].client),
-                                          str_of(cases[i].topic));
+        const char *name = cases[i].certificate;
+        const struct access_client client = {str_of(cases[i].client),
+                                             name ? str_of(name) : (struct str){0}};
+        enum err err = access_check_topic(who, VERB_SUBSCRIBE, &client, str_of(cases[i].topic));
         if ((err == ERR_OK) != cases[i].may) fail_msg("%s %s", cases[i].client, cases[i].topic);
     }
     assert_false(may(who, VERB_PUBLISH, "", "default", "", "c/x-7-eve/in")); /* no client */

@@ -1,4 +1,5 @@
 /* base_test.c - claims about text, times, maps, the byte reader, arenas and budgets. */
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -169,9 +170,35 @@ static void a_wrapped_error_reads_from_outside_in(void **state)
     assert_int_equal(err_http_status(ERR_TIMEOUT), 504);
 }
 
+static void test_base64_reads_what_rfc_4648_shows_and_nothing_else(void **state)
+{
+    static const struct {
+        const char *text, *bytes;
+    } good[] = {{"", ""},           {"Zg==", "f"},           {"Zm8=", "fo"},
+                {"Zm9v", "foo"},    {"Zm9vYg==", "foob"},    {"Zm9vYmE=", "fooba"},
+                {"Zm9vYg", "foob"}, {"+/+/", "\xfb\xff\xbf"}};
+    static const char *const bad[] = {"Z",     "Zh==", "Zm9=", "Zm9v!",
+                                      "Zm 9v", "Z===", "-_-_", "Zm9v===="};
+    char out[16];
+    size_t size;
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_true(base64_decode(str_of(good[i].text), BASE64_USUAL, out, sizeof out, &size));
+        assert_int_equal(size, strlen(good[i].bytes));
+        assert_memory_equal(out, good[i].bytes, size);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(base64_decode(str_of(bad[i]), BASE64_USUAL, out, sizeof out, &size));
+    assert_true(base64_decode(STR("-_-_"), BASE64_URL, out, sizeof out, &size));
+    assert_memory_equal(out, "\xfb\xff\xbf", 3);
+    assert_false(base64_decode(STR("Zg=="), BASE64_URL, out, sizeof out, &size));
+    assert_false(base64_decode(STR("Zm9vYmE"), BASE64_USUAL, out, 4, &size));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_base64_reads_what_rfc_4648_shows_and_nothing_else),
         cmocka_unit_test(times_are_written_trimmed_and_read_back),
         cmocka_unit_test(durations_are_lists_of_numbers_with_units),
         cmocka_unit_test(json_strings_escape_and_repair),

@@ -414,3 +414,23 @@ void buf_add_double(struct buf *buf, double value)
     char text[NUM_DOUBLE_BYTES];
     buf_add(buf, text, num_format_double(value, text));
 }
+
+bool num_parse_size(struct str text, int64_t *bytes)
+{
+    static const struct {
+        const char *unit;
+        int64_t bytes;
+    } units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+                 {"kB", 1000},     {"MB", 1000000},  {"GB", 1000000000}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        size_t unit_size = strlen(units[i].unit);
+        if (text.size <= unit_size ||
+            !str_is((struct str){text.at + text.size - unit_size, unit_size}, units[i].unit))
+            continue;
+        int64_t number;
+        struct str digits = str_trim((struct str){text.at, text.size - unit_size});
+        return num_parse_i64(digits, &number) && number > 0 &&
+               !__builtin_mul_overflow(number, units[i].bytes, bytes);
+    }
+    return false;
+}

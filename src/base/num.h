@@ -13,6 +13,8 @@
 /* Integers; false when not one or out of range. */
 bool num_parse_i64(struct str text, int64_t *value);
 bool num_parse_u64(struct str text, uint64_t *value);
+/* "64MiB" (KiB, MiB, GiB, kB, MB, GB), more than 0; false when it is no size. */
+bool num_parse_size(struct str text, int64_t *bytes);
 /* 1 to 16 hexadecimal digits of either case, nothing else. */
 bool num_parse_hex(struct str text, uint64_t *value);
 

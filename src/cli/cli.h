@@ -54,11 +54,13 @@ int cli_sql(const struct cli_args *args);
 int cli_write(const struct cli_args *args);
 int cli_read(const struct cli_args *args);
 int cli_test(const struct cli_args *args);
+int cli_test_stream(const struct cli_args *args);
 int cli_scan(const struct cli_args *args);
-int cli_import(const struct cli_args *args);      /* a tag list, or … */
-int cli_import_csv(const struct cli_args *args);  /* … a file of rows */
-int cli_export(const struct cli_args *args);      /* a tag list, or … */
-int cli_export_rows(const struct cli_args *args); /* … rows into a file */
+int cli_import(const struct cli_args *args);           /* a tag list, or … */
+int cli_import_mosquitto(const struct cli_args *args); /* … users of a broker, or … */
+int cli_import_csv(const struct cli_args *args);       /* … a file of rows */
+int cli_export(const struct cli_args *args);           /* a tag list, or … */
+int cli_export_rows(const struct cli_args *args);      /* … rows into a file */
 int cli_apply(const struct cli_args *args);
 int cli_get(const struct cli_args *args);
 int cli_watch(const struct cli_args *args);
@@ -66,7 +68,7 @@ int cli_describe(const struct cli_args *args);
 int cli_delete(const struct cli_args *args);
 int cli_explain(const struct cli_args *args);
 int cli_identity(const struct cli_args *args); /* user and token */
-int cli_mqtt(const struct cli_args *args);     /* clients, kick, publish, trace */
+int cli_mqtt(const struct cli_args *args);     /* clients, kick, bans, unban, publish, trace */
 int cli_kubeconfig(const struct cli_args *args);
 int cli_backup(const struct cli_args *args);
 int cli_restore(const struct cli_args *args);

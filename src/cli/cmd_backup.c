@@ -169,7 +169,7 @@ static enum err clear_target(struct os *os, const char *data, bool is_used, char
     return os->ops->path_rename(os, data, aside, why);
 }
 
-/* A restore that was cut off left it; it holds two levels. */
+/* A restore that was cut off left it; inner folders go first. */
 static enum err remove_one(void *arg, const char *name)
 {
     char path[4200];
@@ -180,7 +180,7 @@ static enum err remove_one(void *arg, const char *name)
 
 static void remove_temporary(struct os *os, char *folder)
 {
-    static const char *const inner[] = {"/parts", "/log", ""};
+    static const char *const inner[] = {"/parts", "/log", "/mqtt/queues", "/mqtt", "/sinks", ""};
     char path[4200];
     for (size_t i = 0; i < sizeof inner / sizeof inner[0]; i++) {
         snprintf(path, sizeof path, "%s%s", folder, inner[i]);

@@ -1,10 +1,13 @@
 /* cmd_doctor.c - `millrace doctor`: checks all of a data folder while no node runs: the store's
- * files (store/doctor.h), the registry's database, the audit log's chain, and that nobody but the
- * owner may read the files that let people in. Exit status 0: nothing found; 1: findings, or not
- * possible. */
+ * files (store/doctor.h), the broker's (mqtt/check.h), the sinks' cursors, the registry's database,
+ * the audit log's chain, and that nobody but the owner may read the files that let people in. Exit
+ * status 0: nothing found; 1: findings, or not possible. */
 #include "access/audit.h"
 #include "cli/cli.h"
+#include "mqtt/check.h"
+#include "os/put_aside.h"
 #include "resource/persist.h"
+#include "sinks/sinks.h"
 #include "store/doctor.h"
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +56,67 @@ static void tell(struct doctoring *d, enum doctor_state state, const char *objec
     (void)str_copy(row.text, sizeof row.text, str_of(text));
     (void)str_copy(row.todo, sizeof row.todo, str_of(todo));
     print_row(d, &row);
+}
+
+/* ---- what the broker keeps, and sinks ---- */
+
+static void tell_of_broker(void *arg, enum broker_check_state state, const char *object,
+                           const char *text, const char *todo)
+{
+    static const enum doctor_state states[] = {[BROKER_CHECK_OK] = DOCTOR_OK,
+                                               [BROKER_CHECK_NOTE] = DOCTOR_NOTE,
+                                               [BROKER_CHECK_LEFTOVER] = DOCTOR_LEFTOVER,
+                                               [BROKER_CHECK_DAMAGED] = DOCTOR_DAMAGED,
+                                               [BROKER_CHECK_REPAIRED] = DOCTOR_REPAIRED};
+    tell(arg, states[state], object, text, todo);
+}
+
+struct cursors {
+    struct doctoring *doctoring;
+    struct os *os;
+    char folder[4000];
+};
+
+static enum err check_cursor(void *arg, const char *name)
+{
+    struct cursors *c = arg;
+    struct buf text = BUF_EMPTY;
+    struct store_place place;
+    struct why why = WHY_NONE;
+    char path[4300], object[96];
+    bool repair = cli_value(c->doctoring->args, "--repair") != NULL;
+    snprintf(path, sizeof path, "%s/%.256s", c->folder, name);
+    snprintf(object, sizeof object, "sinks/%.80s", name);
+    size_t size = strlen(name);
+    if (size > 6 && strcmp(name + size - 6, ".fresh") == 0) {
+        tell(c->doctoring, DOCTOR_NOTE, object, "a cursor that was being written",
+             "nothing: the sink writes it anew");
+        return ERR_OK;
+    }
+    enum err err = os_read_whole(c->os, path, &text, &why);
+    bool is_whole = !err && sink_cursor_parse(buf_str(&text), &place);
+    buf_free(&text);
+    if (is_whole) {
+        tell(c->doctoring, DOCTOR_OK, object, "a sink's cursor", "");
+        return ERR_OK;
+    }
+    tell(c->doctoring, DOCTOR_DAMAGED, object,
+         err ? why_text(&why, err) : "a sink's cursor that is not as it was written",
+         "its sink begins as a new one does (spec.from), so rows may come again or be missing; "
+         "from: beginning sends all again");
+    if (!repair) return ERR_OK;
+    err = os_put_aside(c->os, c->doctoring->data, c->folder, name, object + sizeof "sinks/" - 1,
+                       false, "a sink's cursor that is not as it was written\n", &why);
+    tell(c->doctoring, err ? DOCTOR_DAMAGED : DOCTOR_REPAIRED, object,
+         err ? why_text(&why, err) : "moved to quarantine/", "");
+    return ERR_OK;
+}
+
+static void check_cursors(struct doctoring *d, struct os *os)
+{
+    struct cursors c = {.doctoring = d, .os = os};
+    snprintf(c.folder, sizeof c.folder, "%s/sinks", d->data);
+    (void)os->ops->path_list(os, c.folder, check_cursor, &c, NULL); /* none is an answer, too */
 }
 
 static void check_resources(struct doctoring *d, struct os *os)
@@ -120,7 +184,11 @@ int cli_doctor(const struct cli_args *args)
     struct os *os = os_real_new();
     enum err err = os ? store_doctor(os, d.data, cli_value(args, "--repair") != NULL, &sink, &why)
                       : ERR_NO_MEMORY;
+    struct broker_check_sink broker_sink = {tell_of_broker, &d};
+    if (!err)
+        err = broker_check(os, d.data, cli_value(args, "--repair") != NULL, &broker_sink, &why);
     if (!err) {
+        check_cursors(&d, os);
         check_resources(&d, os);
         check_audit(&d, os);
         check_modes(&d);

@@ -403,6 +403,8 @@ static int read_list(struct import *import, const char *path, struct buf *text)
 int cli_import(const struct cli_args *args)
 {
     const char *path = cli_value(args, "--neuron");
+    if (cli_value(args, "--acl") || cli_value(args, "--passwords"))
+        return cli_import_mosquitto(args);
     if (args->word_count) return cli_import_csv(args);
     struct import import = {.args = args, .connection = cli_value(args, "--connection")};
     if (!path || !import.connection)

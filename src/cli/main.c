@@ -50,6 +50,14 @@ static const struct cli_option test_options[] = {
     {"-n", "NAMESPACE", "namespace; default: default"},
     {0},
 };
+static const struct cli_option test_stream_options[] = {
+    NODE_OPTIONS,
+    {"-f", "FILE…", "takes the Stream of a file, which need not be applied"},
+    {"--payload", "FILE", "the message; default: the standard input"},
+    {"--json", NULL, "the answer as JSON"},
+    {"-n", "NAMESPACE", "namespace; default: default"},
+    {0},
+};
 static const struct cli_option scan_options[] = {
     NODE_OPTIONS,
     {"--json", NULL, "one JSON object for each thing found"},
@@ -63,6 +71,8 @@ static const struct cli_option import_options[] = {
     {"--order", "SUFFIX=ORDER…", "what a byte order suffix means, such as #BL=CDAB"},
     {"--table", "NAME",
      "where the rows go; of a tag list: one Table for all groups; default: one each"},
+    {"--acl", "FILE", "an acl_file of Mosquitto"},
+    {"--passwords", "FILE", "a password_file of Mosquitto; $7$ and $6$"},
     {"--dry-run", NULL, "prints what would be made of the file and sends nothing"},
     {"--time", "COLUMN", "the column of the time; default: found out"},
     {"--time-format", "FORMAT",
@@ -143,6 +153,7 @@ static const struct cli_option token_options[] = {
 };
 static const struct cli_option mqtt_options[] = {
     NODE_OPTIONS,
+    {"-n", "NAMESPACE", "namespace, whose clients and topics are meant; default: default"},
     {"--reason", "TEXT", "kick: what the client is told"},
     {"--session", NULL, "kick: its session ends, too"},
     {"--qos", "N", "publish: 0, 1 or 2; default: 0"},
@@ -195,13 +206,19 @@ const struct cli_command cli_commands[] = {
     {"test", "CONNECTION [ADDRESS TYPE]",
      "asks equipment once, past everything configured: for a value, or who it is", test_options, 1,
      3, cli_test},
+    {"test-stream", "[NAME] TOPIC",
+     "shows what a Stream, of the node or of a file, would make of a message; nothing is stored",
+     test_stream_options, 1, 2, cli_test_stream},
     {"scan", "CONNECTION [RANGE]",
      "looks which units and addresses answer, such as 1-20!400001-400100; a driver whose values have "
      "names lists them",
      scan_options, 1, 2, cli_scan},
-    {"import", "FILE.csv --table NAME | --neuron FILE.csv --connection NAME [--table NAME]",
-     "stores the rows of a CSV file, or makes Devices and Tables of a tag list", import_options, 0,
-     1, cli_import},
+    {"import",
+     "FILE.csv --table NAME | --neuron FILE.csv --connection NAME [--table NAME] | mosquitto --acl "
+     "FILE --passwords FILE",
+     "stores the rows of a CSV file, or makes Devices and Tables of a tag list, or Users and Roles of "
+     "Mosquitto's files",
+     import_options, 0, 1, cli_import},
     {"export", "--table NAME [-o FILE] | --query 'SELECT …' [-o FILE] | --neuron CONNECTION",
      "writes rows into a file, or a connection's points as a tag list", export_options, 0, 1,
      cli_export},
@@ -220,8 +237,8 @@ const struct cli_command cli_commands[] = {
     {"token", "create|list|revoke [NAME]", "tokens: secrets for programs, each standing for a user",
      token_options, 1, 2, cli_identity},
     {"mqtt",
-     "clients | kick ID | publish TOPIC [PAYLOAD] | trace --client ID | trace --topic FILTER",
-     "the broker: who is connected, sends one away, publishes, shows packets as they come and go",
+     "clients | kick ID | bans | unban client|address NAME | publish TOPIC [PAYLOAD] | trace --client ID | trace --topic FILTER",
+     "the broker: who is connected, sends one away, who is banned, publishes, shows packets as they come and go",
      mqtt_options, 1, 3, cli_mqtt},
     {"kubeconfig", "", "prints a configuration for kubectl: address, CA and token",
      kubeconfig_options, 0, 0, cli_kubeconfig},

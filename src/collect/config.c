@@ -45,6 +45,9 @@ void config_watch(void *arg, const struct resource *old, const struct resource *
     case KIND_ROLE:
     case KIND_TOKEN:
     case KIND_VIEW:
+    case KIND_STREAM:
+    case KIND_BRIDGE:
+    case KIND_SINK:
     case KIND_COUNT: return; /* nothing of the equipment */
     }
     collect->is_dirty = true;

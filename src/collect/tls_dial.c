@@ -5,8 +5,9 @@
  * itself. */
 #include "collect/collect_priv.h"
 #include "base/timetext.h"
+#include "os/read.h"
 
-enum { PEM_BYTES_MAX = 1 << 20, FILES = 3 };
+enum { FILES = 3 };
 
 struct tls_dial {
     struct job job;               /* on the files task */
@@ -20,22 +21,6 @@ struct tls_dial {
 
 static const enum host_option options[FILES] = {HOST_OPTION_CA, HOST_OPTION_CERT, HOST_OPTION_KEY};
 
-static enum err read_file(struct os *os, const char *path, struct buf *text, struct why *why)
-{
-    struct os_file *file;
-    enum err err = os->ops->file_open(os, path, 0, &file, why);
-    if (err) return err;
-    size_t got = 1;
-    while (!err && got && text->size < PEM_BYTES_MAX) {
-        if (!buf_reserve(text, 16384)) err = ERR_NO_MEMORY;
-        if (!err)
-            err = os->ops->file_read(file, text->size, text->at + text->size, 16384, &got, why);
-        if (!err) text->size += got;
-    }
-    os->ops->file_close(file);
-    return err;
-}
-
 static void run(struct job *job)
 {
     struct tls_dial *dial = (struct tls_dial *)job;
@@ -43,7 +28,8 @@ static void run(struct job *job)
     enum err err = ERR_OK;
     for (size_t i = 0; i < FILES && !err; i++)
         if (dial->paths[i][0])
-            err = read_file(dial->context->os, dial->paths[i], &dial->texts[i], &why);
+            err = os_read_file(dial->context->os, dial->paths[i], OS_PEM_BYTES_MAX, &dial->texts[i],
+                               &why);
     completion_finish(&dial->completion, err, &why);
 }
 

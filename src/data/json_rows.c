@@ -4,6 +4,7 @@
  * `no_json`, which ends the reading; whatever else is wrong is noted once in `row_err` and the
  * object is read to its end, so that the next row is found. */
 #include "data/json_rows.h"
+#include "data/json_text.h"
 #include "base/num.h"
 #include "base/timetext.h"
 #include "data/quality.h"
@@ -48,126 +49,22 @@ static bool take_char(struct json_rows *in, char c)
     return true;
 }
 
-/* ---- texts ---- */
-
-static bool hex4(const char *at, const char *end, uint32_t *value)
-{
-    uint64_t v;
-    if (end - at < 4 || !num_parse_hex((struct str){at, 4}, &v)) return false;
-    *value = (uint32_t)v;
-    return true;
-}
-
-static size_t put_utf8(char *out, uint32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    size_t more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    static const unsigned lead[] = {0, 0xC0, 0xE0, 0xF0};
-    for (size_t i = more; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
-    out[0] = (char)(lead[more] | c);
-    return more + 1;
-}
-
-/* One escape behind its backslash; moves `*at` past it. */
-static bool undo_escape(const char **at, const char *end, char *out, size_t *size)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    uint32_t c, low;
-    const char *found = *at < end && **at ? strchr(from, **at) : NULL;
-    if (found) {
-        out[(*size)++] = to[found - from];
-        (*at)++;
-        return true;
-    }
-    if (*at == end || **at != 'u' || !hex4(*at + 1, end, &c)) return false;
-    *at += 5;
-    if (c >= 0xDC00 && c < 0xE000) return false;
-    if (c >= 0xD800 && c < 0xDC00) { /* the first half of a pair */
-        if (end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u' || !hex4(*at + 2, end, &low) ||
-            low < 0xDC00 || low >= 0xE000)
-            return false;
-        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
-        *at += 6;
-    }
-    *size += put_utf8(out + *size, c);
-    return true;
-}
-
-/* Copies what stands between the quotes without its escapes, which never make it longer. */
-static enum err unescape(struct row_in *r, struct str raw, struct str *out)
-{
-    char *copy = arena_alloc(r->scratch, raw.size);
-    size_t size = 0;
-    if (!copy) return ERR_NO_MEMORY;
-    for (const char *at = raw.at, *end = raw.at + raw.size; at < end;) {
-        if (*at != '\\') {
-            copy[size++] = *at++;
-            continue;
-        }
-        at++;
-        if (!undo_escape(&at, end, copy, &size))
-            return no_json(r->in, r->why, "an escape that JSON does not have");
-    }
-    MUST(size <= raw.size);
-    *out = (struct str){copy, size};
-    return ERR_OK;
-}
+/* ---- texts and numbers ---- */
 
 static enum err take_text(struct row_in *r, struct str *out)
 {
     struct json_rows *in = r->in;
-    if (!take_char(in, '"')) return no_json(in, r->why, "a text in \"\" is expected");
-    const char *from = in->at;
-    bool escaped = false;
-    for (; in->at < in->end && *in->at != '"'; in->at++) {
-        if ((unsigned char)*in->at < 0x20)
-            return no_json(in, r->why, "a control character inside a text");
-        if (*in->at != '\\') continue;
-        escaped = true;
-        if (++in->at == in->end) break;
-    }
-    if (in->at >= in->end) return no_json(in, r->why, "a text does not end");
-    *out = (struct str){from, (size_t)(in->at - from)};
-    in->at++;
-    if (!str_is_utf8(*out)) return no_json(in, r->why, "a text is not UTF-8");
-    return escaped ? unescape(r, *out, out) : ERR_OK;
+    const char *what = NULL;
+    skip_space(in);
+    enum err err = json_take_text(&in->at, in->end, r->scratch, out, &what);
+    return err == ERR_SYNTAX ? no_json(in, r->why, what) : err;
 }
 
-/* ---- numbers ---- */
-
-static void skip_digits(struct json_rows *in)
-{
-    while (in->at < in->end && *in->at >= '0' && *in->at <= '9') in->at++;
-}
-
-/* The literal, by JSON's grammar (RFC 8259 section 6). */
+/* The literal, by JSON's grammar. */
 static enum err take_number(struct row_in *r, struct str *out, bool *is_whole)
 {
     struct json_rows *in = r->in;
-    const char *from = in->at;
-    if (in->at < in->end && *in->at == '-') in->at++;
-    const char *digits = in->at;
-    skip_digits(in);
-    bool good = in->at > digits && (in->at == digits + 1 || *digits != '0');
-    *is_whole = true;
-    if (good && in->at < in->end && *in->at == '.') {
-        digits = ++in->at;
-        skip_digits(in);
-        good = in->at > digits;
-        *is_whole = false;
-    }
-    if (good && in->at < in->end && (*in->at == 'e' || *in->at == 'E')) {
-        in->at++;
-        if (in->at < in->end && (*in->at == '+' || *in->at == '-')) in->at++;
-        digits = in->at;
-        skip_digits(in);
-        good = in->at > digits;
-        *is_whole = false;
-    }
-    *out = (struct str){from, (size_t)(in->at - from)};
+    bool good = json_take_number(&in->at, in->end, out, is_whole);
     return good ? ERR_OK : no_json(in, r->why, "a value is expected");
 }
 
@@ -176,15 +73,9 @@ static enum err number_value(struct row_in *r, struct str key, struct value *val
     struct str text = {0};
     bool is_whole = false;
     enum err err = take_number(r, &text, &is_whole);
-    if (err) return err;
-    *value = (struct value){.type = TYPE_BIGINT};
-    if (is_whole && num_parse_i64(text, &value->i)) return ERR_OK;
-    value->type = TYPE_UBIGINT;
-    if (is_whole && num_parse_u64(text, &value->u)) return ERR_OK;
-    value->type = TYPE_DOUBLE;
-    if (!num_parse_double(text, &value->d))
+    if (!err && !json_number_value(text, is_whole, value))
         spoil(r, ERR_RANGE, key, "is a number out of the range of double");
-    return ERR_OK;
+    return err;
 }
 
 /* ---- values ---- */
@@ -307,26 +198,6 @@ static enum err take_value(struct row_in *r, struct str key, struct value *value
 
 /* ---- members ---- */
 
-/* Milliseconds as a decimal, exactly as far as nanoseconds go. */
-static bool time_of_number(struct str text, int64_t *time_ns)
-{
-    struct num_decimal n;
-    const char *point = memchr(text.at, '.', text.size);
-    size_t nanoseconds = point ? (size_t)(point - text.at) + 7 : text.size;
-    bool has_exponent = memchr(text.at, 'e', text.size) || memchr(text.at, 'E', text.size);
-    if (!has_exponent && nanoseconds < text.size)
-        text.size = nanoseconds; /* finer digits are cut */
-    if (!num_parse_decimal(text, &n)) return false;
-    __int128 ns = (__int128)n.mantissa;
-    int32_t exponent = n.exponent + 6;
-    for (; exponent > 0 && ns != 0; exponent--)
-        if ((ns *= 10) > INT64_MAX) return false;
-    for (; exponent < 0 && ns != 0; exponent++) ns /= 10;
-    if (ns > INT64_MAX) return false;
-    *time_ns = n.negative ? -(int64_t)ns : (int64_t)ns;
-    return true;
-}
-
 static enum err take_time(struct row_in *r)
 {
     struct json_rows *in = r->in;
@@ -337,7 +208,8 @@ static enum err take_time(struct row_in *r)
     bool is_text = in->at < in->end && *in->at == '"';
     enum err err = is_text ? take_text(r, &text) : take_number(r, &text, &is_whole);
     if (err) return err;
-    good = is_text ? time_parse(text, &r->row->time_ns) : time_of_number(text, &r->row->time_ns);
+    good =
+        is_text ? time_parse(text, &r->row->time_ns) : json_number_time(text, 6, &r->row->time_ns);
     if (!good) spoil(r, ERR_RANGE, key, "must be RFC 3339 or milliseconds since 1970");
     r->row->has_time = good;
     return ERR_OK;
@@ -530,29 +402,6 @@ enum err json_rows_next(struct json_rows *in, struct arena *scratch, struct line
 
 /* ---- values for columns ---- */
 
-/* RFC 4648 section 4, with its padding. */
-static bool undo_base64(struct str text, struct arena *scratch, struct str *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (text.size % 4) return false;
-    size_t pad = 0, size = 0;
-    while (pad < 2 && pad < text.size && text.at[text.size - 1 - pad] == '=') pad++;
-    char *bytes = arena_alloc(scratch, text.size / 4 * 3);
-    if (!bytes) return false;
-    uint32_t bits = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        const char *found = text.at[i] ? strchr(digits, text.at[i]) : NULL;
-        if (i + pad >= text.size) found = digits; /* padding counts as zero bits */
-        if (!found) return false;
-        bits = bits << 6 | (uint32_t)(found - digits);
-        if (i % 4 != 3) continue;
-        for (unsigned k = 3; k-- > 0;) bytes[size++] = (char)(bits >> 8 * k & 0xff);
-        bits = 0;
-    }
-    *out = (struct str){bytes, size - pad};
-    return true;
-}
-
 static bool number_to(struct value *value, enum type type)
 {
     bool is_i = value->type == TYPE_BIGINT, is_d = value->type == TYPE_DOUBLE;
@@ -598,5 +447,5 @@ bool json_rows_convert(struct value *value, enum type type, struct arena *scratc
     if (from != TYPE_TEXT) return false;
     if (type == TYPE_TIMESTAMP) return time_parse(text, &value->i);
     if (type == TYPE_UBIGINT) return num_parse_u64(text, &value->u);
-    return type == TYPE_BYTES && undo_base64(text, scratch, &value->s);
+    return type == TYPE_BYTES && json_undo_base64(text, scratch, &value->s);
 }

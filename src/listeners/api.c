@@ -1,5 +1,6 @@
 /* api.c - see api.h. */
 #include "listeners/api.h"
+#include "base/base64.h"
 #include "base/timetext.h"
 #include "listeners/assets.h"
 #include "listeners/import.h"
@@ -40,27 +41,6 @@ static struct str cookie(const struct http_request *request, const char *name)
             return (struct str){piece.at + size + 1, piece.size - size - 1};
     }
     return (struct str){0};
-}
-
-bool api_decode_base64(struct str text, char *out, size_t out_bytes, size_t *size)
-{
-    uint32_t bits = 0;
-    unsigned have = 0;
-    *size = 0;
-    while (text.size && text.at[text.size - 1] == '=') text.size--;
-    for (size_t i = 0; i < text.size; i++) {
-        static const char digits[] =
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        const char *at = text.at[i] ? strchr(digits, text.at[i]) : NULL;
-        if (!at) return false;
-        bits = bits << 6 | (uint32_t)(at - digits);
-        have += 6;
-        if (have < 8) continue;
-        have -= 8;
-        if (*size == out_bytes) return false;
-        out[(*size)++] = (char)(bits >> have);
-    }
-    return true;
 }
 
 struct login {
@@ -126,9 +106,9 @@ static bool guard_password(struct http_exchange *exchange, struct service *servi
 
 static bool guard_basic(struct http_exchange *exchange, struct service *service, struct str encoded)
 {
-    char plain[384];
+    char plain[ACCESS_USER_BYTES + ACCESS_JWT_BYTES];
     size_t size;
-    bool ok = api_decode_base64(encoded, plain, sizeof plain, &size);
+    bool ok = base64_decode(encoded, BASE64_USUAL, plain, sizeof plain, &size);
     const char *colon = ok ? memchr(plain, ':', size) : NULL;
     if (!colon) {
         refuse(exchange, "the Authorization header is malformed");
@@ -391,23 +371,30 @@ const struct http_route api_routes[] = {
      "begins a backup: {to, keep, bytesPerSecond}; needs update on the Node"},
     {"GET", "/v1/backup", api_backup_show, 0, 0,
      "how far the backup is, or how the last one ended"},
+    {"POST", "/v1/streams/test", api_stream_test, BODY_SMALL, 0,
+     "what a Stream would make of a message, without storing it: {spec, topic, payload or "
+     "payloadBase64}; needs create on Stream"},
     {"GET", "/v1/mqtt/clients", api_mqtt_clients, 0, 0,
-     "the broker's sessions and who is connected: ?limit=N"},
-    {"GET", "/v1/mqtt/clients/{}", api_mqtt_client, 0, 0, "one of them, with its subscriptions"},
+     "the broker's sessions and who is connected: ?ns=NAMESPACE&limit=N"},
+    {"GET", "/v1/mqtt/clients/{}", api_mqtt_client, 0, 0,
+     "one of them, with its subscriptions: ?ns=NAMESPACE"},
     {"DELETE", "/v1/mqtt/clients/{}", api_mqtt_kick, BODY_SMALL, 0,
-     "ends its connection: ?reason=TEXT, and with ?session=true its session; needs delete on "
+     "ends its connection: ?ns=NAMESPACE&reason=TEXT, and with ?session=true its session; needs delete on "
      "MqttClient"},
     {"POST", "/v1/mqtt/clients/{}/unsubscribe", api_mqtt_unsubscribe, BODY_SMALL, 0,
-     "takes a subscription from it: {filter}; needs update on MqttClient"},
+     "takes a subscription from it: ?ns=NAMESPACE, {filter}; needs update on MqttClient"},
+    {"GET", "/v1/mqtt/bans", api_mqtt_bans, 0, 0, "clients and addresses that are banned"},
+    {"DELETE", "/v1/mqtt/bans/{}/{}", api_mqtt_unban, BODY_SMALL, 0,
+     "lifts one: client/ID or address/ADDRESS; needs delete on MqttClient"},
     {"GET", "/v1/mqtt/retained", api_mqtt_retained, 0, 0,
-     "retained messages: ?topic=FILTER&payload=true&limit=N"},
+     "retained messages: ?ns=NAMESPACE&topic=FILTER&payload=true&limit=N"},
     {"DELETE", "/v1/mqtt/retained", api_mqtt_forget, BODY_SMALL, 0,
-     "forgets the one of ?topic=NAME; needs publish on it"},
+     "forgets the one of ?ns=NAMESPACE&topic=NAME; needs publish on it"},
     {"POST", "/v1/mqtt/publish", api_mqtt_publish, BODY_DOCUMENT, 0,
-     "publishes {topic, payload or payload64, qos, retain, properties}"},
+     "publishes to ?ns=NAMESPACE {topic, payload or payload64, qos, retain, properties}"},
     {"GET", "/v1/mqtt/trace", api_mqtt_trace, 0, 0,
-     "packets of ?client=ID, or messages of ?topic=FILTER, as they come and go: lines of JSON; needs "
-     "list on MqttClient"},
+     "packets of ?client=ID, or messages of ?topic=FILTER, in ?ns=NAMESPACE, as they come and go: "
+     "lines of JSON; needs list on MqttClient"},
     {"GET", "/metrics", handle_metrics, 0, 0, "counters and gauges in Prometheus' text format"},
     {"POST", "/apis/millrace.io/v1/namespaces/{}/devices/{}/write", api_device_write, BODY_SMALL, 0,
      "writes one point of a device"},

@@ -17,9 +17,6 @@ struct service;
 struct identity *api_find_identity(const struct http_exchange *exchange, struct service *service);
 void api_mqtt(struct http_exchange *exchange, void *arg); /* mqtt_http.c */
 
-/* RFC 4648 section 4; false when malformed or too long. */
-bool api_decode_base64(struct str text, char *out, size_t out_bytes, size_t *size);
-
 /* Handlers in their own files; `arg` = the service. */
 void api_sql(struct http_exchange *exchange, void *arg);          /* sql_http.c */
 void api_device_write(struct http_exchange *exchange, void *arg); /* point_http.c */
@@ -30,12 +27,18 @@ void api_backup_begin(struct http_exchange *exchange, void *arg); /* backup_http
 void api_backup_show(struct http_exchange *exchange, void *arg);
 void api_mqtt_clients(struct http_exchange *exchange, void *arg); /* mqtt_show_http.c */
 void api_mqtt_client(struct http_exchange *exchange, void *arg);
+void api_mqtt_bans(struct http_exchange *exchange, void *arg);
 void api_mqtt_retained(struct http_exchange *exchange, void *arg);
 void api_mqtt_kick(struct http_exchange *exchange, void *arg); /* mqtt_admin_http.c */
 void api_mqtt_unsubscribe(struct http_exchange *exchange, void *arg);
+void api_mqtt_unban(struct http_exchange *exchange, void *arg);
 void api_mqtt_forget(struct http_exchange *exchange, void *arg);
 void api_mqtt_publish(struct http_exchange *exchange, void *arg);
-void api_mqtt_trace(struct http_exchange *exchange, void *arg); /* mqtt_trace_http.c */
+/* ?ns=, the namespace that a request under /v1/mqtt is about; "default" when it names none.
+ * Borrowed from the exchange. */
+struct str api_mqtt_ns(struct http_exchange *exchange);
+void api_stream_test(struct http_exchange *exchange, void *arg); /* stream_http.c */
+void api_mqtt_trace(struct http_exchange *exchange, void *arg);  /* mqtt_trace_http.c */
 
 /* The node's backup, one at a time (backup_http.c). `folder`: the data folder; copied. */
 struct backups;

@@ -1,16 +1,18 @@
 /* backup_http.c - POST and GET /v1/backup: a running node makes its own backup.
  *
  * Who may change the Node may ask for one; the audit log shows it before anything is written. Then
- * the registry's task copies its database into the data folder (resources.copy), and the store
- * makes the backup and takes that copy along (store.h). The request is answered when the backup has
- * begun: how far it is and how it ended is asked with GET, so that a slow disk keeps nobody's
- * connection.
+ * the registry's task copies its database into the data folder (resources.copy), the broker writes
+ * its state (mqtt/copy.h), and the store makes the backup (store.h): when that has its position,
+ * the broker's state is cut there, and both copies are taken along with the files of long queues.
+ * The request is answered when the backup has begun: how far it is and how it ended is asked with
+ * GET, so that a slow disk keeps nobody's connection.
  *
- * Everything here runs on the main loop. The object outlives the store, whose closing ends a backup
- * under way. */
+ * Everything here runs on the main loop but where it says so. The object outlives the store, whose
+ * closing ends a backup under way. */
 #include "base/num.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "mqtt/copy.h"
 #include "resource/persist.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +24,10 @@ struct backups {
     struct service *service;
     struct store_backup op;
     struct persist_copy copy;
+    struct broker_copy broker;
+    struct job pinned;
+    struct store_backup_extra *extras; /* of the backup that runs */
+    bool has_broker;                   /* its copy is to be ended */
     struct completion audited;
     struct http_exchange *exchange; /* of who asked, until it is answered */
     bool running, ended;            /* ended: op holds the last one's result */
@@ -85,6 +91,10 @@ static void answer(struct backups *b, struct http_exchange *exchange, int status
 static void end(struct backups *b, enum err err, const struct why *why)
 {
     struct context *context = b->service->context;
+    if (b->has_broker && b->service->broker) broker_copy_end(b->service->broker);
+    b->has_broker = false;
+    mem_free(b->extras);
+    b->extras = NULL;
     b->running = false;
     b->ended = true;
     b->err = err;
@@ -105,21 +115,84 @@ static void on_stored(struct completion *c)
     end(b, c->err, &c->why);
 }
 
-static void on_copied(struct completion *c)
+/* What of the broker is taken along: its state, and queue files as long as that says. */
+static enum err list_extras(struct backups *b, size_t *count)
 {
-    struct persist_copy *copy = (struct persist_copy *)c;
-    struct backups *b = (struct backups *)(void *)((char *)copy - offsetof(struct backups, copy));
+    const struct broker_copy *copy = &b->broker;
+    *count = copy->file_count + 1;
+    b->extras = mem_alloc_zero(*count, sizeof *b->extras);
+    if (!b->extras) return ERR_NO_MEMORY;
+    b->extras[0] = (struct store_backup_extra){
+        .name = "mqtt/state", .path = BROKER_COPY_STATE, .bytes = UINT64_MAX};
+    for (size_t i = 0; i < copy->file_count; i++) {
+        struct store_backup_extra *e = &b->extras[i + 1];
+        snprintf(e->name, sizeof e->name, "mqtt/queues/%016" PRIx64, copy->files[i].number);
+        memcpy(e->path, e->name, sizeof e->name);
+        e->bytes = copy->files[i].bytes;
+        e->is_shared = true;
+    }
+    return ERR_OK;
+}
+
+static void on_cut(struct completion *c)
+{
+    struct broker_copy *copy = (struct broker_copy *)c;
+    struct backups *b = (struct backups *)(void *)((char *)copy - offsetof(struct backups, broker));
+    size_t count = 0;
+    enum err err = c->err ? c->err : list_extras(b, &count);
+    store_backup_go_on(&b->op, b->extras, count, err, &c->why);
+}
+
+static void run_pinned(struct job *job)
+{
+    struct backups *b = (struct backups *)(void *)((char *)job - offsetof(struct backups, pinned));
+    if (!b->service->broker) {
+        store_backup_go_on(&b->op, NULL, 0, ERR_CANCELLED, NULL);
+        return;
+    }
+    b->broker.up_to = b->op.position;
+    completion_init(&b->broker.completion, b->service->context->main, on_cut);
+    broker_copy_cut(&b->broker);
+}
+
+static void on_pinned(struct store_backup *op) /* the backup's task */
+{
+    struct backups *b = (struct backups *)(void *)((char *)op - offsetof(struct backups, op));
+    b->pinned.run = run_pinned;
+    loop_post(b->service->context->main, &b->pinned);
+}
+
+static void on_broker_written(struct completion *c)
+{
+    struct broker_copy *copy = (struct broker_copy *)c;
+    struct backups *b = (struct backups *)(void *)((char *)copy - offsetof(struct backups, broker));
     enum err err = c->err ? c->err : b->service->stopping ? ERR_CANCELLED : ERR_OK;
+    b->has_broker = !c->err;
     if (err) {
         end(b, err, &c->why);
         return;
     }
+    b->op.pinned = on_pinned;
     b->op.folder = b->to;
     b->op.resources = b->resources;
     b->op.keep = b->keep;
     b->op.bytes_per_s = b->bytes_per_s;
     completion_init(&b->op.completion, b->service->context->main, on_stored);
     store_backup(b->service->store, &b->op);
+}
+
+static void on_copied(struct completion *c)
+{
+    struct persist_copy *copy = (struct persist_copy *)c;
+    struct backups *b = (struct backups *)(void *)((char *)copy - offsetof(struct backups, copy));
+    bool is_over = b->service->stopping || !b->service->broker;
+    enum err err = c->err ? c->err : is_over ? ERR_CANCELLED : ERR_OK;
+    if (err) {
+        end(b, err, &c->why);
+        return;
+    }
+    completion_init(&b->broker.completion, b->service->context->main, on_broker_written);
+    broker_copy_begin(b->service->broker, &b->broker);
 }
 
 static void on_audited(struct completion *c)

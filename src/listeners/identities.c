@@ -89,14 +89,16 @@ static enum err tell_user(struct access *access, const struct resource *r, const
                           bool is_gone)
 {
     const struct user_spec *spec = r->spec;
-    char roles[ACCESS_ROLES_BYTES], verifier[ACCESS_VERIFIER_BYTES];
+    char roles[ACCESS_ROLES_BYTES], verifier[ACCESS_VERIFIER_BYTES], ns[ACCESS_NAMESPACE_BYTES];
     if (is_gone) {
         access_remove_user(access, name);
         return ERR_OK;
     }
     join(roles, &spec->roles);
     text_of(verifier, sizeof verifier, spec->verifier);
-    return access_put_user(access, name, roles, verifier, spec->disabled);
+    text_of(ns, sizeof ns, spec->ns);
+    if (!ns[0]) return ERR_INVALID; /* checked: never */
+    return access_put_user(access, name, roles, ns, verifier, spec->disabled);
 }
 
 static enum err tell_role(struct access *access, const struct resource *r, const char *name,
@@ -563,6 +565,30 @@ static enum err replace_lost_admin(struct identities *identities, const char *pa
     return err;
 }
 
+/* A login has replaced another broker's hash by a verifier of the same password: so does the
+ * document. A manifest's stays as its file says, and one that is just being changed has its turn at
+ * a later login: until then the hash holds. */
+static void on_better(void *arg, const char *user, const char *verifier)
+{
+    struct identities *identities = arg;
+    struct service *service = identities->service;
+    const struct resource *old = registry_get(service->registry, KIND_USER, STR(""), str_of(user));
+    struct resource *made = NULL;
+    struct arena arena;
+    struct why why = WHY_NONE;
+    bool waits = service->resources && resources_is_busy(service->resources);
+    if (!old || old->owner != OWNER_API || !service->persist || waits || service->stopping) return;
+    arena_init(&arena, NULL);
+    struct doc *doc = resource_stored(old, &arena);
+    bool ok = doc && set_text(&arena, doc_get(doc, "spec"), "verifier", verifier);
+    enum err err = put(identities, ok ? doc : NULL, OWNER_API, &arena, &made, &why);
+    if (!err) err = save_document(identities, user, made);
+    if (err)
+        diag(service->context, DIAG_WARNING, component,
+             "user %s keeps another broker's hash of its password: %s", user, why_text(&why, err));
+    arena_free(&arena);
+}
+
 enum err identities_start(struct service *service, const char *admin_password,
                           struct identities **out, struct why *why)
 {
@@ -590,6 +616,7 @@ enum err identities_start(struct service *service, const char *admin_password,
         return err;
     }
     registry_watch_all(service->registry, on_change, identities);
+    access_on_better(service->access, on_better, identities);
     *out = identities;
     return ERR_OK;
 }
@@ -598,6 +625,7 @@ void identities_stop(struct identities *identities)
 {
     if (!identities) return;
     registry_unwatch(identities->service->registry, identities);
+    access_on_better(identities->service->access, NULL, NULL);
     identities->is_stopping = true;
     free_if_over(identities);
 }

@@ -3,6 +3,7 @@
  *
  * A rule that is read wrongly may only be too narrow: unknown words are refused here, and where one
  * is met all the same (a document of a later version) it fits nothing. */
+#include "access/legacy.h"
 #include "access/scram.h"
 #include "base/timetext.h"
 #include "listeners/identities.h"
@@ -42,18 +43,25 @@ static void check_user(const struct resource *r, struct problems *problems)
 {
     const struct user_spec *spec = r->spec;
     struct scram_verifier ignored;
+    struct legacy_verifier other;
     if (r->name.size >= ACCESS_USER_BYTES)
         problem_add(problems, "metadata.name", NULL, "longer than %d bytes", ACCESS_USER_BYTES - 1);
     check_roles(&spec->roles, doc_get(r->spec_doc, "roles"), problems);
+    struct why why = WHY_NONE;
+    if (resource_check_namespace(spec->ns, &why))
+        problem_add(problems, "spec.namespace", doc_get(r->spec_doc, "namespace"),
+                    "%s; leave it out for 'default'", why.text);
     if (doc_get(r->spec_doc, "password"))
         problem_add(problems, "spec.password", doc_get(r->spec_doc, "password"), "%s",
                     r->owner == OWNER_FILE
                         ? "a manifest must not hold a password; put spec.verifier there, as "
                           "'millrace user verifier' prints it"
                         : "must be a text of 1 to 255 bytes");
-    if (spec->verifier.size && !scram_parse(spec->verifier, &ignored))
+    if (spec->verifier.size && !scram_parse(spec->verifier, &ignored) &&
+        (!legacy_parse(spec->verifier, &other) || spec->verifier.size >= ACCESS_VERIFIER_BYTES))
         problem_add(problems, "spec.verifier", doc_get(r->spec_doc, "verifier"),
-                    "must be what 'millrace user verifier' prints: SCRAM-SHA-256$…");
+                    "must be what 'millrace user verifier' prints, SCRAM-SHA-256$…, or a hash of "
+                    "mosquitto_passwd, $7$… or $6$…");
 }
 
 /* ---- roles ---- */
@@ -210,6 +218,14 @@ static bool keep(struct doc *spec, const struct resource *old, const char *key, 
     return doc_set(arena, spec, key, doc_copy(arena, before));
 }
 
+/* A Bridge's password is for the broker that it was given for: whoever points the bridge somewhere
+ * else has to know it. */
+static bool stays_there(const struct doc *spec, const struct resource *old)
+{
+    return old && str_equal(doc_text(doc_get(spec, "endpoint")),
+                            doc_text(doc_get(old->spec_doc, "endpoint")));
+}
+
 static bool make_secret(struct service *service, struct doc *spec, struct arena *arena,
                         char secret[ACCESS_TOKEN_BYTES])
 {
@@ -233,7 +249,10 @@ enum err identities_complete(struct service *service, enum resource_kind kind,
         doc_remove(spec, "password");
         ok = doc_set(arena, spec, "verifier", doc_new_string(arena, str_of(verifier)));
     }
-    if (!err && ok) ok = keep(spec, old, kind == KIND_USER ? "verifier" : "hash", arena);
+    if (!err && ok && kind == KIND_BRIDGE && stays_there(spec, old))
+        ok = keep(spec, old, "password", arena);
+    if (!err && ok && kind != KIND_BRIDGE)
+        ok = keep(spec, old, kind == KIND_USER ? "verifier" : "hash", arena);
     if (!err && ok && kind == KIND_TOKEN && !doc_get(spec, "hash"))
         ok = make_secret(service, spec, arena, secret);
     return err ? err : ok ? ERR_OK : ERR_NO_MEMORY;

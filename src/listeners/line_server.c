@@ -294,7 +294,10 @@ static void on_open(void *owner) /* of TLS: the client's certificate was checked
     MUST(is_connection(c));
     struct why why = WHY_NONE;
     if (!tls_peer_name(c->stream, c->user, sizeof c->user))
-        cut(c, why_set(&why, ERR_UNAUTHENTICATED, "the certificate has no common name"), &why);
+        cut(c,
+            why_set(&why, ERR_UNAUTHENTICATED,
+                    "line protocol needs a client's certificate with a common name"),
+            &why);
     leave(c);
 }
 

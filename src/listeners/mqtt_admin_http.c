@@ -3,6 +3,7 @@
  *
  * What changes something for others has its line in the audit log before it happens; a refused
  * attempt has one, too. Publishing has none, as it has none over MQTT. */
+#include "base/base64.h"
 #include "base/num.h"
 #include "listeners/api.h"
 #include "mqtt/command.h"
@@ -21,6 +22,13 @@ struct order {
     char reason[REASON_BYTES], *payload; /* payload: decoded; of the exchange's arena */
 };
 
+struct str api_mqtt_ns(struct http_exchange *exchange)
+{
+    struct str ns;
+    return http_query(exchange, "ns", &ns) && ns.size ? ns : STR("default");
+}
+
+/* NULL: no memory, or a namespace that is none. */
 static struct order *order_new(struct http_exchange *exchange, struct service *service,
                                enum broker_order what)
 {
@@ -29,6 +37,7 @@ static struct order *order_new(struct http_exchange *exchange, struct service *s
     o->exchange = exchange;
     o->service = service;
     o->op.order = what;
+    o->op.ns = api_mqtt_ns(exchange);
     return o;
 }
 
@@ -91,6 +100,7 @@ static void audit(struct order *o, enum access_verb verb, const char *kind, stru
     struct audit_entry entry = {.user = str_of(api_identity(o->exchange)->user),
                                 .verb = str_of(access_verb_name(verb)),
                                 .kind = str_of(kind),
+                                .ns = o->op.ns,
                                 .path = name,
                                 .detail = detail,
                                 .outcome = err ? STR("forbidden") : STR("asked")};
@@ -121,8 +131,8 @@ void api_mqtt_kick(struct http_exchange *exchange, void *arg)
     if (!has_reason) text = STR("sent away by an operator");
     (void)str_copy(o->reason, sizeof o->reason - 1, text); /* too long: not told */
     o->op.reason = o->reason;
-    enum err err =
-        access_check(api_identity(exchange), VERB_DELETE, "MqttClient", STR(""), id, STR(""), &why);
+    enum err err = access_check(api_identity(exchange), VERB_DELETE, "MqttClient", o->op.ns, id,
+                                STR(""), &why);
     audit(o, VERB_DELETE, "MqttClient", id, text, err, &why);
 }
 
@@ -142,9 +152,28 @@ void api_mqtt_unsubscribe(struct http_exchange *exchange, void *arg)
     }
     o->op.client_id = request->params[0];
     o->op.filter = doc_text(doc_get(doc, "filter"));
-    err = access_check(api_identity(exchange), VERB_UPDATE, "MqttClient", STR(""), o->op.client_id,
+    err = access_check(api_identity(exchange), VERB_UPDATE, "MqttClient", o->op.ns, o->op.client_id,
                        STR(""), &why);
     audit(o, VERB_UPDATE, "MqttClient", o->op.client_id, o->op.filter, err, &why);
+}
+
+void api_mqtt_unban(struct http_exchange *exchange, void *arg)
+{
+    struct order *o = order_new(exchange, arg, BROKER_UNBAN);
+    const struct http_request *request = http_request_of(exchange);
+    struct str kind = request->params[0], name = request->params[1];
+    struct why why = WHY_NONE;
+    if (!o || !(str_is(kind, "client") || str_is(kind, "address"))) {
+        enum err err =
+            o ? why_set(&why, ERR_NOT_FOUND, "bans are of a client or an address") : ERR_NO_MEMORY;
+        refuse(o, exchange, err, &why);
+        return;
+    }
+    *(str_is(kind, "client") ? &o->op.client_id : &o->op.topic) = name;
+    o->op.ns = STR(""); /* who is banned is so in all of them */
+    enum err err = access_check(api_identity(exchange), VERB_DELETE, "MqttClient", STR(""), name,
+                                STR(""), &why);
+    audit(o, VERB_DELETE, "MqttBan", name, kind, err, &why);
 }
 
 /* ---- messages ---- */
@@ -153,8 +182,10 @@ static enum err may_publish(struct http_exchange *exchange, struct str topic, st
 {
     if (str_starts(topic, "$SYS"))
         return why_set(why, ERR_FORBIDDEN, "topics under $SYS are the broker's own");
-    return access_check(api_identity(exchange), VERB_PUBLISH, "", STR("default"), STR(""), topic,
-                        why);
+    struct str ns = api_mqtt_ns(exchange);
+    enum err err = resource_check_namespace(ns, why);
+    if (err) return why_wrap(why, err, "?ns=");
+    return access_check(api_identity(exchange), VERB_PUBLISH, "", ns, STR(""), topic, why);
 }
 
 void api_mqtt_forget(struct http_exchange *exchange, void *arg)
@@ -233,7 +264,7 @@ static enum err take_payload(struct order *o, const struct doc *doc, struct why 
     size_t size;
     o->payload = arena_alloc(http_arena(o->exchange), encoded.size + 1);
     if (!o->payload) return ERR_NO_MEMORY;
-    if (plain || !api_decode_base64(encoded, o->payload, encoded.size, &size))
+    if (plain || !base64_decode(encoded, BASE64_USUAL, o->payload, encoded.size, &size))
         return why_set(why, ERR_INVALID, "payload64 must be base64, and instead of payload");
     o->op.payload = (struct str){o->payload, size};
     return ERR_OK;

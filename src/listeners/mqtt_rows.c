@@ -76,20 +76,24 @@ static enum err next(struct ingest *in, bool *found, struct why *why)
     }
 }
 
-static void on_refused(struct ingest *in, const struct why *why, enum err err)
+void mqtt_rows_refuse(struct broker_rows *rows, size_t *capacity, size_t offset,
+                      const struct why *why, enum err err)
 {
-    struct mqtt_ingest *m = (struct mqtt_ingest *)in;
-    struct broker_rows *rows = m->rows;
     rows->refused++;
     const struct rows_refusal *last =
         rows->refusal_count ? &rows->refusals[rows->refusal_count - 1] : NULL;
-    if (rows->refusal_count == REFUSALS_MAX || (last && last->offset == in->at.offset) ||
-        mem_grow(&rows->refusals, &m->refusal_capacity, rows->refusal_count + 1,
-                 sizeof *rows->refusals))
+    if (rows->refusal_count == REFUSALS_MAX || (last && last->offset == offset) ||
+        mem_grow(&rows->refusals, capacity, rows->refusal_count + 1, sizeof *rows->refusals))
         return; /* counted all the same */
     struct rows_refusal *r = &rows->refusals[rows->refusal_count++];
-    r->offset = in->at.offset;
+    r->offset = offset;
     (void)str_copy(r->text, sizeof r->text, str_of(why_text(why, err)));
+}
+
+static void on_refused(struct ingest *in, const struct why *why, enum err err)
+{
+    struct mqtt_ingest *m = (struct mqtt_ingest *)in;
+    mqtt_rows_refuse(m->rows, &m->refusal_capacity, in->at.offset, why, err);
 }
 
 static const struct ingest_format format = {.unit = "row",
@@ -131,7 +135,7 @@ void mqtt_rows_store(struct service *service, struct broker_rows *rows,
     m->ingest.format = &format;
     m->ingest.identity = rows->identity;
     m->ingest.text = buf_str(&rows->text);
-    m->ingest.ns = STR("default");
+    m->ingest.ns = str_of(rows->identity->ns);
     completion_init(&m->ingest.completion, service->context->main, on_stored);
     ingest_start(&m->ingest);
 }

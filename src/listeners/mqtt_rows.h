@@ -11,4 +11,9 @@
 void mqtt_rows_store(struct service *service, struct broker_rows *rows,
                      void (*done)(void *arg, struct broker_rows *rows), void *arg);
 
+/* Notes that the message at `offset` of the batch, or a row of it, is refused: counted, and once a
+ * message kept for its dead letter. `capacity` is of the list, 0 at first. One task at a time. */
+void mqtt_rows_refuse(struct broker_rows *rows, size_t *capacity, size_t offset,
+                      const struct why *why, enum err err);
+
 #endif

@@ -2,11 +2,15 @@
  *
  * Connections are accepted on the main loop and handed to the broker's task. Logins come back from
  * there: who somebody is, is known on the main loop alone. In this order: a user with a password
- * (or, as the password, a token of any user), a client certificate's common name, who HTTP knew of
- * a client that came by WebSocket, anonymous. What is refused reads the same whatever the reason,
- * and is counted, slowed and audited as a login over HTTP is. */
+ * (or, as the password, a token of any user), the identity of a key that both sides have, a client
+ * certificate's common name, who HTTP knew of a client that came by WebSocket, anonymous. What is
+ * refused reads the same whatever the reason, and is counted, slowed and audited as a login over
+ * HTTP is. */
 #include "listeners/mqtt_server.h"
+#include "listeners/mqtt_asks.h"
 #include "listeners/mqtt_rows.h"
+#include "net/psk.h"
+#include "listeners/streams.h"
 #include "base/timetext.h"
 #include <string.h>
 
@@ -20,6 +24,7 @@ struct mqtt_server {
     struct broker *broker; /* NULL = stopped */
     struct os_listener *plain, *encrypted, *local;
     struct tls_config *tls;
+    struct tls_psk *psk; /* shared; NULL = none */
     bool anonymous, proxy;
     _Atomic size_t pending;                      /* what came from the broker and is not answered */
     struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
@@ -46,6 +51,7 @@ enum { CHECKING_MAX = 8, CHECKING_PER_USER = 3, LOOK_AHEAD = 64 };
 static void free_if_over(struct mqtt_server *server)
 {
     if (server->broker || atomic_load(&server->pending)) return;
+    tls_psk_release(server->psk);
     server->magic = 0;
     mem_free(server);
 }
@@ -143,7 +149,9 @@ static void check(struct mqtt_server *server, struct broker_login *login)
     server->checking = m;
     server->checking_count++;
     (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
-    (void)str_copy(m->op.password, sizeof m->op.password, str_of(login->password));
+    /* Longer than any password (a token that was refused): nobody has it, and none is right. */
+    if (!str_copy(m->op.password, sizeof m->op.password, str_of(login->password)))
+        m->op.user[0] = m->op.password[0] = 0;
     struct broker_scram *scram = login->scram;
     if (scram) {
         m->op.by_proof = true;
@@ -246,8 +254,8 @@ static void look_at(struct job *job)
             answer(server, login, identity, ERR_OK);
         else
             check_password(server, login);
-    } else if (login->certificate[0]) {
-        identity = access_identify(access, login->certificate);
+    } else if (login->certificate[0] || login->psk[0]) {
+        identity = access_identify(access, login->psk[0] ? login->psk : login->certificate);
         if (identity)
             answer(server, login, identity, ERR_OK);
         else
@@ -295,6 +303,12 @@ static void on_noted(struct completion *completion)
     leave(server);
 }
 
+static void on_note_written(struct completion *completion)
+{
+    struct mqtt_note *m = (void *)((char *)completion - offsetof(struct mqtt_note, op.written));
+    if (m->server->broker) broker_note_written(m->note);
+}
+
 static void on_journal(void *arg, struct broker_note *note) /* broker's task */
 {
     struct mqtt_server *server = arg;
@@ -309,6 +323,8 @@ static void on_journal(void *arg, struct broker_note *note) /* broker's task */
     m->note = note;
     m->op.body = buf_str(&note->body);
     completion_init(&m->op.completion, server->service->context->main, on_noted);
+    if (note->wants_written)
+        completion_init(&m->op.written, server->service->context->main, on_note_written);
     store_note(server->service->store, &m->op);
 }
 
@@ -353,7 +369,10 @@ static void store_rows(struct job *job) /* main loop */
 {
     struct broker_rows *rows = (struct broker_rows *)job;
     struct mqtt_server *server = rows->hook;
-    mqtt_rows_store(server->service, rows, on_rows_stored, server);
+    if (rows->stream)
+        stream_rows_store(server->service, rows, on_rows_stored, server);
+    else
+        mqtt_rows_store(server->service, rows, on_rows_stored, server);
 }
 
 static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */
@@ -363,6 +382,34 @@ static void on_rows(void *arg, struct broker_rows *rows) /* broker's task */
     rows->hook = server;
     rows->job.run = store_rows;
     loop_post(server->service->context->main, &rows->job);
+}
+
+/* ---- commands ---- */
+
+static void on_ask_answered(void *arg, struct broker_ask *ask)
+{
+    struct mqtt_server *server = arg;
+    if (server->broker)
+        broker_ask_done(ask);
+    else
+        broker_ask_free(ask);
+    leave(server);
+}
+
+static void run_ask(struct job *job) /* main loop */
+{
+    struct broker_ask *ask = (struct broker_ask *)job;
+    struct mqtt_server *server = ask->hook;
+    mqtt_asks_run(server->service, ask, on_ask_answered, server);
+}
+
+static void on_ask(void *arg, struct broker_ask *ask) /* broker's task */
+{
+    struct mqtt_server *server = arg;
+    atomic_fetch_add(&server->pending, 1);
+    ask->hook = server;
+    ask->job.run = run_ask;
+    loop_post(server->service->context->main, &ask->job);
 }
 
 /* ---- rights that change ---- */
@@ -450,21 +497,22 @@ static bool on_work(void *arg, struct broker_work *work) /* broker's task */
 static void on_plain(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    const struct broker_entry entry = {.has_proxy = server->proxy};
+    const struct broker_entry entry = {.has_proxy = server->proxy, .door = BROKER_PLAIN};
     broker_accept(server->broker, stream, &entry);
 }
 
 static void on_encrypted(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    const struct broker_entry entry = {.tls = server->tls, .has_proxy = server->proxy};
+    const struct broker_entry entry = {
+        .tls = server->tls, .psk = server->psk, .has_proxy = server->proxy, .door = BROKER_TLS};
     broker_accept(server->broker, stream, &entry);
 }
 
 static void on_local(void *owner, struct os_stream *stream)
 {
     struct mqtt_server *server = owner;
-    const struct broker_entry entry = {0};
+    const struct broker_entry entry = {.door = BROKER_LOCAL};
     broker_accept(server->broker, stream, &entry);
 }
 
@@ -498,9 +546,14 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                                  .login = on_login,
                                  .journal = on_journal,
                                  .rows = on_rows,
+                                 .ask = on_ask,
                                  .review = on_review,
                                  .work = on_work,
                                  .saved = on_saved};
+    /* The beginning of the node's uid, which no two nodes share and a restart keeps. */
+    const struct resource *node =
+        registry_get(service->registry, KIND_NODE, STR(""), str_of(service->node_document));
+    if (node && node->uid[0]) broker_set_node(broker, node->uid);
     enum err err = broker_start(broker, &hooks, why);
     if (!err) server->broker = service->broker = broker;
     if (!err)
@@ -521,6 +574,13 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
     else
         *out = service->mqtt = server;
     return err;
+}
+
+void mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk)
+{
+    MUST(server->magic == SERVER_MAGIC);
+    tls_psk_release(server->psk);
+    server->psk = psk ? tls_psk_share(psk) : NULL;
 }
 
 void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy)

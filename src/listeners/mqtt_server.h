@@ -20,6 +20,9 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
                            const struct mqtt_server_config *config, struct mqtt_server **server,
                            struct os_address *bound_plain, struct os_address *bound_encrypted,
                            struct why *why);
+/* Keys that clients of the encrypted listener may prove instead of a password (shares; NULL =
+ * none): who proves one is the user of its identity. For connections from now on. Main loop. */
+void mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk);
 /* Counts for logins and connections from now on. `anonymous` only while it listens on loopback.
  * Main loop. */
 void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy);

@@ -53,6 +53,7 @@ static void add_client(struct buf *out, const struct broker_client_row *c)
         [MQTT_3_1] = "3.1", [MQTT_3_1_1] = "3.1.1", [MQTT_5] = "5.0"};
     buf_add_text(out, "{\"client\":");
     buf_add_json(out, c->client_id);
+    add_text(out, "namespace", c->ns);
     add_text(out, "user", c->user);
     add_flag(out, "connected", c->is_connected);
     if (c->is_connected) {
@@ -145,6 +146,26 @@ static void write_retained(struct look *look, struct buf *out)
     buf_add_char(out, '}');
 }
 
+static void write_bans(struct look *look, struct buf *out)
+{
+    const struct broker_list *rows = &look->op.bans;
+    buf_add_text(out, "{\"bans\":[");
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct broker_ban_row *b = rows->at[i];
+        buf_printf(out, "%s{\"kind\":\"%s\"", i ? "," : "", b->is_client ? "client" : "address");
+        add_text(out, "name", b->name);
+        add_text(out, "user", b->user);
+        add_text(out, "reason", b->is_client ? STR("lost connections") : STR("failed logins"));
+        add_count(out, "count", b->count);
+        add_time(out, "since", b->since_ns);
+        add_time(out, "until", b->until_ns);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    add_flag(out, "more", rows->is_cut);
+    buf_add_char(out, '}');
+}
+
 /* ---- asking ---- */
 
 static void on_inspected(struct completion *c)
@@ -153,8 +174,9 @@ static void on_inspected(struct completion *c)
     struct buf out = BUF_EMPTY;
     enum err err = c->err;
     if (!err && look->wants_one && !look->op.clients.count)
-        err = why_set(&c->why, ERR_NOT_FOUND, "there is no client '%.*s'",
-                      (int)look->op.client_id.size, look->op.client_id.at);
+        err = why_set(&c->why, ERR_NOT_FOUND, "there is no client '%.*s' in namespace %.*s",
+                      (int)look->op.client_id.size, look->op.client_id.at, (int)look->op.ns.size,
+                      look->op.ns.at);
     if (!err) look->write(look, &out);
     if (!err && buf_failed(&out)) err = ERR_NO_MEMORY;
     if (err)
@@ -193,6 +215,7 @@ static void start(struct look *look, struct http_exchange *exchange, struct serv
         return;
     }
     look->exchange = exchange;
+    look->op.ns = api_mqtt_ns(exchange);
     look->op.identity = identity_share(api_identity(exchange));
     arena_init(&look->op.arena, service->statements);
     completion_init(&look->op.completion, service->context->main, on_inspected);
@@ -231,6 +254,16 @@ void api_mqtt_retained(struct http_exchange *exchange, void *arg)
             http_query(exchange, "payload", &payload) && str_is(payload, "true");
         if (!http_query(exchange, "topic", &look->op.filter)) look->op.filter = STR("");
         look->write = write_retained;
+    }
+    start(look, exchange, arg);
+}
+
+void api_mqtt_bans(struct http_exchange *exchange, void *arg)
+{
+    struct look *look = mem_alloc_zero(1, sizeof *look);
+    if (look) {
+        look->op.looks = BROKER_BANS;
+        look->write = write_bans;
     }
     start(look, exchange, arg);
 }

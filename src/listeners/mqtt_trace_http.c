@@ -13,7 +13,7 @@ struct tracing {
     struct http_exchange *exchange;
     struct broker_trace *trace;
     struct identity *identity;
-    struct str client_id; /* of the exchange */
+    struct str ns, client_id; /* of the exchange */
     bool is_busy, is_gone, waits;
 };
 
@@ -26,10 +26,10 @@ static void end(struct tracing *t, enum err err)
     http_end(exchange, err);
 }
 
-static bool may(const struct identity *identity, struct str client_id)
+/* `ns` without text = in every namespace. */
+static bool may(const struct identity *identity, struct str ns, struct str client_id)
 {
-    return access_scope(identity, VERB_LIST, "MqttClient", (struct str){0}, client_id) ==
-           ACCESS_ALL;
+    return access_scope(identity, VERB_LIST, "MqttClient", ns, client_id) == ACCESS_ALL;
 }
 
 /* Whether the reader may go on reading. */
@@ -39,7 +39,7 @@ static bool holds(struct tracing *t)
     if (!now) return false;
     identity_release(t->identity);
     t->identity = now;
-    return may(now, t->client_id);
+    return may(now, t->ns, t->client_id);
 }
 
 static void on_lines(void *owner, struct str lines)
@@ -81,8 +81,11 @@ static void on_gone(void *arg)
 static const struct broker_trace_events events = {.on_lines = on_lines, .on_over = on_over};
 
 static enum err read_request(struct http_exchange *exchange, struct service *service,
-                             struct str *client_id, struct str *filter, struct why *why)
+                             struct broker_trace_wish *wish, struct why *why)
 {
+    struct str *client_id = &wish->client_id, *filter = &wish->filter;
+    const struct identity *who = api_identity(exchange);
+    wish->ns = api_mqtt_ns(exchange);
     if (!http_query(exchange, "client", client_id)) *client_id = STR("");
     if (!http_query(exchange, "topic", filter)) *filter = STR("");
     if (!client_id->size == !filter->size)
@@ -90,8 +93,9 @@ static enum err read_request(struct http_exchange *exchange, struct service *ser
     if (filter->size && !topic_filter_is_valid(*filter))
         return why_set(why, ERR_INVALID, "topic: '%.*s' is no topic filter", (int)filter->size,
                        filter->at);
-    if (!may(api_identity(exchange), *client_id))
-        return access_check(api_identity(exchange), VERB_LIST, "MqttClient", STR(""),
+    wish->sees_logins = may(who, (struct str){0}, *client_id);
+    if (!may(who, wish->ns, *client_id))
+        return access_check(who, VERB_LIST, "MqttClient", wish->ns,
                             filter->size ? STR("*") : *client_id, STR(""), why)
                    ? ERR_FORBIDDEN
                    : why_set(why, ERR_FORBIDDEN, "a trace needs list on MqttClient");
@@ -101,13 +105,12 @@ static enum err read_request(struct http_exchange *exchange, struct service *ser
 void api_mqtt_trace(struct http_exchange *exchange, void *arg)
 {
     struct service *service = arg;
-    struct str client_id, filter;
+    struct broker_trace_wish wish;
     struct why why = WHY_NONE;
     struct tracing *t = NULL;
-    enum err err = read_request(exchange, service, &client_id, &filter, &why);
+    enum err err = read_request(exchange, service, &wish, &why);
     if (!err && !(t = mem_alloc_zero(1, sizeof *t))) err = ERR_NO_MEMORY;
-    if (!err)
-        err = broker_trace_start(service->broker, client_id, filter, &events, t, &t->trace, &why);
+    if (!err) err = broker_trace_start(service->broker, &wish, &events, t, &t->trace, &why);
     if (err) {
         mem_free(t);
         http_reply_error(exchange, err, &why);
@@ -116,7 +119,8 @@ void api_mqtt_trace(struct http_exchange *exchange, void *arg)
     t->service = service;
     t->exchange = exchange;
     t->identity = identity_share(api_identity(exchange));
-    t->client_id = client_id;
+    t->ns = wish.ns;
+    t->client_id = wish.client_id;
     t->is_busy = true;
     http_on_gone(exchange, on_gone, t);
     http_on_drained(exchange, on_drained, t);

@@ -1,6 +1,7 @@
 /* point_http.c - writing and reading points of equipment over HTTP. */
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/device_right.h"
 #include "listeners/identities.h"
 #include <string.h>
 
@@ -11,31 +12,6 @@ struct point_write {
     struct completion audited;
     struct buf value;
 };
-
-/* The right to every Device that the name in the request may mean: metadata.name, or path with or
- * without the node's, as the collector looks it up. Who may not do it with all devices is not told
- * whether there is one. */
-static enum err check_right(struct service *service, struct http_exchange *exchange,
-                            enum access_verb verb, struct why *why)
-{
-    const struct http_request *request = http_request_of(exchange);
-    const struct identity *who = api_identity(exchange);
-    struct str ns = request->params[0], device = request->params[1];
-    size_t at = 0;
-    bool found = false;
-    for (struct resource *r; (r = registry_next(service->registry, KIND_DEVICE, &at));) {
-        char path[1024];
-        struct str whole = resource_path(service, r, path);
-        const struct device_spec *spec = r->spec;
-        bool is_meant =
-            str_equal(r->name, device) || str_equal(whole, device) || str_equal(spec->path, device);
-        if (!is_meant || !str_equal(r->ns, ns)) continue;
-        found = true;
-        enum err err = access_check(who, verb, "Device", ns, r->name, whole, NULL);
-        if (err) return access_check(who, verb, "Device", ns, device, STR(""), why);
-    }
-    return found ? ERR_OK : access_check(who, verb, "Device", ns, device, STR(""), why);
-}
 
 static void on_written(struct completion *c)
 {
@@ -83,7 +59,8 @@ static enum err read_write(struct point_write *w, struct http_exchange *exchange
     w->op.ns = request->params[0];
     w->op.device = request->params[1];
     if (!w->op.reason) return ERR_NO_MEMORY;
-    return check_right(w->service, exchange, VERB_WRITE_POINT, why);
+    return device_right(w->service, api_identity(exchange), VERB_WRITE_POINT, w->op.ns,
+                        w->op.device, why);
 }
 
 /* The audit log shows the command before the equipment gets it. */
@@ -185,7 +162,9 @@ void api_device_read(struct http_exchange *exchange, void *arg)
     const struct http_request *request = http_request_of(exchange);
     struct why why = WHY_NONE;
     struct point_read *r = mem_alloc_zero(1, sizeof *r);
-    enum err err = r ? check_right(service, exchange, VERB_GET, &why) : ERR_NO_MEMORY;
+    enum err err = r ? device_right(service, api_identity(exchange), VERB_GET, request->params[0],
+                                    request->params[1], &why)
+                     : ERR_NO_MEMORY;
     if (err) {
         http_reply_error(exchange, err, &why);
         mem_free(r);

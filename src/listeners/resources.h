@@ -11,6 +11,8 @@
 struct resources;
 enum err resources_start(struct service *service, struct resources **resources, struct why *why);
 void resources_stop(struct resources *resources);
+/* Whether a change is on its way to the disk: no document may be changed past it. Main loop. */
+bool resources_is_busy(const struct resources *resources);
 /* Rights have changed, or time has passed: watches whose identity holds no longer are cut, the
  * others go on with the rights of now. */
 void resources_recheck(struct resources *resources);

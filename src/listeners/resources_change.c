@@ -6,6 +6,8 @@
  * log does not show, and two changes never cross. A password is made a verifier on a worker before
  * its change joins the queue. */
 #include "listeners/resources_priv.h"
+#include "listeners/bridges.h"
+#include "sinks/sinks.h"
 #include "base/num.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -102,6 +104,12 @@ static enum err make_document(struct change *change, const struct resource *old,
     else
         *doc = doc_copy(arena, change->body);
     if (!*doc) return ERR_NO_MEMORY;
+    /* A patch that moves a Bridge takes no password along (identities_complete). */
+    if (change->is_patch && change->target.kind == KIND_BRIDGE &&
+        doc_find(change->body, "spec.endpoint") && !doc_find(change->body, "spec.password") &&
+        !str_equal(doc_text(doc_find(*doc, "spec.endpoint")),
+                   doc_text(doc_find(now, "spec.endpoint"))))
+        doc_remove(doc_get(*doc, "spec"), "password");
     return identities_complete(service, change->target.kind, old, change->verifier, *doc, arena,
                                change->secret);
 }
@@ -174,7 +182,9 @@ static enum err check_rights(const struct change *change, const struct resource 
                                     both[i]->name, resource_path(service, both[i], path), why);
         if (err) return err;
     }
-    return identities_allow(service, who, old, now, why);
+    enum err err = bridges_allow(who, now, why);
+    if (!err) err = sinks_allow(who, now, why);
+    return err ? err : identities_allow(service, who, old, now, why);
 }
 
 /* What other parts say to the document. */
@@ -183,6 +193,8 @@ static enum err check_content(struct change *change, struct why *why)
     struct service *service = change->resources->service;
     collect_check(service->context, service->registry, change->resource, &change->problems);
     identities_check(change->resource, &change->problems);
+    bridges_check(change->resource, &change->problems);
+    sinks_check(change->resource, &change->problems);
     if (change->resource->kind == KIND_TABLE)
         service->check_table(service->node, change->resource, &change->problems);
     const struct problem *p = change->problems.first;
@@ -271,6 +283,11 @@ static void next_change(struct resources *r)
         completion_init(&change->audited, r->service->context->main, on_audited);
         audit_append_durable(r->service->audit, &entry, &change->audited);
     }
+}
+
+bool resources_is_busy(const struct resources *resources)
+{
+    return resources->current != NULL;
 }
 
 static void join_queue(struct change *change)

@@ -24,6 +24,9 @@ struct backups;
 struct session;
 struct broker;
 struct mqtt_server;
+struct streams;
+struct bridges;
+struct sinks;
 
 /* A change of a table by DDL on its way: the log first, then its document. */
 struct table_change {
@@ -50,6 +53,9 @@ struct service {
     uint64_t views_seen;
     uint32_t views_words;
     struct mqtt_server *mqtt; /* NULL = does not run (yet) */
+    struct streams *streams;  /* as mqtt */
+    struct bridges *bridges;  /* the same */
+    struct sinks *sinks;
     struct collect *collect;
     struct access *access;
     struct audit *audit;

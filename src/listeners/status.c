@@ -2,9 +2,13 @@
  * stands: that is a few small allocations a document and second, in one arena. */
 #include "listeners/status.h"
 #include "base/timetext.h"
+#include "listeners/bridges.h"
 #include "listeners/identities.h"
 #include "listeners/live.h"
 #include "listeners/resources.h"
+#include "listeners/streams.h"
+#include "sinks/sinks.h"
+#include "mqtt/inspect.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -21,8 +25,11 @@ struct table_note {
     uint64_t generation; /* of the document that was held against this revision */
 };
 
+struct look;
+
 struct status {
     struct service *service;
+    struct look *look; /* at the broker's bridges, under way; NULL = none */
     struct os_timer *timer;
     struct arena arena; /* of one tick */
     uint64_t ticks;
@@ -33,8 +40,9 @@ struct status {
 };
 
 /* What grows older by itself: no reason to tell anybody at once. */
-static const char *const fresh_keys[] = {"roundTripMs", "requests", "errors",     "lastRow",
-                                         "uptime",      "devices",  "memoryUsed", "positions"};
+static const char *const fresh_keys[] = {
+    "roundTripMs", "requests", "errors",      "lastRow",       "uptime",   "devices", "memoryUsed",
+    "positions",   "queued",   "queuedBytes", "oldestSeconds", "inFlight", "sent",    "received"};
 
 /* ---- building ---- */
 
@@ -259,6 +267,138 @@ static void use_table(struct status *s, const struct resource *r)
     tell(s, r, ok, now);
 }
 
+/* ---- streams ---- */
+
+static void use_stream(struct status *s, const struct stream *stream)
+{
+    struct arena *arena = &s->arena;
+    const struct resource *r =
+        registry_get(s->service->registry, KIND_STREAM, str_of(stream->ns), str_of(stream->name));
+    struct doc *now = r ? doc_new(arena, DOC_MAP) : NULL;
+    struct str error = str_of(stream->last_error);
+    if (!now || r->generation != stream->generation) return;
+    bool ok = set_count(arena, now, "messages", stream->messages) &&
+              set_count(arena, now, "rows", stream->rows) &&
+              set_count(arena, now, "refused", stream->refused) &&
+              (!error.size || set_str(arena, now, "lastError", error)) &&
+              set_time(arena, now, "lastErrorTime", stream->last_error_ns);
+    tell(s, r, ok, now);
+}
+
+static void use_streams(struct status *s)
+{
+    const struct stream *stream = NULL;
+    while ((stream = streams_next(s->service->streams, stream))) use_stream(s, stream);
+}
+
+/* ---- sinks ---- */
+
+static void use_sink(void *arg, const struct sink_row *sink)
+{
+    struct status *s = arg;
+    struct arena *arena = &s->arena;
+    const struct resource *r = registry_get(s->service->registry, KIND_SINK, sink->ns, sink->name);
+    struct doc *now = r ? doc_new(arena, DOC_MAP) : NULL;
+    if (!now || r->generation != sink->generation) return;
+    bool ok = set_str(arena, now, "state", str_of(sink_state_name(sink->state))) &&
+              set_count(arena, now, "position", sink->position) &&
+              set_count(arena, now, "lagSeconds", (uint64_t)(sink->lag_ns / TIME_NS_PER_S)) &&
+              set_count(arena, now, "sent", sink->rows) &&
+              set_count(arena, now, "messages", sink->messages) &&
+              set_count(arena, now, "skipped", sink->skipped) &&
+              set_count(arena, now, "failures", sink->failures) &&
+              (!sink->error.size || set_str(arena, now, "lastError", sink->error)) &&
+              set_time(arena, now, "lastErrorTime", sink->error_ns);
+    tell(s, r, ok, now);
+}
+
+/* ---- bridges ---- */
+
+/* The broker lives on another task: it is asked, and the answer may come when the status is gone.
+ */
+struct look {
+    struct broker_inspect inspect; /* first */
+    struct status *status;         /* NULL: nobody waits any more */
+};
+
+static struct condition bridge_condition(const struct broker_bridge_row *row)
+{
+    static const char *const reasons[] = {[BRIDGE_DISABLED] = "Disabled",
+                                          [BRIDGE_WAITING] = "Down",
+                                          [BRIDGE_CONNECTING] = "Connecting",
+                                          [BRIDGE_CONNECTED] = "Connected"};
+    struct condition c = {"Ready", row->state == BRIDGE_CONNECTED && !row->is_refused,
+                          reasons[row->state], STR("")};
+    if (row->state == BRIDGE_CONNECTED && row->is_refused) c.reason = "Refused";
+    if (!c.is_true) c.message = row->error;
+    return c;
+}
+
+static void use_bridge(struct status *s, const struct resource *r,
+                       const struct broker_bridge_row *row)
+{
+    struct arena *arena = &s->arena;
+    struct doc *now = doc_new(arena, DOC_MAP);
+    struct condition ready = bridge_condition(row);
+    int64_t error_ns = row->error.size ? row->error_ns : 0;
+    bool ok = now && set_str(arena, now, "state", str_of(bridge_state_name(row->state))) &&
+              set_time(arena, now, "since", row->since_ns) &&
+              set_count(arena, now, "queued", row->queued) &&
+              set_count(arena, now, "queuedBytes", row->queued_bytes) &&
+              set_count(arena, now, "oldestSeconds", (uint64_t)(row->oldest_ns / TIME_NS_PER_S)) &&
+              set_count(arena, now, "inFlight", row->in_flight) &&
+              set_count(arena, now, "sent", row->sent) &&
+              set_count(arena, now, "received", row->received) &&
+              set_count(arena, now, "dropped", row->dropped) &&
+              (!row->error.size || set_str(arena, now, "lastError", row->error)) &&
+              set_time(arena, now, "lastErrorTime", error_ns) && add_condition(s, now, r, &ready);
+    tell(s, r, ok, now);
+    sinks_note_bridge(s->service->sinks, r->ns, r->name, row->queued);
+}
+
+/* The document of a row, which may have gone meanwhile; shared, since telling replaces it. */
+static struct resource *find_bridge(const struct status *s, const struct broker_bridge_row *row)
+{
+    struct resource *r =
+        row->ns.size ? registry_get(s->service->registry, KIND_BRIDGE, row->ns, row->name) : NULL;
+    return r ? resource_share(r) : NULL;
+}
+
+static void on_looked(struct completion *c)
+{
+    struct look *look = (struct look *)c;
+    struct status *s = look->status;
+    for (size_t i = 0; s && !c->err && i < look->inspect.bridges.count; i++) {
+        const struct broker_bridge_row *row = look->inspect.bridges.at[i];
+        struct resource *r = find_bridge(s, row);
+        if (r) use_bridge(s, r, row);
+        resource_release(r);
+    }
+    if (s) s->look = NULL;
+    broker_inspect_free(&look->inspect);
+    mem_free(look);
+}
+
+static void look_at_bridges(struct status *s)
+{
+    struct service *service = s->service;
+    size_t at = 0;
+    if (s->look || !service->broker || !registry_next(service->registry, KIND_BRIDGE, &at)) return;
+    struct look *look = mem_alloc_zero(1, sizeof *look);
+    struct identity *node = look ? identity_new("node", "admin") : NULL;
+    if (!node) {
+        mem_free(look); /* the next second tries again */
+        return;
+    }
+    look->status = s;
+    look->inspect.looks = BROKER_BRIDGES;
+    look->inspect.identity = node;
+    arena_init(&look->inspect.arena, NULL);
+    completion_init(&look->inspect.completion, service->context->main, on_looked);
+    s->look = look;
+    broker_inspect(service->broker, &look->inspect);
+}
+
 /* ---- this node ---- */
 
 static void use_node(struct status *s)
@@ -330,7 +470,10 @@ static void tick(void *arg)
         collect_each_connection(service->collect, use_connection, s);
         /* Tables change with what is written: every ten seconds, and soon after the start. */
         if (s->is_refresh || s->ticks == 1) use_tables(s);
+        use_streams(s);
+        sinks_each(service->sinks, use_sink, s);
         use_node(s);
+        look_at_bridges(s);
         if (login_lines_tick(&service->login_lines, service->audit,
                              context_mono_ns(service->context)))
             diag(service->context, DIAG_ERROR, "status", "the audit log takes no lines");
@@ -363,6 +506,7 @@ void status_stop(struct status *s)
     if (!s) return;
     (void)login_lines_flush(&s->service->login_lines, s->service->audit);
     s->service->context->os->ops->timer_close(s->timer);
+    if (s->look) s->look->status = NULL;
     arena_free(&s->arena);
     mem_free(s->notes);
     mem_free(s);

@@ -1,5 +1,5 @@
-/* status.h - what the node says about its documents: `status` of Connection, Device, Table and
- * Node.
+/* status.h - what the node says about its documents: `status` of Connection, Device, Table,
+ * Stream and Node.
  *
  * Looked at once a second. A status whose meaning changed (state, counts of bad points, errors,
  * conditions) is put into the registry at once, so watches see it within a second; one that only

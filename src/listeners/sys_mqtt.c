@@ -1,4 +1,5 @@
-/* sys_mqtt.c - sys.mqtt_clients, sys.mqtt_subscriptions, sys.mqtt_retained: what the broker holds.
+/* sys_mqtt.c - sys.mqtt_bans, sys.mqtt_clients, sys.mqtt_subscriptions, sys.mqtt_retained: what the
+ * broker holds.
  *
  * The broker's task is asked once before the statement runs (sys_snapshot_ask) and the rows are
  * kept until it ends, in memory of the statements' budget. Everybody sees the own clients and their
@@ -30,6 +31,7 @@ void sys_write_mqtt_clients(const void *snapshot, size_t n, struct row_out *out)
     const struct sys_snapshot *s = snapshot;
     MUST(n < s->mqtt.clients.count);
     const struct broker_client_row *c = s->mqtt.clients.at[n];
+    put_text(out, c->ns);
     put_text(out, c->client_id);
     put_text(out, c->user);
     put_bool(out, c->is_connected);
@@ -56,6 +58,7 @@ void sys_write_mqtt_clients(const void *snapshot, size_t n, struct row_out *out)
 }
 
 const struct list_column sys_columns_mqtt_clients[] = {
+    {"namespace", TYPE_TEXT, ""},
     {"client", TYPE_TEXT, ""},
     {"user", TYPE_TEXT, ""},
     {"connected", TYPE_BOOL, ""},
@@ -88,6 +91,7 @@ void sys_write_mqtt_subscriptions(const void *snapshot, size_t n, struct row_out
     const struct sys_snapshot *s = snapshot;
     MUST(n < s->mqtt.subscriptions.count);
     const struct broker_subscription_row *sub = s->mqtt.subscriptions.at[n];
+    put_text(out, sub->ns);
     put_text(out, sub->client_id);
     put_text(out, sub->filter);
     put_int(out, sub->qos);
@@ -100,13 +104,10 @@ void sys_write_mqtt_subscriptions(const void *snapshot, size_t n, struct row_out
 }
 
 const struct list_column sys_columns_mqtt_subscriptions[] = {
-    {"client", TYPE_TEXT, ""},
-    {"filter", TYPE_TEXT, ""},
-    {"qos", TYPE_BIGINT, ""},
-    {"no_local", TYPE_BOOL, ""},
-    {"retain_as_published", TYPE_BOOL, ""},
-    {"identifier", TYPE_BIGINT, ""},
-    {0},
+    {"namespace", TYPE_TEXT, ""},    {"client", TYPE_TEXT, ""},
+    {"filter", TYPE_TEXT, ""},       {"qos", TYPE_BIGINT, ""},
+    {"no_local", TYPE_BOOL, ""},     {"retain_as_published", TYPE_BOOL, ""},
+    {"identifier", TYPE_BIGINT, ""}, {0},
 };
 
 /* ---- sys.mqtt_retained ---- */
@@ -121,6 +122,7 @@ void sys_write_mqtt_retained(const void *snapshot, size_t n, struct row_out *out
     const struct sys_snapshot *s = snapshot;
     MUST(n < s->mqtt.retained.count);
     const struct broker_retained_row *m = s->mqtt.retained.at[n];
+    put_text(out, m->ns);
     put_text(out, m->topic);
     put_count(out, m->size_bytes);
     put_int(out, m->qos);
@@ -133,13 +135,38 @@ void sys_write_mqtt_retained(const void *snapshot, size_t n, struct row_out *out
 }
 
 const struct list_column sys_columns_mqtt_retained[] = {
-    {"topic", TYPE_TEXT, ""},
-    {"size", TYPE_BIGINT, "B"},
-    {"qos", TYPE_BIGINT, ""},
-    {"time", TYPE_TIMESTAMP, ""},
-    {"age_s", TYPE_DOUBLE, "s"},
-    {"payload", TYPE_TEXT, ""},
-    {0},
+    {"namespace", TYPE_TEXT, ""}, {"topic", TYPE_TEXT, ""},
+    {"size", TYPE_BIGINT, "B"},   {"qos", TYPE_BIGINT, ""},
+    {"time", TYPE_TIMESTAMP, ""}, {"age_s", TYPE_DOUBLE, "s"},
+    {"payload", TYPE_TEXT, ""},   {0},
+};
+
+/* ---- sys.mqtt_bans ---- */
+
+size_t sys_count_mqtt_bans(const void *snapshot)
+{
+    return ((const struct sys_snapshot *)snapshot)->mqtt.bans.count;
+}
+
+void sys_write_mqtt_bans(const void *snapshot, size_t n, struct row_out *out)
+{
+    const struct sys_snapshot *s = snapshot;
+    MUST(n < s->mqtt.bans.count);
+    const struct broker_ban_row *b = s->mqtt.bans.at[n];
+    put_text(out, b->is_client ? STR("client") : STR("address"));
+    put_text(out, b->name);
+    put_or_null(out, b->user);
+    put_text(out, b->is_client ? STR("lost connections") : STR("failed logins"));
+    put_count(out, b->count);
+    put_time(out, b->since_ns);
+    put_time(out, b->until_ns);
+}
+
+const struct list_column sys_columns_mqtt_bans[] = {
+    {"kind", TYPE_TEXT, ""},       {"name", TYPE_TEXT, ""},
+    {"user", TYPE_TEXT, ""},       {"reason", TYPE_TEXT, ""},
+    {"count", TYPE_BIGINT, ""},    {"since", TYPE_TIMESTAMP, ""},
+    {"until", TYPE_TIMESTAMP, ""}, {0},
 };
 
 /* ---- asking ---- */
@@ -165,7 +192,9 @@ bool sys_snapshot_ask(struct sys_snapshot *s,
     struct broker *broker = s->service->broker;
     unsigned looks = (sys_mentions(s, "mqtt_clients") ? BROKER_CLIENTS : 0u) |
                      (sys_mentions(s, "mqtt_subscriptions") ? BROKER_SUBSCRIPTIONS : 0u) |
-                     (sys_mentions(s, "mqtt_retained") ? BROKER_RETAINED : 0u);
+                     (sys_mentions(s, "bridges") ? BROKER_BRIDGES : 0u) |
+                     (sys_mentions(s, "mqtt_retained") ? BROKER_RETAINED : 0u) |
+                     (sys_mentions(s, "mqtt_bans") ? BROKER_BANS : 0u);
     if (!looks || !broker) return false;
     s->asked = done;
     s->asked_arg = arg;

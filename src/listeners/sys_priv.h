@@ -45,6 +45,8 @@ struct sys_snapshot {
     size_t rollup_count;
     struct resource **views; /* shared */
     size_t view_count;
+    struct sys_sink *sinks; /* sys_sinks.c */
+    size_t sink_count;
     struct broker_inspect mqtt; /* rows of the broker; empty until it has answered */
     void (*asked)(void *arg, enum err err, const struct why *why);
     void *asked_arg;
@@ -61,17 +63,24 @@ bool sys_mentions(const struct sys_snapshot *s, const char *table);
     void sys_write_##name(const void *snapshot, size_t n, struct row_out *out);                    \
     extern const struct list_column sys_columns_##name[]
 SYS_TABLE(audit);
+SYS_TABLE(bridges);
 SYS_TABLE(devices);
+SYS_TABLE(mqtt_bans);
 SYS_TABLE(mqtt_clients);
 SYS_TABLE(mqtt_retained);
 SYS_TABLE(mqtt_subscriptions);
 SYS_TABLE(nodes);
 SYS_TABLE(sessions);
+SYS_TABLE(sinks);
 SYS_TABLE(tables);
 
 /* sys_store.c: what of these the identity may see. Main loop. */
 enum err sys_take_store(struct sys_snapshot *s);
 void sys_free_store(struct sys_snapshot *s);
+
+/* sys_sinks.c, the same. */
+enum err sys_take_sinks(struct sys_snapshot *s);
+void sys_free_sinks(struct sys_snapshot *s);
 
 /* sys_people.c, the same. */
 enum err sys_take_people(struct sys_snapshot *s);

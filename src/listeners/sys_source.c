@@ -276,6 +276,7 @@ static const struct list_column rollup_columns[] = {
     }
 static const struct list_table tables[] = {
     OTHER(audit, "who did what: the audit log, the newest line first"),
+    OTHER(bridges, "connections to other MQTT brokers: state, what waits, errors"),
     {"sys", "connections", "lines to equipment: state, errors, bytes", count_connections,
      write_connection, connection_columns},
     OTHER(devices, "devices that have rows, by table"),
@@ -284,6 +285,7 @@ static const struct list_table tables[] = {
      health_columns},
     {"sys", "metrics", "the node's counters and gauges", count_metrics, write_metric,
      metric_columns},
+    OTHER(mqtt_bans, "clients and addresses that the broker refuses for a while"),
     OTHER(mqtt_clients, "the broker's sessions and who is connected"),
     OTHER(mqtt_retained, "retained messages; the payload when the statement names that column"),
     OTHER(mqtt_subscriptions, "who has subscribed to what"),
@@ -292,6 +294,7 @@ static const struct list_table tables[] = {
     {"sys", "rollups", "windowed aggregates of tables, and how far they are computed",
      count_rollups, write_rollup, rollup_columns},
     OTHER(sessions, "connections, logins, and what they run"),
+    OTHER(sinks, "what goes outside: how far it is, what waits, errors"),
     OTHER(tables, "tables, and what they take"),
 };
 
@@ -405,6 +408,7 @@ struct sys_snapshot *sys_snapshot_take(struct service *service, struct str text,
     if (!err) take_health(s);
     if (!err) err = sys_take_store(s);
     if (!err) err = sys_take_people(s);
+    if (!err) err = sys_take_sinks(s);
     if (!err && service->store && sys_mentions(s, "rollups"))
         err = keep_visible_rollups(s, identity);
     if (!err) err = take_equipment(s);
@@ -419,6 +423,7 @@ void sys_snapshot_free(struct sys_snapshot *s)
     collect_snapshot_free(s->collect);
     sys_free_store(s);
     sys_free_people(s);
+    sys_free_sinks(s);
     sys_free_mqtt(s);
     mem_free(s->rollups);
     for (size_t i = 0; i < s->view_count; i++) resource_release(s->views[i]);

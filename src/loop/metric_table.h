@@ -64,11 +64,47 @@
     X(MQTT_DROPPED_MEMORY, "millrace_mqtt_dropped_memory_total", COUNTER, "messages", "messages dropped or refused for lack of memory") \
     X(MQTT_EXPIRED,        "millrace_mqtt_expired_total",        COUNTER, "messages", "messages that expired before they were sent") \
     X(MQTT_RETAINED_REFUSED, "millrace_mqtt_retained_refused_total", COUNTER, "messages", "retained messages not kept: their limit or memory was used up") \
+    X(MQTT_BRIDGES,        "millrace_mqtt_bridges_connected",    GAUGE,   "bridges", "bridges that are connected to their remote broker") \
+    X(MQTT_BRIDGE_QUEUED,  "millrace_mqtt_bridge_queued_messages", GAUGE, "messages", "messages that wait for the remote brokers of all bridges") \
+    X(MQTT_BRIDGE_AGE,     "millrace_mqtt_bridge_oldest_seconds", GAUGE,  "s",       "age of the oldest message that waits for a remote broker") \
+    X(MQTT_BRIDGE_LOOPS,   "millrace_mqtt_bridge_loops_total",   COUNTER, "messages", "messages that came back over bridges to a node that had sent them, and were dropped") \
     X(MQTT_ROWS,           "millrace_mqtt_rows_total",           COUNTER, "rows",    "rows stored from messages under the data prefix") \
     X(MQTT_DEAD,           "millrace_mqtt_dead_total",           COUNTER, "rows",    "rows of such messages that were refused; the messages go to $dead/…") \
+    X(STREAM_MESSAGES,     "millrace_stream_messages_total",     COUNTER, "messages", "messages that Streams took; one that fits two counts twice") \
+    X(STREAM_ROWS,         "millrace_stream_rows_total",         COUNTER, "rows",    "rows stored from messages that Streams took") \
+    X(STREAM_REFUSED,      "millrace_stream_refused_total",      COUNTER, "rows",    "messages of Streams, and rows of them, that were refused; dead letters unless onError is drop") \
+    X(SINK_ROWS,           "millrace_sink_rows_total",           COUNTER, "rows",    "rows that Sinks sent, and that were confirmed") \
+    X(SINK_SKIPPED,        "millrace_sink_skipped_total",        COUNTER, "rows",    "rows that Sinks left out: they were refused, and onError is skip") \
+    X(SINK_GAPS,           "millrace_sink_gaps_total",           COUNTER, "gaps",    "times that retention took rows before a Sink had sent them") \
+    X(SINK_FAILURES,       "millrace_sink_failures_total",       COUNTER, "tries",   "tries of Sinks that failed; the rows are tried again") \
+    X(MQTT_COMMANDS,       "millrace_mqtt_commands_total",       COUNTER, "messages", "messages that asked for a write to equipment") \
+    X(MQTT_COMMANDS_REFUSED, "millrace_mqtt_commands_refused_total", COUNTER, "messages", "of these, those that wrote nothing") \
     X(MQTT_DAMAGED,        "millrace_mqtt_damaged_total",        COUNTER, "places",  "damaged places of the broker's state met at the start") \
     X(MQTT_REFUSED,        "millrace_mqtt_connections_refused_total", COUNTER, "connections", "MQTT connections refused at the limit") \
     X(MQTT_ERRORS,         "millrace_mqtt_errors_total",         COUNTER, "connections", "MQTT connections ended for an error") \
+    X(MQTT_LIMIT_USER,     "millrace_mqtt_limit_user_total",     COUNTER, "logins",  "MQTT logins refused: as many connections of the user are open as may be") \
+    X(MQTT_LIMIT_PEER,     "millrace_mqtt_limit_peer_total",     COUNTER, "connections", "MQTT connections refused: as many of the address are open as may be") \
+    X(MQTT_HALF_OPEN,      "millrace_mqtt_half_open",            GAUGE,   "connections", "MQTT connections that are not logged in yet") \
+    X(MQTT_LIMIT_HALF_OPEN, "millrace_mqtt_limit_half_open_total", COUNTER, "connections", "MQTT connections refused: too many are not logged in yet") \
+    X(MQTT_LIMIT_TIME,     "millrace_mqtt_limit_login_time_total", COUNTER, "connections", "MQTT connections ended because they did not log in in time") \
+    X(MQTT_LIMIT_WAITS,    "millrace_mqtt_limit_login_waits_total", COUNTER, "logins", "MQTT logins that had to wait for the connect rate") \
+    X(MQTT_LIMIT_BUSY,     "millrace_mqtt_limit_login_busy_total", COUNTER, "logins", "MQTT logins refused with \"server busy\" for the connect rate") \
+    X(MQTT_LIMIT_HELD,     "millrace_mqtt_limit_held_total",     COUNTER, "times",   "times that an MQTT client was not read for a while because it published too fast") \
+    X(MQTT_LIMIT_PACKET,   "millrace_mqtt_limit_packet_total",   COUNTER, "packets", "MQTT packets refused for their size") \
+    X(MQTT_LIMIT_LEVELS,   "millrace_mqtt_limit_topic_levels_total", COUNTER, "topics", "MQTT topics and filters refused for their levels") \
+    X(MQTT_LIMIT_SUBSCRIPTIONS, "millrace_mqtt_limit_subscriptions_total", COUNTER, "subscriptions", "MQTT subscriptions refused: the session has as many as may be") \
+    X(MQTT_LIMIT_GUESSES,  "millrace_mqtt_limit_guesses_total",  COUNTER, "logins",  "MQTT logins slowed down because their address sent wrong passwords") \
+    X(MQTT_BANS,           "millrace_mqtt_bans",                 GAUGE,   "bans",    "MQTT clients and addresses that are banned") \
+    X(MQTT_LIMIT_NAMESPACES, "millrace_mqtt_limit_namespaces_total", COUNTER, "times", "namespaces for which the MQTT broker opened no topic tree: 1,000 are in use") \
+    X(MQTT_LIMIT_BANNED,   "millrace_mqtt_limit_banned_total",   COUNTER, "connections", "MQTT connections refused because of a ban") \
+    X(MQTT_LIMIT_WATCHED,  "millrace_mqtt_limit_watched_total",  COUNTER, "times",   "MQTT clients and addresses that could not be watched: too many are") \
+    X(MQTT_LIMIT_LINES,    "millrace_mqtt_limit_log_lines_total", COUNTER, "lines",  "lines of closed MQTT connections left out of the log") \
+    X(COAP_SESSIONS,       "millrace_coap_sessions",             GAUGE,   "sessions", "CoAP clients that are known, one for each address and user") \
+    X(COAP_OBSERVERS,      "millrace_coap_observers",            GAUGE,   "observers", "topics that CoAP clients observe") \
+    X(COAP_REQUESTS,       "millrace_coap_requests_total",       COUNTER, "requests", "CoAP requests") \
+    X(COAP_ERRORS,         "millrace_coap_errors_total",         COUNTER, "requests", "CoAP requests answered with 4.xx or 5.xx") \
+    X(COAP_NOTIFICATIONS,  "millrace_coap_notifications_total",  COUNTER, "messages", "messages sent to CoAP clients that observe") \
+    X(COAP_LIMITED,        "millrace_coap_limited_total",        COUNTER, "requests", "CoAP requests refused at a limit: clients, waiting requests, observers, payload, memory") \
     X(PROMETHEUS_STALE,    "millrace_prometheus_stale_total",   COUNTER, "samples", "samples of Prometheus that said that a series has ended") \
     X(LOGIN_FAILURES,      "millrace_login_failures_total",      COUNTER, "logins",  "logins refused") \
     X(COLLECT_VALUES,      "millrace_collect_values_total",      COUNTER, "values",  "values read from equipment") \

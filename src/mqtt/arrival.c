@@ -10,7 +10,6 @@
 static void drop(struct arrival *a)
 {
     struct os *os = a->broker->context->os;
-    metric_add(a->broker->context, METRIC_MQTT_REFUSED, 1);
     if (a->socket) os->ops->socket_drop(os, a->socket);
     os_stream_close(&a->stream);
 }
@@ -26,6 +25,10 @@ static enum err begin(struct connection *c, struct os_stream *below, struct tls_
         tls ? tls_wrap_server(tls, broker->context->os, broker->loop.task, below, &below) : ERR_OK;
     if (err) return err;
     c->stream = below;
+    if (!limits_admit(c, connection_peer(c))) {
+        os_stream_close(&c->stream);
+        return ERR_LIMIT;
+    }
     os_stream_own(below, &connection_events, c);
     if (c->is_channel) os_stream_pause(below, false); /* bytes may wait in it already */
     return ERR_OK;
@@ -35,10 +38,12 @@ static enum err begin(struct connection *c, struct os_stream *below, struct tls_
 static void pass_on(struct connection *c, size_t header_bytes)
 {
     struct os_stream *below = c->stream;
-    struct buf bytes = c->in;
-    c->in = BUF_EMPTY;
-    if (begin(c, below, c->proxied->tls)) {
-        connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
+    struct buf bytes = c->input->bytes;
+    c->input->bytes = BUF_EMPTY;
+    connection_drop_input(c);
+    enum err err = begin(c, below, c->proxied->tls);
+    if (err) {
+        connection_end(c, MQTT_REASON_SUCCESS, err == ERR_LIMIT ? NULL : why_text(NULL, err));
         connection_touch(c);
     } else if (bytes.size > header_bytes && below->events->on_read) {
         below->events->on_read(below->owner, (const uint8_t *)bytes.at + header_bytes,
@@ -54,9 +59,9 @@ static void on_header(void *owner, const uint8_t *bytes, size_t size)
     struct why why = WHY_NONE;
     MUST(c->magic == CONNECTION_MAGIC);
     if (c->state != CONNECTION_NEW) return;
-    buf_add(&c->in, bytes, size);
-    enum err err =
-        buf_failed(&c->in) ? ERR_NO_MEMORY : proxy_read(c->in.at, c->in.size, &header, &why);
+    enum err err = !connection_keep(c, bytes, size)
+                       ? ERR_NO_MEMORY
+                       : proxy_read(c->input->bytes.at, c->input->bytes.size, &header, &why);
     if (err == ERR_BUSY) return;
     if (err) {
         connection_end(c, MQTT_REASON_SUCCESS, why_text(&why, err));
@@ -79,6 +84,13 @@ static const struct os_stream_events header_events = {.on_read = on_header,
 
 /* ---- on the broker's task ---- */
 
+/* NULL: the broker's own loop serves the socket. */
+static struct carrier *pick_carrier(struct broker *broker)
+{
+    if (broker->loops && !broker->carriers) broker->carriers = carriers_new(broker->context->os);
+    return broker->carriers ? carriers_pick(broker->carriers, broker->loops) : NULL;
+}
+
 /* The stream of what has arrived. */
 static enum err join(struct connection *c, struct arrival *a)
 {
@@ -86,8 +98,16 @@ static enum err join(struct connection *c, struct arrival *a)
     struct os *os = broker->context->os;
     struct os_stream *below = a->stream;
     enum err err = ERR_OK;
+    struct carrier *carrier = a->socket ? pick_carrier(broker) : NULL;
     a->stream = NULL;
-    if (a->socket)
+    if (carrier) {
+        /* Behind a PROXY header TLS begins where the header is read: here. */
+        struct tls_config *tls = a->has_proxy ? NULL : a->tls;
+        if (tls) a->tls = NULL;
+        err = carry(carrier, &broker->loop, a->socket, tls, a->peer, &below);
+        c->is_channel = true;
+        c->is_carried = !a->has_proxy;
+    } else if (a->socket)
         err = os->ops->stream_join(broker->loop.task, a->socket, &header_events, c, &below);
     a->socket = NULL;
     if (err) return err;
@@ -99,44 +119,38 @@ static enum err join(struct connection *c, struct arrival *a)
     }
     c->proxied->tls = a->tls;
     a->tls = NULL;
+    if (c->is_channel) {
+        os_stream_own(below, &header_events, c);
+        os_stream_pause(below, false);
+    }
     return ERR_OK;
 }
 
 static void start(struct arrival *a)
 {
     struct broker *broker = a->broker;
-    struct connection *c = broker->connection_count < broker->config.connections_max
-                               ? mem_alloc_zero(1, sizeof *c)
-                               : NULL;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    struct connection *c = limits_have_place(broker, a->door) ? connection_new(broker) : NULL;
     if (!c) {
         drop(a);
         return;
     }
-    broker->now_ns = loop_mono_ns(&broker->loop);
-    c->magic = CONNECTION_MAGIC;
-    c->broker = broker;
-    c->packet_max = UINT32_MAX; /* until its CONNECT says otherwise */
-    c->wants_problem = true;
-    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
-    c->receive_in_max = broker->config.receive_maximum;
-    c->alias_in_max = broker->config.topic_alias_maximum;
     c->is_channel = a->stream != NULL;
     c->is_tls = a->tls || a->is_tls;
     c->is_web = a->is_web;
+    c->door = (uint8_t)a->door;
     c->visitor = a->identity;
     a->identity = NULL;
-    c->timer.fire = connection_on_timer;
-    c->heard_s = broker_now_s(broker);
-    c->next = broker->connections;
-    if (c->next) c->next->previous = c;
-    broker->connections = c;
-    broker->connection_count++;
-    metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
-    if (!join(c, a)) {
-        wheel_set(&broker->wheel, &c->timer, broker_now_s(broker) + CONNECT_SECONDS);
+    c->psk = a->psk;
+    a->psk = NULL;
+    limits_arrived(c);
+    enum err err = join(c, a);
+    if (!err) {
+        wheel_set(&broker->wheel, &c->timer,
+                  broker_now_s(broker) + broker->config.limits.connect_s);
         return;
     }
-    connection_end(c, MQTT_REASON_SUCCESS, "no memory for a connection");
+    connection_end(c, MQTT_REASON_SUCCESS, err == ERR_LIMIT ? NULL : why_text(NULL, err));
     connection_touch(c);
 }
 
@@ -149,6 +163,7 @@ static void arrive(struct job *job)
         start(a);
     tls_config_release(a->tls);
     identity_release(a->identity);
+    mem_free(a->psk);
     mem_free(a);
 }
 
@@ -164,6 +179,8 @@ void broker_accept(struct broker *broker, struct os_stream *stream,
         mem_free(a);
         a = NULL;
     }
+    if (a && a->tls) tls_config_set_psk(a->tls, entry->psk);
+    if (a) (void)str_copy(a->peer, sizeof a->peer, str_of(os_stream_peer(stream)));
     if (!a || ops->stream_leave(stream, &a->socket)) {
         if (a)
             tls_config_release(a->tls);
@@ -176,6 +193,7 @@ void broker_accept(struct broker *broker, struct os_stream *stream,
     a->job.run = arrive;
     a->broker = broker;
     a->has_proxy = entry->has_proxy;
+    a->door = entry->door;
     loop_post(&broker->loop, &a->job);
 }
 
@@ -185,9 +203,11 @@ enum err broker_visit(struct broker *broker, const struct broker_visitor *visito
     struct loop *main = broker->context->main;
     MUST(broker->is_started && loop_is_current(main));
     struct arrival *a = mem_alloc_zero(1, sizeof *a);
-    enum err err =
-        a ? channel_make(main, &broker->loop, visitor->peer, stream, &a->stream) : ERR_NO_MEMORY;
+    bool has_psk = visitor->psk && visitor->psk[0];
+    enum err err = a && (!has_psk || (a->psk = mem_strdup(visitor->psk))) ? ERR_OK : ERR_NO_MEMORY;
+    if (!err) err = channel_make(main, &broker->loop, visitor->peer, stream, &a->stream);
     if (err) {
+        if (a) mem_free(a->psk);
         mem_free(a);
         metric_add(broker->context, METRIC_MQTT_REFUSED, 1);
         return err;
@@ -196,6 +216,7 @@ enum err broker_visit(struct broker *broker, const struct broker_visitor *visito
     a->broker = broker;
     a->is_tls = visitor->is_tls;
     a->is_web = visitor->is_web;
+    a->door = BROKER_WEB;
     a->identity = visitor->identity ? identity_share(visitor->identity) : NULL;
     loop_post(&broker->loop, &a->job);
     return ERR_OK;

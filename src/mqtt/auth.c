@@ -44,9 +44,11 @@ bool auth_begin(struct connection *c, struct broker_login *login, struct str dat
     return true;
 }
 
-static void write_auth(struct connection *c, enum mqtt_reason reason)
+/* False: the client takes no packet of this size, and the connection ends. */
+static bool write_auth(struct connection *c, enum mqtt_reason reason)
 {
     struct buf *out = connection_out(c);
+    size_t start = out->size;
     struct mqtt_writer w;
     mqtt_begin(&w, out, MQTT_AUTH, 0);
     buf_add_char(out, (char)reason);
@@ -54,7 +56,12 @@ static void write_auth(struct connection *c, enum mqtt_reason reason)
     auth_write(c->login, out);
     mqtt_end_properties(&w);
     mqtt_end(&w);
+    if (!connection_fits(c, start)) {
+        connection_end(c, MQTT_REASON_PACKET_TOO_LARGE, "it has no room for an AUTH");
+        return false;
+    }
     connection_touch(c);
+    return true;
 }
 
 void auth_write(const struct broker_login *login, struct buf *out)
@@ -65,7 +72,7 @@ void auth_write(const struct broker_login *login, struct buf *out)
 
 void auth_continue(struct connection *c)
 {
-    write_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION);
+    if (!write_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION)) return;
     if (c->state != CONNECTION_LOGIN) return;
     c->state = CONNECTION_AUTH;
     connection_go_on(c);
@@ -80,11 +87,15 @@ bool auth_renew(struct connection *c)
         connection_end(c, MQTT_REASON_NOT_AUTHORIZED, "the authentication was not renewed");
         return false;
     }
+    if (strcmp(identity->ns, s->identity->ns) != 0) {
+        connection_end(c, MQTT_REASON_ADMINISTRATIVE_ACTION,
+                       "its user's namespace is another one now");
+        return false;
+    }
     identity_release(s->identity);
     s->identity = identity_share(identity);
-    session_check_rights(s);
-    write_auth(c, MQTT_REASON_SUCCESS);
-    return true;
+    session_check_rights(s, c);
+    return write_auth(c, MQTT_REASON_SUCCESS);
 }
 
 /* A login of a client that is in. */

@@ -1,6 +1,9 @@
 /* broker.c - see broker.h: the task, routing, retained messages on their way, the second's tick. */
 #include "base/hash.h"
-#include "mqtt/broker_priv.h"
+#include "mqtt/bridge_priv.h"
+#include "mqtt/copy_priv.h"
+#include "mqtt/topic.h"
+#include "mqtt/watch.h"
 #include "base/timetext.h"
 #include <string.h>
 
@@ -9,21 +12,32 @@ static const char component[] = "mqtt";
 enum { WALK_STEPS = 1000 }; /* nodes of the topic tree looked at in one go */
 
 const struct broker_config broker_defaults = {
+    .acks = {.doors = {BROKER_ACK_INHERIT, BROKER_ACK_INHERIT, BROKER_ACK_INHERIT,
+                       BROKER_ACK_INHERIT}},
     .memory_bytes = 16 * 1024 * 1024,
     .connections_max = 20000,
     .packet_bytes_max = 1024 * 1024,
     .receive_maximum = 1024,
     .topic_alias_maximum = 64,
     .session_expiry_max_s = UINT32_MAX,
-    .queue_messages = 10000,
-    .queue_bytes = 4 * 1024 * 1024,
-    .queue_full = BROKER_DROP_OLDEST,
+    .queue = {1000000, 256 * 1024 * 1024, BROKER_DROP_OLDEST, 10, 0},
+    .queue_memory_bytes = 256 * 1024,
+    .queue_disk_bytes = (uint64_t)2 * 1024 * 1024 * 1024,
     .retained_max = 100000,
     .subscriptions_max = 1000,
     .send_bytes_max = 256 * 1024,
+    .loops = BROKER_LOOPS_AUTO,
     .shared = BROKER_ROUND_ROBIN,
     .data_prefix = "data/",
+    .cmd_prefix = "cmd/",
     .sys_interval_s = 10,
+    .limits = {.half_open = 15000,
+               .half_open_per_listener = 12000,
+               .half_open_per_peer = 1000,
+               .connect_s = 10,
+               .login_bytes = 256 * 1024,
+               .topic_levels = TOPIC_LEVELS_MAX},
+    .bans = {.drops = 30, .failures = 100, .window_s = 60, .time_s = 300},
 };
 
 /* ---- routing ---- */
@@ -101,33 +115,35 @@ static void deliver_to_group(struct broker *broker, struct tree_group *g, struct
     (*reached)++;
 }
 
-static void retain(struct broker *broker, struct message *m)
+static void retain(struct space *space, struct message *m)
 {
+    struct broker *broker = space->broker;
     bool is_empty = m->payload_size == 0;
-    bool has_place = is_empty || tree_retained_count(broker->tree) < broker->config.retained_max;
+    bool has_place = is_empty || broker->retained_count < broker->config.retained_max;
     enum err err =
-        has_place ? tree_retain(broker->tree, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
-    if (err) metric_add(broker->context, METRIC_MQTT_RETAINED_REFUSED, 1);
-    broker->journal.keeps = !err && !message_is_own(m);
-    metric_set(broker->context, METRIC_MQTT_RETAINED, tree_retained_count(broker->tree));
+        has_place ? space_retain(space, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
+    if (err) limits_act(broker, err == ERR_LIMIT ? LIMIT_RETAINED : LIMIT_MEMORY, "");
+    broker->journal.keeps = !err && !message_is_own(m) ? space : NULL;
 }
 
-size_t broker_publish(struct broker *broker, struct message *m, struct session *publisher,
+size_t broker_publish(struct space *space, struct message *m, struct session *publisher,
                       uint16_t packet_id, bool *logged)
 {
+    struct broker *broker = space->broker;
     size_t reached = 0;
-    const struct tree_matches *found = tree_match(broker->tree, message_topic(m));
+    const struct tree_matches *found = tree_match(space->tree, message_topic(m));
     *logged = false;
     m->made_s = broker->wall_s;
+    if (broker->watches) watches_tell(space, message_topic(m), message_payload(m));
     if (!found) {
-        metric_add(broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
+        limits_act(broker, LIMIT_MEMORY, "");
         return 0;
     }
     for (size_t i = 0; i < found->count;)
         i += deliver_to_one(m, found->items + i, found->count - i, &reached);
     for (size_t i = 0; i < found->group_count; i++)
         deliver_to_group(broker, found->groups[i], m, &reached);
-    if (m->retain) retain(broker, m);
+    if (m->retain) retain(space, m);
     *logged = journal_message(broker, m, publisher, packet_id);
     return reached;
 }
@@ -150,9 +166,10 @@ static void post_walks(struct broker *broker)
 enum err broker_send_retained(struct session *session, struct str filter, uint8_t qos, uint32_t id)
 {
     struct broker *broker = session->broker;
-    if (tree_retained_count(broker->tree) == 0) return ERR_OK;
+    struct tree *tree = session_space(session)->tree;
+    if (tree_retained_count(tree) == 0) return ERR_OK;
     struct retained_walk *w = mem_alloc_zero(1, sizeof *w);
-    enum err err = w ? tree_walk_begin(broker->tree, filter, &w->walk) : ERR_NO_MEMORY;
+    enum err err = w ? tree_walk_begin(tree, filter, &w->walk) : ERR_NO_MEMORY;
     if (err) {
         mem_free(w);
         return err;
@@ -166,6 +183,13 @@ enum err broker_send_retained(struct session *session, struct str filter, uint8_
     *end = w;
     post_walks(broker);
     return ERR_OK;
+}
+
+bool broker_has_walks(const struct session *session)
+{
+    const struct retained_walk *w = session->broker->walks;
+    while (w && w->session != session) w = w->next;
+    return w != NULL;
 }
 
 void broker_forget_walks(struct session *session)
@@ -186,9 +210,9 @@ static bool can_take(const struct session *s)
 {
     const struct connection *c = s->connection;
     const struct broker_config *config = &s->broker->config;
-    return c && !c->is_slow && c->out.size < config->send_bytes_max / 2 &&
-           outbox_count(&s->outbox) < config->queue_messages / 2 &&
-           s->outbox.bytes < config->queue_bytes / 2;
+    struct session_limits limits = session_limits(s);
+    return c && !c->is_slow && connection_out_size(c) < config->send_bytes_max / 2 && !s->spill &&
+           session_queued(s) < limits.messages / 2 && session_queued_bytes(s) < limits.bytes / 2;
 }
 
 /* True when the walk is over. */
@@ -198,6 +222,7 @@ static bool go_on(struct retained_walk *w, unsigned *steps)
         struct message *m = tree_walk_next(&w->walk, steps);
         if (!m) break;
         if (m->serial > w->until) continue;
+        if (w->session->bridge && bridge_keeps_here(w->session->bridge, m)) continue;
         struct delivery d = {.qos = m->qos < w->qos ? m->qos : w->qos,
                              .retain = true,
                              .ids = &w->id,
@@ -247,8 +272,21 @@ static void on_tick(void *arg)
     look_at_clocks(broker);
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_retry(broker);
+    spill_tick(broker);
+    connect_tick(broker);
     snapshot_look(broker);
+    copying_look(broker);
     sys_topics_tick(broker);
+    spaces_sweep(broker);
+    limits_tick(broker);
+    bridges_tick(broker);
+    if (broker->logins_seen != broker->logins) { /* a burst is over when a second brings none */
+        broker->logins_seen = broker->logins;
+        broker->is_trimmed = false;
+    } else if (!broker->is_trimmed) {
+        broker->is_trimmed = true;
+        broker->context->os->ops->memory_trim(broker->context->os);
+    }
     broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
 }
 
@@ -257,6 +295,7 @@ static void on_tick(void *arg)
 static void on_turn(void *arg)
 {
     journal_post(arg);
+    spill_post(arg);
     rows_post(arg);
     connection_flush_all(arg);
     trace_post(arg);
@@ -285,14 +324,24 @@ void broker_free(struct broker *broker)
     if (!broker) return;
     MUST(broker->magic == BROKER_MAGIC && !broker->connections && !broker->is_started);
     broker->journal.is_off = true;
+    bridges_free(broker);
     while (broker->first_session) session_end(broker->first_session);
+    spill_free(broker);
+    connect_free(broker);
+    copying_free(broker);
     snapshot_free(broker);
     journal_free(broker);
     sys_topics_free(broker);
+    limits_free(broker);
     rows_free(broker);
+    streams_free(broker);
     for (size_t i = 0; i < IDENTITIES_KEPT; i++) identity_release(broker->identities[i]);
-    while (broker->spare_count) buf_free(&broker->spares[--broker->spare_count]);
-    tree_free(broker->tree);
+    while (broker->spare_count) {
+        struct buf *spare = broker->spares[--broker->spare_count];
+        buf_free(spare);
+        mem_free(spare);
+    }
+    spaces_free(broker);
     mem_free(broker->buckets);
     map_free(&broker->by_serial);
     broker->magic = 0;
@@ -300,7 +349,7 @@ void broker_free(struct broker *broker)
 }
 
 /* What the file's targets refer to is not needed any more. */
-static void end_loading(struct broker *broker)
+void broker_end_loading(struct broker *broker)
 {
     size_t at = 0;
     struct str key;
@@ -310,6 +359,13 @@ static void end_loading(struct broker *broker)
     map_init(&broker->loading);
     broker->is_loading = false;
 }
+
+static void (*const due[WHEEL_KINDS])(struct wheel_node *node) = {
+    [WHEEL_CONNECTION] = connection_on_timer,
+    [WHEEL_SESSION] = session_on_expiry,
+    [WHEEL_WILL] = session_on_will_due,
+    [WHEEL_RETRY] = bridge_on_retry,
+};
 
 enum err broker_new(struct context *context, const struct broker_config *config, const char *folder,
                     struct broker **out, struct why *why)
@@ -324,19 +380,20 @@ enum err broker_new(struct context *context, const struct broker_config *config,
     budget_init(&broker->memory, "mqtt", &context->memory, SIZE_MAX);
     map_init(&broker->by_serial);
     map_init(&broker->loading);
+    map_init(&broker->spaces_by_name);
     broker->now_ns = context_mono_ns(context);
-    wheel_init(&broker->wheel, broker_now_s(broker));
+    wheel_init(&broker->wheel, broker_now_s(broker), due);
     broker->walk_job.run = run_walks;
     broker->begin_job.run = begin;
     broker->last_command = &broker->commands;
     inspect_init(broker);
+    limits_init(broker);
     broker->end_job.run = end;
     broker->journal.is_off = broker->is_loading = true;
-    broker->tree = tree_new(&broker->memory);
-    enum err err = broker->tree ? snapshot_load(broker, &broker->journal.saved_seq, why)
-                                : why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
-    end_loading(broker);
-    broker->journal.done_seq = broker->journal.saved_seq;
+    enum err err = space_get(broker, STR(SPACE_DEFAULT))
+                       ? snapshot_load(broker, why)
+                       : why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
+    broker_end_loading(broker);
     if (err)
         broker_free(broker);
     else
@@ -354,11 +411,29 @@ enum err broker_replay(struct broker *broker, uint64_t seq, struct str body, str
     return journal_replay(broker, body, why);
 }
 
+void broker_set_node(struct broker *broker, const char *node)
+{
+    MUST(!broker->is_started && node[0]);
+    (void)str_copy(broker->node, sizeof broker->node, str_of(node)); /* the beginning will do */
+}
+
+_Static_assert((int)BROKER_LOOPS_MAX == (int)CARRIERS_MAX, "each loop is a carrier");
+
+void broker_set_loops(struct broker *broker)
+{
+    struct os *os = broker->context->os;
+    int loops = broker->config.loops;
+    /* A core of four moves bytes; with fewer the task switches cost more than they win. */
+    if (loops == BROKER_LOOPS_AUTO) loops = (int)os->ops->processor_count(os) / 4;
+    broker->loops = loops < BROKER_LOOPS_MAX ? (unsigned)loops : BROKER_LOOPS_MAX;
+}
+
 enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, struct why *why)
 {
     MUST(hooks->login && !broker->is_started);
     broker->hooks = *hooks;
     broker->memory.limit_bytes = broker->config.memory_bytes;
+    broker_set_loops(broker);
     broker->now_ns = context_mono_ns(broker->context);
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_replayed(broker);
@@ -393,12 +468,19 @@ static void end(struct job *job)
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
     connection_flush_all(broker);
+    if (broker->carriers) { /* they post to this loop while they run, and never again */
+        carriers_free(broker->carriers);
+        broker->carriers = NULL;
+        loop_run_jobs(&broker->loop);
+    }
     journal_post(broker);
     inspect_stop(broker);
     trace_stop_all(broker);
     command_resume(broker, ERR_CANCELLED);
+    copying_stop(broker);
     if (broker->timer) ops->timer_close(broker->timer);
-    broker->timer = NULL;
+    if (broker->limits.timer) ops->timer_close(broker->limits.timer);
+    broker->timer = broker->limits.timer = NULL;
     ops->task_on_turn(broker->loop.task, NULL, NULL);
 }
 
@@ -408,5 +490,8 @@ void broker_stop(struct broker *broker)
     if (!broker->is_started) return;
     loop_post(&broker->loop, &broker->end_job);
     loop_stop(&broker->loop);
+    journal_disown(broker);
+    rows_disown(broker);
+    asks_disown(broker);
     broker->is_started = false;
 }

@@ -19,6 +19,7 @@ static void take_config(struct job *job)
     struct broker *broker = n->broker;
     MUST(broker->magic == BROKER_MAGIC);
     broker->config = n->config;
+    broker_set_loops(broker);
     broker->memory.limit_bytes = n->config.memory_bytes;
     broker_resume_walks(broker); /* a longer queue may take more of them */
     mem_free(n);
@@ -39,25 +40,38 @@ enum err broker_configure(struct broker *broker, const struct broker_config *con
 
 /* ---- clients ---- */
 
+static struct str ns_of(const struct broker_command *c)
+{
+    return c->ns.size ? c->ns : STR(SPACE_DEFAULT);
+}
+
 static enum err find(const struct broker_command *c, struct session **session, struct why *why)
 {
-    *session = session_find(c->broker, c->client_id);
+    *session = session_find(space_find(c->broker, ns_of(c)), c->client_id);
     return *session ? ERR_OK
                     : why_set(why, ERR_NOT_FOUND, "there is no client '%.*s'",
                               (int)c->client_id.size, c->client_id.at);
+}
+
+static enum err is_of_bridge(const struct broker_command *c, struct why *why)
+{
+    return why_set(why, ERR_INVALID,
+                   "'%.*s' is a bridge's session: change or delete the Bridge instead",
+                   (int)c->client_id.size, c->client_id.at);
 }
 
 static enum err kick(struct broker_command *c, struct why *why)
 {
     struct session *s;
     enum err err = find(c, &s, why);
+    if (!err && s->bridge && c->ends_session) err = is_of_bridge(c, why);
     if (err) return err;
     if (!s->connection && !c->ends_session)
         return why_set(why, ERR_NOT_FOUND,
                        "'%.*s' is not connected; ask for its session to be ended, too",
                        (int)c->client_id.size, c->client_id.at);
     if (s->connection) connection_end(s->connection, MQTT_REASON_ADMINISTRATIVE_ACTION, c->reason);
-    s = session_find(c->broker, c->client_id); /* it may have ended with its connection */
+    s = session_find(space_find(c->broker, ns_of(c)), c->client_id); /* may have ended with it */
     if (s && c->ends_session) session_end(s);
     return ERR_OK;
 }
@@ -66,6 +80,7 @@ static enum err unsubscribe(struct broker_command *c, struct why *why)
 {
     struct session *s;
     enum err err = find(c, &s, why);
+    if (!err && s->bridge) err = is_of_bridge(c, why);
     if (err) return err;
     switch (session_unsubscribe(s, c->filter)) {
     case MQTT_REASON_SUCCESS: return ERR_OK;
@@ -76,6 +91,15 @@ static enum err unsubscribe(struct broker_command *c, struct why *why)
         return why_set(why, ERR_NOT_FOUND, "'%.*s' has not subscribed to '%.*s'",
                        (int)c->client_id.size, c->client_id.at, (int)c->filter.size, c->filter.at);
     }
+}
+
+static enum err unban(struct broker_command *c, struct why *why)
+{
+    bool is_client = c->client_id.size != 0;
+    struct str name = is_client ? c->client_id : c->topic;
+    if (bans_lift(c->broker, is_client ? WATCHED_CLIENT : WATCHED_PEER, name)) return ERR_OK;
+    return why_set(why, ERR_NOT_FOUND, "%s '%.*s' is not banned", is_client ? "client" : "address",
+                   (int)name.size, name.size ? name.at : "");
 }
 
 /* ---- publishing ---- */
@@ -91,11 +115,17 @@ static enum err publish(struct broker_command *c, bool *waits, struct why *why)
                        c->topic.at);
     /* Rows belong to who publishes them and are answered when they are stored; HTTP has its own way
      * for them. */
-    if (c->payload.size && broker->hooks.rows && broker->config.data_prefix[0] &&
+    if (c->payload.size && !c->is_own && broker->hooks.rows && broker->config.data_prefix[0] &&
         str_starts(c->topic, broker->config.data_prefix))
         return why_set(why, ERR_INVALID,
                        "topics under %s carry rows: over HTTP they go to POST /v1/rows",
                        broker->config.data_prefix);
+    if (broker->hooks.ask && broker->config.cmd_prefix[0] &&
+        str_starts(c->topic, broker->config.cmd_prefix))
+        return why_set(why, ERR_INVALID,
+                       "topics under %s are commands: over HTTP they are POST "
+                       "/apis/millrace.io/v1/namespaces/NS/devices/NAME/write",
+                       broker->config.cmd_prefix);
     if (c->payload.size > broker->config.packet_bytes_max)
         return why_set(why, ERR_LIMIT, "a payload of %zu bytes; mqtt.maxPacket is %zu",
                        c->payload.size, broker->config.packet_bytes_max);
@@ -107,9 +137,18 @@ static enum err publish(struct broker_command *c, bool *waits, struct why *why)
         .retain = c->retain,
         .expires_ns = c->has_expiry ? broker->now_ns + (int64_t)c->expiry_s * 1000000000 : 0,
         .serial = ++broker->last_serial};
-    struct message *m = message_new(&parts, &broker->memory);
-    if (!m) return why_set(why, ERR_BUDGET, "no memory for a message");
-    c->reached = broker_publish(broker, m, NULL, 0, waits);
+    struct space *space = space_get(broker, ns_of(c));
+    struct message *m = space ? message_new(&parts, &broker->memory) : NULL;
+    struct rows_span span = {0}; /* the answer does not wait for the rows */
+    if (!m || (!c->is_own && !streams_offer(space, c->topic, c->payload, &span))) {
+        message_release(m);
+        return space ? why_set(why, ERR_BUDGET, "no memory for a message")
+                     : why_set(why, ERR_LIMIT,
+                               "namespace %.*s: the broker has %d of them in use, or no memory for "
+                               "one more",
+                               (int)ns_of(c).size, ns_of(c).at, BROKER_SPACES_MAX);
+    }
+    c->reached = broker_publish(space, m, NULL, 0, waits);
     message_release(m);
     return ERR_OK;
 }
@@ -125,6 +164,7 @@ static void run_command(struct job *job)
     if (!broker->is_stopping)
         err = c->order == BROKER_KICK          ? kick(c, &why)
               : c->order == BROKER_UNSUBSCRIBE ? unsubscribe(c, &why)
+              : c->order == BROKER_UNBAN       ? unban(c, &why)
                                                : publish(c, &waits, &why);
     if (err || !waits) {
         completion_finish(&c->completion, err, err ? &why : NULL);

@@ -13,8 +13,7 @@
 static const char component[] = "mqtt";
 
 enum {
-    ENDING_SECONDS = 5,             /* for the last bytes */
-    CONNECT_BYTES_MAX = 256 * 1024, /* before the login: will and password included */
+    ENDING_SECONDS = 5, /* for the last bytes */
     TURN_BYTES = 256 * 1024,
     SPARE_BYTES_MAX = 64 * 1024, /* larger buffers are given back */
 };
@@ -24,13 +23,39 @@ static bool is_connection(const struct connection *c)
     return c && c->magic == CONNECTION_MAGIC && c->broker->magic == BROKER_MAGIC;
 }
 
+struct connection *connection_new(struct broker *broker)
+{
+    struct connection *c = mem_alloc_zero(1, sizeof *c);
+    if (!c) return NULL;
+    c->magic = CONNECTION_MAGIC;
+    c->broker = broker;
+    c->packet_max = UINT32_MAX; /* until the other side says otherwise */
+    c->qos_max = 2;
+    c->wants_problem = true;
+    c->packet_in_max = (uint32_t)broker->config.packet_bytes_max;
+    c->receive_in_max = broker->config.receive_maximum;
+    c->alias_in_max = broker->config.topic_alias_maximum;
+    c->timer.kind = WHEEL_CONNECTION;
+    c->heard_s = broker_now_s(broker);
+    c->next = broker->connections;
+    if (c->next) c->next->previous = c;
+    broker->connections = c;
+    broker->connection_count++;
+    metric_add(broker->context, METRIC_MQTT_CONNECTIONS, 1);
+    return c;
+}
+
 /* ---- output ---- */
 
 struct buf *connection_out(struct connection *c)
 {
     struct broker *broker = c->broker;
-    if (!c->out.at && broker->spare_count) c->out = broker->spares[--broker->spare_count];
-    return &c->out;
+    if (!c->out && broker->spare_count) c->out = broker->spares[--broker->spare_count];
+    if (!c->out && !(c->out = mem_alloc_zero(1, sizeof *c->out))) {
+        broker->no_output.failed = true; /* takes nothing; who has it ends when it is flushed */
+        c->out = &broker->no_output;
+    }
+    return c->out;
 }
 
 const char *connection_peer(const struct connection *c)
@@ -47,24 +72,30 @@ void connection_touch(struct connection *c)
     c->broker->dirty = c;
 }
 
-static void keep_spare(struct broker *broker, struct buf *buf)
+/* What was sent, or never will be. */
+static void drop_output(struct connection *c)
 {
-    buf_clear(buf);
-    if (broker->spare_count < SPARES_MAX && buf->capacity <= SPARE_BYTES_MAX && buf->at) {
-        broker->spares[broker->spare_count++] = *buf;
-        *buf = BUF_EMPTY;
+    struct broker *broker = c->broker;
+    struct buf *out = c->out;
+    c->out = NULL;
+    if (!out || out == &broker->no_output) return;
+    buf_clear(out);
+    if (broker->spare_count < SPARES_MAX && out->capacity <= SPARE_BYTES_MAX && out->at) {
+        broker->spares[broker->spare_count++] = out;
+        return;
     }
-    buf_free(buf);
+    buf_free(out);
+    mem_free(out);
 }
 
 static void flush(struct connection *c)
 {
-    if (!c->stream || !c->out.size) return;
+    if (!c->stream || !c->out || (!c->out->size && !buf_failed(c->out))) return;
     if (c->broker->traces) trace_output(c);
     c->traced = 0;
     enum err err =
-        buf_failed(&c->out) ? ERR_NO_MEMORY : os_stream_write(c->stream, c->out.at, c->out.size);
-    keep_spare(c->broker, &c->out);
+        buf_failed(c->out) ? ERR_NO_MEMORY : os_stream_write(c->stream, c->out->at, c->out->size);
+    drop_output(c);
     if (err == ERR_NO_MEMORY) {
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for what is to be sent");
         return;
@@ -80,6 +111,7 @@ static void close_now(struct connection *c)
     wheel_stop(&c->broker->wheel, &c->timer);
     if (c->is_freeing) return;
     c->is_freeing = true;
+    limits_gone(c);
     *(c->previous ? &c->previous->next : &c->broker->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
     c->next = c->broker->gone;
@@ -88,18 +120,27 @@ static void close_now(struct connection *c)
 
 static void resume_reading(struct connection *c)
 {
-    if (!c->stream || !c->is_paused || c->is_held || c->state == CONNECTION_LOGIN) return;
+    if (!c->stream || !c->is_paused || c->is_held || c->hold || c->state == CONNECTION_LOGIN)
+        return;
     c->is_paused = false;
     os_stream_pause(c->stream, false);
 }
 
+struct aliases *connection_aliases(struct connection *c)
+{
+    if (!c->aliases) c->aliases = mem_alloc_zero(1, sizeof *c->aliases);
+    return c->aliases;
+}
+
 static void free_aliases(struct connection *c)
 {
-    for (uint16_t i = 0; c->aliases_in && i < c->aliases_in->count; i++)
-        message_release(c->aliases_in->topics[i]);
-    mem_free(c->aliases_in);
-    if (c->aliases_out) map_free(c->aliases_out);
-    mem_free(c->aliases_out);
+    struct aliases *a = c->aliases;
+    if (!a) return;
+    for (uint16_t i = 0; a->in && i < a->in->count; i++) message_release(a->in->topics[i]);
+    mem_free(a->in);
+    if (a->out) map_free(a->out);
+    mem_free(a->out);
+    mem_free(a);
 }
 
 /* Those that the journal will still name stay. */
@@ -119,11 +160,13 @@ static void free_gone(struct broker *broker)
             broker_login_free(c->login);
         connection_free_kept(c);
         identity_release(c->visitor);
+        mem_free(c->psk);
         if (c->proxied) tls_config_release(c->proxied->tls);
         mem_free(c->proxied);
+        mem_free(c->certificate);
         free_aliases(c);
-        buf_free(&c->in);
-        buf_free(&c->out);
+        connection_drop_input(c);
+        drop_output(c);
         broker->connection_count--;
         metric_add(broker->context, METRIC_MQTT_CONNECTIONS, (uint64_t)-1);
         c->magic = 0;
@@ -148,12 +191,25 @@ void connection_flush_all(struct broker *broker)
 
 /* ---- the end ---- */
 
-/* The session goes on without it. */
-static void leave_session(struct connection *c, bool with_will)
+/* The session goes on without it; a bridge tries again. */
+static void leave_session(struct connection *c, bool with_will, const char *text)
 {
     struct session *s = c->session;
+    struct bridge *bridge = c->bridge;
     c->session = NULL;
-    if (s) session_detach(s, with_will && !c->broker->is_stopping);
+    c->bridge = NULL;
+    if (bridge && s && broker_has_walks(s)) bridge_keep_retained(bridge);
+    if (s) session_detach(s, with_will);
+    if (bridge) bridge_lost(bridge, text);
+}
+
+/* What the other side is told at the end of a connection that was open. */
+static void write_end(struct connection *c, enum mqtt_reason reason, const char *text)
+{
+    if (c->is_dialled)
+        bridge_disconnect(c, reason);
+    else if (c->version == MQTT_5 && reason >= 0x80)
+        mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
 }
 
 struct str connection_problem(const struct connection *c, const char *text)
@@ -164,16 +220,27 @@ struct str connection_problem(const struct connection *c, const char *text)
     return c->wants_problem && fits ? str_of(text) : STR("");
 }
 
+bool connection_fits(struct connection *c, size_t start)
+{
+    struct buf *out = connection_out(c);
+    MUST(is_connection(c));
+    if (buf_failed(out)) return true; /* flush() ends the connection for that */
+    MUST(start <= out->size);
+    if (out->size - start <= c->packet_max) return true;
+    out->size = start;
+    return false;
+}
+
 void connection_cut(struct connection *c)
 {
     MUST(is_connection(c));
     if (c->is_freeing) return;
-    if (c->state == CONNECTION_OPEN && c->version == MQTT_5 && c->stream) {
-        mqtt_write_disconnect(connection_out(c), MQTT_5, MQTT_REASON_SERVER_SHUTTING_DOWN, STR(""));
+    if (c->state == CONNECTION_OPEN && c->stream) {
+        write_end(c, MQTT_REASON_SERVER_SHUTTING_DOWN, NULL);
         flush(c);
     }
     c->state = CONNECTION_ENDING;
-    leave_session(c, true);
+    leave_session(c, true, NULL);
     close_now(c);
 }
 
@@ -183,16 +250,22 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     if (c->state == CONNECTION_ENDING || c->is_freeing) return;
     bool was_open = c->state == CONNECTION_OPEN;
     struct session *s = c->session;
-    if (text)
+    if (!c->is_dialled)
+        limits_dropped(c, was_open && !c->ended_well &&
+                              reason != MQTT_REASON_ADMINISTRATIVE_ACTION &&
+                              reason != MQTT_REASON_NOT_AUTHORIZED);
+    if (!was_open && !c->is_dialled && reason >= 0x80 && reason != MQTT_REASON_SERVER_BUSY &&
+        reason != MQTT_REASON_BANNED && reason != MQTT_REASON_QUOTA_EXCEEDED)
+        limits_failed(c);
+    if (text && !c->is_dialled && limits_may_tell(c->broker)) /* a bridge tells of itself */
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
              connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
              s ? s->client_id.at : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
-    if (was_open && c->version == MQTT_5 && reason >= 0x80 && c->stream)
-        mqtt_write_disconnect(connection_out(c), MQTT_5, reason, connection_problem(c, text));
+    if (was_open && c->stream) write_end(c, reason, text);
     if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */
     c->state = CONNECTION_ENDING;
-    leave_session(c, !c->ended_well);
+    leave_session(c, !c->ended_well, text);
     if (!c->stream) {
         close_now(c);
         return;
@@ -210,10 +283,18 @@ void connection_on_timer(struct wheel_node *node)
     if (c->state == CONNECTION_ENDING) {
         close_now(c);
         connection_touch(c); /* so that this turn frees it */
-    } else if (c->state == CONNECTION_LOGIN || (c->state == CONNECTION_OPEN && c->is_paused)) {
-        wheel_set(&c->broker->wheel, node, broker_now_s(c->broker) + CONNECT_SECONDS);
+    } else if (c->state == CONNECTION_LOGIN ||
+               (c->state == CONNECTION_OPEN && c->is_paused && !c->is_dialled)) {
+        wheel_set(&c->broker->wheel, node,
+                  broker_now_s(c->broker) + c->broker->config.limits.connect_s);
+    } else if (c->state == CONNECTION_DIALLED) {
+        connection_end(c, MQTT_REASON_SUCCESS, "no answer within 10 s");
+    } else if (c->is_dialled) {
+        bridge_ping(c);
     } else if (c->state == CONNECTION_NEW || c->state == CONNECTION_AUTH) {
-        connection_end(c, MQTT_REASON_SUCCESS, "no CONNECT, or no AUTH, within 10 s");
+        limits_act(c->broker, LIMIT_CONNECT_TIME, connection_peer(c));
+        if (c->input) limits_failed(c); /* half of one: not a look whether the port is open */
+        connection_end(c, MQTT_REASON_SUCCESS, NULL);
     } else if (broker_now_s(c->broker) >= limit_s) {
         connection_end(c, MQTT_REASON_KEEP_ALIVE_TIMEOUT, "nothing heard for 1.5 keep-alives");
     } else {
@@ -228,9 +309,9 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
                                  size_t *used, struct why *why)
 {
     struct mqtt_frame frame;
-    size_t limit = c->state != CONNECTION_OPEN && c->packet_in_max > CONNECT_BYTES_MAX
-                       ? CONNECT_BYTES_MAX
-                       : c->packet_in_max;
+    size_t before = c->broker->config.limits.login_bytes;
+    size_t limit =
+        c->state != CONNECTION_OPEN && c->packet_in_max > before ? before : c->packet_in_max;
     *used = 0;
     if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
@@ -248,14 +329,20 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
     }
     if (err) {
         (void)why_set(why, err, "a packet of %zu bytes; the limit is %zu", frame.body_size, limit);
+        limits_act(c->broker, c->state == CONNECTION_OPEN ? LIMIT_PACKET : LIMIT_LOGIN_PACKET,
+                   connection_peer(c));
         return MQTT_REASON_PACKET_TOO_LARGE;
     }
     if (size < frame.header_size + frame.body_size) return MQTT_REASON_SUCCESS;
+    if (c->state == CONNECTION_NEW && !limits_may_log_in(c, &c->is_busy))
+        return MQTT_REASON_SUCCESS;
     *used = frame.header_size + frame.body_size;
     metric_add(c->broker->context, METRIC_MQTT_PACKETS_IN, 1);
-    return connection_take(c, frame.first,
-                           (struct str){(const char *)bytes + frame.header_size, frame.body_size},
-                           why);
+    enum mqtt_reason reason = connection_take(
+        c, frame.first, (struct str){(const char *)bytes + frame.header_size, frame.body_size},
+        why);
+    if (!reason && frame.first >> 4 == MQTT_PUBLISH) limits_charge(c, *used);
+    return reason;
 }
 
 /* Takes all whole packets. Gives how many bytes they were; stops when the connection must wait. */
@@ -263,7 +350,7 @@ static size_t take_all(struct connection *c, const uint8_t *bytes, size_t size)
 {
     size_t done = 0, used = 1;
     struct why why = WHY_NONE;
-    while (done < size && used && c->stream && c->state != CONNECTION_LOGIN &&
+    while (done < size && used && c->stream && !c->hold && c->state != CONNECTION_LOGIN &&
            c->state != CONNECTION_ENDING) {
         enum mqtt_reason reason = take_one(c, bytes + done, size - done, &used, &why);
         if (reason) connection_end(c, reason, why.text[0] ? why.text : mqtt_reason_name(reason));
@@ -272,19 +359,57 @@ static size_t take_all(struct connection *c, const uint8_t *bytes, size_t size)
     return done;
 }
 
+/* Packets that are not whole yet are memory that strangers take, too: it is the broker's. */
+static bool charge_input(struct connection *c)
+{
+    struct input *input = c->input;
+    struct budget *memory = &c->broker->memory;
+    size_t wanted = input->bytes.at ? input->bytes.capacity : 0, had = input->charged;
+    if (wanted > had && budget_take(memory, wanted - had)) return false;
+    if (wanted < had) budget_give(memory, had - wanted);
+    input->charged = wanted;
+    return true;
+}
+
+bool connection_keep(struct connection *c, const void *bytes, size_t size)
+{
+    if (!c->input && !(c->input = mem_alloc_zero(1, sizeof *c->input))) return false;
+    buf_add(&c->input->bytes, bytes, size);
+    return !buf_failed(&c->input->bytes) && charge_input(c);
+}
+
+void connection_drop_input(struct connection *c)
+{
+    if (!c->input) return;
+    buf_free(&c->input->bytes);
+    budget_give(&c->broker->memory, c->input->charged);
+    mem_free(c->input);
+    c->input = NULL;
+}
+
 static void keep_rest(struct connection *c, const uint8_t *bytes, size_t size)
 {
-    buf_add(&c->in, bytes, size);
-    if (buf_failed(&c->in)) connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for a packet");
+    if (connection_keep(c, bytes, size)) return;
+    limits_act(c->broker, LIMIT_MEMORY, connection_peer(c));
+    connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for a packet");
 }
 
 static void take_kept(struct connection *c)
 {
-    size_t done = take_all(c, (const uint8_t *)c->in.at, c->in.size);
-    if (done == c->in.size)
-        buf_free(&c->in);
+    struct input *input = c->input; /* nothing that a packet does touches it */
+    if (!input) return;
+    size_t done = take_all(c, (const uint8_t *)input->bytes.at, input->bytes.size);
+    MUST(c->input == input);
+    if (done == input->bytes.size)
+        connection_drop_input(c);
     else if (done)
-        buf_drop_front(&c->in, done);
+        buf_drop_front(&input->bytes, done);
+}
+
+/* Publishers wait for the log, the store or queue files. */
+static bool is_full(const struct broker *broker)
+{
+    return journal_is_full(broker) || rows_are_full(broker) || spill_is_full(broker);
 }
 
 static void on_read(void *owner, const uint8_t *bytes, size_t size)
@@ -294,7 +419,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     c->broker->now_ns = loop_mono_ns(&c->broker->loop);
     c->heard_s = broker_now_s(c->broker);
     if (c->state == CONNECTION_ENDING) return;
-    if (c->in.size) {
+    if (c->input) {
         keep_rest(c, bytes, size);
         take_kept(c);
     } else {
@@ -308,7 +433,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
         connection_touch(c);
     }
     if (c->turn_bytes >= TURN_BYTES) c->turn_bytes = 0;
-    if ((journal_is_full(c->broker) || rows_are_full(c->broker)) && c->stream && !c->is_held) {
+    if (is_full(c->broker) && c->stream && !c->is_held) {
         c->is_held = c->is_paused = true;
         os_stream_pause(c->stream, true);
     }
@@ -316,17 +441,27 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
 
 void connection_resume_held(struct broker *broker)
 {
-    for (struct connection *c = broker->connections; c; c = c->next) {
+    if (is_full(broker)) return;
+    for (struct connection *c = broker->connections, *next; c; c = next) {
+        next = c->next;
         if (!c->is_held) continue;
         c->is_held = false;
-        resume_reading(c);
+        connection_go_on(c);
     }
 }
 
 void connection_go_on(struct connection *c)
 {
+    if (c->is_held || c->hold) return; /* it comes again */
     take_kept(c);
     resume_reading(c);
+}
+
+static void on_open(void *owner)
+{
+    struct connection *c = owner;
+    MUST(is_connection(c));
+    if (c->state == CONNECTION_DIALLED) bridge_greet(c);
 }
 
 static void on_drained(void *owner)
@@ -348,15 +483,15 @@ static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
     MUST(is_connection(c));
-    if (err == ERR_TLS)
+    if (err == ERR_TLS && !c->is_dialled)
         diag(c->broker->context, DIAG_WARNING, component, "%s: %s", connection_peer(c), text);
     os_stream_close(&c->stream);
     if (c->state == CONNECTION_ENDING)
         close_now(c);
     else
-        connection_end(c, MQTT_REASON_SUCCESS, NULL);
+        connection_end(c, MQTT_REASON_SUCCESS, c->is_dialled ? text : NULL);
     connection_touch(c);
 }
 
 const struct os_stream_events connection_events = {
-    .on_read = on_read, .on_drained = on_drained, .on_closed = on_closed};
+    .on_open = on_open, .on_read = on_read, .on_drained = on_drained, .on_closed = on_closed};

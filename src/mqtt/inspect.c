@@ -6,7 +6,7 @@
  * still be queued finds none. */
 #include "mqtt/inspect.h"
 #include "base/timetext.h"
-#include "mqtt/broker_priv.h"
+#include "mqtt/bridge_priv.h"
 #include "mqtt/topic.h"
 #include <string.h>
 
@@ -14,18 +14,25 @@ enum { SLICE_STEPS = 500 }; /* rows or nodes looked at in one go: some 0.2 ms */
 
 /* ---- rights ---- */
 
-bool broker_client_is_open_to(const struct identity *identity, enum access_verb verb,
+bool broker_client_is_open_to(const struct identity *identity, enum access_verb verb, struct str ns,
                               struct str client_id, const char *user)
 {
     return (identity && strcmp(identity->user, user) == 0) ||
-           access_scope(identity, verb, "MqttClient", (struct str){0}, client_id) == ACCESS_ALL;
+           access_scope(identity, verb, "MqttClient", ns, client_id) == ACCESS_ALL;
+}
+
+static struct str ns_of(const struct session *s)
+{
+    return str_of(session_space(s)->ns);
 }
 
 static bool sees(const struct broker_inspect *i, const struct session *s)
 {
+    if (i->ns.size && !str_equal(i->ns, ns_of(s))) return false;
     if (i->sees_all) return true;
     if (!i->sees_some) return strcmp(i->identity->user, s->identity->user) == 0;
-    return broker_client_is_open_to(i->identity, VERB_LIST, s->client_id, s->identity->user);
+    return broker_client_is_open_to(i->identity, VERB_LIST, ns_of(s), s->client_id,
+                                    s->identity->user);
 }
 
 /* ---- rows ---- */
@@ -57,6 +64,7 @@ static void add_client(struct broker_inspect *i, const struct session *s)
     struct broker_client_row *row = add_row(i, &i->clients, sizeof *row);
     if (!row) return;
     *row = (struct broker_client_row){
+        .ns = keep(i, ns_of(s)),
         .client_id = keep(i, s->client_id),
         .user = keep(i, str_of(s->identity->user)),
         .peer = c ? keep(i, str_of(connection_peer(c))) : STR(""),
@@ -68,8 +76,8 @@ static void add_client(struct broker_inspect *i, const struct session *s)
         .expiry_s = s->expiry_s,
         .since_ns = (int64_t)s->since_s * TIME_NS_PER_S,
         .subscriptions = s->subscription_count,
-        .queued = outbox_count(&s->outbox),
-        .queued_bytes = s->outbox.bytes,
+        .queued = session_queued(s),
+        .queued_bytes = session_queued_bytes(s),
         .in_flight = s->outbox.in_flight,
         .received = s->messages_in,
         .sent = s->messages_out,
@@ -85,6 +93,7 @@ static void add_subscription(struct broker_inspect *i, const struct session *s,
     if (!row) return;
     tree_print(sub, &filter);
     *row = (struct broker_subscription_row){
+        .ns = keep(i, ns_of(s)),
         .client_id = keep(i, s->client_id),
         .filter = keep(i, buf_str(&filter)),
         .id = sub->id,
@@ -101,12 +110,58 @@ static void add_retained(struct broker_inspect *i, const struct message *m)
     struct broker_retained_row *row = add_row(i, &i->retained, sizeof *row);
     if (!row) return;
     *row = (struct broker_retained_row){
+        .ns = keep(i, str_of(i->walked->ns)),
         .topic = keep(i, message_topic(m)),
         .payload = i->with_payload ? keep(i, message_payload(m)) : (struct str){0},
         .size_bytes = m->payload_size,
         .time_ns = (int64_t)m->made_s * TIME_NS_PER_S,
         .qos = m->qos,
     };
+}
+
+static void add_ban(struct broker_inspect *i, const struct watched *w)
+{
+    const struct broker *broker = i->broker;
+    struct str user = watched_user(w);
+    bool is_own = user.size && str_is(user, i->identity->user);
+    if (!watched_is_banned(broker, w) || (!i->sees_all && !is_own)) return;
+    struct broker_ban_row *row = add_row(i, &i->bans, sizeof *row);
+    if (!row) return;
+    int64_t left_s = w->banned_until_s - broker_now_s(broker);
+    *row = (struct broker_ban_row){
+        .is_client = w->kind == WATCHED_CLIENT,
+        .name = keep(i, watched_name(w)),
+        .user = user.size ? keep(i, user) : STR(""),
+        .count = w->ban_count,
+        .since_ns = (int64_t)w->banned_wall_s * TIME_NS_PER_S,
+        .until_ns = ((int64_t)broker->wall_s + left_s) * TIME_NS_PER_S,
+    };
+}
+
+/* At once: they are few, or the table of those that are watched is at its bound. */
+static void add_bans(struct broker_inspect *i)
+{
+    size_t at = 0;
+    struct str key;
+    void *value;
+    if (!i->broker->limits.ban_count) return;
+    while (!i->err && map_next(&i->broker->limits.watched, &at, &key, &value)) add_ban(i, value);
+}
+
+/* There are few: all in one go. */
+static void add_bridges(struct broker_inspect *i)
+{
+    for (const struct bridge *b = i->broker->bridges; b && !i->err; b = b->next) {
+        char remote[OS_HOST_BYTES + 8];
+        struct broker_bridge_row *row = b->is_removed ? NULL : add_row(i, &i->bridges, sizeof *row);
+        if (!row) continue;
+        bridge_look(b, row);
+        os_address_print(&b->settings->address, remote, sizeof remote);
+        row->ns = keep(i, row->ns);
+        row->name = keep(i, row->name);
+        row->error = keep(i, row->error);
+        row->remote = keep(i, str_of(remote));
+    }
 }
 
 /* ---- the walk ---- */
@@ -135,20 +190,58 @@ static void step_session(struct broker_inspect *i)
     i->at = i->client_id.size ? NULL : s->next;
 }
 
+static void end_walk(struct broker_inspect *i)
+{
+    if (!i->walked) return;
+    tree_walk_end(i->walk);
+    i->walked->pins--;
+    i->walked = NULL;
+}
+
+/* Which tree comes next; NULL: none. */
+static struct space *next_space(struct broker_inspect *i)
+{
+    const struct broker *broker = i->broker;
+    if (i->ns.size) return i->next_space++ == 0 ? space_find(broker, i->ns) : NULL;
+    while (i->next_space < broker->space_count) {
+        struct space *space = broker->spaces[i->next_space++];
+        if (space && tree_retained_count(space->tree)) return space;
+    }
+    return NULL;
+}
+
+/* Stands at the beginning of the next tree; false: there is none, or no memory. */
+static bool next_walk(struct broker_inspect *i)
+{
+    end_walk(i);
+    struct space *space = next_space(i);
+    if (!space) return false;
+    i->err = i->filter.size ? tree_walk_begin(space->tree, i->filter, i->walk)
+                            : tree_walk_begin_all(space->tree, i->walk);
+    if (i->err) return false;
+    i->walked = space;
+    space->pins++;
+    return true;
+}
+
 static void step_retained(struct broker_inspect *i, unsigned *steps)
 {
+    if (!i->walk->at) { /* nothing (more) is in this one */
+        i->is_walking = next_walk(i);
+        return;
+    }
     struct message *m = tree_walk_next(i->walk, steps);
     /* What the broker tells of itself is no message of anybody; who asks for $SYS gets it. */
     if (m && message_is_own(m) && !i->filter.size) m = NULL;
-    if (m && access_check(i->identity, VERB_SUBSCRIBE, "", STR("default"), STR(""),
+    if (m && access_check(i->identity, VERB_SUBSCRIBE, "", str_of(i->walked->ns), STR(""),
                           message_topic(m), NULL) == ERR_OK)
         add_retained(i, m);
-    if (!i->walk->at || i->retained.is_cut) i->is_walking = false;
+    if (i->retained.is_cut) i->is_walking = false;
 }
 
 static void leave(struct broker_inspect *i)
 {
-    if (i->walk) tree_walk_end(i->walk);
+    end_walk(i);
     mem_free(i->walk);
     i->walk = NULL;
     i->at = NULL;
@@ -199,10 +292,9 @@ static enum err begin_walk(struct broker_inspect *i)
 {
     if (!(i->looks & BROKER_RETAINED)) return ERR_OK;
     if (!(i->walk = mem_alloc_zero(1, sizeof *i->walk))) return ERR_NO_MEMORY;
-    enum err err = i->filter.size ? tree_walk_begin(i->broker->tree, i->filter, i->walk)
-                                  : tree_walk_begin_all(i->broker->tree, i->walk);
-    i->is_walking = !err;
-    return err;
+    i->next_space = 0;
+    i->is_walking = next_walk(i);
+    return i->err;
 }
 
 static void begin(struct job *job)
@@ -216,10 +308,13 @@ static void begin(struct job *job)
     }
     enum access_scope scope =
         access_scope(i->identity, VERB_LIST, "MqttClient", (struct str){0}, STR(""));
-    i->sees_all = scope == ACCESS_ALL;
+    i->sees_all = scope == ACCESS_ALL; /* in every namespace */
     i->sees_some = scope == ACCESS_SOME;
+    if (i->looks & BROKER_BANS) add_bans(i);
+    if (i->looks & BROKER_BRIDGES) add_bridges(i);
     if (i->looks & (BROKER_CLIENTS | BROKER_SUBSCRIPTIONS))
-        i->at = i->client_id.size ? session_find(broker, i->client_id) : broker->first_session;
+        i->at = i->client_id.size ? session_find(space_find(broker, i->ns), i->client_id)
+                                  : broker->first_session;
     i->next = broker->inspects;
     broker->inspects = i;
     if (broker->is_inspecting) return;
@@ -262,6 +357,7 @@ void inspect_forget_subscription(struct broker *broker, struct subscription *sub
 void broker_inspect(struct broker *broker, struct broker_inspect *i)
 {
     MUST(broker->is_started && i->identity && i->completion.done && !i->walk);
+    MUST(i->ns.size || !i->client_id.size);
     MUST(i->looks && topic_filter_is_valid(i->filter.size ? i->filter : STR("#")));
     i->broker = broker;
     i->err = ERR_OK;
@@ -271,7 +367,8 @@ void broker_inspect(struct broker *broker, struct broker_inspect *i)
 
 void broker_inspect_free(struct broker_inspect *i)
 {
-    struct broker_list *rows[] = {&i->clients, &i->subscriptions, &i->retained};
+    struct broker_list *rows[] = {&i->clients, &i->subscriptions, &i->retained, &i->bans,
+                                  &i->bridges};
     MUST(!i->walk);
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
         mem_free(rows[k]->at);

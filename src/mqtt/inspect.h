@@ -13,10 +13,12 @@ enum broker_look {
     BROKER_CLIENTS = 1,
     BROKER_SUBSCRIPTIONS = 2,
     BROKER_RETAINED = 4,
+    BROKER_BANS = 8,
+    BROKER_BRIDGES = 16,
 };
 
 struct broker_client_row {
-    struct str client_id, user, peer; /* peer "" = away */
+    struct str ns, client_id, user, peer; /* peer "" = away */
     bool is_connected, is_tls, is_slow;
     uint8_t version; /* enum mqtt_version; 0 = away */
     uint16_t keep_alive_s;
@@ -27,18 +29,26 @@ struct broker_client_row {
 };
 
 struct broker_subscription_row {
-    struct str client_id, filter; /* with $share/group/ */
-    uint32_t id;                  /* 0 = none */
+    struct str ns, client_id, filter; /* with $share/group/ */
+    uint32_t id;                      /* 0 = none */
     uint8_t qos;
     bool no_local, retain_as_published;
 };
 
 struct broker_retained_row {
-    struct str topic, payload; /* payload without text: not asked for */
-    uint64_t size_bytes;       /* of the payload */
-    int64_t time_ns;           /* wall clock, when it came; 0 = before the start */
+    struct str ns, topic, payload; /* payload without text: not asked for */
+    uint64_t size_bytes;           /* of the payload */
+    int64_t time_ns;               /* wall clock, when it came; 0 = before the start */
     uint8_t qos;
 };
+
+struct broker_ban_row {
+    bool is_client;             /* else an address */
+    struct str name, user;      /* user: of a client */
+    uint32_t count;             /* lost connections, or failed logins */
+    int64_t since_ns, until_ns; /* wall clock */
+};
+/* struct broker_bridge_row (mqtt/bridge.h): the asker checks rights on them. */
 
 /* Rows of one kind, in no order. */
 struct broker_list {
@@ -51,18 +61,22 @@ struct broker_inspect {
     struct completion completion; /* first; the asker's */
     unsigned looks;               /* enum broker_look */
     struct identity *identity;    /* shared; what it may not see is left out */
-    struct str client_id;         /* "" = all; borrowed until done, as the next */
-    struct str filter;            /* of retained messages; "" = all */
+    struct str ns; /* "" = all, of clients, subscriptions and retained messages; borrowed until
+                      done, as the next */
+    struct str client_id; /* "" = all; else with ns */
+    struct str filter;    /* of retained messages; "" = all */
     bool with_payload;
     size_t rows_max;    /* of each kind; 0 = as many as memory allows */
     struct arena arena; /* of the rows; the asker sets it up */
-    struct broker_list clients, subscriptions, retained;
+    struct broker_list clients, subscriptions, retained, bans, bridges;
     /* from here on the broker's */
     struct job job;
     struct broker *broker;
     struct broker_inspect *next;
     struct session *at;
     struct subscription *at_subscription;
+    struct space *walked; /* pinned; NULL = none */
+    size_t next_space;    /* of those that are walked */
     struct tree_walk *walk;
     bool is_walking, sees_all, sees_some;
     enum err err;
@@ -76,7 +90,7 @@ void broker_inspect_free(struct broker_inspect *inspect);
 
 /* Whether the identity may see (LIST), change (UPDATE) or end (DELETE) the client: whose own it is
  * may; other people's may who has the right on the kind MqttClient. Any task. */
-bool broker_client_is_open_to(const struct identity *identity, enum access_verb verb,
+bool broker_client_is_open_to(const struct identity *identity, enum access_verb verb, struct str ns,
                               struct str client_id, const char *user);
 
 #endif

@@ -6,7 +6,7 @@
  * the turn: then what exists is marked to be written whole (a snapshot), before anybody is told. */
 #include "mqtt/journal.h"
 #include "base/timetext.h"
-#include "mqtt/broker_priv.h"
+#include "mqtt/copy_priv.h"
 #include <string.h>
 
 static const char component[] = "mqtt";
@@ -32,6 +32,7 @@ void journal_write_session_at(struct buf *out, const struct session *s, uint64_t
     buf_add_varint(out, s->serial);
     put_text(out, s->client_id);
     put_text(out, str_of(s->identity->user));
+    put_text(out, s->space ? str_of(session_space(s)->ns) : STR("")); /* the first is `default` */
     buf_add_varint(out, s->expiry_s);
     buf_add_varint(out, last);
 }
@@ -50,28 +51,52 @@ void journal_write_subscribe(struct buf *out, const struct session *s,
     buf_free(&filter);
 }
 
-/* A message's fields; `keeps`: it is retained, or with an empty payload takes away what was. */
-static void put_message(struct buf *out, const struct broker *broker, const struct message *m,
-                        bool keeps)
+void journal_write_fields(struct buf *out, const struct broker *broker, const struct message *m,
+                          const struct space *keeps)
 {
     struct context *context = broker->context;
+    bool is_elsewhere = keeps && keeps->index;
     buf_add_varint(out, m->serial);
-    buf_add_char(out, (char)(m->qos | m->retain << 2 | (m->expires_ns != 0) << 3 | keeps << 4));
+    buf_add_char(out, (char)(m->qos | m->retain << 2 | (m->expires_ns != 0) << 3 |
+                             (keeps != NULL) << 4 | is_elsewhere << 5));
     put_text(out, message_topic(m));
     put_text(out, message_properties(m));
     put_text(out, message_payload(m));
     if (m->expires_ns)
         buf_add_le64(
             out, (uint64_t)(m->expires_ns - context_mono_ns(context) + context_wall_ns(context)));
+    if (is_elsewhere) put_text(out, str_of(keeps->ns));
 }
 
 void journal_write_message(struct buf *out, const struct broker *broker, const struct message *m,
-                           bool keeps)
+                           const struct space *keeps)
 {
     buf_add_char(out, JOURNAL_MESSAGE);
-    put_message(out, broker, m, keeps);
+    journal_write_fields(out, broker, m, keeps);
     buf_add_varint(out, 0); /* no publisher */
     buf_add_varint(out, 0); /* no targets */
+}
+
+/* When it is due: wall clock, in seconds; 0: its client is connected. */
+static uint64_t due_s(const struct broker *broker, const struct will *will)
+{
+    int64_t left_s = (int64_t)will->due.at_s - broker_now_s(broker);
+    if (!wheel_is_set(&will->due)) return 0;
+    return (uint64_t)(context_wall_ns(broker->context) / TIME_NS_PER_S + (left_s > 0 ? left_s : 0));
+}
+
+void journal_write_will(struct buf *out, const struct session *s)
+{
+    const struct will *will = s->will;
+    buf_add_char(out, JOURNAL_WILL);
+    buf_add_varint(out, s->serial);
+    put_text(out, s->client_id);
+    put_text(out, str_of(s->identity->user));
+    put_text(out, s->space ? str_of(session_space(s)->ns) : STR(""));
+    buf_add_varint(out, will->delay_s);
+    buf_add_varint(out, will->expiry_s);
+    buf_add_varint(out, due_s(s->broker, will));
+    journal_write_fields(out, s->broker, will->message, NULL);
 }
 
 static void put_target(struct buf *out, const struct session *s, uint64_t ordinal,
@@ -117,7 +142,7 @@ void journal_session(struct session *s)
 {
     s->is_logged |= s->expiry_s > 0;
     struct buf *out = begin(s);
-    if (out) journal_write_session_at(out, s, s->outbox.last);
+    if (out) journal_write_session_at(out, s, session_last(s));
 }
 
 void journal_end(struct session *s)
@@ -164,6 +189,32 @@ void journal_release(struct session *s, uint16_t packet_id)
     if (out) journal_write_pair(out, JOURNAL_RELEASE, s, packet_id);
 }
 
+void journal_dropped(struct session *s, uint64_t from, uint64_t until)
+{
+    struct buf *out = begin(s);
+    if (!out) return;
+    journal_write_pair(out, JOURNAL_DROPPED, s, from);
+    buf_add_varint(out, until);
+}
+
+void journal_will(struct session *s)
+{
+    struct journal *j = journal_of(s);
+    if (j->is_off || !s->will) return;
+    j->change++;
+    s->will->is_logged = true;
+    journal_write_will(&j->out, s);
+}
+
+void journal_will_gone(struct session *s)
+{
+    struct journal *j = journal_of(s);
+    if (j->is_off) return;
+    j->change++;
+    buf_add_char(&j->out, JOURNAL_WILL_GONE);
+    buf_add_varint(&j->out, s->serial);
+}
+
 void journal_target(struct session *s, uint64_t ordinal, const struct outbox_item *item)
 {
     struct journal *j = journal_of(s);
@@ -177,11 +228,11 @@ bool journal_message(struct broker *broker, const struct message *m, struct sess
 {
     struct journal *j = &broker->journal;
     bool is_known_again = publisher && publisher->is_logged && packet_id;
-    bool keeps = j->keeps;
-    j->keeps = false;
+    const struct space *keeps = j->keeps;
+    j->keeps = NULL;
     if (j->is_off || (!j->target_count && !keeps && !is_known_again)) return false;
     buf_add_char(&j->out, JOURNAL_MESSAGE);
-    put_message(&j->out, broker, m, keeps);
+    journal_write_fields(&j->out, broker, m, keeps);
     buf_add_varint(&j->out, is_known_again ? publisher->serial : 0);
     if (is_known_again) buf_add_varint(&j->out, packet_id);
     buf_add_varint(&j->out, j->target_count);
@@ -218,11 +269,13 @@ static bool grow_acks(struct journal *j)
 }
 
 void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t packet_id,
-                         enum mqtt_reason reason, bool must_wait, uint64_t rows)
+                         enum mqtt_reason reason, enum journal_wait wait, struct rows_span rows)
 {
     struct journal *j = &c->broker->journal;
-    must_wait = must_wait && j->change > j->durable;
-    if (!must_wait && !rows && !c->waiting_acks) { /* in the order of what is acknowledged */
+    bool is_written = wait == JOURNAL_WRITTEN;
+    bool must_wait = wait && j->change > j->durable && (!is_written || j->change > j->written);
+    j->wants_written |= must_wait && is_written;
+    if (!must_wait && !rows.last && !c->waiting_acks) { /* in the order of what is acknowledged */
         send_ack(c, type, packet_id, reason);
         return;
     }
@@ -231,7 +284,7 @@ void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t pac
         return;
     }
     j->acks[j->ack_last++ & (j->ack_capacity - 1)] = (struct journal_ack){
-        c, must_wait ? j->change : 0, rows, packet_id, (uint8_t)type, (uint8_t)reason};
+        c, must_wait ? j->change : 0, rows, packet_id, (uint8_t)type, (uint8_t)reason, is_written};
     c->waiting_acks++;
 }
 
@@ -241,24 +294,28 @@ void journal_release_acks(struct broker *broker)
     uint64_t rows = rows_done(broker);
     while (j->ack_first < j->ack_last) {
         struct journal_ack *a = &j->acks[j->ack_first & (j->ack_capacity - 1)];
-        if (a->change > j->durable || a->rows > rows) return;
+        bool is_safe = a->change <= j->durable || (a->is_written && a->change <= j->written);
+        if (!is_safe || a->rows.last > rows) return;
         j->ack_first++;
         a->connection->waiting_acks--;
         send_ack(a->connection, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
     }
 }
 
-/* MQTT 5.0 can be told; 3.x only by ending the connection, after which the client sends again. */
+/* Who waits for batches on both sides of it may have had nothing in it, and is told all the same:
+ * it sends again what is stored already, which does no harm. MQTT 5.0 can be told; 3.x only by
+ * ending the connection, after which the client sends again, as a remote broker does, which would
+ * take a refusal for the end of the message. */
 void journal_fail_rows(struct broker *broker, uint64_t number)
 {
     struct journal *j = &broker->journal;
     for (uint64_t i = j->ack_first; i < j->ack_last; i++) {
         struct journal_ack *a = &j->acks[i & (j->ack_capacity - 1)];
-        if (a->rows != number) continue;
+        if (number < a->rows.first || number > a->rows.last) continue;
         a->reason = MQTT_REASON_QUOTA_EXCEEDED;
         if (a->type == MQTT_PUBREC && a->connection->session)
             session_drop_received(a->connection->session, a->packet_id);
-        if (a->connection->version != MQTT_5)
+        if (a->connection->version != MQTT_5 || a->connection->is_dialled)
             connection_end(a->connection, MQTT_REASON_QUOTA_EXCEEDED, "rows could not be stored");
     }
 }
@@ -272,7 +329,7 @@ static void move_on(struct broker *broker, uint64_t reached)
     journal_release_acks(broker);
     session_pump_stalled(broker);
     command_resume(broker, ERR_OK);
-    if (!journal_is_full(broker)) connection_resume_held(broker);
+    connection_resume_held(broker);
 }
 
 /* ---- notes ---- */
@@ -288,6 +345,27 @@ static void give(struct broker *broker, struct broker_note *note)
     note->is_done = false;
     broker->journal.in_flight++;
     broker->hooks.journal(broker->hooks.arg, note);
+}
+
+/* What was written may stand behind something that the log did not take, or that was lost for lack
+ * of memory: then it does not count yet. */
+static void finish_written(struct job *job)
+{
+    struct broker_note *note = (void *)((char *)job - offsetof(struct broker_note, written));
+    struct broker *broker = note->broker;
+    struct journal *j = &broker->journal;
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    for (const struct broker_note *n = j->first; n && n != note; n = n->next)
+        if (n->err) return;
+    if (j->hole || j->is_failing || note->change <= j->written) return;
+    j->written = note->change;
+    journal_release_acks(broker);
+}
+
+void broker_note_written(struct broker_note *note)
+{
+    note->written.run = finish_written;
+    loop_post(&note->broker->loop, &note->written);
 }
 
 void journal_post(struct broker *broker)
@@ -306,6 +384,7 @@ void journal_post(struct broker *broker)
         buf_free(&j->out);
         j->out = BUF_EMPTY;
         snapshot_need(broker);
+        copying_fail(broker, ERR_NO_MEMORY, NULL);
         return;
     }
     struct broker_note *note = mem_alloc_zero(1, sizeof *note);
@@ -321,6 +400,8 @@ void journal_post(struct broker *broker)
     buf_clear(&j->out);
     note->broker = broker;
     note->change = j->change;
+    note->wants_written = j->wants_written;
+    j->wants_written = false;
     *(j->last ? &j->last->next : &j->first) = note;
     j->last = note;
     j->log_bytes += note->body.size;
@@ -366,10 +447,13 @@ static void finish_note(struct job *job)
         if (!j->first) j->last = NULL;
         reached = first->change;
         j->done_seq = first->seq;
+        copying_note(broker, first);
         broker_note_free(first);
     }
     if (reached != j->reached) move_on(broker, reached);
     journal_post(broker);
+    snapshot_go_on(broker);
+    copying_look(broker);
 }
 
 void journal_snapshot_done(struct broker *broker, uint64_t change)
@@ -393,13 +477,24 @@ void broker_note_free(struct broker_note *note)
     mem_free(note);
 }
 
+void journal_disown(struct broker *broker)
+{
+    struct journal *j = &broker->journal;
+    for (struct broker_note **at = &j->first; *at;)
+        if ((*at)->is_done)
+            at = &(*at)->next;
+        else
+            *at = (*at)->next;
+    j->last = NULL;
+}
+
 void journal_free(struct broker *broker)
 {
     struct journal *j = &broker->journal;
     while (j->first) {
         struct broker_note *note = j->first;
         j->first = note->next;
-        if (note->is_done) broker_note_free(note); /* the others are with the hook */
+        broker_note_free(note);
     }
     buf_free(&j->out);
     buf_free(&j->targets);

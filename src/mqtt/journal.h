@@ -12,25 +12,33 @@
 #ifndef MQTT_JOURNAL_H
 #define MQTT_JOURNAL_H
 
+#include "base/reader.h"
 #include "mqtt/outbox.h"
+#include "mqtt/rows.h"
 #include "mqtt/tree.h"
 
 struct broker;
+struct space;
 struct session;
 struct connection;
 
 /* X(symbol, number): what a change is. */
 #define JOURNAL_TABLE(X)                                                                           \
-    X(SESSION, 1) /* serial, client id, user, expiry, last ordinal: it is there, or it changed */  \
-    X(END, 2)     /* serial: it is gone */                                                         \
-    X(SUBSCRIBE, 3)   /* serial, filter with $share, options, identifier */                        \
+    X(SESSION, 1)   /* serial, client id, user, namespace ("" = default), expiry, last ordinal: it \
+                       is   there, or it changed */                                                \
+    X(END, 2)       /* serial: it is gone */                                                       \
+    X(SUBSCRIBE, 3) /* serial, filter with $share, options, identifier */                          \
     X(UNSUBSCRIBE, 4) /* serial, filter with $share */                                             \
     X(MESSAGE, 5)     /* number, the message, publisher and packet id of QoS 2, targets */         \
     X(DONE, 6)        /* serial, ordinal: delivered or given up */                                 \
     X(RECEIVED, 7)    /* serial, ordinal: PUBREC came */                                           \
     X(RELEASE, 8)     /* serial, packet id: PUBREL came */                                         \
-    X(TARGET, 9) /* serial, ordinal, message's number, …: an entry of a queue (file only) */     \
-    X(TAKEN, 10) /* serial, packet id: QoS 2 that came in (file only) */
+    X(TARGET, 9)     /* serial, ordinal, message's number, …: an entry of a queue (file only) */ \
+    X(TAKEN, 10)     /* serial, packet id: QoS 2 that came in (file only) */                       \
+    X(DROPPED, 11)   /* serial, two ordinals: what lies from one up to the other was given up */   \
+    X(QUEUE, 12)     /* serial, …: the files of a long queue (spill.h; file only) */             \
+    X(WILL, 13)      /* serial, client id, user, delay, expiry, when it is due, the message */     \
+    X(WILL_GONE, 14) /* serial: published, or not wanted any more */
 
 enum journal_kind {
 #define X(symbol, number) JOURNAL_##symbol = number,
@@ -38,14 +46,17 @@ enum journal_kind {
 #undef X
 };
 
-enum { JOURNAL_FORMAT = 1 };
+/* Format 1 knows no namespaces: what it has is in `default`. Up to 2 there are no wills. */
+enum { JOURNAL_FORMAT = 3, JOURNAL_FORMAT_OLDEST = 1 };
 
 /* One acknowledgement that waits for a note. */
 struct journal_ack {
     struct connection *connection; /* kept in place by connection->waiting_acks */
-    uint64_t change, rows;         /* what must be durable, and stored; 0 = nothing */
+    uint64_t change;               /* what must be durable; 0 = nothing */
+    struct rows_span rows;         /* what must be stored */
     uint16_t packet_id;
     uint8_t type, reason; /* of the acknowledgement */
+    bool is_written;      /* with the kernel is enough */
 };
 
 struct journal {
@@ -54,6 +65,8 @@ struct journal {
     size_t target_count;
     uint64_t change;                  /* number of the last change; runs anew with each start */
     uint64_t durable;                 /* all changes up to this one are durable */
+    uint64_t written;                 /* with the kernel; counts where it is above durable */
+    bool wants_written;               /* somebody waits for that of the turn's changes */
     struct broker_note *first, *last; /* on their way, oldest first */
     size_t in_flight;
     uint64_t log_bytes;           /* of notes since the last snapshot began */
@@ -61,13 +74,14 @@ struct journal {
     struct journal_ack *acks;     /* ring */
     size_t ack_capacity;
     uint64_t ack_first, ack_last;
-    int64_t told_ns;  /* when a failure was last told */
-    uint64_t hole;    /* changes up to this one were lost for lack of memory: only a
-                         snapshot that began behind it makes them durable; 0 = none */
-    uint64_t reached; /* what notes made durable, the hole aside */
-    bool is_off;      /* replaying: nothing is written */
-    bool is_failing;  /* the log refuses: what is on its way is given again */
-    bool keeps;       /* the message that is being routed is to be retained */
+    int64_t told_ns;           /* when a failure was last told */
+    uint64_t hole;             /* changes up to this one were lost for lack of memory: only a
+                                  snapshot that began behind it makes them durable; 0 = none */
+    uint64_t reached;          /* what notes made durable, the hole aside */
+    bool is_off;               /* replaying: nothing is written */
+    bool is_failing;           /* the log refuses: what is on its way is given again */
+    uint8_t reading;           /* format of what is being replayed */
+    const struct space *keeps; /* where the message that is being routed is to be retained */
 };
 
 /* ---- changes; each gives nothing back: a failure of memory is met by journal_post ---- */
@@ -79,6 +93,11 @@ void journal_unsubscribe(struct session *session, const struct subscription *sub
 void journal_done(struct session *session, uint64_t ordinal);
 void journal_received(struct session *session, uint64_t ordinal);
 void journal_release(struct session *session, uint16_t packet_id);
+void journal_dropped(struct session *session, uint64_t from, uint64_t until);
+/* The session's will, also where nothing else of the session is kept: when the broker ends without
+ * its client's DISCONNECT, the next start publishes it. Again when it is to wait for its delay. */
+void journal_will(struct session *session);
+void journal_will_gone(struct session *session);
 /* A queue's entry for the message that is being routed; journal_message follows. */
 void journal_target(struct session *session, uint64_t ordinal, const struct outbox_item *item);
 /* The message that was routed: written when it has targets, is to be retained, or `publisher` (NULL
@@ -88,11 +107,12 @@ bool journal_message(struct broker *broker, const struct message *message,
 
 /* ---- waiting ---- */
 
-/* Acknowledges: with `must_wait` when all changes so far are durable, with `rows` (a batch's
- * number; 0 = none) when that is stored; else at once, but behind what waits already of this
- * connection. */
+/* What an acknowledgement waits for. */
+enum journal_wait { JOURNAL_NOT, JOURNAL_WRITTEN, JOURNAL_DURABLE };
+/* Acknowledges: when all changes so far are as `wait` says, with `rows` when those
+ * batches are stored; else at once, but behind what waits already of this connection. */
 void journal_acknowledge(struct connection *connection, enum mqtt_type type, uint16_t packet_id,
-                         enum mqtt_reason reason, bool must_wait, uint64_t rows);
+                         enum mqtt_reason reason, enum journal_wait wait, struct rows_span rows);
 /* Gives those for which everything is done now. */
 void journal_release_acks(struct broker *broker);
 /* A batch of rows could not be stored: who waits for it is told. */
@@ -105,7 +125,19 @@ bool journal_is_full(const struct broker *broker);
 void journal_retry(struct broker *broker);
 /* A snapshot that was begun at `change` is durable. */
 void journal_snapshot_done(struct broker *broker, uint64_t change);
+/* The task has ended: notes that are with the hook are the hook's to free from here on. */
+void journal_disown(struct broker *broker);
 void journal_free(struct broker *broker);
+
+/* ---- a message's fields, as they stand in changes and in queue files ---- */
+
+/* `keeps`: the space in which it is retained, or with an empty payload takes away what was; NULL =
+ * none. */
+void journal_write_fields(struct buf *out, const struct broker *broker,
+                          const struct message *message, const struct space *keeps);
+/* Gives a message. Errors: CORRUPT, NO_MEMORY. */
+enum err journal_read_fields(struct broker *broker, struct reader *in, struct message **message,
+                             struct why *why);
 
 /* ---- reading ---- */
 
@@ -120,9 +152,10 @@ void journal_replayed(struct broker *broker);
 void journal_write_session_at(struct buf *out, const struct session *session, uint64_t last);
 void journal_write_subscribe(struct buf *out, const struct session *session,
                              const struct subscription *subscription);
-/* `keeps`: as a retained one. */
+void journal_write_will(struct buf *out, const struct session *session);
+/* `keeps`: as one that is retained there. */
 void journal_write_message(struct buf *out, const struct broker *broker,
-                           const struct message *message, bool keeps);
+                           const struct message *message, const struct space *keeps);
 void journal_write_target(struct buf *out, const struct session *session, uint64_t ordinal,
                           const struct outbox_item *item);
 void journal_write_pair(struct buf *out, enum journal_kind kind, const struct session *session,

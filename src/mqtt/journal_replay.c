@@ -4,6 +4,7 @@
  * is no change ends the text with CORRUPT; what was before it has been applied. */
 #include "access/access.h"
 #include "base/reader.h"
+#include "mqtt/bridge.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 #include <inttypes.h>
@@ -35,17 +36,36 @@ static enum err bad(struct why *why, const char *text)
     return why_set(why, ERR_CORRUPT, "the broker's journal: %s", text);
 }
 
+/* ---- namespaces; "" = default ---- */
+
+static bool is_namespace(struct str ns)
+{
+    return ns.size < ACCESS_NAMESPACE_BYTES && !(ns.size && memchr(ns.at, 0, ns.size));
+}
+
+static enum err find_space(struct broker *broker, struct str ns, struct space **space,
+                           struct why *why)
+{
+    *space = space_get(broker, ns.size ? ns : STR(SPACE_DEFAULT));
+    if (*space) return ERR_OK;
+    return broker->spaces_by_name.count < BROKER_SPACES_MAX
+               ? ERR_NO_MEMORY
+               : bad(why, "more namespaces than there can be");
+}
+
 /* ---- sessions ---- */
 
-static struct session *make_session(struct broker *broker, uint64_t serial, struct str client_id,
+static struct session *make_session(struct space *space, uint64_t serial, struct str client_id,
                                     struct str user)
 {
+    struct broker *broker = space->broker;
     char name[ACCESS_USER_BYTES];
-    struct session *old = session_find(broker, client_id);
+    struct session *old = session_find(space, client_id);
     if (old) session_end(old); /* its end is a later change */
     (void)str_copy(name, sizeof name, user);
-    struct identity *identity = identity_new(name, "anonymous"); /* until it connects again */
-    struct session *s = identity ? session_new(broker, client_id, identity) : NULL;
+    /* Until it connects again. */
+    struct identity *identity = identity_new_in(space->ns, name, "anonymous");
+    struct session *s = identity ? session_new(space, client_id, identity) : NULL;
     identity_release(identity);
     if (!s) return NULL;
     (void)map_remove(&broker->by_serial, key_of(&s->serial));
@@ -59,17 +79,34 @@ static struct session *make_session(struct broker *broker, uint64_t serial, stru
     return s;
 }
 
+/* Format 1 has no namespaces, but a Bridge's session was called after its own: "$bridge/NS.NAME",
+ * and what waits in it is to find it there. Others: `default`. */
+static struct str ns_of_old(struct str client_id)
+{
+    const size_t prefix = sizeof BRIDGE_PREFIX - 1;
+    if (!bridge_owns(client_id)) return STR("");
+    struct str key = {client_id.at + prefix, client_id.size - prefix};
+    const char *dot = memchr(key.at, '.', key.size);
+    return dot && dot > key.at ? (struct str){key.at, (size_t)(dot - key.at)} : STR("");
+}
+
 static enum err on_session(struct broker *broker, struct reader *r, struct why *why)
 {
     uint64_t serial = reader_varint(r);
     struct str client_id = read_text(r), user = read_text(r);
+    struct str ns = broker->journal.reading > 1 ? read_text(r) : ns_of_old(client_id);
     uint64_t expiry_s = reader_varint(r), last = reader_varint(r);
     if (!reader_ok(r) || !client_id.size || client_id.size >= BROKER_CLIENT_ID_BYTES ||
         user.size >= ACCESS_USER_BYTES || expiry_s > UINT32_MAX || last > NUMBER_MAX ||
-        serial > NUMBER_MAX)
+        serial > NUMBER_MAX || !is_namespace(ns))
         return bad(why, "a session that is none");
     struct session *s = find(broker, serial);
-    if (!s && !(s = make_session(broker, serial, client_id, user))) return ERR_NO_MEMORY;
+    if (!s) {
+        struct space *space;
+        enum err err = find_space(broker, ns, &space, why);
+        if (err) return err;
+        if (!(s = make_session(space, serial, client_id, user))) return ERR_NO_MEMORY;
+    }
     s->expiry_s = (uint32_t)expiry_s;
     if (last > s->outbox.last && outbox_span(&s->outbox) == 0)
         s->outbox.first = s->outbox.next = s->outbox.last = last;
@@ -118,6 +155,7 @@ struct replayed {
     struct message *message;
     uint64_t number;
     bool keeps;
+    struct str ns; /* with keeps: where; "" = default */
 };
 
 static enum err read_message(struct broker *broker, struct reader *r, struct replayed *out,
@@ -128,8 +166,9 @@ static enum err read_message(struct broker *broker, struct reader *r, struct rep
     uint8_t flags = reader_u8(r);
     struct str topic = read_text(r), properties = read_text(r), payload = read_text(r);
     int64_t expires_wall = flags & 8 ? (int64_t)reader_le64(r) : 0;
-    if (!reader_ok(r) || (flags & 3) == 3 || out->number > NUMBER_MAX || expires_wall < 0 ||
-        expires_wall > INT64_MAX / 2 || !topic_name_is_valid(topic) ||
+    out->ns = flags & 32 ? read_text(r) : STR("");
+    if (!reader_ok(r) || !is_namespace(out->ns) || (flags & 3) == 3 || out->number > NUMBER_MAX ||
+        expires_wall < 0 || expires_wall > INT64_MAX / 2 || !topic_name_is_valid(topic) ||
         payload.size > MQTT_REMAINING_MAX)
         return bad(why, "a message that is none");
     struct mqtt_properties kept = {
@@ -147,6 +186,15 @@ static enum err read_message(struct broker *broker, struct reader *r, struct rep
     out->message = message_new(&parts, &broker->memory);
     if (out->number > broker->last_serial) broker->last_serial = out->number;
     return out->message ? ERR_OK : ERR_NO_MEMORY;
+}
+
+enum err journal_read_fields(struct broker *broker, struct reader *in, struct message **message,
+                             struct why *why)
+{
+    struct replayed m = {0};
+    enum err err = read_message(broker, in, &m, why);
+    *message = m.message;
+    return err;
 }
 
 struct replayed_target {
@@ -170,12 +218,28 @@ static bool read_target(struct reader *r, struct replayed_target *t)
     return reader_ok(r);
 }
 
+static enum err spill_target(struct session *s, const struct replayed_target *t,
+                             const struct message *m)
+{
+    uint32_t ids[OUTBOX_IDS_MAX];
+    struct outbox_item how = {
+        .qos = t->flags & 3, .retain = t->flags >> 2 & 1, .id_count = (uint16_t)t->id_count};
+    memcpy(ids, t->ids, sizeof ids);
+    if (t->id_count > 1)
+        how.ids = ids;
+    else
+        how.id = ids[0];
+    return spill_add(s, t->ordinal, m, &how);
+}
+
 /* `m` NULL: only its identifier is needed any more. */
 static enum err put_target(struct broker *broker, const struct replayed_target *t,
                            struct message *m, struct why *why)
 {
     struct session *s = find(broker, t->serial);
-    if (!s || t->ordinal < s->outbox.last) return ERR_OK; /* it has it already, or it is over */
+    if (!s || t->ordinal < session_last(s)) return ERR_OK; /* it has it already, or it is over */
+    /* What the file says of a queue's beginning was in memory. */
+    if (m && !broker->is_loading && spill_must_take(s, m)) return spill_target(s, t, m);
     enum err err = outbox_skip_to(&s->outbox, t->ordinal);
     if (err == ERR_LIMIT) return bad(why, "an entry far away from its queue");
     if (!err)
@@ -184,10 +248,13 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     return err;
 }
 
-static enum err keep(struct broker *broker, const struct replayed *m)
+static enum err keep(struct broker *broker, const struct replayed *m, struct why *why)
 {
     struct str topic = message_topic(m->message);
-    return tree_retain(broker->tree, topic, m->message->payload_size ? m->message : NULL);
+    struct space *space;
+    enum err err = find_space(broker, m->ns, &space, why);
+    if (err) return err;
+    return space_retain(space, topic, m->message->payload_size ? m->message : NULL);
 }
 
 /* Messages of the file are referred to by its targets. */
@@ -217,7 +284,7 @@ static enum err on_message(struct broker *broker, struct reader *r, struct why *
         err = read_target(r, &t) ? put_target(broker, &t, m.message, why)
                                  : bad(why, "an entry of a queue that is none");
     }
-    if (!err && m.keeps) err = keep(broker, &m);
+    if (!err && m.keeps) err = keep(broker, &m, why);
     if (!err) err = remember(broker, &m);
     message_release(m.message);
     return err;
@@ -234,6 +301,45 @@ static enum err on_target(struct broker *broker, struct reader *r, struct why *w
     return put_target(broker, &t, m, why);
 }
 
+/* ---- wills ---- */
+
+static enum err on_will(struct broker *broker, struct reader *r, struct why *why)
+{
+    struct replayed m = {0};
+    uint64_t serial = reader_varint(r);
+    struct str client_id = read_text(r), user = read_text(r), ns = read_text(r);
+    uint64_t delay_s = reader_varint(r), expiry_s = reader_varint(r), due_s = reader_varint(r);
+    if (!reader_ok(r) || !client_id.size || client_id.size >= BROKER_CLIENT_ID_BYTES ||
+        user.size >= ACCESS_USER_BYTES || serial > NUMBER_MAX || delay_s > UINT32_MAX ||
+        expiry_s > UINT32_MAX || due_s > INT64_MAX / 2 / 1000000000 || !is_namespace(ns))
+        return bad(why, "a will that is none");
+    struct session *s = find(broker, serial);
+    struct space *space = NULL;
+    enum err err = s ? ERR_OK : find_space(broker, ns, &space, why);
+    if (!err) err = read_message(broker, r, &m, why);
+    if (err) return err;
+    if (!s) s = make_session(space, serial, client_id, user);
+    if (!s) message_release(m.message);
+    struct will *will = s ? will_new(m.message) : NULL;
+    if (!will) return ERR_NO_MEMORY;
+    will->delay_s = (uint32_t)delay_s;
+    will->expiry_s = (uint32_t)expiry_s;
+    will->due_s = (int64_t)due_s;
+    will->is_logged = true;
+    session_put_will(s, will);
+    return ERR_OK;
+}
+
+/* Of one who keeps no session nothing is left then. */
+static enum err on_will_gone(struct broker *broker, struct reader *r, struct why *why)
+{
+    struct session *s = find(broker, reader_varint(r));
+    if (!reader_ok(r)) return bad(why, "the end of a will that is cut off");
+    if (s) session_put_will(s, NULL);
+    if (s && s->expiry_s == 0) session_end(s);
+    return ERR_OK;
+}
+
 /* ---- pairs ---- */
 
 static enum err on_pair(struct broker *broker, struct reader *r, enum journal_kind kind,
@@ -241,14 +347,51 @@ static enum err on_pair(struct broker *broker, struct reader *r, enum journal_ki
 {
     struct session *s = find(broker, reader_varint(r));
     uint64_t number = reader_varint(r);
+    uint64_t until = kind == JOURNAL_DROPPED ? reader_varint(r) : 0;
     if (!reader_ok(r)) return bad(why, "a change that is cut off");
     if (!s) return ERR_OK;
+    if (kind == JOURNAL_DONE || kind == JOURNAL_RECEIVED) spill_reach(s, number);
+    if (kind == JOURNAL_DROPPED) spill_skip(s, number, until);
     if (kind == JOURNAL_DONE) outbox_restore_done(&s->outbox, number);
     if (kind == JOURNAL_RECEIVED) outbox_restore_received(&s->outbox, number);
     if (kind == JOURNAL_RELEASE && number <= UINT16_MAX) session_drop_received(s, (uint16_t)number);
     if (kind == JOURNAL_TAKEN && number <= UINT16_MAX && !session_put_received(s, (uint16_t)number))
         return ERR_NO_MEMORY;
     return ERR_OK;
+}
+
+/* ---- long queues ---- */
+
+static enum err on_queue(struct broker *broker, struct reader *r, struct why *why)
+{
+    static const uint64_t SIZE_LIMIT = (uint64_t)1 << 48;
+    struct session *s = find(broker, reader_varint(r));
+    struct spill_named named = {.last = reader_varint(r)};
+    named.read_offset = reader_varint(r);
+    named.read_records = reader_varint(r);
+    named.read_weight = reader_varint(r);
+    uint64_t count = reader_varint(r);
+    if (!reader_ok(r) || count == 0 || count > reader_left(r) / 5 || named.last > NUMBER_MAX)
+        return bad(why, "queue files that are none");
+    struct spill_file *files = mem_alloc_zero((size_t)count, sizeof *files);
+    if (!files) return ERR_NO_MEMORY;
+    bool good = true;
+    for (uint64_t i = 0; i < count; i++) {
+        struct spill_file *f = &files[i];
+        f->number = reader_varint(r);
+        f->first = reader_varint(r);
+        f->bytes = reader_varint(r);
+        f->records = reader_varint(r);
+        f->weight = reader_varint(r);
+        good &= f->number < NUMBER_MAX && f->bytes < SIZE_LIMIT && f->weight < SIZE_LIMIT &&
+                f->records <= f->bytes && f->first < named.last;
+    }
+    named.count = (size_t)count;
+    named.files = files;
+    enum err err = !good || !reader_ok(r) ? bad(why, "queue files that are none") : ERR_OK;
+    if (!err && s && !s->spill) err = spill_restore(s, &named, why);
+    mem_free(files);
+    return err;
 }
 
 static enum err replay_one(struct broker *broker, struct reader *r, struct why *why)
@@ -261,9 +404,13 @@ static enum err replay_one(struct broker *broker, struct reader *r, struct why *
     case JOURNAL_UNSUBSCRIBE: return on_unsubscribe(broker, r, why);
     case JOURNAL_MESSAGE: return on_message(broker, r, why);
     case JOURNAL_TARGET: return on_target(broker, r, why);
+    case JOURNAL_QUEUE: return on_queue(broker, r, why);
+    case JOURNAL_WILL: return on_will(broker, r, why);
+    case JOURNAL_WILL_GONE: return on_will_gone(broker, r, why);
     case JOURNAL_DONE:
     case JOURNAL_RECEIVED:
     case JOURNAL_RELEASE:
+    case JOURNAL_DROPPED:
     case JOURNAL_TAKEN: return on_pair(broker, r, (enum journal_kind)kind, why);
     }
     return bad(why, "a change of an unknown kind");
@@ -273,7 +420,10 @@ enum err journal_replay(struct broker *broker, struct str text, struct why *why)
 {
     struct reader r = reader_of(text.at, text.size);
     MUST(broker->journal.is_off);
-    if (reader_u8(&r) != JOURNAL_FORMAT) return bad(why, "written by another version");
+    uint8_t format = reader_u8(&r);
+    if (format < JOURNAL_FORMAT_OLDEST || format > JOURNAL_FORMAT)
+        return bad(why, "written by another version");
+    broker->journal.reading = format;
     enum err err = ERR_OK;
     while (!err && reader_left(&r)) err = replay_one(broker, &r, why);
     return err;
@@ -284,19 +434,20 @@ void journal_replayed(struct broker *broker)
     size_t kept = 0, messages = 0;
     for (struct session *s = broker->first_session, *next; s; s = next) {
         next = s->next;
+        if (s->will) session_resume_will(s);
         if (s->expiry_s == 0) {
-            session_end(s);
+            if (!s->will) session_end(s);
             continue;
         }
         outbox_rewind(&s->outbox);
         session_expire_later(s);
         kept++;
-        messages += outbox_count(&s->outbox);
+        messages += session_queued(s);
     }
     broker->journal.is_off = false;
-    if (kept || tree_retained_count(broker->tree))
+    if (kept || broker->retained_count)
         diag(broker->context, DIAG_INFO, component,
              "%zu sessions with %zu messages to deliver, %zu retained messages", kept, messages,
-             tree_retained_count(broker->tree));
-    metric_set(broker->context, METRIC_MQTT_RETAINED, tree_retained_count(broker->tree));
+             broker->retained_count);
+    metric_set(broker->context, METRIC_MQTT_RETAINED, broker->retained_count);
 }

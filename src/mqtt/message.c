@@ -82,7 +82,7 @@ void message_release(struct message *m)
 
 static size_t properties_size(const struct message *m, const struct message_sending *s)
 {
-    size_t size = m->property_size + (s->has_expiry ? 5 : 0) + (s->alias ? 3 : 0);
+    size_t size = m->property_size + s->added.size + (s->has_expiry ? 5 : 0) + (s->alias ? 3 : 0);
     for (size_t i = 0; i < s->subscription_id_count; i++)
         size += 1 + mqtt_varint_size(s->subscription_ids[i]);
     return size;
@@ -90,7 +90,8 @@ static size_t properties_size(const struct message *m, const struct message_send
 
 static size_t body_size(const struct message *m, const struct message_sending *s, size_t properties)
 {
-    size_t size = 2 + (s->alias_is_known ? 0 : m->topic_size) + (s->qos ? 2 : 0) + m->payload_size;
+    size_t topic = s->alias_is_known ? 0 : message_sent_topic(m, s).size;
+    size_t size = 2 + topic + (s->qos ? 2 : 0) + m->payload_size;
     return s->version == MQTT_5 ? size + mqtt_varint_size((uint32_t)properties) + properties : size;
 }
 
@@ -126,6 +127,8 @@ void message_write(const struct message *m, const struct message_sending *s, str
     buf_add(out, header, header_size);
     if (s->alias_is_known)
         mqtt_write_be16(out, 0);
+    else if (s->topic.size)
+        mqtt_write_text(out, s->topic);
     else
         buf_add(out, m->bytes, 2 + m->topic_size);
     if (s->qos) mqtt_write_be16(out, s->packet_id);
@@ -136,6 +139,7 @@ void message_write(const struct message *m, const struct message_sending *s, str
         for (size_t i = 0; i < s->subscription_id_count; i++)
             mqtt_write_number(out, MQTT_PROPERTY_SUBSCRIPTION_ID, s->subscription_ids[i]);
         buf_add_str(out, message_properties(m));
+        buf_add_str(out, s->added);
     }
     buf_add_str(out, message_payload(m));
 }

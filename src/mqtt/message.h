@@ -74,7 +74,14 @@ struct message_sending {
     bool has_expiry;
     const uint32_t *subscription_ids;
     size_t subscription_id_count;
+    struct str topic; /* instead of the message's own, when it has a text */
+    struct str added; /* properties as on the wire, behind the message's own; 5.0 only */
 };
+static inline struct str message_sent_topic(const struct message *m,
+                                            const struct message_sending *s)
+{
+    return s->topic.size ? s->topic : message_topic(m);
+}
 /* The whole packet's size, for the receiver's maximum. */
 size_t message_packet_size(const struct message *message, const struct message_sending *sending);
 /* Appends the PUBLISH. A failure is the buffer's. */

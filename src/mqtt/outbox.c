@@ -5,7 +5,7 @@ enum { SPAN_MAX = 65534, CAPACITY_FIRST = 4 };
 
 static bool grow(struct outbox *o)
 {
-    size_t wanted = o->capacity ? o->capacity * 2 : CAPACITY_FIRST;
+    uint32_t wanted = o->capacity ? o->capacity * 2 : CAPACITY_FIRST;
     struct outbox_item *items = mem_alloc(wanted * sizeof *items);
     if (!items) return false;
     for (uint64_t i = o->first; i < o->last; i++) items[i & (wanted - 1)] = *outbox_at(o, i);
@@ -114,14 +114,26 @@ void outbox_rewind(struct outbox *o)
     o->in_flight = 0;
 }
 
+bool outbox_may_drop(const struct outbox *o, uint64_t ordinal)
+{
+    MUST(ordinal >= o->next && ordinal < o->last);
+    const struct outbox_item *item = outbox_at(o, ordinal);
+    return !item->was_sent && item->state == OUTBOX_WAITING;
+}
+
+void outbox_drop(struct outbox *o, uint64_t ordinal)
+{
+    MUST(outbox_may_drop(o, ordinal));
+    close_item(o, outbox_at(o, ordinal));
+    advance(o);
+}
+
 bool outbox_drop_oldest(struct outbox *o, uint64_t *ordinal)
 {
     for (uint64_t i = o->next; i < o->last; i++) {
-        struct outbox_item *item = outbox_at(o, i);
-        if (item->was_sent || item->state != OUTBOX_WAITING) continue;
-        close_item(o, item);
+        if (!outbox_may_drop(o, i)) continue;
+        outbox_drop(o, i);
         *ordinal = i;
-        advance(o);
         return true;
     }
     return false;

@@ -37,12 +37,12 @@ struct outbox_item {
 };
 
 struct outbox {
-    struct outbox_item *items; /* ring, a power of two; NULL while empty */
-    size_t capacity;
+    struct outbox_item *items;  /* ring, a power of two; NULL while empty */
     uint64_t first, next, last; /* oldest that is open; next to send; next to be given */
-    uint32_t in_flight;         /* of first … next, not done */
-    size_t open;                /* of first … last, not done */
     size_t bytes;               /* of messages in it */
+    uint32_t capacity;          /* at most OUTBOX_SPAN_MAX, doubled */
+    uint32_t in_flight;         /* of first … next, not done */
+    uint32_t open;              /* of first … last, not done */
 };
 
 /* What is still to be delivered. */
@@ -83,6 +83,9 @@ void outbox_finish(struct outbox *outbox, struct outbox_item *item);
 void outbox_forget_message(struct outbox *outbox, struct outbox_item *item);
 /* A new connection: what was sent and is not done is to be sent again. */
 void outbox_rewind(struct outbox *outbox);
+/* Whether the entry waits and was never sent; such a one can be given up. */
+bool outbox_may_drop(const struct outbox *outbox, uint64_t ordinal);
+void outbox_drop(struct outbox *outbox, uint64_t ordinal);
 /* Gives up the oldest that was never sent; false: there is none. */
 bool outbox_drop_oldest(struct outbox *outbox, uint64_t *ordinal);
 /* Gives up the oldest of all, which holds up the span; false: it is on its way just now. */

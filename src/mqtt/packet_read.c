@@ -279,7 +279,7 @@ static enum mqtt_reason read_will(struct reader *r, struct mqtt_connect *c, stru
     if (!reader_ok(r)) return malformed(why, "the will is cut off");
     if (!topic_name_is_valid(c->will_topic))
         return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID, "the will's topic is no topic name");
-    return reason;
+    return MQTT_REASON_SUCCESS;
 }
 
 static enum mqtt_reason read_connect(struct reader *r, enum mqtt_version ignored,

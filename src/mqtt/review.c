@@ -5,6 +5,7 @@
  * none. Sessions that are away are looked at when their client comes back. */
 #include "mqtt/broker_priv.h"
 #include <stdlib.h>
+#include <string.h>
 
 static int by_address(const void *a, const void *b)
 {
@@ -15,7 +16,7 @@ static int by_address(const void *a, const void *b)
 
 static bool is_open(const struct session *s)
 {
-    return s->connection && s->connection->state == CONNECTION_OPEN;
+    return s->connection && s->connection->state == CONNECTION_OPEN && !s->bridge; /* no user's */
 }
 
 /* Each identity once, shared. */
@@ -88,9 +89,14 @@ static void finish(struct job *job)
                            "its user, password or token holds no longer");
             continue;
         }
+        if (strcmp(renewed->ns, s->identity->ns) != 0) { /* it comes back into the other tree */
+            connection_end(s->connection, MQTT_REASON_ADMINISTRATIVE_ACTION,
+                           "its user's namespace is another one now");
+            continue;
+        }
         identity_release(s->identity);
         s->identity = identity_share(renewed);
-        session_check_rights(s);
+        session_check_rights(s, s->connection);
     }
     broker_review_free(r);
 }

@@ -40,21 +40,30 @@ bool rows_split(struct str topic, struct str prefix, struct str *device, struct 
 static bool same_rights(const struct identity *a, const struct identity *b)
 {
     return a == b || (strcmp(a->user, b->user) == 0 && strcmp(a->role, b->role) == 0 &&
-                      a->by_token == b->by_token);
+                      strcmp(a->ns, b->ns) == 0 && a->by_token == b->by_token);
 }
 
-/* The batch of an identity that still takes entries, or a new one. */
-static struct broker_rows *open_batch(struct broker *broker, struct identity *identity)
+/* Whose rows have to stay in order: those of a Stream, or of an identity under the prefix. */
+static bool same_source(const struct broker_rows *b, const struct broker_stream *stream,
+                        const struct identity *identity)
+{
+    return b->stream == stream && (stream || same_rights(b->identity, identity));
+}
+
+/* The batch of a source that still takes entries, or a new one. */
+static struct broker_rows *open_batch(struct broker *broker, struct broker_stream *stream,
+                                      struct identity *identity)
 {
     struct rows_intake *r = &broker->rows;
     for (struct broker_rows *b = r->first; b; b = b->next)
-        if (!b->is_given && b->text.size < BATCH_BYTES_MAX && same_rights(b->identity, identity) &&
+        if (!b->is_given && b->text.size < BATCH_BYTES_MAX && same_source(b, stream, identity) &&
             strcmp(b->prefix, broker->config.data_prefix) == 0)
             return b;
     struct broker_rows *b = mem_alloc_zero(1, sizeof *b);
     if (!b) return NULL;
     b->broker = broker;
     b->identity = identity_share(identity);
+    b->stream = stream ? broker_stream_share(stream) : NULL;
     b->number = ++r->given;
     (void)str_copy(b->prefix, sizeof b->prefix, str_of(broker->config.data_prefix));
     *(r->last ? &r->last->next : &r->first) = b;
@@ -71,10 +80,10 @@ static int64_t next_time(struct broker *broker)
     return r->last_ns;
 }
 
-uint64_t rows_add(struct connection *c, struct str topic, struct str payload)
+uint64_t rows_add(struct broker *broker, struct identity *identity, struct broker_stream *stream,
+                  struct str topic, struct str payload)
 {
-    struct broker *broker = c->broker;
-    struct broker_rows *b = open_batch(broker, c->session->identity);
+    struct broker_rows *b = open_batch(broker, stream, identity);
     size_t size = 16 + topic.size + payload.size;
     if (!b || budget_take(&broker->memory, size)) return 0;
     if (!buf_reserve(&b->text, size)) {
@@ -103,11 +112,11 @@ bool rows_are_full(const struct broker *broker)
     return broker->rows.bytes >= WAITING_BYTES_MAX;
 }
 
-/* One batch of an identity at a time: its rows stay in order. */
+/* One batch of a source at a time: its rows stay in order. */
 static bool may_go(const struct broker *broker, const struct broker_rows *wanted)
 {
     for (const struct broker_rows *b = broker->rows.first; b != wanted; b = b->next)
-        if (same_rights(b->identity, wanted->identity)) return false;
+        if (same_source(b, wanted->stream, wanted->identity)) return false;
     return true;
 }
 
@@ -140,8 +149,9 @@ static void bury(struct broker *broker, const struct broker_rows *b,
                                   .serial = ++broker->last_serial};
     struct message *m =
         buf_failed(&topic) || buf_failed(&properties) ? NULL : message_new(&parts, &broker->memory);
+    struct space *space = m ? space_get(broker, str_of(b->identity->ns)) : NULL;
     bool logged;
-    if (m) (void)broker_publish(broker, m, NULL, 0, &logged);
+    if (space) (void)broker_publish(space, m, NULL, 0, &logged);
     message_release(m);
     buf_free(&topic);
     buf_free(&properties);
@@ -161,6 +171,7 @@ static void unlink_batch(struct rows_intake *r, struct broker_rows *b)
 void broker_rows_free(struct broker_rows *b)
 {
     identity_release(b->identity);
+    broker_stream_release(b->stream);
     buf_free(&b->text);
     mem_free(b->refusals);
     mem_free(b);
@@ -174,16 +185,17 @@ static void finish_batch(struct job *job)
     if (b->err)
         diag(broker->context, DIAG_WARNING, component, "%zu messages were not stored: %s",
              b->messages, why_text(&b->why, b->err));
-    metric_add(broker->context, METRIC_MQTT_ROWS, b->rows);
-    metric_add(broker->context, METRIC_MQTT_DEAD, b->refused);
-    for (size_t i = 0; i < b->refusal_count; i++) bury(broker, b, &b->refusals[i]);
+    metric_add(broker->context, b->stream ? METRIC_STREAM_ROWS : METRIC_MQTT_ROWS, b->rows);
+    metric_add(broker->context, b->stream ? METRIC_STREAM_REFUSED : METRIC_MQTT_DEAD, b->refused);
+    for (size_t i = 0; i < b->refusal_count && !(b->stream && b->stream->drops); i++)
+        bury(broker, b, &b->refusals[i]);
     if (b->err) journal_fail_rows(broker, b->number);
     broker->rows.bytes -= b->text.size;
     budget_give(&broker->memory, b->text.size);
     unlink_batch(&broker->rows, b);
     broker_rows_free(b);
     journal_release_acks(broker);
-    if (!rows_are_full(broker)) connection_resume_held(broker);
+    connection_resume_held(broker);
 }
 
 void broker_rows_done(struct broker_rows *b)
@@ -192,14 +204,30 @@ void broker_rows_done(struct broker_rows *b)
     loop_post(&b->broker->loop, &b->job);
 }
 
+void rows_disown(struct broker *broker)
+{
+    struct rows_intake *r = &broker->rows;
+    for (struct broker_rows **at = &r->first; *at;) {
+        struct broker_rows *b = *at;
+        if (!b->is_given) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        budget_give(&broker->memory, b->text.size);
+    }
+    r->last = NULL;
+}
+
 void rows_free(struct broker *broker)
 {
     struct rows_intake *r = &broker->rows;
     while (r->first) {
         struct broker_rows *b = r->first;
         r->first = b->next;
+        MUST(!b->is_given);
         budget_give(&broker->memory, b->text.size);
-        if (!b->is_given) broker_rows_free(b); /* the others are with the hook */
+        broker_rows_free(b);
     }
     r->last = NULL;
 }

@@ -3,6 +3,7 @@
  *
  * "data/<device path>/<table>" carries JSON rows. They are gathered per identity while the batch
  * before them is being stored, so batches grow with the load and one device's rows stay in order.
+ * What a Stream takes (streams.c) is gathered per Stream in the same way.
  * Who asked for an acknowledgement gets it when his batch is stored. What is no row is copied to
  * "$dead/<topic>" with the reason as a user property. The message itself is routed like any other.
  *
@@ -15,7 +16,12 @@
 #include "base/reader.h"
 #include "mqtt/broker.h"
 
-struct connection;
+struct broker_stream;
+
+/* Batches by number, from the first one to the last one; both 0: none. */
+struct rows_span {
+    uint64_t first, last;
+};
 
 struct rows_entry {
     struct str topic, payload;
@@ -35,13 +41,22 @@ struct rows_intake {
 };
 
 /* Takes a message for the store. Gives the batch's number, for the acknowledgement; 0: no memory.
- */
-uint64_t rows_add(struct connection *connection, struct str topic, struct str payload);
+ * `stream` NULL: it came under the data prefix, and its rows belong to who published it. */
+uint64_t rows_add(struct broker *broker, struct identity *identity, struct broker_stream *stream,
+                  struct str topic, struct str payload);
+/* One more batch that a message went to. */
+static inline void rows_widen(struct rows_span *span, uint64_t number)
+{
+    if (!span->first || number < span->first) span->first = number;
+    if (number > span->last) span->last = number;
+}
 /* All batches up to this number are stored, or failed. */
 uint64_t rows_done(const struct broker *broker);
 /* The end of a turn: batches go to the store. */
 void rows_post(struct broker *broker);
 bool rows_are_full(const struct broker *broker);
+/* The task has ended: batches that are with the hook are the hook's to free from here on. */
+void rows_disown(struct broker *broker);
 void rows_free(struct broker *broker);
 
 #endif

@@ -5,6 +5,7 @@
  * written at once or dropped (and counted) when the receiver is slow; the rest waits in the outbox,
  * of which as much is sent as the client's receive maximum and the connection's buffer allow. */
 #include "base/hash.h"
+#include "base/timetext.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 #include <string.h>
@@ -18,18 +19,20 @@ static bool is_session(const struct session *s)
 
 /* ---- life ---- */
 
-struct session *session_find(struct broker *broker, struct str client_id)
+static struct session **bucket_of(const struct broker *broker, uint16_t space, struct str client_id)
 {
-    if (!broker->bucket_count) return NULL;
-    uint64_t hash = hash_64(client_id.at, client_id.size);
-    struct session *s = broker->buckets[hash & (broker->bucket_count - 1)];
-    while (s && !str_equal(s->client_id, client_id)) s = s->next_in_bucket;
-    return s;
+    /* The same names in many namespaces must not all fall into one bucket. */
+    uint64_t hash = hash_64(client_id.at, client_id.size) + space * 0x9e3779b97f4a7c15u;
+    return &broker->buckets[hash & (broker->bucket_count - 1)];
 }
 
-static struct session **bucket_of(const struct broker *broker, struct str client_id)
+struct session *session_find(const struct space *space, struct str client_id)
 {
-    return &broker->buckets[hash_64(client_id.at, client_id.size) & (broker->bucket_count - 1)];
+    if (!space || !space->broker->bucket_count) return NULL;
+    struct session *s = *bucket_of(space->broker, space->index, client_id);
+    while (s && !(s->space == space->index && str_equal(s->client_id, client_id)))
+        s = s->next_in_bucket;
+    return s;
 }
 
 /* Twice as many; without memory the old ones serve on. */
@@ -42,7 +45,7 @@ static bool grow_buckets(struct broker *broker)
     broker->buckets = table;
     broker->bucket_count = wanted;
     for (struct session *s = broker->first_session; s; s = s->next) {
-        struct session **place = bucket_of(broker, s->client_id);
+        struct session **place = bucket_of(broker, s->space, s->client_id);
         s->next_in_bucket = *place;
         *place = s;
     }
@@ -53,48 +56,52 @@ static bool put_in_table(struct session *s)
 {
     struct broker *broker = s->broker;
     if (broker->session_count >= broker->bucket_count && !grow_buckets(broker)) return false;
-    struct session **place = bucket_of(broker, s->client_id);
+    struct session **place = bucket_of(broker, s->space, s->client_id);
     s->next_in_bucket = *place;
     *place = s;
     broker->session_count++;
+    session_space(s)->session_count++;
     return true;
 }
 
 static void take_from_table(struct session *s)
 {
-    struct session **place = bucket_of(s->broker, s->client_id);
+    struct session **place = bucket_of(s->broker, s->space, s->client_id);
     while (*place != s) place = &(*place)->next_in_bucket;
     *place = s->next_in_bucket;
     s->broker->session_count--;
+    session_space(s)->session_count--;
 }
 
-static void on_expiry(struct wheel_node *node)
+void session_on_expiry(struct wheel_node *node)
 {
     struct session *s = (void *)((char *)node - offsetof(struct session, expiry));
     MUST(is_session(s) && !s->connection);
     session_end(s);
 }
 
-static void on_will_due(struct wheel_node *node)
+void session_on_will_due(struct wheel_node *node)
 {
-    struct session *s = (void *)((char *)node - offsetof(struct session, will_due));
-    MUST(is_session(s));
-    session_publish_will(s);
+    struct will *will = (void *)((char *)node - offsetof(struct will, due));
+    MUST(is_session(will->session) && will->session->will == will);
+    session_publish_will(will->session);
 }
 
-struct session *session_new(struct broker *broker, struct str client_id, struct identity *identity)
+struct session *session_new(struct space *space, struct str client_id, struct identity *identity)
 {
+    struct broker *broker = space->broker;
+    MUST(strcmp(space->ns, identity->ns) == 0);
     size_t size = sizeof(struct session) + client_id.size + 1;
     if (budget_take(&broker->memory, size)) return NULL;
     struct session *s = mem_alloc_zero(1, size);
     if (s) {
         s->magic = SESSION_MAGIC;
         s->broker = broker;
+        s->space = space->index;
         s->serial = ++broker->last_session;
         memcpy(s->text, client_id.at, client_id.size);
         s->client_id = (struct str){s->text, client_id.size};
-        s->expiry.fire = on_expiry;
-        s->will_due.fire = on_will_due;
+        s->expiry.kind = WHEEL_SESSION;
         if (put_in_table(s)) {
             s->identity = identity_share(identity);
             s->next = broker->first_session;
@@ -116,7 +123,7 @@ static void unlink_subscription(struct session *s, struct subscription *sub)
         sub->next_of_session;
     if (sub->next_of_session) sub->next_of_session->previous_of_session = sub->previous_of_session;
     s->subscription_count--;
-    tree_unsubscribe(s->broker->tree, sub);
+    tree_unsubscribe(session_space(s)->tree, sub);
     metric_add(s->broker->context, METRIC_MQTT_SUBSCRIPTIONS, (uint64_t)-1);
 }
 
@@ -132,9 +139,9 @@ static void forget_stalled(struct session *s)
 void session_end(struct session *s)
 {
     struct broker *broker = s->broker;
-    MUST(is_session(s) && !s->connection && !s->is_ending);
+    MUST(is_session(s) && !s->connection && !s->is_ending && !s->bridge);
     s->is_ending = true;
-    if (s->will.message) session_publish_will(s);
+    session_publish_will(s);
     journal_end(s);
     s->is_logged = false; /* what follows goes without saying */
     broker_forget_walks(s);
@@ -147,10 +154,10 @@ void session_end(struct session *s)
     *(s->previous ? &s->previous->next : &broker->first_session) = s->next;
     if (s->next) s->next->previous = s->previous;
     while (s->subscriptions) unlink_subscription(s, s->subscriptions);
+    spill_end(s);
     outbox_free(&s->outbox);
     mem_free(s->received);
     wheel_stop(&broker->wheel, &s->expiry);
-    wheel_stop(&broker->wheel, &s->will_due);
     take_from_table(s);
     identity_release(s->identity);
     metric_add(broker->context, METRIC_MQTT_SESSIONS, (uint64_t)-1);
@@ -160,18 +167,82 @@ void session_end(struct session *s)
     budget_give(&broker->memory, size);
 }
 
+struct will *will_new(struct message *message)
+{
+    struct will *will = message ? mem_alloc_zero(1, sizeof *will) : NULL;
+    if (will) {
+        will->message = message;
+        will->due.kind = WHEEL_WILL;
+    } else {
+        message_release(message);
+    }
+    return will;
+}
+
+void will_free(struct will *will)
+{
+    if (!will) return;
+    MUST(!wheel_is_set(&will->due));
+    message_release(will->message);
+    mem_free(will);
+}
+
+static void free_own_will(struct session *s)
+{
+    if (!s->will) return;
+    wheel_stop(&s->broker->wheel, &s->will->due);
+    will_free(s->will);
+    s->will = NULL;
+}
+
+void session_drop_will(struct session *s)
+{
+    if (s->will && s->will->is_logged) journal_will_gone(s);
+    free_own_will(s);
+}
+
+void session_put_will(struct session *s, struct will *will)
+{
+    free_own_will(s);
+    s->will = will;
+    if (!will) return;
+    will->session = s;
+    will->message->publisher = s->serial;
+}
+
 void session_publish_will(struct session *s)
 {
-    struct message *m = s->will.message;
-    s->will.message = NULL;
-    wheel_stop(&s->broker->wheel, &s->will_due);
-    if (!m) return;
+    struct will *will = s->will;
+    if (s->broker->journal.is_off) { /* it stays in the journal, or is told to be gone there */
+        free_own_will(s);
+        return;
+    }
+    s->will = NULL;
+    if (!will) return;
+    struct message *m = will->message;
+    wheel_stop(&s->broker->wheel, &will->due);
+    struct rows_span span = {0};
     bool logged;
-    if (s->will.expiry_s != WILL_NEVER_EXPIRES)
-        m->expires_ns = s->broker->now_ns + (int64_t)s->will.expiry_s * 1000000000;
+    if (will->expiry_s != WILL_NEVER_EXPIRES)
+        m->expires_ns = s->broker->now_ns + (int64_t)will->expiry_s * 1000000000;
     m->serial = ++s->broker->last_serial;
-    (void)broker_publish(s->broker, m, NULL, 0, &logged);
-    message_release(m);
+    /* Nobody waits for an answer: without memory the rows are lost, as the message is. */
+    (void)streams_offer(session_space(s), message_topic(m), message_payload(m), &span);
+    (void)broker_publish(session_space(s), m, NULL, 0, &logged);
+    if (will->is_logged) journal_will_gone(s); /* in the same note: it is published once */
+    will_free(will);
+}
+
+/* The session of one who keeps none ended with the broker, and the will is due with that. */
+void session_resume_will(struct session *s)
+{
+    struct will *will = s->will;
+    int64_t now_s = broker_now_s(s->broker), in_s = will->delay_s;
+    if (will->due_s) in_s = will->due_s - context_wall_ns(s->broker->context) / TIME_NS_PER_S;
+    if (s->expiry_s == 0)
+        wheel_set(&s->broker->wheel, &s->expiry, now_s);
+    else
+        wheel_set(&s->broker->wheel, &will->due, now_s + (in_s > 0 ? in_s : 0));
 }
 
 void session_expire_later(struct session *s)
@@ -187,20 +258,20 @@ void session_detach(struct session *s, bool with_will)
     s->since_s = s->broker->wall_s;
     outbox_rewind(&s->outbox); /* nothing is on its way any more */
     broker_forget_walks(s);
-    if (!with_will) {
-        message_release(s->will.message);
-        s->will.message = NULL;
-    }
+    if (!with_will) session_drop_will(s);
+    bool is_left = s->will && s->broker->is_stopping; /* to the next start */
     if (s->expiry_s == 0) {
-        session_end(s);
+        if (!is_left) session_end(s);
         return;
     }
     session_expire_later(s);
-    if (!s->will.message) return;
-    if (s->will.delay_s == 0)
-        session_publish_will(s);
-    else
-        wheel_set(&s->broker->wheel, &s->will_due, broker_now_s(s->broker) + s->will.delay_s);
+    if (!s->will) return;
+    if (s->will->delay_s == 0) {
+        if (!is_left) session_publish_will(s);
+        return;
+    }
+    wheel_set(&s->broker->wheel, &s->will->due, broker_now_s(s->broker) + s->will->delay_s);
+    journal_will(s); /* with its moment */
 }
 
 /* ---- QoS 2 that comes in ---- */
@@ -233,13 +304,15 @@ void session_drop_received(struct session *s, uint16_t id)
 /* An alias for the topic, when the client takes aliases: the first topics get them. */
 static void choose_alias(struct connection *c, struct message *m, struct message_sending *how)
 {
-    struct str topic = message_topic(m);
+    struct str topic = message_sent_topic(m, how);
     if (!c->alias_out_max || topic.size < 4) return;
-    if (!c->aliases_out) {
-        if (!(c->aliases_out = mem_alloc(sizeof *c->aliases_out))) return;
-        map_init(c->aliases_out);
+    struct aliases *aliases = connection_aliases(c);
+    if (!aliases) return;
+    if (!aliases->out) {
+        if (!(aliases->out = mem_alloc(sizeof *aliases->out))) return;
+        map_init(aliases->out);
     }
-    uintptr_t known = (uintptr_t)map_get(c->aliases_out, topic);
+    uintptr_t known = (uintptr_t)map_get(aliases->out, topic);
     if (known) {
         how->alias = (uint16_t)known;
         how->alias_is_known = true;
@@ -249,7 +322,7 @@ static void choose_alias(struct connection *c, struct message *m, struct message
     uintptr_t alias = (uintptr_t)c->alias_out_count + 1;
     how->alias = (uint16_t)alias;
     bool fits = message_packet_size(m, how) <= c->packet_max; /* else the client never learns it */
-    if (!fits || map_put(c->aliases_out, topic, (void *)alias, NULL))
+    if (!fits || map_put(aliases->out, topic, (void *)alias, NULL))
         how->alias = 0;
     else
         c->alias_out_count++;
@@ -260,6 +333,11 @@ static void choose_alias(struct connection *c, struct message *m, struct message
 static bool prepare(struct connection *c, struct message *m, struct message_sending *how)
 {
     int64_t now_ns = c->broker->now_ns;
+    if (c->bridge && !bridge_address(c->bridge, m, how)) {
+        c->session->messages_dropped++;
+        return false;
+    }
+    how->retain = how->retain && !c->takes_no_retain;
     if (m->expires_ns) {
         bool is_over = m->expires_ns <= now_ns;
         if (is_over && !how->dup) {
@@ -272,13 +350,14 @@ static bool prepare(struct connection *c, struct message *m, struct message_send
     if (how->version == MQTT_5) choose_alias(c, m, how);
     if (message_packet_size(m, how) <= c->packet_max) return true;
     metric_add(c->broker->context, METRIC_MQTT_DROPPED_SIZE, 1);
+    if (c->bridge) bridge_note_size(c->bridge, m, message_packet_size(m, how));
     c->session->messages_dropped++;
     return false;
 }
 
 static bool has_room(const struct connection *c)
 {
-    return c->stream && c->out.size < c->broker->config.send_bytes_max && !c->is_slow;
+    return c->stream && connection_out_size(c) < c->broker->config.send_bytes_max && !c->is_slow;
 }
 
 static void send_now(struct connection *c, struct message *m, const struct delivery *d)
@@ -288,7 +367,7 @@ static void send_now(struct connection *c, struct message *m, const struct deliv
                                   .subscription_ids = d->ids,
                                   .subscription_id_count = d->id_count};
     if (!has_room(c)) {
-        metric_add(c->broker->context, METRIC_MQTT_DROPPED_SLOW, 1);
+        limits_act(c->broker, LIMIT_SEND_BUFFER, c->session->text);
         c->session->messages_dropped++;
         return;
     }
@@ -297,6 +376,15 @@ static void send_now(struct connection *c, struct message *m, const struct deliv
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
     c->session->messages_out++;
     connection_touch(c);
+}
+
+/* It has waited longer than its queue's age allows, and was never sent. */
+static bool is_too_old(const struct session *s, const struct outbox_item *item)
+{
+    const struct session_limits limits = session_limits(s);
+    uint32_t made_s = item->message->made_s, now_s = s->broker->wall_s;
+    return limits.age_s && !item->was_sent && made_s && now_s > made_s &&
+           now_s - made_s > limits.age_s;
 }
 
 /* One item of the outbox; false: it need not be sent (any more). */
@@ -311,22 +399,28 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
         item->state = OUTBOX_RELEASED;
         return true;
     }
+    /* A remote broker may take less than was asked for. */
+    if (item->qos > c->qos_max && c->qos_max) item->qos = c->qos_max;
     struct message_sending how = {
         .version = (enum mqtt_version)c->version,
-        .qos = item->qos,
-        .dup = item->was_sent,
+        .qos = c->qos_max ? item->qos : 0,
+        .dup = item->was_sent && c->qos_max,
         .retain = item->retain,
         .packet_id = id,
         .subscription_ids = item->id_count > 1 ? item->ids : &item->id,
         .subscription_id_count = item->id_count,
     };
+    if (is_too_old(s, item)) {
+        metric_add(s->broker->context, METRIC_MQTT_EXPIRED, 1);
+        return false;
+    }
     if (!prepare(c, item->message, &how)) return false;
     message_write(item->message, &how, connection_out(c));
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
     s->messages_out++;
     item->state = OUTBOX_SENT;
     item->was_sent = true;
-    return true;
+    return c->qos_max > 0;
 }
 
 void session_finish(struct session *s, struct outbox_item *item, uint64_t ordinal)
@@ -363,11 +457,55 @@ void session_pump(struct session *s)
     struct connection *c = s->connection;
     uint64_t ordinal;
     if (!c || c->state != CONNECTION_OPEN) return;
+    spill_refill(s);
     while (has_room(c) && outbox_may_send(&s->outbox, c->receive_max) && !must_wait(s)) {
         struct outbox_item *item = outbox_take(&s->outbox, &ordinal);
         if (!send_item(s, item, ordinal)) session_finish(s, item, ordinal);
         connection_touch(c);
     }
+}
+
+struct session_limits session_limits(const struct session *s)
+{
+    const struct session_limits *own = s->bridge ? bridge_limits(s->bridge) : NULL;
+    return own ? *own : s->broker->config.queue;
+}
+
+static bool is_over(const struct session *s, const struct session_limits *limits, size_t more)
+{
+    size_t bytes = session_queued_bytes(s);
+    return session_queued(s) >= limits->messages || (bytes && bytes + more > limits->bytes);
+}
+
+/* Whether the files of all sessions are too large and this one's grow. */
+static bool is_disk_full(const struct session *s)
+{
+    return s->spill && s->broker->spills.file_bytes > s->broker->config.queue_disk_bytes;
+}
+
+static void count_dropped(struct session *s)
+{
+    limits_act(s->broker, LIMIT_QUEUE, s->text);
+    s->messages_dropped++;
+}
+
+/* Of the messages that were never sent each n-th stays, so that what waits shows the whole time of
+ * an outage, coarser the longer it lasts. False: nothing could go. */
+static bool thin_out(struct session *s, uint32_t every)
+{
+    struct outbox *o = &s->outbox;
+    uint64_t n = 0, dropped = 0, end = o->last;
+    MUST(every >= 2);
+    if (s->spill) return spill_thin(s, every);
+    for (uint64_t i = o->next; i < end; i++) {
+        if (i < o->next || !outbox_may_drop(o, i) || n++ % every == 0) continue;
+        outbox_drop(o, i);
+        journal_done(s, i);
+        dropped++;
+    }
+    metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, dropped);
+    s->messages_dropped += dropped;
+    return dropped > 0;
 }
 
 /* Makes room for one more, or says that there is none. One message that is never acknowledged would
@@ -376,18 +514,36 @@ static bool has_place(struct session *s, const struct message *m)
 {
     uint64_t ordinal;
     while (outbox_span(&s->outbox) >= OUTBOX_SPAN_MAX) {
-        metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
+        limits_act(s->broker, LIMIT_QUEUE, s->text);
         if (!outbox_drop_first(&s->outbox, &ordinal)) return false;
         journal_done(s, ordinal);
     }
-    const struct broker_config *config = &s->broker->config;
-    while (outbox_count(&s->outbox) >= config->queue_messages ||
-           (s->outbox.bytes && s->outbox.bytes + message_size(m) > config->queue_bytes)) {
-        metric_add(s->broker->context, METRIC_MQTT_DROPPED_FULL, 1);
-        s->messages_dropped++;
-        if (config->queue_full == BROKER_DROP_NEW || !outbox_drop_oldest(&s->outbox, &ordinal))
+    const struct session_limits limits = session_limits(s);
+    while (is_disk_full(s)) {
+        if (limits.full == BROKER_DROP_NEW) {
+            count_dropped(s);
             return false;
-        journal_done(s, ordinal);
+        }
+        if (!spill_drop_front(s)) break; /* its files are small, or being written just now */
+    }
+    while (is_over(s, &limits, message_size(m))) {
+        if (limits.full == BROKER_KEEP_EVERY_NTH && thin_out(s, limits.every)) {
+            if (s->spill) return true; /* a file of it will be thinned out soon */
+            continue;
+        }
+        if (limits.full == BROKER_DROP_NEW) {
+            count_dropped(s);
+            return false;
+        }
+        if (outbox_drop_oldest(&s->outbox, &ordinal)) {
+            count_dropped(s);
+            journal_done(s, ordinal);
+            spill_refill(s);
+        } else if (!spill_drop_front(s)) {
+            if (s->spill) return true; /* what could go is on its way to the disk just now */
+            count_dropped(s);
+            return false;
+        }
     }
     return true;
 }
@@ -400,15 +556,22 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
         return;
     }
     if (!has_place(s, m)) return;
-    if (outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count)) {
-        metric_add(s->broker->context, METRIC_MQTT_DROPPED_MEMORY, 1);
+    uint64_t ordinal = session_last(s);
+    struct outbox_item how = {
+        .message = m, .qos = d->qos, .retain = d->retain, .id_count = (uint16_t)d->id_count};
+    if (d->id_count == 1) how.id = d->ids[0];
+    if (d->id_count > 1) how.ids = (uint32_t *)(uintptr_t)d->ids; /* only read */
+    bool is_long = spill_must_take(s, m);
+    if (is_long ? spill_add(s, ordinal, m, &how)
+                : outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count)) {
+        limits_act(s->broker, LIMIT_MEMORY, s->text);
         s->messages_dropped++;
         return;
     }
-    struct outbox_item *item = outbox_at(&s->outbox, s->outbox.last - 1);
     /* The message's own change follows, when it is routed. */
-    if (s->is_logged) item->change = s->broker->journal.change + 1;
-    journal_target(s, s->outbox.last - 1, item);
+    if (!is_long && s->is_logged)
+        outbox_at(&s->outbox, ordinal)->change = s->broker->journal.change + 1;
+    journal_target(s, ordinal, &how);
     session_pump(s);
 }
 
@@ -417,31 +580,33 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
 enum err session_put_subscription(struct session *s, struct str group, struct str filter,
                                   const struct subscription_options *options, bool *is_new)
 {
-    struct broker *broker = s->broker;
+    struct tree *tree = session_space(s)->tree;
     struct subscription *sub = NULL;
-    enum err err = tree_subscribe(broker->tree, s, group, filter, &sub, is_new);
+    enum err err = tree_subscribe(tree, s, group, filter, &sub, is_new);
     if (err) return err;
     sub->qos = options->qos;
     sub->no_local = options->no_local;
     sub->retain_as_published = options->retain_as_published;
     sub->id = options->id;
-    tree_changed(broker->tree);
+    tree_changed(tree);
     journal_subscribe(s, sub);
     if (!*is_new) return ERR_OK;
     sub->next_of_session = s->subscriptions;
     if (s->subscriptions) s->subscriptions->previous_of_session = sub;
     s->subscriptions = sub;
     s->subscription_count++;
-    metric_add(broker->context, METRIC_MQTT_SUBSCRIPTIONS, 1);
+    metric_add(s->broker->context, METRIC_MQTT_SUBSCRIPTIONS, 1);
     return ERR_OK;
 }
 
-static bool may_subscribe(const struct session *s, struct str filter)
+static bool may_subscribe(const struct session *s, const struct connection *c, struct str filter)
 {
-    return access_check_topic(s->identity, VERB_SUBSCRIBE, s->client_id, filter) == ERR_OK;
+    const struct access_client client = {.id = s->client_id,
+                                         .certificate = connection_certificate(c)};
+    return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, filter) == ERR_OK;
 }
 
-void session_check_rights(struct session *s)
+void session_check_rights(struct session *s, const struct connection *c)
 {
     for (struct subscription *sub = s->subscriptions, *next; sub; sub = next) {
         struct buf text = BUF_EMPTY;
@@ -450,7 +615,7 @@ void session_check_rights(struct session *s)
         next = sub->next_of_session;
         tree_print(sub, &text);
         (void)topic_split_shared(buf_str(&text), &group, &filter, &bad);
-        if (buf_failed(&text) || bad || !may_subscribe(s, filter)) {
+        if (buf_failed(&text) || bad || !may_subscribe(s, c, filter)) {
             journal_unsubscribe(s, sub);
             unlink_subscription(s, sub);
         }
@@ -464,17 +629,23 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
     struct str group, filter;
     bool bad, is_new = false;
     bool is_shared = topic_split_shared(wanted->filter, &group, &filter, &bad);
+    if (!bad && topic_levels(filter) > broker->config.limits.topic_levels)
+        limits_act(broker, LIMIT_TOPIC_LEVELS, s->text), bad = true;
     if (bad || !topic_filter_is_valid(filter)) return MQTT_REASON_TOPIC_FILTER_INVALID;
-    if (!may_subscribe(s, filter)) return MQTT_REASON_NOT_AUTHORIZED;
-    bool is_known = tree_find(broker->tree, s, group, filter) != NULL;
-    if (!is_known && s->subscription_count >= broker->config.subscriptions_max)
+    if (!may_subscribe(s, s->connection, filter)) return MQTT_REASON_NOT_AUTHORIZED;
+    bool is_known = tree_find(session_space(s)->tree, s, group, filter) != NULL;
+    if (!is_known && s->subscription_count >= broker->config.subscriptions_max) {
+        limits_act(broker, LIMIT_SUBSCRIPTIONS, s->text);
         return MQTT_REASON_QUOTA_EXCEEDED;
+    }
     const struct subscription_options options = {.qos = wanted->qos,
                                                  .no_local = wanted->no_local,
                                                  .retain_as_published = wanted->retain_as_published,
                                                  .id = id};
-    if (session_put_subscription(s, group, filter, &options, &is_new))
+    if (session_put_subscription(s, group, filter, &options, &is_new)) {
+        limits_act(broker, LIMIT_MEMORY, s->text);
         return MQTT_REASON_QUOTA_EXCEEDED;
+    }
     bool sends =
         !is_shared && (wanted->retain_handling == 0 || (wanted->retain_handling == 1 && is_new));
     if (sends && broker_send_retained(s, filter, wanted->qos, id))
@@ -488,7 +659,7 @@ enum mqtt_reason session_unsubscribe(struct session *s, struct str text)
     bool bad;
     (void)topic_split_shared(text, &group, &filter, &bad);
     if (bad || !topic_filter_is_valid(filter)) return MQTT_REASON_TOPIC_FILTER_INVALID;
-    struct subscription *sub = tree_find(s->broker->tree, s, group, filter);
+    struct subscription *sub = tree_find(session_space(s)->tree, s, group, filter);
     if (!sub) return MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
     journal_unsubscribe(s, sub);
     unlink_subscription(s, sub);

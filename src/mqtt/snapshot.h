@@ -1,29 +1,64 @@
 /* snapshot.h - everything of the broker that survives, in one file, so that the log can forget.
  *
- * "mqtt/state" in the data folder, little-endian: "MILLRMQT", u32 format, u32 CRC32C of these and
- * the next 8 bytes with this field 0, u64 position: notes of the log above it are to be applied on
- * top. Then chunks: u32 size, u32 CRC32C (seeded by the chunk's number), changes as in journal.h;
- * one of size 0 at the end. It is written beside, synced and renamed, in slices between which the
- * broker goes on; so it is no picture of one moment, and need not be (journal.h). A damaged chunk
- * is passed over and told. */
+ * "mqtt/state" in the data folder, little-endian: "MILLRMQT", u32 format, u32 CRC32C of the header
+ * with this field 0, u64 position: notes of the log above it are to be applied on top; u64 up to
+ * which position notes stand in the file itself (0: none do; no such field up to format 2). Then
+ * chunks: u32 size, u32 CRC32C (seeded by the chunk's number), changes as in journal.h; one of size
+ * 0 at the end. It is written beside, synced and renamed, in slices between which the broker goes
+ * on; so it is no picture of one moment, and need not be (journal.h). What it holds may be ahead of
+ * the log, so its last slice waits until the log has all that is in it.
+ *
+ * In a file that came from a backup (copy.h) notes follow: chunks again, numbered from 0, each with
+ * u64 its position before the note; the last one has size 0. Notes above the header's count are
+ * passed over. A damaged chunk is passed over and told. */
 #ifndef MQTT_SNAPSHOT_H
 #define MQTT_SNAPSHOT_H
 
+#include "base/reader.h"
 #include "loop/context.h"
 
 struct broker;
 
-enum { SNAPSHOT_FORMAT = 1 };
+/* 1: its changes are all of journal format 1; up to 2 notes cannot follow. */
+enum {
+    SNAPSHOT_FORMAT = 3,
+    SNAPSHOT_FORMAT_OLDEST = 1,
+    SNAPSHOT_HEADER_BYTES = 32,
+    SNAPSHOT_FRAME_BYTES = 8,
+};
 
-/* Reads the file, if there is one, before the task runs. `*position`: what it holds. Blocking.
- * Errors: NO_MEMORY, IO; damage is told and counted. */
-enum err snapshot_load(struct broker *broker, uint64_t *position, struct why *why);
-/* The same over bytes in memory, for the fuzzer. `*damaged` counts chunks passed over. */
-enum err snapshot_parse(struct broker *broker, struct str bytes, uint64_t *position,
-                        size_t *damaged, struct why *why);
+/* Reads the file, if there is one, before the task runs, and the notes in it; says in the journal
+ * where the log goes on. Blocking. Errors: NO_MEMORY, IO; damage is told and counted. */
+enum err snapshot_load(struct broker *broker, struct why *why);
+
+/* A file in memory, and what was found in it. */
+struct snapshot_read {
+    uint64_t position, up_to;
+    struct str rest; /* the notes; borrowed from the bytes */
+    size_t damaged;  /* chunks passed over */
+};
+/* The header and the state; notes are `rest`. Errors: CORRUPT, FORMAT (the header), NO_MEMORY. */
+enum err snapshot_parse(struct broker *broker, struct str bytes, struct snapshot_read *found,
+                        struct why *why);
+/* Then the notes, when what belongs to the state alone was forgotten (broker_end_loading). Errors:
+ * NO_MEMORY. */
+enum err snapshot_replay_notes(struct broker *broker, struct snapshot_read *found, struct why *why);
+/* One chunk after the other: false = the end, or what is left is no chunk (`found->damaged` counts
+ * it). `*is_good`: its sum is right. */
+bool snapshot_next_chunk(struct reader *in, uint32_t number, struct str *text, bool *is_good,
+                         struct snapshot_read *found);
+/* Reads the header alone; `in` stands behind it then. Errors: CORRUPT, FORMAT. */
+enum err snapshot_read_header(struct reader *in, struct snapshot_read *found, struct why *why);
+
+/* Writing, for copies too. */
+void snapshot_write_header(char header[SNAPSHOT_HEADER_BYTES], uint64_t position, uint64_t up_to);
+/* Puts size and sum into the first 8 of the bytes. */
+void snapshot_frame(char *bytes, size_t size, uint32_t number);
 
 /* Has one written soon. Broker's task. */
 void snapshot_need(struct broker *broker);
+/* Queue files are synced, perhaps all that one waits for (spill.h). */
+void snapshot_go_on(struct broker *broker);
 /* Looks whether it is time for one; once a second. */
 void snapshot_look(struct broker *broker);
 /* A session ends: the walk over the sessions must not stand on it. */

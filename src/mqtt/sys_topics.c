@@ -53,12 +53,12 @@ static uint64_t dropped(const struct broker *b)
 
 static uint64_t subscriptions(const struct broker *b)
 {
-    return tree_subscription_count(b->tree);
+    return metric(b, METRIC_MQTT_SUBSCRIPTIONS);
 }
 
 static uint64_t retained(const struct broker *b)
 {
-    return tree_retained_count(b->tree);
+    return b->retained_count;
 }
 
 static uint64_t memory_now(const struct broker *b)
@@ -109,13 +109,19 @@ struct sys_topics {
     double averages[LOADS][SPANS];
 };
 
+/* The numbers are of the whole broker, and so nothing for the clients of other namespaces. */
+static struct space *home(const struct broker *broker)
+{
+    return broker->spaces[0];
+}
+
 static void tell(struct broker *broker, const char *topic, const char *text)
 {
     struct message_parts parts = {.topic = str_of(topic), .payload = str_of(text), .retain = true};
     struct message *m = message_new(&parts, &broker->memory);
     bool logged;
     if (!m) return; /* the next time */
-    (void)broker_publish(broker, m, NULL, 0, &logged);
+    (void)broker_publish(home(broker), m, NULL, 0, &logged);
     MUST(!logged);
     message_release(m);
 }
@@ -159,15 +165,14 @@ static void take_back(struct broker *broker)
 {
     struct tree_walk walk = {0};
     unsigned steps = UINT32_MAX;
-    if (tree_walk_begin(broker->tree, STR("$SYS/#"), &walk)) return;
+    if (tree_walk_begin(home(broker)->tree, STR("$SYS/#"), &walk)) return;
     /* The walk is pinned to where it stands, so what is there may go. */
     for (struct message *m; (m = tree_walk_next(&walk, &steps));) {
         message_share(m);
-        (void)tree_retain(broker->tree, message_topic(m), NULL);
+        (void)space_retain(home(broker), message_topic(m), NULL);
         message_release(m);
     }
     tree_walk_end(&walk);
-    metric_set(broker->context, METRIC_MQTT_RETAINED, tree_retained_count(broker->tree));
 }
 
 void sys_topics_tick(struct broker *broker)

@@ -2,7 +2,7 @@
 #include "mqtt/topic.h"
 #include <string.h>
 
-static size_t levels_of(struct str text)
+size_t topic_levels(struct str text)
 {
     size_t levels = 1;
     for (size_t i = 0; i < text.size; i++) levels += text.at[i] == '/';
@@ -11,7 +11,7 @@ static size_t levels_of(struct str text)
 
 static bool is_within_limits(struct str text)
 {
-    return text.size > 0 && text.size <= TOPIC_BYTES_MAX && levels_of(text) <= TOPIC_LEVELS_MAX;
+    return text.size > 0 && text.size <= TOPIC_BYTES_MAX && topic_levels(text) <= TOPIC_LEVELS_MAX;
 }
 
 bool topic_has_wildcard(struct str filter)

@@ -15,6 +15,7 @@ enum {
 bool topic_name_is_valid(struct str name);
 /* A filter to subscribe to, without "$share/…/": '+' and '#' alone in their level, '#' last. */
 bool topic_filter_is_valid(struct str filter);
+size_t topic_levels(struct str text); /* at least 1 */
 bool topic_has_wildcard(struct str filter);
 
 /* Splits "$share/group/filter". False: it is no shared subscription (*group empty, *filter as it

@@ -23,18 +23,19 @@ struct broker_trace {
     bool is_here, is_quiet, is_ended;
     /* the main loop's */
     bool is_stopped, is_over;
-    size_t client_size, filter_size;
-    char text[]; /* client identifier, filter */
+    bool sees_logins;
+    size_t ns_size, client_size, filter_size;
+    char text[]; /* namespace, client identifier, filter */
 };
 
 static struct str client_of(const struct broker_trace *t)
 {
-    return (struct str){t->text, t->client_size};
+    return (struct str){t->text + t->ns_size, t->client_size};
 }
 
 static struct str filter_of(const struct broker_trace *t)
 {
-    return (struct str){t->text + t->client_size, t->filter_size};
+    return (struct str){t->text + t->ns_size + t->client_size, t->filter_size};
 }
 
 static void free_trace(struct broker_trace *t)
@@ -153,9 +154,15 @@ static bool subscribes_to(const struct traced *w, struct str wanted)
     return false;
 }
 
+static bool is_among(const struct broker_trace *t, const struct session *s)
+{
+    return str_is((struct str){t->text, t->ns_size}, session_space(s)->ns);
+}
+
 static bool fits(const struct broker_trace *t, const struct traced *w)
 {
-    if (t->is_quiet) return false;
+    const struct session *s = w->connection->session;
+    if (t->is_quiet || !(s ? is_among(t, s) : t->sees_logins)) return false;
     if (t->client_size) return str_equal(client_of(t), w->client_id);
     return (w->packet->type == MQTT_PUBLISH && topic_matches(filter_of(t), w->topic)) ||
            subscribes_to(w, filter_of(t));
@@ -170,10 +177,11 @@ static struct str topic_of(const struct connection *c, const struct mqtt_packet 
     void *known;
     if (p->publish.topic.size || !alias) return p->publish.topic;
     if (is_in)
-        return c->aliases_in && alias <= c->aliases_in->count && c->aliases_in->topics[alias - 1]
-                   ? message_topic(c->aliases_in->topics[alias - 1])
+        return c->aliases && c->aliases->in && alias <= c->aliases->in->count &&
+                       c->aliases->in->topics[alias - 1]
+                   ? message_topic(c->aliases->in->topics[alias - 1])
                    : STR("");
-    while (c->aliases_out && map_next(c->aliases_out, &at, &topic, &known))
+    while (c->aliases && c->aliases->out && map_next(c->aliases->out, &at, &topic, &known))
         if ((uintptr_t)known == alias) return topic;
     return STR("");
 }
@@ -191,19 +199,19 @@ void trace_packet(struct connection *c, const struct mqtt_packet *p, size_t size
 
 void trace_output(struct connection *c)
 {
-    while (c->traced < c->out.size) {
+    while (c->traced < connection_out_size(c)) {
         struct mqtt_frame frame;
         struct mqtt_packet packet;
         struct why why = WHY_NONE;
-        const char *at = c->out.at + c->traced;
-        if (mqtt_frame_read((const uint8_t *)at, c->out.size - c->traced, MQTT_REMAINING_MAX,
-                            &frame))
+        const char *at = c->out->at + c->traced;
+        if (mqtt_frame_read((const uint8_t *)at, connection_out_size(c) - c->traced,
+                            MQTT_REMAINING_MAX, &frame))
             break;
         struct str body = {at + frame.header_size, frame.body_size};
         size_t size = frame.header_size + frame.body_size;
-        MUST(size <= c->out.size - c->traced); /* packets are written whole */
-        if (!mqtt_packet_read(frame.first, body, (enum mqtt_version)c->version, false, &packet,
-                              &why))
+        MUST(size <= connection_out_size(c) - c->traced); /* packets are written whole */
+        if (!mqtt_packet_read(frame.first, body, (enum mqtt_version)c->version, c->is_dialled,
+                              &packet, &why))
             trace_packet(c, &packet, size, false);
         c->traced += (uint32_t)size;
     }
@@ -289,23 +297,27 @@ static void begin(struct job *job) /* broker's task */
 
 /* ---- main loop ---- */
 
-enum err broker_trace_start(struct broker *broker, struct str client_id, struct str filter,
+enum err broker_trace_start(struct broker *broker, const struct broker_trace_wish *wish,
                             const struct broker_trace_events *events, void *owner,
                             struct broker_trace **out, struct why *why)
 {
-    MUST(broker->is_started && !client_id.size != !filter.size);
+    struct str ns = wish->ns, client_id = wish->client_id, filter = wish->filter;
+    MUST(broker->is_started && ns.size && !client_id.size != !filter.size);
     if (atomic_load(&broker->trace_count) >= TRACES_MAX)
         return why_set(why, ERR_BUSY, "%d traces are under way already", TRACES_MAX);
-    struct broker_trace *t = mem_alloc_zero(1, sizeof *t + client_id.size + filter.size);
+    struct broker_trace *t = mem_alloc_zero(1, sizeof *t + ns.size + client_id.size + filter.size);
     if (!t) return why_set(why, ERR_NO_MEMORY, "no memory for a trace");
     atomic_fetch_add(&broker->trace_count, 1);
     t->broker = broker;
     t->events = *events;
     t->owner = owner;
+    t->sees_logins = wish->sees_logins;
+    t->ns_size = ns.size;
     t->client_size = client_id.size;
     t->filter_size = filter.size;
-    if (client_id.size) memcpy(t->text, client_id.at, client_id.size);
-    if (filter.size) memcpy(t->text + client_id.size, filter.at, filter.size);
+    memcpy(t->text, ns.at, ns.size);
+    if (client_id.size) memcpy(t->text + ns.size, client_id.at, client_id.size);
+    if (filter.size) memcpy(t->text + ns.size + client_id.size, filter.at, filter.size);
     t->job.run = begin;
     loop_post(&broker->loop, &t->job);
     *out = t;

@@ -20,9 +20,15 @@ struct broker_trace_events {
     void (*on_over)(void *owner);
 };
 
-/* Begins. `client_id` or `filter` is "". Main loop, as all of this. Errors: BUSY when there are
- * TRACES_MAX, NO_MEMORY. */
-enum err broker_trace_start(struct broker *broker, struct str client_id, struct str filter,
+/* What is traced; borrowed during the call. */
+struct broker_trace_wish {
+    struct str ns;                /* whose clients' */
+    struct str client_id, filter; /* one of them is "" */
+    bool sees_logins; /* of whoever calls himself client_id: whose he is, is not known by then */
+};
+
+/* Begins. Main loop, as all of this. Errors: BUSY when there are TRACES_MAX, NO_MEMORY. */
+enum err broker_trace_start(struct broker *broker, const struct broker_trace_wish *wish,
                             const struct broker_trace_events *events, void *owner,
                             struct broker_trace **trace, struct why *why);
 void broker_trace_more(struct broker_trace *trace);

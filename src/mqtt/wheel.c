@@ -6,9 +6,10 @@
 #include "mqtt/wheel.h"
 #include "base/err.h"
 
-void wheel_init(struct wheel *wheel, int64_t now_s)
+void wheel_init(struct wheel *wheel, int64_t now_s,
+                void (*const fire[WHEEL_KINDS])(struct wheel_node *node))
 {
-    *wheel = (struct wheel){.now_s = now_s};
+    *wheel = (struct wheel){.fire = fire, .now_s = now_s};
 }
 
 static void put(struct wheel_node **list, struct wheel_node *node)
@@ -32,9 +33,10 @@ void wheel_stop(struct wheel *wheel, struct wheel_node *node)
 
 void wheel_set(struct wheel *wheel, struct wheel_node *node, int64_t at_s)
 {
-    MUST(node->fire);
+    MUST(node->kind < WHEEL_KINDS && wheel->fire[node->kind]);
     wheel_stop(wheel, node);
-    node->at_s = at_s > wheel->now_s ? at_s : wheel->now_s + 1;
+    if (at_s <= wheel->now_s) at_s = wheel->now_s + 1;
+    node->at_s = at_s < UINT32_MAX ? (uint32_t)at_s : UINT32_MAX; /* never, as far as a node goes */
     put(&wheel->slots[node->at_s % WHEEL_SLOTS], node);
     wheel->count++;
 }
@@ -60,6 +62,6 @@ void wheel_tick(struct wheel *wheel, int64_t now_s)
     while (due) {
         struct wheel_node *n = due;
         wheel_stop(wheel, n);
-        n->fire(n);
+        wheel->fire[n->kind](n);
     }
 }

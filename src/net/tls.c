@@ -24,6 +24,7 @@ struct tls_stream {
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
     bool has_pin, is_open, is_paused, told_closed, closed;
     uint8_t pin[32];
+    struct tls_psk *psk; /* shared; NULL = none */
     unsigned entered;
 };
 
@@ -39,6 +40,7 @@ static void release(struct tls_stream *t)
     if (t->timer) t->os->ops->timer_close(t->timer);
     os_stream_close(&t->below);
     SSL_free(t->ssl);
+    tls_psk_release(t->psk);
     t->magic = 0;
     mem_free(t);
 }
@@ -302,6 +304,24 @@ bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
     return good;
 }
 
+bool tls_peer_psk(struct os_stream *s, char *out, size_t out_bytes)
+{
+    struct tls_stream *t = tls_of(s);
+    if (!t->psk || !t->is_open) return false;
+    if (SSL_version(t->ssl) < TLS1_3_VERSION) {
+        const char *identity = SSL_get_psk_identity(t->ssl);
+        return identity && identity[0] && str_copy(out, out_bytes, str_of(identity));
+    }
+    /* What the client offered is not what was proved: that is the session's own (tls_psk.c). */
+    void *at = NULL;
+    size_t size = 0;
+    SSL_SESSION *session = SSL_get0_session(t->ssl);
+    if (!session || !SSL_session_reused(t->ssl) ||
+        SSL_SESSION_get0_ticket_appdata(session, &at, &size) != 1 || !size)
+        return false;
+    return str_copy(out, out_bytes, (struct str){at, size});
+}
+
 /* ---- wrapping ---- */
 
 static struct tls_stream *tls_new(struct tls_config *config, struct os *os, struct os_task *task)
@@ -316,6 +336,10 @@ static struct tls_stream *tls_new(struct tls_config *config, struct os *os, stru
     t->out = BIO_new(BIO_s_mem());
     bool good =
         t->ssl && t->in && t->out && os->ops->timer_make(task, on_timer, t, &t->timer) == ERR_OK;
+    if (good && config->psk) {
+        t->psk = tls_psk_share(config->psk);
+        tls_psk_use(t->ssl, t->psk);
+    }
     if (good) {
         SSL_set_bio(t->ssl, t->in, t->out);
         return t;

@@ -9,11 +9,15 @@
 #include "os/os.h"
 
 struct tls_config;
+struct tls_psk;
 
 /* A server's configuration from PEM texts; `ca` empty = clients need no certificate, else they must
  * show one signed by it. Errors: TLS says which of the files and why. */
 enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
                            struct tls_config **config, struct why *why);
+/* Of a server's with a `ca`: who shows no certificate is let in, too; one that is shown must hold.
+ */
+void tls_config_certificates_optional(struct tls_config *config);
 /* A client's: `ca` empty = the system's trust store; the host name is checked unless `pin_sha256`
  * (32 bytes of the certificate's SHA-256) is given. certificate and key may be empty. */
 enum err tls_client_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
@@ -21,6 +25,10 @@ enum err tls_client_config(struct str certificate_pem, struct str key_pem, struc
 /* A client that takes any certificate, for equipment with one that nobody signed: its traffic is
  * hidden from onlookers, but who answers is not known. */
 void tls_config_trust_anyone(struct tls_config *config);
+/* Clients may also prove that they have one of these keys (shares; NULL = none): by TLS 1.2's PSK
+ * ciphers or 1.3's external PSKs. Such streams are not resumed, so a key that goes is gone. Server
+ * side. */
+void tls_config_set_psk(struct tls_config *config, struct tls_psk *psk);
 void tls_config_release(struct tls_config *config);
 /* The configuration as it is now, for a stream that another task makes: what renews the first one
  * meanwhile does not touch it. Released by whoever got it. NULL: no memory. */
@@ -33,6 +41,9 @@ void tls_config_renew(struct tls_config *config, struct tls_config *fresh);
 enum err tls_make_self_signed(const char *common_name, const char *const *names, size_t name_count,
                               int64_t not_before_s, unsigned days, struct buf *certificate_pem,
                               struct buf *key_pem, struct why *why);
+/* Whether a pair made by tls_make_self_signed is whole: the certificate's signature holds by the
+ * key, and the key is its own. Errors: CORRUPT, NO_MEMORY. */
+enum err tls_check_self_signed(struct str certificate_pem, struct str key_pem, struct why *why);
 /* "SHA256:AB:CD:…" of the first certificate in the PEM text. */
 bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes);
 
@@ -44,6 +55,10 @@ size_t tls_end_point(struct os_stream *stream, uint8_t out[TLS_END_POINT_BYTES])
 /* The common name of the client's certificate, which was checked against the CA, once the stream
  * is open. False: it showed none, or one without a name of that size. */
 bool tls_peer_name(struct os_stream *stream, char *out, size_t out_bytes);
+
+/* The identity whose key (tls_config_set_psk) the client has proved, once the stream is open.
+ * False: it has proved none. */
+bool tls_peer_psk(struct os_stream *stream, char *out, size_t out_bytes);
 
 /* Wraps a stream (takes it; on failure, which is NO_MEMORY only, it is closed). Server side: after
  * accept. The new stream's on_open comes when the handshake is done; until then write answers

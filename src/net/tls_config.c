@@ -111,6 +111,7 @@ void tls_config_release(struct tls_config *config)
 {
     if (!config) return;
     SSL_CTX_free(config->ctx); /* streams hold their own share */
+    tls_psk_release(config->psk);
     mem_free(config);
 }
 
@@ -130,6 +131,12 @@ enum err tls_server_config(struct str certificate, struct str key, struct str ca
     else
         *out = config;
     return err;
+}
+
+void tls_config_certificates_optional(struct tls_config *config)
+{
+    MUST(config->is_server && SSL_CTX_get_verify_mode(config->ctx) & SSL_VERIFY_PEER);
+    SSL_CTX_set_verify(config->ctx, SSL_VERIFY_PEER, NULL);
 }
 
 enum err tls_client_config(struct str certificate, struct str key, struct str ca,
@@ -161,6 +168,7 @@ struct tls_config *tls_config_copy(const struct tls_config *config)
 {
     struct tls_config *copy = mem_dup(config, sizeof *config);
     if (copy) MUST(SSL_CTX_up_ref(copy->ctx) == 1);
+    if (copy && copy->psk) (void)tls_psk_share(copy->psk);
     return copy;
 }
 
@@ -171,6 +179,13 @@ void tls_config_renew(struct tls_config *config, struct tls_config *fresh)
     *config = *fresh;
     *fresh = old;
     tls_config_release(fresh); /* each stream holds the OpenSSL context that it was made from */
+}
+
+void tls_config_set_psk(struct tls_config *config, struct tls_psk *psk)
+{
+    MUST(config->is_server);
+    tls_psk_release(config->psk);
+    config->psk = psk ? tls_psk_share(psk) : NULL;
 }
 
 void tls_config_trust_anyone(struct tls_config *config)
@@ -287,6 +302,35 @@ enum err tls_make_self_signed(const char *common_name, const char *const *names,
     if (good) return ERR_OK;
     enum err err = failed(why, "making a certificate");
     return why ? why_wrap(why, err, "certificate for %s", common_name) : err;
+}
+
+/* The private part is that of the public one: a flipped bit may be in either. */
+static bool is_pair(EVP_PKEY *key)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
+    bool good = context && EVP_PKEY_pairwise_check(context) == 1;
+    EVP_PKEY_CTX_free(context);
+    return good;
+}
+
+enum err tls_check_self_signed(struct str certificate_pem, struct str key_pem, struct why *why)
+{
+    BIO *text = bio_of(certificate_pem), *secret = bio_of(key_pem);
+    X509 *x = text ? PEM_read_bio_X509(text, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = secret ? PEM_read_bio_PrivateKey(secret, NULL, no_passphrase, NULL) : NULL;
+    const char *damage = !x                                    ? "the certificate is damaged"
+                         : !key || !is_pair(key)               ? "the key is damaged"
+                         : X509_check_private_key(x, key) != 1 ? "the key is not the certificate's"
+                         : X509_verify(x, key) != 1            ? "the certificate is damaged"
+                                                               : NULL;
+    bool has_memory = text && secret;
+    X509_free(x);
+    EVP_PKEY_free(key);
+    BIO_free(text);
+    BIO_free(secret);
+    ERR_clear_error();
+    if (!has_memory) return ERR_NO_MEMORY;
+    return damage ? why_set(why, ERR_CORRUPT, "%s", damage) : ERR_OK;
 }
 
 bool tls_fingerprint(struct str certificate_pem, char *out, size_t out_bytes)

@@ -5,8 +5,8 @@
  * limit, and answers pings and closes. A socket's owner may do anything inside an event, also
  * close; memory is freed when wslay is off the stack. */
 #include "net/http_priv.h"
+#include "net/websocket_client.h"
 #include "base/timetext.h"
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <wslay/wslay.h>
@@ -201,21 +201,6 @@ static bool sent_early(const struct http_connection *c)
     return c->in.size > 0 && c->entered == 0;
 }
 
-/* Sec-WebSocket-Accept of RFC 6455 section 4.2.2. */
-static void accept_value(struct str key, char out[32])
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char joined[WEBSOCKET_KEY_BYTES + sizeof guid];
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    memcpy(joined, key.at, WEBSOCKET_KEY_BYTES);
-    memcpy(joined + WEBSOCKET_KEY_BYTES, guid, sizeof guid - 1);
-    int good =
-        EVP_Digest(joined, WEBSOCKET_KEY_BYTES + sizeof guid - 1, digest, &size, EVP_sha1(), NULL);
-    MUST(good && size == 20);
-    (void)EVP_EncodeBlock((unsigned char *)out, digest, (int)size);
-}
-
 static bool is_handshake(const struct http_exchange *x, struct str key)
 {
     const struct http_request *r = &x->request;
@@ -262,9 +247,9 @@ struct websocket *websocket_accept(struct http_exchange *x, const struct websock
         http_reply_error(x, ERR_NO_MEMORY, NULL);
         return NULL;
     }
-    char accept[32];
+    char accept[WEBSOCKET_ACCEPT_BYTES];
     struct buf out = BUF_EMPTY;
-    accept_value(key, accept);
+    websocket_accept_value(key.at, accept);
     http_add_header(x, "Upgrade", "websocket");
     http_add_header(x, "Connection", "Upgrade");
     http_add_header(x, "Sec-WebSocket-Accept", accept);

@@ -10,13 +10,15 @@ struct raw_config {
     } node;
     struct str data, memory, rollup_rows, drivers;
     struct {
-        struct str http, https, mqtt, mqtts, mqtt_unix, postgres, line;
+        struct str http, https, mqtt, mqtts, mqtt_unix, coap, coaps, postgres, line;
         bool insecure;
     } listen;
     struct {
         struct str cert, key, ca;
+        int clients;
     } tls;
     struct raw_mqtt mqtt;
+    struct raw_access access;
 };
 
 #define AT(member) offsetof(struct raw_config, member)
@@ -62,14 +64,28 @@ static const struct field listen_fields[] = {
      .type = FIELD_STRING,
      .offset = LISTEN_AT(mqtts),
      .default_text = "off",
-     .help_en = "MQTT over TLS, HOST:PORT or off; with tls.ca clients may log in by certificate",
-     .help_zh = "基于 TLS 的 MQTT，主机:端口 或 off；设置 tls.ca 后客户端可用证书登录"},
+     .help_en = "MQTT over TLS, HOST:PORT or off; with tls.ca the certificate's name is the user",
+     .help_zh = "基于 TLS 的 MQTT，主机:端口 或 off；设置 tls.ca 后以证书名称为用户"},
     {.name = "mqttUnix",
      .type = FIELD_STRING,
      .offset = LISTEN_AT(mqtt_unix),
      .default_text = "off",
      .help_en = "MQTT at a Unix socket, /PATH or off; mode 0660",
      .help_zh = "MQTT 的 Unix 套接字，/路径 或 off；权限 0660"},
+    {.name = "coap",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(coap),
+     .default_text = "off",
+     .help_en =
+         "CoAP clients of the MQTT broker without DTLS, HOST:PORT (UDP, usually 5683) or off",
+     .help_zh = "MQTT 代理的 CoAP 客户端（不加密），主机:端口（UDP，通常 5683）或 off"},
+    {.name = "coaps",
+     .type = FIELD_STRING,
+     .offset = LISTEN_AT(coaps),
+     .default_text = "off",
+     .help_en =
+         "the same over DTLS with the keys of mqtt.psk, HOST:PORT (UDP, usually 5684) or off",
+     .help_zh = "同上，经 DTLS 并使用 mqtt.psk 中的密钥，主机:端口（UDP，通常 5684）或 off"},
     {.name = "postgres",
      .type = FIELD_STRING,
      .offset = LISTEN_AT(postgres),
@@ -91,6 +107,10 @@ static const struct field listen_fields[] = {
     {0},
 };
 
+enum { CLIENTS_REQUIRED, CLIENTS_OPTIONAL };
+static const char *const clients_choices[] = {
+    [CLIENTS_REQUIRED] = "required", [CLIENTS_OPTIONAL] = "optional", NULL};
+
 #define TLS_AT(member) (AT(tls.member) - AT(tls))
 static const struct field tls_fields[] = {
     {.name = "cert",
@@ -106,8 +126,17 @@ static const struct field tls_fields[] = {
     {.name = "ca",
      .type = FIELD_STRING,
      .offset = TLS_AT(ca),
-     .help_en = "clients' CA, PEM file",
-     .help_zh = "客户端 CA 的 PEM 文件"},
+     .help_en = "clients' CA, PEM file: clients of TLS listeners must show a certificate of it",
+     .help_zh = "客户端 CA 的 PEM 文件：TLS 监听端口的客户端必须出示其签发的证书"},
+    {.name = "clientCertificates",
+     .type = FIELD_ENUM,
+     .offset = TLS_AT(clients),
+     .default_text = "required",
+     .choices = clients_choices,
+     .help_en = "with tls.ca: optional = who shows no certificate logs in otherwise; line protocol "
+                "over TCP always demands one",
+     .help_zh =
+         "设置 tls.ca 时：optional 表示不出示证书的客户端以其他方式登录；TCP 行协议始终要求证书"},
     {0},
 };
 
@@ -159,6 +188,12 @@ const struct field node_config_fields[] = {
      .sub = config_mqtt_fields,
      .help_en = "the MQTT broker",
      .help_zh = "MQTT 代理"},
+    {.name = "access",
+     .type = FIELD_OBJECT,
+     .offset = AT(access),
+     .sub = config_access_fields,
+     .help_en = "who may log in, beside users and tokens",
+     .help_zh = "用户与令牌之外的登录方式"},
     {0},
 };
 
@@ -215,26 +250,6 @@ static enum err apply_setting(struct arena *arena, struct doc *top, const char *
     return ERR_OK;
 }
 
-bool node_parse_size(struct str text, int64_t *bytes)
-{
-    static const struct {
-        const char *unit;
-        int64_t bytes;
-    } units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
-                 {"kB", 1000},     {"MB", 1000000},  {"GB", 1000000000}};
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        size_t unit_size = strlen(units[i].unit);
-        if (text.size <= unit_size ||
-            !str_is((struct str){text.at + text.size - unit_size, unit_size}, units[i].unit))
-            continue;
-        int64_t number;
-        struct str digits = str_trim((struct str){text.at, text.size - unit_size});
-        return num_parse_i64(digits, &number) && number > 0 &&
-               !__builtin_mul_overflow(number, units[i].bytes, bytes);
-    }
-    return false;
-}
-
 static enum err check_listeners(struct node_config *c, const char *file, struct why *why)
 {
     const struct {
@@ -244,6 +259,7 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
     } list[] = {
         {"http", &c->listen.http, false},        {"https", &c->listen.https, true},
         {"mqtt", &c->listen.mqtt, false},        {"mqtts", &c->listen.mqtts, true},
+        {"coap", &c->listen.coap, false},        {"coaps", &c->listen.coaps, true},
         {"postgres", &c->listen.postgres, true}, /* it insists on TLS itself */
         {"line", &c->listen.line, true},         /* looked at below */
     };
@@ -255,6 +271,9 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
         struct os_address address;
         enum err err = os_address_tcp(*list[i].value, &address, why);
         if (err) return why_wrap(why, err, "%s: listen.%s", file, list[i].key);
+        if (list[i].key[0] == 'c' && !address.port)
+            return why_set(why, ERR_INVALID, "%s: listen.%s: name a port, such as %s", file,
+                           list[i].key, list[i].tls ? "5684" : "5683");
         if (!list[i].tls && !os_address_is_loopback(&address) && !c->listen.insecure)
             return why_set(
                 why, ERR_INVALID,
@@ -283,8 +302,29 @@ static enum err check_listeners(struct node_config *c, const char *file, struct 
     return ERR_OK;
 }
 
-static enum err finish(struct node_config *c, const struct raw_config *raw, const char *file,
-                       struct why *why)
+/* One broker or the other: clients of the own one would not be seen by those of the external. */
+static enum err check_external(const struct node_config *c, const char *file, struct why *why)
+{
+    const struct {
+        const char *key;
+        struct str value;
+    } ways[] = {{"mqtt", c->listen.mqtt},
+                {"mqtts", c->listen.mqtts},
+                {"mqttUnix", c->listen.mqtt_unix},
+                {"coap", c->listen.coap},
+                {"coaps", c->listen.coaps}};
+    for (size_t i = 0; c->mqtt.external.endpoint.size && i < sizeof ways / sizeof ways[0]; i++)
+        if (ways[i].value.size)
+            return why_set(why, ERR_INVALID,
+                           "%s: listen.%s and mqtt.external exclude each other: the node uses the "
+                           "external broker instead of its own; set listen.%s to off, or take "
+                           "mqtt.external away and make a Bridge",
+                           file, ways[i].key, ways[i].key);
+    return ERR_OK;
+}
+
+static enum err finish(struct os *os, struct node_config *c, const struct raw_config *raw,
+                       const char *file, struct why *why)
 {
     c->node.name = raw->node.name;
     c->node.path = raw->node.path;
@@ -298,13 +338,21 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
     c->listen.mqtt = raw->listen.mqtt;
     c->listen.mqtts = raw->listen.mqtts;
     c->listen.mqtt_unix = str_is(raw->listen.mqtt_unix, "off") ? STR("") : raw->listen.mqtt_unix;
+    c->listen.coap = raw->listen.coap;
+    c->listen.coaps = raw->listen.coaps;
     c->listen.postgres = raw->listen.postgres;
     c->listen.line = raw->listen.line;
     c->listen.insecure = raw->listen.insecure;
     c->tls.cert = raw->tls.cert;
     c->tls.key = raw->tls.key;
     c->tls.ca = raw->tls.ca;
-    if (!node_parse_size(raw->memory, &c->memory_bytes) || c->memory_bytes < (16 << 20))
+    c->tls.is_client_optional = raw->tls.clients == CLIENTS_OPTIONAL;
+    if (c->tls.is_client_optional && !c->tls.ca.size)
+        return why_set(why, ERR_INVALID,
+                       "%s: tls.clientCertificates: is about certificates of tls.ca, which is not "
+                       "set",
+                       file);
+    if (!num_parse_size(raw->memory, &c->memory_bytes) || c->memory_bytes < (16 << 20))
         return why_set(why, ERR_INVALID,
                        "%s: memory: '%.*s' must be a size of at least 16MiB, such as 64MiB", file,
                        (int)raw->memory.size, raw->memory.at);
@@ -315,7 +363,10 @@ static enum err finish(struct node_config *c, const struct raw_config *raw, cons
                        (int)raw->rollup_rows.size, raw->rollup_rows.at);
     c->rollup_rows = (uint32_t)rows;
     enum err err = config_mqtt_finish(&raw->mqtt, c->memory_bytes, file, &c->mqtt, why);
-    return err ? err : check_listeners(c, file, why);
+    if (!err) err = config_mqtt_external(os, &raw->mqtt, file, &c->arena, &c->mqtt.external, why);
+    if (!err) err = config_access_finish(&raw->access, file, &c->access, why);
+    if (!err) err = check_listeners(c, file, why);
+    return err ? err : check_external(c, file, why);
 }
 
 /* A single listener set on the command line changes that one and keeps the others' defaults. */
@@ -332,7 +383,9 @@ static enum err add_listen_defaults(struct arena *arena, struct doc *top, bool f
         if (!listen || !doc_set(arena, top, "listen", listen)) return ERR_NO_MEMORY;
     }
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
-        if (doc_get(listen, defaults[i][0])) continue;
+        bool is_mqtt = strcmp(defaults[i][0], "mqtt") == 0;
+        if (doc_get(listen, defaults[i][0]) || (is_mqtt && doc_find(top, "mqtt.external.endpoint")))
+            continue;
         if (!doc_set(arena, listen, defaults[i][0], doc_new_string(arena, str_of(defaults[i][1]))))
             return ERR_NO_MEMORY;
     }
@@ -378,7 +431,7 @@ enum err node_config_read(struct os *os, const char *file, const char *const *se
     else if (!err && p)
         err =
             why_set(why, ERR_INVALID, "%s: %s%s%s", name, p->path, p->path[0] ? ": " : "", p->text);
-    if (!err) err = finish(config, &raw, name, why);
+    if (!err) err = finish(os, config, &raw, name, why);
     if (err) node_config_free(config);
     return err;
 }

@@ -3,6 +3,7 @@
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
+#include "node/config_access.h"
 #include "node/config_mqtt.h"
 #include "os/os.h"
 #include "resource/field.h"
@@ -18,13 +19,15 @@ struct node_config {
     int64_t memory_bytes;
     uint32_t rollup_rows; /* store_config.rollup_rows_min */
     struct {
-        struct str http, https, mqtt, mqtts, mqtt_unix, postgres, line;
+        struct str http, https, mqtt, mqtts, mqtt_unix, coap, coaps, postgres, line;
         bool insecure; /* a remote address without TLS is meant */
     } listen;
     struct {
         struct str cert, key, ca; /* PEM files; empty = self-signed */
+        bool is_client_optional;  /* clients need not show a certificate of `ca` */
     } tls;
     struct mqtt_settings mqtt;
+    struct access_settings access;
     struct arena arena;
 };
 
@@ -36,9 +39,6 @@ extern const struct field node_config_fields[];
 enum err node_config_read(struct os *os, const char *file, const char *const *settings,
                           size_t setting_count, struct node_config *config, struct why *why);
 void node_config_free(struct node_config *config);
-
-/* "64MiB" (KiB, MiB, GiB, kB, MB, GB); false when it is no size. */
-bool node_parse_size(struct str text, int64_t *bytes);
 
 /* Reads a whole text file into the arena. Blocking. */
 enum err node_read_file(struct os *os, const char *path, struct arena *arena, struct str *text,

@@ -1,5 +1,7 @@
 /* manifests.c - see manifests.h. */
 #include "node/manifests.h"
+#include "listeners/bridges.h"
+#include "sinks/sinks.h"
 #include "listeners/identities.h"
 #include "node/config.h"
 #include "resource/persist.h"
@@ -29,6 +31,8 @@ static enum err check_one(struct context *context, const struct registry *regist
     if (r->kind == KIND_CONNECTION || r->kind == KIND_DEVICE)
         collect_check(context, registry, r, &problems);
     identities_check(r, &problems);
+    bridges_check(r, &problems);
+    sinks_check(r, &problems);
     const struct problem *p = problems.first;
     if (!p) return ERR_OK;
     return why_set(why, ERR_INVALID, "%s:%u: %s %.*s: %s: %s", r->file, p->line ? p->line : r->line,

@@ -6,16 +6,23 @@
  * after all that their jobs touch, because stopping them waits for their jobs. Once they are
  * stopped nothing new is begun (service.stopping), and the audit log's queue is drained: a change
  * that waits for its line is refused while the queue that it stands in still exists. */
+#include "node/certificates.h"
 #include "node/node.h"
 #include "base/timetext.h"
+#include "coap/gateway.h"
 #include "listeners/api.h"
+#include "listeners/bridges.h"
 #include "listeners/identities.h"
 #include "listeners/line_server.h"
+#include "listeners/jwt_login.h"
 #include "listeners/mqtt_server.h"
+#include "net/psk.h"
 #include "listeners/live.h"
 #include "listeners/pg.h"
 #include "listeners/resources.h"
 #include "listeners/status.h"
+#include "listeners/streams.h"
+#include "sinks/sinks.h"
 #include "node/manifests.h"
 #include "resource/persist.h"
 #include <stdio.h>
@@ -47,6 +54,8 @@ struct node {
     struct line_server *line;
     struct broker *broker;
     struct mqtt_server *mqtt;
+    struct coap_gateway *coap;
+    struct jwt_login *jwt;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
     size_t started;    /* parts of the list that run */
@@ -54,6 +63,7 @@ struct node {
     struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
         mqtts_address;
     char new_password[64];
+    struct completion settled; /* tables of manifests are there: ready */
 };
 
 /* ---- what the collector needs ---- */
@@ -257,6 +267,58 @@ static void stop_access(struct node *node)
     access_close(node->service.access);
 }
 
+static void follow_jwt(struct node *node, const struct access_settings *settings)
+{
+    struct why why = WHY_NONE;
+    struct jwk_fetch_config from = {.url = settings->jwks,
+                                    .ca_file = settings->jwks_ca,
+                                    .refresh_ns = settings->jwks_refresh_ns};
+    enum err err = jwt_login_follow(node->jwt, &settings->jwt, &from, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component,
+             "access.jwt.jwks: %.*s: %s; tokens of that issuer let nobody in",
+             (int)settings->jwks.size, settings->jwks.at, why_text(&why, err));
+}
+
+/* A file that is missing or damaged lets nobody in, and is told: the node runs all the same. */
+static void set_jwt(struct node *node, const struct access_settings *settings)
+{
+    if (access_jwks_is_url(settings->jwks)) {
+        follow_jwt(node, settings);
+        return;
+    }
+    struct arena arena;
+    struct str keys = STR("");
+    struct why why = WHY_NONE;
+    char path[4096];
+    enum err err = ERR_OK;
+    arena_init(&arena, NULL);
+    if (settings->jwks.size)
+        err = str_copy(path, sizeof path, settings->jwks)
+                  ? node_read_file(node->context.os, path, &arena, &keys, &why)
+                  : ERR_LIMIT;
+    enum err set = jwt_login_set(node->jwt, &settings->jwt, keys, err ? NULL : &why);
+    if (err || set)
+        diag(&node->context, DIAG_ERROR, component,
+             "access.jwt.jwks: %.*s: %s; tokens of that issuer let nobody in",
+             (int)settings->jwks.size, settings->jwks.size ? settings->jwks.at : "",
+             why_text(&why, err ? err : set));
+    arena_free(&arena);
+}
+
+static enum err start_jwt(struct node *node, struct why *why)
+{
+    enum err err = jwt_login_start(&node->service, &node->jwt, why);
+    if (!err) set_jwt(node, &node->options->config->access);
+    return err;
+}
+
+static void stop_jwt(struct node *node)
+{
+    jwt_login_stop(node->jwt);
+    node->jwt = NULL;
+}
+
 static enum err start_audit(struct node *node, struct why *why)
 {
     char folder[4000];
@@ -399,70 +461,6 @@ static void stop_http(struct node *node)
     if (node->http) http_server_stop(node->http);
 }
 
-/* Under another name first: a start finds the whole file or none. */
-static enum err write_secret(struct node *node, const char *path, struct str text, struct why *why)
-{
-    struct os *os = node->context.os;
-    struct os_file *file;
-    char fresh[4096];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    (void)os->ops->path_remove(os, fresh, NULL); /* of a start that was cut off */
-    enum err err = os->ops->file_open(os, fresh, OS_FILE_WRITE | OS_FILE_CREATE | OS_FILE_EXCLUSIVE,
-                                      &file, why);
-    if (err) return err;
-    err = os->ops->file_write(file, 0, text.at, text.size, why);
-    if (!err) err = os->ops->file_sync(file, why);
-    os->ops->file_close(file);
-    return err ? err : os->ops->path_rename(os, fresh, path, why);
-}
-
-/* The self-signed certificate of the first start stays in the data folder. The key comes first:
- * where there is a certificate, there is its key. */
-static enum err make_certificate(struct node *node, const char *cert_path, const char *key_path,
-                                 struct why *why)
-{
-    static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
-    struct buf cert = BUF_EMPTY, key = BUF_EMPTY;
-    struct os *os = node->context.os;
-    int64_t day_ago_s = context_wall_ns(&node->context) / TIME_NS_PER_S - 86400;
-    enum err err = tls_make_self_signed("millrace", names, 3, day_ago_s, 3650, &cert, &key, why);
-    if (!err) err = write_secret(node, key_path, buf_str(&key), why);
-    if (!err) err = write_secret(node, cert_path, buf_str(&cert), why);
-    if (!err) err = os->ops->path_sync(os, node->folder, why);
-    buf_free(&cert);
-    buf_free(&key);
-    return err;
-}
-
-static enum err read_certificates(struct node *node, const struct node_config *c,
-                                  struct arena *arena, struct tls_config **tls, struct why *why)
-{
-    struct os *os = node->context.os;
-    char cert_path[4096], key_path[4096], ca_path[4096];
-    struct str cert = {0}, key = {0}, ca = {0};
-    struct os_path_info info;
-    enum err err = ERR_OK;
-    snprintf(cert_path, sizeof cert_path, "%s/tls-cert.pem", node->folder);
-    snprintf(key_path, sizeof key_path, "%s/tls-key.pem", node->folder);
-    if (c->tls.cert.size) {
-        (void)str_copy(cert_path, sizeof cert_path, c->tls.cert);
-        (void)str_copy(key_path, sizeof key_path, c->tls.key);
-    } else if (os->ops->path_info(os, cert_path, &info, NULL) == ERR_NOT_FOUND) {
-        err = make_certificate(node, cert_path, key_path, why);
-    }
-    if (!err) err = node_read_file(os, cert_path, arena, &cert, why);
-    if (!err) err = node_read_file(os, key_path, arena, &key, why);
-    if (!err && c->tls.ca.size) {
-        (void)str_copy(ca_path, sizeof ca_path, c->tls.ca);
-        err = node_read_file(os, ca_path, arena, &ca, why);
-    }
-    if (!err) err = tls_server_config(cert, key, ca, tls, why);
-    char fingerprint[128];
-    if (!err && tls_fingerprint(cert, fingerprint, sizeof fingerprint))
-        diag(&node->context, DIAG_INFO, component, "certificate %s", fingerprint);
-    return err;
-}
-
 /* For https, and for whoever asks for TLS at the PostgreSQL listener. */
 static enum err start_certificates(struct node *node, struct why *why)
 {
@@ -473,7 +471,7 @@ static enum err start_certificates(struct node *node, struct why *why)
         !line_asks)
         return ERR_OK;
     arena_init(&arena, NULL);
-    enum err err = read_certificates(node, config, &arena, &node->tls, why);
+    enum err err = certificates_read(&node->context, node->folder, config, &arena, &node->tls, why);
     arena_free(&arena);
     return err;
 }
@@ -528,6 +526,43 @@ static void stop_line(struct node *node)
     line_server_stop(node->line);
 }
 
+/* Keys that can be read by others, are damaged or missing are none: that is told, and mqtts serves
+ * those who log in otherwise. */
+static enum err read_psk(struct node *node, struct str file, struct arena *arena,
+                         struct tls_psk **psk, struct why *why)
+{
+    struct os *os = node->context.os;
+    struct os_file *opened = NULL;
+    struct str text;
+    char path[4096];
+    if (!str_copy(path, sizeof path, file)) return why_set(why, ERR_LIMIT, "the path is too long");
+    enum err err = os->ops->file_open(os, path, 0, &opened, why);
+    bool is_private = !err && os->ops->file_is_private(opened);
+    if (!err) os->ops->file_close(opened);
+    if (!err && !is_private)
+        err = why_set(why, ERR_FORBIDDEN, "others can read it: chmod 600 %s", path);
+    if (!err) err = node_read_file(os, path, arena, &text, why);
+    return err ? err : tls_psk_read(text, psk, why);
+}
+
+/* Of mqtts and coaps. */
+static void set_psk(struct node *node, struct str file)
+{
+    struct arena arena;
+    struct tls_psk *psk = NULL;
+    struct why why = WHY_NONE;
+    arena_init(&arena, NULL);
+    enum err err = file.size ? read_psk(node, file, &arena, &psk, &why) : ERR_OK;
+    if (err)
+        diag(&node->context, DIAG_ERROR, component,
+             "mqtt.psk: %.*s: %s; no key opens mqtts or coaps", (int)file.size, file.at,
+             why_text(&why, err));
+    mqtt_server_set_psk(node->mqtt, psk);
+    if (node->coap) coap_gateway_set_psk(node->coap, psk);
+    tls_psk_release(psk);
+    arena_free(&arena);
+}
+
 static enum err start_mqtt(struct node *node, struct why *why)
 {
     const struct node_config *config = node->options->config;
@@ -549,13 +584,94 @@ static enum err start_mqtt(struct node *node, struct why *why)
         c.local = &local;
     }
     if (err) return err;
-    return mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
-                             &node->mqtts_address, why);
+    err = mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
+                            &node->mqtts_address, why);
+    if (!err) set_psk(node, config->mqtt.psk);
+    return err;
 }
 
 static void stop_mqtt(struct node *node)
 {
     mqtt_server_stop(node->mqtt);
+}
+
+static enum err start_coap(struct node *node, struct why *why)
+{
+    const struct node_config *config = node->options->config;
+    struct os_address plain, secure;
+    struct coap_gateway_config c = {0};
+    enum err err = ERR_OK;
+    if (config->listen.coap.size) {
+        err = os_address_tcp(config->listen.coap, &plain, why);
+        c.plain = &plain;
+    }
+    if (!err && config->listen.coaps.size) {
+        err = os_address_tcp(config->listen.coaps, &secure, why);
+        c.secure = &secure;
+    }
+    if (err || !(c.plain || c.secure)) return err;
+    err = coap_gateway_start(&node->context, node->broker, &c, &node->coap, why);
+    if (!err) set_psk(node, config->mqtt.psk);
+    return err;
+}
+
+static void stop_coap(struct node *node)
+{
+    coap_gateway_stop(node->coap);
+    node->coap = NULL;
+}
+
+static enum err start_streams(struct node *node, struct why *why)
+{
+    return streams_start(&node->service, &node->service.streams, why);
+}
+
+static void stop_streams(struct node *node)
+{
+    streams_stop(node->service.streams);
+    node->service.streams = NULL;
+}
+
+static enum err start_bridges(struct node *node, struct why *why)
+{
+    return bridges_start(&node->service, &node->options->config->mqtt.external,
+                         &node->service.bridges, why);
+}
+
+static void stop_bridges(struct node *node)
+{
+    bridges_stop(node->service.bridges);
+    node->service.bridges = NULL;
+}
+
+/* Sinks have messages with the broker when they are stopped: those are answered at the latest when
+ * that stops, so what they lie in goes behind it. */
+static enum err make_sinks(struct node *node, struct why *why)
+{
+    struct sinks_config config = {.context = &node->context,
+                                  .store = node->service.store,
+                                  .registry = node->service.registry,
+                                  .broker = node->broker,
+                                  .folder = node->folder};
+    return sinks_new(&config, &node->service.sinks, why);
+}
+
+static void free_sinks(struct node *node)
+{
+    sinks_free(node->service.sinks);
+    node->service.sinks = NULL;
+}
+
+static enum err start_sinks(struct node *node, struct why *why)
+{
+    (void)why;
+    sinks_start(node->service.sinks);
+    return ERR_OK;
+}
+
+static void stop_sinks(struct node *node)
+{
+    sinks_stop(node->service.sinks);
 }
 
 static const struct {
@@ -567,6 +683,7 @@ static const struct {
     {"store", start_store, stop_store},
     {"live view", start_live, stop_live},
     {"access", start_access, stop_access},
+    {"tokens of another issuer", start_jwt, stop_jwt},
     {"audit log", start_audit, stop_audit},
     {"resources", start_registry, stop_registry},
     {"resource API", start_resources, stop_resources},
@@ -582,7 +699,12 @@ static const struct {
     {"https", start_https, stop_https},
     {"postgres", start_postgres, stop_postgres},
     {"line", start_line, stop_line},
+    {"memory of sinks", make_sinks, free_sinks},
     {"mqtt", start_mqtt, stop_mqtt},
+    {"bridges", start_bridges, stop_bridges},
+    {"streams", start_streams, stop_streams}, /* before the first connection is accepted */
+    {"sinks", start_sinks, stop_sinks},
+    {"coap", start_coap, stop_coap},
     {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
@@ -644,6 +766,14 @@ static void announce(struct node *node)
     if (local.size)
         diag(&node->context, DIAG_INFO, component, "listening on mqtt+unix://%.*s", (int)local.size,
              local.at);
+    struct str coap = node->options->config->listen.coap,
+               coaps = node->options->config->listen.coaps;
+    if (coap.size)
+        diag(&node->context, DIAG_INFO, component, "listening on coap://%.*s", (int)coap.size,
+             coap.at);
+    if (coaps.size)
+        diag(&node->context, DIAG_INFO, component, "listening on coaps://%.*s", (int)coaps.size,
+             coaps.at);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);
@@ -689,6 +819,12 @@ enum err node_check(struct os *os, const struct node_options *options, struct wh
     return err;
 }
 
+static void on_settled(struct completion *c)
+{
+    struct node *node = (void *)((char *)c - offsetof(struct node, settled));
+    node->service.ready = !node->service.stopping;
+}
+
 enum err node_start(struct os *os, struct os_task *main_task, const struct node_options *options,
                     struct node **out, struct why *why)
 {
@@ -712,7 +848,8 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
         return err;
     }
     node->service.started_ns = context_mono_ns(&node->context);
-    node->service.ready = true;
+    completion_init(&node->settled, &node->main, on_settled);
+    node_tables_settle(node->tables, &node->settled);
     write_server_file(node);
     announce(node);
     return ERR_OK;
@@ -742,9 +879,12 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"memory", str_of(then), str_of(here)},
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
+        {"mqtt.external.endpoint", was->mqtt.external.endpoint, now->mqtt.external.endpoint},
         {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
         {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
         {"listen.mqttUnix", was->listen.mqtt_unix, now->listen.mqtt_unix},
+        {"listen.coap", was->listen.coap, now->listen.coap},
+        {"listen.coaps", was->listen.coaps, now->listen.coaps},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };
@@ -762,7 +902,7 @@ static enum err renew_certificates(struct node *node, const struct node_config *
     struct arena arena = {0}; /* as arena_init leaves one */
     struct tls_config *fresh = NULL;
     if (!node->tls) return ERR_OK;
-    enum err err = read_certificates(node, config, &arena, &fresh, why);
+    enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
     arena_free(&arena);
     if (!err) tls_config_renew(node->tls, fresh);
     return err;
@@ -776,6 +916,7 @@ static enum err renew_mqtt(struct node *node, const struct node_config *config, 
         return why_set(why, ERR_INVALID,
                        "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
     mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
+    set_psk(node, config->mqtt.psk);
     return broker_configure(node->broker, &config->mqtt.broker, why);
 }
 
@@ -793,6 +934,7 @@ void node_reload(struct node *node, const struct node_config *config)
     if (err)
         diag(&node->context, DIAG_ERROR, component, "reload: mqtt stays as it was: %s",
              why_text(&why, err));
+    set_jwt(node, &config->access);
     why = WHY_NONE;
     err = manifests_reload(&node->service, o->manifests, o->manifest_count, o->prune, &why);
     if (err)

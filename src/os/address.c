@@ -1,6 +1,7 @@
 /* address.c - see address.h. */
 #include "os/address.h"
 #include "base/num.h"
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -114,6 +115,22 @@ bool os_peer_is_loopback(const char *peer)
     struct os_address address;
     if (strcmp(peer, "unix") == 0) return true;
     return !os_address_tcp(str_of(peer), &address, NULL) && os_address_is_loopback(&address);
+}
+
+bool os_peer_host(const char *peer, char *host, size_t host_bytes)
+{
+    struct os_address address;
+    struct in6_addr six;
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* ::ffff:10.0.0.7 */
+    MUST(peer && host_bytes >= INET6_ADDRSTRLEN);
+    if (strcmp(peer, "unix") == 0) return str_copy(host, host_bytes, STR("unix"));
+    if (os_address_tcp(str_of(peer), &address, NULL)) return false;
+    if (inet_pton(AF_INET6, address.host, &six) != 1)
+        return str_copy(host, host_bytes, str_of(address.host));
+    if (memcmp(&six, mapped, sizeof mapped) == 0)
+        return inet_ntop(AF_INET, six.s6_addr + sizeof mapped, host, (socklen_t)host_bytes) != NULL;
+    memset(six.s6_addr + 8, 0, 8);
+    return inet_ntop(AF_INET6, &six, host, (socklen_t)host_bytes) != NULL;
 }
 
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes)

@@ -31,6 +31,10 @@ int64_t os_address_character_ns(const struct os_address *address);
 bool os_address_is_loopback(const struct os_address *address);
 /* The same of what os_stream_peer says: such an address with a port, or "unix". */
 bool os_peer_is_loopback(const char *peer);
+/* What somebody is counted by, of what os_stream_peer says: an IPv4 address, or the first 64 bits
+ * of an IPv6 one ("2001:db8:0:7::"), as those of one customer are; "unix". False: it has no
+ * address. */
+bool os_peer_host(const char *peer, char *host, size_t host_bytes);
 /* "127.0.0.1:502", "[::1]:502", a path. */
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes);
 

@@ -30,6 +30,7 @@ struct os_timer;
 struct os_stream;
 struct os_listener;
 struct os_socket; /* a stream between two tasks */
+struct os_watch;  /* a descriptor of somebody else's */
 
 /* ---- files ---- */
 
@@ -145,6 +146,8 @@ struct os_ops {
     /* Data (and size) durable when it returns OK. After an error the pages' fate is unknown: never
      * retried. */
     enum err (*file_sync)(struct os_file *file, struct why *why);
+    /* Whether nobody but its owner may read or write it. */
+    bool (*file_is_private)(struct os_file *file);
     enum err (*file_size)(struct os_file *file, uint64_t *size, struct why *why);
     enum err (*file_truncate)(struct os_file *file, uint64_t size, struct why *why);
     /* Takes the exclusive lock of a whole file without waiting: BUSY when another process holds it.
@@ -181,6 +184,9 @@ struct os_ops {
      * takes it away, which has to happen before the task ends. */
     void (*task_on_turn)(struct os_task *task, void (*turn)(void *arg), void *arg);
     unsigned (*processor_count)(struct os *os);
+    /* Has what was freed given back to the system, if that is much more than when it was last
+     * asked. From time to time; takes a moment. Any task. */
+    void (*memory_trim)(struct os *os);
 
     /* Timers: made, set and closed on their task. Fires once; `fire` may set it again. Delays in
      * whole milliseconds are kept to about 1 ms; a delay with a finer part is kept as well as the
@@ -219,6 +225,14 @@ struct os_ops {
      * load or has no such symbol). NULL operation: this world has none. */
     enum err (*library_open)(struct os *os, const char *folder, const char *file,
                              const char *symbol, void **entry, struct why *why);
+
+    /* For a library that does its own input and output on the calling task: `ready` is called
+     * whenever there is something to read at a descriptor (an epoll's, say), until there is nothing
+     * any more. The descriptor stays the library's and is closed behind the watch. NULL operation:
+     * this world has none. Errors: NO_MEMORY, IO (nothing that can be waited for). */
+    enum err (*watch_make)(struct os_task *task, int descriptor, void (*ready)(void *arg),
+                           void *arg, struct os_watch **watch, struct why *why);
+    void (*watch_close)(struct os_watch *watch);
 };
 
 struct os {

@@ -56,6 +56,21 @@ static void real_random(struct os *os, void *bytes, size_t size)
     MUST(RAND_bytes(bytes, (int)size) == 1); /* without randomness nothing secure can go on */
 }
 
+/* After a burst (thousands of logins at once) the allocator keeps what it was for: pages without a
+ * byte in use. Free bytes count also when their pages were given back, so what was free after the
+ * last time is what more is measured against. */
+static void real_memory_trim(struct os *os)
+{
+    static _Atomic size_t left; /* free, after the last time */
+    enum { WORTH_BYTES = 128 * 1024 };
+    struct mallinfo2 now = mallinfo2();
+    (void)os;
+    if (now.fordblks < atomic_load(&left)) atomic_store(&left, now.fordblks);
+    if (now.fordblks < atomic_load(&left) + WORTH_BYTES) return;
+    (void)malloc_trim(0);
+    atomic_store(&left, mallinfo2().fordblks);
+}
+
 static unsigned real_processor_count(struct os *os)
 {
     (void)os;
@@ -310,6 +325,50 @@ static void real_timer_close(struct os_timer *timer)
     uv_close((uv_handle_t *)&timer->handle, timer_closed);
 }
 
+/* ---- watches ---- */
+
+struct os_watch {
+    uv_poll_t handle;
+    void (*ready)(void *arg);
+    void *arg;
+};
+
+static void on_ready(uv_poll_t *handle, int status, int events)
+{
+    struct os_watch *watch = handle->data;
+    (void)events;
+    if (status == 0) watch->ready(watch->arg);
+}
+
+static void watch_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+static enum err real_watch_make(struct os_task *task, int descriptor, void (*ready)(void *arg),
+                                void *arg, struct os_watch **out, struct why *why)
+{
+    MUST(current == task || !task->has_thread);
+    struct os_watch *watch = mem_alloc_zero(1, sizeof *watch);
+    if (!watch) return why_set(why, ERR_NO_MEMORY, "no memory to watch a descriptor");
+    watch->handle.data = watch;
+    watch->ready = ready;
+    watch->arg = arg;
+    int failed = uv_poll_init(&task->loop, &watch->handle, descriptor);
+    if (failed) {
+        mem_free(watch);
+        return real_error(why, failed, "watch", "a library's descriptor");
+    }
+    (void)uv_poll_start(&watch->handle, UV_READABLE, on_ready); /* fails on closed handles alone */
+    *out = watch;
+    return ERR_OK;
+}
+
+static void real_watch_close(struct os_watch *watch)
+{
+    uv_close((uv_handle_t *)&watch->handle, watch_closed);
+}
+
 /* ---- the main task ---- */
 
 struct main_task {
@@ -369,6 +428,7 @@ static const struct os_ops real_ops = {
     .file_read = real_file_read,
     .file_write = real_file_write,
     .file_sync = real_file_sync,
+    .file_is_private = real_file_is_private,
     .file_size = real_file_size,
     .file_truncate = real_file_truncate,
     .file_lock = real_file_lock,
@@ -386,6 +446,7 @@ static const struct os_ops real_ops = {
     .task_is_current = real_task_is_current,
     .task_on_turn = real_task_on_turn,
     .processor_count = real_processor_count,
+    .memory_trim = real_memory_trim,
     .timer_make = real_timer_make,
     .timer_set = real_timer_set,
     .timer_close = real_timer_close,
@@ -396,6 +457,8 @@ static const struct os_ops real_ops = {
     .stream_join = real_stream_join,
     .socket_drop = real_socket_drop,
     .library_open = real_library_open,
+    .watch_make = real_watch_make,
+    .watch_close = real_watch_close,
 };
 
 struct os *os_real_new(void)

@@ -103,6 +103,12 @@ enum err real_file_sync(struct os_file *file, struct why *why)
     return fdatasync(file->fd) ? failed(why, "sync", file->path) : ERR_OK;
 }
 
+bool real_file_is_private(struct os_file *file)
+{
+    struct stat st;
+    return fstat(file->fd, &st) == 0 && !(st.st_mode & (S_IRWXG | S_IRWXO));
+}
+
 enum err real_file_size(struct os_file *file, uint64_t *size, struct why *why)
 {
     struct stat st;

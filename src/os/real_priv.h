@@ -37,6 +37,7 @@ void real_file_close(struct os_file *);
 enum err real_file_read(struct os_file *, uint64_t, void *, size_t, size_t *, struct why *);
 enum err real_file_write(struct os_file *, uint64_t, const void *, size_t, struct why *);
 enum err real_file_sync(struct os_file *, struct why *);
+bool real_file_is_private(struct os_file *);
 enum err real_file_size(struct os_file *, uint64_t *, struct why *);
 enum err real_file_truncate(struct os_file *, uint64_t, struct why *);
 enum err real_file_lock(struct os_file *, struct why *);

@@ -31,13 +31,17 @@ struct sending {
     struct buf bytes, pending; /* with libuv; waiting for it */
 };
 
+/* After an outage thousands connect at once; who finds no place tries again after a second. The
+ * kernel has its own limit (net.core.somaxconn). */
+enum { BACKLOG = 4096 };
+
 struct real_stream {
     struct os_stream base; /* first */
     struct os_task *task;
     struct opening *opening; /* NULL: accepted */
     struct sending *sending; /* NULL: all is with the kernel */
     char *peer;
-    enum os_address_kind kind;
+    uint8_t kind; /* enum os_address_kind; thousands are idle: no byte too many */
     bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused;
     union {
         uv_handle_t handle;
@@ -236,7 +240,7 @@ static struct real_stream *stream_new(struct os_task *task, enum os_address_kind
     if (!s) return NULL;
     s->base.ops = &stream_ops;
     s->task = task;
-    s->kind = kind;
+    s->kind = (uint8_t)kind;
     int failed = kind == OS_ADDRESS_UNIX ? uv_pipe_init(&task->loop, &s->pipe, 0)
                                          : uv_tcp_init(&task->loop, &s->tcp);
     MUST(!failed);
@@ -469,7 +473,7 @@ static int bind_tcp(struct os_listener *l, const struct os_address *address,
         (void)str_copy(numeric_address.host, sizeof numeric_address.host, STR("127.0.0.1"));
     int failed = numeric(&numeric_address, &at);
     if (!failed) failed = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&at, 0);
-    if (!failed) failed = uv_listen(&l->stream, 1024, on_connection);
+    if (!failed) failed = uv_listen(&l->stream, BACKLOG, on_connection);
     if (failed || !bound) return failed;
     int size = sizeof at;
     *bound = *address;
@@ -501,7 +505,7 @@ static int bind_unix(struct os_listener *l, const struct os_address *address)
     remove_stale(&at);
     int failed = uv_pipe_bind(&l->pipe, address->host);
     if (!failed && chmod(address->host, 0660)) failed = uv_translate_sys_error(errno);
-    return failed ? failed : uv_listen(&l->stream, 1024, on_connection);
+    return failed ? failed : uv_listen(&l->stream, BACKLOG, on_connection);
 }
 
 enum err real_listen(struct os_task *task, const struct os_address *address,

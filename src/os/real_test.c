@@ -1,5 +1,5 @@
 /* real_test.c - claims about the real world where it could keep a task waiting: what is opened as a
- * file but is none, and a serial line that is closed before it has sent everything. */
+ * file but is none, and a serial line that is closed before it has sent everything; and watches. */
 #include "loop/loop.h"
 #include "os/os.h"
 #include <setjmp.h>
@@ -123,12 +123,67 @@ static void a_serial_line_is_closed_without_sending_the_rest(void **state)
     os_real_free(os);
 }
 
+struct watching {
+    struct os *os;
+    struct os_task *task;
+    struct os_watch *watch;
+    int fds[2];
+    unsigned reads;
+};
+
+static void on_byte(void *arg)
+{
+    struct watching *w = arg;
+    char byte;
+    if (read(w->fds[0], &byte, 1) != 1 || ++w->reads < 3) return;
+    w->os->ops->watch_close(w->watch);
+    os_real_main_stop(w->task);
+}
+
+static void begin_watching(void *arg, struct os_task *task)
+{
+    struct watching *w = arg;
+    struct why why = WHY_NONE;
+    struct os_watch *none = NULL;
+    w->task = task;
+    assert_int_equal(w->os->ops->watch_make(task, w->fds[0], on_byte, w, &w->watch, &why), ERR_OK);
+    assert_int_not_equal(w->os->ops->watch_make(task, -1, on_byte, w, &none, &why), ERR_OK);
+    assert_int_equal(write(w->fds[1], "abcd", 4), 4);
+}
+
+static void no_wake(void *arg)
+{
+    (void)arg;
+}
+
+static void no_signal(void *arg, int signum)
+{
+    (void)arg, (void)signum;
+}
+
+static void a_watch_is_told_until_all_is_read_and_not_when_it_is_closed(void **state)
+{
+    struct watching w = {.os = os_real_new()};
+    struct os_main main = {begin_watching, no_wake, no_signal, &w};
+    struct why why = WHY_NONE;
+    (void)state;
+    alarm(20);
+    assert_int_equal(pipe(w.fds), 0);
+    assert_int_equal(os_real_main(w.os, &main, &why), ERR_OK);
+    assert_int_equal(w.reads, 3); /* of four bytes: it was closed with one left */
+    (void)close(w.fds[0]);
+    (void)close(w.fds[1]);
+    os_real_free(w.os);
+    alarm(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipe_a_terminal_and_a_folder_are_not_opened_as_files),
         cmocka_unit_test(the_kernels_texts_are_files),
         cmocka_unit_test(a_serial_line_is_closed_without_sending_the_rest),
+        cmocka_unit_test(a_watch_is_told_until_all_is_read_and_not_when_it_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,11 @@ void sim_wall_set(struct os *os, int64_t wall_ns)
     node->wall_shift_ns = wall_ns - node->sim->now_ns;
 }
 
+static void os_memory_trim(struct os *os)
+{
+    (void)os;
+}
+
 static unsigned os_processor_count(struct os *os)
 {
     (void)os;
@@ -267,6 +272,7 @@ static const struct os_ops sim_ops = {
     .file_read = sim_file_read,
     .file_write = sim_file_write,
     .file_sync = sim_file_sync,
+    .file_is_private = sim_file_is_private,
     .file_size = sim_file_size,
     .file_truncate = sim_file_truncate,
     .file_lock = sim_file_lock,
@@ -283,6 +289,7 @@ static const struct os_ops sim_ops = {
     .task_is_current = os_task_is_current,
     .task_on_turn = os_task_on_turn,
     .processor_count = os_processor_count,
+    .memory_trim = os_memory_trim,
     .timer_make = os_timer_make,
     .timer_set = os_timer_set,
     .timer_close = os_timer_close,

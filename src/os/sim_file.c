@@ -173,6 +173,12 @@ enum err sim_file_sync(struct os_file *file, struct why *why)
     return fate == GO ? ERR_OK : failed(node, fate, why, "sync", file->path);
 }
 
+bool sim_file_is_private(struct os_file *file)
+{
+    (void)file; /* it has no modes: all files are the program's own */
+    return true;
+}
+
 enum err sim_file_size(struct os_file *file, uint64_t *size, struct why *why)
 {
     enum fate fate = enter(file->node, READS);

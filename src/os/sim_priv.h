@@ -128,6 +128,7 @@ void sim_file_close(struct os_file *);
 enum err sim_file_read(struct os_file *, uint64_t, void *, size_t, size_t *, struct why *);
 enum err sim_file_write(struct os_file *, uint64_t, const void *, size_t, struct why *);
 enum err sim_file_sync(struct os_file *, struct why *);
+bool sim_file_is_private(struct os_file *);
 enum err sim_file_size(struct os_file *, uint64_t *, struct why *);
 enum err sim_file_truncate(struct os_file *, uint64_t, struct why *);
 enum err sim_file_lock(struct os_file *, struct why *);

@@ -160,8 +160,10 @@ static void read_enum(const struct site *s, void *to)
 {
     size_t count = 0;
     struct buf names = BUF_EMPTY;
+    /* A choice may look like a number, such as a version. */
+    bool is_text = s->doc->kind == DOC_STRING || s->doc->kind == DOC_NUMBER;
     for (; s->field->choices[count]; count++) {
-        if (s->doc->kind == DOC_STRING && str_is(s->doc->text, s->field->choices[count])) {
+        if (is_text && str_is(s->doc->text, s->field->choices[count])) {
             *(int *)to = (int)count;
             buf_free(&names);
             return;

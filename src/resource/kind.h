@@ -8,6 +8,7 @@
 
 #include "data/schema.h"
 #include "resource/field.h"
+#include "stream/mapping.h"
 #include <stdatomic.h>
 
 #define RESOURCE_API_VERSION "millrace.io/v1"
@@ -21,6 +22,9 @@ enum resource_kind {
     KIND_ROLE,
     KIND_TOKEN,
     KIND_VIEW,
+    KIND_STREAM,
+    KIND_BRIDGE,
+    KIND_SINK,
     KIND_COUNT
 };
 
@@ -61,6 +65,42 @@ struct view_spec {
     struct str description;
 };
 
+enum stream_error { STREAM_DEAD_LETTER, STREAM_DROP };
+
+struct stream_time_spec {
+    struct str path;
+    int unit; /* enum mapping_unit */
+};
+
+struct stream_csv_spec {
+    struct str delimiter;
+    bool header;
+    struct field_strings columns;
+};
+
+struct stream_protobuf_spec {
+    struct str descriptor, message;
+};
+
+struct stream_sparkplug_spec {
+    struct str host_id; /* "" = the node's name */
+    int64_t rebirth_interval_ns;
+};
+
+struct stream_spec {
+    struct str filter, table, device, rows, description;
+    int format;  /* enum mapping_format */
+    int64_t qos; /* 0: publishers do not wait for the rows */
+    struct stream_time_spec time;
+    struct field_list columns; /* struct mapping_column */
+    struct field_list labels;  /* struct mapping_label */
+    struct stream_csv_spec csv;
+    struct stream_protobuf_spec protobuf;
+    struct stream_sparkplug_spec sparkplug;
+    int on_error; /* enum stream_error */
+    bool enabled;
+};
+
 enum point_store { POINT_STORE_ALWAYS, POINT_STORE_CHANGE };
 enum point_access { POINT_ACCESS_READ, POINT_ACCESS_READ_WRITE, POINT_ACCESS_WRITE };
 
@@ -89,6 +129,7 @@ struct user_spec {
     struct field_strings roles;
     struct str password; /* only on its way in: never part of a resource that is kept or shown */
     struct str verifier; /* "SCRAM-SHA-256$…"; never shown */
+    struct str ns;       /* in whose topic tree the MQTT clients of the user live */
     struct str description;
     bool disabled;
 };
@@ -109,6 +150,66 @@ struct token_spec {
     struct str expires;         /* RFC 3339, "" = never */
     struct str hash;            /* SHA-256 of the secret in hex; never shown */
     struct str description;
+};
+
+enum bridge_direction { BRIDGE_DIRECTION_OUT, BRIDGE_DIRECTION_IN, BRIDGE_DIRECTION_BOTH };
+enum bridge_version { BRIDGE_VERSION_5, BRIDGE_VERSION_3_1_1 };
+enum bridge_full { BRIDGE_DROP_OLDEST, BRIDGE_DROP_NEW, BRIDGE_KEEP_EVERY_NTH };
+
+struct bridge_topic_spec {
+    struct str filter, local_prefix, remote_prefix;
+    int direction; /* enum bridge_direction */
+    int64_t qos;
+};
+
+struct bridge_spec {
+    struct str endpoint; /* "tcp://HOST:PORT", "tls://…" */
+    struct str client_id, user;
+    struct str password; /* never shown */
+    int version;         /* enum bridge_version */
+    struct {
+        struct str ca, cert, key, server_name; /* files; a name */
+    } tls;
+    int64_t keep_alive_ns, session_expiry_ns, in_flight;
+    bool insecure, clean_start, commands, enabled;
+    struct field_list topics; /* struct bridge_topic_spec */
+    struct {
+        struct str bytes; /* a size */
+        int64_t messages, age_ns, every;
+        int full; /* enum bridge_full */
+    } queue;
+};
+
+enum sink_from { SINK_FROM_NOW, SINK_FROM_BEGINNING };
+enum sink_error { SINK_RETRY, SINK_SKIP };
+enum sink_format { SINK_JSON, SINK_JSON_ARRAY, SINK_CSV, SINK_VALUE, SINK_SPARKPLUG };
+enum sink_time { SINK_TIME_RFC3339, SINK_TIME_MS };
+
+struct sink_mqtt_spec {
+    struct str topic;       /* a template; "" = the format's default */
+    struct str bridge;      /* name of a Bridge; "" = none */
+    struct str group, edge; /* of format sparkplug */
+    int format;             /* enum sink_format */
+    int time;               /* enum sink_time */
+    int64_t qos, expiry_ns;
+    bool retain;
+    bool writes; /* of format sparkplug: commands of hosts write to equipment */
+};
+
+struct sink_spec {
+    struct str type, table, where, description;
+    struct str query; /* in place of table, columns and where; "" = none */
+    int64_t every_ns; /* the query is run so often; 0: it goes on with new rows */
+    struct field_strings columns, devices;
+    int from;     /* enum sink_from */
+    int on_error; /* enum sink_error */
+    struct {
+        int64_t rows, linger_ns;
+    } batch;
+    int64_t rate; /* rows a second; 0 = any */
+    struct sink_mqtt_spec mqtt;
+    struct doc *options; /* of a loaded sink; NULL = none */
+    bool on_change, enabled;
 };
 
 struct node_spec { /* what a node is, its configuration says; only labels can be changed */
@@ -189,6 +290,11 @@ struct doc *resource_spec(const struct resource *resource, struct arena *arena);
 bool resource_same_spec(const struct resource *a, const struct resource *b);
 struct resource *resource_share(const struct resource *resource);
 void resource_release(struct resource *resource);
+
+/* What a Stream's document says, for mapping_new; borrows from the resource. `table`: where the
+ * default table's name is put. */
+void stream_mapping_spec(const struct resource *stream, char table[SCHEMA_NAME_BYTES_MAX + 1],
+                         struct mapping_spec *spec);
 
 /* The SQL name of a View, its name with - and . as _; that of a Table. */
 void view_sql_name(const struct resource *view, char out[SCHEMA_NAME_BYTES_MAX + 1]);

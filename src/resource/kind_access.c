@@ -19,6 +19,12 @@ const struct field user_fields[] = {
      .offset = AT(user_spec, roles),
      .help_en = "names of its Roles; none = may do nothing",
      .help_zh = "角色名称列表；为空则无任何权限"},
+    {.name = "namespace",
+     .type = FIELD_STRING,
+     .offset = AT(user_spec, ns),
+     .default_text = "default",
+     .help_en = "the namespace in whose topic tree the user's MQTT and CoAP clients live",
+     .help_zh = "该用户的 MQTT 与 CoAP 客户端所在主题树的命名空间"},
     {.name = "password",
      .type = FIELD_STRING,
      .offset = AT(user_spec, password),
@@ -30,8 +36,10 @@ const struct field user_fields[] = {
      .offset = AT(user_spec, verifier),
      .flags = FIELD_SECRET,
      .help_en =
-         "instead of a password: its verifier, as 'millrace user verifier' prints it; never shown",
-     .help_zh = "代替密码：由 millrace user verifier 生成的校验值；永不显示"},
+         "instead of a password: its verifier, as 'millrace user verifier' prints it, or a hash of "
+         "mosquitto_passwd, which the first login replaces; never shown",
+     .help_zh =
+         "代替密码：由 millrace user verifier 生成的校验值，或 mosquitto_passwd 的散列（首次登录后被替换）；永不显示"},
     {.name = "disabled",
      .type = FIELD_BOOL,
      .offset = AT(user_spec, disabled),

@@ -436,4 +436,16 @@ const struct kind_info resource_kinds[KIND_COUNT] = {
                     "代表某个用户的密钥，仅在创建时显示一次"},
     [KIND_VIEW] = {"View", "views", "view", "", true, sizeof(struct view_spec), view_fields, NULL,
                    "a query with a name, read like a table", "有名称的查询，可像表一样读取"},
+    [KIND_STREAM] = {"Stream", "streams", "stream", "", true, sizeof(struct stream_spec),
+                     stream_fields, check_stream,
+                     "MQTT topics whose messages become rows of tables",
+                     "将 MQTT 主题的消息转换为表中的行"},
+    [KIND_BRIDGE] = {"Bridge", "bridges", "bridge", "", true, sizeof(struct bridge_spec),
+                     bridge_fields, NULL, "a lasting connection to another MQTT broker",
+                     "到另一个 MQTT 代理的持久连接"},
+    [KIND_SINK] =
+        {"Sink", "sinks", "sink", "", true, sizeof(struct sink_spec), sink_fields, NULL,
+         "rows of a table that go outside: as MQTT messages, or where a shared object takes "
+         "them",
+         "将表中的行输出到外部：以 MQTT 消息，或由共享库接收"},
 };

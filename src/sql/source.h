@@ -75,6 +75,7 @@ struct sql_scan_request {
     void *wants_context;
     bool want_device, want_received;
     bool want_time;     /* false: the time vector may be left out (count(*)) */
+    bool reads_once;    /* nobody asks for these rows again soon: no cache is asked or filled */
     bool newest_first;  /* chunks of a series from the newest time down (rows inside descend too) */
     uint64_t row_limit; /* per series: no more rows are needed; 0 = all. A hint with newest_first
                            for last() */

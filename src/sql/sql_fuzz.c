@@ -8,12 +8,26 @@
 /* covers: src/sql/parse_stmt.c src/sql/bind_expr.c src/sql/bind_call.c src/sql/bind_group.c */
 /* covers: src/sql/bind_select.c src/sql/bind_where.c src/sql/bind_from.c src/sql/bind_name.c */
 /* covers: src/sql/bind_push.c src/sql/bind_query.c src/sql/bind_over.c src/sql/parse_from.c */
-/* covers: src/sql/parse_query.c src/sql/regex.c */
+/* covers: src/sql/parse_query.c src/sql/regex.c src/sql/follow.c */
+#include "sql/follow.h"
 #include "sql/test_source.h"
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);
+
+/* What sinks ask of a text before it runs. */
+static void look_whether_followed(struct str text)
+{
+    struct sql_follow follow;
+    struct why why = WHY_NONE;
+    struct arena arena;
+    arena_init(&arena, NULL);
+    enum err err = sql_follow(text, &arena, &follow, &why);
+    if (err && (!why.text[0] || why.position < -1 || why.position > (int32_t)text.size)) abort();
+    if (!err && ((size_t)follow.items_at > text.size || !follow.table.size)) abort();
+    arena_free(&arena);
+}
 
 static void prepare(struct test_world *world)
 {
@@ -43,6 +57,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     while (at < end) {
         const char *stop = memchr(at, 0, (size_t)(end - at));
         size_t length = stop ? (size_t)(stop - at) : (size_t)(end - at);
+        look_whether_followed((struct str){at, length});
         struct buf out = BUF_EMPTY;
         struct why why = WHY_NONE;
         enum err err = test_world_sql(&world, at, length, &out, &why);

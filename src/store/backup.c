@@ -1,47 +1,27 @@
 /* backup.c - the backup of a running node; see store.h (store_backup) and backup.h (the folder).
  *
- * Steps: the log task starts the backup's task (once) and asks for a flush; at the flush's end the
- * parts are pinned; the backup's task plans what to copy, copies it in pieces of a megabyte, one a
- * job, so that it can be stopped and slowed between any two, and writes the index. Nothing waits
- * for it but the parts, which stay on the disk while they are pinned.
+ * Steps: the log task starts the backup's task (once), which reads the sinks' cursors: they must
+ * not be ahead of the rows, or a restored sink would skip some. A flush is asked for; at its end
+ * the parts are pinned; the backup's task plans what to copy, waits until others of the node have
+ * their files ready for the same position, copies in pieces of a megabyte, one a job, so that it
+ * can be stopped and slowed between any two, and writes the index. Nothing waits for it but the
+ * parts, which stay on the disk while they are pinned.
  *
  * What an interrupted backup leaves is either not named by any index, and then copied again, or
  * belongs to an older backup and is untouched. Old backups go only after the new one is durable,
  * and parts only if every index left could be read. */
-#include "store/backup.h"
+#include "store/backup_priv.h"
 #include "base/hash.h"
-#include "store/store_priv.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PIECE_BYTES = 1024 * 1024, SAME_POSITION_MAX = 1000 };
+enum { SAME_POSITION_MAX = 1000 };
 static const char component[] = "backup";
 /* Beside the store's own: what lets people in, as it is now. Each is replaced whole by its owner.
  */
 static const char *const plain_files[] = {"meta", "access", "admin.token", "tls-cert.pem",
                                           "tls-key.pem"};
-
-/* One backup under way: the backup's task, but for `ended`. */
-struct backup {
-    struct store *store;
-    struct store_backup *op;
-    struct store_flush flush;
-    struct store_pin pin;
-    struct job step, ended;
-    struct os_timer *timer;
-    bool timed, finished;
-    struct backup_index index; /* of this backup, in the order of copying */
-    struct backup_index *old;  /* whole older ones */
-    size_t old_count;
-    bool old_unread; /* an index could not be read */
-    size_t at;       /* the file being copied */
-    struct os_file *from, *to;
-    uint64_t offset;
-    uint8_t *piece;
-    enum err err;
-    struct why why;
-};
 
 /* ---- the pin ---- */
 
@@ -77,7 +57,7 @@ void store_pin_release(struct store_pin *pin)
 
 /* ---- the end ---- */
 
-static void close_files(struct backup *b)
+void backup_close_files(struct backup *b)
 {
     struct os *os = b->store->context->os;
     if (b->from) os->ops->file_close(b->from);
@@ -85,18 +65,19 @@ static void close_files(struct backup *b)
     b->from = b->to = NULL;
 }
 
-static void finish(struct backup *b, enum err err)
+void backup_finish(struct backup *b, enum err err)
 {
     if (b->finished) return;
     b->finished = true;
     b->err = err;
-    close_files(b);
+    backup_close_files(b);
     if (b->timer) b->store->context->os->ops->timer_close(b->timer);
     b->timer = NULL;
     for (size_t i = 0; b->old && i <= b->old_count; i++) backup_index_free(&b->old[i]);
     mem_free(b->old);
     mem_free(b->piece);
     backup_index_free(&b->index);
+    backup_free_cursors(&b->cursors);
     store_pin_release(&b->pin);
     loop_post(&b->store->log_loop, &b->ended);
 }
@@ -106,13 +87,14 @@ static void run_ended(struct job *job) /* log task */
     struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, ended));
     struct store_backup *op = b->op;
     b->store->backup = NULL;
+    op->under_way = NULL;
     completion_finish(&op->completion, b->err, &b->why);
     mem_free(b);
 }
 
 /* ---- planning ---- */
 
-static enum err add_file(struct backup *b, const char *name, const char *stored, uint64_t size)
+enum err backup_add_file(struct backup *b, const char *name, const char *stored, uint64_t size)
 {
     struct backup_file *f = backup_index_add(&b->index);
     if (!f) return ERR_NO_MEMORY;
@@ -149,35 +131,49 @@ static enum err tail_sum(struct backup *b, const struct part *part, uint32_t *su
     return err;
 }
 
+/* The file is in an older backup, whose size and sum it has: moved behind what is copied, when that
+ * is done. */
+enum err backup_keep_known(struct backup *b, struct backup_file *f, const struct backup_file *known)
+{
+    struct backup_index *kept = &b->old[b->old_count]; /* the last one is ours */
+    struct backup_file *to = backup_index_add(kept);
+    if (!to) return ERR_NO_MEMORY;
+    *to = *f;
+    to->size_bytes = known->size_bytes;
+    to->crc = known->crc;
+    b->op->size_bytes += to->size_bytes;
+    MUST(f == &b->index.files[b->index.count - 1]);
+    b->index.count--;
+    return ERR_OK;
+}
+
+/* Whether an older backup has it, and it is there. */
+const struct backup_file *backup_find_known(const struct backup *b, const char *stored)
+{
+    struct os *os = b->store->context->os;
+    struct os_path_info info;
+    char path[4300];
+    const struct backup_file *known = known_part(b, stored);
+    snprintf(path, sizeof path, "%s/%s", b->op->folder, stored);
+    bool is_there = known && os->ops->path_info(os, path, &info, NULL) == ERR_OK &&
+                    info.size_bytes == known->size_bytes;
+    return is_there ? known : NULL;
+}
+
 static enum err plan_part(struct backup *b, const struct part *part)
 {
-    char name[BACKUP_NAME_BYTES], stored[BACKUP_STORED_BYTES], path[4300];
+    char name[BACKUP_NAME_BYTES], stored[BACKUP_STORED_BYTES];
     uint32_t sum;
-    struct os_path_info info;
-    struct os *os = b->store->context->os;
     enum err err = tail_sum(b, part, &sum);
     if (err) return err;
     snprintf(name, sizeof name, "parts/%016" PRIx64 ".part", part->info.id);
     snprintf(stored, sizeof stored, "parts/%016" PRIx64 ".%016" PRIx64 ".%08" PRIx32 ".part",
              part->info.id, part->info.version, sum);
-    snprintf(path, sizeof path, "%s/%s", b->op->folder, stored);
     b->op->parts++;
-    const struct backup_file *known = known_part(b, stored);
-    bool is_there = known && os->ops->path_info(os, path, &info, NULL) == ERR_OK &&
-                    info.size_bytes == known->size_bytes;
-    if ((err = add_file(b, name, stored, part->info.size_bytes))) return err;
+    const struct backup_file *known = backup_find_known(b, stored);
+    if ((err = backup_add_file(b, name, stored, part->info.size_bytes))) return err;
     struct backup_file *f = &b->index.files[b->index.count - 1];
-    if (is_there) {
-        f->size_bytes = known->size_bytes;
-        f->crc = known->crc;
-        b->op->size_bytes += f->size_bytes;
-        b->index.count--; /* moved behind what is copied, when that is done */
-        struct backup_file keep = *f;
-        struct backup_index *kept = &b->old[b->old_count]; /* the last one is ours */
-        if (!(f = backup_index_add(kept))) return ERR_NO_MEMORY;
-        *f = keep;
-        return ERR_OK;
-    }
+    if (known) return backup_keep_known(b, f, known);
     b->op->parts_copied++;
     atomic_fetch_add(&b->op->total_bytes, f->size_bytes);
     return ERR_OK;
@@ -187,7 +183,7 @@ static enum err plan_entry(struct backup *b, const char *name)
 {
     char stored[BACKUP_STORED_BYTES];
     snprintf(stored, sizeof stored, "%s/%s", b->index.name, name);
-    return add_file(b, name, stored, 0);
+    return backup_add_file(b, name, stored, 0);
 }
 
 static enum err read_old(struct backup *b)
@@ -271,26 +267,29 @@ static enum err write_entry(struct backup *b)
         if (there != ERR_NOT_FOUND) err = there ? there : plan_entry(b, plain_files[i]);
     }
     if (!err && b->op->resources) err = plan_entry(b, "resources.db");
+    for (size_t i = 0; i < b->cursors.count && !err; i++) err = backup_write_cursor(b, folder, i);
     return err;
 }
 
 static enum err plan(struct backup *b)
 {
     struct os *os = b->store->context->os;
-    char parts[4200];
+    char parts[4200], queues[4200];
     snprintf(parts, sizeof parts, "%s/parts", b->op->folder);
+    snprintf(queues, sizeof queues, "%s/queues", b->op->folder);
     b->index.position = b->op->position = b->pin.checkpoint.position;
     b->index.reserved_seq = b->pin.reserved_seq;
     b->index.origin = b->store->origin;
     b->index.taken_ns = b->op->taken_ns = context_wall_ns(b->store->context);
     enum err err = os->ops->path_make(os, b->op->folder, &b->why);
     if (!err) err = os->ops->path_make(os, parts, &b->why);
+    if (!err) err = os->ops->path_make(os, queues, &b->why);
     if (!err) err = read_old(b);
     if (!err) (void)str_copy(b->op->name, sizeof b->op->name, str_of(b->index.name));
     if (!err) err = write_entry(b);
     for (size_t i = 0; i < b->pin.view->parts->count && !err; i++)
         err = plan_part(b, b->pin.view->parts->parts[i]);
-    if (!err && !(b->piece = mem_alloc(PIECE_BYTES))) err = ERR_NO_MEMORY;
+    if (!err && !(b->piece = mem_alloc(BACKUP_PIECE_BYTES))) err = ERR_NO_MEMORY;
     return err;
 }
 
@@ -299,8 +298,12 @@ static enum err plan(struct backup *b)
 /* Where a file comes from; false: it was written into the backup's folder already. */
 static bool source_of(const struct backup *b, const struct backup_file *f, char path[4300])
 {
-    bool in_place = strcmp(f->name, "manifest") == 0 || strncmp(f->name, "catalog.", 8) == 0;
-    if (in_place)
+    const struct store_backup_extra *extra = b->extra;
+    bool in_place = strcmp(f->name, "manifest") == 0 || strncmp(f->name, "catalog.", 8) == 0 ||
+                    strncmp(f->name, "sinks/", 6) == 0;
+    if (extra)
+        snprintf(path, 4300, "%s/%s", b->store->folder, extra->path);
+    else if (in_place)
         snprintf(path, 4300, "%s/%s", b->op->folder, f->stored);
     else if (b->op->resources && strcmp(f->name, "resources.db") == 0)
         snprintf(path, 4300, "%s", b->op->resources);
@@ -331,12 +334,19 @@ static enum err end_file(struct backup *b, struct backup_file *f)
     snprintf(fresh, sizeof fresh, "%s/%s.new", b->op->folder, f->stored);
     bool copies = b->to != NULL;
     enum err err = copies ? os->ops->file_sync(b->to, &b->why) : ERR_OK;
-    close_files(b);
+    backup_close_files(b);
     if (!err && copies) err = os->ops->path_rename(os, fresh, path, &b->why);
     f->size_bytes = b->offset;
     b->op->size_bytes += b->offset;
     b->at++;
     return err;
+}
+
+/* How much of the next piece there is to read. */
+size_t backup_piece_size(const struct backup *b)
+{
+    uint64_t left = b->extra ? b->extra->bytes - b->offset : UINT64_MAX;
+    return left < BACKUP_PIECE_BYTES ? (size_t)left : BACKUP_PIECE_BYTES;
 }
 
 /* One piece of one file. */
@@ -346,14 +356,15 @@ static enum err copy_piece(struct backup *b, size_t *moved)
     struct backup_file *f = &b->index.files[b->at];
     size_t got = 0;
     enum err err = b->from ? ERR_OK : open_files(b, f);
-    if (!err) err = os->ops->file_read(b->from, b->offset, b->piece, PIECE_BYTES, &got, &b->why);
+    if (!err)
+        err = os->ops->file_read(b->from, b->offset, b->piece, backup_piece_size(b), &got, &b->why);
     if (!err && b->to && got) err = os->ops->file_write(b->to, b->offset, b->piece, got, &b->why);
     if (err) return err;
     f->crc = hash_crc32c(f->crc, b->piece, got);
     b->offset += got;
     *moved = got;
     atomic_fetch_add(&b->op->done_bytes, got);
-    return got < PIECE_BYTES ? end_file(b, f) : ERR_OK;
+    return got < BACKUP_PIECE_BYTES || !backup_piece_size(b) ? end_file(b, f) : ERR_OK;
 }
 
 /* ---- old backups ---- */
@@ -405,6 +416,8 @@ static enum err publish(struct backup *b)
     }
     snprintf(path, sizeof path, "%s/parts", b->op->folder);
     enum err err = os->ops->path_sync(os, path, &b->why);
+    snprintf(path, sizeof path, "%s/queues", b->op->folder);
+    if (!err) err = os->ops->path_sync(os, path, &b->why);
     snprintf(path, sizeof path, "%s/%s", b->op->folder, b->index.name);
     if (!err) err = os->ops->path_sync(os, path, &b->why);
     if (!err) err = backup_index_write(os, b->op->folder, &b->index, &b->why);
@@ -427,13 +440,14 @@ static void run_step(struct job *job)
     const struct os_ops *ops = b->store->context->os->ops;
     size_t moved = 0;
     if (atomic_load(&b->store->backup_stopping) || atomic_load(&b->op->completion.cancelled)) {
-        finish(b, ERR_CANCELLED);
+        backup_finish(b, ERR_CANCELLED);
         return;
     }
-    bool copied = b->at == b->index.count;
-    enum err err = copied ? publish(b) : copy_piece(b, &moved);
+    bool plans = b->at == b->index.count && (b->is_summing || b->next_extra != b->extras_end);
+    bool copied = b->at == b->index.count && !plans;
+    enum err err = copied ? publish(b) : plans ? backup_plan_extra(b) : copy_piece(b, &moved);
     if (err || copied) {
-        finish(b, err);
+        backup_finish(b, err);
         return;
     }
     uint64_t rate = b->op->bytes_per_s;
@@ -453,10 +467,30 @@ static void on_flushed(struct completion *c) /* the backup's task */
     enum err err = c->err;
     b->why = c->why;
     if (!err) err = plan(b);
+    b->waits = !err && b->op->pinned;
     if (err)
-        finish(b, err);
+        backup_finish(b, err);
+    else if (b->waits)
+        b->op->pinned(b->op);
     else
         loop_post(&b->store->backup_loop, &b->step);
+}
+
+static void run_first(struct job *job) /* the backup's task */
+{
+    struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, first));
+    b->err = backup_read_cursors(b);
+    loop_post(&b->store->log_loop, &b->flushing);
+}
+
+static void run_flushing(struct job *job) /* log task */
+{
+    struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, flushing));
+    enum err err = b->err ? b->err : b->store->closing ? ERR_CLOSED : ERR_OK;
+    if (err)
+        backup_finish(b, err); /* its task has nothing of it */
+    else
+        store_flush(b->store, &b->flush);
 }
 
 /* ---- beginning and stopping (log task) ---- */
@@ -482,12 +516,15 @@ static void run_arrive(struct job *job)
     }
     b->store = store;
     b->op = op;
+    b->first.run = run_first;
+    b->flushing.run = run_flushing;
     b->step.run = run_step;
+    b->more.run = backup_take_extras;
     b->ended.run = run_ended;
     b->flush.pin = &b->pin;
     completion_init(&b->flush.completion, &store->backup_loop, on_flushed);
-    store->backup = b;
-    store_flush(store, &b->flush);
+    store->backup = op->under_way = b;
+    loop_post(&store->backup_loop, &b->first);
 }
 
 void store_backup(struct store *store, struct store_backup *backup)
@@ -507,7 +544,7 @@ struct stop {
 static void run_stop(struct job *job)
 {
     struct backup *b = ((struct stop *)job)->backup;
-    if (b->timed) finish(b, ERR_CANCELLED);
+    if (b->timed || b->waits) backup_finish(b, ERR_CANCELLED);
 }
 
 void backup_stop(struct store *store)

@@ -1,12 +1,14 @@
 /* backup.h - a folder of backups: what is in it, and the index that says so.
  *
  *   parts/ID.VERSION.SUM.part   the store's parts, shared by all backups of the folder; id,
- * position of sealing and the checksum of the tail name one for ever NAME/ what belongs to one
- * backup: manifest, catalogue, resources.db … NAME.index                  written last, so that a
- * backup without it does not count. Text: millrace-backup 1 position N · reserved N · origin HEX ·
- * taken NS   (a line each) file<TAB>path in the data folder<TAB>path in this
- * folder<TAB>bytes<TAB>CRC32C in hex sum<TAB>CRC32C in hex of all bytes before this line NAME is
- * the position (16 hex digits), '-' and a number of three digits: names sort by age.
+ * position of sealing and the checksum of the tail name one for ever
+ *   queues/NUMBER.BYTES.CRC     files of the broker's long queues, shared in the same way
+ *   NAME/                       what belongs to one backup: manifest, catalogue, resources.db …
+ *   NAME.index                  written last, so that a backup without it does not count. Text:
+ * millrace-backup 1 position N · reserved N · origin HEX · taken NS   (a line each) file<TAB>path
+ * in the data folder<TAB>path in this folder<TAB>bytes<TAB>CRC32C in hex sum<TAB>CRC32C in hex of
+ * all bytes before this line NAME is the position (16 hex digits), '-' and a number of three
+ * digits: names sort by age.
  *
  * All files and folders are made for the owner alone (0600, 0700), as a node's are. Parts are
  * copied and never linked: a link would share the bad sector that the backup is there for.

@@ -46,6 +46,7 @@ struct table_state {
     _Atomic uint32_t label_count;
     const char *labels[TABLE_LABELS_MAX];                     /* names that any series had */
     struct rollup_state *_Atomic rollups[SCHEMA_ROLLUPS_MAX]; /* that are made of it; or NULL */
+    _Atomic uint64_t gone_seq; /* flush task: newest version of its parts whose time was over */
 };
 
 /* The immutable list of tables: schemas sorted by (ns, name). */

@@ -19,7 +19,7 @@
 enum {
     ZSTD_LEVEL = 1,
     SQUEEZE_MIN_BYTES = 48,
-    ENTROPY_MIN_VALUES = 64,
+    ENTROPY_MIN_VALUES = 128,
     SAMPLE = 31,
 };
 

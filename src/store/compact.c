@@ -293,7 +293,8 @@ static enum err open_table(struct store *store, struct compaction *c, struct why
                                            .time_to_ns = INT64_MAX,
                                            .column_count = schema->column_count,
                                            .columns = ids,
-                                           .want_time = true};
+                                           .want_time = true,
+                                           .reads_once = true};
     struct table_handle *handle = arena_alloc(&c->rows->arrays, sizeof *handle);
     if (!handle) return ERR_BUDGET;
     *handle = (struct table_handle){c->list, c->list->items[at].schema, c->list->items[at].state};
@@ -419,7 +420,7 @@ static enum err finish(struct store *store, struct compaction *c, struct why *wh
 {
     enum err err = ERR_OK;
     struct part_info info;
-    if (c->writer->entries) {
+    if (!part_writer_is_empty(c->writer)) {
         err = part_writer_finish(c->writer, &info, why);
         mem_free(c->writer);
         c->writer = NULL;

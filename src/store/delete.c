@@ -46,6 +46,7 @@ enum err delete_replay(struct store *store, const struct record *record, struct 
             return why_set(why, ERR_CORRUPT, "a DELETE record makes no sense");
         if (!series || series->table_id != table_id) continue; /* of a table dropped since */
         rollup_mark_range(&store->catalog, table_id, series->id, t.from_ns, t.to_ns);
+        rollup_mark_computed(&store->catalog, table_id, series->id, t.from_ns, t.to_ns);
         enum err err = tombstone_add(&store->catalog, series, &t);
         if (err) return err;
     }

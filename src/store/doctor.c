@@ -1,6 +1,7 @@
 /* doctor.c - see doctor.h. The order is that in which a start reads: meta, manifest, catalogue,
  * log, parts; then what lies about. What the manifest says decides what a file means. */
 #include "base/num.h"
+#include "os/put_aside.h"
 #include "store/doctor_priv.h"
 #include "store/store_priv.h"
 #include <inttypes.h>
@@ -184,26 +185,6 @@ static enum err keep(struct doctor *d, struct part_info *info)
     return ERR_OK;
 }
 
-/* Puts a file where nothing reads it, with a note saying why. */
-static enum err quarantine(struct doctor *d, const char *name, const char *reason, struct why *why)
-{
-    char folder[4000], from[4200], to[4200], note[4300];
-    struct os *os = d->os;
-    struct os_file *file;
-    snprintf(folder, sizeof folder, "%s/quarantine", d->folder);
-    snprintf(from, sizeof from, "%s/%s", d->parts, name);
-    snprintf(to, sizeof to, "%s/%s", folder, name);
-    snprintf(note, sizeof note, "%s.txt", to);
-    enum err err = os->ops->path_make(os, folder, why);
-    if (!err) err = os->ops->file_open(os, note, OS_FILE_WRITE | OS_FILE_CREATE, &file, why);
-    if (err) return err;
-    err = os->ops->file_write(file, 0, reason, strlen(reason), why);
-    os->ops->file_close(file);
-    if (!err) err = os->ops->path_rename(os, from, to, why);
-    if (!err) err = os->ops->path_sync(os, folder, why);
-    return err ? err : os->ops->path_sync(os, d->parts, why);
-}
-
 /* What is readable becomes a new part first; `file` NULL: nothing is. The old one leaves only then.
  */
 static enum err repair_part(struct doctor *d, const char *name, struct part_file *file,
@@ -222,7 +203,7 @@ static enum err repair_part(struct doctor *d, const char *name, struct part_file
     uint64_t rows = fresh.rows;
     if (rows && (err = keep(d, &fresh))) return err;
     d->changed = true;
-    if ((err = quarantine(d, name, reason, &why)))
+    if ((err = os_put_aside(d->os, d->folder, d->parts, name, name, false, reason, &why)))
         tell(d, DOCTOR_DAMAGED, object, "", "cannot be moved aside: %s", why_text(&why, err));
     else
         tell(d, DOCTOR_REPAIRED, object, "what is lost comes back from a backup only",
@@ -353,8 +334,10 @@ static const char *const names[] = {"meta",
                                     "tls-key.pem",
                                     "audit",
                                     "log",
+                                    "mqtt",
                                     "parts",
                                     "quarantine",
+                                    "sinks",
                                     "resources.db-wal",
                                     "resources.db-journal"};
 

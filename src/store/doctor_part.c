@@ -132,6 +132,20 @@ static enum err read_run(struct part_file *file, struct codec *codec,
     return err ? ERR_NO_MEMORY : ERR_OK;
 }
 
+static enum err read_group(struct part_file *file, struct codec *codec, struct part_cursor *cursor,
+                           const struct part_entry *entry, struct part_findings *f)
+{
+    uint32_t count;
+    struct why why = WHY_NONE;
+    enum err err = part_cursor_load(file, codec, cursor, entry, &count, &why);
+    if (err == ERR_NO_MEMORY || err == ERR_BUDGET) return ERR_NO_MEMORY;
+    if (err) note(f, "a group of series", &why);
+    err = ERR_OK;
+    for (uint32_t i = 0; i < count && !err; i++)
+        err = read_run(file, codec, part_cursor_member(cursor, i), f);
+    return err;
+}
+
 enum err doctor_read_part(struct part_file *file, struct part_findings *f)
 {
     struct codec codec;
@@ -157,12 +171,14 @@ enum err doctor_read_part(struct part_file *file, struct part_findings *f)
             continue;
         }
         struct part_entry one = *entry;
-        err = read_run(file, &codec, &one, f);
+        err = one.is_group ? read_group(file, &codec, cursor, &one, f)
+                           : read_run(file, &codec, &one, f);
     }
     if (!err && !f->bad && f->rows != file->info.rows) note(f, "rows are missing", NULL);
     codec_close(&codec);
     mem_free(ids);
     mem_free(schemas);
+    part_cursor_close(cursor);
     mem_free(cursor);
     return err;
 }
@@ -256,10 +272,15 @@ static enum err salvage(struct salvage *s, const char *folder, struct part_info 
             continue;
         }
         struct part_entry one = *entry;
-        write_run(s, &one);
+        uint32_t count = 0;
+        if (!one.is_group)
+            write_run(s, &one);
+        else if (part_cursor_load(s->file, &s->codec, &s->cursor, &one, &count, NULL))
+            continue;
+        for (uint32_t m = 0; m < count; m++) write_run(s, part_cursor_member(&s->cursor, m));
     }
     info->rows = 0;
-    if (s->writer.entries || s->writer.err) return part_writer_finish(&s->writer, info, why);
+    if (!part_writer_is_empty(&s->writer)) return part_writer_finish(&s->writer, info, why);
     part_writer_abort(&s->writer);
     return ERR_OK;
 }
@@ -273,6 +294,7 @@ enum err doctor_salvage_part(struct part_file *file, struct catalog *catalog, co
     s->catalog = catalog;
     enum err err = salvage(s, folder, info, why);
     for (size_t i = 0; i < s->schema_count; i++) schema_release(s->schemas[i]);
+    part_cursor_close(&s->cursor);
     codec_close(&s->codec);
     mem_free(s);
     return err;

@@ -211,6 +211,7 @@ static enum err freeze(struct store *store, uint64_t position)
     f->next_table_id = store->catalog.next_table_id;
     f->sealed = false;
     store->head_since_ns = 0;
+    heads[0]->sealed_seq = position;
     cell_set(&store->view, next);
     return ERR_OK;
 }

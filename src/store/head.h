@@ -65,6 +65,7 @@ struct head {
     struct head_series *_Atomic *_Atomic blocks[HEAD_BLOCKS_MAX]; /* by series id */
     struct arena texts; /* writer only: slices of TEXT, BYTES, DOUBLES */
     uint64_t first_seq, last_seq;
+    uint64_t sealed_seq; /* writer, before a newer head takes over: no row above it comes */
 };
 
 struct head *head_new(struct budget *budget); /* refs = 1; NULL: no memory */

@@ -12,7 +12,7 @@
 
 #include "os/os.h"
 
-enum { META_FORMAT = 4, META_FORMAT_OLDEST = 2 }; /* of the data folder */
+enum { META_FORMAT = 5, META_FORMAT_OLDEST = 2 }; /* of the data folder */
 
 enum { META_COPIES = 2 };
 extern const char *const meta_names[META_COPIES];

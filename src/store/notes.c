@@ -78,6 +78,8 @@ bool notes_write(struct store *store)
         finish(&first, 0, err, &why);
         return false;
     }
+    for (struct store_note *n = first; n; n = n->next)
+        if (n->written.done) completion_finish(&n->written, ERR_OK, NULL);
     if (!notes->held_from) notes->held_from = from;
     notes->last_seq = store->appended;
     wait_for_sync(notes, first);

@@ -27,6 +27,15 @@ static enum err apply_replayed(struct store *store, const struct batch *batch, s
     return err ? err : head_apply(store_writer_head(store), batch);
 }
 
+static void mark_replayed(struct store *store, const struct batch *batch)
+{
+    rollup_mark_rows(&store->catalog, batch);
+    for (uint32_t i = 0; batch->schema->rollup_of && i < batch->row_count; i++)
+        rollup_mark_computed(&store->catalog, batch->schema->table_id,
+                             batch->devices[batch->device[i]].series, batch->time[i],
+                             batch->time[i]);
+}
+
 static enum err replay_rows(struct store *store, const struct record *record, struct why *why)
 {
     struct schema *schema = catalog_schema(&store->catalog, codec_rows_table(record->body));
@@ -40,7 +49,7 @@ static enum err replay_rows(struct store *store, const struct record *record, st
     for (uint32_t i = 0; i < batch->device_count && !err; i++)
         if (!catalog_series(&store->catalog, batch->devices[i].series))
             err = why_set(why, ERR_CORRUPT, "rows of an unknown series");
-    if (!err) rollup_mark_rows(&store->catalog, batch);
+    if (!err) mark_replayed(store, batch);
     if (!err) err = apply_replayed(store, batch, why);
     batch_release(batch);
     return err;

@@ -6,7 +6,8 @@
  *
  *   header, 64 bytes: "MILLPART", u32 version, u32 CRC32C (of the header with this field 0), u64
  * id, u64 origin, i64 retention class in ns, i64 first ns, i64 last ns + 1 of the partition, zero
- *   per series, ascending by (table id, series id): its blocks, then its run
+ *   per series, ascending by (table id, series id): its blocks, then its run; those with few rows
+ *     stand together in groups instead (part_group.h), which come when they are full
  *     block: the columns' bytes one after the other, nothing else: no local ids, no versions
  *     run: u32 series id, u32 table id, varint path + bytes, u32 block count, per block:
  *       u64 offset, u64 origin, u64 version, i64 first and last time, u32 rows, u16 columns, u16
@@ -16,8 +17,10 @@
  *       A CRC32C ends the run.
  *   directory: entries of 40 bytes (u32 table id, u32 series id, u64 run offset, u32 run size,
  *     u32 rows, i64 first and last time), PART_PAGE_ENTRIES a page, each page followed by its
- *     CRC32C
- *   tables: per table u32 id, u32 first entry, u32 entry count; CRC32C at the end
+ *     CRC32C. Those of a table's groups follow the others of the table: the series is the group's
+ *     first, the top bit of rows is set
+ *   tables: per table u32 id, u32 first entry, u32 entries of series, u32 of groups; CRC32C at the
+ *     end
  *   schemas: per table varint size + the body of its SCHEMA record; CRC32C at the end. Nothing
  *     reads them in ordinary times: with them a part says everything about itself (`doctor`)
  *   tail, 128 bytes: u64 directory, tables and schemas offset, u32 entries, u32 tables, u64 rows,
@@ -27,9 +30,10 @@
  * A cell that its row lacks is NULL with GoodNoData; a column that no row of the block has is left
  * out.
  *
- * Format 1 differs in the column entries (u16 id, u8 type, u8 codec, u32 offset in the block, u32
- * size, u32 raw size, u32 CRC32C, varint bytes of extension + them) and codecs
- * (part_column_v1.c); it is read, not written any more.
+ * Format 2 knows no groups (nor their number in the list of tables). Format 1 differs besides in
+ * the column entries (u16 id, u8 type, u8 codec, u32 offset in the block, u32 size, u32 raw size,
+ * u32 CRC32C, varint bytes of extension + them) and codecs (part_column_v1.c). Both are read, not
+ * written any more.
  *
  * Why runs beside the blocks: what a scan holds per part is one page of the directory, whatever the
  * part's size, and statistics will be found without touching a block. Every byte is under a
@@ -45,17 +49,19 @@
 #include "os/os.h"
 #include <stdatomic.h>
 
-struct codec; /* codec.h */
+struct codec;        /* codec.h */
+struct part_group;   /* part_group.h */
+struct part_pending; /* part_group.h */
 struct part_ranges;
 struct sql_summary;
 
 enum {
-    PART_VERSION = 2,
+    PART_VERSION = 3,
     PART_HEADER_BYTES = 64,
     PART_TAIL_BYTES = 128,
     PART_ENTRY_BYTES = 40,
     PART_PAGE_ENTRIES = 64,
-    PART_TABLE_BYTES = 12,
+    PART_TABLE_BYTES = 16,
     PART_BLOCK_ROWS = 4096,                /* up to 32 mini-blocks of 128 */
     PART_RAW_BYTES_MAX = 48 * 1024 * 1024, /* of one column of one block */
     PART_RUN_BYTES_MAX = 16 * 1024 * 1024,
@@ -133,10 +139,15 @@ struct part_writer {
     uint64_t offset;     /* where `out` goes */
     struct buf out, run, directory, tables, schemas, scratch;
     size_t table_capacity;
-    uint32_t entries, last_table, first_entry;
+    struct buf groups; /* directory entries of this table's groups */
+    struct part_pending *pending;
+    size_t schema_columns;
+    uint32_t entries, last_table, first_entry, table_groups;
     uint64_t blocks;
     /* The run being written. */
     uint32_t series, table;
+    struct str series_path; /* the caller's */
+    bool is_small;          /* its rows go to the group */
     uint32_t run_blocks, run_rows;
     size_t run_count_at, block_at; /* in run */
     uint64_t block_offset;
@@ -148,7 +159,8 @@ struct part_writer {
 /* Begins the part that `info` names (id, origin, version, class, partition, untrusted). */
 enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
                           const struct part_info *info, struct codec *codec, struct why *why);
-/* Series in ascending order of (table, series). Errors of these stick and come out of finish. */
+/* Series in ascending order of (table, series), `path` borrowed until the series' end. Errors of
+ * these stick and come out of finish. */
 void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
                         struct str path);
 void part_writer_block(struct part_writer *w,
@@ -160,6 +172,8 @@ void part_writer_series_end(struct part_writer *w);
  * shall say (gives info->tables). The writer is closed in any case. */
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why);
 void part_writer_abort(struct part_writer *w);
+/* Whether nothing was written: then there is nothing to finish. */
+bool part_writer_is_empty(const struct part_writer *w);
 
 /* ---- reading ---- */
 
@@ -182,13 +196,22 @@ struct part_entry {
     uint64_t run_offset;
     uint32_t run_size, rows;
     int64_t min_time_ns, max_time_ns;
+    bool is_group;            /* many series; rows and times are those of all */
+    struct part_group *group; /* not NULL: the member of it, and the times are the group's */
+    uint32_t member;
 };
 
-/* Where one table's entries are, and one page of them. */
+/* Where one table's entries are, one page of them, and the group that was looked into last. Zeroed
+ * before its first use; part_cursor_close gives back what it holds. */
 struct part_cursor {
     bool found;
-    uint32_t first, count;     /* entries of the table */
-    uint32_t page, page_count; /* the page held; page_count 0 = none */
+    uint32_t first, count, group_count; /* entries of the table: of series, of groups behind */
+    uint32_t page, page_count;          /* the page held; page_count 0 = none */
+    bool has_below;                     /* no series of the table is between `below` and the */
+    uint32_t below;                     /* first one of the page */
+    struct part_group *group;
+    uint32_t group_from, group_to; /* a series in [from, to) is in the group or in none */
+    struct part_entry member;
     struct part_entry entries[PART_PAGE_ENTRIES];
 };
 
@@ -198,6 +221,8 @@ struct part_block {
     uint32_t rows;
     uint16_t column_count;
     struct part_column *columns; /* ids ascending; [0] is the time */
+    struct part_group *group;    /* not NULL: rows [group_row, group_row + rows) of its block */
+    uint32_t group_row;
 };
 
 struct part_run {
@@ -216,7 +241,8 @@ void part_file_close(struct part_file *file);
 enum err part_file_check(struct part_file *file, const char *path, struct why *why);
 /* Ids of the tables in the part, for one that the manifest lost. `*ids`: mem_free. */
 enum err part_file_tables(struct part_file *file, uint32_t **ids, struct why *why);
-/* The entry `index` of the whole directory, for who reads all of it (`doctor`). */
+/* The entry `index` of the whole directory, for who reads all of it (`doctor`). What is in a group
+ * is reached by part_cursor_load and part_cursor_member. */
 enum err part_file_entry(struct part_file *file, struct part_cursor *cursor, uint32_t index,
                          const struct part_entry **entry, struct why *why);
 /* The section of schemas, checked, without its checksum: `*bytes` (mem_free), `*size`. */
@@ -225,10 +251,18 @@ enum err part_file_schemas(struct part_file *file, uint8_t **bytes, size_t *size
 enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor,
                           struct why *why);
 /* The entry of `series`, or NULL in *entry. Series are asked for in ascending order as a rule; any
- * order works. */
-enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, uint32_t series,
-                          const struct part_entry **entry, struct why *why);
-/* Reads a series' run into `arena`. */
+ * order works. The entry is valid until the cursor is used again. */
+enum err part_cursor_find(struct part_file *file, struct codec *codec, struct part_cursor *cursor,
+                          uint32_t series, const struct part_entry **entry, struct why *why);
+/* Whether the answer needs no file: it may be closed meanwhile. */
+bool part_cursor_knows(struct part_cursor *cursor, uint32_t series);
+/* Reads the group that `entry` is; the members are *count. */
+enum err part_cursor_load(struct part_file *file, struct codec *codec, struct part_cursor *cursor,
+                          const struct part_entry *entry, uint32_t *count, struct why *why);
+const struct part_entry *part_cursor_member(struct part_cursor *cursor, uint32_t member);
+void part_cursor_close(struct part_cursor *cursor); /* NULL allowed */
+/* Reads a series' run into `arena`. What comes out of a group lives as long as the cursor stays
+ * where it is. */
 enum err part_run_read(struct part_file *file, const struct part_entry *entry, struct arena *arena,
                        struct part_run *run, struct why *why);
 /* Reads bytes [from, to) of a block into the window, if they are not too many: columns read next

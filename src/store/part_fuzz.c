@@ -5,12 +5,13 @@
  * The file lives in memory: an os whose file operations read the input. Checksums are mended from
  * the tail inwards while the offsets make sense, so that mutations reach the parsers behind them.
  */
-/* covers: src/store/part_read.c src/store/part_column.c src/store/part_column_v1.c
- * src/store/codec_ints.c src/store/codec_mini.c src/store/codec_values.c src/store/pack.c
- * src/store/part_range.c */
+/* covers: src/store/part_read.c src/store/part_directory.c src/store/part_group.c
+ * src/store/part_column.c src/store/part_column_v1.c src/store/codec_ints.c src/store/codec_mini.c
+ * src/store/codec_values.c src/store/pack.c src/store/part_range.c */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"
+#include "store/part_read.h"
 #include "store/record.h"
 #include <math.h>
 #include <string.h>
@@ -83,7 +84,8 @@ static void mend(struct os_file *f)
         sum(f, at, count * PART_ENTRY_BYTES);
         at += count * PART_ENTRY_BYTES + 4;
     }
-    sum(f, tables, table_count * PART_TABLE_BYTES);
+    bool old = le(f->bytes + 8, 4) < 3;
+    sum(f, tables, table_count * (old ? PART_TABLE_BYTES_V2 : PART_TABLE_BYTES));
     record_put_le32(tail + PART_TAIL_BYTES - 12, hash_crc32c(0, tail, PART_TAIL_BYTES - 12));
 }
 
@@ -162,26 +164,46 @@ static void read_run(struct part_file *file, const struct part_entry *entry, str
     if (part_run_read(file, entry, arena, &run, NULL)) return;
     for (uint32_t b = 0; b < run.block_count && b < 64; b++) {
         for (uint16_t c = 0; c < run.blocks[b].column_count; c++) {
-            struct part_column column = run.blocks[b].columns[c];
-            uint64_t offset = run.blocks[b].offset + column.offset;
+            struct part_column *column = &run.blocks[b].columns[c];
+            uint64_t offset = run.blocks[b].offset + column->offset;
             /* The checksum of a column is mended too. */
-            if (offset < file->size && column.size <= file->size - offset)
-                column.crc = hash_crc32c(0, file->file->bytes + offset, column.size);
+            if (offset < file->size && column->size <= file->size - offset)
+                column->crc = hash_crc32c(0, file->file->bytes + offset, column->size);
             struct vector v;
             int64_t step_ns;
             bool is_line;
             if (c == 0) (void)part_block_line(file, &run.blocks[b], &is_line, &step_ns, NULL);
-            if (offset < file->size && column.size <= file->size - offset)
-                read_ranges(codec, &column, file->file->bytes + offset, run.blocks[b].rows, NULL);
-            if (part_block_column(file, codec, &run.blocks[b], &column, arena, &v, &bytes, NULL))
+            if (!entry->group && offset < file->size && column->size <= file->size - offset)
+                read_ranges(codec, column, file->file->bytes + offset, run.blocks[b].rows, NULL);
+            if (part_block_column(file, codec, &run.blocks[b], column, arena, &v, &bytes, NULL))
                 continue;
             check_column(&v);
             struct sql_summary summary;
-            (void)part_column_summary(&column, run.blocks[b].rows, &summary);
+            (void)part_column_summary(column, run.blocks[b].rows, &summary);
             if (b == 0) check_round_trip(&v, codec, arena);
         }
         (void)part_block_find(&run.blocks[b], 2);
     }
+}
+
+/* Every entry, as the doctor does. */
+static void walk(struct part_file *file, struct codec *codec, struct arena *arena)
+{
+    struct part_cursor cursor = {0};
+    for (uint32_t i = 0; i < file->entry_count && i < 64; i++) {
+        const struct part_entry *entry;
+        uint32_t count;
+        if (part_file_entry(file, &cursor, i, &entry, NULL)) break;
+        struct part_entry one = *entry;
+        if (!one.is_group) {
+            read_run(file, &one, codec, arena);
+        } else if (!part_cursor_load(file, codec, &cursor, &one, &count, NULL)) {
+            for (uint32_t m = 0; m < count && m < 8; m++)
+                read_run(file, part_cursor_member(&cursor, m), codec, arena);
+        }
+        arena_reset(arena);
+    }
+    part_cursor_close(&cursor);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
@@ -190,7 +212,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     struct part_file file = {.os = &os, .file = &memory};
     struct budget budget;
     struct arena arena;
-    struct part_cursor cursor;
+    struct part_cursor cursor = {0};
     uint32_t *ids = NULL;
     budget_init(&budget, "fuzz", NULL, 64 << 20);
     arena_init(&arena, &budget);
@@ -202,13 +224,17 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     if (!err) err = part_file_tables(&file, &ids, NULL);
     for (uint32_t t = 0; !err && t < file.table_count && t < 16; t++) {
         if (part_cursor_open(&file, ids[t], &cursor, NULL) || !cursor.found) continue;
-        for (uint32_t series = 0; series < 6; series++) {
+        /* Also backwards: the cursor answers from what it holds. */
+        for (uint32_t n = 0; n < 12; n++) {
+            uint32_t series = n < 6 ? n : 12 - n;
             const struct part_entry *entry = NULL;
-            if (!part_cursor_find(&file, &cursor, series, &entry, NULL) && entry)
+            if (!part_cursor_find(&file, &codec, &cursor, series, &entry, NULL) && entry)
                 read_run(&file, entry, &codec, &arena);
             arena_reset(&arena);
         }
     }
+    part_cursor_close(&cursor);
+    if (!err) walk(&file, &codec, &arena);
     mem_free(ids);
     mem_free(memory.bytes);
     codec_close(&codec);

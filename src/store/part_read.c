@@ -4,19 +4,20 @@
 #include "base/mem.h"
 #include "base/simd.h"
 #include "store/part_column.h"
+#include "store/part_group.h"
+#include "store/part_read.h"
 #include <stdio.h>
 #include <string.h>
 
 enum {
     TABLES_MAX = 1 << 20,
-    PATH_BYTES_MAX = 1024,
     COLUMN_BYTES_MIN = 9,
     BLOCK_BYTES_MIN = 49,
     AHEAD_BYTES_MIN = 4096,
     AHEAD_BYTES_MAX = 128 * 1024,
 };
 
-static enum err bad(struct why *why, const char *what)
+enum err part_bad(struct why *why, const char *what)
 {
     return why_set(why, ERR_CORRUPT, "part: %s", what);
 }
@@ -56,22 +57,23 @@ void part_release(struct part *part)
 
 /* ---- the file ---- */
 
-static enum err read_at(struct part_file *file, uint64_t offset, void *bytes, size_t size,
-                        struct why *why)
+enum err part_read_at(struct part_file *file, uint64_t offset, void *bytes, size_t size,
+                      struct why *why)
 {
     size_t got = 0;
-    if (offset > file->size || size > file->size - offset) return bad(why, "points behind its end");
+    if (offset > file->size || size > file->size - offset)
+        return part_bad(why, "points behind its end");
     enum err err = file->os->ops->file_read(file->file, offset, bytes, size, &got, why);
     if (err) return err;
-    return got == size ? ERR_OK : bad(why, "the file is cut off");
+    return got == size ? ERR_OK : part_bad(why, "the file is cut off");
 }
 
-/* Makes [offset, offset + size) visible in the window: whoever reads on from where the last read
- * ended gets more at once each time. `from` ≤ offset: bytes before it that will be wanted soon. */
-static enum err view_at(struct part_file *file, uint64_t from, uint64_t offset, size_t size,
-                        const uint8_t **bytes, struct why *why)
+/* Whoever reads on from where the last read ended gets more at once each time. */
+enum err part_view_at(struct part_file *file, uint64_t from, uint64_t offset, size_t size,
+                      const uint8_t **bytes, struct why *why)
 {
-    if (offset > file->size || size > file->size - offset) return bad(why, "points behind its end");
+    if (offset > file->size || size > file->size - offset)
+        return part_bad(why, "points behind its end");
     if (from > offset || offset - from > AHEAD_BYTES_MAX) from = offset;
     if (offset >= file->window_from && offset + size <= file->window_from + file->window_size) {
         *bytes = file->window + (offset - file->window_from);
@@ -96,7 +98,7 @@ static enum err view_at(struct part_file *file, uint64_t from, uint64_t offset, 
         file->window_capacity = want;
     }
     file->window_size = 0;
-    enum err err = read_at(file, from, file->window, want, why);
+    enum err err = part_read_at(file, from, file->window, want, why);
     if (err) return err;
     file->window_from = from;
     file->window_size = want;
@@ -119,7 +121,7 @@ static enum err check_header(struct part_file *file, uint8_t bytes[PART_HEADER_B
     bool ours = memcmp(magic.at, "MILLPART", 8) == 0;
     memset(bytes + 12, 0, 4);
     if (!ours || hash_crc32c(0, bytes, PART_HEADER_BYTES) != crc)
-        return bad(why, "the header is damaged");
+        return part_bad(why, "the header is damaged");
     file->version = version;
     if (version >= 1 && version <= PART_VERSION) return ERR_OK;
     return why_set(why, ERR_FORMAT, "%s was written by another version (format %u, this is %u)",
@@ -145,15 +147,15 @@ static enum err check_tail(struct part_file *file, const uint8_t bytes[PART_TAIL
     uint32_t crc = reader_le32(&end);
     if (memcmp(bytes + PART_TAIL_BYTES - 8, "MILLTAIL", 8) != 0 ||
         hash_crc32c(0, bytes, PART_TAIL_BYTES - 12) != crc)
-        return bad(why, "the tail is damaged");
+        return part_bad(why, "the tail is damaged");
     uint64_t pages = ((uint64_t)file->entry_count + PART_PAGE_ENTRIES - 1) / PART_PAGE_ENTRIES;
     if (file->tables > file->size || file->directory > file->tables ||
         file->table_count > TABLES_MAX ||
         file->tables - file->directory !=
             (uint64_t)file->entry_count * PART_ENTRY_BYTES + pages * 4 ||
         file->schemas < file->tables ||
-        file->schemas - file->tables != file->table_count * PART_TABLE_BYTES + 4u)
-        return bad(why, "the tail contradicts itself");
+        file->schemas - file->tables != file->table_count * (uint64_t)part_table_bytes(file) + 4u)
+        return part_bad(why, "the tail contradicts itself");
     return ERR_OK;
 }
 
@@ -162,10 +164,10 @@ enum err part_file_check(struct part_file *file, const char *path, struct why *w
     uint8_t head[PART_HEADER_BYTES], tail[PART_TAIL_BYTES];
     enum err err = file->os->ops->file_size(file->file, &file->size, why);
     if (!err && file->size < PART_HEADER_BYTES + PART_TAIL_BYTES)
-        err = bad(why, "the file is cut off");
-    if (!err) err = read_at(file, 0, head, sizeof head, why);
+        err = part_bad(why, "the file is cut off");
+    if (!err) err = part_read_at(file, 0, head, sizeof head, why);
     if (!err) err = check_header(file, head, path, why);
-    if (!err) err = read_at(file, file->size - PART_TAIL_BYTES, tail, sizeof tail, why);
+    if (!err) err = part_read_at(file, file->size - PART_TAIL_BYTES, tail, sizeof tail, why);
     if (!err) err = check_tail(file, tail, why);
     file->info.size_bytes = file->size;
     if (err) part_file_close(file);
@@ -189,151 +191,6 @@ void part_file_close(struct part_file *file)
     file->window = NULL;
     file->window_capacity = file->window_size = file->ahead = 0;
     file->window_from = file->run_end = 0;
-}
-
-/* ---- tables and directory ---- */
-
-static enum err read_tables(struct part_file *file, uint8_t **bytes, struct why *why)
-{
-    size_t size = file->table_count * (size_t)PART_TABLE_BYTES;
-    if (!(*bytes = mem_alloc(size + 4))) return ERR_NO_MEMORY;
-    enum err err = read_at(file, file->tables, *bytes, size + 4, why);
-    struct reader crc = reader_of(*bytes + size, 4);
-    if (!err && hash_crc32c(0, *bytes, size) != reader_le32(&crc))
-        err = bad(why, "the list of tables is damaged");
-    if (!err) return ERR_OK;
-    mem_free(*bytes);
-    *bytes = NULL;
-    return err;
-}
-
-enum err part_file_tables(struct part_file *file, uint32_t **ids, struct why *why)
-{
-    uint8_t *bytes;
-    enum err err = read_tables(file, &bytes, why);
-    if (err) return err;
-    *ids = mem_alloc(file->table_count * sizeof **ids);
-    struct reader in = reader_of(bytes, file->table_count * (size_t)PART_TABLE_BYTES);
-    for (uint32_t i = 0; *ids && i < file->table_count; i++) {
-        (*ids)[i] = reader_le32(&in);
-        reader_skip(&in, 8);
-    }
-    mem_free(bytes);
-    return *ids ? ERR_OK : ERR_NO_MEMORY;
-}
-
-enum err part_cursor_open(struct part_file *file, uint32_t table, struct part_cursor *cursor,
-                          struct why *why)
-{
-    uint8_t *bytes;
-    enum err err = read_tables(file, &bytes, why);
-    if (err) return err;
-    cursor->found = false;
-    cursor->page_count = 0;
-    struct reader in = reader_of(bytes, file->table_count * (size_t)PART_TABLE_BYTES);
-    for (uint32_t i = 0; i < file->table_count && !cursor->found; i++) {
-        cursor->found = reader_le32(&in) == table;
-        cursor->first = reader_le32(&in);
-        cursor->count = reader_le32(&in);
-    }
-    mem_free(bytes);
-    if (cursor->found && (cursor->count == 0 || cursor->first > file->entry_count ||
-                          cursor->count > file->entry_count - cursor->first))
-        return bad(why, "the list of tables contradicts the directory");
-    return ERR_OK;
-}
-
-static void read_entry(struct reader *in, struct part_entry *entry)
-{
-    entry->table = reader_le32(in);
-    entry->series = reader_le32(in);
-    entry->run_offset = reader_le64(in);
-    entry->run_size = reader_le32(in);
-    entry->rows = reader_le32(in);
-    entry->min_time_ns = (int64_t)reader_le64(in);
-    entry->max_time_ns = (int64_t)reader_le64(in);
-}
-
-static enum err load_page(struct part_file *file, struct part_cursor *cursor, uint32_t page,
-                          struct why *why)
-{
-    uint8_t bytes[PART_PAGE_ENTRIES * PART_ENTRY_BYTES + 4];
-    uint32_t left = file->entry_count - page * PART_PAGE_ENTRIES;
-    uint32_t count = left < PART_PAGE_ENTRIES ? left : PART_PAGE_ENTRIES;
-    size_t size = count * (size_t)PART_ENTRY_BYTES;
-    cursor->page_count = 0;
-    uint64_t offset = file->directory + (uint64_t)page * sizeof bytes;
-    enum err err = read_at(file, offset, bytes, size + 4, why);
-    if (err) return err;
-    struct reader in = reader_of(bytes, size + 4);
-    for (uint32_t i = 0; i < count; i++) read_entry(&in, &cursor->entries[i]);
-    if (hash_crc32c(0, bytes, size) != reader_le32(&in))
-        return bad(why, "a page of the directory is damaged");
-    cursor->page = page;
-    cursor->page_count = count;
-    return ERR_OK;
-}
-
-static enum err entry_at(struct part_file *file, struct part_cursor *cursor, uint32_t index,
-                         const struct part_entry **entry, struct why *why)
-{
-    uint32_t page = index / PART_PAGE_ENTRIES;
-    enum err err =
-        cursor->page_count && cursor->page == page ? ERR_OK : load_page(file, cursor, page, why);
-    *entry = &cursor->entries[index % PART_PAGE_ENTRIES];
-    return err;
-}
-
-enum err part_file_entry(struct part_file *file, struct part_cursor *cursor, uint32_t index,
-                         const struct part_entry **entry, struct why *why)
-{
-    MUST(index < file->entry_count);
-    return entry_at(file, cursor, index, entry, why);
-}
-
-enum err part_file_schemas(struct part_file *file, uint8_t **bytes, size_t *size, struct why *why)
-{
-    uint64_t end = file->size - PART_TAIL_BYTES;
-    *bytes = NULL;
-    if (file->schemas > end || end - file->schemas < 4 || end - file->schemas > PART_RAW_BYTES_MAX)
-        return bad(why, "the tail contradicts itself");
-    *size = (size_t)(end - file->schemas) - 4;
-    if (!(*bytes = mem_alloc(*size + 4))) return ERR_NO_MEMORY;
-    enum err err = read_at(file, file->schemas, *bytes, *size + 4, why);
-    struct reader crc = reader_of(*bytes + *size, 4);
-    if (!err && hash_crc32c(0, *bytes, *size) != reader_le32(&crc))
-        err = bad(why, "the schemas are damaged");
-    if (!err) return ERR_OK;
-    mem_free(*bytes);
-    *bytes = NULL;
-    return err;
-}
-
-enum err part_cursor_find(struct part_file *file, struct part_cursor *cursor, uint32_t series,
-                          const struct part_entry **entry, struct why *why)
-{
-    /* Whole pages first, so that neighbouring series cost no read: a page held answers when its
-     * ends enclose it. */
-    uint32_t low = cursor->first, high = cursor->first + cursor->count;
-    if (cursor->page_count && cursor->entries[0].series <= series &&
-        cursor->entries[cursor->page_count - 1].series >= series) {
-        uint32_t from = cursor->page * PART_PAGE_ENTRIES, to = from + cursor->page_count;
-        if (from > low && cursor->entries[0].table == cursor->entries[cursor->page_count - 1].table)
-            low = from;
-        if (to < high && low >= from) high = to;
-    }
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        enum err err = entry_at(file, cursor, middle, entry, why);
-        if (err) return err;
-        if ((*entry)->series == series) return ERR_OK;
-        if ((*entry)->series < series)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *entry = NULL;
-    return ERR_OK;
 }
 
 /* ---- runs and blocks ---- */
@@ -377,7 +234,7 @@ static enum err read_columns(const struct part_file *file, struct reader *in,
     uint64_t offset = 0;
     if (block->column_count == 0 ||
         block->column_count * (size_t)COLUMN_BYTES_MIN > reader_left(in))
-        return bad(why, "a block's columns are too many");
+        return part_bad(why, "a block's columns are too many");
     block->columns = arena_alloc(arena, block->column_count * sizeof *block->columns);
     if (!block->columns) return ERR_BUDGET;
     for (uint16_t i = 0; i < block->column_count; i++) {
@@ -386,17 +243,19 @@ static enum err read_columns(const struct part_file *file, struct reader *in,
             read_column_v1(in, c);
         else
             read_column(in, &offset, c);
-        if (!reader_ok(in)) return bad(why, "a run ends early");
+        if (!reader_ok(in)) return part_bad(why, "a run ends early");
         if ((i == 0 ? c->id != 0 || c->type != TYPE_TIMESTAMP : c->id <= c[-1].id) ||
             c->size > PART_RAW_BYTES_MAX || c->raw_size > PART_RAW_BYTES_MAX)
-            return bad(why, "a block's column list is damaged");
+            return part_bad(why, "a block's column list is damaged");
     }
     return ERR_OK;
 }
 
-static enum err read_block(const struct part_file *file, struct reader *in,
-                           struct part_block *block, struct arena *arena, struct why *why)
+enum err part_block_parse(const struct part_file *file, struct reader *in, struct part_block *block,
+                          struct arena *arena, struct why *why)
 {
+    block->group = NULL;
+    block->group_row = 0;
     block->offset = reader_le64(in);
     block->origin = reader_le64(in);
     block->version = reader_le64(in);
@@ -406,46 +265,48 @@ static enum err read_block(const struct part_file *file, struct reader *in,
     block->column_count = reader_le16(in);
     uint16_t flags = reader_le16(in);
     uint64_t extension = reader_varint(in);
-    if (!reader_ok(in) || extension > reader_left(in)) return bad(why, "a run ends early");
+    if (!reader_ok(in) || extension > reader_left(in)) return part_bad(why, "a run ends early");
     reader_skip(in, (size_t)extension);
     if (flags)
         return why_set(why, ERR_FORMAT, "part: a block has features this version does not know");
     if (block->rows == 0 || block->rows > PART_BLOCK_ROWS ||
         block->min_time_ns > block->max_time_ns)
-        return bad(why, "a block's times are damaged");
+        return part_bad(why, "a block's times are damaged");
     return read_columns(file, in, block, arena, why);
 }
 
 enum err part_run_read(struct part_file *file, const struct part_entry *entry, struct arena *arena,
                        struct part_run *run, struct why *why)
 {
+    if (entry->group) return part_group_run(entry->group, entry->member, arena, run);
     if (entry->run_size > PART_RUN_BYTES_MAX || entry->run_size < 4)
-        return bad(why, "a run has no sensible size");
+        return part_bad(why, "a run has no sensible size");
     const uint8_t *seen = NULL, *bytes;
     /* The blocks stand between the run before and this one. */
-    enum err err = view_at(file, file->run_end, entry->run_offset, entry->run_size, &seen, why);
+    enum err err =
+        part_view_at(file, file->run_end, entry->run_offset, entry->run_size, &seen, why);
     if (err) return err;
     file->run_end = entry->run_offset + entry->run_size;
     if (!(bytes = arena_dup(arena, seen, entry->run_size))) return ERR_BUDGET;
     struct reader crc = reader_of(bytes + entry->run_size - 4, 4);
     if (hash_crc32c(0, bytes, entry->run_size - 4) != reader_le32(&crc))
-        return bad(why, "a run is damaged");
+        return part_bad(why, "a run is damaged");
     struct reader in = reader_of(bytes, entry->run_size - 4);
     run->series = reader_le32(&in);
     run->table = reader_le32(&in);
     uint64_t path_size = reader_varint(&in);
-    if (path_size > PATH_BYTES_MAX) return bad(why, "a device path is too long");
+    if (path_size > PART_PATH_BYTES_MAX) return part_bad(why, "a device path is too long");
     run->path = reader_str(&in, (size_t)path_size);
     run->block_count = reader_le32(&in);
     if (!reader_ok(&in) || run->series != entry->series || run->table != entry->table ||
         run->block_count == 0 || run->block_count > reader_left(&in) / BLOCK_BYTES_MIN)
-        return bad(why, "a run contradicts the directory");
+        return part_bad(why, "a run contradicts the directory");
     run->blocks = arena_alloc(arena, run->block_count * sizeof *run->blocks);
     if (!run->blocks) return ERR_BUDGET;
     for (uint32_t i = 0; i < run->block_count && !err; i++) {
-        err = read_block(file, &in, &run->blocks[i], arena, why);
+        err = part_block_parse(file, &in, &run->blocks[i], arena, why);
         if (!err && i && run->blocks[i].min_time_ns <= run->blocks[i - 1].max_time_ns)
-            err = bad(why, "blocks of a run overlap");
+            err = part_bad(why, "blocks of a run overlap");
     }
     return err;
 }
@@ -456,8 +317,8 @@ enum err part_block_ahead(struct part_file *file, const struct part_block *block
                           uint32_t to, struct why *why)
 {
     const uint8_t *bytes;
-    if (to <= from || to - from > AHEAD_BYTES_MAX) return ERR_OK;
-    return view_at(file, block->offset + from, block->offset + from, to - from, &bytes, why);
+    if (block->group || to <= from || to - from > AHEAD_BYTES_MAX) return ERR_OK;
+    return part_view_at(file, block->offset + from, block->offset + from, to - from, &bytes, why);
 }
 
 const struct part_column *part_block_find(const struct part_block *block, uint16_t id)
@@ -485,19 +346,17 @@ static enum err check_times(const struct part_block *block, const struct vector 
 {
     if (v->type != TYPE_TIMESTAMP || v->null || v->i[0] != block->min_time_ns ||
         v->i[v->count - 1] != block->max_time_ns)
-        return bad(why, "a block's times contradict its index");
-    if (!ascend(v->i, v->count)) return bad(why, "a block's times do not ascend");
+        return part_bad(why, "a block's times contradict its index");
+    if (!ascend(v->i, v->count)) return part_bad(why, "a block's times do not ascend");
     return ERR_OK;
 }
 
-/* A column's stored bytes, in the window. */
-static enum err column_bytes(struct part_file *file, const struct part_block *block,
-                             const struct part_column *column, const uint8_t **bytes,
-                             struct why *why)
+enum err part_column_bytes(struct part_file *file, const struct part_block *block,
+                           const struct part_column *column, const uint8_t **bytes, struct why *why)
 {
-    if (block->offset > file->size) return bad(why, "a block points behind the end");
+    if (block->offset > file->size) return part_bad(why, "a block points behind the end");
     uint64_t offset = block->offset + column->offset;
-    return view_at(file, offset, offset, column->size, bytes, why);
+    return part_view_at(file, offset, offset, column->size, bytes, why);
 }
 
 enum err part_block_column(struct part_file *file, struct codec *codec,
@@ -506,7 +365,9 @@ enum err part_block_column(struct part_file *file, struct codec *codec,
                            struct why *why)
 {
     const uint8_t *bytes = NULL;
-    enum err err = column_bytes(file, block, column, &bytes, why);
+    if (block->group)
+        return part_group_column(file, codec, block, column, arena, v, bytes_read, why);
+    enum err err = part_column_bytes(file, block, column, &bytes, why);
     /* Texts may stay in the stored bytes: those must last as long as the vector. */
     bool borrowed = column->type >= TYPE_COUNT || !type_bytes((enum type)column->type) ||
                     column->codec != PART_CODEC_DENSE;
@@ -524,9 +385,11 @@ enum err part_block_line(struct part_file *file, const struct part_block *block,
     const uint8_t *bytes = NULL;
     int64_t first;
     uint64_t steps = block->rows - 1;
-    enum err err = column_bytes(file, block, time, &bytes, why);
+    *is_line = false;
+    if (block->group) return ERR_OK;
+    enum err err = part_column_bytes(file, block, time, &bytes, why);
     if (err) return err;
-    if (hash_crc32c(0, bytes, time->size) != time->crc) return bad(why, "a column is damaged");
+    if (hash_crc32c(0, bytes, time->size) != time->crc) return part_bad(why, "a column is damaged");
     uint64_t whole = (uint64_t)block->max_time_ns - (uint64_t)block->min_time_ns;
     struct reader in = reader_of(bytes, time->size);
     *is_line = time->codec == PART_CODEC_DENSE && !reader_u8(&in) &&
@@ -545,10 +408,10 @@ enum err part_block_ranges(struct part_file *file, struct codec *codec,
     const uint8_t *bytes = NULL;
     struct vector v;
     bool done = false;
-    enum err err = column_bytes(file, block, column, &bytes, why);
-    if (!err && hash_crc32c(0, bytes, column->size) != column->crc)
-        err = bad(why, "a column is damaged");
-    if (!err)
+    enum err err = block->group ? ERR_OK : part_column_bytes(file, block, column, &bytes, why);
+    if (!err && !block->group && hash_crc32c(0, bytes, column->size) != column->crc)
+        err = part_bad(why, "a column is damaged");
+    if (!err && !block->group)
         err =
             part_column_ranges(codec, column, bytes, block->rows, ranges, out, stride, &done, why);
     if (err || done) {

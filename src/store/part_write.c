@@ -1,10 +1,12 @@
 /* part_write.c - writing one part; see part.h.
  *
  * Nothing is visible before part_writer_finish: the file grows under another name, and only after
- * its sync gets its own. Memory: one column of one block, one run, and the directory. */
+ * its sync gets its own. Memory: one column of one block, one run, one group, and the directory. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"
+#include "store/part_group.h"
+#include "store/part_read.h"
 #include "store/catalog.h"
 #include "store/record.h"
 #include <inttypes.h>
@@ -77,12 +79,148 @@ enum err part_writer_open(struct part_writer *w, struct os *os, const char *fold
     return ERR_OK;
 }
 
+static void add_entry(struct buf *out, uint32_t table, uint32_t series, uint64_t offset,
+                      size_t size, uint32_t rows, int64_t min_ns, int64_t max_ns)
+{
+    buf_add_le32(out, table);
+    buf_add_le32(out, series);
+    buf_add_le64(out, offset);
+    buf_add_le32(out, (uint32_t)size);
+    buf_add_le32(out, rows);
+    buf_add_le64(out, (uint64_t)min_ns);
+    buf_add_le64(out, (uint64_t)max_ns);
+}
+
+/* ---- blocks and runs ---- */
+
+static void begin_block(struct part_writer *w, uint32_t rows, int64_t min, int64_t max)
+{
+    w->block_offset = position(w);
+    w->block_columns = 0;
+    w->block_at = w->run.size;
+    buf_add_le64(&w->run, w->block_offset);
+    buf_add_le64(&w->run, w->info.origin);
+    buf_add_le64(&w->run, w->info.version);
+    buf_add_le64(&w->run, (uint64_t)min);
+    buf_add_le64(&w->run, (uint64_t)max);
+    buf_add_le32(&w->run, rows);
+    buf_add_le32(&w->run, 0); /* columns, flags */
+    buf_add_varint(&w->run, 0);
+}
+
+static void add_column(struct part_writer *w, uint16_t id, const struct vector *v, bool with_stats)
+{
+    if (w->err) return;
+    struct part_column column;
+    uint64_t offset = position(w) - w->block_offset;
+    if (offset > UINT32_MAX) stick(w, ERR_LIMIT);
+    buf_clear(&w->scratch);
+    if (!w->err) stick(w, part_column_encode(w->codec, v, &w->out, &w->scratch, &column));
+    if (w->err) return;
+    if (!with_stats) buf_clear(&w->scratch);
+    buf_add_varint(&w->run, id);
+    buf_add_char(&w->run, (char)column.type);
+    buf_add_char(&w->run, (char)column.codec);
+    buf_add_varint(&w->run, column.size);
+    buf_add_le32(&w->run, column.crc);
+    buf_add_varint(&w->run, w->scratch.size);
+    buf_add_str(&w->run, buf_str(&w->scratch));
+    w->block_columns++;
+    if (w->out.size > OUT_BYTES) flush_out(w, NULL);
+}
+
+static void end_block(struct part_writer *w)
+{
+    w->blocks++;
+    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
+    if (!w->err) record_put_le32(w->run.at + w->block_at + 44, w->block_columns); /* flags stay 0 */
+}
+
+/* The run goes behind its blocks; gives where. */
+static uint64_t end_run(struct part_writer *w)
+{
+    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
+    if (w->run.size > PART_RUN_BYTES_MAX) stick(w, ERR_LIMIT);
+    if (w->err) return 0;
+    buf_add_le32(&w->run, hash_crc32c(0, w->run.at, w->run.size));
+    uint64_t offset = position(w);
+    buf_add_str(&w->out, buf_str(&w->run));
+    if (buf_failed(&w->run) || buf_failed(&w->out)) stick(w, ERR_NO_MEMORY);
+    return offset;
+}
+
+/* ---- groups ---- */
+
+static void write_group(struct part_writer *w)
+{
+    if (!w->pending || part_pending_is_empty(w->pending)) return;
+    struct part_pending_view view = part_pending_view(w->pending);
+    struct codec_habit *before = w->codec->habit;
+    buf_clear(&w->run);
+    buf_add_le32(&w->run, w->last_table);
+    buf_add_le32(&w->run, view.series_count);
+    buf_clear(&w->scratch);
+    part_pending_list(w->pending, &w->scratch);
+    if (buf_failed(&w->scratch)) stick(w, ERR_NO_MEMORY);
+    buf_add_varint(&w->run, w->scratch.size);
+    buf_add_str(&w->run, buf_str(&w->scratch));
+    begin_block(w, view.rows, view.min_time_ns, view.max_time_ns);
+    for (size_t i = 0; i < view.column_count; i++) {
+        uint16_t id;
+        const struct vector *v = part_pending_at(w->pending, i, &id, &w->codec->habit);
+        if (v) add_column(w, id, v, false);
+    }
+    w->codec->habit = before;
+    end_block(w);
+    uint64_t offset = end_run(w);
+    add_entry(&w->groups, w->last_table, view.first_series, offset, w->run.size,
+              view.rows | PART_ENTRY_GROUP, view.min_time_ns, view.max_time_ns);
+    w->table_groups++;
+    part_pending_clear(w->pending);
+}
+
+/* Whether the series' first block joins the group. */
+static bool joins(struct part_writer *w, const struct vector *time)
+{
+    size_t columns = w->schema_columns;
+    if (w->run_blocks || time->count >= PART_SMALL_ROWS) return false;
+    if (!w->pending && !(w->pending = part_pending_new())) stick(w, ERR_NO_MEMORY);
+    if (w->err) return false;
+    if (!part_pending_takes(w->pending, time->count, columns)) write_group(w);
+    stick(w, part_pending_begin(w->pending, w->series, w->series_path, time, columns));
+    return true;
+}
+
+/* The series has a second block after all, or much text: its first block gets a run of its own. */
+static void leave_group(struct part_writer *w)
+{
+    struct part_pending_slice *slices = NULL;
+    size_t count = 0;
+    w->is_small = false;
+    stick(w, part_pending_take_back(w->pending, &slices, &count));
+    if (w->err) return;
+    const struct vector *time = &slices[0].v;
+    begin_block(w, time->count, time->i[0], time->i[time->count - 1]);
+    for (size_t i = 0; i < count; i++) add_column(w, slices[i].id, &slices[i].v, true);
+    end_block(w);
+}
+
+/* ---- tables and series ---- */
+
 static void end_table(struct part_writer *w)
 {
     if (!w->last_table) return;
+    uint32_t own = w->entries - w->first_entry;
+    write_group(w);
     buf_add_le32(&w->tables, w->last_table);
     buf_add_le32(&w->tables, w->first_entry);
-    buf_add_le32(&w->tables, w->entries - w->first_entry);
+    buf_add_le32(&w->tables, own);
+    buf_add_le32(&w->tables, w->table_groups);
+    buf_add_str(&w->directory, buf_str(&w->groups));
+    if (buf_failed(&w->groups) || buf_failed(&w->directory)) stick(w, ERR_NO_MEMORY);
+    w->entries += w->table_groups;
+    w->table_groups = 0;
+    buf_clear(&w->groups);
 }
 
 static void begin_table(struct part_writer *w, const struct schema *schema)
@@ -98,6 +236,7 @@ static void begin_table(struct part_writer *w, const struct schema *schema)
     }
     info->tables[info->table_count++] = w->last_table = schema->table_id;
     w->first_entry = w->entries;
+    w->schema_columns = schema->column_count;
     buf_clear(&w->scratch);
     catalog_write_schema(&w->scratch, schema, false);
     buf_add_varint(&w->schemas, w->scratch.size);
@@ -111,14 +250,21 @@ void part_writer_series(struct part_writer *w, const struct schema *schema, uint
     if (schema->table_id != w->last_table) begin_table(w, schema);
     w->table = schema->table_id;
     w->series = series;
+    w->series_path = path;
+    w->is_small = false;
     w->run_blocks = w->run_rows = 0;
     w->run_min = INT64_MAX;
     w->run_max = INT64_MIN;
+}
+
+/* Nothing stands in the run before a group may have used it. */
+static void begin_run(struct part_writer *w)
+{
     buf_clear(&w->run);
-    buf_add_le32(&w->run, series);
+    buf_add_le32(&w->run, w->series);
     buf_add_le32(&w->run, w->table);
-    buf_add_varint(&w->run, path.size);
-    buf_add_str(&w->run, path);
+    buf_add_varint(&w->run, w->series_path.size);
+    buf_add_str(&w->run, w->series_path);
     w->run_count_at = w->run.size;
     buf_add_le32(&w->run, 0);
 }
@@ -128,75 +274,66 @@ void part_writer_block(struct part_writer *w, const struct vector *time)
     MUST(time->count > 0 && time->count <= PART_BLOCK_ROWS);
     int64_t min = time->i[0], max = time->i[time->count - 1];
     MUST(w->run_blocks == 0 || min > w->run_max);
-    w->block_offset = position(w);
-    w->block_columns = 0;
-    w->block_at = w->run.size;
+    bool was_small = w->is_small;
+    w->is_small = joins(w, time);
+    if (!w->is_small && !w->run_blocks) begin_run(w);
+    if (was_small) {
+        begin_run(w);
+        leave_group(w);
+    }
     if (min < w->run_min) w->run_min = min;
     w->run_max = max;
     w->run_rows += time->count;
     w->run_blocks++;
-    buf_add_le64(&w->run, w->block_offset);
-    buf_add_le64(&w->run, w->info.origin);
-    buf_add_le64(&w->run, w->info.version);
-    buf_add_le64(&w->run, (uint64_t)min);
-    buf_add_le64(&w->run, (uint64_t)max);
-    buf_add_le32(&w->run, time->count);
-    buf_add_le32(&w->run, 0); /* columns, flags */
-    buf_add_varint(&w->run, 0);
-    part_writer_column(w, 0, time);
+    if (w->is_small) return;
+    begin_block(w, time->count, min, max);
+    add_column(w, 0, time, true);
 }
 
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v)
 {
-    if (w->err) return;
-    struct part_column column;
-    uint64_t offset = position(w) - w->block_offset;
-    if (offset > UINT32_MAX) stick(w, ERR_LIMIT);
-    buf_clear(&w->scratch);
-    if (!w->err) stick(w, part_column_encode(w->codec, v, &w->out, &w->scratch, &column));
-    if (w->err) return;
-    buf_add_varint(&w->run, id);
-    buf_add_char(&w->run, (char)column.type);
-    buf_add_char(&w->run, (char)column.codec);
-    buf_add_varint(&w->run, column.size);
-    buf_add_le32(&w->run, column.crc);
-    buf_add_varint(&w->run, w->scratch.size);
-    buf_add_str(&w->run, buf_str(&w->scratch));
-    w->block_columns++;
-    if (w->out.size > OUT_BYTES) flush_out(w, NULL);
+    MUST(id > 0);
+    if (!w->is_small)
+        add_column(w, id, v, true);
+    else if (!w->err)
+        stick(w, part_pending_column(w->pending, id, v, w->codec->habit != NULL));
 }
 
 void part_writer_block_end(struct part_writer *w)
 {
-    w->blocks++;
-    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
-    if (!w->err) record_put_le32(w->run.at + w->block_at + 44, w->block_columns); /* flags stay 0 */
+    if (!w->is_small) end_block(w);
 }
 
 void part_writer_series_end(struct part_writer *w)
 {
     MUST(w->run_blocks > 0);
-    if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
-    if (w->run.size > PART_RUN_BYTES_MAX) stick(w, ERR_LIMIT);
     if (w->err) return;
-    record_put_le32(w->run.at + w->run_count_at, w->run_blocks);
-    buf_add_le32(&w->run, hash_crc32c(0, w->run.at, w->run.size));
-    uint64_t run_offset = position(w);
-    buf_add_str(&w->out, buf_str(&w->run));
-    buf_add_le32(&w->directory, w->table);
-    buf_add_le32(&w->directory, w->series);
-    buf_add_le64(&w->directory, run_offset);
-    buf_add_le32(&w->directory, (uint32_t)w->run.size);
-    buf_add_le32(&w->directory, w->run_rows);
-    buf_add_le64(&w->directory, (uint64_t)w->run_min);
-    buf_add_le64(&w->directory, (uint64_t)w->run_max);
-    if (buf_failed(&w->run) || buf_failed(&w->directory) || buf_failed(&w->out))
-        stick(w, ERR_NO_MEMORY);
-    w->entries++;
+    if (w->is_small && part_pending_is_large(w->pending)) {
+        begin_run(w);
+        leave_group(w);
+    }
+    if (w->err) return;
+    if (w->is_small) {
+        if (part_pending_end(w->pending)) write_group(w);
+    } else {
+        if (!buf_failed(&w->run)) record_put_le32(w->run.at + w->run_count_at, w->run_blocks);
+        uint64_t offset = end_run(w);
+        add_entry(&w->directory, w->table, w->series, offset, w->run.size, w->run_rows, w->run_min,
+                  w->run_max);
+        if (buf_failed(&w->directory)) stick(w, ERR_NO_MEMORY);
+        w->entries++;
+    }
     w->info.rows += w->run_rows;
     if (w->run_min < w->info.min_time_ns) w->info.min_time_ns = w->run_min;
     if (w->run_max > w->info.max_time_ns) w->info.max_time_ns = w->run_max;
 }
+
+bool part_writer_is_empty(const struct part_writer *w)
+{
+    return w->info.rows == 0 && !w->err;
+}
+
+/* ---- the end ---- */
 
 static void add_directory(struct part_writer *w)
 {
@@ -252,7 +389,7 @@ static enum err publish(struct part_writer *w, struct why *why)
 
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why)
 {
-    MUST(w->entries > 0 || w->err);
+    MUST(!part_writer_is_empty(w));
     end_table(w);
     uint64_t directory = position(w);
     add_directory(w);
@@ -286,6 +423,9 @@ void part_writer_abort(struct part_writer *w)
     buf_free(&w->out);
     buf_free(&w->run);
     buf_free(&w->directory);
+    buf_free(&w->groups);
+    part_pending_free(w->pending);
+    w->pending = NULL;
     buf_free(&w->tables);
     buf_free(&w->schemas);
     buf_free(&w->scratch);

@@ -37,6 +37,46 @@ static enum err copy_bytes(struct os *os, const struct backup_file *f, struct os
     return err ? err : os->ops->file_sync(to, why);
 }
 
+/* Where a name begins that has no more folders before it: "mqtt/queues/0001" → 12. */
+static size_t base_of(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return slash ? (size_t)(slash - name) + 1 : 0;
+}
+
+/* The folder that the file goes to: as a rule the one of the file before. */
+static enum err make_parent(struct os *os, const char *folder, const struct backup_file *f,
+                            const struct backup_file *before, struct why *why)
+{
+    char path[4200];
+    size_t base = base_of(f->name);
+    bool is_made = before && base_of(before->name) == base && !memcmp(before->name, f->name, base);
+    if (!base || is_made) return ERR_OK;
+    snprintf(path, sizeof path, "%s/%.*s", folder, (int)base - 1, f->name);
+    return os->ops->path_make(os, path, why);
+}
+
+static enum err sync_parents(struct os *os, const char *folder, const struct backup_index *index,
+                             struct why *why)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < index->count && !err; i++) {
+        char path[4200];
+        size_t base = base_of(index->files[i].name);
+        const char *next = i + 1 < index->count ? index->files[i + 1].name : "";
+        bool is_last = base_of(next) != base || memcmp(next, index->files[i].name, base) != 0;
+        snprintf(path, sizeof path, "%s/%.*s", folder, base ? (int)base - 1 : 0,
+                 index->files[i].name);
+        /* One folder deeper at most, whose own entry is in the one above. */
+        for (size_t size = strlen(path); is_last && base && !err && size > strlen(folder);) {
+            err = os->ops->path_sync(os, path, why);
+            while (path[--size] != '/') continue;
+            path[size] = 0;
+        }
+    }
+    return err;
+}
+
 static enum err restore_file(struct os *os, const char *from_folder, const char *folder,
                              const struct backup_file *f, struct why *why)
 {
@@ -80,10 +120,14 @@ static enum err fill(struct os *os, const char *from, const struct backup_index 
     snprintf(parts, sizeof parts, "%s/parts", folder);
     enum err err = os->ops->path_make(os, folder, why);
     if (!err) err = os->ops->path_make(os, parts, why);
-    for (size_t i = 0; i < index->count && !err; i++)
-        err = restore_file(os, from, folder, &index->files[i], why);
+    for (size_t i = 0; i < index->count && !err; i++) {
+        const struct backup_file *f = &index->files[i];
+        err = make_parent(os, folder, f, i ? f - 1 : NULL, why);
+        if (!err) err = restore_file(os, from, folder, f, why);
+    }
     if (!err) err = begin_log(os, folder, index, why);
     if (!err) err = os->ops->path_sync(os, parts, why);
+    if (!err) err = sync_parents(os, folder, index, why);
     return err ? err : os->ops->path_sync(os, folder, why);
 }
 
@@ -111,7 +155,7 @@ static enum err choose(struct os *os, const char *from, const char *name,
 enum err store_restore(struct os *os, const char *from, const char *name, const char *folder,
                        struct store_backup_info *info, struct why *why)
 {
-    struct backup_index index;
+    struct backup_index index = {0};
     backup_name damaged = "";
     enum err err = choose(os, from, name, &index, damaged, why);
     if (err) return err;

@@ -13,7 +13,9 @@
  * merged where they touch and made coarser when they outgrow their share of memory: recomputing too
  * much is right, too little never. What is dirty survives a kill: rows still in the log mark their
  * windows again when it is replayed, and what was dirty when a head was written to parts is in the
- * manifest's folder, written before the log may lose its rows.
+ * manifest's folder, written before the log may lose its rows. Windows that the log says were
+ * computed are marked again, too: a row they were computed from may have been seen while its sync
+ * had failed, and then be lost with the power.
  *
  * Recomputing. A background task of the store takes dirty windows whose end has passed, oldest
  * first, in steps bounded by rows and memory; each reads the window through a scan of the base

@@ -209,6 +209,15 @@ void rollup_mark_rows(struct catalog *catalog, const struct batch *batch)
     }
 }
 
+static void mark_range(struct rollup_state *state, uint32_t series, int64_t from_ns, int64_t to_ns)
+{
+    int64_t frozen = atomic_load_explicit(&state->frozen_ns, memory_order_relaxed);
+    int64_t from = rollup_window_start(from_ns, state->every_ns),
+            to = window_end(rollup_window_start(to_ns, state->every_ns), state->every_ns);
+    if (from < frozen) from = frozen;
+    if (from < to) mark(state, series, from, to);
+}
+
 void rollup_mark_range(struct catalog *catalog, uint32_t table_id, uint32_t series, int64_t from_ns,
                        int64_t to_ns)
 {
@@ -217,13 +226,17 @@ void rollup_mark_range(struct catalog *catalog, uint32_t table_id, uint32_t seri
     struct table_state *base = catalog_table_state(catalog, table_id);
     for (size_t i = 0; base && i < SCHEMA_ROLLUPS_MAX; i++) {
         struct rollup_state *state = atomic_load_explicit(&base->rollups[i], memory_order_relaxed);
-        if (!state) continue;
-        int64_t frozen = atomic_load_explicit(&state->frozen_ns, memory_order_relaxed);
-        int64_t from = rollup_window_start(from_ns, state->every_ns),
-                to = window_end(rollup_window_start(to_ns, state->every_ns), state->every_ns);
-        if (from < frozen) from = frozen;
-        if (from < to) mark(state, series, from, to);
+        if (state) mark_range(state, series, from_ns, to_ns);
     }
+}
+
+void rollup_mark_computed(struct catalog *catalog, uint32_t table_id, uint32_t series,
+                          int64_t from_ns, int64_t to_ns)
+{
+    struct rollup_state *state = rollup_state_find(catalog, table_id);
+    const struct series *own = state ? catalog_series(catalog, series) : NULL;
+    uint32_t base = own ? catalog_find_series(catalog, state->base_id, own->path) : 0;
+    if (base) mark_range(state, base, from_ns, to_ns);
 }
 
 /* ---- windows that are lost ---- */

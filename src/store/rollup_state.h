@@ -85,6 +85,12 @@ void rollup_mark_rows(struct catalog *catalog, const struct batch *batch);
 void rollup_mark_range(struct catalog *catalog, uint32_t table_id, uint32_t series, int64_t from_ns,
                        int64_t to_ns /* inclusive */);
 
+/* Writer, in replay: windows of a rollup (its table and series) that the log says were written or
+ * removed are dirty again. A window may be durable although a row it was computed from is not: that
+ * row's sync had failed, the kernel still had it, and a power loss took it. */
+void rollup_mark_computed(struct catalog *catalog, uint32_t table_id, uint32_t series,
+                          int64_t from_ns, int64_t to_ns /* inclusive */);
+
 /* What is dirty, as a record's body of the catalogue's snapshot; nothing without rollups. */
 void rollup_states_write(struct catalog *catalog, struct buf *out);
 enum err rollup_states_read(struct catalog *catalog, struct reader *in, struct why *why);

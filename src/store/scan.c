@@ -85,6 +85,8 @@ static enum err snapshot_open(void *context, void **out)
      * view was replaced are not seen; with either order of the other they might be seen in part. */
     snapshot->view = store_view_get(store);
     snapshot->applied = store_positions(store).applied;
+    snapshot->above = snapshot->resume_series = 0;
+    snapshot->resume_ns = 0;
     *out = snapshot;
     return ERR_OK;
 }
@@ -106,7 +108,10 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     rollup_read_close(scan);
     if (stats) *stats = scan->stats;
     for (size_t i = 0; i < scan->run_count; i++) run_clear(scan, &scan->runs[i]);
-    for (size_t i = 0; i < scan->part_count; i++) part_file_close(&scan->parts[i].file);
+    for (size_t i = 0; i < scan->part_count; i++) {
+        part_file_close(&scan->parts[i].file);
+        part_cursor_close(scan->parts[i].cursor);
+    }
     codec_close(&scan->codec);
     arena_free(&scan->deleted_memory);
     arena_free(&scan->scratch);
@@ -124,7 +129,7 @@ static bool has_table(const struct part_info *info, uint32_t table_id)
 static bool is_wanted(const struct sql_scan *scan, const struct part_info *info)
 {
     const struct sql_scan_request *r = &scan->request;
-    return info->max_time_ns >= r->time_from_ns &&
+    return info->version > scan->snapshot->above && info->max_time_ns >= r->time_from_ns &&
            (info->min_time_ns < r->time_to_ns || r->time_to_ns == INT64_MAX) &&
            has_table(info, scan->handle->schema->table_id);
 }
@@ -224,6 +229,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->handle = table->handle;
     scan->snapshot = snapshot;
     scan->request = *request;
+    scan->from_ns = request->time_from_ns;
     scan->budget = budget;
     arena_init(&scan->fixed, budget);
     arena_init(&scan->scratch, budget);
@@ -241,7 +247,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     if (!err) err = choose_series(scan);
     if (!err) err = choose_parts(scan);
     if (!err && scan->part_count) err = codec_open(&scan->codec, false);
-    if (!err) err = rollup_read_open(scan, why);
+    if (!err && !scan->snapshot->above) err = rollup_read_open(scan, why);
     if (err) {
         scan_close(scan, NULL);
         return err;
@@ -351,6 +357,15 @@ enum err scan_begin_series(struct sql_scan *scan, struct why *why)
     return err ? err : merge_begin(scan, why);
 }
 
+/* Whether a reader that was interrupted wants the series, and from when on. */
+static bool resume(struct sql_scan *scan)
+{
+    const struct store_snapshot *s = scan->snapshot;
+    bool is_in = s->resume_series == scan->series->id && s->resume_ns >= scan->from_ns;
+    scan->request.time_from_ns = is_in ? s->resume_ns + 1 : scan->from_ns;
+    return s->resume_series <= scan->series->id && !(is_in && s->resume_ns == INT64_MAX);
+}
+
 static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
 {
     *chunk = (struct sql_chunk){0};
@@ -373,7 +388,7 @@ static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct
         scan->ended = !scan->series;
         if (scan->ended) return ERR_OK;
         scan->delivered = 0;
-        scan->series_done = !series_wanted(scan, scan->series);
+        scan->series_done = !resume(scan) || !series_wanted(scan, scan->series);
         if (scan->series_done) continue;
         enum err err = scan->rollup ? rollup_read_begin(scan, why) : scan_begin_series(scan, why);
         if (err) return err;

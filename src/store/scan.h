@@ -69,6 +69,7 @@ struct sql_scan {
     struct table_handle *handle;
     struct store_snapshot *snapshot;
     struct sql_scan_request request; /* arrays borrowed from the statement */
+    int64_t from_ns;                 /* as the statement asks; request's is of the series */
     enum type *types;                /* of the columns wanted */
     struct series *series;           /* the one being delivered */
     struct rollup_read *rollup;      /* not NULL: windows may stand for rows (scan_rollup.c) */

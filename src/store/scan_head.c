@@ -126,13 +126,14 @@ static struct head_chunk *chain_end(struct sql_scan *scan, struct head_chain *ch
                                       : atomic_load_explicit(&chain->first, memory_order_acquire);
 }
 
-/* Times ascend, and mostly the newest are wanted: so the first chunk that may have some is looked
- * for from the end. */
+/* Times and positions ascend, and mostly the newest are wanted: so the first chunk that may have
+ * some is looked for from the end. */
 static struct head_chunk *first_wanted(const struct sql_scan *scan, struct head_chain *chain)
 {
     struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_acquire);
-    while (chunk->prev && (atomic_load_explicit(&chunk->count, memory_order_acquire) == 0 ||
-                           chunk->time[0] > scan->request.time_from_ns))
+    while (chunk->prev &&
+           (atomic_load_explicit(&chunk->count, memory_order_acquire) == 0 ||
+            (chunk->time[0] > scan->request.time_from_ns && chunk->seq[0] > scan->snapshot->above)))
         chunk = chunk->prev;
     return chunk;
 }
@@ -142,7 +143,8 @@ enum err run_open_main(struct sql_scan *scan, struct run *run, struct head_serie
     run->kind = RUN_MAIN;
     run->is_unique = true;
     run->chunk = chain_end(scan, &rows->main);
-    if (run->chunk && !scan->request.newest_first && scan->request.time_from_ns != INT64_MIN)
+    bool is_bounded = scan->request.time_from_ns != INT64_MIN || scan->snapshot->above;
+    if (run->chunk && !scan->request.newest_first && is_bounded)
         run->chunk = first_wanted(scan, &rows->main);
     return ERR_OK;
 }
@@ -169,6 +171,7 @@ static enum err show_chunk(struct sql_scan *scan, struct run *run, struct head_c
     run->time = chunk->time;
     run->seq = chunk->seq;
     run_narrow(scan, run, count);
+    while (run->at < run->end && run->seq[run->at] <= scan->snapshot->above) run->at++;
     if (run->at == run->end) return ERR_OK;
     enum err err = ERR_OK;
     for (size_t i = 0; i < scan->request.column_count && !err; i++)
@@ -224,6 +227,7 @@ enum err run_open_late(struct sql_scan *scan, struct run *run, struct head_serie
         uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
         for (uint32_t row = 0; row < count; row++) {
             bool seen = chunk->seq[row] <= scan->snapshot->applied &&
+                        chunk->seq[row] > scan->snapshot->above &&
                         chunk->time[row] >= r->time_from_ns &&
                         (chunk->time[row] < r->time_to_ns || r->time_to_ns == INT64_MAX);
             if (seen) seen = !deleted_hides(&scan->deleted, chunk->time[row], chunk->seq[row]);

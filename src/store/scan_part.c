@@ -2,6 +2,7 @@
  *
  * Whatever cannot be read is left out, counted, and told once (SHOW HEALTH): a statement answers
  * with the rest. Only missing memory ends it. */
+#include "store/part_group.h"
 #include "store/scan.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static enum err open_file(struct sql_scan *scan, struct scan_part *part, struct 
 static enum err look_up_table(struct sql_scan *scan, struct scan_part *part, struct why *why)
 {
     if (part->looked) return ERR_OK;
-    part->cursor = arena_alloc(&scan->fixed, sizeof *part->cursor);
+    part->cursor = arena_zero(&scan->fixed, 1, sizeof *part->cursor);
     if (!part->cursor) return ERR_BUDGET;
     enum err err = part_cursor_open(&part->file, scan->handle->schema->table_id, part->cursor, why);
     part->looked = !err;
@@ -53,8 +54,18 @@ static enum err look_up_table(struct sql_scan *scan, struct scan_part *part, str
 static bool block_wanted(const struct sql_scan *scan, const struct part_block *block)
 {
     const struct sql_scan_request *r = &scan->request;
-    return block->max_time_ns >= r->time_from_ns &&
+    return block->version > scan->snapshot->above && block->max_time_ns >= r->time_from_ns &&
            (block->min_time_ns < r->time_to_ns || r->time_to_ns == INT64_MAX);
+}
+
+/* Whether what the scan wants of a group's block was wanted by a neighbour before. */
+static bool is_decoded(const struct sql_scan *scan, const struct part_block *block)
+{
+    for (size_t i = 0; i < scan->request.column_count; i++) {
+        const struct part_column *column = part_block_find(block, scan->request.columns[i]);
+        if (column && !part_group_is_decoded(block, column)) return false;
+    }
+    return true;
 }
 
 /* What lies between the time and the last column wanted is read at once, if much of it is wanted.
@@ -64,6 +75,7 @@ enum err run_read_ahead(struct sql_scan *scan, struct run *run, const struct par
 {
     struct part_file *file = &run->part->file;
     const struct part_column *last = &block->columns[0];
+    if (block->group && is_decoded(scan, block)) return ERR_OK;
     enum err err = open_file(scan, run->part, why);
     if (err) return err;
     uint64_t wanted = last->size;
@@ -223,19 +235,21 @@ static enum err find_run(struct sql_scan *scan, struct run *run, struct why *why
     struct scan_part *part = run->part;
     const struct part_entry *entry = NULL;
     run->blocks.block_count = 0;
-    enum err err = open_file(scan, part, why);
+    bool knows = part->looked && part_cursor_knows(part->cursor, scan->series->id);
+    enum err err = knows ? ERR_OK : open_file(scan, part, why);
     if (!err) err = look_up_table(scan, part, why);
     if (err) {
         part->broken = err != ERR_NO_MEMORY && err != ERR_BUDGET;
         return err;
     }
     if (!part->cursor->found) return ERR_OK;
-    err = part_cursor_find(&part->file, part->cursor, scan->series->id, &entry, why);
+    err = part_cursor_find(&part->file, &scan->codec, part->cursor, scan->series->id, &entry, why);
     if (err || !entry) return err;
     if (entry->table != scan->series->table_id)
         return why_set(why, ERR_CORRUPT, "part: the directory is not in order");
     if (entry->max_time_ns < scan->request.time_from_ns) return ERR_OK;
-    err = part_run_read(&part->file, entry, &run->index, &run->blocks, why);
+    if (!entry->group) err = open_file(scan, part, why);
+    if (!err) err = part_run_read(&part->file, entry, &run->index, &run->blocks, why);
     if (!err && !str_equal(run->blocks.path, scan->series->path))
         err =
             why_set(why, ERR_CORRUPT, "part: rows of device %.*s stand where those of %.*s should",

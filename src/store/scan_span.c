@@ -5,7 +5,10 @@
  * and wanted from one block, so a full scan does not drive out what people look at. */
 #include "store/scan.h"
 
-enum { SPAN_ROUND = 64 /* bounds move a little from one statement to the next */ };
+enum {
+    SPAN_ROUND = 64, /* bounds move a little from one statement to the next */
+    SPAN_CHOSEN_MAX = 64,
+};
 
 /* ---- taking ---- */
 
@@ -22,6 +25,9 @@ static bool has_all(const struct sql_scan *scan, const struct span *span)
 
 enum err run_take_span(struct sql_scan *scan, struct run *run, bool *taken)
 {
+    *taken = false;
+    /* It asks for blocks, not for times, or for more than is kept. */
+    if (scan->snapshot->above || scan->request.reads_once) return ERR_OK;
     struct span *span =
         span_cache_get(&scan->store->spans, run->part->part->info.id, scan->series->id);
     *taken = span && has_all(scan, span);
@@ -59,12 +65,20 @@ static bool is_only_block(const struct sql_scan *scan, const struct part_run *ru
            (r->time_to_ns != INT64_MAX && run->blocks[index + 1].min_time_ns >= r->time_to_ns);
 }
 
+/* A group is decoded for all its series at once: what a statement over many of them leaves would
+ * only drive out others. And nobody asks again for what a merge reads. */
+static bool is_asked_for(const struct sql_scan *scan, const struct part_block *block)
+{
+    if (scan->request.reads_once) return false;
+    return !block->group || (scan->is_chosen && scan->chosen_count <= SPAN_CHOSEN_MAX);
+}
+
 bool run_keeps_span(const struct sql_scan *scan, const struct run *run, uint32_t index)
 {
     const struct sql_scan_request *r = &scan->request;
     const struct part_block *block = &run->blocks.blocks[index];
     if (r->column_count > SPAN_COLUMNS_MAX || !scan->store->spans.shard_bytes ||
-        !is_only_block(scan, &run->blocks, index))
+        !is_asked_for(scan, block) || !is_only_block(scan, &run->blocks, index))
         return false;
     if (block->rows <= SPAN_ROWS_MAX) return true;
     double all = (double)block->max_time_ns - (double)block->min_time_ns;
@@ -123,7 +137,8 @@ void run_keep_span(struct sql_scan *scan, struct run *run, uint32_t index)
     struct span_column columns[SPAN_COLUMNS_MAX];
     uint32_t wanted = run->end - run->at, first, end;
     if (wanted == 0 || wanted > SPAN_ROWS_MAX || scan->request.column_count > SPAN_COLUMNS_MAX ||
-        !scan->store->spans.shard_bytes || !is_only_block(scan, &run->blocks, index))
+        !scan->store->spans.shard_bytes || !is_only_block(scan, &run->blocks, index) ||
+        !is_asked_for(scan, block))
         return;
     uint64_t part = run->part->part->info.id;
     struct span *old = span_cache_get(&scan->store->spans, part, scan->series->id);

@@ -92,7 +92,8 @@ static void a_reader_misses_none_that_was_there(void **state)
     (void)state;
     struct os *os = os_real_new();
     struct os_task *task;
-    struct reading r = {0};
+    struct reading r;
+    memset(&r, 0, sizeof r);
     struct catalog *catalogs[ROUNDS];
     assert_non_null(os);
     assert_int_equal(

@@ -133,6 +133,9 @@ struct store_note {
     struct completion completion; /* first */
     struct str body;
     uint64_t seq;
+    /* Where there is a `done`: finished when the note is with the kernel, before the completion;
+     * not at all when writing fails. */
+    struct completion written;
     struct job arrive; /* from here on the store's */
     struct store *store;
     struct store_note *next;
@@ -175,12 +178,23 @@ void store_flush(struct store *store, struct store_flush *flush);
  * of the checkpoint: rows and deletes above it are not in it. The structure stays until done; the
  * counters may be read meanwhile, by any task. One at a time: BUSY. Errors: INVALID, IO, DISK_FULL,
  * NO_MEMORY, CANCELLED (completion.cancelled, or the store closes). */
+/* A file of somebody else in the node that a backup takes along. */
+struct store_backup_extra {
+    char name[64];  /* in the data folder, where a restore puts it */
+    char path[112]; /* where it is now, in the data folder */
+    uint64_t bytes; /* so many from its beginning; UINT64_MAX = all that it has when it is copied */
+    bool is_shared; /* its content does not change: backups that have it share it */
+};
+
 struct store_backup {
     struct completion completion; /* first */
     const char *folder;           /* borrowed; made if missing */
     const char *resources;        /* borrowed; a file to take over as resources.db, or NULL: none */
     unsigned keep;                /* so many backups stay in the folder; 0 = all */
     uint64_t bytes_per_s;         /* 0 = as fast as the disks are */
+    /* The parts are pinned and `position` is known: others make their files ready for just that
+     * position, then store_backup_go_on. Backup's task. NULL: nobody else has any. */
+    void (*pinned)(struct store_backup *backup);
     _Atomic uint64_t total_bytes, done_bytes; /* of what has to be copied */
     /* Results. */
     char name[32];
@@ -190,8 +204,17 @@ struct store_backup {
     uint64_t size_bytes;
     struct job arrive; /* from here on the store's */
     struct store *store;
+    struct backup *under_way; /* NULL: it has ended, though its completion may not have come yet */
+    const struct store_backup_extra *extras;
+    size_t extra_count;
+    enum err extra_err;
+    struct why extra_why;
 };
 void store_backup(struct store *store, struct store_backup *backup);
+/* After `pinned`, once: what else is to be copied (borrowed until done), or why the backup fails
+ * (`why` may be NULL). Main loop; nothing happens when the backup has ended meanwhile. */
+void store_backup_go_on(struct store_backup *backup, const struct store_backup_extra *extras,
+                        size_t count, enum err err, const struct why *why);
 
 /* What a backup folder says of one of its backups. */
 struct store_backup_info {

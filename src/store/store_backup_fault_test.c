@@ -3,13 +3,14 @@
  * backup never counts as one, half a restore is told as a failure, and the next try works.
  *
  * Each round writes a little, lets the n-th call of a backup (or restore) fail, and then restores
- * the newest backup without a fault: it is exactly what was written up to its position. Rounds end
- * when the operation needs fewer than n calls. */
+ * the newest backup without a fault: it is exactly what was written up to its position, the rows
+ * and what others of the node add (a cursor, a state, a queue that grows). Rounds end when the
+ * operation needs fewer than n calls. */
 #include "os/sim_testlib.h"
 #include "store/backup.h"
 #include "store/store_testlib.h"
 
-enum { STATES = 1200, CALLS_MAX = 2000, OLD_EVERY = 5 };
+enum { STATES = 1200, CALLS_MAX = 2000, OLD_EVERY = 5, QUEUE_STEP_BYTES = 100 };
 
 /* What stood at a position that a backup could have. */
 struct state {
@@ -55,6 +56,70 @@ static void trial_free(struct trial *t)
     free(t);
 }
 
+/* ---- what others add ---- */
+
+static void write_file(struct trial *t, const char *name, uint64_t at, const void *bytes,
+                       size_t size)
+{
+    const struct os_ops *ops = t->world->os->ops;
+    struct os_file *file;
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", t->world->folder, name);
+    assert_int_equal(
+        ops->file_open(t->world->os, path, OS_FILE_WRITE | OS_FILE_CREATE, &file, NULL), ERR_OK);
+    assert_int_equal(ops->file_write(file, at, bytes, size, NULL), ERR_OK);
+    ops->file_close(file);
+}
+
+/* Cursor and state say the position; the queue has so many bytes for each state there was. */
+static void write_others(struct trial *t, uint64_t position)
+{
+    static const char *const folders[] = {"sinks", "mqtt/queues"};
+    char bytes[QUEUE_STEP_BYTES], path[128];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", t->world->folder, folders[i]);
+        assert_int_equal(t->world->os->ops->path_make(t->world->os, path, NULL), ERR_OK);
+    }
+    write_file(t, "sinks/one", 0, &position, sizeof position);
+    write_file(t, "mqtt/state.copy", 0, &position, sizeof position);
+    memset(bytes, (int)(t->state_count & 127), sizeof bytes);
+    write_file(t, "mqtt/queues/0000000000000001", (t->state_count - 1) * QUEUE_STEP_BYTES, bytes,
+               sizeof bytes);
+}
+
+static struct store_backup_extra extras[2];
+
+static void on_pinned(struct store_backup *op)
+{
+    store_backup_go_on(op, extras, 2, ERR_OK, NULL);
+}
+
+static uint64_t read_number(struct trial *t, const char *folder, const char *name)
+{
+    const struct os_ops *ops = t->world->os->ops;
+    struct os_file *file;
+    char path[128];
+    uint64_t number = 0;
+    size_t got = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(ops->file_open(t->world->os, path, 0, &file, NULL), ERR_OK);
+    assert_int_equal(ops->file_read(file, 0, &number, sizeof number, &got, NULL), ERR_OK);
+    assert_int_equal(got, sizeof number);
+    ops->file_close(file);
+    return number;
+}
+
+static void others_are_of(struct trial *t, const char *folder, size_t state)
+{
+    struct os_path_info info;
+    char path[128];
+    snprintf(path, sizeof path, "%s/mqtt/queues/0000000000000001", folder);
+    assert_int_equal(read_number(t, folder, "sinks/one"), t->states[state].position);
+    assert_int_equal(read_number(t, folder, "mqtt/state"), t->states[state].position);
+    assert_int_equal(t->world->os->ops->path_info(t->world->os, path, &info, NULL), ERR_OK);
+    assert_int_equal(info.size_bytes, (state + 1) * QUEUE_STEP_BYTES);
+}
+
 /* Rows of some days, and notes what stands after them. */
 static void write_some(struct trial *t)
 {
@@ -71,11 +136,18 @@ static void write_some(struct trial *t)
     s->position = store_positions(t->world->store).appended;
     s->model = malloc(sizeof *s->model);
     *s->model = *t->model;
+    write_others(t, s->position);
 }
 
 static enum err back_up(struct trial *t, const char *folder, struct why *why)
 {
-    struct store_backup op = {.folder = folder, .keep = 2};
+    struct store_backup op = {.folder = folder, .keep = 2, .pinned = on_pinned};
+    extras[0] = (struct store_backup_extra){
+        .name = "mqtt/state", .path = "mqtt/state.copy", .bytes = UINT64_MAX};
+    extras[1] = (struct store_backup_extra){.name = "mqtt/queues/0000000000000001",
+                                            .path = "mqtt/queues/0000000000000001",
+                                            .bytes = t->state_count * QUEUE_STEP_BYTES,
+                                            .is_shared = true};
     t->world->home.after_arg = t->world;
     completion_init(&op.completion, &t->world->home, on_done);
     store_backup(t->world->store, &op);
@@ -106,9 +178,11 @@ static void check_restored(struct trial *t, const char *folder, uint64_t positio
     struct world *w = t->world;
     char home[64];
     const struct model *then = NULL;
+    size_t state = 0;
     for (size_t i = 0; i < t->state_count; i++)
-        if (t->states[i].position <= position) then = t->states[i].model;
+        if (t->states[i].position <= position) then = t->states[state = i].model;
     assert_non_null(then);
+    others_are_of(t, folder, state);
     strcpy(home, w->folder);
     store_close(w->store);
     strcpy(w->folder, folder);

@@ -1,5 +1,6 @@
 /* store_clock_test.c - claims about what the passing of time removes: whole days, one at a time, by
  * a clock that is trusted, and nothing by one that is not. */
+#include "store/since.h"
 #include "store/store_clock_testlib.h"
 
 static size_t rows_left(struct world *w)
@@ -33,6 +34,36 @@ static void retention_removes_one_whole_day_at_a_time(void **state)
     schema_release(s);
     reopen(w);
     assert_int_equal(rows_left(w), 30);
+}
+
+/* Where a reader is that has read everything. */
+static uint64_t caught_up(struct store_since *since)
+{
+    struct store_place place = {.position = 0};
+    bool is_empty;
+    store_since_begin(since, &place, &is_empty);
+    return place.up_to;
+}
+
+static void a_reader_learns_that_retention_took_rows_before_it(void **state)
+{
+    struct world *w = *state;
+    take_clock(w, START_NS);
+    struct schema *s = table_kept_for(w, 2 * DAY_NS);
+    struct store_since *since = store_since_new(w->store, STR("default"), STR("t"));
+    assert_non_null(since);
+    put_many(w, s, START_NS, 10);
+    uint64_t behind = caught_up(since);
+    put_many(w, s, START_NS - 5 * DAY_NS, 10);
+    flush(w);
+    store_since_rest(since);
+    uint64_t with_it = caught_up(since);
+    assert_true(store_since_gone(since) <= behind); /* nothing was taken so far */
+    flush(w);
+    assert_true(store_since_gone(since) > behind);
+    assert_true(store_since_gone(since) <= with_it);
+    store_since_free(since);
+    schema_release(s);
 }
 
 static void confirm(struct world *w)
@@ -118,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(retention_removes_one_whole_day_at_a_time),
+        STORE_TEST(a_reader_learns_that_retention_took_rows_before_it),
         STORE_TEST(a_wrong_clock_loses_no_row),
         STORE_TEST(a_first_start_with_a_wrong_clock_loses_no_row),
         STORE_TEST(a_dropped_table_frees_its_parts),

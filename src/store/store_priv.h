@@ -222,10 +222,14 @@ void flush_jobs_init(struct store *store);
 void flush_close(struct store *store); /* log task, at the end: who still waits is told */
 void flush_tick(struct store *store);  /* log task: every few seconds */
 
-/* The statement's snapshot: a view and the position applied at its start. */
+/* The statement's snapshot: a view and the position applied at its start. The rest is of who reads
+ * on from a position (since.h) and 0 elsewhere. */
 struct store_snapshot {
     struct store_view *view;
     uint64_t applied;
+    uint64_t above;         /* rows at or below it are left out; of parts, whole blocks */
+    uint32_t resume_series; /* series before it are left out, and of it … */
+    int64_t resume_ns;      /* … rows up to this time; 0 = all are wanted */
 };
 
 /* The log task's writing: a new segment after a failure; what is framed goes to the file. */

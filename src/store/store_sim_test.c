@@ -557,6 +557,7 @@ static const struct sim_case known_cases[] = {
     {542766213, SIM_FAULT_IO, 25},           /* rows waited for ever behind a failed write */
     {1, SIM_FAULT_IO, 1},                    /* a merge was taken in before its last message came */
     {573349034, SIM_FAULT_FULL, 543},        /* a part merged away came back with deleted rows */
+    {1362895687, SIM_FAULT_FULL, 826},       /* a window outlived a row it was computed from */
 };
 
 static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)

@@ -86,7 +86,7 @@ class Peer:
     def ready(self):
         return self.call("GET", "/ping")[0] in (200, 204)
 
-    def prepare(self):
+    def prepare(self, columns):
         """Before the first rows."""
 
     def insert(self, body):
@@ -142,6 +142,9 @@ class Millrace(Peer):
     def size(self):
         return folder_bytes(os.path.join(self.node.data, "parts"))
 
+    def count(self):
+        return self.node.sql("SELECT count(*) FROM sensors")[0][0]
+
     def last(self, to):
         rows = self.node.sql(f"SELECT device, last(f0) FROM sensors WHERE time >= {stamp(to - 600)} AND time < {stamp(to)} "
                              "GROUP BY device")
@@ -194,6 +197,10 @@ class VictoriaMetrics(Peer):
 
     def size(self):
         return folder_bytes(os.path.join(self.folder, "data"), ("cache", "indexdb"))
+
+    def count(self):
+        body = self.get("/api/v1/export", **{"match[]": "sensors_f0"})
+        return sum(len(json.loads(line)["values"]) for line in body.splitlines())
 
     def instant(self, query, to):
         body = self.get("/api/v1/query", query=query, time=to - 0.001, step="1s")
@@ -262,7 +269,7 @@ level = "error"
 """)
         return ["influxd", "-config", config]
 
-    def prepare(self):
+    def prepare(self, columns):
         self.call("POST", "/query?" + urllib.parse.urlencode({"q": "CREATE DATABASE bench"}))
 
     def settle(self):
@@ -282,6 +289,9 @@ level = "error"
     def query(self, text):
         body = self.get("/query", db="bench", epoch="s", q=text)
         return json.loads(body)["results"][0].get("series", [])
+
+    def count(self):
+        return self.query("SELECT count(f0) FROM sensors")[0]["values"][0][1]
 
     def last(self, to):
         found = self.query(f"SELECT last(f0) FROM sensors WHERE time >= {to - 600}s AND time < {to}s GROUP BY device")
@@ -339,8 +349,8 @@ class ClickHouse(Peer):
     def ready(self):
         return self.call("GET", "/ping")[0] == 200
 
-    def prepare(self):
-        self.query("CREATE TABLE sensors (time DateTime, device String, " + ", ".join(f"f{c} Float64" for c in range(10)) +
+    def prepare(self, columns):
+        self.query("CREATE TABLE sensors (time DateTime, device String, " + ", ".join(f"f{c} Float64" for c in range(columns)) +
                    ") ENGINE = MergeTree() PARTITION BY toYYYYMM(time) ORDER BY (device, time)")
 
     def insert(self, body):
@@ -352,6 +362,9 @@ class ClickHouse(Peer):
 
     def size(self):
         return int(self.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'sensors'"))
+
+    def count(self):
+        return int(self.query("SELECT count() FROM sensors"))
 
     def last(self, to):
         return {d: float(v) for d, v in self.rows("SELECT device, argMax(f0, time) FROM sensors WHERE time >= "
@@ -451,10 +464,10 @@ class PostgreSQL(Peer):
             cursor.execute(text)
             return cursor.fetchall()
 
-    def prepare(self):
+    def prepare(self, columns):
         with self.client.cursor() as cursor:
             cursor.execute("CREATE TABLE sensors (time bigint, device text, " +
-                           ", ".join(f"f{c} double precision" for c in range(10)) + ")")
+                           ", ".join(f"f{c} double precision" for c in range(columns)) + ")")
             cursor.execute("CREATE INDEX ON sensors (device, time)")
 
     def insert(self, body):
@@ -469,6 +482,9 @@ class PostgreSQL(Peer):
 
     def size(self):
         return self.rows("SELECT pg_total_relation_size('sensors')")[0][0]
+
+    def count(self):
+        return self.rows("SELECT count(*) FROM sensors")[0][0]
 
     def last(self, to):
         return dict(self.rows("SELECT DISTINCT ON (device) device, f0 FROM sensors WHERE time >= "

@@ -2,7 +2,8 @@
 """The historian beside the databases that a plant would otherwise install: `./dev bench store`.
 
 Rows in (CPU of the whole server process), bytes a point on disk, statements after a restart (median of 7; the time bound moves
-by a prime number of seconds each run), all peers in the same run, answers checked against an independent calculation.
+by a prime number of seconds each run), all peers in the same run, answers checked against an independent calculation. Then the
+public sets of ../shared/data, where they are: bytes a value in each.
 
 MILLRACE_PEERS=name,… chooses; MILLRACE_DEVICES, MILLRACE_STEPS, MILLRACE_RUNS make it larger or shorter."""
 import math
@@ -15,12 +16,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
 import peers as all_peers  # noqa: E402
 from plant import COLUMNS, START, Plant  # noqa: E402
-from programs import commit, spread  # noqa: E402
+from programs import ROOT, commit, spread  # noqa: E402
+from public_sets import public_sets  # noqa: E402
 
 DEVICES = int(os.environ.get("MILLRACE_DEVICES", "1000"))
 STEPS = int(os.environ.get("MILLRACE_STEPS", "1080"))
 RUNS = int(os.environ.get("MILLRACE_RUNS", "5"))
 NAMES = os.environ.get("MILLRACE_PEERS", ",".join(peer.name for peer in all_peers.PEERS)).split(",")
+SHARED = os.environ.get("MILLRACE_SHARED", os.path.join(ROOT, "..", "shared"))
 PRIME_S = 17
 
 
@@ -74,7 +77,7 @@ def fill_all(plant, bodies, folder):
             peer = kind(os.path.join(folder, f"{kind.name}-{run}"))
             peer.start_s = START
             peer.start()
-            peer.prepare()
+            peer.prepare(COLUMNS)
             rows, used = load(peer, bodies)
             rates.setdefault(kind.name, []).append(rows / used)
             peaks.setdefault(kind.name, []).append(peer.peak_mib())
@@ -102,6 +105,26 @@ def ask(peer, plant, statement):
             repeats += 1
         cpu.append((peer.cpu() - before) / repeats * 1000)
     return cpu, right
+
+
+def fill_public(one, folder):
+    """Bytes a value of one public set in every peer."""
+    answer = []
+    for kind in all_peers.PEERS:
+        if kind.name not in NAMES:
+            continue
+        peer = kind(os.path.join(folder, f"{kind.name}-{one.name.split()[0]}"))
+        peer.start()
+        peer.prepare(one.columns)
+        for body, _ in one.bodies(peer.style):
+            peer.insert(body)
+        peer.settle()
+        count = peer.count()
+        if count != len(one.rows):
+            sys.exit(f"{kind.name}: {count} rows of {one.name} are there, {len(one.rows)} were sent")
+        answer.append(f"{kind.name} {peer.size() / one.values():.3f}")
+        peer.stop()
+    return answer
 
 
 def main():
@@ -133,6 +156,9 @@ def main():
                     print(f"  {name:18} {error}", flush=True)
         for peer, _ in kept.values():
             peer.stop()
+        print("\npublic sets, bytes a value")
+        for one in public_sets(os.path.join(SHARED, "data")):
+            print(f"  {one.name:14} {len(one.rows)} rows of {one.columns}: " + ", ".join(fill_public(one, folder)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+/* mosquitto.h - the lines of Mosquitto's acl_file and password_file (mosquitto.conf(5)), for
+ * `millrace import mosquitto`. Text in, lines out; nothing allocates. Thread: any. */
+#ifndef ACCESS_MOSQUITTO_H
+#define ACCESS_MOSQUITTO_H
+
+#include "base/str.h"
+
+enum mosquitto_kind {
+    MOSQUITTO_USER,    /* what follows is this user's */
+    MOSQUITTO_TOPIC,   /* of the user above; before the first one, of anonymous clients */
+    MOSQUITTO_PATTERN, /* of everybody, with %u and %c */
+    MOSQUITTO_WRONG,   /* none of these: `problem` says why */
+};
+enum { MOSQUITTO_READ = 1, MOSQUITTO_WRITE = 2 }; /* neither = deny */
+
+struct mosquitto_line {
+    size_t number; /* from 1 */
+    enum mosquitto_kind kind;
+    unsigned access;
+    struct str text; /* the user, or the topic */
+    const char *problem;
+};
+
+/* The next line that says something; start with a zeroed line. False at the end. */
+bool mosquitto_acl_next(struct str *rest, struct mosquitto_line *line);
+
+struct mosquitto_password {
+    size_t number;
+    struct str user, hash; /* hash: as legacy_parse takes it */
+    const char *problem;   /* NULL, or why it cannot be taken */
+};
+bool mosquitto_password_next(struct str *rest, struct mosquitto_password *line);
+
+/* Why a rule of ours cannot say what a topic (or pattern) of Mosquitto's says; NULL: it can. */
+const char *mosquitto_topic_problem(struct str topic, bool is_pattern);
+/* Whether there may be a topic that fits both filters; names that are put in may be anything. */
+bool mosquitto_overlaps(struct str one, struct str other);
+
+#endif

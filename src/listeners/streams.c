@@ -1,0 +1,249 @@
+/* streams.c - see streams.h. */
+#include "listeners/bridges.h"
+#include "listeners/streams.h"
+#include "base/timetext.h"
+#include "mqtt/command.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char component[] = "streams";
+
+struct streams {
+    struct service *service;
+    struct stream *first;
+    struct job job; /* takes changes, many at once */
+    bool is_posted;
+};
+
+/* ---- publishing ---- */
+
+struct publish {
+    struct broker_command op; /* first */
+    char text[];              /* namespace, topic and payload */
+};
+
+static void on_published(struct completion *c)
+{
+    mem_free(c); /* nobody waits for it */
+}
+
+void streams_publish(struct service *service, const struct stream *stream, struct str topic,
+                     struct str payload, bool retain)
+{
+    struct str ns = str_of(stream->ns);
+    struct publish *p = mem_alloc_zero(1, sizeof *p + ns.size + topic.size + payload.size);
+    if (!p || !service->broker) {
+        mem_free(p);
+        return;
+    }
+    char *at = p->text;
+    memcpy(at, ns.at, ns.size);
+    memcpy(at + ns.size, topic.at, topic.size);
+    memcpy(at + ns.size + topic.size, payload.at, payload.size);
+    p->op.order = BROKER_PUBLISH;
+    p->op.ns = (struct str){at, ns.size};
+    p->op.topic = (struct str){at + ns.size, topic.size};
+    p->op.payload = (struct str){at + ns.size + topic.size, payload.size};
+    p->op.retain = retain;
+    p->op.qos = retain; /* section 6.4.13: STATE has QoS 1, commands have 0 */
+    completion_init(&p->op.completion, service->context->main, on_published);
+    broker_command(service->broker, &p->op);
+}
+
+/* Sparkplug 3.0.0 section 6.4.13. */
+static void say_state(struct service *service, const struct stream *s, bool is_online)
+{
+    char text[80];
+    if (!s->state_topic[0]) return;
+    int n = snprintf(text, sizeof text, "{\"online\":%s,\"timestamp\":%lld}",
+                     is_online ? "true" : "false",
+                     (long long)(context_wall_ns(service->context) / TIME_NS_PER_MS));
+    streams_publish(service, s, str_of(s->state_topic), (struct str){text, (size_t)n}, true);
+}
+
+/* ---- one Stream ---- */
+
+static void free_stream(struct broker_stream *broker) /* any task */
+{
+    struct stream *s = (struct stream *)broker;
+    identity_release(s->broker.identity);
+    sparkplug_host_free(s->host);
+    mapping_free(s->mapping);
+    mem_free(s);
+}
+
+static bool make_host(struct stream *s, const struct stream_sparkplug_spec *spec, struct str node)
+{
+    struct str id = spec->host_id.size ? spec->host_id : node;
+    s->host = sparkplug_host_new(s->mapping, spec->rebirth_interval_ns);
+    int n =
+        snprintf(s->state_topic, sizeof s->state_topic, "spBv1.0/STATE/%.*s", (int)id.size, id.at);
+    return s->host && n > 0 && (size_t)n < sizeof s->state_topic;
+}
+
+/* Its rows are the node's own: who made the Stream was asked for his rights then. */
+static struct stream *stream_new(const struct service *service, const struct resource *r,
+                                 struct why *why)
+{
+    const struct stream_spec *spec = r->spec;
+    struct mapping_spec wanted;
+    char table[SCHEMA_NAME_BYTES_MAX + 1], where[64] = "";
+    struct stream *s = mem_alloc_zero(1, sizeof *s);
+    if (!s) return NULL;
+    stream_mapping_spec(r, table, &wanted);
+    s->broker = (struct broker_stream){.refs = 1,
+                                       .free = free_stream,
+                                       .holds_ack = spec->qos > 0,
+                                       .drops = spec->on_error == STREAM_DROP};
+    bool is_whole = str_copy(s->ns, sizeof s->ns, r->ns);
+    is_whole &= str_copy(s->name, sizeof s->name, r->name);
+    MUST(is_whole); /* RESOURCE_NAME_BYTES_MAX */
+    (void)str_copy(s->uid, sizeof s->uid, str_of(r->uid));
+    s->generation = r->generation;
+    s->broker.identity = identity_new_in(s->ns, "stream", "engineer");
+    if (!s->broker.identity || mapping_new(&wanted, &s->mapping, where, why)) {
+        free_stream(&s->broker);
+        return NULL;
+    }
+    if (spec->format == MAPPING_SPARKPLUG && !make_host(s, &spec->sparkplug, service->node_name)) {
+        free_stream(&s->broker);
+        return NULL;
+    }
+    s->broker.filter = mapping_filter(s->mapping);
+    return s;
+}
+
+/* ---- all of them ---- */
+
+static struct stream *find(const struct streams *streams, const struct resource *r)
+{
+    for (struct stream *s = streams->first; s; s = s->next)
+        if (s->generation == r->generation && strcmp(s->uid, r->uid) == 0) return s;
+    return NULL;
+}
+
+/* A list of shares: those that stay, and new ones. */
+static enum err make_list(struct streams *streams, struct broker_stream ***list, size_t *count)
+{
+    const struct registry *registry = streams->service->registry;
+    size_t at = 0, capacity = 0;
+    for (const struct resource *r; (r = registry_next(registry, KIND_STREAM, &at));) {
+        struct why why = WHY_NONE;
+        struct stream *s = find(streams, r);
+        if (!((const struct stream_spec *)r->spec)->enabled) continue;
+        enum err err = mem_grow(list, &capacity, *count + 1, sizeof(struct broker_stream *));
+        if (err) return err;
+        if (s)
+            (void)broker_stream_share(&s->broker);
+        else
+            s = stream_new(streams->service, r, &why);
+        if (s)
+            (*list)[(*count)++] = &s->broker;
+        else
+            diag(streams->service->context, DIAG_ERROR, component, "%.*s does not run: %s",
+                 (int)r->name.size, r->name.at, why_text(&why, ERR_NO_MEMORY));
+    }
+    return ERR_OK;
+}
+
+static bool has_state(const struct stream *s, struct broker_stream *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct stream *other = (const struct stream *)list[i];
+        if (strcmp(other->state_topic, s->state_topic) == 0 && strcmp(other->ns, s->ns) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Who goes is offline, who comes is online. */
+static void tell_states(struct streams *streams, struct broker_stream *const *list, size_t count)
+{
+    for (const struct stream *s = streams->first; s; s = s->next)
+        if (!has_state(s, list, count)) say_state(streams->service, s, false);
+    for (size_t i = 0; i < count; i++) {
+        struct stream *s = (struct stream *)list[i];
+        if (!s->is_announced) say_state(streams->service, s, true);
+        s->is_announced = true;
+    }
+}
+
+static void apply(struct streams *streams)
+{
+    struct broker_stream **list = NULL;
+    size_t count = 0;
+    enum err err = make_list(streams, &list, &count);
+    if (!err) err = broker_set_streams(streams->service->broker, list, count);
+    if (err)
+        diag(streams->service->context, DIAG_ERROR, component, "the streams stay as they were: %s",
+             err_text(err));
+    if (!err) tell_states(streams, list, count);
+    for (size_t i = 0; i < count && !err && streams->service->bridges; i++)
+        if (strcmp(((const struct stream *)list[i])->ns, "default") == 0 && /* it knows no other */
+            bridge_external_filters(streams->service->bridges, list[i]->filter))
+            diag(streams->service->context, DIAG_ERROR, component,
+                 "%.*s is not taken from the external broker: too many filters, or no memory",
+                 (int)list[i]->filter.size, list[i]->filter.at);
+    struct stream *old = streams->first, *fresh = NULL;
+    for (size_t i = 0; i < count && err; i++) broker_stream_release(list[i]);
+    for (struct stream *next; old && !err;
+         old = next) { /* `next` of those that stay is set below */
+        next = old->next;
+        broker_stream_release(&old->broker);
+    }
+    for (size_t i = 0; i < count && !err; i++) {
+        struct stream *s = (struct stream *)list[i];
+        s->next = fresh;
+        fresh = s;
+    }
+    if (!err) streams->first = fresh;
+    mem_free(list);
+}
+
+static void run_apply(struct job *job)
+{
+    struct streams *streams = (void *)((char *)job - offsetof(struct streams, job));
+    streams->is_posted = false;
+    if (streams->service->streams != streams || !streams->service->broker) return;
+    apply(streams);
+}
+
+static void on_change(void *arg, const struct resource *old, const struct resource *now)
+{
+    struct streams *streams = arg;
+    if ((now ? now : old)->kind != KIND_STREAM || streams->is_posted) return;
+    streams->is_posted = true;
+    loop_post(streams->service->context->main, &streams->job);
+}
+
+enum err streams_start(struct service *service, struct streams **out, struct why *why)
+{
+    struct streams *streams = mem_alloc_zero(1, sizeof *streams);
+    MUST(service->broker);
+    if (!streams) return why_set(why, ERR_NO_MEMORY, "no memory for streams");
+    streams->service = service;
+    streams->job.run = run_apply;
+    registry_watch_all(service->registry, on_change, streams);
+    *out = streams;
+    apply(streams);
+    return ERR_OK;
+}
+
+void streams_stop(struct streams *streams)
+{
+    if (!streams) return;
+    MUST(!streams->is_posted); /* the node has run all jobs */
+    registry_unwatch(streams->service->registry, streams);
+    while (streams->first) {
+        struct stream *s = streams->first;
+        streams->first = s->next;
+        say_state(streams->service, s, false);
+        broker_stream_release(&s->broker);
+    }
+    mem_free(streams);
+}
+
+const struct stream *streams_next(const struct streams *streams, const struct stream *before)
+{
+    return before ? before->next : streams ? streams->first : NULL;
+}

@@ -1,0 +1,82 @@
+/* bridge_map.c - see bridge_map.h. */
+#include "mqtt/bridge_map.h"
+#include "mqtt/packet.h"
+#include "mqtt/topic.h"
+#include <string.h>
+
+void bridge_topic_filter(const struct bridge_topic *t, bool is_local, struct buf *out)
+{
+    buf_add_str(out, is_local ? t->local_prefix : t->remote_prefix);
+    buf_add_str(out, t->filter);
+}
+
+/* What is behind the prefix, when the filter fits it. A filter that begins with a wildcard fits
+ * what begins with '$' only behind a prefix, as a broker that sees prefix and filter in one. */
+static bool take_rest(struct str prefix, struct str filter, struct str name, struct str *rest)
+{
+    if (name.size < prefix.size || (prefix.size && memcmp(name.at, prefix.at, prefix.size) != 0))
+        return false;
+    *rest = (struct str){name.at + prefix.size, name.size - prefix.size};
+    if (!filter.size) return rest->size == 0;
+    if (prefix.size && rest->size && rest->at[0] == '$') return str_is(filter, "#");
+    return topic_matches(filter, *rest);
+}
+
+bool bridge_topic_map(const struct bridge_topic *topics, size_t count, enum bridge_way way,
+                      struct str name, struct buf *out)
+{
+    MUST(topics || !count);
+    buf_clear(out);
+    for (size_t i = 0; i < count; i++) {
+        const struct bridge_topic *t = &topics[i];
+        struct str rest;
+        struct str from = way == BRIDGE_OUT ? t->local_prefix : t->remote_prefix;
+        if (!(way == BRIDGE_OUT ? t->is_out : t->is_in) || !take_rest(from, t->filter, name, &rest))
+            continue;
+        buf_add_str(out, way == BRIDGE_OUT ? t->remote_prefix : t->local_prefix);
+        buf_add_str(out, rest);
+        return topic_name_is_valid(buf_str(out));
+    }
+    return false;
+}
+
+bool bridge_topic_only_comes_in(const struct bridge_topic *topics, size_t count, struct str name)
+{
+    struct str rest;
+    MUST(topics || !count);
+    for (size_t i = 0; i < count; i++)
+        if (topics[i].is_in && !topics[i].is_out &&
+            take_rest(topics[i].local_prefix, topics[i].filter, name, &rest))
+            return true;
+    return false;
+}
+
+/* The next mark. */
+static bool next_mark(struct str *rest, struct str *node)
+{
+    struct str encoded;
+    for (enum mqtt_property p; mqtt_next_property(rest, &p, &encoded);) {
+        if (p != MQTT_PROPERTY_USER_PROPERTY) continue;
+        struct reader r = reader_of(encoded.at, encoded.size);
+        reader_skip(&r, 1); /* its identifier, one byte */
+        struct str key = reader_str(&r, reader_be16(&r));
+        *node = reader_str(&r, reader_be16(&r));
+        if (str_is(key, BRIDGE_TRAIL)) return true;
+    }
+    return false;
+}
+
+bool bridge_trail_first(struct str properties, char node[BRIDGE_NODE_BYTES])
+{
+    struct str rest = properties, found;
+    return next_mark(&rest, &found) && found.size && str_copy(node, BRIDGE_NODE_BYTES, found);
+}
+
+bool bridge_trail_ends(struct str properties, const char *node)
+{
+    struct str rest = properties, mark;
+    size_t hops = 0;
+    while (next_mark(&rest, &mark))
+        if (str_is(mark, node) || ++hops >= BRIDGE_HOPS_MAX) return true;
+    return false;
+}

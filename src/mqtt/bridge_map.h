@@ -1,0 +1,50 @@
+/* bridge_map.h - the topics of a bridge: what goes which way, and under which name.
+ *
+ * One entry says: the local topic is localPrefix + rest, the remote one remotePrefix + rest, for
+ * every rest that the entry's filter fits (Mosquitto's meaning of a bridge's `topic`). An empty
+ * filter maps the one name localPrefix to the one name remotePrefix. The first entry that fits
+ * counts. And the trail: which nodes a message has passed, so that a ring of bridges ends it.
+ *
+ * Pure: no I/O, no state. Thread: any. */
+#ifndef MQTT_BRIDGE_MAP_H
+#define MQTT_BRIDGE_MAP_H
+
+#include "base/str.h"
+
+enum {
+    BRIDGE_TOPICS_MAX = 256, /* entries of one bridge */
+    BRIDGE_HOPS_MAX = 8,     /* nodes that a message may have passed; then it goes no further */
+    BRIDGE_NODE_BYTES = 13,  /* of a node's mark in the trail, its NUL included */
+};
+
+/* The user property of MQTT 5.0 that each node adds to what its bridges send, and a bridge to what
+ * it gets, for the remote broker; CONNECT and CONNACK of bridges carry it too. */
+#define BRIDGE_TRAIL "millrace-via"
+
+struct bridge_topic {
+    struct str filter, local_prefix, remote_prefix;
+    bool is_out, is_in; /* both may be set */
+    uint8_t qos;        /* at most; a message's own may be lower */
+};
+
+enum bridge_way { BRIDGE_OUT, BRIDGE_IN };
+
+/* The filter of one side, appended: prefix + filter. `is_local` = the local side. */
+void bridge_topic_filter(const struct bridge_topic *topic, bool is_local, struct buf *out);
+
+/* Whether a message on `name` goes that way; if so its name on the other side is put into `out`
+ * (cleared before; a failure is the buffer's). OUT: `name` is local; IN: it is remote. */
+bool bridge_topic_map(const struct bridge_topic *topics, size_t count, enum bridge_way way,
+                      struct str name, struct buf *out);
+
+/* Whether a local topic is one that only comes in. */
+bool bridge_topic_only_comes_in(const struct bridge_topic *topics, size_t count, struct str name);
+
+/* Whether the trail in the properties of a PUBLISH (as on the wire, without their length; they were
+ * checked) ends here: this node is in it already, or it is too long. */
+bool bridge_trail_ends(struct str properties, const char *node);
+/* The first mark in the properties of a CONNECT or CONNACK: who a bridge, or the broker that it
+ * comes to, is. False: there is none that could be one. */
+bool bridge_trail_first(struct str properties, char node[BRIDGE_NODE_BYTES]);
+
+#endif

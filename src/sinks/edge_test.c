@@ -1,0 +1,164 @@
+/* edge_test.c - claims about an edge node's messages, and about templates of topics: numbers run
+ * without a gap, what may be lost is born again, braces that stand alone are found. */
+#include "sinks/edge.h"
+#include "data/sparkplug.h"
+#include "sinks/sinks_priv.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <string.h>
+
+struct seen {
+    char verbs[600]; /* first letters: N and D births in capitals, data d */
+    unsigned count, fails_at;
+    uint64_t next_seq;
+    bool has_gap;
+};
+
+/* What a host would see. */
+static bool take_message(void *arg, struct str topic, struct str payload)
+{
+    struct seen *s = arg;
+    struct sparkplug_payload read;
+    if (s->fails_at && s->count + 1 == s->fails_at) {
+        s->fails_at = 0;
+        return false;
+    }
+    assert_int_equal(sparkplug_read(payload, &read, NULL), ERR_OK);
+    bool is_node = str_starts(topic, "spBv1.0/g/NBIRTH/e"),
+         is_birth = str_starts(topic, "spBv1.0/g/DBIRTH/e/");
+    if (is_node) s->next_seq = 0;
+    s->has_gap |= read.has_seq && read.seq != s->next_seq;
+    s->next_seq = (s->next_seq + 1) & 255;
+    assert_true(s->count + 1 < sizeof s->verbs);
+    s->verbs[s->count++] = is_node ? 'N' : is_birth ? 'D' : 'd';
+    s->verbs[s->count] = 0;
+    return true;
+}
+
+static const int64_t times[] = {1000000, 2000000, 3000000};
+static const uint8_t no_null[3];
+static const uint32_t good[3];
+static const int64_t values[] = {7, 8, 9};
+static const struct millrace_sink_text devices[] = {{"a/1", 3}, {"a/1", 3}, {"a/2", 3}};
+static const struct millrace_sink_column columns[] = {
+    {"n", "", MILLRACE_SINK_INT, no_null, good, values},
+    {"m", "", MILLRACE_SINK_INT, no_null, good, values}};
+
+static struct millrace_sink_batch rows(size_t count, size_t column_count)
+{
+    return (struct millrace_sink_batch){.row_count = count,
+                                        .time_ns = times,
+                                        .device = devices,
+                                        .column_count = column_count,
+                                        .columns = columns};
+}
+
+static void begin(struct edge *e, struct seen *s)
+{
+    *s = (struct seen){.count = 0};
+    edge_init(e, STR("g"), STR("e"), 300);
+    e->send = take_message;
+    e->arg = s;
+}
+
+static void births_come_before_data_and_numbers_run_on(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    begin(&e, &s);
+    struct millrace_sink_batch b = rows(3, 1);
+    assert_true(edge_take(&e, &b));
+    assert_string_equal(s.verbs, "NDdD");
+    for (int i = 0; i < 150; i++) assert_true(edge_take(&e, &b)); /* past 255 */
+    assert_false(s.has_gap);
+    assert_true(e.bd_seq < 256);
+    edge_free(&e);
+}
+
+static void what_was_not_sent_is_born_again(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    begin(&e, &s);
+    struct millrace_sink_batch b = rows(2, 1);
+    assert_true(edge_take(&e, &b));
+    s.fails_at = s.count + 1;
+    assert_false(edge_take(&e, &b));
+    assert_true(edge_take(&e, &b));
+    assert_string_equal(s.verbs, "NDdNDd");
+    assert_false(s.has_gap);
+    edge_free(&e);
+}
+
+static void another_column_is_another_birth(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    begin(&e, &s);
+    struct millrace_sink_batch one = rows(1, 1), two = rows(1, 2);
+    assert_true(edge_take(&e, &one) && edge_take(&e, &two) && edge_take(&e, &two));
+    assert_string_equal(s.verbs, "NDNDd");
+    edge_free(&e);
+}
+
+static void templates_are_read_to_their_end(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_good;
+        unsigned names;
+    } cases[] = {{"a/{device}/{label.x}", true, 2},
+                 {"plain", true, 0},
+                 {"{a}{b}", true, 2},
+                 {"a/{device", false, 0},
+                 {"a}", false, 0},
+                 {"{}", false, 0},
+                 {"{a{b}}", false, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct str rest = str_of(cases[i].text), text, name;
+        bool is_good = true;
+        unsigned names = 0;
+        while (rest.size && (is_good = sink_topic_next(&rest, &text, &name)))
+            names += name.size > 0;
+        assert_int_equal(is_good, cases[i].is_good);
+        if (is_good) assert_int_equal(names, cases[i].names);
+    }
+}
+
+static void only_a_rebirth_is_asked_for(void **state)
+{
+    (void)state;
+    struct buf out = BUF_EMPTY;
+    struct sparkplug_metric m = {.has_name = true,
+                                 .name = STR("Node Control/Rebirth"),
+                                 .datatype = SPARKPLUG_BOOLEAN,
+                                 .field = SPARKPLUG_BOOLEAN_VALUE,
+                                 .bits = 1};
+    sparkplug_write_begin(&out, 1, false, 0);
+    sparkplug_write_metric(&out, &m);
+    assert_true(edge_asks_rebirth(buf_str(&out)));
+    assert_false(edge_asks_rebirth(STR("\xff\xff")));
+    buf_clear(&out);
+    m.bits = 0;
+    sparkplug_write_begin(&out, 1, false, 0);
+    sparkplug_write_metric(&out, &m);
+    assert_false(edge_asks_rebirth(buf_str(&out)));
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(births_come_before_data_and_numbers_run_on),
+        cmocka_unit_test(what_was_not_sent_is_born_again),
+        cmocka_unit_test(another_column_is_another_birth),
+        cmocka_unit_test(templates_are_read_to_their_end),
+        cmocka_unit_test(only_a_rebirth_is_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,175 @@
+"""Queues that are longer than memory lie in files: nothing is lost or out of order, whenever the node is killed."""
+import os
+import time
+
+import pytest
+
+from conftest import HOST, free_port, wait_for
+from mqtt_bulk import Bulk
+
+MANY = 60000
+
+
+def make(node_factory, *settings):
+    port = free_port()
+    node = node_factory(settings=[f"listen.mqtt={HOST}:{port}", "memory=32MiB", *settings])
+    node.mqtt_port = port
+    return node
+
+
+def client(node, name, **more):
+    return Bulk((HOST, node.mqtt_port), name, "admin", node.PASSWORD, **more)
+
+
+def numbered(first, count, size=60):
+    return [b"%010d" % i + b"x" * (size - 10) for i in range(first, first + count)]
+
+
+def queue_files(node):
+    folder = os.path.join(node.data, "mqtt", "queues")
+    return [os.path.join(folder, name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
+
+
+def queued(node, name):
+    return node.sql(f"SELECT queued FROM sys.mqtt_clients WHERE client = '{name}'")[0][0]
+
+
+def away(node, name, topic="q/#"):
+    one = client(node, name)
+    one.subscribe(topic)
+    one.close()
+
+
+def test_a_long_queue_is_delivered_in_order_and_its_files_go(node_factory):
+    node = make(node_factory)
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, MANY))
+    assert queued(node, "slow") == MANY and queue_files(node)
+    slow = client(node, "slow")
+    assert slow.present and slow.receive(MANY) == numbered(0, MANY)
+    assert queued(node, "slow") < 5000  # the last acknowledgements may be on their way
+    wait_for(lambda: queued(node, "slow") == 0, 20, "acknowledged")
+    client(node, "fast").publish("q/a", numbered(MANY, 10))
+    assert slow.receive(10) == numbered(MANY, 10)
+
+
+def test_messages_come_while_the_queue_is_read(node_factory):
+    node = make(node_factory)
+    away(node, "slow")
+    fast = client(node, "fast")
+    fast.publish("q/a", numbered(0, MANY // 2))
+    slow = client(node, "slow")
+    got = slow.receive(1000)
+    for at in range(MANY // 2, MANY, 5000):
+        fast.publish("q/a", numbered(at, 5000))
+        got += slow.receive(2500)
+    got += slow.receive(MANY - len(got))
+    assert got == numbered(0, MANY)
+
+
+@pytest.mark.parametrize("saved", ["with a snapshot", "by the log alone"])
+def test_kill_9_with_a_long_queue_loses_nothing(node_factory, saved):
+    node = make(node_factory)
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, MANY // 2))
+    if saved == "with a snapshot":
+        node.sql("CHECKPOINT")
+        state = os.path.join(node.data, "mqtt", "state")
+        begun = time.monotonic()
+        at = 0
+        while not os.path.exists(state) and time.monotonic() < begun + 60:  # 16 MiB of notes
+            client(node, "other").publish("r/a", numbered(0, 500))
+            client(node, "fast").publish("q/a", numbered(MANY // 2 + at, 500))
+            at += 500
+        first = MANY // 2 + at
+        assert os.path.exists(state)
+    else:
+        first = MANY // 2
+    node.kill9()
+    node.start()
+    assert queued(node, "slow") == first
+    client(node, "fast").publish("q/a", numbered(first, 1000))
+    slow = client(node, "slow")
+    got = slow.receive(first // 2)
+    slow.close()
+    wait_for(lambda: queued(node, "slow") <= first + 1000 - len(got) + 100, 20, "acknowledged")
+    node.kill9()
+    node.start()
+    slow = client(node, "slow")
+    rest = slow.receive(1)
+    assert int(rest[0][:10]) <= len(got)
+    got = numbered(0, int(rest[0][:10])) + rest
+    got += slow.receive(first + 1000 - len(got))
+    assert got == numbered(0, first + 1000)
+
+
+def test_the_oldest_go_when_the_queue_is_full_and_are_counted(node_factory):
+    node = make(node_factory, "mqtt.queue.messages=20000", "mqtt.queue.memory=16KiB")
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, MANY))
+    left, dropped = node.sql("SELECT queued, dropped FROM sys.mqtt_clients WHERE client = 'slow'")[0]
+    assert left <= 20000 and left + dropped == MANY and left > 10000
+    node.kill9()
+    node.start()
+    assert queued(node, "slow") == left
+    got = client(node, "slow").receive(left)
+    numbers = [int(one[:10]) for one in got]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == MANY - 1
+
+
+def test_of_a_full_queue_each_nth_message_stays_over_the_whole_time(node_factory):
+    node = make(node_factory, "mqtt.queue.messages=20000", "mqtt.queue.full=keep-every-nth", "mqtt.queue.every=4", "mqtt.queue.bytes=2MiB",
+                "mqtt.queue.memory=64KiB")
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, MANY * 2))
+    counts = [0]
+
+    def settled():  # files are thinned in the background: below the bound, and no longer changing
+        counts.append(queued(node, "slow"))
+        time.sleep(0.3)
+        return counts[-1] < 40000 and counts[-1] == queued(node, "slow")
+
+    wait_for(settled, 60, "files are thinned out")
+    left, dropped = node.sql("SELECT queued, dropped FROM sys.mqtt_clients WHERE client = 'slow'")[0]
+    assert left + dropped == MANY * 2
+    numbers = [int(one[:10]) for one in client(node, "slow").receive(left)]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == MANY * 2 - 1
+    for part in range(10):  # the whole time is there
+        assert len([n for n in numbers if part <= n * 10 // (MANY * 2) < part + 1]) > 300, part
+
+
+def test_a_damaged_file_loses_its_own_messages_only(node_factory):
+    node = make(node_factory, "mqtt.queue.bytes=4MiB")
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, 30000))
+    files = sorted(queue_files(node))
+    assert len(files) > 3
+    with open(files[1], "r+b") as file:
+        file.seek(os.path.getsize(files[1]) // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 4]))
+    numbers = [int(one[:10]) for one in client(node, "slow").receive(20000)]
+    assert numbers == sorted(set(numbers))
+    assert "messages for slow are lost" in node.log()
+
+
+def test_messages_that_are_too_old_are_not_delivered(node_factory):
+    node = make(node_factory, "mqtt.queue.age=1s")
+    away(node, "slow")
+    client(node, "fast").publish("q/a", numbered(0, 20000))
+    time.sleep(2.5)
+    client(node, "fast").publish("q/a", numbered(20000, 10))
+    assert client(node, "slow").receive(10) == numbered(20000, 10)
+
+
+def test_files_of_all_sessions_together_are_bounded(node_factory):
+    node = make(node_factory, "mqtt.queue.disk=2MiB", "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=4MiB")
+    for name in ("one", "two", "three"):
+        away(node, name)
+    client(node, "fast").publish("q/a", numbered(0, MANY // 2))
+    for name in ("one", "two", "three"):
+        left, dropped = node.sql(f"SELECT queued, dropped FROM sys.mqtt_clients WHERE client = '{name}'")[0]
+        assert left + dropped == MANY // 2 and dropped > 1000 and left > 100, (name, left, dropped)
+        numbers = [int(one[:10]) for one in client(node, name).receive(left)]
+        assert numbers == sorted(set(numbers)) and numbers[-1] == MANY // 2 - 1
