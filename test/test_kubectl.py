@@ -1,12 +1,10 @@
 """Debian's kubectl is an ordinary client over https: get, apply, describe, watch, delete."""
-import glob
 import os
-import shutil
 import subprocess
 import time
 
 import pytest
-from conftest import wait_for
+from conftest import debian_program, wait_for
 
 HOST = "127.0.0.1"
 
@@ -17,24 +15,9 @@ spec: {{driver: modbus, endpoint: "tcp://127.0.0.1:{port}", enabled: false}}
 """
 
 
-@pytest.fixture(scope="module", name="kubectl_program")
-def kubectl_program_fixture(tmp_path_factory):
-    """The installed kubectl, or the package's unpacked (its path may belong to another package)."""
-    found = shutil.which("kubectl")
-    if found:
-        return found
-    folder = tmp_path_factory.mktemp("kubectl")
-    subprocess.run(["apt-get", "download", "-q", "kubernetes-client"], cwd=folder, check=False, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    packages = glob.glob(str(folder / "kubernetes-client*.deb"))
-    if not packages:
-        pytest.skip("kubectl cannot be fetched")
-    subprocess.run(["dpkg", "-x", packages[0], str(folder)], check=True)
-    return str(folder / "usr/bin/kubectl")
-
-
 @pytest.fixture(name="kubectl")
-def kubectl_fixture(kubectl_program, node_factory, tmp_path):
+def kubectl_fixture(node_factory, tmp_path):
+    kubectl_program = debian_program("kubernetes-client", "usr/bin/kubectl")
     from conftest import free_port
     port = free_port()
     node = node_factory(settings=[f"listen.https={HOST}:{port}"])

@@ -4,7 +4,7 @@ import subprocess
 
 import psycopg2
 import pytest
-from conftest import HOST, free_port
+from conftest import HOST, debian_program, free_port
 from mqtt_client import Client, mqtt_node
 
 ACL = """# who comes without a name
@@ -36,7 +36,8 @@ def files_fixture(tmp_path):
     acl.write_text(ACL)
     passwords.touch()
     for name, form in ("alice", "sha512-pbkdf2"), ("bob", "sha512"):
-        subprocess.run(["mosquitto_passwd", "-H", form, "-b", passwords, name, f"{name}s-word"], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([debian_program("mosquitto", "usr/bin/mosquitto_passwd"), "-H", form, "-b", passwords, name, f"{name}s-word"],
+                       check=True, stderr=subprocess.DEVNULL)
     with open(passwords, "a", encoding="utf-8") as file:
         file.write("plain:unhashed\n")
     return ["import", "mosquitto", "--acl", str(acl), "--passwords", str(passwords)]

@@ -10,10 +10,9 @@ import time
 import paho.mqtt.client as paho
 import pytest
 
-from conftest import HOST, Program, free_port, wait_for
+from conftest import HOST, Program, debian_program, free_port, wait_for
 from mqtt_client import Client, mqtt_node
 
-MOSQUITTO = "/usr/sbin/mosquitto"
 LIMIT_S = 30
 
 
@@ -26,7 +25,7 @@ class Mosquitto(Program):
         self.config = os.path.join(folder, "mosquitto.conf")
         with open(self.config, "w", encoding="utf-8") as out:
             out.write("\n".join(["per_listener_settings false", "user root", "max_queued_messages 0", "set_tcp_nodelay true", *lines, ""]))
-        super().__init__([MOSQUITTO, "-c", self.config], os.path.join(folder, "mosquitto.log"))
+        super().__init__([debian_program("mosquitto", "usr/sbin/mosquitto"), "-c", self.config], os.path.join(folder, "mosquitto.log"))
 
     def start(self):
         self.spawn()
@@ -46,8 +45,6 @@ def answers(port):
 @pytest.fixture
 def mosquitto(tmp_path):
     """Makes peers: mosquitto("line of its configuration", …)."""
-    if not os.path.exists(MOSQUITTO):
-        pytest.skip("mosquitto is not installed")
     peers = []
 
     def make(*lines, port=None, listens=True):
@@ -232,7 +229,7 @@ def test_a_bridge_made_twice_keeps_its_queue_and_a_deleted_one_does_not(node_fac
 
 def test_a_wrong_password_is_named_and_put_right(node_factory, mosquitto, tmp_path):
     users = tmp_path / "users"
-    subprocess.run(["mosquitto_passwd", "-c", "-b", str(users), "plant", "right"], check=True)
+    subprocess.run([debian_program("mosquitto", "usr/bin/mosquitto_passwd"), "-c", "-b", str(users), "plant", "right"], check=True)
     os.chmod(users, 0o644)
     port, other = free_port(), free_port()
     mosquitto(f"listener {port} {HOST}", f"listener {other} {HOST}", "allow_anonymous false", f"password_file {users}", port=port,
