@@ -9,12 +9,9 @@ other and beside a ./dev run. Each child dies with pytest (parent death signal),
 """
 import base64
 import ctypes
-import fcntl
-import glob
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -53,22 +50,6 @@ def free_port():
                 return port
             except OSError:
                 pass
-
-
-def debian_program(package, path):
-    """A program of a Debian package: the installed one, else the package's unpacked, because installing would start a service, or
-    its path belongs to another package. What it links to is in the package table of ./dev."""
-    installed = os.path.join("/", path)
-    if os.path.exists(installed):
-        return installed
-    folder = os.path.join(ROOT, "build", "peers", package)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run beside each other
-        if not os.path.exists(os.path.join(folder, path)):
-            subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, capture_output=True)
-            subprocess.run(["dpkg", "-x", glob.glob(os.path.join(folder, "*.deb"))[0], folder], check=True)
-    return os.path.join(folder, path)
 
 
 def die_with_parent():

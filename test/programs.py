@@ -1,4 +1,7 @@
-"""What bench and soak programs share: a node and a plantsim of the release build, CPU and memory of a process."""
+"""What bench and soak programs share: a node and a plantsim of the release build, CPU and memory of a process; and programs of
+Debian's packages, which the tests use too."""
+import fcntl
+import glob
 import http.client
 import json
 import os
@@ -18,6 +21,22 @@ def free_port():
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]
+
+
+def debian_program(package, path):
+    """A program of a Debian package: the installed one, else the package's unpacked, because installing would start a service, or
+    its path belongs to another package. What it links to is in the package table of ./dev."""
+    installed = os.path.join("/", path)
+    if os.path.exists(installed):
+        return installed
+    folder = os.path.join(ROOT, "build", "peers", package)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run beside each other
+        if not os.path.exists(os.path.join(folder, path)):
+            subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, capture_output=True)
+            subprocess.run(["dpkg", "-x", glob.glob(os.path.join(folder, "*.deb"))[0], folder], check=True)
+    return os.path.join(folder, path)
 
 
 def cpu_seconds(pid):

@@ -4,7 +4,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import debian_program, wait_for
+from conftest import wait_for
+from programs import debian_program
 
 HOST = "127.0.0.1"
 

@@ -4,8 +4,9 @@ import subprocess
 
 import psycopg2
 import pytest
-from conftest import HOST, debian_program, free_port
+from conftest import HOST, free_port
 from mqtt_client import Client, mqtt_node
+from programs import debian_program
 
 ACL = """# who comes without a name
 topic read news/#

@@ -10,8 +10,9 @@ import time
 import paho.mqtt.client as paho
 import pytest
 
-from conftest import HOST, Program, debian_program, free_port, wait_for
+from conftest import HOST, Program, free_port, wait_for
 from mqtt_client import Client, mqtt_node
+from programs import debian_program
 
 LIMIT_S = 30
 

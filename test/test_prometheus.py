@@ -3,7 +3,8 @@ import json
 import struct
 import subprocess
 
-from conftest import HOST, Node, debian_program, die_with_parent, free_port, wait_for
+from conftest import HOST, Node, die_with_parent, free_port, wait_for
+from programs import debian_program
 
 HEADERS = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf", "X-Prometheus-Remote-Write-Version": "0.1.0"}
 PATH = "/prometheus/api/v1/write"

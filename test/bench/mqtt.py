@@ -13,9 +13,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
-import peers  # noqa: E402
-from programs import HOST, Node, commit, cpu_seconds, free_port, memory_kib  # noqa: E402
+from programs import HOST, Node, commit, cpu_seconds, debian_program, free_port, memory_kib  # noqa: E402
 
+MOSQUITTO = debian_program("mosquitto", "usr/sbin/mosquitto")
 RUNS = int(os.environ.get("MILLRACE_RUNS", "5"))
 SECONDS = os.environ.get("MILLRACE_SECONDS", "5")
 # name → arguments of mqttload, goals: CPU at most × of Mosquitto's, rate at least ×
@@ -36,7 +36,7 @@ class Mosquitto:
         with open(config, "w", encoding="utf-8") as file:
             file.write(f"listener {self.port} {HOST}\nallow_anonymous true\nset_tcp_nodelay true\nlog_type error\n"
                        "max_inflight_messages 0\nmax_queued_messages 0\nmax_connections -1\n")
-        self.process = subprocess.Popen(["/usr/sbin/mosquitto", "-c", config], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([MOSQUITTO, "-c", config], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
 
     def stop(self):
@@ -129,8 +129,8 @@ def rows(tool):
 
 
 def main():
-    peers.install_packages(["mosquitto"])
-    print(f"commit {commit()}, {RUNS} runs of {SECONDS} s in turn, Mosquitto {peers.package_version('mosquitto')}")
+    version = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True, check=False).stdout.split("\n", maxsplit=1)[0]
+    print(f"commit {commit()}, {RUNS} runs of {SECONDS} s in turn, {version}")
     with tempfile.TemporaryDirectory() as folder:
         tool = build_tool(folder)
         brokers = {"millrace": Ours(folder), "mosquitto": Mosquitto(folder)}

@@ -535,5 +535,5 @@ def install_packages(wanted):
         if made:
             os.remove(policy)
     if shutil.which("systemctl"):
-        for service in ("victoria-metrics", "influxdb", "clickhouse-server", "postgresql", "mosquitto"):
+        for service in ("victoria-metrics", "influxdb", "clickhouse-server", "postgresql"):
             subprocess.run(["systemctl", "disable", service], capture_output=True, check=False)
