@@ -41,7 +41,7 @@ static void pass_on(struct connection *c, size_t header_bytes)
     struct buf bytes = c->input->bytes;
     c->input->bytes = BUF_EMPTY;
     connection_drop_input(c);
-    enum err err = begin(c, below, c->proxied->tls);
+    enum err err = begin(c, below, c->origin->tls);
     if (err) {
         connection_end(c, MQTT_REASON_SUCCESS, err == ERR_LIMIT ? NULL : why_text(NULL, err));
         connection_touch(c);
@@ -69,7 +69,7 @@ static void on_header(void *owner, const uint8_t *bytes, size_t size)
         return;
     }
     if (header.has_source)
-        os_address_print(&header.source, c->proxied->peer, sizeof c->proxied->peer);
+        os_address_print(&header.source, c->origin->peer, sizeof c->origin->peer);
     c->is_web |= !header.has_source; /* wherever he is: the balancer's address is not his */
     pass_on(c, header.size);
 }
@@ -113,17 +113,31 @@ static enum err join(struct connection *c, struct arrival *a)
     if (err) return err;
     if (!a->has_proxy) return begin(c, below, a->tls);
     c->stream = below;
-    if (!(c->proxied = mem_alloc_zero(1, sizeof *c->proxied))) {
+    struct origin *origin = connection_origin(c);
+    if (!origin) {
         os_stream_close(&c->stream);
         return ERR_NO_MEMORY;
     }
-    c->proxied->tls = a->tls;
+    origin->is_proxied = true;
+    origin->tls = a->tls;
     a->tls = NULL;
     if (c->is_channel) {
         os_stream_own(below, &header_events, c);
         os_stream_pause(below, false);
     }
     return ERR_OK;
+}
+
+/* What is known of a visitor. False: no memory. */
+static bool keep_visitor(struct connection *c, struct arrival *a)
+{
+    struct origin *origin = a->identity || a->psk ? connection_origin(c) : NULL;
+    if (!origin) return !a->identity && !a->psk;
+    origin->visitor = a->identity;
+    origin->psk = a->psk;
+    a->identity = NULL;
+    a->psk = NULL;
+    return true;
 }
 
 static void start(struct arrival *a)
@@ -139,12 +153,10 @@ static void start(struct arrival *a)
     c->is_tls = a->tls || a->is_tls;
     c->is_web = a->is_web;
     c->door = (uint8_t)a->door;
-    c->visitor = a->identity;
-    a->identity = NULL;
-    c->psk = a->psk;
-    a->psk = NULL;
     limits_arrived(c);
-    enum err err = join(c, a);
+    bool is_kept = keep_visitor(c, a);
+    if (!is_kept) drop(a);
+    enum err err = is_kept ? join(c, a) : ERR_NO_MEMORY;
     if (!err) {
         wheel_set(&broker->wheel, &c->timer,
                   broker_now_s(broker) + broker->config.limits.connect_s);

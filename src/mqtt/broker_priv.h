@@ -103,10 +103,15 @@ struct aliases_in {
     struct message *topics[]; /* messages whose topic it is: [alias - 1] */
 };
 
-/* What a connection behind a load balancer needs beside. */
-struct proxied {
-    struct tls_config *tls; /* once the header was read; NULL = plain */
-    char peer[64];          /* the client's own address; "" = not known */
+/* What only some connections have beside: who stands behind them is not known by their socket
+ * alone. */
+struct origin {
+    struct identity *visitor; /* until CONNECT has been looked at */
+    char *psk;                /* the identity whose key a visitor has proved; or NULL */
+    char *certificate;        /* the common name of a checked one; NULL = none */
+    bool is_proxied;          /* behind a load balancer: */
+    struct tls_config *tls;   /* once the header was read; NULL = plain */
+    char peer[64];            /* the client's own address; "" = not known */
 };
 
 struct connection {
@@ -124,10 +129,7 @@ struct connection {
     struct wheel_node timer;    /* CONNECT's time limit, then keep-alive */
     int64_t heard_s;
     struct aliases *aliases;        /* NULL = none yet */
-    struct identity *visitor;       /* until CONNECT has been looked at */
-    char *psk;                      /* the identity whose key a visitor has proved; or NULL */
-    struct proxied *proxied;        /* behind a load balancer; NULL = not */
-    char *certificate;              /* the common name of a checked one; NULL = none */
+    struct origin *origin;          /* NULL = nothing of it */
     struct watched *watched, *user; /* its address, its user; NULL = not counted */
     struct hold *hold;              /* not read until its time; NULL = read */
     struct throttle *throttle;      /* NULL: it has not published under a rate */
@@ -139,14 +141,15 @@ struct connection {
     uint16_t receive_in_max, alias_in_max;
     uint16_t receive_max, alias_out_max, alias_out_count, keep_alive_s;
     uint8_t version, state;
-    uint8_t door;           /* enum broker_door */
-    uint8_t qos_max;        /* what the other side of a bridge takes */
-    bool is_held;           /* not read until the journal has room */
-    bool is_half_open;      /* counted as not logged in */
-    bool has_turn, is_busy; /* of a CONNECT: it has waited; it is to be refused */
-    bool is_dialled, takes_no_retain, has_pinged; /* of a bridge: the other side is the server */
-    bool is_tls, is_web, is_channel, is_carried, is_dirty, is_paused, is_slow, is_freeing, has_auth,
-        wants_problem, ended_well;
+    uint8_t door;                   /* enum broker_door */
+    uint8_t qos_max;                /* what the other side of a bridge takes */
+    bool is_held : 1;               /* not read until the journal has room */
+    bool is_half_open : 1;          /* counted as not logged in */
+    bool has_turn : 1, is_busy : 1; /* of a CONNECT: it has waited; it is to be refused */
+    /* Of a bridge: the other side is the server. */
+    bool is_dialled : 1, takes_no_retain : 1, has_pinged : 1;
+    bool is_tls : 1, is_web : 1, is_channel : 1, is_carried : 1, is_dirty : 1, is_paused : 1,
+        is_slow : 1, is_freeing : 1, has_auth : 1, wants_problem : 1, ended_well : 1;
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -426,6 +429,8 @@ void session_drop_received(struct session *session, uint16_t packet_id);
 
 /* Linked and counted, with what is told to each side. NULL: no memory. */
 struct connection *connection_new(struct broker *broker);
+/* Makes it if there is none. NULL: no memory. */
+struct origin *connection_origin(struct connection *connection);
 extern const struct os_stream_events connection_events;
 void connection_on_timer(struct wheel_node *node);
 /* Without waiting for the last bytes. */
@@ -454,7 +459,8 @@ const char *connection_peer(const struct connection *connection);
 /* Without text = none. */
 static inline struct str connection_certificate(const struct connection *c)
 {
-    return c && c->certificate ? str_of(c->certificate) : (struct str){0};
+    return c && c->origin && c->origin->certificate ? str_of(c->origin->certificate)
+                                                    : (struct str){0};
 }
 /* Bytes that are not with the kernel's stream yet. */
 static inline size_t connection_out_size(const struct connection *c)

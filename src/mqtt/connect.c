@@ -180,7 +180,7 @@ static void look_at_tls(const struct connection *c, struct broker_login *login)
 {
     /* Behind a PROXY header TLS was begun here, whoever moves the bytes. */
     bool is_carried = c->is_tls && c->is_carried,
-         is_own = c->is_tls && (!c->is_channel || c->proxied);
+         is_own = c->is_tls && (!c->is_channel || (c->origin && c->origin->is_proxied));
     bool has_name =
         is_carried
             ? carried_peer_name(c->stream, login->certificate, sizeof login->certificate)
@@ -189,6 +189,18 @@ static void look_at_tls(const struct connection *c, struct broker_login *login)
                               : is_own && tls_peer_psk(c->stream, login->psk, sizeof login->psk);
     if (!has_name) login->certificate[0] = 0;
     if (!has_psk) login->psk[0] = 0;
+}
+
+/* What TLS, or who let the visitor in, knew of the client stays with both. False: no memory. */
+static bool keep_origin(struct connection *c, struct broker_login *login)
+{
+    look_at_tls(c, login);
+    const char *psk = c->origin ? c->origin->psk : NULL;
+    if (psk && !str_copy(login->psk, sizeof login->psk, str_of(psk))) login->psk[0] = 0;
+    if (!login->certificate[0]) return true;
+    struct origin *origin = connection_origin(c);
+    if (origin) origin->certificate = mem_strdup(login->certificate);
+    return origin && origin->certificate;
 }
 
 static bool start_login(struct connection *c, const struct mqtt_connect *in,
@@ -204,8 +216,10 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in,
     login->has_password = in->has_password;
     login->is_tls = c->is_tls;
     login->is_web = c->is_web;
-    login->visitor = c->visitor;
-    c->visitor = NULL;
+    if (c->origin) {
+        login->visitor = c->origin->visitor;
+        c->origin->visitor = NULL;
+    }
     size_t size = in->password.size;
     bool fits = size < BROKER_PASSWORD_BYTES &&
                 str_copy(login->user, sizeof login->user, in->user) &&
@@ -217,9 +231,7 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in,
         return false;
     }
     if (fits && size) memcpy(login->password, in->password.at, size);
-    look_at_tls(c, login);
-    if (c->psk && !str_copy(login->psk, sizeof login->psk, str_of(c->psk))) login->psk[0] = 0;
-    if (login->certificate[0] && !(c->certificate = mem_strdup(login->certificate))) {
+    if (!keep_origin(c, login)) {
         broker_login_free(login);
         return false;
     }

@@ -60,8 +60,24 @@ struct buf *connection_out(struct connection *c)
 
 const char *connection_peer(const struct connection *c)
 {
-    if (c->proxied && c->proxied->peer[0]) return c->proxied->peer;
+    if (c->origin && c->origin->peer[0]) return c->origin->peer;
     return c->stream ? os_stream_peer(c->stream) : "a client that has gone";
+}
+
+struct origin *connection_origin(struct connection *c)
+{
+    if (!c->origin) c->origin = mem_alloc_zero(1, sizeof *c->origin);
+    return c->origin;
+}
+
+static void free_origin(struct origin *origin)
+{
+    if (!origin) return;
+    identity_release(origin->visitor);
+    tls_config_release(origin->tls);
+    mem_free(origin->psk);
+    mem_free(origin->certificate);
+    mem_free(origin);
 }
 
 void connection_touch(struct connection *c)
@@ -159,11 +175,7 @@ static void free_gone(struct broker *broker)
         else if (c->login)
             broker_login_free(c->login);
         connection_free_kept(c);
-        identity_release(c->visitor);
-        mem_free(c->psk);
-        if (c->proxied) tls_config_release(c->proxied->tls);
-        mem_free(c->proxied);
-        mem_free(c->certificate);
+        free_origin(c->origin);
         free_aliases(c);
         connection_drop_input(c);
         drop_output(c);
@@ -334,8 +346,7 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
         return MQTT_REASON_PACKET_TOO_LARGE;
     }
     if (size < frame.header_size + frame.body_size) return MQTT_REASON_SUCCESS;
-    if (c->state == CONNECTION_NEW && !limits_may_log_in(c, &c->is_busy))
-        return MQTT_REASON_SUCCESS;
+    if (c->state == CONNECTION_NEW && !limits_may_log_in(c)) return MQTT_REASON_SUCCESS;
     *used = frame.header_size + frame.body_size;
     metric_add(c->broker->context, METRIC_MQTT_PACKETS_IN, 1);
     enum mqtt_reason reason = connection_take(

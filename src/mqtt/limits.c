@@ -166,11 +166,11 @@ static bool wait_for_turn(struct connection *c, int64_t wait_ns, enum broker_lim
     return c->hold == NULL;
 }
 
-bool limits_may_log_in(struct connection *c, bool *is_busy)
+bool limits_may_log_in(struct connection *c)
 {
     struct broker *broker = c->broker;
     uint32_t rate = broker->config.limits.connect_rate;
-    *is_busy = false;
+    c->is_busy = false;
     if (c->hold) return false;
     if (c->watched && c->watched->slow_until_ns > broker->now_ns)
         return wait_for_turn(c, c->watched->slow_until_ns - broker->now_ns, LIMIT_GUESSES);
@@ -180,7 +180,7 @@ bool limits_may_log_in(struct connection *c, bool *is_busy)
     if (wait_ns <= 0) return true;
     if (wait_ns > LOGIN_WAIT_NS) {
         *at = was;
-        *is_busy = true;
+        c->is_busy = true;
         limits_act(broker, LIMIT_CONNECT_BUSY, connection_peer(c));
         return true;
     }

@@ -97,8 +97,8 @@ void limits_failed(struct connection *connection);
 /* ---- rates ---- */
 
 /* Whether a CONNECT that is there is looked at now (else it is held, and comes again). With
- * `*is_busy` it is refused. */
-bool limits_may_log_in(struct connection *connection, bool *is_busy);
+ * is_busy it is refused. */
+bool limits_may_log_in(struct connection *connection);
 /* A PUBLISH of so many bytes was taken: may hold the connection. */
 void limits_charge(struct connection *connection, size_t size_bytes);
 
