@@ -173,3 +173,24 @@ def test_files_of_all_sessions_together_are_bounded(node_factory):
         assert left + dropped == MANY // 2 and dropped > 1000 and left > 100, (name, left, dropped)
         numbers = [int(one[:10]) for one in client(node, name).receive(left)]
         assert numbers == sorted(set(numbers)) and numbers[-1] == MANY // 2 - 1
+
+
+def test_who_came_back_before_the_kill_has_his_queue(node_factory):
+    """Wherever his reading stood when he connected again: at the edge of what a start reads of a file at once, too."""
+    names, count = [f"slow{i}" for i in range(24)], 60
+    node = make(node_factory, "mqtt.queue.memory=16KiB")
+    for name in names:
+        away(node, name)
+    client(node, "fast").publish("q/a", numbered(0, count, 10_000))
+    node.sql("CHECKPOINT")
+    for acked, name in enumerate(names):
+        slow = client(node, name)
+        slow.receive(acked)
+        slow.close()
+        wait_for(lambda name=name, left=count - acked: queued(node, name) == left, 20, "acknowledged")
+        client(node, name).close()
+    node.kill9()
+    node.start()
+    assert [queued(node, name) for name in names] == [count - acked for acked in range(len(names))]
+    for acked, name in enumerate(names):
+        assert client(node, name).receive(count - acked) == numbered(acked, count - acked, 10_000)

@@ -108,7 +108,10 @@ static enum err on_session(struct broker *broker, struct reader *r, struct why *
         if (!(s = make_session(space, serial, client_id, user))) return ERR_NO_MEMORY;
     }
     s->expiry_s = (uint32_t)expiry_s;
-    if (last > s->outbox.last && outbox_span(&s->outbox) == 0)
+    if (last <= session_last(s)) return ERR_OK;
+    if (s->spill) /* its records come first, whether the ring is empty just now or not */
+        s->spill->last = last;
+    else if (outbox_span(&s->outbox) == 0)
         s->outbox.first = s->outbox.next = s->outbox.last = last;
     return ERR_OK;
 }
