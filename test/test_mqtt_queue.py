@@ -1,5 +1,7 @@
 """Queues that are longer than memory lie in files: nothing is lost or out of order, whenever the node is killed."""
 import os
+import random
+import threading
 import time
 
 import pytest
@@ -8,6 +10,7 @@ from conftest import HOST, free_port, wait_for
 from mqtt_bulk import Bulk
 
 MANY = 60000
+SECONDS = float(os.environ.get("MILLRACE_QUEUE_SECONDS", "10"))
 
 
 def make(node_factory, *settings):
@@ -194,3 +197,119 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
     assert [queued(node, name) for name in names] == [count - acked for acked in range(len(names))]
     for acked, name in enumerate(names):
         assert client(node, name).receive(count - acked) == numbered(acked, count - acked, 10_000)
+
+
+class Reader:
+    """A session that reads now and then, and what it must get: everything, in order; without a kill again only what it may not have
+    acknowledged."""
+
+    def __init__(self, node, name):
+        self.node, self.name, self.next, self.sure = node, name, 0, 0
+        away(node, name)
+
+    def read(self, count, waits, published):
+        one = client(self.node, self.name)
+        if count:
+            numbers = [int(p[:10]) for p in one.receive(count)]
+            assert self.sure <= numbers[0] <= self.next, (self.name, self.sure, numbers[0], self.next)
+            assert numbers == list(range(numbers[0], numbers[0] + count)), (self.name, numbers[0], self.next)
+            self.next = max(self.next, numbers[-1] + 1)
+            if waits:
+                wait_for(lambda: queued(self.node, self.name) == published - numbers[-1] - 1, 30, f"{self.name} acknowledged {numbers[-1]}")
+                self.sure = self.next = numbers[-1] + 1
+        one.close()
+
+
+def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factory):
+    seed = int(os.environ.get("MILLRACE_TEST_SEED", "1"))
+    rng = random.Random(seed)
+    print("seed", seed)
+    node = make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB")
+    readers, published, end = [Reader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
+    size = rng.choice([60, 700, 6000])
+    while time.monotonic() < end:
+        what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", "snapshot", "kill", "restart"])
+        if what not in ("read", "look"):
+            print(what, published)
+        if what == "publish" and published < 40_000_000 // size:
+            count = rng.randrange(1, 2_000_000 // size)
+            client(node, "fast").publish("q/a", numbered(published, count, size))
+            published += count
+        elif what in ("read", "look"):
+            reader = rng.choice(readers)
+            most = published - reader.next
+            edge = 128 * 1024 // (size + 60) * rng.randrange(1, 4) + rng.randrange(-3, 4)
+            count = 0 if what == "look" or not most else rng.choice([rng.randrange(1, most + 1), min(most, max(edge, 1))])
+            waits = rng.random() < 0.8
+            print(what, reader.name, "from", reader.next, "count", count, "waits" if waits else "")
+            reader.read(count, waits, published)
+        elif what == "snapshot":
+            node.sql("CHECKPOINT")
+        elif what == "kill":
+            node.kill9()
+            node.start()
+            for reader in readers:
+                reader.sure = 0  # nobody is told that an acknowledgement of his is on the disk: what it was for may come again
+        elif what == "restart":
+            node.restart()
+    time.sleep(1)  # acknowledgements may be on their way
+    for reader in readers:
+        left = queued(node, reader.name)
+        assert published - reader.next <= left <= published - reader.sure
+        reader.read(left, True, published)
+
+
+class Flood:
+    """Keeps the log at work: large messages for a session, "ballast", that is away."""
+
+    def __init__(self, node):
+        self.goes_on = True
+        self.threads = [threading.Thread(target=self.run, args=(node, i), daemon=True) for i in range(3)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, node, number):
+        try:
+            one = client(node, f"flood{number}")
+            while self.goes_on:
+                one.publish("b/a", [bytes(50_000)] * 20, window=20)
+        except OSError:
+            pass
+
+    def end(self):
+        self.goes_on = False
+        for thread in self.threads:
+            thread.join()
+
+
+def test_a_subscription_that_was_acknowledged_outlives_a_kill(node_factory):
+    node = make(node_factory, "mqtt.queue.bytes=64MiB")
+    away(node, "ballast", "b/#")
+    for turn in range(5):
+        flood = Flood(node)
+        time.sleep(0.2)
+        one = client(node, f"r{turn}")
+        one.subscribe("q/#")
+        node.kill9()
+        flood.end()
+        node.start()
+        assert client(node, f"r{turn}").present
+    client(node, "fast").publish("q/a", numbered(0, 1))
+    assert [queued(node, f"r{turn}") for turn in range(5)] == [1] * 5
+
+
+def test_what_was_acknowledged_before_a_stop_does_not_come_again(node_factory):
+    """Also while the log is slow to take the broker's changes: more of them are on their way than it has taken."""
+    node = make(node_factory, "mqtt.queue.bytes=256MiB")
+    away(node, "slow")
+    away(node, "ballast", "b/#")
+    for _ in range(4):
+        client(node, "fast").publish("q/a", numbered(0, 20000))
+        client(node, "fast").publish("b/a", [bytes(50_000)] * 500)
+        node.sql("CHECKPOINT")
+        slow = client(node, "slow")
+        slow.receive(20000)
+        slow.close()
+        wait_for(lambda: queued(node, "slow") == 0, 20, "acknowledged")
+        node.restart()
+        assert queued(node, "slow") == 0

@@ -135,7 +135,8 @@ struct connection {
     struct throttle *throttle;      /* NULL: it has not published under a rate */
     struct bridge *bridge;          /* that dialled; NULL once it has ended, or never */
     uint32_t traced;                /* of out, told to traces */
-    uint32_t waiting_acks;          /* with the journal */
+    uint32_t waiting_acks;          /* with the journal … */
+    uint32_t held_output;           /* … of them those that hold back what was written */
     uint32_t packet_max;            /* what the client takes */
     uint32_t packet_in_max;         /* what it was told that we take, as the next two */
     uint16_t receive_in_max, alias_in_max;

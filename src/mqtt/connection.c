@@ -107,6 +107,7 @@ static void drop_output(struct connection *c)
 static void flush(struct connection *c)
 {
     if (!c->stream || !c->out || (!c->out->size && !buf_failed(c->out))) return;
+    if (c->held_output && !buf_failed(c->out)) return;
     if (c->broker->traces) trace_output(c);
     c->traced = 0;
     enum err err =
@@ -193,7 +194,8 @@ void connection_flush_all(struct broker *broker)
         broker->dirty = c->next_dirty;
         c->is_dirty = false;
         flush(c);
-        if (c->state == CONNECTION_ENDING && c->stream && os_stream_queued(c->stream) == 0)
+        bool is_sent = c->stream && !c->held_output && os_stream_queued(c->stream) == 0;
+        if (c->state == CONNECTION_ENDING && is_sent)
             close_now(c);
         else if (c->state == CONNECTION_OPEN)
             resume_reading(c);

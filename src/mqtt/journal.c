@@ -268,6 +268,27 @@ static bool grow_acks(struct journal *j)
     return true;
 }
 
+/* False: no memory, and the connection ends. */
+static bool stand_in_line(struct connection *c, struct journal_ack ack)
+{
+    struct journal *j = &c->broker->journal;
+    if (j->ack_last - j->ack_first == j->ack_capacity && !grow_acks(j)) {
+        connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for an acknowledgement");
+        return false;
+    }
+    j->acks[j->ack_last++ & (j->ack_capacity - 1)] = ack;
+    c->waiting_acks++;
+    return true;
+}
+
+void journal_hold_output(struct connection *c)
+{
+    const struct journal *j = &c->broker->journal;
+    if (j->change > j->durable &&
+        stand_in_line(c, (struct journal_ack){c, j->change, .is_output = true}))
+        c->held_output++;
+}
+
 void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t packet_id,
                          enum mqtt_reason reason, enum journal_wait wait, struct rows_span rows)
 {
@@ -279,13 +300,8 @@ void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t pac
         send_ack(c, type, packet_id, reason);
         return;
     }
-    if (j->ack_last - j->ack_first == j->ack_capacity && !grow_acks(j)) {
-        connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for an acknowledgement");
-        return;
-    }
-    j->acks[j->ack_last++ & (j->ack_capacity - 1)] = (struct journal_ack){
-        c, must_wait ? j->change : 0, rows, packet_id, (uint8_t)type, (uint8_t)reason, is_written};
-    c->waiting_acks++;
+    (void)stand_in_line(c, (struct journal_ack){c, must_wait ? j->change : 0, rows, packet_id,
+                                                (uint8_t)type, (uint8_t)reason, is_written, false});
 }
 
 void journal_release_acks(struct broker *broker)
@@ -297,8 +313,12 @@ void journal_release_acks(struct broker *broker)
         bool is_safe = a->change <= j->durable || (a->is_written && a->change <= j->written);
         if (!is_safe || a->rows.last > rows) return;
         j->ack_first++;
-        a->connection->waiting_acks--;
-        send_ack(a->connection, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
+        struct connection *c = a->connection;
+        c->waiting_acks--;
+        if (!a->is_output)
+            send_ack(c, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
+        else if (--c->held_output == 0 && c->stream)
+            connection_touch(c);
     }
 }
 
@@ -371,8 +391,10 @@ void broker_note_written(struct broker_note *note)
 void journal_post(struct broker *broker)
 {
     struct journal *j = &broker->journal;
-    if (j->change == j->reached || (!j->out.size && !buf_failed(&j->out)) ||
-        j->in_flight >= IN_FLIGHT_MAX || j->is_failing)
+    /* At the end there is no later turn. */
+    bool has_room = j->in_flight < IN_FLIGHT_MAX || broker->is_stopping;
+    if (j->change == j->reached || (!j->out.size && !buf_failed(&j->out)) || !has_room ||
+        j->is_failing)
         return;
     if (!broker->hooks.journal) {
         buf_clear(&j->out);

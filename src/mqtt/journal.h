@@ -57,6 +57,7 @@ struct journal_ack {
     uint16_t packet_id;
     uint8_t type, reason; /* of the acknowledgement */
     bool is_written;      /* with the kernel is enough */
+    bool is_output;       /* no packet of its own: what the connection wrote is held back */
 };
 
 struct journal {
@@ -113,6 +114,8 @@ enum journal_wait { JOURNAL_NOT, JOURNAL_WRITTEN, JOURNAL_DURABLE };
  * batches are stored; else at once, but behind what waits already of this connection. */
 void journal_acknowledge(struct connection *connection, enum mqtt_type type, uint16_t packet_id,
                          enum mqtt_reason reason, enum journal_wait wait, struct rows_span rows);
+/* What the connection writes is held back, in its order, until all changes so far are durable. */
+void journal_hold_output(struct connection *connection);
 /* Gives those for which everything is done now. */
 void journal_release_acks(struct broker *broker);
 /* A batch of rows could not be stored: who waits for it is told. */

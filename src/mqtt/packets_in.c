@@ -280,6 +280,9 @@ static enum mqtt_reason on_filters(struct connection *c, struct mqtt_packet *p, 
         return connection_say(why, MQTT_REASON_PACKET_TOO_LARGE,
                               "it has no room for the acknowledgement of so many filters");
     connection_touch(c);
+    /* A session that is kept has its subscriptions after a crash, too: its client will not ask for
+     * them again. */
+    if (c->session->is_logged) journal_hold_output(c);
     return MQTT_REASON_SUCCESS;
 }
 

@@ -822,6 +822,7 @@ enum err node_check(struct os *os, const struct node_options *options, struct wh
 static void on_settled(struct completion *c)
 {
     struct node *node = (void *)((char *)c - offsetof(struct node, settled));
+    node->context.os->ops->memory_trim(node->context.os); /* what reading the log needed */
     node->service.ready = !node->service.stopping;
 }
 
