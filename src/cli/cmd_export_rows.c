@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "data/csv.h"
 #include "os/os.h"
+#include "sql/lex.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -56,16 +57,6 @@ static const char *find_format(const struct export *export)
 }
 
 /* ---- the statement ---- */
-
-static void add_name(struct buf *out, struct str name)
-{
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < name.size; i++) {
-        if (name.at[i] == '"') buf_add_char(out, '"');
-        buf_add_char(out, name.at[i]);
-    }
-    buf_add_char(out, '"');
-}
 
 static void add_literal(struct buf *out, struct str text)
 {
@@ -116,22 +107,22 @@ static bool add_all_columns(struct export *export)
     const struct doc *columns = ask(export, buf_str(&text));
     buf_clear(&text);
     buf_add_text(&text, "DESCRIBE ");
-    add_name(&text, table);
+    lex_add_name(&text, table);
     const struct doc *lines = columns ? ask(export, buf_str(&text)) : NULL;
     buf_free(&text);
     if (!lines) return false;
     if (!columns->count) buf_add_char(&export->query, '*');
     for (size_t i = 0; i < columns->count; i++) {
         if (i) buf_add_text(&export->query, ", ");
-        add_name(&export->query, first_cell(columns, i));
+        lex_add_name(&export->query, first_cell(columns, i));
     }
     for (size_t i = columns->count + 2; columns->count && i < lines->count; i++) {
         struct str name = first_cell(lines, i);
         buf_add_text(&export->query, ", label.");
-        add_name(&export->query, name);
+        lex_add_name(&export->query, name);
         buf_add_text(&export->query, " AS ");
-        add_name(&export->query,
-                 str_of(arena_printf(&export->arena, "label.%.*s", (int)name.size, name.at)));
+        lex_add_name(&export->query,
+                     str_of(arena_printf(&export->arena, "label.%.*s", (int)name.size, name.at)));
     }
     return true;
 }
@@ -149,7 +140,7 @@ static bool add_columns(struct export *export, const char *names)
         struct str name = str_trim(row->fields[i].text);
         if (!name.size || str_is(name, "time") || str_is(name, "device")) continue;
         buf_add_text(&export->query, ", ");
-        add_name(&export->query, name);
+        lex_add_name(&export->query, name);
     }
     mem_free(row);
     if (err) cli_fail(export->args, CLI_USAGE, "--columns: %s", why_text(&why, err));
@@ -186,7 +177,7 @@ static bool make_query(struct export *export)
     if (columns && !add_columns(export, columns)) return false;
     if (!columns && !add_all_columns(export)) return false;
     buf_add_text(&export->query, " FROM ");
-    add_name(&export->query, str_of(cli_value(args, "--table")));
+    lex_add_name(&export->query, str_of(cli_value(args, "--table")));
     if (!add_bound(export, "--from", ">=", &join) || !add_bound(export, "--to", "<", &join))
         return false;
     if (where) buf_printf(&export->query, " %s (%s\n)", join, where);

@@ -4,16 +4,7 @@
  * That device and time of the followed row come first is what the cursor lives on, so they are put
  * there by us, whatever else a query selects. */
 #include "sinks/sinks_priv.h"
-
-static void add_name(struct buf *out, struct str name)
-{
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < name.size; i++) {
-        if (name.at[i] == '"') buf_add_char(out, '"');
-        buf_add_char(out, name.at[i]);
-    }
-    buf_add_char(out, '"');
-}
+#include "sql/lex.h"
 
 /* What of a template is no column of the rows by itself. */
 static bool is_own_name(struct str name)
@@ -35,7 +26,7 @@ static size_t add_topic_names(const struct sink_spec *spec, struct buf *out)
         if (str_starts(name, label))
             name = (struct str){name.at + sizeof label - 1, name.size - (sizeof label - 1)};
         buf_add_text(out, ", ");
-        add_name(out, name);
+        lex_add_name(out, name);
         count++;
     }
     return count;
@@ -52,11 +43,11 @@ void sink_text_of_table(const struct sink_spec *spec, const struct schema *schem
     }
     for (uint32_t i = 0; i < schema->column_count && !spec->columns.count; i++) {
         buf_add_text(out, ", ");
-        add_name(out, str_of(schema->columns[i].name));
+        lex_add_name(out, str_of(schema->columns[i].name));
     }
     *extras = add_topic_names(spec, out);
     buf_add_text(out, " FROM ");
-    add_name(out, spec->table);
+    lex_add_name(out, spec->table);
     if (!spec->where.size) return;
     buf_add_text(out, " WHERE (");
     buf_add_str(out, spec->where);
@@ -80,9 +71,9 @@ enum err sink_text_of_query(const struct sink_spec *spec, struct buf *out, struc
         size_t at = (size_t)follow.items_at;
         buf_add_str(out, (struct str){spec->query.at, at});
         buf_add_char(out, ' ');
-        add_name(out, follow.reference);
+        lex_add_name(out, follow.reference);
         buf_add_text(out, ".device, ");
-        add_name(out, follow.reference);
+        lex_add_name(out, follow.reference);
         buf_add_text(out, ".time, ");
         buf_add_str(out, (struct str){spec->query.at + at, spec->query.size - at});
         if (buf_failed(out)) err = ERR_NO_MEMORY;

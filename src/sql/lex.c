@@ -258,6 +258,16 @@ bool lex_text(const struct token *token, struct arena *arena, struct str *text)
     return true;
 }
 
+void lex_add_name(struct buf *out, struct str name)
+{
+    buf_add_char(out, '"');
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.at[i] == '"') buf_add_char(out, '"');
+        buf_add_char(out, name.at[i]);
+    }
+    buf_add_char(out, '"');
+}
+
 bool token_is(const struct token *token, const char *word)
 {
     if (token->kind == TOKEN_NAME) return str_is_nocase(token->text, word);

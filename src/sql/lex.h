@@ -11,7 +11,6 @@
 #include "base/str.h"
 
 enum {
-
     LEX_NAME_BYTES_MAX = 255,
 };
 
@@ -44,6 +43,9 @@ enum err lex_next(struct lexer *lexer, struct token *token, struct why *why);
 
 /* What a NAME, QUOTED or STRING token means: folded or unescaped, in `arena`. False: no memory. */
 bool lex_text(const struct token *token, struct arena *arena, struct str *text);
+
+/* Writes a name as a QUOTED token: the way back. */
+void lex_add_name(struct buf *out, struct str name);
 
 /* True when `token` is the unquoted word `word` (lower case) or the symbol. */
 bool token_is(const struct token *token, const char *word);
