@@ -194,3 +194,26 @@ def test_a_client_that_is_back_at_once_has_left_its_will_all_the_same(node):
         _, fields = connect(node, name, ("session_expiry_interval", expiry), clean=0)
         assert wire.get(fields, "present") == (expiry > 0)
     assert sorted(t for t, _, _ in heard(listen(node))) == ["will/kept", "will/none", "will/not kept"]
+
+
+def test_no_time_of_a_session_or_a_will_is_over_early(node):
+    """Whatever part of a second has passed when it begins; and not much too late."""
+    listener = listen(node)
+    began, sessions = {}, []
+    for phase in range(8):
+        name = f"phase{phase}"
+        one, _ = connect(node, name, ("session_expiry_interval", 60), *will(f"will/{name}", name, will_delay_interval=1))
+        short, _ = connect(node, f"short{phase}", ("session_expiry_interval", 1))
+        one.close()
+        short.close()
+        began[f"will/{name}"] = time.monotonic()
+        sessions.append((f"short{phase}", time.monotonic()))
+        time.sleep(0.13)
+        while sessions and time.monotonic() > sessions[0][1] + 0.75:
+            gone, since = sessions.pop(0)
+            present = wire.get(connect(node, gone, clean=0)[1], "present")
+            assert present or time.monotonic() - since >= 1, gone
+    while began:
+        fields = listener.receive(5)[1]
+        passed = time.monotonic() - began.pop(wire.get(fields, "topic"))
+        assert 1 <= passed < 6

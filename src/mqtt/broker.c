@@ -266,6 +266,14 @@ static void look_at_clocks(struct broker *broker)
     broker->wall_s = (uint32_t)(loop_wall_ns(&broker->loop) / TIME_NS_PER_S);
 }
 
+/* Just behind the next whole second, which is what the wheel counts. */
+static void set_timer(struct broker *broker)
+{
+    int64_t into_ns = broker->now_ns % TIME_NS_PER_S;
+    broker->context->os->ops->timer_set(broker->timer,
+                                        TIME_NS_PER_S - into_ns + TIME_NS_PER_S / 1000);
+}
+
 static void on_tick(void *arg)
 {
     struct broker *broker = arg;
@@ -287,7 +295,7 @@ static void on_tick(void *arg)
         broker->is_trimmed = true;
         broker->context->os->ops->memory_trim(broker->context->os);
     }
-    broker->context->os->ops->timer_set(broker->timer, TIME_NS_PER_S);
+    set_timer(broker);
 }
 
 /* Acknowledgements that wait for nothing go out with the turn's output; the journal is given what
@@ -316,7 +324,7 @@ static void begin(struct job *job)
         diag(broker->context, DIAG_ERROR, component,
              "no memory for a timer: keep-alive is not watched");
     else
-        ops->timer_set(broker->timer, TIME_NS_PER_S);
+        set_timer(broker);
 }
 
 void broker_free(struct broker *broker)

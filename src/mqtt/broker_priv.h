@@ -362,6 +362,11 @@ static inline int64_t broker_now_s(const struct broker *broker)
 {
     return broker->now_ns / 1000000000;
 }
+/* The first whole second at which so many have passed: never early. */
+static inline int64_t broker_in_s(const struct broker *broker, int64_t seconds)
+{
+    return (broker->now_ns + 999999999) / 1000000000 + seconds;
+}
 
 /* ---- session.c ---- */
 

@@ -419,7 +419,7 @@ static void let_in(struct connection *c, const struct broker_login *login)
     c->keep_alive_s = c->kept->keep_alive_s;
     connection_free_kept(c);
     wheel_stop(&c->broker->wheel, &c->timer);
-    c->heard_s = broker_now_s(c->broker);
+    c->heard_s = broker_in_s(c->broker, 0);
     if (c->keep_alive_s)
         wheel_set(&c->broker->wheel, &c->timer,
                   c->heard_s + c->keep_alive_s + (c->keep_alive_s + 1) / 2);

@@ -36,7 +36,7 @@ struct connection *connection_new(struct broker *broker)
     c->receive_in_max = broker->config.receive_maximum;
     c->alias_in_max = broker->config.topic_alias_maximum;
     c->timer.kind = WHEEL_CONNECTION;
-    c->heard_s = broker_now_s(broker);
+    c->heard_s = broker_in_s(broker, 0);
     c->next = broker->connections;
     if (c->next) c->next->previous = c;
     broker->connections = c;
@@ -430,7 +430,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     struct connection *c = owner;
     MUST(is_connection(c));
     c->broker->now_ns = loop_mono_ns(&c->broker->loop);
-    c->heard_s = broker_now_s(c->broker);
+    c->heard_s = broker_in_s(c->broker, 0);
     if (c->state == CONNECTION_ENDING) return;
     if (c->input) {
         keep_rest(c, bytes, size);

@@ -401,6 +401,7 @@ static enum mqtt_reason read_filters(struct reader *r, enum mqtt_version version
     while (!reason && reader_left(r)) {
         struct str filter;
         reason = read_text(r, &filter, why);
+        if (!reason && !filter.size) reason = malformed(why, "a filter without a character");
         if (!reason && p->type == MQTT_SUBSCRIBE) {
             uint8_t options = reader_u8(r);
             reason = reader_ok(r) ? check_options(options, version, filter, why)

@@ -34,7 +34,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
     struct message **place = &aliases->in->topics[alias - 1];
     if (p->publish.topic.size == 0) {
         if (!*place)
-            return connection_say(why, MQTT_REASON_TOPIC_ALIAS_INVALID,
+            return connection_say(why, MQTT_REASON_PROTOCOL_ERROR,
                                   "an alias that stands for nothing");
         p->publish.topic = message_topic(*place);
         return MQTT_REASON_SUCCESS;

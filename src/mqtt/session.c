@@ -248,7 +248,7 @@ void session_resume_will(struct session *s)
 void session_expire_later(struct session *s)
 {
     if (s->expiry_s == UINT32_MAX) return;
-    wheel_set(&s->broker->wheel, &s->expiry, broker_now_s(s->broker) + s->expiry_s);
+    wheel_set(&s->broker->wheel, &s->expiry, broker_in_s(s->broker, s->expiry_s));
 }
 
 void session_detach(struct session *s, bool with_will)
@@ -270,7 +270,7 @@ void session_detach(struct session *s, bool with_will)
         if (!is_left) session_publish_will(s);
         return;
     }
-    wheel_set(&s->broker->wheel, &s->will->due, broker_now_s(s->broker) + s->will->delay_s);
+    wheel_set(&s->broker->wheel, &s->will->due, broker_in_s(s->broker, s->will->delay_s));
     journal_will(s); /* with its moment */
 }
 
