@@ -298,7 +298,17 @@ def missing(peer, promised):
 
 
 def run(options, folder):
-    rng, node, peer = random.Random(options.seed), Node(folder), Peer()
+    node = Node(folder)
+    try:
+        go(options, node)
+    finally:
+        node.sampling = False
+        if node.process:
+            node.process.kill()
+
+
+def go(options, node):
+    rng, peer = random.Random(options.seed), Peer()
     node.start()
     make_bridge(node, peer)
     promised, fill_s = fill(node, options.messages, options.kills, rng)
