@@ -2,23 +2,7 @@
 import socket
 import struct
 
-
-def varint(value):
-    out = bytearray()
-    while True:
-        value, low = value >> 7, value & 127
-        out.append(low | (128 if value else 0))
-        if not value:
-            return bytes(out)
-
-
-def text(value):
-    data = value.encode() if isinstance(value, str) else value
-    return struct.pack(">H", len(data)) + data
-
-
-def packet(first, body):
-    return bytes([first]) + varint(len(body)) + body
+from mqtt_wire import frame, text
 
 
 class Bulk:
@@ -27,7 +11,7 @@ class Bulk:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         flags = 0xC0 | (2 if clean else 0)
-        self.socket.sendall(packet(0x10, text("MQTT") + bytes([4, flags]) + struct.pack(">H", keep_alive) + text(name) + text(user) + text(password)))
+        self.socket.sendall(frame(0x10, text("MQTT") + bytes([4, flags]) + struct.pack(">H", keep_alive) + text(name) + text(user) + text(password)))
         first, body = self.packet()
         assert first == 0x20 and body[1] == 0, (first, body)
         self.present = body[0]
@@ -55,7 +39,7 @@ class Bulk:
         self.buffer += data
 
     def subscribe(self, filter_, qos=1):
-        self.socket.sendall(packet(0x82, b"\0\1" + text(filter_) + bytes([qos])))
+        self.socket.sendall(frame(0x82, b"\0\1" + text(filter_) + bytes([qos])))
         first, body = self.packet()
         assert first == 0x90 and body[2] == qos, body
 
@@ -64,7 +48,7 @@ class Bulk:
         payloads = list(payloads)
         for at in range(0, len(payloads), window):
             part = payloads[at:at + window]
-            self.socket.sendall(b"".join(packet(0x32, text(topic) + struct.pack(">H", i + 1) + p) for i, p in enumerate(part)))
+            self.socket.sendall(b"".join(frame(0x32, text(topic) + struct.pack(">H", i + 1) + p) for i, p in enumerate(part)))
             left = 4 * len(part)
             while left > len(self.buffer):
                 self.fill()
