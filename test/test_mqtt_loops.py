@@ -3,10 +3,12 @@ import os
 import signal
 import socket
 import ssl
+import time
 
 import pytest
 from conftest import HOST, free_port, wait_for
 from mqtt_client import Client, mqtt_node
+from mqtt_wire import Wire
 from test_mqtt_limits import From
 
 LIMIT_S = 30
@@ -123,3 +125,37 @@ def test_the_node_stops_with_clients_of_loops_and_tells_them(node):
     assert kind == "DISCONNECT", fields
     assert int(dict(fields)["reason"]) == 0x8B
     other.paho.loop_stop()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("loops", [0, 2])
+def test_who_is_dropped_while_writing_reads_why(node_factory, loops, tls):
+    """No reset: what it still writes is taken, up to a bound in bytes and in time, and it sees the end."""
+    port = free_port()
+    node = mqtt_node(node_factory, f"listen.mqtts={HOST}:{port}", f"mqtt.loops={loops}")
+    wires = [From(node), From(node)]
+    if tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        wires = [Wire((HOST, port)), Wire((HOST, port))]
+        for wire in wires:
+            wire.socket = context.wrap_socket(wire.socket)
+    for name, wire in zip(("writer", "flood"), wires):
+        wire.send("CONNECT", id=name, user="admin", password=node.PASSWORD)
+        assert wire.receive()[0] == "CONNACK"
+    for wire in wires:
+        wire.socket.sendall(b"\xf7\x00")  # AUTH with reserved flags
+    time.sleep(0.3)  # it has been closed on our side now
+    for _ in range(20):
+        wires[0].send("PINGREQ")
+        time.sleep(0.01)
+    kind, fields = wires[0].receive()
+    assert kind == "DISCONNECT" and dict(fields)["reason"] == 0x81
+    assert wires[0].receive() == ("closed", [])
+    wires[0].send("PINGREQ")
+    assert node.metric("millrace_mqtt_connections") == 2
+    wires[0].close()
+    with pytest.raises(OSError):
+        for _ in range(4096):
+            wires[1].socket.sendall(b"\xc0\x00" * 4096)
+    wait_for(lambda: node.metric("millrace_mqtt_connections") == 0, 2, "a connection that was dropped stays")

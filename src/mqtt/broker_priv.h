@@ -150,7 +150,8 @@ struct connection {
     /* Of a bridge: the other side is the server. */
     bool is_dialled : 1, takes_no_retain : 1, has_pinged : 1;
     bool is_tls : 1, is_web : 1, is_channel : 1, is_carried : 1, is_dirty : 1, is_paused : 1,
-        is_slow : 1, is_freeing : 1, has_auth : 1, wants_problem : 1, ended_well : 1;
+        is_slow : 1, is_freeing : 1, has_auth : 1, wants_problem : 1, ended_well : 1,
+        is_leaving : 1; /* all is sent to it; it may read that before it is closed */
 };
 
 /* A stream that was accepted on the main loop, on its way. */
@@ -221,7 +222,7 @@ struct broker {
     struct session **buckets; /* of sessions by space and client identifier; a power of two */
     size_t bucket_count, session_count;
     struct connection *connections, *dirty, *gone;
-    size_t connection_count;
+    size_t connection_count, leaving_count; /* all; those that are leaving */
     struct wheel wheel;
     struct os_timer *timer;
     struct retained_walk *walks;

@@ -13,7 +13,9 @@
 static const char component[] = "mqtt";
 
 enum {
-    ENDING_SECONDS = 5, /* for the last bytes */
+    ENDING_SECONDS = 5,         /* for the last bytes, and for the peer to read them */
+    ENDING_BYTES = 1024 * 1024, /* that a peer may send meanwhile */
+    LEAVING_MAX = 256,          /* connections that are closed so; more are cut */
     TURN_BYTES = 256 * 1024,
     SPARE_BYTES_MAX = 64 * 1024, /* larger buffers are given back */
 };
@@ -128,11 +130,38 @@ static void close_now(struct connection *c)
     wheel_stop(&c->broker->wheel, &c->timer);
     if (c->is_freeing) return;
     c->is_freeing = true;
+    if (c->is_leaving) c->broker->leaving_count--;
     limits_gone(c);
     *(c->previous ? &c->previous->next : &c->broker->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
     c->next = c->broker->gone;
     c->broker->gone = c;
+}
+
+/* The last bytes are sent. A peer that is still writing would get a reset before it has read why it
+ * was dropped, so it is told the end, and what it sends is thrown away until it closes. It has
+ * given its place among the limits to others by then. */
+static void end_sent(struct connection *c)
+{
+    if (c->is_leaving) return;
+    if (c->ended_well || c->is_dialled || c->broker->leaving_count >= LEAVING_MAX ||
+        !os_stream_shutdown(c->stream)) {
+        close_now(c);
+        return;
+    }
+    c->is_leaving = true;
+    c->broker->leaving_count++;
+    limits_gone(c);
+    c->turn_bytes = 0;
+    os_stream_pause(c->stream, false);
+}
+
+static void discard(struct connection *c, size_t size)
+{
+    c->turn_bytes += (uint32_t)size;
+    if (c->turn_bytes < ENDING_BYTES) return;
+    close_now(c);
+    connection_touch(c); /* so that this turn frees it */
 }
 
 static void resume_reading(struct connection *c)
@@ -196,7 +225,7 @@ void connection_flush_all(struct broker *broker)
         flush(c);
         bool is_sent = c->stream && !c->held_output && os_stream_queued(c->stream) == 0;
         if (c->state == CONNECTION_ENDING && is_sent)
-            close_now(c);
+            end_sent(c);
         else if (c->state == CONNECTION_OPEN)
             resume_reading(c);
     }
@@ -431,7 +460,10 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     MUST(is_connection(c));
     c->broker->now_ns = loop_mono_ns(&c->broker->loop);
     c->heard_s = broker_in_s(c->broker, 0);
-    if (c->state == CONNECTION_ENDING) return;
+    if (c->state == CONNECTION_ENDING) {
+        discard(c, size);
+        return;
+    }
     if (c->input) {
         keep_rest(c, bytes, size);
         take_kept(c);
@@ -483,7 +515,6 @@ static void on_drained(void *owner)
     MUST(is_connection(c));
     c->is_slow = false;
     if (c->state == CONNECTION_ENDING) {
-        close_now(c);
         connection_touch(c);
         return;
     }

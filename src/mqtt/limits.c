@@ -214,7 +214,8 @@ bool limits_have_place(struct broker *broker, enum broker_door door)
     const struct broker_limits *limits = &broker->config.limits;
     const struct limits *l = &broker->limits;
     MUST(door < BROKER_DOORS);
-    bool is_full = broker->connection_count >= broker->config.connections_max;
+    bool is_full =
+        broker->connection_count - broker->leaving_count >= broker->config.connections_max;
     bool total = limits->half_open && l->half_open >= limits->half_open;
     bool entry =
         limits->half_open_per_listener && l->half_open_of[door] >= limits->half_open_per_listener;

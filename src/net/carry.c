@@ -22,10 +22,11 @@ struct carried {
     struct os_stream base; /* first; the home's */
     uint32_t magic;
     _Atomic unsigned shares;
-    struct os_stream *near; /* the home's end of the channel */
-    bool is_read;           /* the home has asked for bytes */
+    struct os_stream *near;     /* the home's end of the channel */
+    bool is_read;               /* the home has asked for bytes */
+    bool is_shut, is_shut_told; /* the home writes no more; the carrier knows */
     /* The carrier's. */
-    struct job begin_job, close_job;
+    struct job begin_job, shut_job, close_job;
     struct carrier *carrier;
     struct carried *next, *previous;
     struct os_socket *socket;
@@ -112,6 +113,14 @@ static void far_closed(void *owner, enum err err, const char *text)
     (void)text;
     c->is_over = true;
     if (!c->stream || !os_stream_queued(c->stream)) leave(c);
+}
+
+/* All that the home wrote has been read here. */
+static void hear_shut(struct job *job)
+{
+    struct carried *c = (void *)((char *)job - offsetof(struct carried, shut_job));
+    if (c->stream) (void)os_stream_shutdown(c->stream);
+    release(c);
 }
 
 /* Comes also when the peer takes nothing, and nothing of the channel is read for that. */
@@ -249,9 +258,20 @@ static void near_read(void *owner, const uint8_t *bytes, size_t size)
         c->base.events->on_read(c->base.owner, bytes, size);
 }
 
+/* Once the carrier has all. */
+static void tell_shut(struct carried *c)
+{
+    if (!c->is_shut || c->is_shut_told || os_stream_queued(c->near)) return;
+    c->is_shut_told = true;
+    atomic_fetch_add(&c->shares, 1);
+    c->shut_job.run = hear_shut;
+    loop_post(&c->carrier->loop, &c->shut_job);
+}
+
 static void near_drained(void *owner)
 {
     struct carried *c = owner;
+    tell_shut(c);
     if (c->base.events && c->base.events->on_drained) c->base.events->on_drained(c->base.owner);
 }
 
@@ -290,6 +310,13 @@ static const char *carried_peer(const struct os_stream *stream)
     return os_stream_peer(carried_of(stream)->near);
 }
 
+static void carried_shutdown(struct os_stream *stream)
+{
+    struct carried *c = carried_of(stream);
+    c->is_shut = true;
+    tell_shut(c);
+}
+
 static void carried_close(struct os_stream *stream)
 {
     struct carried *c = carried_of(stream);
@@ -302,6 +329,7 @@ static const struct os_stream_ops carried_ops = {.write = carried_write,
                                                  .queued = carried_queued,
                                                  .pause = carried_pause,
                                                  .close = carried_close,
+                                                 .shutdown = carried_shutdown,
                                                  .peer = carried_peer};
 
 enum err carry(struct carrier *carrier, struct loop *home, struct os_socket *socket,

@@ -22,7 +22,7 @@ struct tls_stream {
     SSL *ssl; /* owns both BIOs */
     BIO *in, *out;
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
-    bool has_pin, is_open, is_paused, told_closed, closed;
+    bool has_pin, is_open, is_paused, told_closed, closed, is_shut;
     uint8_t pin[32];
     struct tls_psk *psk; /* shared; NULL = none */
     unsigned entered;
@@ -217,7 +217,7 @@ static enum err tls_write(struct os_stream *s, const void *bytes, size_t size)
 {
     struct tls_stream *t = tls_of(s);
     size_t written = 0;
-    if (!t->is_open || t->told_closed || t->closed) return ERR_CLOSED;
+    if (!t->is_open || t->is_shut || t->told_closed || t->closed) return ERR_CLOSED;
     if (size == 0) return ERR_OK;
     t->entered++;
     ERR_clear_error();
@@ -244,13 +244,26 @@ static void tls_pause(struct os_stream *s, bool paused)
     if (t->is_open) t->os->ops->timer_set(t->timer, paused ? -1 : 0);
 }
 
+static void tls_shutdown(struct os_stream *s)
+{
+    struct tls_stream *t = tls_of(s);
+    if (!t->is_open || t->told_closed || t->closed || t->is_shut) return;
+    t->entered++;
+    t->is_shut = true;
+    (void)SSL_shutdown(t->ssl); /* close_notify */
+    (void)flush(t);
+    ERR_clear_error();
+    if (!t->closed) (void)os_stream_shutdown(t->below);
+    leave(t);
+}
+
 static void tls_close(struct os_stream *s)
 {
     struct tls_stream *t = tls_of(s);
     MUST(!t->closed);
     t->entered++;
     t->closed = true;
-    if (t->is_open && !t->told_closed) {
+    if (t->is_open && !t->told_closed && !t->is_shut) {
         (void)SSL_shutdown(t->ssl); /* close_notify; nobody waits for the peer's */
         (void)flush(t);
     }
@@ -267,6 +280,7 @@ static const struct os_stream_ops tls_ops = {.write = tls_write,
                                              .queued = tls_queued,
                                              .pause = tls_pause,
                                              .close = tls_close,
+                                             .shutdown = tls_shutdown,
                                              .peer = tls_peer};
 
 /* The certificate is hashed as its signature is, but with SHA-256 where that is MD5 or SHA-1. */

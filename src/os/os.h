@@ -72,6 +72,9 @@ struct os_stream_ops {
     void (*pause)(struct os_stream *stream, bool paused);
     void (*close)(struct os_stream *
                       stream); /* frees it; what is queued is dropped: wait for on_drained before */
+    /* Nothing more will be written: behind what is queued the peer reads the end of the stream, and
+     * what it still sends is read as before. NULL = the stream cannot. */
+    void (*shutdown)(struct os_stream *stream);
     /* "127.0.0.1:41234"; borrowed until close. */
     const char *(*peer)(const struct os_stream *stream);
 };
@@ -103,6 +106,13 @@ static inline void os_stream_pause(struct os_stream *s, bool paused)
 static inline const char *os_stream_peer(const struct os_stream *s)
 {
     return s->ops->peer(s);
+}
+/* A peer that still writes when the stream is closed may lose what it has not read yet; so it does
+ * not with this before the close. False: close is all there is. */
+static inline bool os_stream_shutdown(struct os_stream *s)
+{
+    if (s->ops->shutdown) s->ops->shutdown(s);
+    return s->ops->shutdown != NULL;
 }
 /* Closes and forgets: `*stream` becomes NULL. NULL allowed. */
 static inline void os_stream_close(struct os_stream **stream)

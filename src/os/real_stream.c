@@ -42,7 +42,7 @@ struct real_stream {
     struct sending *sending; /* NULL: all is with the kernel */
     char *peer;
     uint8_t kind; /* enum os_address_kind; thousands are idle: no byte too many */
-    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused;
+    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused, is_shut;
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -155,6 +155,13 @@ static void free_sending(struct real_stream *s)
     s->sending = NULL;
 }
 
+/* All is with the kernel. A peer that has gone is told by the reader. */
+static void shut(struct real_stream *s)
+{
+    uv_os_fd_t fd;
+    if (!uv_fileno(&s->handle, &fd)) (void)shutdown(fd, SHUT_WR);
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct real_stream *s = request->data;
@@ -166,6 +173,7 @@ static void on_written(uv_write_t *request, int status)
         send_pending(s);
     } else {
         free_sending(s);
+        if (s->is_shut) shut(s);
         if (s->base.events && s->base.events->on_drained) s->base.events->on_drained(s->base.owner);
     }
 }
@@ -173,7 +181,7 @@ static void on_written(uv_write_t *request, int status)
 static enum err stream_write(struct os_stream *base, const void *bytes, size_t size)
 {
     struct real_stream *s = real_of(base);
-    if (!s->is_open || s->closing || s->closed_told) return ERR_CLOSED;
+    if (!s->is_open || s->is_shut || s->closing || s->closed_told) return ERR_CLOSED;
     size_t done = 0;
     if (!s->sending) {
         uv_buf_t out = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)size);
@@ -188,6 +196,14 @@ static enum err stream_write(struct os_stream *base, const void *bytes, size_t s
     if (buf_failed(pending)) return ERR_NO_MEMORY;
     if (!s->is_writing) send_pending(s);
     return ERR_OK;
+}
+
+static void stream_shutdown(struct os_stream *base)
+{
+    struct real_stream *s = real_of(base);
+    if (!s->is_open || s->closing || s->closed_told || s->is_shut) return;
+    s->is_shut = true;
+    if (!s->sending) shut(s);
 }
 
 static size_t stream_queued(const struct os_stream *base)
@@ -228,6 +244,7 @@ static const struct os_stream_ops stream_ops = {
     .queued = stream_queued,
     .pause = stream_pause,
     .close = stream_close,
+    .shutdown = stream_shutdown,
     .peer = stream_peer,
 };
 
