@@ -79,7 +79,8 @@ struct access_rule {
     (1u << VERB_QUERY | 1u << VERB_INGEST | 1u << VERB_PUBLISH | 1u << VERB_SUBSCRIBE |            \
      1u << VERB_WRITE_POINT)
 
-/* Is it a filter ('#' last, '+' and '#' alone in their segment, no empty segment)? */
+/* Is it a filter ('#' last, '+' and '#' alone in their segment)? A segment may be empty: "/a" is
+ * another topic than "a". */
 bool access_filter_is_valid(struct str filter);
 /* Whether every path or topic that `path` stands for fits the filter: a wildcard in `path` (a
  * subscription) is covered by a wildcard at least as wide, never by a name. */

@@ -156,7 +156,7 @@ bool access_filter_is_valid(struct str filter)
     struct str rest = filter, piece;
     if (!filter.size) return false;
     while (str_split(&rest, '/', &piece)) {
-        if (!piece.size || (str_is(piece, "#") && rest.at)) return false;
+        if (str_is(piece, "#") && rest.at) return false;
         for (size_t i = 0; i < piece.size; i++)
             if (piece.size > 1 && (piece.at[i] == '+' || piece.at[i] == '#')) return false;
     }

@@ -130,9 +130,7 @@ static void check_rule(const struct rule_site *s, const struct role_rule_spec *r
                 rule->namespaces.items[i].at);
     for (size_t i = 0; i < rule->paths.count; i++)
         if (!access_filter_is_valid(rule->paths.items[i]))
-            complain(s, "paths",
-                     "'%.*s': + and # must stand alone between slashes, # at the end, "
-                     "and no part may be empty",
+            complain(s, "paths", "'%.*s': + and # must stand alone between slashes, # at the end",
                      (int)(rule->paths.items[i].size > 60 ? 60 : rule->paths.items[i].size),
                      rule->paths.items[i].at);
     if ((rule->namespaces.items && !rule->namespaces.count) ||
