@@ -57,14 +57,14 @@ def die_with_parent():
 
 
 def wait_for(condition, limit_s, what):
-    """Calls `condition` until it gives something true, which it returns; fails with `what` after `limit_s`."""
+    """Calls `condition` until it gives something true, which it returns; fails with `what` (a text, or what gives one then) after `limit_s`."""
     limit = time.monotonic() + limit_s
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > limit:
-            pytest.fail(f"{what} (waited {limit_s} s)")
+            pytest.fail(f"{what() if callable(what) else what} (waited {limit_s} s)")
         time.sleep(0.05)
 
 

@@ -81,9 +81,12 @@ def connected(node, name="plant"):
     wait_for(lambda: (state(node, name) or {}).get("state") == "connected", LIMIT_S, f"not connected: {state(node, name)}")
 
 
+SO_RCVBUFFORCE = 33  # beyond what the system lets others have
+
+
 class Listener:
-    """A raw QoS 0 subscriber that reads as fast as it can, so that what the peer has acknowledged is here before a kill. It connects
-    anew by itself; `got`: the numbers that came, in their order."""
+    """A raw QoS 0 subscriber that reads as fast as it can and has a large receive buffer, so that what the peer has acknowledged is
+    here before a kill: the peer keeps it in its memory alone. It connects anew by itself; `got`: the numbers that came, in their order."""
 
     def __init__(self, port, topic):
         self.port, self.topic, self.got, self.stops, self.ready = port, topic, [], False, threading.Event()
@@ -94,7 +97,10 @@ class Listener:
     def run(self):
         while not self.stops:
             try:
-                with socket.create_connection((HOST, self.port), 5) as conn:
+                with socket.socket() as conn:
+                    conn.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
+                    conn.settimeout(5)
+                    conn.connect((HOST, self.port))
                     self.read(conn)
             except OSError:
                 time.sleep(0.01)
@@ -305,7 +311,7 @@ def test_what_waits_while_mosquitto_is_killed_arrives_in_order(node_factory, mos
         assert listener.ready.wait(LIMIT_S)  # before the bridge is back, whose pause is a second at least
     sender.join(120)
     assert sent == [count]
-    wait_for(lambda: len(set(listener.got)) == count, 60, f"{len(set(listener.got))} came, {state(node)}")
+    wait_for(lambda: len(set(listener.got)) == count, 60, lambda: f"{len(set(listener.got))} came, {state(node)}")
     assert in_order(listener.got) == list(range(count))
     assert state(node)["dropped"] == 0
     listener.close()

@@ -42,11 +42,10 @@ def places_of(key):
 
 
 def sort_out(node, cases):
-    """(where, name, block, reasons): what is malformed in CONNECT ends the connection without a word, other errors with a CONNACK."""
-    refused(node, [(f"{name} in {where}", place(node, where, block), reasons) for where, name, block, reasons in cases
-                   if where not in ("CONNECT", "WILL")])
-    refused(node, [(f"{name} in {where}", place(node, where, block), [] if reasons == [0x81] else reasons) for where, name, block, reasons in cases
-                   if where in ("CONNECT", "WILL")], after_connect=False)
+    """(where, name, block, reasons): DISCONNECT says the reason, CONNACK where the CONNECT was wrong."""
+    for is_first in False, True:
+        refused(node, [(f"{name} in {where}", place(node, where, block), reasons) for where, name, block, reasons in cases
+                       if (where in ("CONNECT", "WILL")) == is_first], after_connect=not is_first)
 
 
 def test_every_property_cut_off_at_every_byte(node):
@@ -97,7 +96,7 @@ def test_every_set_of_flags_of_connect(node, version):
         body = wire.text("MQTT") + bytes([wire.LEVELS[version], flags, 0, 0]) + (b"\0" if version == "5" else b"") + wire.text("bad") + will
         body += (wire.text("x") if flags & 0x80 else b"") + (wire.text("y") if flags & 0x40 else b"")
         if is_wrong(flags, version):
-            cases.append((f"flags {flags:02x}", wire.frame(0x10, body), []))
+            cases.append((f"flags {flags:02x}", wire.frame(0x10, body), [0x81]))
     refused(node, cases, version, after_connect=False)
     good = hello(node, version)
     refused(node, [(f"first byte {first:02x}", bytes([first]) + good[1:], []) for first in range(0x11, 0x20)], version, after_connect=False)

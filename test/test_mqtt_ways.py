@@ -12,7 +12,8 @@ import struct
 import paho.mqtt.client as paho
 import pytest
 
-from conftest import HOST, free_port, wait_for
+from conftest import HOST, ROOT, free_port, wait_for
+from mqtt_client import mqtt_node
 from mqtt_scram import Conversation
 from test_mqtt import LIMIT_S, VERSIONS, Client, packet, text
 
@@ -156,6 +157,19 @@ def test_a_web_page_is_never_anonymous(node_factory):
         peer = Socket(node, headers)
         peer.send(hello(b"page"))
         assert peer.receive() == (2, bytes([0x20, 2, 0, code])), headers
+
+
+def test_who_has_no_name_may_what_the_manual_gives_him(node_factory, tmp_path):
+    with open(os.path.join(ROOT, "docs/manual.md"), encoding="utf-8") as file:
+        example = next(block for block in file.read().split("```yaml\n")[1:] if "open-topics" in block).split("```")[0]
+    (tmp_path / "rights.yaml").write_text(example)
+    node = mqtt_node(node_factory, "mqtt.anonymous=true")
+    assert Client(node, "early", user=None).subscribe(("plant/#", 1)) == [135], "nobody has been given anything yet"
+    assert node.cli("apply", "-f", str(tmp_path / "rights.yaml"))[0] == 0
+    nobody = Client(node, "nobody", user=None)
+    assert nobody.subscribe(("plant/#", 1), ("data/#", 1), ("#", 1)) == [1, 135, 135]
+    nobody.publish("plant/x", "1", 1)
+    wait_for(lambda: nobody.got, LIMIT_S, "the message does not come back")
 
 
 def test_a_socket_that_does_not_read_costs_little_and_gets_everything(node):

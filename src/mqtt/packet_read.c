@@ -214,7 +214,7 @@ static enum mqtt_reason read_properties(struct reader *r, uint32_t where, struct
         return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "authentication data without a method");
     if (!reason && mqtt_has(p, MQTT_PROPERTY_RESPONSE_TOPIC) &&
         !topic_name_is_valid(p->text[MQTT_PROPERTY_RESPONSE_TOPIC]))
-        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID, "the response topic is no topic name");
+        return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "the response topic is no topic name");
     return reason;
 }
 
@@ -334,9 +334,9 @@ static enum mqtt_reason read_publish(struct reader *r, enum mqtt_version version
     if (m->topic.size == 0 && may_be_empty) return MQTT_REASON_SUCCESS;
     if (m->topic.size == 0 && version == MQTT_5)
         return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "neither topic nor alias");
+    if (topic_has_wildcard(m->topic)) return malformed(why, "the topic has wildcards");
     if (!topic_name_is_valid(m->topic))
-        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID,
-                     "the topic is empty, has wildcards or is too long or deep");
+        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID, "the topic is empty or too deep");
     return MQTT_REASON_SUCCESS;
 }
 
@@ -388,6 +388,21 @@ static enum mqtt_reason check_options(uint8_t options, enum mqtt_version version
     return MQTT_REASON_SUCCESS;
 }
 
+/* Whether it is a filter at all; whether the client may have it is asked later. */
+static enum mqtt_reason check_filter(struct str text, struct why *why)
+{
+    struct str group, filter;
+    bool bad;
+    (void)topic_split_shared(text, &group, &filter, &bad);
+    if (!text.size) return malformed(why, "a filter without a character");
+    if (bad)
+        return wrong(why, MQTT_REASON_PROTOCOL_ERROR,
+                     "a shared subscription is $share/NAME/FILTER, without wildcards in its name");
+    if (!topic_filter_is_formed(filter))
+        return malformed(why, "+ and # stand alone in a level of a filter, # at its end");
+    return MQTT_REASON_SUCCESS;
+}
+
 /* SUBSCRIBE and UNSUBSCRIBE. */
 static enum mqtt_reason read_filters(struct reader *r, enum mqtt_version version,
                                      struct mqtt_packet *p, struct why *why)
@@ -401,7 +416,7 @@ static enum mqtt_reason read_filters(struct reader *r, enum mqtt_version version
     while (!reason && reader_left(r)) {
         struct str filter;
         reason = read_text(r, &filter, why);
-        if (!reason && !filter.size) reason = malformed(why, "a filter without a character");
+        if (!reason) reason = check_filter(filter, why);
         if (!reason && p->type == MQTT_SUBSCRIBE) {
             uint8_t options = reader_u8(r);
             reason = reader_ok(r) ? check_options(options, version, filter, why)
@@ -496,6 +511,7 @@ enum mqtt_reason mqtt_packet_read(uint8_t first, struct str body, enum mqtt_vers
 {
     struct reader r = reader_of(body.at, body.size);
     p->type = (enum mqtt_type)(first >> 4);
+    if (p->type == MQTT_CONNECT) p->connect.version = 0; /* not known yet */
     p->reason = 0;
     p->packet_id = 0;
     p->session_present = false;

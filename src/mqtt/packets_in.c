@@ -192,11 +192,25 @@ static bool may_come_again(const struct connection *c, const struct mqtt_packet 
     return true;
 }
 
+/* Whether an answer is another kind than what was sent on this connection waits for. */
+static bool is_misfit(const struct outbox_item *item, uint8_t qos, enum outbox_state state)
+{
+    if (!item || (item->state != OUTBOX_SENT && item->state != OUTBOX_RELEASED)) return false;
+    return item->qos != qos || item->state < state;
+}
+
+static enum mqtt_reason say_misfit(struct why *why)
+{
+    return connection_say(why, MQTT_REASON_PROTOCOL_ERROR,
+                          "that kind of acknowledgement does not answer what was sent");
+}
+
 static enum mqtt_reason on_puback(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
-    if (!item || item->qos != 1 || item->state != OUTBOX_SENT) return MQTT_REASON_SUCCESS;
+    if (is_misfit(item, 1, OUTBOX_SENT)) return say_misfit(why);
+    if (!item || item->state != OUTBOX_SENT) return MQTT_REASON_SUCCESS;
     if (p->reason >= 0x80 && c->bridge && may_come_again(c, p, why)) return MQTT_REASON_UNSPECIFIED;
     if (p->reason >= 0x80 && c->bridge) bridge_note_refusal(c->bridge, item->message, p->reason);
     session_finish(c->session, item, ordinal);
@@ -209,6 +223,7 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
     struct outbox *outbox = &c->session->outbox;
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(outbox, p->packet_id, &ordinal);
+    if (is_misfit(item, 2, OUTBOX_SENT)) return say_misfit(why);
     if (p->reason >= 0x80 && c->bridge && may_come_again(c, p, why)) return MQTT_REASON_UNSPECIFIED;
     if (!item || item->qos != 2 || item->state == OUTBOX_WAITING) {
         acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_PACKET_ID_NOT_FOUND);
@@ -232,7 +247,7 @@ static enum mqtt_reason on_pubcomp(struct connection *c, struct mqtt_packet *p, 
 {
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
-    (void)why;
+    if (is_misfit(item, 2, OUTBOX_RELEASED)) return say_misfit(why);
     if (!item || item->state != OUTBOX_RELEASED) return MQTT_REASON_SUCCESS;
     session_finish(c->session, item, ordinal);
     after_ack(c);
@@ -350,9 +365,9 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
             (uint8_t)(packet.connect.version == MQTT_3_1 || packet.connect.version == MQTT_3_1_1
                           ? packet.connect.version
                           : MQTT_5);
-        return packet.type == MQTT_CONNECT && reason != MQTT_REASON_MALFORMED_PACKET
-                   ? connect_refuse(c, reason, why)
-                   : reason;
+        bool is_told = packet.type == MQTT_CONNECT &&
+                       (reason != MQTT_REASON_MALFORMED_PACKET || packet.connect.version == MQTT_5);
+        return is_told ? connect_refuse(c, reason, why) : reason;
     }
     if (reason) {
         if (reason == MQTT_REASON_TOPIC_NAME_INVALID && packet.type == MQTT_PUBLISH &&

@@ -301,11 +301,13 @@ void session_drop_received(struct session *s, uint16_t id)
 
 /* ---- sending ---- */
 
+enum { ALIAS_TOPIC_BYTES_MAX = 4096 }; /* what a connection keeps of topics is not counted */
+
 /* An alias for the topic, when the client takes aliases: the first topics get them. */
 static void choose_alias(struct connection *c, struct message *m, struct message_sending *how)
 {
     struct str topic = message_sent_topic(m, how);
-    if (!c->alias_out_max || topic.size < 4) return;
+    if (!c->alias_out_max || topic.size < 4 || topic.size > ALIAS_TOPIC_BYTES_MAX) return;
     struct aliases *aliases = connection_aliases(c);
     if (!aliases) return;
     if (!aliases->out) {

@@ -25,17 +25,22 @@ bool topic_name_is_valid(struct str name)
     return is_within_limits(name) && !topic_has_wildcard(name);
 }
 
-bool topic_filter_is_valid(struct str filter)
+bool topic_filter_is_formed(struct str filter)
 {
     struct str rest = filter, level;
     bool was_last = false;
-    if (!is_within_limits(filter)) return false;
+    if (!filter.size) return false;
     while (str_split(&rest, '/', &level)) {
         if (was_last) return false; /* something follows '#' */
         if (topic_has_wildcard(level) && level.size != 1) return false;
         was_last = str_is(level, "#");
     }
     return true;
+}
+
+bool topic_filter_is_valid(struct str filter)
+{
+    return is_within_limits(filter) && topic_filter_is_formed(filter);
 }
 
 bool topic_split_shared(struct str text, struct str *group, struct str *filter, bool *bad)

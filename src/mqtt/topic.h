@@ -7,13 +7,17 @@
 #include "base/str.h"
 
 enum {
-    TOPIC_LEVELS_MAX = 128, /* of names and filters; deeper ones are refused */
-    TOPIC_BYTES_MAX = 4096,
+    TOPIC_LEVELS_MAX = 256, /* of names and filters; deeper ones are refused */
+    /* MQTT's texts end at 65,535 bytes; the rest is for what the node itself puts around a topic,
+     * such as "$dead/" and "/reply". */
+    TOPIC_BYTES_MAX = 65000,
 };
 
 /* A name to publish to: not empty, no wildcards, within the limits. Its text was checked. */
 bool topic_name_is_valid(struct str name);
-/* A filter to subscribe to, without "$share/…/": '+' and '#' alone in their level, '#' last. */
+/* A filter to subscribe to, without "$share/…/": '+' and '#' alone in their level, '#' last.
+ * _is_formed: so much for its form; _is_valid: and it is within the limits. */
+bool topic_filter_is_formed(struct str filter);
 bool topic_filter_is_valid(struct str filter);
 size_t topic_levels(struct str text); /* at least 1 */
 bool topic_has_wildcard(struct str filter);

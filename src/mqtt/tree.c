@@ -309,14 +309,19 @@ static struct subscription *add_subscription(struct tree *t, struct tree_node *n
         if (t->budget) budget_give(t->budget, sizeof *s);
         return NULL;
     }
-    struct subscription **list = g ? &g->members : &n->subscriptions;
     s->session = session;
     s->node = n;
     s->group = g;
-    s->next = *list;
-    if (s->next) s->next->previous = s;
-    *list = s;
-    if (g) g->count++;
+    if (g) { /* members take turns in the order in which they came */
+        s->previous = g->last;
+        *(g->last ? &g->last->next : &g->members) = s;
+        g->last = s;
+        g->count++;
+    } else {
+        s->next = n->subscriptions;
+        if (s->next) s->next->previous = s;
+        n->subscriptions = s;
+    }
     t->subscription_count++;
     return s;
 }
@@ -349,6 +354,7 @@ void tree_unsubscribe(struct tree *t, struct subscription *s)
     *(s->previous ? &s->previous->next : list) = s->next;
     if (s->next) s->next->previous = s->previous;
     if (g && g->turn == s) g->turn = s->next;
+    if (g && g->last == s) g->last = s->previous;
     if (g) g->count--;
     if (g) drop_group(g);
     mem_free(s);

@@ -30,7 +30,7 @@ struct subscription {
 struct tree_group {
     struct tree_node *node;
     struct tree_group *next;
-    struct subscription *members, *turn; /* turn: who is next, NULL = the first */
+    struct subscription *members, *last, *turn; /* turn: who is next, NULL = the first */
     size_t count;
     char name[]; /* as in "$share/name/filter" */
 };

@@ -110,7 +110,7 @@ static void what_is_wrong_is_told_with_its_key(void **state)
     (void)state;
     static const char *const wrong[][2] = {
         {"mqtt.maxConnections=0", "mqtt.maxConnections"},
-        {"mqtt.limits.topicLevels=129", "mqtt.limits.topicLevels"},
+        {"mqtt.limits.topicLevels=257", "mqtt.limits.topicLevels"},
         {"mqtt.limits.connectTime=0s", "mqtt.limits.connectTime"},
         {"mqtt.limits.bytesPerSecond=12", "mqtt.limits.bytesPerSecond"},
         {"mqtt.bans.window=0s", "mqtt.bans.window"},

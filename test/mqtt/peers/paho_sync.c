@@ -200,7 +200,9 @@ static void five(MQTTClient client)
     MQTTResponse answer = MQTTClient_unsubscribe5(client, "sync/never", NULL);
     printf("unsubscribed from nothing: %d\n", answer.reasonCode);
     MQTTResponse_free(answer);
-    printf("refused: %d\n", subscribe(client, "$share/no", 1));
+    static char deep[256]; /* more levels than are allowed */
+    memset(deep, '/', sizeof deep - 1);
+    printf("refused: %d\n", subscribe(client, deep, 1));
     MQTTClient with_will = make("sync-will");
     MQTTClient_willOptions will = MQTTClient_willOptions_initializer;
     will.topicName = "sync/will";
