@@ -407,3 +407,38 @@ def test_json_rows_and_live_rows_are_limited_by_path_too(plant):
     while b'"t":22' not in seen:
         seen += live.recv(65536)
     assert b"line2" not in seen and b'"t":21' not in seen, seen
+
+
+def test_rules_that_deny_topics(plant):
+    cases = (({"verbs": ["get"], "kinds": ["Device"], "paths": ["a"]}, "spec.rules[0].verbs", "publish, subscribe"),
+             ({"verbs": ["*"], "kinds": ["Table"], "paths": ["a"]}, "spec.rules[0].verbs", "publish, subscribe"),
+             ({"verbs": ["publish"]}, "spec.rules[0].paths", "required"),
+             ({"verbs": ["publish"], "kinds": ["Table"], "paths": ["a"]}, "spec.rules[0].kinds", "does not belong"),
+             ({"verbs": ["publish"], "names": ["x"], "paths": ["a"]}, "spec.rules[0].names", "does not belong"),
+             ({"verbs": ["publish"], "paths": ["dev/%c/x"]}, "spec.rules[0].paths", "use + for the level"))
+    for rule, path, part in cases:
+        status, answer = plant.make("Role", "r", {"rules": [rule | {"effect": "deny"}]})
+        assert status == 422 and path in answer["message"] and part in answer["message"], (rule, answer["message"])
+    both = ["publish", "subscribe"]
+    plant.must("Role", "wide", {"rules": [{"verbs": both, "paths": ["a/#"]}, {"verbs": ["create", "update", "get", "delete"], "kinds": ["Token", "Role", "User"]}]})
+    plant.must("Role", "bounds", {"rules": [{"effect": "deny", "verbs": both, "paths": ["a/secret/#"]}]})
+    plant.must("User", "eve", {"roles": ["wide", "bounds"], "password": PASSWORD})
+    eve = f"eve:{PASSWORD}"
+
+    def publish(topic, login):
+        return plant.call("POST", "/v1/mqtt/publish", {"topic": topic, "payload": "x"}, login)[0]
+
+    assert (publish("a/x", eve), publish("a/secret/x", eve)) == (200, 403)
+    # No way around it: a token with fewer roles, a role for a friend, another document of either.
+    token = plant.must("Token", "t", {"user": "eve", "roles": ["wide"]})["status"]["token"]
+    assert (publish("a/x", "Bearer " + token), publish("a/secret/x", "Bearer " + token)) == (200, 403)
+    assert plant.make("Role", "friendly", {"rules": [{"verbs": both, "paths": ["a/+/x"]}]}, eve)[0] == 403
+    assert plant.make("User", "friend", {"roles": ["wide"], "password": PASSWORD}, eve)[0] == 403
+    assert plant.call("PUT", f"{API}/roles/bounds", document("Role", "bounds", {"rules": []}), eve)[0] == 403
+    assert plant.call("DELETE", f"{API}/roles/bounds", login=eve)[0] == 403
+    patch = "application/merge-patch+json"
+    assert plant.call("PATCH", f"{API}/users/eve", {"spec": {"roles": ["wide"]}}, eve, patch)[0] == 403
+    assert plant.make("Role", "narrow", {"rules": [{"verbs": both, "paths": ["a/b"]}]}, eve)[0] == 201
+    assert publish("a/secret/x", eve) == 403
+    assert plant.call("PUT", f"{API}/roles/bounds", document("Role", "bounds", {"rules": []}))[0] == 200
+    assert publish("a/secret/x", eve) == 200

@@ -138,16 +138,20 @@ enum err access_covers_role(const struct access *a, const struct identity *ident
 
 struct identity *access_resolve(struct access *a, const char *name, const char *limit)
 {
-    struct role *roles[ACCESS_ROLES_MAX];
-    size_t count = 0;
+    struct role *roles[ACCESS_ROLES_MAX], *others[ACCESS_ROLES_MAX];
+    size_t count = 0, other_count = 0;
     const struct access_user *u = access_find_user(a, name);
     if (!u || u->is_disabled) return NULL;
     struct str rest = str_of(u->roles), piece;
-    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+    while (rest.size && count + other_count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
         struct role *role = map_get(&a->roles, piece);
-        if (role && (!limit[0] || role_is_among(limit, piece))) roles[count++] = role;
+        if (role && (!limit[0] || role_is_among(limit, piece)))
+            roles[count++] = role;
+        else if (role && role_denies(role)) /* a token with fewer roles is not denied less */
+            others[other_count++] = role;
     }
-    struct identity *identity = identity_of(u->ns, u->name, roles, count);
+    memcpy(roles + count, others, other_count * sizeof roles[0]);
+    struct identity *identity = identity_of(u->ns, u->name, roles, count, count + other_count);
     if (identity) identity->user_serial = u->serial;
     return identity;
 }
@@ -350,7 +354,7 @@ static struct identity *resolve_jwt(struct access *a, const struct access_token 
         struct role *role = map_get(&a->roles, piece);
         if (role) roles[count++] = role;
     }
-    return identity_of(user ? user->ns : ACCESS_NAMESPACE, t->user, roles, count);
+    return identity_of(user ? user->ns : ACCESS_NAMESPACE, t->user, roles, count, count);
 }
 
 /* The token's identity with the rights of now; kept until something changes. */

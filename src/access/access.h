@@ -68,11 +68,17 @@ struct access_list {
  * In paths %u stands for the user who asks, %c for his MQTT client identifier and %n for the common
  * name of the certificate that his connection showed; a name that is missing, or has + # /, fits
  * nothing. A request that concerns no kind (a topic) fits whatever the kinds are; one without
- * a path or name fits only rules that do not limit it. */
+ * a path or name fits only rules that do not limit it.
+ *
+ * A rule that denies takes topics away from what the other rules of all its user's roles allow,
+ * whatever their order: its verbs are among ACCESS_DENIABLE, and it has neither kinds nor names,
+ * nor %u, %c and %n in its paths. */
 struct access_rule {
     uint32_t verbs; /* bit per enum access_verb */
     struct access_list kinds, namespaces, names, paths;
+    bool denies;
 };
+#define ACCESS_DENIABLE (1u << VERB_PUBLISH | 1u << VERB_SUBSCRIBE)
 
 /* Verbs that move data rather than documents. */
 #define ACCESS_DATA_VERBS                                                                          \
@@ -85,6 +91,8 @@ bool access_filter_is_valid(struct str filter);
 /* Whether every path or topic that `path` stands for fits the filter: a wildcard in `path` (a
  * subscription) is covered by a wildcard at least as wide, never by a name. */
 bool access_filter_covers(struct str filter, struct str path);
+/* Whether there may be a topic that fits both. With names: a segment with a % may be anything. */
+bool access_filters_overlap(struct str one, struct str other, bool with_names);
 
 /* The built-in roles: admin, engineer, operator, viewer, anonymous; NULL at the end. `rules` is
  * static. */
@@ -95,8 +103,10 @@ struct identity {
     _Atomic uint32_t refs;
     char user[ACCESS_USER_BYTES];
     char role[ACCESS_ROLES_BYTES]; /* names, joined by commas */
-    size_t role_count;
-    size_t ns_size; /* of `ns`, whose text most checks of a topic never look at */
+    size_t role_count;             /* of `roles`: what it may do … */
+    size_t bound_count;    /* … and with those behind them, what it is denied all the same */
+    uint32_t denied_verbs; /* of which rules that deny take something away */
+    size_t ns_size;        /* of `ns`, whose text most checks of a topic never look at */
     struct role *roles[ACCESS_ROLES_MAX];
     uint64_t user_serial; /* the password it came with; for access_renew */
     bool by_token;
@@ -117,14 +127,20 @@ void identity_release(struct identity *identity); /* NULL allowed */
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why);
 
-/* The same for a topic, or the filter of a subscription, of a client: %c and %n in a rule's paths
- * are its. Thread: any. */
+/* The same for a topic of a client, or a filter all of whose topics it wants: %c and %n in a rule's
+ * paths are its. Thread: any. */
 struct access_client {
     struct str id, certificate; /* certificate: a checked one's common name, without text = none */
     struct str ns;              /* in whose tree the topic is; without text = in the identity's */
 };
 enum err access_check_topic(const struct identity *identity, enum access_verb verb,
                             const struct access_client *client, struct str topic);
+/* The same for a client's subscription, which rules that deny may cut: then `*is_cut` becomes true,
+ * and each topic has to be checked before the client gets it. A filter of which nothing is left is
+ * FORBIDDEN. */
+enum err access_check_subscription(const struct identity *identity,
+                                   const struct access_client *client, struct str filter,
+                                   bool *is_cut);
 
 /* How much of something an identity may: SOME means that each object (device path, name) has to be
  * checked by itself. `ns` without text = in any namespace; `name` "" = of any name. Thread: any. */
@@ -132,9 +148,9 @@ enum access_scope { ACCESS_NONE, ACCESS_SOME, ACCESS_ALL };
 enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
                                const char *kind, struct str ns, struct str name);
 
-/* Whether the identity may itself do all that the rules allow, so that nobody gives away more than
- * he has. Each verb of a rule must be covered by one rule of the identity. Errors: FORBIDDEN names
- * the verb. */
+/* Whether the identity may itself do all that the rules allow, or deny, so that nobody gives away
+ * more than he has, or takes away what binds him. Each verb of a rule must be covered by one rule
+ * of the identity. Errors: FORBIDDEN names the verb. */
 enum err access_covers(const struct identity *identity, const struct access_rule *rules,
                        size_t count, struct why *why);
 /* The same for a role by name; one that there is not (yet) is covered only by who may do all. */

@@ -99,9 +99,12 @@ void role_release(struct role *role);
 /* Whether a name stands in names joined by commas. */
 bool role_is_among(const char *names, struct str name);
 #define ACCESS_NAMESPACE "default" /* of who has no other */
-/* An identity of these roles, which it shares. */
+/* The verbs of its rules that deny; 0 = it has none. */
+uint32_t role_denies(const struct role *role);
+/* An identity of the first `count` of these roles, which it shares; what all `bound` of them deny
+ * is denied. */
 struct identity *identity_of(const char *ns, const char *user, struct role *const *roles,
-                             size_t count);
+                             size_t count, size_t bound);
 
 /* access_file.c: the text form, and files written whole (temporary file, sync, rename, sync of the
  * folder). */

@@ -302,8 +302,8 @@ static void a_topic_is_open_where_the_role_says(void **state)
                                      .names = {.any = true},
                                      .paths = {.any = true}};
     struct role *role = role_new("of-line2", &rule, 1);
-    struct identity *inside = identity_of("line2", "eve", &role, 1),
-                    *outside = identity_of("default", "eve", &role, 1);
+    struct identity *inside = identity_of("line2", "eve", &role, 1, 1),
+                    *outside = identity_of("default", "eve", &role, 1, 1);
     const struct access_client own = {0}, there = {.ns = STR("line2")},
                                else_where = {.ns = STR("b")};
     assert_int_equal(access_check_topic(inside, VERB_SUBSCRIBE, &own, STR("x")), ERR_OK);

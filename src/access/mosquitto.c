@@ -121,22 +121,3 @@ const char *mosquitto_topic_problem(struct str topic, bool is_pattern)
     if (access_filter_is_valid(topic)) return NULL;
     return "no valid topic filter: + and # must stand alone, # at the end";
 }
-
-static bool has_name(struct str level)
-{
-    return level.size && memchr(level.at, '%', level.size);
-}
-
-bool mosquitto_overlaps(struct str one, struct str other)
-{
-    struct str a = one, b = other, x, y;
-    for (;;) {
-        bool more_a = a.at && str_split(&a, '/', &x), more_b = b.at && str_split(&b, '/', &y);
-        if (!more_a && !more_b) return true;
-        if (more_a && str_is(x, "#")) return true; /* "a/#" fits "a" as well */
-        if (more_b && str_is(y, "#")) return true;
-        if (!more_a || !more_b) return false;
-        bool is_any = str_is(x, "+") || str_is(y, "+") || has_name(x) || has_name(y);
-        if (!is_any && !str_equal(x, y)) return false;
-    }
-}

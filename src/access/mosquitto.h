@@ -33,7 +33,5 @@ bool mosquitto_password_next(struct str *rest, struct mosquitto_password *line);
 
 /* Why a rule of ours cannot say what a topic (or pattern) of Mosquitto's says; NULL: it can. */
 const char *mosquitto_topic_problem(struct str topic, bool is_pattern);
-/* Whether there may be a topic that fits both filters; names that are put in may be anything. */
-bool mosquitto_overlaps(struct str one, struct str other);
 
 #endif

@@ -21,8 +21,9 @@ static void read_acl(struct str text)
         bool is_pattern = line.kind == MOSQUITTO_PATTERN;
         if (!mosquitto_topic_problem(line.text, is_pattern))
             CLAIM(access_filter_is_valid(line.text));
-        CLAIM(mosquitto_overlaps(line.text, line.text));
-        CLAIM(mosquitto_overlaps(line.text, before) == mosquitto_overlaps(before, line.text));
+        CLAIM(access_filters_overlap(line.text, line.text, true));
+        CLAIM(access_filters_overlap(line.text, before, true) ==
+              access_filters_overlap(before, line.text, true));
         before = line.text;
     }
 }

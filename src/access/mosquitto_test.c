@@ -69,33 +69,12 @@ static void topics_that_no_rule_can_say_are_named(void **state)
     assert_non_null(mosquitto_topic_problem(STR("a/b+"), false));
 }
 
-static void filters_that_share_a_topic_overlap(void **state)
-{
-    static const struct {
-        const char *one, *other;
-        bool overlaps;
-    } cases[] = {
-        {"a/b", "a/b", true},       {"a/b", "a/c", false},     {"a/#", "a", true},
-        {"a/#", "b", false},        {"#", "x/y", true},        {"a/+/c", "a/b/+", true},
-        {"a/+", "a/b/c", false},    {"a/%u", "a/alice", true}, {"a/%u/x", "a/b/y", false},
-        {"a/b/#", "a/+/c/d", true},
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct str one = str_of(cases[i].one), other = str_of(cases[i].other);
-        if (mosquitto_overlaps(one, other) != cases[i].overlaps ||
-            mosquitto_overlaps(other, one) != cases[i].overlaps)
-            fail_msg("%s and %s", cases[i].one, cases[i].other);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_of_an_acl_file_are_read_as_its_manual_says),
         cmocka_unit_test(passwords_that_cannot_be_taken_are_named),
         cmocka_unit_test(topics_that_no_rule_can_say_are_named),
-        cmocka_unit_test(filters_that_share_a_topic_overlap),
     };
     return cmocka_run_group_tests_name("mosquitto", tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* role.c - rules and the one check.
  *
- * A role is a list of rules; what no rule allows is denied. The built-in roles are a table; own
- * ones come from documents. Users, roles and tokens stand in no list of the built-in roles: only
- * admin, whose rule has none, reaches them. */
+ * A role is a list of rules; what no rule allows is denied, as is what a rule denies. The built-in
+ * roles are a table; own ones come from documents. Users, roles and tokens stand in no list of the
+ * built-in roles: only admin, whose rule has none, reaches them. */
 #include "access/access_priv.h"
 #include <string.h>
 
@@ -49,9 +49,9 @@ enum {
     }
 #define RULE(verbs, count, list)                                                                   \
     {                                                                                              \
-        verbs, {false, count, list}, ANY, ANY, ANY                                                 \
+        verbs, {false, count, list}, ANY, ANY, ANY, false                                          \
     }
-static const struct access_rule admin_rules[] = {{ALL, ANY, ANY, ANY, ANY}};
+static const struct access_rule admin_rules[] = {{ALL, ANY, ANY, ANY, ANY, false}};
 static const struct access_rule engineer_rules[] = {RULE(READ | V(WRITE_POINT), READABLE, readable),
                                                     RULE(EDIT, EDITABLE, readable)};
 static const struct access_rule operator_rules[] = {
@@ -141,6 +141,14 @@ void role_release(struct role *role)
     mem_free(role);
 }
 
+uint32_t role_denies(const struct role *role)
+{
+    uint32_t verbs = 0;
+    for (size_t i = 0; i < role->rule_count; i++)
+        if (role->rules[i].denies) verbs |= role->rules[i].verbs;
+    return verbs;
+}
+
 bool role_is_among(const char *names, struct str name)
 {
     struct str rest = str_of(names), piece;
@@ -223,6 +231,26 @@ bool access_filter_covers(struct str filter, struct str path)
     return covers(filter, path, &(struct asker){0});
 }
 
+static bool has_name(struct str segment)
+{
+    return segment.size && memchr(segment.at, '%', segment.size);
+}
+
+bool access_filters_overlap(struct str one, struct str other, bool with_names)
+{
+    struct str a = one, b = other, x, y;
+    for (;;) {
+        bool more_a = str_split(&a, '/', &x), more_b = str_split(&b, '/', &y);
+        if (!more_a && !more_b) return true;
+        if (more_a && str_is(x, "#")) return true; /* "a/#" fits "a" as well */
+        if (more_b && str_is(y, "#")) return true;
+        if (!more_a || !more_b) return false;
+        bool is_any =
+            str_is(x, "+") || str_is(y, "+") || (with_names && (has_name(x) || has_name(y)));
+        if (!is_any && !str_equal(x, y)) return false;
+    }
+}
+
 /* ---- the check ---- */
 
 static bool holds(const struct access_list *list, struct str value)
@@ -249,19 +277,42 @@ static bool holds_path(const struct access_list *list, struct str path, const st
     return false;
 }
 
+/* Whether rules that deny take the path, or some of the topics of a filter. With `is_cut` a filter
+ * is denied only as a whole; else that tells that something is taken. */
+static bool is_denied(const struct identity *identity, enum access_verb verb, struct str ns,
+                      struct str path, bool *is_cut)
+{
+    if (!(identity->denied_verbs & 1u << verb) || !path.size) return false;
+    for (size_t r = 0; r < identity->bound_count; r++) {
+        const struct role *role = identity->roles[r];
+        for (size_t i = 0; i < role->rule_count; i++) {
+            const struct access_rule *rule = &role->rules[i];
+            bool concerns =
+                rule->denies && rule->verbs & 1u << verb && holds(&rule->namespaces, ns);
+            for (size_t k = 0; concerns && k < rule->paths.count; k++) {
+                if (!access_filters_overlap(rule->paths.items[k], path, false)) continue;
+                if (!is_cut || access_filter_covers(rule->paths.items[k], path)) return true;
+                *is_cut = true;
+            }
+        }
+    }
+    return false;
+}
+
 static enum err check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path,
-                      const struct access_client *client, struct why *why)
+                      const struct access_client *client, bool *is_cut, struct why *why)
 {
     MUST((unsigned)verb < VERB_COUNT && kind);
     if (!identity)
         return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
     const struct asker asker = {str_of(identity->user), client->id, client->certificate};
-    for (size_t r = 0; r < identity->role_count; r++) {
+    bool denied = is_denied(identity, verb, ns, path, is_cut);
+    for (size_t r = 0; r < identity->role_count && !denied; r++) {
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
             const struct access_rule *rule = &role->rules[i];
-            if (rule->verbs & 1u << verb && holds_kind(&rule->kinds, kind) &&
+            if (!rule->denies && rule->verbs & 1u << verb && holds_kind(&rule->kinds, kind) &&
                 holds(&rule->namespaces, ns) && holds(&rule->names, name) &&
                 holds_path(&rule->paths, path, &asker))
                 return ERR_OK;
@@ -278,15 +329,28 @@ static enum err check(const struct identity *identity, enum access_verb verb, co
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why)
 {
-    return check(identity, verb, kind, ns, name, path, &(struct access_client){0}, why);
+    return check(identity, verb, kind, ns, name, path, &(struct access_client){0}, NULL, why);
+}
+
+static struct str namespace_of(const struct identity *identity, const struct access_client *client)
+{
+    if (client->ns.size || !identity) return client->ns;
+    return (struct str){identity->ns, identity->ns_size};
 }
 
 enum err access_check_topic(const struct identity *identity, enum access_verb verb,
                             const struct access_client *client, struct str topic)
 {
-    struct str ns =
-        client->ns.size || !identity ? client->ns : (struct str){identity->ns, identity->ns_size};
-    return check(identity, verb, "", ns, STR(""), topic, client, NULL);
+    return check(identity, verb, "", namespace_of(identity, client), STR(""), topic, client, NULL,
+                 NULL);
+}
+
+enum err access_check_subscription(const struct identity *identity,
+                                   const struct access_client *client, struct str filter,
+                                   bool *is_cut)
+{
+    return check(identity, VERB_SUBSCRIBE, "", namespace_of(identity, client), STR(""), filter,
+                 client, is_cut, NULL);
 }
 
 enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
@@ -298,7 +362,8 @@ enum access_scope access_scope(const struct identity *identity, enum access_verb
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
             const struct access_rule *rule = &role->rules[i];
-            if (!(rule->verbs & 1u << verb) || !holds_kind(&rule->kinds, kind)) continue;
+            if (rule->denies || !(rule->verbs & 1u << verb) || !holds_kind(&rule->kinds, kind))
+                continue;
             if (ns.size && !holds(&rule->namespaces, ns)) continue;
             if (name.size && !holds(&rule->names, name)) continue;
             bool whole = rule->paths.any && (name.size || rule->names.any) &&
@@ -336,14 +401,49 @@ static bool holds_kind_text(const struct access_list *list, struct str kind)
     return false;
 }
 
+static bool lists_meet(const struct access_list *a, const struct access_list *b)
+{
+    if (a->any || b->any) return true;
+    for (size_t i = 0; i < b->count; i++)
+        if (holds(a, b->items[i])) return true;
+    return false;
+}
+
+static bool paths_meet(const struct access_list *a, const struct access_list *b)
+{
+    if (a->any || b->any) return true;
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t k = 0; k < b->count; k++)
+            if (access_filters_overlap(a->items[i], b->items[k], true)) return true;
+    return false;
+}
+
+/* Who is denied something gives nothing away that has a part of it: who gets it need not have the
+ * rule that denies. */
+static bool takes_from(const struct identity *identity, unsigned verb,
+                       const struct access_rule *given)
+{
+    if (!(identity->denied_verbs & 1u << verb)) return false;
+    for (size_t r = 0; r < identity->bound_count; r++)
+        for (size_t k = 0; k < identity->roles[r]->rule_count; k++) {
+            const struct access_rule *rule = &identity->roles[r]->rules[k];
+            if (rule->denies && rule->verbs & 1u << verb &&
+                lists_meet(&rule->namespaces, &given->namespaces) &&
+                paths_meet(&rule->paths, &given->paths))
+                return true;
+        }
+    return false;
+}
+
 static bool verb_is_covered(const struct identity *identity, unsigned verb,
                             const struct access_rule *given)
 {
+    if (takes_from(identity, verb, given)) return false;
     for (size_t r = 0; r < identity->role_count; r++) {
         const struct role *role = identity->roles[r];
         for (size_t i = 0; i < role->rule_count; i++) {
             const struct access_rule *mine = &role->rules[i];
-            if (mine->verbs & 1u << verb &&
+            if (!mine->denies && mine->verbs & 1u << verb &&
                 contains(&mine->kinds, &given->kinds, holds_kind_text) &&
                 contains(&mine->namespaces, &given->namespaces, holds) &&
                 contains(&mine->names, &given->names, holds) &&
@@ -372,9 +472,9 @@ enum err access_covers(const struct identity *identity, const struct access_rule
 /* ---- identities ---- */
 
 struct identity *identity_of(const char *ns, const char *user, struct role *const *roles,
-                             size_t count)
+                             size_t count, size_t bound)
 {
-    MUST(count <= ACCESS_ROLES_MAX && ns[0]);
+    MUST(count <= bound && bound <= ACCESS_ROLES_MAX && ns[0]);
     size_t ns_bytes = strlen(ns) + 1;
     struct identity *identity = mem_alloc_zero(1, sizeof *identity + ns_bytes);
     if (!identity) return NULL;
@@ -383,9 +483,13 @@ struct identity *identity_of(const char *ns, const char *user, struct role *cons
     atomic_init(&identity->refs, 1);
     (void)str_copy(identity->user, sizeof identity->user, str_of(user));
     size_t size = 0;
+    for (size_t i = 0; i < bound; i++) {
+        identity->roles[identity->bound_count++] = role_share(roles[i]);
+        identity->denied_verbs |= role_denies(roles[i]);
+    }
+    identity->role_count = count;
     for (size_t i = 0; i < count; i++) {
         size_t name = strlen(roles[i]->name);
-        identity->roles[identity->role_count++] = role_share(roles[i]);
         if (size + name + 2 > sizeof identity->role) continue; /* only for people to read */
         if (size) identity->role[size++] = ',';
         memcpy(identity->role + size, roles[i]->name, name);
@@ -397,7 +501,7 @@ struct identity *identity_of(const char *ns, const char *user, struct role *cons
 struct identity *identity_new_in(const char *ns, const char *user, const char *name)
 {
     struct role *role = role_new_builtin(name);
-    struct identity *identity = role ? identity_of(ns, user, &role, 1) : NULL;
+    struct identity *identity = role ? identity_of(ns, user, &role, 1, 1) : NULL;
     role_release(role);
     return identity;
 }
@@ -420,6 +524,6 @@ void identity_release(struct identity *identity)
     uint32_t before = atomic_fetch_sub(&identity->refs, 1);
     MUST(before > 0);
     if (before > 1) return;
-    for (size_t i = 0; i < identity->role_count; i++) role_release(identity->roles[i]);
+    for (size_t i = 0; i < identity->bound_count; i++) role_release(identity->roles[i]);
     mem_free(identity);
 }

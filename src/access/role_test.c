@@ -71,6 +71,29 @@ static void a_filter_covers_what_mqtt_says_and_never_more(void **state)
             fail_msg("%s covers %s", cases[i].filter, cases[i].path);
 }
 
+static void filters_that_share_a_topic_overlap(void **state)
+{
+    static const struct {
+        const char *one, *other;
+        bool overlaps;
+    } cases[] = {
+        {"a/b", "a/b", true},       {"a/b", "a/c", false},     {"a/#", "a", true},
+        {"a/#", "b", false},        {"#", "x/y", true},        {"a/+/c", "a/b/+", true},
+        {"a/+", "a/b/c", false},    {"a/%u", "a/alice", true}, {"a/%u/x", "a/b/y", false},
+        {"a/b/#", "a/+/c/d", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct str one = str_of(cases[i].one), other = str_of(cases[i].other);
+        if (access_filters_overlap(one, other, true) != cases[i].overlaps ||
+            access_filters_overlap(other, one, true) != cases[i].overlaps)
+            fail_msg("%s and %s", cases[i].one, cases[i].other);
+    }
+    assert_false(access_filters_overlap(STR("a/%u"), STR("a/alice"), false));
+    assert_true(access_filters_overlap(STR("a/%"), STR("a/%"), false));
+    assert_false(access_filters_overlap(STR("a"), STR("/a"), true));
+}
+
 #define ANY                                                                                        \
     {                                                                                              \
         .any = true                                                                                \
@@ -89,7 +112,7 @@ static void a_filter_covers_what_mqtt_says_and_never_more(void **state)
 static struct identity *with(const struct access_rule *rules, size_t count)
 {
     struct role *role = role_new("own", rules, count);
-    struct identity *who = identity_of("default", "eve", &role, 1);
+    struct identity *who = identity_of("default", "eve", &role, 1, 1);
     role_release(role);
     return who;
 }
@@ -201,6 +224,69 @@ static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
     identity_release(who);
 }
 
+/* Who may subscribe to all but what is denied gets the filter, and is to have each topic checked.
+ */
+static void what_is_denied_is_taken_from_all_other_rules(void **state)
+{
+    const uint32_t both = BIT(PUBLISH) | BIT(SUBSCRIBE);
+    const struct access_rule rules[] = {
+        {both, ANY, ANY, ANY, ONE("plant/#")},
+        {both, ANY, ANY, ANY, ONE("plant/secret/#"), .denies = true},
+        {BIT(SUBSCRIBE), ANY, ONE("default"), ANY, ONE("+/keys"), .denies = true},
+        {BIT(SUBSCRIBE), ANY, ONE("other"), ANY, ONE("#"), .denies = true},
+        {both, ANY, ANY, ANY, ONE("plant/secret/mine")}, /* whatever the order */
+        {BIT(GET), ONE("Device"), ANY, ANY, ANY},
+    };
+    static const struct {
+        const char *topic;
+        bool may_publish, may_subscribe, is_cut;
+    } cases[] = {
+        {"plant/a", true, true, false},
+        {"plant/secret", false, false, false},
+        {"plant/secret/x", false, false, false},
+        {"plant/secret/mine", false, false, false},
+        {"plant/secret/+", false, false, false},
+        {"plant/secret/#", false, false, false},
+        {"plant/keys", true, false, false},
+        {"plant/100%/x", true, true, false},
+        {"plant/#", false, true, true},
+        {"plant/+", false, true, true},
+        {"plant/+/x", false, true, true},
+        {"#", false, false, false},
+        {"x", false, false, false},
+    };
+    const struct access_client client = {.id = STR("7")};
+    struct identity *who = with(rules, sizeof rules / sizeof rules[0]);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct str topic = str_of(cases[i].topic);
+        bool is_cut = false, is_filter = strpbrk(cases[i].topic, "+#") != NULL;
+        bool publish = access_check_topic(who, VERB_PUBLISH, &client, topic) == ERR_OK,
+             subscribe = access_check_subscription(who, &client, topic, &is_cut) == ERR_OK,
+             whole = access_check_topic(who, VERB_SUBSCRIBE, &client, topic) == ERR_OK;
+        if (publish != cases[i].may_publish || subscribe != cases[i].may_subscribe ||
+            (subscribe && is_cut != cases[i].is_cut) ||
+            whole != (cases[i].may_subscribe && !(is_filter && cases[i].is_cut)))
+            fail_msg("%s", cases[i].topic);
+    }
+    assert_true(may(who, VERB_GET, "Device", "default", "d", "plant/secret/x"));
+    /* Who gets a right need not have the rule that denies. */
+    const struct access_rule given[] = {
+        {both, ANY, ONE("default"), ANY, ONE("plant/#")},
+        {both, ANY, ONE("default"), ANY, ONE("plant/a")},
+        {both, ANY, ONE("default"), ANY, ONE("plant/%c")},
+        {both, ANY, ONE("default"), ANY, ONE("plant/%c/x/y")},
+        {both, ANY, ANY, ANY, ONE("plant/a")}, /* `other` is one of them */
+        {both, ANY, ONE("default"), ANY, ONE("plant/a"), .denies = true},
+        {both, ANY, ANY, ANY, ONE("plant/secret/#"), .denies = true}, /* nor takes it away */
+    };
+    static const bool may_give[] = {false, true, false, false, false, true, false};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+        if ((access_covers(who, &given[i], 1, NULL) == ERR_OK) != may_give[i])
+            fail_msg("giving %zu", i);
+    identity_release(who);
+}
+
 static void nobody_gives_more_than_he_has(void **state)
 {
     (void)state;
@@ -240,9 +326,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_filter_covers_what_mqtt_says_and_never_more),
+        cmocka_unit_test(filters_that_share_a_topic_overlap),
         cmocka_unit_test(all_parts_of_one_rule_must_fit),
         cmocka_unit_test(an_empty_list_and_a_star_in_a_name_fit_nothing),
         cmocka_unit_test(names_in_a_path_are_those_of_who_asks_and_no_wildcards),
+        cmocka_unit_test(what_is_denied_is_taken_from_all_other_rules),
         cmocka_unit_test(nobody_gives_more_than_he_has),
     };
     return cmocka_run_group_tests_name("role", tests, NULL, NULL);

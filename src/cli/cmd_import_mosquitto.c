@@ -6,6 +6,7 @@
  * nobody gets more than he had: above all `deny`, since here nothing is denied by name. A grant
  * that a deny cuts into is left out whole. Users that the node has already are left as they are.
  * Nothing is sent before both files have been read. */
+#include "access/access.h"
 #include "access/mosquitto.h"
 #include "cli/api.h"
 #include <errno.h>
@@ -22,6 +23,7 @@ struct grant {
     unsigned access; /* 0 = deny */
     struct str topic;
     bool is_void; /* told already */
+    bool is_said; /* a deny that becomes a rule */
 };
 
 struct grants {
@@ -105,7 +107,13 @@ static void add_grant(struct import *import, struct grants *to, const struct mos
         import->no_memory = true;
         return;
     }
-    to->items[to->count++] = (struct grant){line->number, line->access, line->text, false};
+    to->items[to->count++] = (struct grant){
+        .line = line->number,
+        .access = line->access,
+        .topic = line->text,
+        .is_said = !line->access && line->kind == MOSQUITTO_TOPIC &&
+                   !mosquitto_topic_problem(line->text, false),
+    };
 }
 
 static void take_topic(struct import *import, const struct mosquitto_line *line, struct str user)
@@ -154,11 +162,12 @@ static void read_passwords(struct import *import, struct str text)
 
 /* ---- denies ---- */
 
-/* The first deny among them that fits what the topic fits, or NULL. */
+/* The first deny among them that no rule says and that fits what the topic fits, or NULL. */
 static const struct grant *denied_by(const struct grants *list, struct str topic)
 {
     for (size_t i = 0; i < list->count; i++)
-        if (!list->items[i].access && mosquitto_overlaps(list->items[i].topic, topic))
+        if (!list->items[i].access && !list->items[i].is_said &&
+            access_filters_overlap(list->items[i].topic, topic, true))
             return &list->items[i];
     return NULL;
 }
@@ -171,13 +180,13 @@ static void drop_denied(struct import *import, struct grants *list)
         if (!deny) continue;
         g->is_void = true;
         tell(import, import->acl, g->line,
-             "'%.*s' is left out: line %zu denies some or all of it, and rules here cannot deny; "
-             "give the rest by narrower topics",
+             "'%.*s' is left out: line %zu denies some or all of it by a pattern, which rules "
+             "here cannot; give the rest by narrower topics",
              shown(g->topic), g->topic.at, deny->line);
     }
 }
 
-/* Whether a user's own denies leave all patterns as they are. */
+/* Whether a user's own denies that no rule says leave all patterns as they are. */
 static bool keeps_patterns(const struct import *import, const struct person *p)
 {
     for (size_t i = 0; i < import->patterns.count; i++)
@@ -221,6 +230,28 @@ static struct doc *document(struct import *import, enum resource_kind kind, cons
     return top;
 }
 
+static void add_rule(struct import *import, struct doc *rules, struct doc *rule, struct doc *verbs,
+                     struct doc *paths)
+{
+    if (!paths || !paths->count) return;
+    set(import, rule, "verbs", verbs);
+    set(import, rule, "paths", paths);
+    if (!rules || !rule || !doc_append(&import->arena, rules, rule)) import->no_memory = true;
+}
+
+/* What is denied. */
+static void add_denies(struct import *import, struct doc *rules, const struct grants *list)
+{
+    struct doc *rule = doc_new(&import->arena, DOC_MAP), *verbs = doc_new(&import->arena, DOC_LIST),
+               *paths = doc_new(&import->arena, DOC_LIST);
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].is_said) add(import, paths, list->items[i].topic);
+    set(import, rule, "effect", doc_new_string(&import->arena, STR("deny")));
+    add(import, verbs, STR("publish"));
+    add(import, verbs, STR("subscribe"));
+    add_rule(import, rules, rule, verbs, paths);
+}
+
 /* The topics that may be read, written, or both become one rule each. `but`: whose denies cut into
  * the list; NULL = nobody's. */
 static void add_rules(struct import *import, struct doc *rules, const struct grants *list,
@@ -235,12 +266,9 @@ static void add_rules(struct import *import, struct doc *rules, const struct gra
             if (g->access != access || g->is_void) continue;
             if (!but || !denied_by(&but->grants, g->topic)) add(import, paths, g->topic);
         }
-        if (!paths || !paths->count) continue;
         if (access & MOSQUITTO_WRITE) add(import, verbs, STR("publish"));
         if (access & MOSQUITTO_READ) add(import, verbs, STR("subscribe"));
-        set(import, rule, "verbs", verbs);
-        set(import, rule, "paths", paths);
-        if (!rules || !rule || !doc_append(&import->arena, rules, rule)) import->no_memory = true;
+        add_rule(import, rules, rule, verbs, paths);
     }
 }
 
@@ -248,6 +276,7 @@ static struct doc *role_document(struct import *import, const char *name, const 
 {
     struct doc *spec, *doc = document(import, KIND_ROLE, name, &spec),
                       *rules = doc_new(&import->arena, DOC_LIST);
+    if (p) add_denies(import, rules, &p->grants);
     if (p) add_rules(import, rules, &p->grants, NULL);
     if (!p || !keeps_patterns(import, p)) add_rules(import, rules, &import->patterns, p);
     set(import, spec, "rules", rules);

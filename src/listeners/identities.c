@@ -64,7 +64,8 @@ static struct access_rule rule_of(const struct role_rule_spec *spec)
     struct access_rule rule = {.kinds = list_of(&spec->kinds, true),
                                .namespaces = list_of(&spec->namespaces, true),
                                .names = list_of(&spec->names, false),
-                               .paths = list_of(&spec->paths, false)};
+                               .paths = list_of(&spec->paths, false),
+                               .denies = spec->effect == ROLE_EFFECT_DENY};
     for (size_t i = 0; i < spec->verbs.count; i++) {
         int verb = access_verb_of(spec->verbs.items[i]);
         if (verb >= 0) rule.verbs |= 1u << verb;

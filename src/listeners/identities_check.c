@@ -102,6 +102,26 @@ static void check_words(const struct rule_site *s, const char *key,
         complain(s, key, "is empty, so the rule would fit nothing: name some, or leave it out");
 }
 
+static void check_deny(const struct rule_site *s, const struct role_rule_spec *rule)
+{
+    for (size_t i = 0; i < rule->verbs.count; i++) {
+        int verb = access_verb_of(rule->verbs.items[i]);
+        if (verb < 0 || !(ACCESS_DENIABLE & 1u << verb))
+            complain(s, "verbs",
+                     "a rule that denies has publish, subscribe or both, and no others");
+    }
+    if (!rule->paths.items)
+        complain(s, "paths", "is required in a rule that denies: the topics that it takes away");
+    if (rule->kinds.items || rule->names.items)
+        complain(s, rule->kinds.items ? "kinds" : "names",
+                 "does not belong into a rule that denies topics");
+    for (size_t i = 0; i < rule->paths.count; i++)
+        for (size_t k = 0; k + 1 < rule->paths.items[i].size; k++)
+            if (rule->paths.items[i].at[k] == '%' && strchr("ucn", rule->paths.items[i].at[k + 1]))
+                complain(s, "paths",
+                         "a rule that denies has no %%u, %%c or %%n: use + for the level");
+}
+
 static void check_rule(const struct rule_site *s, const struct role_rule_spec *rule)
 {
     const char *verbs[VERB_COUNT], *kinds[KIND_COUNT + 2];
@@ -133,6 +153,7 @@ static void check_rule(const struct rule_site *s, const struct role_rule_spec *r
             complain(s, "paths", "'%.*s': + and # must stand alone between slashes, # at the end",
                      (int)(rule->paths.items[i].size > 60 ? 60 : rule->paths.items[i].size),
                      rule->paths.items[i].at);
+    if (rule->effect == ROLE_EFFECT_DENY) check_deny(s, rule);
     if ((rule->namespaces.items && !rule->namespaces.count) ||
         (rule->names.items && !rule->names.count) || (rule->paths.items && !rule->paths.count))
         complain(s, "paths", "an empty list fits nothing: name some, or leave the list out");

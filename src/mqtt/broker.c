@@ -104,7 +104,7 @@ static void deliver_to_group(struct broker *broker, struct tree_group *g, struct
 {
     struct subscription *chosen = NULL, *s = first_choice(broker, g, m);
     for (size_t i = 0; i < g->count && !chosen; i++, s = s->next ? s->next : g->members)
-        if (is_ready(s)) chosen = s;
+        if (is_ready(s) && session_may_have(s->session, message_topic(m))) chosen = s;
     if (!chosen) chosen = s;
     g->turn = broker->config.shared == BROKER_STICKY ? chosen : chosen->next;
     struct delivery d = {.qos = chosen->qos < m->qos ? chosen->qos : m->qos,

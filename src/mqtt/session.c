@@ -330,13 +330,26 @@ static void choose_alias(struct connection *c, struct message *m, struct message
         c->alias_out_count++;
 }
 
-/* False: it has expired, or is too large for this client. What was sent once does not expire any
- * more (4.3.3). */
+bool session_may_have(const struct session *s, struct str topic)
+{
+    const struct connection *c = s->connection;
+    if (!s->is_cut) return true;
+    const struct access_client client = {.id = s->client_id,
+                                         .certificate = c ? connection_certificate(c) : STR("")};
+    return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, topic) == ERR_OK;
+}
+
+/* False: it has expired, is too large for this client, or is denied to it. What was sent once does
+ * not expire any more (4.3.3). */
 static bool prepare(struct connection *c, struct message *m, struct message_sending *how)
 {
     int64_t now_ns = c->broker->now_ns;
     if (c->bridge && !bridge_address(c->bridge, m, how)) {
         c->session->messages_dropped++;
+        return false;
+    }
+    if (!how->dup && !session_may_have(c->session, message_topic(m))) {
+        metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         return false;
     }
     how->retain = how->retain && !c->takes_no_retain;
@@ -601,15 +614,19 @@ enum err session_put_subscription(struct session *s, struct str group, struct st
     return ERR_OK;
 }
 
-static bool may_subscribe(const struct session *s, const struct connection *c, struct str filter)
+static bool may_subscribe(struct session *s, const struct connection *c, struct str filter)
 {
     const struct access_client client = {.id = s->client_id,
                                          .certificate = connection_certificate(c)};
-    return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, filter) == ERR_OK;
+    bool is_cut = false;
+    bool may = access_check_subscription(s->identity, &client, filter, &is_cut) == ERR_OK;
+    s->is_cut |= may && is_cut;
+    return may;
 }
 
 void session_check_rights(struct session *s, const struct connection *c)
 {
+    s->is_cut = false;
     for (struct subscription *sub = s->subscriptions, *next; sub; sub = next) {
         struct buf text = BUF_EMPTY;
         struct str group, filter;

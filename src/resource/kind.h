@@ -137,7 +137,9 @@ struct user_spec {
 /* A list that is left out has items NULL; one that is given and empty fits nothing. */
 struct role_rule_spec {
     struct field_strings verbs, kinds, namespaces, names, paths;
+    int effect; /* enum role_effect */
 };
+enum role_effect { ROLE_EFFECT_ALLOW, ROLE_EFFECT_DENY };
 
 struct role_spec {
     struct field_list rules; /* struct role_rule_spec */

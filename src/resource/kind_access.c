@@ -54,7 +54,18 @@ const struct field user_fields[] = {
     END,
 };
 
+static const char *const effect_choices[] = {
+    [ROLE_EFFECT_ALLOW] = "allow", [ROLE_EFFECT_DENY] = "deny", NULL};
+
 static const struct field rule_fields[] = {
+    {.name = "effect",
+     .type = FIELD_ENUM,
+     .offset = AT(role_rule_spec, effect),
+     .choices = effect_choices,
+     .default_text = "allow",
+     .help_en = "deny takes topics away from what all the user's other rules allow: verbs publish "
+                "and subscribe with paths, nothing else",
+     .help_zh = "deny 从该用户其他规则所允许的主题中扣除：仅限 publish、subscribe 及 paths"},
     {.name = "verbs",
      .type = FIELD_STRINGS,
      .offset = AT(role_rule_spec, verbs),
