@@ -199,6 +199,37 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
         assert client(node, name).receive(count - acked) == numbered(acked, count - acked, 10_000)
 
 
+def save(node):
+    """Has the broker's state written anew."""
+    path = os.path.join(node.data, "mqtt", "state")
+    before = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    node.sql("CHECKPOINT")
+    wait_for(lambda: os.path.exists(path) and os.stat(path).st_mtime_ns != before, 20, "its state is not written")
+
+
+def test_a_message_of_a_queue_stays_itself_whatever_lay_in_files_when_the_node_was_killed(node_factory):
+    """Its number in the file of the state once was that of another, which came out of a queue's file."""
+    names, count = ["one", "slow", "two"], 600
+    node = make(node_factory, "mqtt.queue.memory=16KiB")
+    for name in names:
+        away(node, name)
+    client(node, "fast").publish("q/a", numbered(0, count))
+    for name in ("one", "two"):
+        assert client(node, name).receive(count) == numbered(0, count)
+        wait_for(lambda name=name: queued(node, name) == 0, 20, "acknowledged")
+    save(node)
+    node.kill9()
+    node.start()
+    client(node, "fast").publish("q/a", numbered(count, 100))
+    assert client(node, "slow").receive(200) == numbered(0, 200)
+    wait_for(lambda: queued(node, "slow") == count - 100, 20, "acknowledged")
+    save(node)
+    node.kill9()
+    node.start()
+    for name, first in (("one", count), ("slow", 200), ("two", count)):
+        assert client(node, name).receive(count + 100 - first) == numbered(first, count + 100 - first), name
+
+
 class Reader:
     """A session that reads now and then, and what it must get: everything, in order; without a kill again only what it may not have
     acknowledged."""
