@@ -8,6 +8,7 @@ import pytest
 
 from conftest import HOST, free_port, wait_for
 from mqtt_bulk import Bulk
+from mqtt_sessions import Cut, Publisher, Reader
 
 MANY = 60000
 SECONDS = float(os.environ.get("MILLRACE_QUEUE_SECONDS", "10"))
@@ -230,7 +231,7 @@ def test_a_message_of_a_queue_stays_itself_whatever_lay_in_files_when_the_node_w
         assert client(node, name).receive(count + 100 - first) == numbered(first, count + 100 - first), name
 
 
-class Reader:
+class SlowReader:
     """A session that reads now and then, and what it must get: everything, in order; without a kill again only what it may not have
     acknowledged."""
 
@@ -256,7 +257,7 @@ def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factor
     rng = random.Random(seed)
     print("seed", seed)
     node = make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB")
-    readers, published, end = [Reader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
+    readers, published, end = [SlowReader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
     size = rng.choice([60, 700, 6000])
     while time.monotonic() < end:
         what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", "snapshot", "kill", "restart"])
@@ -288,6 +289,31 @@ def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factor
         left = queued(node, reader.name)
         assert published - reader.next <= left <= published - reader.sure
         reader.read(left, True, published)
+
+
+def access(node):
+    return (HOST, node.mqtt_port), ("admin", node.PASSWORD)
+
+
+def finish(node, publishers, readers):
+    """Nothing happens any more: all get their rest, and it is complete."""
+    limit, goes_on = time.monotonic() + 20, True
+    while goes_on and time.monotonic() < limit:
+        came = 0
+        for session in publishers + readers:
+            try:
+                if not session.wire:
+                    session.connect()
+                came += session.work(1000)
+            except Cut:
+                came += 1
+        if came:
+            limit = time.monotonic() + 20
+        else:
+            goes_on = any(p.open for p in publishers) or not all(r.is_done() and queued(node, r.name) == 0 for r in readers)
+    for reader in readers:
+        reader.check_end()
+    assert not goes_on, ([p.open for p in publishers], [(r.name, r.received, queued(node, r.name)) for r in readers])
 
 
 class Flood:
@@ -327,6 +353,31 @@ def test_a_subscription_that_was_acknowledged_outlives_a_kill(node_factory):
         assert client(node, f"r{turn}").present
     client(node, "fast").publish("q/a", numbered(0, 1))
     assert [queued(node, f"r{turn}") for turn in range(5)] == [1] * 5
+
+
+def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(node_factory):
+    """Else what its client publishes anew has an identifier that is known: it would be acknowledged, and go to nobody."""
+    node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
+    away(node, "ballast", "b/#")
+    publisher = Publisher(0, *access(node), "left", rng)
+    reader = Reader([publisher], 2, *access(node), "reader", rng)
+    reader.connect()
+    reader.work(1, 20)
+    for _ in range(3):
+        publisher.connect()
+        publisher.publish(2, 20)
+        assert publisher.packet(20)[0] == "PUBREC"
+        flood = Flood(node)
+        time.sleep(0.2)
+        publisher.begin_anew()
+        publisher.connect()
+        publisher.publish(2, 20)
+        node.kill9()
+        flood.end()
+        node.start()
+        reader.new_life()
+        finish(node, [publisher], [reader])
+        publisher.begin_anew()
 
 
 def test_what_was_acknowledged_before_a_stop_does_not_come_again(node_factory):
