@@ -8,7 +8,7 @@ import pytest
 
 from conftest import HOST, free_port, wait_for
 from mqtt_bulk import Bulk
-from mqtt_sessions import Cut, Publisher, Reader
+from mqtt_sessions import CUTS, DROPPED, Cut, Publisher, Reader
 
 MANY = 60000
 SECONDS = float(os.environ.get("MILLRACE_QUEUE_SECONDS", "10"))
@@ -252,15 +252,27 @@ class SlowReader:
         one.close()
 
 
-def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factory):
+def kill(node):
+    node.kill9()
+    node.start()
+
+
+DISTURBANCES = {"snapshot": lambda node: node.sql("CHECKPOINT"), "kill": kill, "restart": lambda node: node.restart()}
+
+
+def seeded():
     seed = int(os.environ.get("MILLRACE_TEST_SEED", "1"))
-    rng = random.Random(seed)
     print("seed", seed)
+    return random.Random(seed)
+
+
+def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factory):
+    rng = seeded()
     node = make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB")
     readers, published, end = [SlowReader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
     size = rng.choice([60, 700, 6000])
     while time.monotonic() < end:
-        what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", "snapshot", "kill", "restart"])
+        what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", *DISTURBANCES])
         if what not in ("read", "look"):
             print(what, published)
         if what == "publish" and published < 40_000_000 // size:
@@ -275,15 +287,11 @@ def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factor
             waits = rng.random() < 0.8
             print(what, reader.name, "from", reader.next, "count", count, "waits" if waits else "")
             reader.read(count, waits, published)
-        elif what == "snapshot":
-            node.sql("CHECKPOINT")
-        elif what == "kill":
-            node.kill9()
-            node.start()
+        elif what in DISTURBANCES:
+            DISTURBANCES[what](node)
+        if what == "kill":
             for reader in readers:
                 reader.sure = 0  # nobody is told that an acknowledgement of his is on the disk: what it was for may come again
-        elif what == "restart":
-            node.restart()
     time.sleep(1)  # acknowledgements may be on their way
     for reader in readers:
         left = queued(node, reader.name)
@@ -314,6 +322,79 @@ def finish(node, publishers, readers):
     for reader in readers:
         reader.check_end()
     assert not goes_on, ([p.open for p in publishers], [(r.name, r.received, queued(node, r.name)) for r in readers])
+
+
+class Play:
+    """Publishers and readers with QoS 1 and 2 in small steps, in an order that chance decides, and what happens to them."""
+
+    def __init__(self, node, rng):
+        self.node, self.rng, self.size = node, rng, rng.choice([20, 700, 6000])
+        self.publishers, self.readers = [], []
+        for i, version in enumerate(["5", "3.1.1", "5"]):
+            self.publishers.append(Publisher(i, *access(node), f"p{i}", rng, version))
+        for i, (qos, version) in enumerate([(2, "5"), (2, "3.1.1"), (1, "5"), (2, "5"), (1, "3.1.1")]):
+            most = rng.choice([1, 3, 20, 65535]) if version == "5" else 65535
+            self.readers.append(Reader(self.publishers, qos, *access(node), f"r{i}", rng, version, most))
+        for reader in self.readers:
+            reader.connect()
+            while not reader.known:
+                reader.work(1, 20)
+
+    def connect(self, session):
+        session.connect(self.rng.choice([None, self.rng.randrange(1, 40), self.rng.randrange(1, 600)]))
+
+    def step(self, session):
+        """Each is short, so that the others' steps come between."""
+        what = self.rng.random()
+        if what < 0.03:
+            session.cut(self.rng.choice(CUTS))
+        elif what < 0.033 or (what < 0.05 and session in self.publishers[1:]) or (what < 0.04 and session is self.readers[3]):
+            session.begin_anew()
+        elif not session.wire or what < 0.06:
+            self.connect(session)
+        elif session in self.publishers and what < 0.7:
+            for _ in range(self.rng.randrange(1, 40)):
+                if not session.publish(self.rng.choice([1, 2, 2, 2]), self.size):
+                    break
+        else:
+            session.work(self.rng.randrange(1, 100))
+
+    def disturb(self):
+        what = self.rng.choice(["kill", *DISTURBANCES])
+        print(what, [len(publisher.fates) for publisher in self.publishers])
+        time.sleep(self.rng.choice([0, 0.001, 0.01, 0.1]))
+        for session in self.publishers + self.readers:
+            if self.rng.random() < 0.3:
+                session.cut(self.rng.choice(CUTS))
+        DISTURBANCES[what](self.node)
+        if what != "snapshot":
+            for reader in self.readers:
+                reader.new_life()
+
+    def go_on(self, seconds):
+        end, sessions = time.monotonic() + seconds, self.publishers + self.readers
+        away_for = dict.fromkeys(sessions, 0)
+        while time.monotonic() < end:
+            session = self.rng.choice(sessions)
+            if not session.wire and away_for[session]:
+                away_for[session] -= 1
+                continue
+            try:
+                self.step(session)
+            except Cut:
+                pass
+            if not session.wire:
+                away_for[session] = self.rng.choice([0, 0, 5, 50])
+            if self.rng.random() < 0.006:
+                self.disturb()
+
+
+def test_whatever_is_cut_between_each_reader_gets_each_message_of_qos_2_once(node_factory):
+    rng = seeded()
+    play = Play(make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB"), rng)
+    play.go_on(SECONDS / 2)
+    finish(play.node, play.publishers, play.readers)
+    print("queue files", len(queue_files(play.node)), "published", [len(p.fates) for p in play.publishers], "given up", [p.fates.count(DROPPED) for p in play.publishers])
 
 
 class Flood:
