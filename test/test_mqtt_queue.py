@@ -461,6 +461,30 @@ def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(no
         publisher.begin_anew()
 
 
+def test_an_identifier_that_is_told_to_be_free_is_so_after_a_kill(node_factory):
+    """Also when PUBREL was sent twice, and found nothing the second time: else the next message with it would go to nobody."""
+    node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
+    away(node, "ballast", "b/#")
+    publisher = Publisher(0, *access(node), "again", rng)
+    reader = Reader([publisher], 2, *access(node), "reader", rng)
+    reader.connect()
+    reader.work(1, 20)
+    for _ in range(3):
+        publisher.connect()
+        publisher.publish(2, 20)
+        flood = Flood(node)
+        time.sleep(0.2)
+        publisher.work(1, 20)  # PUBREC
+        publisher.connect()
+        publisher.work(1, 20)  # PUBCOMP
+        publisher.publish(2, 20)
+        node.kill9()
+        flood.end()
+        node.start()
+        reader.new_life()
+        finish(node, [publisher], [reader])
+
+
 def test_what_was_acknowledged_before_a_stop_does_not_come_again(node_factory):
     """Also while the log is slow to take the broker's changes: more of them are on their way than it has taken."""
     node = make(node_factory, "mqtt.queue.bytes=256MiB")
