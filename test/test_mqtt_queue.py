@@ -8,6 +8,7 @@ import pytest
 
 from conftest import HOST, free_port, wait_for
 from mqtt_bulk import Bulk
+from mqtt_sessions import CUTS, DROPPED, Cut, Publisher, Reader
 
 MANY = 60000
 SECONDS = float(os.environ.get("MILLRACE_QUEUE_SECONDS", "10"))
@@ -199,7 +200,38 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
         assert client(node, name).receive(count - acked) == numbered(acked, count - acked, 10_000)
 
 
-class Reader:
+def save(node):
+    """Has the broker's state written anew."""
+    path = os.path.join(node.data, "mqtt", "state")
+    before = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    node.sql("CHECKPOINT")
+    wait_for(lambda: os.path.exists(path) and os.stat(path).st_mtime_ns != before, 20, "its state is not written")
+
+
+def test_a_message_of_a_queue_stays_itself_whatever_lay_in_files_when_the_node_was_killed(node_factory):
+    """Its number in the file of the state once was that of another, which came out of a queue's file."""
+    names, count = ["one", "slow", "two"], 600
+    node = make(node_factory, "mqtt.queue.memory=16KiB")
+    for name in names:
+        away(node, name)
+    client(node, "fast").publish("q/a", numbered(0, count))
+    for name in ("one", "two"):
+        assert client(node, name).receive(count) == numbered(0, count)
+        wait_for(lambda name=name: queued(node, name) == 0, 20, "acknowledged")
+    save(node)
+    node.kill9()
+    node.start()
+    client(node, "fast").publish("q/a", numbered(count, 100))
+    assert client(node, "slow").receive(200) == numbered(0, 200)
+    wait_for(lambda: queued(node, "slow") == count - 100, 20, "acknowledged")
+    save(node)
+    node.kill9()
+    node.start()
+    for name, first in (("one", count), ("slow", 200), ("two", count)):
+        assert client(node, name).receive(count + 100 - first) == numbered(first, count + 100 - first), name
+
+
+class SlowReader:
     """A session that reads now and then, and what it must get: everything, in order; without a kill again only what it may not have
     acknowledged."""
 
@@ -220,15 +252,27 @@ class Reader:
         one.close()
 
 
-def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factory):
+def kill(node):
+    node.kill9()
+    node.start()
+
+
+DISTURBANCES = {"snapshot": lambda node: node.sql("CHECKPOINT"), "kill": kill, "restart": lambda node: node.restart()}
+
+
+def seeded():
     seed = int(os.environ.get("MILLRACE_TEST_SEED", "1"))
-    rng = random.Random(seed)
     print("seed", seed)
+    return random.Random(seed)
+
+
+def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factory):
+    rng = seeded()
     node = make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB")
-    readers, published, end = [Reader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
+    readers, published, end = [SlowReader(node, f"r{i}") for i in range(5)], 0, time.monotonic() + SECONDS
     size = rng.choice([60, 700, 6000])
     while time.monotonic() < end:
-        what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", "snapshot", "kill", "restart"])
+        what = rng.choice(["publish", "publish", "read", "read", "read", "read", "look", *DISTURBANCES])
         if what not in ("read", "look"):
             print(what, published)
         if what == "publish" and published < 40_000_000 // size:
@@ -243,20 +287,114 @@ def test_whatever_happens_between_each_reader_gets_the_rest_in_order(node_factor
             waits = rng.random() < 0.8
             print(what, reader.name, "from", reader.next, "count", count, "waits" if waits else "")
             reader.read(count, waits, published)
-        elif what == "snapshot":
-            node.sql("CHECKPOINT")
-        elif what == "kill":
-            node.kill9()
-            node.start()
+        elif what in DISTURBANCES:
+            DISTURBANCES[what](node)
+        if what == "kill":
             for reader in readers:
                 reader.sure = 0  # nobody is told that an acknowledgement of his is on the disk: what it was for may come again
-        elif what == "restart":
-            node.restart()
     time.sleep(1)  # acknowledgements may be on their way
     for reader in readers:
         left = queued(node, reader.name)
         assert published - reader.next <= left <= published - reader.sure
         reader.read(left, True, published)
+
+
+def access(node):
+    return (HOST, node.mqtt_port), ("admin", node.PASSWORD)
+
+
+def finish(node, publishers, readers):
+    """Nothing happens any more: all get their rest, and it is complete."""
+    limit, goes_on = time.monotonic() + 20, True
+    while goes_on and time.monotonic() < limit:
+        came = 0
+        for session in publishers + readers:
+            try:
+                if not session.wire:
+                    session.connect()
+                came += session.work(1000)
+            except Cut:
+                came += 1
+        if came:
+            limit = time.monotonic() + 20
+        else:
+            goes_on = any(p.open for p in publishers) or not all(r.is_done() and queued(node, r.name) == 0 for r in readers)
+    for reader in readers:
+        reader.check_end()
+    assert not goes_on, ([p.open for p in publishers], [(r.name, r.received, queued(node, r.name)) for r in readers])
+
+
+class Play:
+    """Publishers and readers with QoS 1 and 2 in small steps, in an order that chance decides, and what happens to them."""
+
+    def __init__(self, node, rng):
+        self.node, self.rng, self.size = node, rng, rng.choice([20, 700, 6000])
+        self.publishers, self.readers = [], []
+        for i, version in enumerate(["5", "3.1.1", "5"]):
+            self.publishers.append(Publisher(i, *access(node), f"p{i}", rng, version))
+        for i, (qos, version) in enumerate([(2, "5"), (2, "3.1.1"), (1, "5"), (2, "5"), (1, "3.1.1")]):
+            most = rng.choice([1, 3, 20, 65535]) if version == "5" else 65535
+            self.readers.append(Reader(self.publishers, qos, *access(node), f"r{i}", rng, version, most))
+        for reader in self.readers:
+            reader.connect()
+            while not reader.known:
+                reader.work(1, 20)
+
+    def connect(self, session):
+        session.connect(self.rng.choice([None, self.rng.randrange(1, 40), self.rng.randrange(1, 600)]))
+
+    def step(self, session):
+        """Each is short, so that the others' steps come between."""
+        what = self.rng.random()
+        if what < 0.03:
+            session.cut(self.rng.choice(CUTS))
+        elif what < 0.033 or (what < 0.05 and session in self.publishers[1:]) or (what < 0.04 and session is self.readers[3]):
+            session.begin_anew()
+        elif not session.wire or what < 0.06:
+            self.connect(session)
+        elif session in self.publishers and what < 0.7:
+            for _ in range(self.rng.randrange(1, 40)):
+                if not session.publish(self.rng.choice([1, 2, 2, 2]), self.size):
+                    break
+        else:
+            session.work(self.rng.randrange(1, 100))
+
+    def disturb(self):
+        what = self.rng.choice(["kill", *DISTURBANCES])
+        print(what, [len(publisher.fates) for publisher in self.publishers])
+        time.sleep(self.rng.choice([0, 0.001, 0.01, 0.1]))
+        for session in self.publishers + self.readers:
+            if self.rng.random() < 0.3:
+                session.cut(self.rng.choice(CUTS))
+        DISTURBANCES[what](self.node)
+        if what != "snapshot":
+            for reader in self.readers:
+                reader.new_life()
+
+    def go_on(self, seconds):
+        end, sessions = time.monotonic() + seconds, self.publishers + self.readers
+        away_for = dict.fromkeys(sessions, 0)
+        while time.monotonic() < end:
+            session = self.rng.choice(sessions)
+            if not session.wire and away_for[session]:
+                away_for[session] -= 1
+                continue
+            try:
+                self.step(session)
+            except Cut:
+                pass
+            if not session.wire:
+                away_for[session] = self.rng.choice([0, 0, 5, 50])
+            if self.rng.random() < 0.006:
+                self.disturb()
+
+
+def test_whatever_is_cut_between_each_reader_gets_each_message_of_qos_2_once(node_factory):
+    rng = seeded()
+    play = Play(make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=256MiB"), rng)
+    play.go_on(SECONDS / 2)
+    finish(play.node, play.publishers, play.readers)
+    print("queue files", len(queue_files(play.node)), "published", [len(p.fates) for p in play.publishers], "given up", [p.fates.count(DROPPED) for p in play.publishers])
 
 
 class Flood:
@@ -296,6 +434,55 @@ def test_a_subscription_that_was_acknowledged_outlives_a_kill(node_factory):
         assert client(node, f"r{turn}").present
     client(node, "fast").publish("q/a", numbered(0, 1))
     assert [queued(node, f"r{turn}") for turn in range(5)] == [1] * 5
+
+
+def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(node_factory):
+    """Else what its client publishes anew has an identifier that is known: it would be acknowledged, and go to nobody."""
+    node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
+    away(node, "ballast", "b/#")
+    publisher = Publisher(0, *access(node), "left", rng)
+    reader = Reader([publisher], 2, *access(node), "reader", rng)
+    reader.connect()
+    reader.work(1, 20)
+    for _ in range(3):
+        publisher.connect()
+        publisher.publish(2, 20)
+        assert publisher.packet(20)[0] == "PUBREC"
+        flood = Flood(node)
+        time.sleep(0.2)
+        publisher.begin_anew()
+        publisher.connect()
+        publisher.publish(2, 20)
+        node.kill9()
+        flood.end()
+        node.start()
+        reader.new_life()
+        finish(node, [publisher], [reader])
+        publisher.begin_anew()
+
+
+def test_an_identifier_that_is_told_to_be_free_is_so_after_a_kill(node_factory):
+    """Also when PUBREL was sent twice, and found nothing the second time: else the next message with it would go to nobody."""
+    node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
+    away(node, "ballast", "b/#")
+    publisher = Publisher(0, *access(node), "again", rng)
+    reader = Reader([publisher], 2, *access(node), "reader", rng)
+    reader.connect()
+    reader.work(1, 20)
+    for _ in range(3):
+        publisher.connect()
+        publisher.publish(2, 20)
+        flood = Flood(node)
+        time.sleep(0.2)
+        publisher.work(1, 20)  # PUBREC
+        publisher.connect()
+        publisher.work(1, 20)  # PUBCOMP
+        publisher.publish(2, 20)
+        node.kill9()
+        flood.end()
+        node.start()
+        reader.new_life()
+        finish(node, [publisher], [reader])
 
 
 def test_what_was_acknowledged_before_a_stop_does_not_come_again(node_factory):

@@ -14,6 +14,7 @@ struct kept_connect {
     uint32_t expiry_s;
     uint16_t keep_alive_s;
     bool clean_start, is_assigned, asks_expiry, is_bridge;
+    bool ends_kept; /* a session that was kept ended with it */
     size_t client_id_size;
     char client_id[]; /* room for that of the CONNECT, and for one that is made */
 };
@@ -337,6 +338,7 @@ static struct session *take_session(struct connection *c, struct identity *ident
     }
     /* One that was not to be kept is there while its will waits for the start's first second. */
     if (s && (c->kept->clean_start || s->expiry_s == 0)) {
+        c->kept->ends_kept = s->is_logged;
         session_end(s);
         s = NULL;
     }
@@ -417,6 +419,7 @@ static void let_in(struct connection *c, const struct broker_login *login)
     }
     c->state = CONNECTION_OPEN;
     c->keep_alive_s = c->kept->keep_alive_s;
+    bool ends_kept = c->kept->ends_kept;
     connection_free_kept(c);
     wheel_stop(&c->broker->wheel, &c->timer);
     c->heard_s = broker_in_s(c->broker, 0);
@@ -424,6 +427,9 @@ static void let_in(struct connection *c, const struct broker_login *login)
         wheel_set(&c->broker->wheel, &c->timer,
                   c->heard_s + c->keep_alive_s + (c->keep_alive_s + 1) / 2);
     session_pump(s);
+    /* With a kill the old session would come back, and be taken for the new one: the broker would
+     * know identifiers that the client has forgotten. */
+    if (ends_kept) journal_hold_output(c);
     connection_go_on(c);
 }
 

@@ -18,7 +18,8 @@ struct message {
     uint32_t made_s;       /* wall clock, when it was routed; 0 = before the start */
     int64_t expires_ns;    /* monotonic; 0 = never */
     uint64_t publisher;    /* the session's serial, for no-local; 0 = the node itself */
-    uint64_t serial;       /* in order of arrival; 0: a topic, or one of $SYS */
+    uint64_t serial;       /* in order of arrival; 0: a topic, one of $SYS, or out of a
+                              queue's file and in no snapshot yet */
     uint32_t snapshot;     /* the one that it was last written into */
     struct budget *budget; /* borrowed; what it was taken from */
     uint8_t bytes[];       /* length, topic, properties, payload */

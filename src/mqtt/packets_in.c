@@ -260,9 +260,10 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
     (void)why;
     session_drop_received(c->session, p->packet_id);
     if (is_known) journal_release(c->session, p->packet_id);
+    /* Also when it is sent again: the release may be on its way to the log still. */
     journal_acknowledge(c, MQTT_PUBCOMP, p->packet_id,
                         is_known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND,
-                        is_known && c->session->is_logged ? JOURNAL_DURABLE : JOURNAL_NOT,
+                        c->session->is_logged ? JOURNAL_DURABLE : JOURNAL_NOT,
                         (struct rows_span){0});
     return MQTT_REASON_SUCCESS;
 }

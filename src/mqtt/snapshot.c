@@ -53,6 +53,7 @@ static void add_session(struct broker *broker, struct session *session)
         const struct outbox_item *item = outbox_at(o, i);
         if (item->state == OUTBOX_DONE) continue;
         if (item->message && item->message->snapshot != s->number) {
+            if (!item->message->serial) item->message->serial = ++broker->last_serial;
             add_message(broker, item->message, NULL);
             item->message->snapshot = s->number;
         }

@@ -80,6 +80,8 @@ size_t spill_read_record(struct broker *broker, struct str bytes, struct spill_r
     *err = journal_read_fields(broker, &r, &record->message, why);
     if (*err) return 0;
     record->message->made_s = (uint32_t)made_s;
+    /* A start knows no serials of files: this one may have been given again since. */
+    record->message->serial = 0;
     return RECORD_HEAD_BYTES + (size_t)size;
 }
 
