@@ -3,13 +3,18 @@
 
 usage: lint.py --build DIR [--jobs N]      DIR: a configured build folder, for its compile_commands.json
 
-The checks are the rows of `checks()`; each runs whatever the others found. What has not changed since it was last clean is
-not given to clang-tidy again (stamps in DIR/lint), because it takes seconds a file.
+The checks are the rows of `checks()`; each runs whatever the others found. clang-tidy takes seconds a file, so what was clean
+is not given to it again (stamps in DIR/lint) until the file, a header that it includes, its compile command or .clang-tidy
+changes. cppcheck does the like by itself (DIR/cppcheck).
 """
 import argparse
+import concurrent.futures
+import functools
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +31,7 @@ def tracked(*patterns):
 
 
 def c_files():
-    return tracked("src/*.[ch]", "include/*.h", "plantsim/*.[ch]", "drivers/*.[ch]", "lib/*.[ch]")
+    return tracked("src/*.[ch]", "include/*.h", "plantsim/*.[ch]", "drivers/*.[ch]", "lib/*.[ch]", "test/*.[ch]")
 
 
 def run(command):
@@ -35,64 +40,89 @@ def run(command):
 
 # ---- clang-tidy, only over what changed ----
 
-def headers_digest():
-    """One digest of all headers and the configuration: a change there makes every file due."""
-    digest = hashlib.sha256()
-    for name in sorted(n for n in c_files() if n.endswith(".h")) + [".clang-tidy"]:
-        with open(os.path.join(ROOT, name), "rb") as source:
-            digest.update(name.encode() + b"\0" + source.read())
-    return digest.digest()
-
-
-def due_for_tidy(build, stamps):
-    """(file, stamp) of the compiled sources whose stamp is not there."""
+def compile_commands(build):
+    """One compile command a source, without options that clang does not know. What the debug build leaves out (fuzz targets,
+    tools of the tests) has a plain one."""
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
-        compiled = {os.path.realpath(os.path.join(c["directory"], c["file"])) for c in json.load(file)}
-    common = headers_digest()
-    for path in sorted(p for p in compiled if p.startswith(ROOT + os.sep)):
-        with open(path, "rb") as source:
-            stamp = hashlib.sha256(common + path.encode() + b"\0" + source.read()).hexdigest()
-        if not os.path.exists(os.path.join(stamps, stamp)):
-            yield path, stamp
+        built = {os.path.realpath(os.path.join(one["directory"], one["file"])): one for one in json.load(file)}
+    for path in (os.path.join(ROOT, name) for name in c_files() if name.endswith(".c")):
+        entry = built.get(path, {"directory": ROOT, "command": f"cc -Isrc -Iinclude -std=gnu11 -D_GNU_SOURCE -c {path}"})
+        words = [word for word in entry["command"].split(" ") if not word.startswith(("-W", "ccache"))]
+        yield {**entry, "file": path, "command": " ".join(words)}
 
 
-def without_gcc_options(build, folder):
-    """A copy of the compile commands without warning options that clang does not know."""
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
-        commands = json.load(file)
-    for entry in commands:
-        entry["command"] = " ".join(word for word in entry["command"].split(" ") if not word.startswith(("-W", "ccache")))
-    with open(os.path.join(folder, "compile_commands.json"), "w", encoding="utf-8") as out:
-        json.dump(commands, out)
+def dependencies(build):
+    """What each object was compiled from, the system's headers included, as ninja noted at the build."""
+    listed = subprocess.run(["ninja", "-C", build, "-t", "deps"], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+    found, files = {}, []
+    for line in listed.stdout.splitlines():
+        if line.startswith(" "):
+            files.append(os.path.join(ROOT, build, line.strip()))
+        elif ": #deps" in line:
+            files = found[line.split(": #deps")[0]] = []
+    return found
+
+
+def asked_dependencies(entry):
+    """The same of a source that was not built."""
+    options = shlex.split(re.split(" -(?:MD|c) ", entry["command"])[0])
+    rule = subprocess.run([*options, "-M", entry["file"]], cwd=entry["directory"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return [os.path.join(entry["directory"], name) for name in rule.replace("\\\n", " ").split()[1:]]
+
+
+@functools.lru_cache(maxsize=None)
+def digest_of(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).digest()
+
+
+def stamp_of(entry, built_from, common):
+    digest = hashlib.sha256(common + entry["command"].encode())
+    for path in built_from.get(entry.get("output")) or asked_dependencies(entry):
+        digest.update(digest_of(path))
+    return digest.hexdigest()
+
+
+def tidy(folder, path, stamp):
+    """Whether the file is clean; then its stamp is made."""
+    done = subprocess.run(["clang-tidy", "--quiet", "-p", folder, path], cwd=ROOT, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, text=True)
+    print(done.stdout, end="", flush=True)
+    if done.returncode == 0:
+        open(stamp, "w", encoding="utf-8").close()
+    return done.returncode == 0
 
 
 def check_tidy(options):
-    stamps = os.path.join(options.build, "lint")
+    stamps = os.path.join(ROOT, options.build, "lint")
     os.makedirs(stamps, exist_ok=True)
-    due = list(due_for_tidy(options.build, stamps))
-    with tempfile.TemporaryDirectory() as folder:
-        without_gcc_options(options.build, folder)
-        good = True
-        for first in range(0, len(due), options.jobs):
-            running = [(stamp, subprocess.Popen(["clang-tidy", "--quiet", "-p", folder, path], cwd=ROOT,
-                                                stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL))
-                       for path, stamp in due[first:first + options.jobs]]
-            for stamp, process in running:
-                if process.wait() == 0:
-                    open(os.path.join(stamps, stamp), "w", encoding="utf-8").close()
-                else:
-                    good = False
-    return good
+    commands, built_from = list(compile_commands(options.build)), dependencies(options.build)
+    version = subprocess.run(["clang-tidy", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    common = version + digest_of(os.path.join(ROOT, ".clang-tidy"))
+    due = [(entry["file"], os.path.join(stamps, stamp_of(entry, built_from, common))) for entry in commands]
+    due = [(path, stamp) for path, stamp in due if not os.path.exists(stamp)]
+    print(f"{len(due)} of {len(commands)} files are due", flush=True)
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as workers:
+        with open(os.path.join(folder, "compile_commands.json"), "w", encoding="utf-8") as out:
+            json.dump(commands, out)
+        return all(list(workers.map(lambda one: tidy(folder, *one), due)))
 
 
 # ---- the others ----
 
 def check_cppcheck(options):
-    return run(["cppcheck", "--quiet", "--enable=warning,performance,portability", "--inline-suppr", "--std=c11",
-                "--error-exitcode=1", "--suppress=missingIncludeSystem", "--suppress=normalCheckLevelMaxBranches",
-                "--suppress=unknownMacro", "--suppress=readdirCalled",  # readdir_r is obsolete (glibc 2.24)
-                "--library=posix", "-D_GNU_SOURCE", '-DMILLRACE_VERSION="0"', "-D__linux__", "-j",
-                str(options.jobs), "-Isrc", "-Iinclude", "src", "plantsim"])
+    """Its exit code says nothing of what it finds across files, so any word of it is a complaint."""
+    known = os.path.join(ROOT, options.build, "cppcheck")  # what it knows of files that have not changed
+    os.makedirs(known, exist_ok=True)
+    done = subprocess.run(["cppcheck", f"--cppcheck-build-dir={known}", "--quiet", "--enable=warning,performance,portability",
+                           "--inline-suppr", "--std=c11", "--suppress=missingIncludeSystem",
+                           "--suppress=normalCheckLevelMaxBranches", "--suppress=unknownMacro",
+                           "--suppress=readdirCalled",  # readdir_r is obsolete (glibc 2.24)
+                           "--library=posix", "-D_GNU_SOURCE", '-DMILLRACE_VERSION="0"', "-D__linux__", "-j", str(options.jobs),
+                           "-Isrc", "-Iinclude", "src", "plantsim", "drivers", "lib", "test"],
+                          cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, text=True)
+    print(done.stderr, end="", flush=True)
+    return done.returncode == 0 and not done.stderr
 
 
 def check_shell(_options):

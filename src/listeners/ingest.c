@@ -271,24 +271,31 @@ static enum err check_device(struct ingest *in, struct ingest_table *t, const st
     return access_check(in->identity, VERB_INGEST, "Table", in->ns, str_of(t->name), path, why);
 }
 
+/* Errors: LIMIT: the batch is full. */
+static enum err begin_row(struct ingest *in, struct ingest_table *t, struct str path,
+                          const struct line *line)
+{
+    uint32_t device;
+    if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
+        return ERR_NO_MEMORY;
+    uint32_t from = in->format->label_from < line->tag_count ? in->format->label_from : 0;
+    uint32_t labels = line->tag_count > in->format->label_from ? line->tag_count - from : 0;
+    enum err err = batch_add_device(t->batch, path, line->tags + from, labels, &device);
+    if (err) return err;
+    return batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
+}
+
 static enum err add_row(struct ingest *in, struct ingest_table *t, const struct line *line,
                         struct why *why)
 {
     struct str path = {0};
-    uint32_t device;
     enum err err = device_path(in, t->schema, line, &path, why);
     if (err) return err;
     if (is_piece_full(in, t->batch)) return ERR_BUSY;
-    for (int tries = 0; tries < 2; tries++) {
-        if (!t->batch && !(t->batch = batch_new(t->schema, in->service->in_flight)))
-            return ERR_NO_MEMORY;
-        uint32_t from = in->format->label_from < line->tag_count ? in->format->label_from : 0;
-        uint32_t labels = line->tag_count > in->format->label_from ? line->tag_count - from : 0;
-        err = batch_add_device(t->batch, path, line->tags + from, labels, &device);
-        if (!err)
-            err = batch_begin_row(t->batch, device, line->has_time ? line->time_ns : in->now_ns);
-        if (err != ERR_LIMIT) break;
-        if ((err = seal(in, t))) return err;
+    err = begin_row(in, t, path, line);
+    if (err == ERR_LIMIT) { /* the row is the first of the next one */
+        err = seal(in, t);
+        if (!err) err = begin_row(in, t, path, line);
     }
     if (err) return err;
     err = set_fields(in, t, line, why);

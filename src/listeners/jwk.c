@@ -152,6 +152,20 @@ static void add_key(struct jwk_set *set, const struct doc *doc)
     }
 }
 
+static enum err add_keys(struct jwk_set *set, const struct doc *keys, struct why *why)
+{
+    if (!keys || keys->kind != DOC_LIST)
+        return why_set(why, ERR_INVALID, "is no set of keys: {\"keys\": [...]}");
+    if (keys->count > JWK_KEYS_MAX)
+        return why_set(why, ERR_LIMIT, "more than %d keys", JWK_KEYS_MAX);
+    for (size_t i = 0; i < keys->count; i++) add_key(set, keys->items[i].value);
+    if (!set->count)
+        return why_set(why, ERR_INVALID,
+                       "has no key that can be used: RSA of 2048 bits or more (RS256), EC P-256 "
+                       "(ES256), OKP Ed25519 (EdDSA)");
+    return ERR_OK;
+}
+
 enum err jwk_set_read(struct str text, struct jwk_set **out, struct why *why)
 {
     struct arena arena;
@@ -163,16 +177,7 @@ enum err jwk_set_read(struct str text, struct jwk_set **out, struct why *why)
     if (!set) return ERR_NO_MEMORY;
     arena_init(&arena, NULL);
     enum err err = doc_read_json(text, &arena, &doc, why);
-    const struct doc *keys = err ? NULL : doc_get(doc, "keys");
-    if (!err && (!keys || keys->kind != DOC_LIST))
-        err = why_set(why, ERR_INVALID, "is no set of keys: {\"keys\": [...]}");
-    if (!err && keys->count > JWK_KEYS_MAX)
-        err = why_set(why, ERR_LIMIT, "more than %d keys", JWK_KEYS_MAX);
-    for (size_t i = 0; !err && i < keys->count; i++) add_key(set, keys->items[i].value);
-    if (!err && !set->count)
-        err = why_set(why, ERR_INVALID,
-                      "has no key that can be used: RSA of 2048 bits or more (RS256), EC P-256 "
-                      "(ES256), OKP Ed25519 (EdDSA)");
+    if (!err) err = add_keys(set, doc_get(doc, "keys"), why);
     arena_free(&arena);
     if (err)
         jwk_set_free(set);

@@ -119,35 +119,37 @@ static const char *protocol_of(const struct http_request *request)
                                                 : NULL;
 }
 
-void api_mqtt(struct http_exchange *exchange, void *arg)
+static enum err visit(struct http_exchange *exchange, struct service *service,
+                      struct os_stream **stream, struct why *why)
 {
-    struct service *service = arg;
     const struct http_request *request = http_request_of(exchange);
-    struct why why = WHY_NONE;
-    const char *protocol = protocol_of(request);
-    struct mqtt_socket *m = NULL;
-    enum err err = ERR_OK;
-    if (!protocol)
-        err = why_set(&why, ERR_INVALID,
-                      "this path speaks MQTT over WebSocket: ask for the subprotocol mqtt");
-    else if (!service->mqtt)
-        err = why_set(&why, ERR_BUSY, "the MQTT broker does not run");
-    else if (!(m = mem_alloc_zero(1, sizeof *m)))
-        err = ERR_NO_MEMORY;
-    struct identity *identity = err ? NULL : api_find_identity(exchange, service);
+    if (!protocol_of(request))
+        return why_set(why, ERR_INVALID,
+                       "this path speaks MQTT over WebSocket: ask for the subprotocol mqtt");
+    if (!service->mqtt) return why_set(why, ERR_BUSY, "the MQTT broker does not run");
+    struct identity *identity = api_find_identity(exchange, service);
     struct broker_visitor visitor = {.peer = request->peer,
                                      .is_tls = request->is_tls,
                                      .is_web = is_web(request),
                                      .identity = identity};
-    if (!err) err = mqtt_server_visit(service->mqtt, &visitor, &m->stream);
+    enum err err = mqtt_server_visit(service->mqtt, &visitor, stream);
     identity_release(identity);
+    return err;
+}
+
+void api_mqtt(struct http_exchange *exchange, void *arg)
+{
+    struct service *service = arg;
+    struct why why = WHY_NONE;
+    struct mqtt_socket *m = mem_alloc_zero(1, sizeof *m);
+    enum err err = m ? visit(exchange, service, &m->stream, &why) : ERR_NO_MEMORY;
     if (err) {
         mem_free(m);
         http_reply_error(exchange, err, &why);
         return;
     }
     os_stream_own(m->stream, &stream_events, m);
-    http_add_header(exchange, "Sec-WebSocket-Protocol", protocol);
+    http_add_header(exchange, "Sec-WebSocket-Protocol", protocol_of(http_request_of(exchange)));
     enter(m);
     m->socket = websocket_accept(exchange, &socket_events, m);
     if (!m->socket) os_stream_close(&m->stream);

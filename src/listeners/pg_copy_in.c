@@ -70,7 +70,7 @@ static enum err read_list(struct pg_copy *copy, struct why *why)
 {
     struct lexer lexer = {copy->columns, 0};
     enum err err = ERR_OK;
-    struct token token, more;
+    struct token token, more = {0};
     do {
         struct str name = {0}, second = {0};
         err = lex_next(&lexer, &token, why);

@@ -111,6 +111,7 @@ static enum err join(struct connection *c, struct arrival *a)
         err = os->ops->stream_join(broker->loop.task, a->socket, &header_events, c, &below);
     a->socket = NULL;
     if (err) return err;
+    MUST(below); /* an arrival brings a socket or a stream */
     if (!a->has_proxy) return begin(c, below, a->tls);
     c->stream = below;
     struct origin *origin = connection_origin(c);

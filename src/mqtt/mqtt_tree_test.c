@@ -89,28 +89,24 @@ static void shared_subscriptions_are_split(void **state)
 
 /* ---- against the list ---- */
 
-static void make_text(char *out, bool is_filter)
+enum { TEXT_BYTES = 32 };
+
+static void make_text(char out[TEXT_BYTES], bool is_filter)
 {
     static const char *const levels[] = {"a", "b", "c", "", "$x"};
     unsigned count = 1 + below(4);
-    out[0] = 0;
+    size_t size = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (i) strcat(out, "/");
         unsigned kind = is_filter ? below(8) : 0;
-        if (kind == 1) {
-            strcat(out, "+");
-        } else if (kind == 2) {
-            strcat(out, "#");
-            return;
-        } else {
-            strcat(out, levels[below(i ? 4 : 5)]);
-        }
+        const char *level = kind == 1 ? "+" : kind == 2 ? "#" : levels[below(i ? 4 : 5)];
+        size += (size_t)snprintf(out + size, TEXT_BYTES - size, "%s%s", i ? "/" : "", level);
+        if (kind == 2) return;
     }
-    if (!out[0]) strcpy(out, "a");
+    if (!size) snprintf(out, TEXT_BYTES, "a");
 }
 
 struct known {
-    char filter[32];
+    char filter[TEXT_BYTES];
     unsigned session;
     struct subscription *subscription;
 };
@@ -120,7 +116,7 @@ static struct {
     struct known items[KNOWN_MAX];
     size_t count;
     char sessions[SESSIONS];
-    char retained[RETAINED_MAX][32];
+    char retained[RETAINED_MAX][TEXT_BYTES];
     size_t retained_count;
 } w;
 
@@ -157,7 +153,7 @@ static void unsubscribe(void)
 
 static void match(void)
 {
-    char name[32];
+    char name[TEXT_BYTES];
     make_text(name, false);
     const struct tree_matches *found = tree_match(w.tree, str_of(name));
     assert_non_null(found);
@@ -179,14 +175,15 @@ static void match(void)
 
 static void retain(void)
 {
-    char name[32];
+    char name[TEXT_BYTES];
     make_text(name, false);
     struct message_parts parts = {.topic = str_of(name), .serial = 1};
     struct message *m = below(3) ? message_new(&parts, NULL) : NULL;
     assert_int_equal(tree_retain(w.tree, str_of(name), m), ERR_OK);
     size_t i = 0;
     while (i < w.retained_count && strcmp(w.retained[i], name) != 0) i++;
-    if (m && i == w.retained_count) strcpy(w.retained[w.retained_count++], name);
+    if (m && i == w.retained_count)
+        snprintf(w.retained[w.retained_count++], TEXT_BYTES, "%s", name);
     if (!m && i < w.retained_count) {
         --w.retained_count;
         memmove(w.retained[i], w.retained[w.retained_count], sizeof w.retained[i]);
@@ -197,7 +194,7 @@ static void retain(void)
 
 static void walk(void)
 {
-    char filter[32];
+    char filter[TEXT_BYTES];
     make_text(filter, true);
     struct tree_walk walk;
     size_t wanted = 0, got = 0;

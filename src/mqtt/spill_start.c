@@ -102,7 +102,8 @@ void spill_clean(struct broker *broker, bool keeps)
     char folder[4000];
     size_t count = 0;
     for (const struct spill *sp = broker->spills.first; sp; sp = sp->next) count += sp->file_count;
-    if (count && !(c.mine = mem_alloc(count * sizeof c.mine[0]))) return;
+    c.mine = mem_alloc((count + 1) * sizeof c.mine[0]);
+    if (!c.mine) return;
     for (const struct spill *sp = broker->spills.first; sp; sp = sp->next)
         for (size_t i = 0; i < sp->file_count; i++) c.mine[c.count++] = sp->files[i].number;
     if (c.count) qsort(c.mine, c.count, sizeof c.mine[0], by_number);

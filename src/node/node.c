@@ -6,29 +6,20 @@
  * after all that their jobs touch, because stopping them waits for their jobs. Once they are
  * stopped nothing new is begun (service.stopping), and the audit log's queue is drained: a change
  * that waits for its line is refused while the queue that it stands in still exists. */
-#include "node/certificates.h"
-#include "node/node.h"
 #include "base/timetext.h"
-#include "coap/gateway.h"
 #include "listeners/api.h"
 #include "listeners/bridges.h"
 #include "listeners/identities.h"
-#include "listeners/line_server.h"
-#include "listeners/jwt_login.h"
-#include "listeners/mqtt_server.h"
-#include "net/psk.h"
 #include "listeners/live.h"
-#include "listeners/pg.h"
 #include "listeners/resources.h"
 #include "listeners/status.h"
 #include "listeners/streams.h"
-#include "sinks/sinks.h"
 #include "node/manifests.h"
+#include "node/node_priv.h"
 #include "resource/persist.h"
+#include "sinks/sinks.h"
 #include <stdio.h>
 #include <string.h>
-
-static const char component[] = "node";
 
 enum {
     HEAD_SHARE_PERCENT = 43, /* of the memory budget; a tenth is for compaction */
@@ -36,113 +27,9 @@ enum {
     STATEMENTS_SHARE_PERCENT = 30,
     IN_FLIGHT_SHARE_PERCENT = 12,
     ROWS_SHARE_PERCENT = 75, /* head, rows under way and bodies of requests together */
-    EMIT_BATCHES_MAX = 1024, /* polled batches on their way to the log */
     STATEMENT_SECONDS = 60,
     HELPER_ROWS = 300000, /* some milliseconds of work */
 };
-
-struct node {
-    struct context context;
-    struct loop main;
-    const struct node_options *options;
-    struct service service;
-    struct budget statements, in_flight;
-    struct room room; /* of in_flight */
-    struct node_tables *tables;
-    struct http_server *http, *https;
-    struct pg_server *postgres;
-    struct line_server *line;
-    struct broker *broker;
-    struct mqtt_server *mqtt;
-    struct coap_gateway *coap;
-    struct jwt_login *jwt;
-    struct tls_config *tls;
-    uint32_t emitting; /* batches on their way */
-    size_t started;    /* parts of the list that run */
-    char folder[3900];
-    struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
-        mqtts_address;
-    char new_password[64];
-    struct completion settled; /* tables of manifests are there: ready */
-};
-
-/* ---- what the collector needs ---- */
-
-struct emit_op {
-    struct store_append append; /* first */
-    struct node *node;
-};
-
-static struct schema *host_find_table(void *arg, struct str ns, struct str name)
-{
-    struct node *node = arg;
-    /* A Device names the Table's document; the log knows it by its SQL name. */
-    struct resource *table = registry_get(node->service.registry, KIND_TABLE, ns, name);
-    char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-    if (!table) return store_find_table(node->service.store, ns, name);
-    table_sql_name(table, sql_name);
-    return store_find_table(node->service.store, ns, str_of(sql_name));
-}
-
-static void on_emitted(struct completion *c)
-{
-    struct emit_op *op = (struct emit_op *)c;
-    struct node *node = op->node;
-    node->emitting--;
-    if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
-    if (c->err)
-        diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s",
-             why_text(&c->why, c->err));
-    mem_free(op);
-}
-
-/* Was the batch made for the table as it is now? */
-static bool is_current(struct node *node, const struct batch *batch)
-{
-    struct schema *now = store_find_table(node->service.store, str_of(batch->schema->ns),
-                                          str_of(batch->schema->name));
-    bool same =
-        now && now->table_id == batch->schema->table_id && now->revision == batch->schema->revision;
-    schema_release(now);
-    return same;
-}
-
-static enum err host_emit(void *arg, struct batch *batch)
-{
-    struct node *node = arg;
-    if (!is_current(node, batch)) {
-        batch_release(batch);
-        return ERR_CONFLICT;
-    }
-    struct emit_op *op = node->emitting < EMIT_BATCHES_MAX ? mem_alloc_zero(1, sizeof *op) : NULL;
-    if (!op) {
-        batch_release(batch);
-        return ERR_BUSY;
-    }
-    op->node = node;
-    op->append.batch = batch;
-    op->append.ack = STORE_ACK_APPLIED;
-    completion_init(&op->append.completion, &node->main, on_emitted);
-    node->emitting++;
-    store_append(node->service.store, &op->append);
-    return ERR_OK;
-}
-
-static void host_audit(void *arg, const char *user, const char *device, const char *point,
-                       const char *value, const char *reason, const char *outcome)
-{
-    struct node *node = arg;
-    char detail[1024];
-    snprintf(detail, sizeof detail, "%s = %s: %s", point, value, reason);
-    struct audit_entry entry = {.user = str_of(user),
-                                .verb = STR("write-point"),
-                                .kind = STR("Device"),
-                                .path = str_of(device),
-                                .detail = str_of(detail),
-                                .outcome = str_of(outcome)};
-    enum err err = audit_append(node->service.audit, &entry);
-    if (err) diag(&node->context, DIAG_ERROR, component, "audit log: %s", err_text(err));
-}
 
 /* ---- parts ---- */
 
@@ -267,49 +154,10 @@ static void stop_access(struct node *node)
     access_close(node->service.access);
 }
 
-static void follow_jwt(struct node *node, const struct access_settings *settings)
-{
-    struct why why = WHY_NONE;
-    struct jwk_fetch_config from = {.url = settings->jwks,
-                                    .ca_file = settings->jwks_ca,
-                                    .refresh_ns = settings->jwks_refresh_ns};
-    enum err err = jwt_login_follow(node->jwt, &settings->jwt, &from, &why);
-    if (err)
-        diag(&node->context, DIAG_ERROR, component,
-             "access.jwt.jwks: %.*s: %s; tokens of that issuer let nobody in",
-             (int)settings->jwks.size, settings->jwks.at, why_text(&why, err));
-}
-
-/* A file that is missing or damaged lets nobody in, and is told: the node runs all the same. */
-static void set_jwt(struct node *node, const struct access_settings *settings)
-{
-    if (access_jwks_is_url(settings->jwks)) {
-        follow_jwt(node, settings);
-        return;
-    }
-    struct arena arena;
-    struct str keys = STR("");
-    struct why why = WHY_NONE;
-    char path[4096];
-    enum err err = ERR_OK;
-    arena_init(&arena, NULL);
-    if (settings->jwks.size)
-        err = str_copy(path, sizeof path, settings->jwks)
-                  ? node_read_file(node->context.os, path, &arena, &keys, &why)
-                  : ERR_LIMIT;
-    enum err set = jwt_login_set(node->jwt, &settings->jwt, keys, err ? NULL : &why);
-    if (err || set)
-        diag(&node->context, DIAG_ERROR, component,
-             "access.jwt.jwks: %.*s: %s; tokens of that issuer let nobody in",
-             (int)settings->jwks.size, settings->jwks.size ? settings->jwks.at : "",
-             why_text(&why, err ? err : set));
-    arena_free(&arena);
-}
-
 static enum err start_jwt(struct node *node, struct why *why)
 {
     enum err err = jwt_login_start(&node->service, &node->jwt, why);
-    if (!err) set_jwt(node, &node->options->config->access);
+    if (!err) node_set_jwt(node, &node->options->config->access);
     return err;
 }
 
@@ -412,20 +260,6 @@ static void stop_identities(struct node *node)
     node->service.identities = NULL;
 }
 
-static enum err start_collect(struct node *node, struct why *why)
-{
-    struct collect_host host = {host_find_table, host_emit, host_audit, node,
-                                node->service.node_path};
-    return collect_start(&node->context, node->service.registry, &host, &node->service.collect,
-                         why);
-}
-
-static void stop_collect(struct node *node)
-{
-    collect_stop(node->service.collect);
-    node->service.collect = NULL;
-}
-
 static enum err start_status(struct node *node, struct why *why)
 {
     return status_start(&node->service, &node->service.status, why);
@@ -435,190 +269,6 @@ static void stop_status(struct node *node)
 {
     status_stop(node->service.status);
     node->service.status = NULL;
-}
-
-static enum err start_http_on(struct node *node, struct str where, struct tls_config *tls,
-                              struct http_server **server, struct os_address *bound,
-                              struct why *why)
-{
-    struct http_server_config config = {api_routes, api_guard, &node->service};
-    struct os_address address;
-    enum err err = os_address_tcp(where, &address, why);
-    if (err) return err;
-    return http_server_start(&node->context, &node->main, &address, tls, &config, server, bound,
-                             why);
-}
-
-static enum err start_http(struct node *node, struct why *why)
-{
-    struct str where = node->options->config->listen.http;
-    return where.size ? start_http_on(node, where, NULL, &node->http, &node->http_address, why)
-                      : ERR_OK;
-}
-
-static void stop_http(struct node *node)
-{
-    if (node->http) http_server_stop(node->http);
-}
-
-/* For https, and for whoever asks for TLS at the PostgreSQL listener. */
-static enum err start_certificates(struct node *node, struct why *why)
-{
-    const struct node_config *config = node->options->config;
-    struct arena arena;
-    bool line_asks = config->listen.line.size && config->tls.ca.size;
-    if (!config->listen.https.size && !config->listen.postgres.size && !config->listen.mqtts.size &&
-        !line_asks)
-        return ERR_OK;
-    arena_init(&arena, NULL);
-    enum err err = certificates_read(&node->context, node->folder, config, &arena, &node->tls, why);
-    arena_free(&arena);
-    return err;
-}
-
-static void stop_certificates(struct node *node)
-{
-    if (node->tls) tls_config_release(node->tls);
-    node->tls = NULL;
-}
-
-static enum err start_https(struct node *node, struct why *why)
-{
-    struct str where = node->options->config->listen.https;
-    return where.size
-               ? start_http_on(node, where, node->tls, &node->https, &node->https_address, why)
-               : ERR_OK;
-}
-
-static void stop_https(struct node *node)
-{
-    if (node->https) http_server_stop(node->https);
-}
-
-static enum err start_postgres(struct node *node, struct why *why)
-{
-    struct str where = node->options->config->listen.postgres;
-    struct os_address address;
-    enum err err = where.size ? os_address_tcp(where, &address, why) : ERR_OK;
-    if (err || !where.size) return err;
-    bool tls_only = !os_address_is_loopback(&address) && !node->options->config->listen.insecure;
-    return pg_server_start(&node->service, &address, node->tls, tls_only, &node->postgres,
-                           &node->postgres_address, why);
-}
-
-static void stop_postgres(struct node *node)
-{
-    pg_server_stop(node->postgres);
-}
-
-static enum err start_line(struct node *node, struct why *why)
-{
-    struct str where = node->options->config->listen.line;
-    struct os_address address;
-    enum err err = where.size ? os_address_tcp(where, &address, why) : ERR_OK;
-    if (err || !where.size) return err;
-    struct tls_config *tls = os_address_is_loopback(&address) ? NULL : node->tls;
-    return line_server_start(&node->service, &address, tls, &node->line, &node->line_address, why);
-}
-
-static void stop_line(struct node *node)
-{
-    line_server_stop(node->line);
-}
-
-/* Keys that can be read by others, are damaged or missing are none: that is told, and mqtts serves
- * those who log in otherwise. */
-static enum err read_psk(struct node *node, struct str file, struct arena *arena,
-                         struct tls_psk **psk, struct why *why)
-{
-    struct os *os = node->context.os;
-    struct os_file *opened = NULL;
-    struct str text;
-    char path[4096];
-    if (!str_copy(path, sizeof path, file)) return why_set(why, ERR_LIMIT, "the path is too long");
-    enum err err = os->ops->file_open(os, path, 0, &opened, why);
-    bool is_private = !err && os->ops->file_is_private(opened);
-    if (!err) os->ops->file_close(opened);
-    if (!err && !is_private)
-        err = why_set(why, ERR_FORBIDDEN, "others can read it: chmod 600 %s", path);
-    if (!err) err = node_read_file(os, path, arena, &text, why);
-    return err ? err : tls_psk_read(text, psk, why);
-}
-
-/* Of mqtts and coaps. */
-static void set_psk(struct node *node, struct str file)
-{
-    struct arena arena;
-    struct tls_psk *psk = NULL;
-    struct why why = WHY_NONE;
-    arena_init(&arena, NULL);
-    enum err err = file.size ? read_psk(node, file, &arena, &psk, &why) : ERR_OK;
-    if (err)
-        diag(&node->context, DIAG_ERROR, component,
-             "mqtt.psk: %.*s: %s; no key opens mqtts or coaps", (int)file.size, file.at,
-             why_text(&why, err));
-    mqtt_server_set_psk(node->mqtt, psk);
-    if (node->coap) coap_gateway_set_psk(node->coap, psk);
-    tls_psk_release(psk);
-    arena_free(&arena);
-}
-
-static enum err start_mqtt(struct node *node, struct why *why)
-{
-    const struct node_config *config = node->options->config;
-    struct os_address plain, encrypted, local = {.kind = OS_ADDRESS_UNIX};
-    struct mqtt_server_config c = {
-        .tls = node->tls, .anonymous = config->mqtt.anonymous, .proxy = config->mqtt.proxy};
-    enum err err = ERR_OK;
-    if (config->listen.mqtt.size) {
-        err = os_address_tcp(config->listen.mqtt, &plain, why);
-        c.plain = &plain;
-    }
-    if (!err && config->listen.mqtts.size) {
-        err = os_address_tcp(config->listen.mqtts, &encrypted, why);
-        c.encrypted = &encrypted;
-    }
-    if (config->listen.mqtt_unix.size) {
-        if (!err && !str_copy(local.host, sizeof local.host, config->listen.mqtt_unix))
-            err = why_set(why, ERR_INVALID, "listen.mqttUnix: the path is too long");
-        c.local = &local;
-    }
-    if (err) return err;
-    err = mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
-                            &node->mqtts_address, why);
-    if (!err) set_psk(node, config->mqtt.psk);
-    return err;
-}
-
-static void stop_mqtt(struct node *node)
-{
-    mqtt_server_stop(node->mqtt);
-}
-
-static enum err start_coap(struct node *node, struct why *why)
-{
-    const struct node_config *config = node->options->config;
-    struct os_address plain, secure;
-    struct coap_gateway_config c = {0};
-    enum err err = ERR_OK;
-    if (config->listen.coap.size) {
-        err = os_address_tcp(config->listen.coap, &plain, why);
-        c.plain = &plain;
-    }
-    if (!err && config->listen.coaps.size) {
-        err = os_address_tcp(config->listen.coaps, &secure, why);
-        c.secure = &secure;
-    }
-    if (err || !(c.plain || c.secure)) return err;
-    err = coap_gateway_start(&node->context, node->broker, &c, &node->coap, why);
-    if (!err) set_psk(node, config->mqtt.psk);
-    return err;
-}
-
-static void stop_coap(struct node *node)
-{
-    coap_gateway_stop(node->coap);
-    node->coap = NULL;
 }
 
 static enum err start_streams(struct node *node, struct why *why)
@@ -691,94 +341,25 @@ static const struct {
     {"tables", start_tables, stop_tables},
     {"identities", start_identities, stop_identities},
     {"answers of the audit log", start_answers, stop_answers},
-    {"collect", start_collect, stop_collect},
+    {"collect", node_collect_start, node_collect_stop},
     {"workers", start_workers, stop_workers},
     {"room", start_room, stop_room},
-    {"certificates", start_certificates, stop_certificates},
-    {"http", start_http, stop_http},
-    {"https", start_https, stop_https},
-    {"postgres", start_postgres, stop_postgres},
-    {"line", start_line, stop_line},
+    {"certificates", node_certificates_start, node_certificates_stop},
+    {"http", node_http_start, node_http_stop},
+    {"https", node_https_start, node_https_stop},
+    {"postgres", node_postgres_start, node_postgres_stop},
+    {"line", node_line_start, node_line_stop},
     {"memory of sinks", make_sinks, free_sinks},
-    {"mqtt", start_mqtt, stop_mqtt},
+    {"mqtt", node_mqtt_start, node_mqtt_stop},
     {"bridges", start_bridges, stop_bridges},
     {"streams", start_streams, stop_streams}, /* before the first connection is accepted */
     {"sinks", start_sinks, stop_sinks},
-    {"coap", start_coap, stop_coap},
+    {"coap", node_coap_start, node_coap_stop},
     {"status", start_status, stop_status},
 };
 enum { PART_COUNT = sizeof parts / sizeof parts[0] };
 
 /* ---- the whole ---- */
-
-/* server.txt: how the command line on this machine finds the node. */
-static void write_server_file(struct node *node)
-{
-    struct os *os = node->context.os;
-    char path[4096], text[OS_HOST_BYTES + 32], address[OS_HOST_BYTES + 8];
-    struct os_file *file;
-    snprintf(path, sizeof path, "%s/server.txt", node->folder);
-    os_address_print(node->http ? &node->http_address : &node->https_address, address,
-                     sizeof address);
-    snprintf(text, sizeof text, "%s://%s\n", node->http ? "http" : "https", address);
-    if (!node->http && !node->https) text[0] = 0;
-    enum err err = os->ops->file_open(os, path, OS_FILE_WRITE | OS_FILE_CREATE, &file, NULL);
-    if (!err) {
-        err = os->ops->file_truncate(file, 0, NULL);
-        if (!err) err = os->ops->file_write(file, 0, text, strlen(text), NULL);
-        os->ops->file_close(file);
-    }
-    if (err)
-        diag(&node->context, DIAG_WARNING, component,
-             "%s cannot be written: the command line needs --server", path);
-}
-
-static void note_address(char *out, size_t out_bytes, const char *scheme,
-                         const struct os_address *address)
-{
-    char text[OS_HOST_BYTES + 8];
-    os_address_print(address, text, sizeof text);
-    snprintf(out, out_bytes, "%s://%s", scheme, text);
-}
-
-static void announce(struct node *node)
-{
-    struct service *s = &node->service;
-    if (node->http) note_address(s->http_url, sizeof s->http_url, "http", &node->http_address);
-    if (node->https) note_address(s->https_url, sizeof s->https_url, "https", &node->https_address);
-    if (node->http) diag(&node->context, DIAG_INFO, component, "listening on %s", s->http_url);
-    if (node->https) diag(&node->context, DIAG_INFO, component, "listening on %s", s->https_url);
-    char postgres[OS_HOST_BYTES + 8];
-    os_address_print(&node->postgres_address, postgres, sizeof postgres);
-    if (node->postgres)
-        diag(&node->context, DIAG_INFO, component, "listening on postgresql://%s", postgres);
-    char line[OS_HOST_BYTES + 8];
-    os_address_print(&node->line_address, line, sizeof line);
-    if (node->line) diag(&node->context, DIAG_INFO, component, "listening on line+tcp://%s", line);
-    char mqtt[OS_HOST_BYTES + 8];
-    os_address_print(&node->mqtt_address, mqtt, sizeof mqtt);
-    if (node->mqtt_address.kind)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtt://%s", mqtt);
-    os_address_print(&node->mqtts_address, mqtt, sizeof mqtt);
-    if (node->mqtts_address.kind)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtts://%s", mqtt);
-    struct str local = node->options->config->listen.mqtt_unix;
-    if (local.size)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtt+unix://%.*s", (int)local.size,
-             local.at);
-    struct str coap = node->options->config->listen.coap,
-               coaps = node->options->config->listen.coaps;
-    if (coap.size)
-        diag(&node->context, DIAG_INFO, component, "listening on coap://%.*s", (int)coap.size,
-             coap.at);
-    if (coaps.size)
-        diag(&node->context, DIAG_INFO, component, "listening on coaps://%.*s", (int)coaps.size,
-             coaps.at);
-    if (node->new_password[0])
-        diag(&node->context, DIAG_INFO, component,
-             "first start: user admin, password %s (shown once)", node->new_password);
-    memset(node->new_password, 0, sizeof node->new_password);
-}
 
 static enum err set_up(struct node *node, struct why *why)
 {
@@ -851,98 +432,13 @@ enum err node_start(struct os *os, struct os_task *main_task, const struct node_
     node->service.started_ns = context_mono_ns(&node->context);
     completion_init(&node->settled, &node->main, on_settled);
     node_tables_settle(node->tables, &node->settled);
-    write_server_file(node);
-    announce(node);
+    node_announce(node);
     return ERR_OK;
 }
 
 void node_wake(struct node *node)
 {
     if (node) loop_run_jobs(&node->main);
-}
-
-/* ---- SIGHUP ---- */
-
-/* What a running node cannot change about itself: told, with the way out. */
-static void compare_configs(struct node *node, const struct node_config *now)
-{
-    const struct node_config *was = node->options->config;
-    char then[24], here[24];
-    snprintf(then, sizeof then, "%lld", (long long)was->memory_bytes);
-    snprintf(here, sizeof here, "%lld", (long long)now->memory_bytes);
-    const struct {
-        const char *key;
-        struct str was, now;
-    } keys[] = {
-        {"node.name", was->node.name, now->node.name},
-        {"node.path", was->node.path, now->node.path},
-        {"data", was->data, now->data.size ? now->data : was->data},
-        {"memory", str_of(then), str_of(here)},
-        {"listen.http", was->listen.http, now->listen.http},
-        {"listen.https", was->listen.https, now->listen.https},
-        {"mqtt.external.endpoint", was->mqtt.external.endpoint, now->mqtt.external.endpoint},
-        {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
-        {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
-        {"listen.mqttUnix", was->listen.mqtt_unix, now->listen.mqtt_unix},
-        {"listen.coap", was->listen.coap, now->listen.coap},
-        {"listen.coaps", was->listen.coaps, now->listen.coaps},
-        {"listen.postgres", was->listen.postgres, now->listen.postgres},
-        {"listen.line", was->listen.line, now->listen.line},
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (!str_equal(keys[i].was, keys[i].now))
-            diag(&node->context, DIAG_WARNING, component,
-                 "reload: %s changed from '%.*s' to '%.*s': that needs a restart", keys[i].key,
-                 (int)keys[i].was.size, keys[i].was.size ? keys[i].was.at : "",
-                 (int)keys[i].now.size, keys[i].now.size ? keys[i].now.at : "");
-}
-
-static enum err renew_certificates(struct node *node, const struct node_config *config,
-                                   struct why *why)
-{
-    struct arena arena = {0}; /* as arena_init leaves one */
-    struct tls_config *fresh = NULL;
-    if (!node->tls) return ERR_OK;
-    enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
-    arena_free(&arena);
-    if (!err) tls_config_renew(node->tls, fresh);
-    return err;
-}
-
-/* Sessions and connections go on: what they were promised stays with them. */
-static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
-{
-    bool anonymous = config->mqtt.anonymous;
-    if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
-        return why_set(why, ERR_INVALID,
-                       "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
-    mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
-    set_psk(node, config->mqtt.psk);
-    return broker_configure(node->broker, &config->mqtt.broker, why);
-}
-
-void node_reload(struct node *node, const struct node_config *config)
-{
-    const struct node_options *o = node->options;
-    struct why why = WHY_NONE;
-    compare_configs(node, config);
-    enum err err = renew_certificates(node, config, &why);
-    if (err)
-        diag(&node->context, DIAG_ERROR, component, "reload: the certificate stays as it was: %s",
-             why_text(&why, err));
-    why = WHY_NONE;
-    err = renew_mqtt(node, config, &why);
-    if (err)
-        diag(&node->context, DIAG_ERROR, component, "reload: mqtt stays as it was: %s",
-             why_text(&why, err));
-    set_jwt(node, &config->access);
-    why = WHY_NONE;
-    err = manifests_reload(&node->service, o->manifests, o->manifest_count, o->prune, &why);
-    if (err)
-        diag(&node->context, DIAG_ERROR, component, "reload: the documents stay as they were: %s",
-             why_text(&why, err));
-    else
-        diag(&node->context, DIAG_INFO, component, "reload: done");
 }
 
 void node_stop(struct node *node)

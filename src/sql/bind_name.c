@@ -423,9 +423,9 @@ static bool is_known(const struct binder *b, const struct ast *tree)
  * that is set before each run. */
 static struct expr *bind_outer_name(struct binder *b, const struct ast *tree)
 {
+    MUST(b->parent && b->outers);
     struct outers *outers = b->outers;
     struct binder *parent = b->parent;
-    MUST(parent && outers);
     struct expr *outer = bind_expr(parent, tree);
     if (!outer) {
         b->err = parent->err;

@@ -575,26 +575,33 @@ static enum err group_finish(struct op *op)
     return err || op->run->paused ? err : op_finish(op->next);
 }
 
+static enum err take_one(struct group *group, const struct key_entry *entry)
+{
+    struct run *run = group->op.run;
+    const struct plan *plan = run->plan;
+    size_t own;
+    buf_clear(&group->key);
+    buf_add(&group->key, entry->bytes, entry->size);
+    if (buf_failed(&group->key)) return run_no_memory(run);
+    enum err err = find_hashed(group, &own);
+    for (size_t k = 0; k < plan->agg_count && !err; k++) {
+        const struct agg_call *call = &plan->aggs[k];
+        char *state = (char *)group->keys.entries[own].state + call->state_offset;
+        if (call->aggregate->merge(state, (const char *)entry->state + call->state_offset,
+                                   &group->memory))
+            err = run_no_memory(run);
+    }
+    return err;
+}
+
 enum err group_take(struct op *to, const struct op *from)
 {
     struct group *group = (struct group *)to;
     const struct keys *keys = &((const struct group *)from)->keys;
-    const struct plan *plan = to->run->plan;
     enum err err = ERR_OK;
     for (size_t i = 0; i < keys->count && !err; i++) {
-        const struct key_entry *entry = &keys->entries[i];
-        size_t own;
         if (i % SQL_CHUNK_ROWS == 0) err = run_check(to->run);
-        buf_clear(&group->key);
-        buf_add(&group->key, entry->bytes, entry->size);
-        if (!err) err = buf_failed(&group->key) ? run_no_memory(to->run) : find_hashed(group, &own);
-        for (size_t k = 0; k < plan->agg_count && !err; k++) {
-            const struct agg_call *call = &plan->aggs[k];
-            char *state = (char *)group->keys.entries[own].state + call->state_offset;
-            if (call->aggregate->merge(state, (const char *)entry->state + call->state_offset,
-                                       &group->memory))
-                err = run_no_memory(to->run);
-        }
+        if (!err) err = take_one(group, &keys->entries[i]);
     }
     return err;
 }

@@ -176,22 +176,21 @@ static bool disarm(struct trial *t, int fault, uint64_t n)
 static void check_restored(struct trial *t, const char *folder, uint64_t position)
 {
     struct world *w = t->world;
-    char home[64];
-    const struct model *then = NULL;
-    size_t state = 0;
+    char home[sizeof w->folder];
+    size_t state = t->state_count;
     for (size_t i = 0; i < t->state_count; i++)
-        if (t->states[i].position <= position) then = t->states[state = i].model;
-    assert_non_null(then);
+        if (t->states[i].position <= position) state = i;
+    assert_true(state < t->state_count);
     others_are_of(t, folder, state);
-    strcpy(home, w->folder);
+    memcpy(home, w->folder, sizeof home);
     store_close(w->store);
-    strcpy(w->folder, folder);
+    move_world(w, folder);
     open_store(w);
     struct store_health_row rows[4];
     assert_int_equal(store_health(w->store, rows, 4), 0);
-    compare_all(w, then);
+    compare_all(w, t->states[state].model);
     store_close(w->store);
-    strcpy(w->folder, home);
+    move_world(w, home);
     open_store(w);
 }
 

@@ -59,11 +59,11 @@ static void what_is_restored_is_the_state_at_the_position(void **state)
     struct world *w = *state;
     unsigned seed = seed_of_run();
     struct model *m = calloc(1, sizeof *m), *then = calloc(1, sizeof *then);
-    char target[100], folder[100], home[64];
+    char target[100], folder[100], home[sizeof w->folder];
     struct store_backup op;
     m->step = (int64_t)3600 * 1000000000;
     snprintf(target, sizeof target, "%s/backup", w->folder);
-    strcpy(home, w->folder);
+    memcpy(home, w->folder, sizeof home);
     struct schema *s = make_table(w);
     first_rows(w, s, m);
     for (int round = 0; round < 4; round++) {
@@ -79,7 +79,7 @@ static void what_is_restored_is_the_state_at_the_position(void **state)
     struct store_backup_info info = restore(w, target, folder);
     assert_int_equal(info.position, op.position);
     store_close(w->store);
-    strcpy(w->folder, folder);
+    move_world(w, folder);
     open_store(w);
     compare_all(w, then);
     struct store_health_row rows[8];
@@ -88,7 +88,7 @@ static void what_is_restored_is_the_state_at_the_position(void **state)
     assert_true(store_positions(w->store).appended > highest);
     compare_all(w, then);
     store_close(w->store);
-    strcpy(w->folder, home);
+    move_world(w, home);
     open_store(w);
     schema_release(s);
     free(then);

@@ -421,8 +421,8 @@ static void check_backup(struct trial *t)
     struct world *w = t->world;
     struct store_backup_info info;
     struct why why = WHY_NONE;
-    char folder[32], home[64];
-    strcpy(home, w->folder);
+    char folder[32], home[sizeof w->folder];
+    memcpy(home, w->folder, sizeof home);
     snprintf(folder, sizeof folder, "restored%u", t->restores++);
     enum err err = store_restore(w->os, "backup", NULL, folder, &info, &why);
     if (err == ERR_NOT_FOUND && !t->ledger.backed_up) return;
@@ -431,14 +431,14 @@ static void check_backup(struct trial *t)
     claim(t, info.position >= t->ledger.backed_up, "an older backup than the last",
           (int64_t)info.position);
     store_close(w->store);
-    strcpy(w->folder, folder);
+    move_world(w, folder);
     err = try_open(w, &why);
     claim(t, !err, "what was restored does not start", err);
     t->position = info.position;
     check(t);
     t->position = UINT64_MAX;
     store_close(w->store);
-    strcpy(w->folder, home);
+    move_world(w, home);
     claim(t, try_open(w, &why) == ERR_OK, "the store does not open again", 0);
 }
 

@@ -39,6 +39,12 @@ struct world {
     enum err err;
 };
 
+/* The world stands in another folder from here on; its store is closed. */
+static inline void move_world(struct world *w, const char *folder)
+{
+    assert_true(str_copy(w->folder, sizeof w->folder, str_of(folder)));
+}
+
 /* ---- the world ---- */
 
 static inline enum err try_open(struct world *w, struct why *why)

@@ -232,6 +232,14 @@ static bool gather(const struct tidying *t, const struct series *series, struct 
     return true;
 }
 
+static void fill(struct tombstones *list, const struct deleted *seen, const struct deleted *rest)
+{
+    if (seen->count) memcpy(list->items, seen->items, seen->count * sizeof *list->items);
+    if (rest->count)
+        memcpy(list->items + seen->count, rest->items, rest->count * sizeof *list->items);
+    atomic_init(&list->count, (uint32_t)(seen->count + rest->count));
+}
+
 static void tidy_one(const struct tidying *t, struct series *series)
 {
     struct arena arena;
@@ -243,10 +251,7 @@ static void tidy_one(const struct tidying *t, struct series *series)
     size_t kept = changes ? seen.count + rest.count : 0;
     struct tombstones *fewer = kept ? new_list(t->catalog, (uint32_t)kept) : NULL;
     if (changes && (fewer || !kept)) {
-        if (seen.count) memcpy(fewer->items, seen.items, seen.count * sizeof *fewer->items);
-        if (rest.count)
-            memcpy(fewer->items + seen.count, rest.items, rest.count * sizeof *fewer->items);
-        if (fewer) atomic_init(&fewer->count, (uint32_t)kept);
+        if (fewer) fill(fewer, &seen, &rest);
         atomic_store_explicit(&series->tombstones, fewer, memory_order_release);
         atomic_fetch_add(&t->catalog->changes, 1);
     }

@@ -3,17 +3,17 @@
  *
  * It shares no code with Millrace. One thread and epoll; MQTT 3.1.1. Publishers are held back by a
  * window: so many messages may be on their way (published and not yet delivered to all), so that
- * nothing need be lost with QoS 0 either. A payload carries its publisher, its number and the moment
- * it was written; each subscriber demands them in order. Prints one line of JSON; exit 1 when
- * something was lost, came twice or out of order.
+ * nothing need be lost with QoS 0 either. A payload carries its publisher, its number and the
+ * moment it was written; each subscriber demands them in order. Prints one line of JSON; exit 1
+ * when something was lost, came twice or out of order.
  *
  *   mqttload --port P [--user U --password W] --pairs N | --fan M | --rows N | --idle N
  *            [--qos Q] [--size B] [--seconds S] [--rate R] [--window W] [--keep]
  *
  * --pairs N: N publishers, each with a subscriber of its own; --fan M: one publisher, M
- * subscribers; --rows N: N publishers of JSON rows under data/, acknowledged with QoS 1; --idle N: N
- * connections that do nothing. --rate: messages a second of all publishers,
- * evenly spread; 0 = as fast as the window allows. --keep: sessions are kept (clean_session 0). */
+ * subscribers; --rows N: N publishers of JSON rows under data/, acknowledged with QoS 1; --idle N:
+ * N connections that do nothing. --rate: messages a second of all publishers, evenly spread; 0 = as
+ * fast as the window allows. --keep: sessions are kept (clean_session 0). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -103,13 +103,17 @@ static uint8_t *room(struct client *c, size_t size)
     return at;
 }
 
-static uint8_t *put_text(uint8_t *at, const char *text)
+static uint8_t *put_field(uint8_t *at, const void *bytes, size_t size)
 {
-    size_t size = strlen(text);
     *at++ = (uint8_t)(size >> 8);
     *at++ = (uint8_t)size;
-    memcpy(at, text, size);
+    memcpy(at, bytes, size);
     return at + size;
+}
+
+static uint8_t *put_text(uint8_t *at, const char *text)
+{
+    return put_field(at, text, strlen(text));
 }
 
 static size_t length_size(size_t body)
@@ -164,8 +168,9 @@ static void publish_row(struct client *c)
 {
     char topic[TOPIC_BYTES], row[100];
     int topic_size = snprintf(topic, sizeof topic, "data/line/d%u/load", c->index);
-    int size = snprintf(row, sizeof row, "{\"temperature\":%u.%u,\"pressure\":%u.5,\"n\":%llu}", (unsigned)(c->published % 90),
-                        (unsigned)(c->published % 10), (unsigned)(c->published % 700), (unsigned long long)c->published);
+    int size = snprintf(row, sizeof row, "{\"temperature\":%u.%u,\"pressure\":%u.5,\"n\":%llu}",
+                        (unsigned)(c->published % 90), (unsigned)(c->published % 10),
+                        (unsigned)(c->published % 700), (unsigned long long)c->published);
     uint8_t *at = put_text(begin(c, 0x32, 2 + (size_t)topic_size + 2 + (size_t)size), topic);
     if (++c->next_id == 0) c->next_id = 1;
     *at++ = (uint8_t)(c->next_id >> 8);
@@ -356,7 +361,8 @@ static bool all_done(unsigned publishers)
     for (unsigned i = 0; i < client_count; i++) {
         const struct client *c = &clients[i];
         if (!c->is_publisher) continue;
-        if (least[c->index] < c->published || (o.qos && c->acknowledged < c->published)) return false;
+        if (least[c->index] < c->published || (o.qos && c->acknowledged < c->published))
+            return false;
     }
     return true;
 }
@@ -372,33 +378,43 @@ static uint32_t percentile(double p)
     return latency_count ? latency_us[(size_t)((double)(latency_count - 1) * p)] : 0;
 }
 
+/* One of the three says where the value goes. */
+static const struct {
+    const char *name;
+    unsigned *number;
+    double *real;
+    const char **text;
+} options[] = {
+    {"--port", .number = &o.port},     {"--host", .text = &o.host},
+    {"--user", .text = &o.user},       {"--password", .text = &o.password},
+    {"--pairs", .number = &o.pairs},   {"--fan", .number = &o.fan},
+    {"--rows", .number = &o.rows},     {"--idle", .number = &o.idle},
+    {"--qos", .number = &o.qos},       {"--size", .number = &o.size},
+    {"--window", .number = &o.window}, {"--seconds", .real = &o.seconds},
+    {"--rate", .real = &o.rate},
+};
+
+static void set_option(const char *name, const char *value)
+{
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strcmp(name, options[i].name) != 0) continue;
+        if (options[i].number) *options[i].number = (unsigned)strtoul(value, NULL, 10);
+        if (options[i].real) *options[i].real = strtod(value, NULL);
+        if (options[i].text) *options[i].text = value;
+        return;
+    }
+    fprintf(stderr, "mqttload: unknown option %s\n", name);
+    exit(2);
+}
+
 static void read_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
-        if (!strcmp(name, "--keep")) {
+        if (!strcmp(name, "--keep"))
             o.keep = true;
-            continue;
-        }
-        const char *value = i + 1 < argc ? argv[++i] : "";
-        unsigned number = (unsigned)strtoul(value, NULL, 10);
-        if (!strcmp(name, "--port")) o.port = number;
-        else if (!strcmp(name, "--host")) o.host = value;
-        else if (!strcmp(name, "--user")) o.user = value;
-        else if (!strcmp(name, "--password")) o.password = value;
-        else if (!strcmp(name, "--pairs")) o.pairs = number;
-        else if (!strcmp(name, "--fan")) o.fan = number;
-        else if (!strcmp(name, "--rows")) o.rows = number;
-        else if (!strcmp(name, "--idle")) o.idle = number;
-        else if (!strcmp(name, "--qos")) o.qos = number;
-        else if (!strcmp(name, "--size")) o.size = number;
-        else if (!strcmp(name, "--window")) o.window = number;
-        else if (!strcmp(name, "--seconds")) o.seconds = strtod(value, NULL);
-        else if (!strcmp(name, "--rate")) o.rate = strtod(value, NULL);
-        else {
-            fprintf(stderr, "mqttload: unknown option %s\n", name);
-            exit(2);
-        }
+        else
+            set_option(name, i + 1 < argc ? argv[++i] : "");
     }
     if (!o.port || o.qos > 2 || o.size < HEAD_BYTES || (o.user && !o.password) ||
         (o.pairs > 0) + (o.fan > 0) + (o.rows > 0) + (o.idle > 0) != 1) {
@@ -410,9 +426,10 @@ static void read_options(int argc, char **argv)
 static void open_all(void)
 {
     if (o.rows) o.qos = 1;
-    unsigned publishers = o.idle ? 0 : o.pairs ? o.pairs : o.rows ? o.rows : 1, subscribers = o.pairs ? o.pairs : o.fan;
+    unsigned publishers = o.pairs + o.rows + (o.fan > 0); /* at most one is given */
+    unsigned subscribers = o.pairs + o.fan;
     client_count = o.idle ? o.idle : publishers + subscribers;
-    clients = calloc(client_count, sizeof *clients);
+    clients = calloc(client_count + 1u, sizeof *clients);
     least = calloc(publishers + 1, sizeof *least);
     latency_us = malloc(LATENCIES_MAX * sizeof *latency_us);
     if (!clients || !least || !latency_us) fail("memory");
@@ -427,7 +444,8 @@ static void open_all(void)
     while (ready_count < client_count) {
         poll_once(1000);
         if (now_s() - began > 60) {
-            fprintf(stderr, "mqttload: only %u of %u clients are ready after 60 s\n", ready_count, client_count);
+            fprintf(stderr, "mqttload: only %u of %u clients are ready after 60 s\n", ready_count,
+                    client_count);
             exit(2);
         }
     }
@@ -443,7 +461,7 @@ int main(int argc, char **argv)
     poller = epoll_create1(0);
     open_all();
     unsigned publishers = o.pairs ? o.pairs : o.rows ? o.rows : 1;
-    double began = now_s(), ended = began;
+    double began = now_s(), ended;
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
     if (o.idle) {
@@ -464,11 +482,16 @@ int main(int argc, char **argv)
         const struct client *c = &clients[i];
         if (c->is_publisher) published += c->published;
         if (o.rows) delivered += c->acknowledged;
-        if (o.rows) lost += c->published - c->acknowledged;
-        else if (!c->is_publisher) lost += clients[c->index].published - c->received;
+        if (o.rows)
+            lost += c->published - c->acknowledged;
+        else if (!c->is_publisher)
+            lost += clients[c->index].published - c->received;
     }
-    double own = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
-                 (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
+    double own = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+                          before.ru_stime.tv_sec) +
+                 (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec +
+                          after.ru_stime.tv_usec - before.ru_stime.tv_usec) /
+                     1e6;
     qsort(latency_us, latency_count, sizeof *latency_us, by_value);
     printf(",\"seconds\":%.3f,\"published\":%llu,\"delivered\":%llu,\"lost\":%llu,\"wrong\":%llu,"
            "\"rate\":%.0f,\"p50_us\":%u,\"p99_us\":%u,\"tool_cpu_s\":%.3f}\n",

@@ -1,7 +1,8 @@
-/* paho_async.c - a program on Paho C's asynchronous client that publishes to itself, goes on while the
- * broker is gone, and comes back by itself. Prints how it goes; compiled, run and disturbed by
- * test_mqtt_peers.py, which takes the broker away when half is acknowledged and then sends a line: Paho
- * 1.3.12 forgets a message whose write meets a connection that has just ended, so none is written then.
+/* paho_async.c - a program on Paho C's asynchronous client that publishes to itself, goes on while
+ * the broker is gone, and comes back by itself. Prints how it goes; compiled, run and disturbed by
+ * test_mqtt_peers.py, which takes the broker away when half is acknowledged and then sends a line:
+ * Paho 1.3.12 forgets a message whose write meets a connection that has just ended, so none is
+ * written then.
  *
  * usage: paho_async URI CAFILE|- USER PASSWORD 4|5 QOS COUNT
  * Callbacks run on Paho's threads: what they share is counted under one lock. */
@@ -41,7 +42,7 @@ static int on_message(void *arg, char *topic, int size, MQTTAsync_message *messa
     char text[16] = "";
     (void)arg, (void)size;
     memcpy(text, message->payload, message->payloadlen < 15 ? (size_t)message->payloadlen : 15);
-    int number = atoi(text);
+    int number = (int)strtol(text, NULL, 10);
     pthread_mutex_lock(&lock);
     if (number >= 0 && number < COUNT_MAX) {
         if (seen[number]++) {
@@ -58,13 +59,34 @@ static int on_message(void *arg, char *topic, int size, MQTTAsync_message *messa
     return 1;
 }
 
-static void on_sent(void *arg, MQTTAsync_successData *data) { (void)arg, (void)data, note(&sent); }
-static void on_sent5(void *arg, MQTTAsync_successData5 *data) { (void)arg, (void)data, note(&sent); }
-static void on_subscribed(void *arg, MQTTAsync_successData *data) { (void)arg, (void)data, note(&subscribed); }
-static void on_subscribed5(void *arg, MQTTAsync_successData5 *data) { (void)arg, (void)data, note(&subscribed); }
-static void on_refused(void *arg, MQTTAsync_failureData *data) { (void)arg, (void)data, note(&refused); }
-static void on_refused5(void *arg, MQTTAsync_failureData5 *data) { (void)arg, (void)data, note(&refused); }
-static void on_connected(void *arg, char *cause) { (void)arg, (void)cause, note(&connects); }
+static void on_sent(void *arg, MQTTAsync_successData *data)
+{
+    (void)arg, (void)data, note(&sent);
+}
+static void on_sent5(void *arg, MQTTAsync_successData5 *data)
+{
+    (void)arg, (void)data, note(&sent);
+}
+static void on_subscribed(void *arg, MQTTAsync_successData *data)
+{
+    (void)arg, (void)data, note(&subscribed);
+}
+static void on_subscribed5(void *arg, MQTTAsync_successData5 *data)
+{
+    (void)arg, (void)data, note(&subscribed);
+}
+static void on_refused(void *arg, MQTTAsync_failureData *data)
+{
+    (void)arg, (void)data, note(&refused);
+}
+static void on_refused5(void *arg, MQTTAsync_failureData5 *data)
+{
+    (void)arg, (void)data, note(&refused);
+}
+static void on_connected(void *arg, char *cause)
+{
+    (void)arg, (void)cause, note(&connects);
+}
 
 static int wait_for(const int *what, int wanted, const char *name)
 {
@@ -94,18 +116,21 @@ static int enter(MQTTAsync client)
     MQTTAsync_connectOptions options = version == MQTTVERSION_5 ? new : old;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
     MQTTProperties properties = MQTTProperties_initializer;
-    MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, .value.integer4 = 3600};
+    MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL,
+                           .value.integer4 = 3600};
     MQTTProperties_add(&properties, &expiry);
     tls.trustStore = ca;
     tls.verify = 1;
     if (strcmp(ca, "-") != 0) options.ssl = &tls;
-    options.MQTTVersion = version; /* else it tries 3.1 when the broker is away, which tells of no session */
+    /* Else it tries 3.1 when the broker is away, which tells of no session. */
+    options.MQTTVersion = version;
     options.username = user;
     options.password = password;
     options.automaticReconnect = 1;
     options.minRetryInterval = 1;
     options.maxRetryInterval = 2;
-    options.maxInflight = 1000; /* Paho looks but once a second whether a full window has room again */
+    /* Paho looks but once a second whether a full window has room again. */
+    options.maxInflight = 1000;
     if (version == MQTTVERSION_5)
         options.connectProperties = &properties, options.cleanstart = 0;
     else
@@ -123,7 +148,8 @@ static int publish(MQTTAsync client, int from, int to)
         MQTTAsync_responseOptions answer = answers(0);
         int rc;
         snprintf(text, sizeof text, "%d", i);
-        while ((rc = MQTTAsync_send(client, "async/x", (int)strlen(text), text, qos, 0, &answer)) == MQTTASYNC_MAX_BUFFERED_MESSAGES)
+        while ((rc = MQTTAsync_send(client, "async/x", (int)strlen(text), text, qos, 0, &answer)) ==
+               MQTTASYNC_MAX_BUFFERED_MESSAGES)
             usleep(1000);
         if (rc != MQTTASYNC_SUCCESS) return rc;
     }
@@ -136,12 +162,14 @@ int main(int words, char **word)
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
     if (words != 8) return 2;
     ca = word[2], user = word[3], password = word[4];
-    version = atoi(word[5]), qos = atoi(word[6]), count = atoi(word[7]);
+    version = (int)strtol(word[5], NULL, 10), qos = (int)strtol(word[6], NULL, 10),
+    count = (int)strtol(word[7], NULL, 10);
     if (count > COUNT_MAX) return 2;
     options.MQTTVersion = version;
     options.sendWhileDisconnected = 1;
     options.maxBufferedMessages = 1000;
-    if (MQTTAsync_createWithOptions(&client, word[1], "async", MQTTCLIENT_PERSISTENCE_NONE, NULL, &options) != MQTTASYNC_SUCCESS)
+    if (MQTTAsync_createWithOptions(&client, word[1], "async", MQTTCLIENT_PERSISTENCE_NONE, NULL,
+                                    &options) != MQTTASYNC_SUCCESS)
         return 3;
     MQTTAsync_setCallbacks(client, NULL, NULL, on_message, NULL);
     MQTTAsync_setConnected(client, NULL, on_connected);
@@ -150,7 +178,9 @@ int main(int words, char **word)
     MQTTAsync_subscribe(client, "async/x", qos, &answer);
     if (!wait_for(&subscribed, 1, "subscribe")) return 5;
     int rc = publish(client, 0, count / 2);
-    if (rc || !wait_for(&sent, count / 2, "acknowledged") || !wait_for(&arrived, count / 2, "arrived")) return 8;
+    if (rc || !wait_for(&sent, count / 2, "acknowledged") ||
+        !wait_for(&arrived, count / 2, "arrived"))
+        return 8;
     printf("half\n");
     fflush(stdout);
     if (getchar() == EOF) return 9;
@@ -158,8 +188,8 @@ int main(int words, char **word)
     if (rc) return printf("failed: send: %d\n", rc), 6;
     int good = wait_for(&sent, count, "acknowledged") & wait_for(&arrived, count, "arrived");
     usleep(300000); /* what comes twice comes now */
-    printf("connects: %d\narrived: %d\nagain: %d\nlate: %d\nrefused: %d\n", look(&connects), look(&arrived), look(&again), look(&late),
-           look(&refused));
+    printf("connects: %d\narrived: %d\nagain: %d\nlate: %d\nrefused: %d\n", look(&connects),
+           look(&arrived), look(&again), look(&late), look(&refused));
     MQTTAsync_disconnectOptions end = MQTTAsync_disconnectOptions_initializer;
     MQTTAsync_disconnect(client, &end);
     usleep(200000);

@@ -1,6 +1,6 @@
 /* paho_sync.c - a program on Paho C's blocking client, as equipment makers write them, against the
- * broker: every QoS, retained messages, a session that is kept, a will, and what 5.0 adds. Prints one
- * line a claim; compiled and run by test_mqtt_peers.py.
+ * broker: every QoS, retained messages, a session that is kept, a will, and what 5.0 adds. Prints
+ * one line a claim; compiled and run by test_mqtt_peers.py.
  *
  * usage: paho_sync URI CAFILE|- USER PASSWORD 3|4|5 (Paho's numbers of MQTT 3.1, 3.1.1 and 5.0) */
 #include <MQTTClient.h>
@@ -25,19 +25,23 @@ static MQTTClient make(const char *id)
     MQTTClient client;
     MQTTClient_createOptions options = MQTTClient_createOptions_initializer;
     options.MQTTVersion = version;
-    check(MQTTClient_createWithOptions(&client, uri, id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options), "create");
+    check(
+        MQTTClient_createWithOptions(&client, uri, id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options),
+        "create");
     return client;
 }
 
 /* The result or reason; *present says whether there was a session. */
-static int enter(MQTTClient client, const char *word, int clean, MQTTClient_willOptions *will, int *present)
+static int enter(MQTTClient client, const char *word, int clean, MQTTClient_willOptions *will,
+                 int *present)
 {
     MQTTClient_connectOptions old = MQTTClient_connectOptions_initializer;
     MQTTClient_connectOptions new = MQTTClient_connectOptions_initializer5;
     MQTTClient_connectOptions options = version == MQTTVERSION_5 ? new : old;
     MQTTClient_SSLOptions tls = MQTTClient_SSLOptions_initializer;
     MQTTProperties properties = MQTTProperties_initializer;
-    MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, .value.integer4 = 3600};
+    MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL,
+                           .value.integer4 = 3600};
     tls.trustStore = ca;
     tls.verify = 1;
     options.username = user;
@@ -63,8 +67,9 @@ static int enter(MQTTClient client, const char *word, int clean, MQTTClient_will
 
 static void leave(MQTTClient client)
 {
-    check(version == MQTTVERSION_5 ? MQTTClient_disconnect5(client, 1000, MQTTREASONCODE_SUCCESS, NULL)
-                                   : MQTTClient_disconnect(client, 1000),
+    check(version == MQTTVERSION_5
+              ? MQTTClient_disconnect5(client, 1000, MQTTREASONCODE_SUCCESS, NULL)
+              : MQTTClient_disconnect(client, 1000),
           "disconnect");
 }
 
@@ -81,7 +86,8 @@ static int subscribe(MQTTClient client, const char *filter, int qos)
     return granted;
 }
 
-static void publish(MQTTClient client, const char *topic, const char *text, int qos, int retained, MQTTProperties *properties)
+static void publish(MQTTClient client, const char *topic, const char *text, int qos, int retained,
+                    MQTTProperties *properties)
 {
     MQTTClient_message message = MQTTClient_message_initializer;
     MQTTClient_deliveryToken token = 0;
@@ -108,8 +114,10 @@ static const char *receive(MQTTClient client)
     int size = 0;
     MQTTClient_message *message = NULL;
     int rc = MQTTClient_receive(client, &topic, &size, &message, WAIT_MS);
-    if ((rc != MQTTCLIENT_SUCCESS && rc != MQTTCLIENT_TOPICNAME_TRUNCATED) || !message) return "nothing";
-    snprintf(out, sizeof out, "%.*s %d %d", message->payloadlen, (char *)message->payload, message->qos, message->retained);
+    if ((rc != MQTTCLIENT_SUCCESS && rc != MQTTCLIENT_TOPICNAME_TRUNCATED) || !message)
+        return "nothing";
+    snprintf(out, sizeof out, "%.*s %d %d", message->payloadlen, (char *)message->payload,
+             message->qos, message->retained);
     MQTTClient_freeMessage(&message);
     MQTTClient_free(topic);
     return out;
@@ -177,8 +185,10 @@ static void five(MQTTClient client)
     MQTTClient_message *message = NULL;
     MQTTProperties properties = MQTTProperties_initializer;
     MQTTProperty kind = {.identifier = MQTTPROPERTY_CODE_CONTENT_TYPE, .value.data = {4, "text"}};
-    MQTTProperty where = {.identifier = MQTTPROPERTY_CODE_RESPONSE_TOPIC, .value.data = {6, "sync/r"}};
-    MQTTProperty own = {.identifier = MQTTPROPERTY_CODE_USER_PROPERTY, .value = {.data = {4, "line"}, .value = {1, "3"}}};
+    MQTTProperty where = {.identifier = MQTTPROPERTY_CODE_RESPONSE_TOPIC,
+                          .value.data = {6, "sync/r"}};
+    MQTTProperty own = {.identifier = MQTTPROPERTY_CODE_USER_PROPERTY,
+                        .value = {.data = {4, "line"}, .value = {1, "3"}}};
     MQTTProperties_add(&properties, &kind);
     MQTTProperties_add(&properties, &where);
     MQTTProperties_add(&properties, &own);
@@ -186,13 +196,16 @@ static void five(MQTTClient client)
     publish(client, "sync/five", "x", 1, 0, &properties);
     (void)MQTTClient_receive(client, &topic, &size, &message, WAIT_MS);
     if (message) {
-        MQTTProperty *type = MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_CONTENT_TYPE);
-        MQTTProperty *reply = MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_RESPONSE_TOPIC);
-        MQTTProperty *mine = MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_USER_PROPERTY);
+        MQTTProperty *type =
+            MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_CONTENT_TYPE);
+        MQTTProperty *reply =
+            MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_RESPONSE_TOPIC);
+        MQTTProperty *mine =
+            MQTTProperties_getProperty(&message->properties, MQTTPROPERTY_CODE_USER_PROPERTY);
         if (type && reply && mine)
-            printf("properties: %.*s %.*s %.*s=%.*s\n", type->value.data.len, type->value.data.data, reply->value.data.len,
-                   reply->value.data.data, mine->value.data.len, mine->value.data.data, mine->value.value.len,
-                   mine->value.value.data);
+            printf("properties: %.*s %.*s %.*s=%.*s\n", type->value.data.len, type->value.data.data,
+                   reply->value.data.len, reply->value.data.data, mine->value.data.len,
+                   mine->value.data.data, mine->value.value.len, mine->value.value.data);
         MQTTClient_freeMessage(&message);
         MQTTClient_free(topic);
     }
@@ -210,7 +223,9 @@ static void five(MQTTClient client)
     will.qos = 1;
     subscribe(client, "sync/will", 1);
     check(enter(with_will, password, 1, &will, NULL), "connect");
-    check(MQTTClient_disconnect5(with_will, 1000, MQTTREASONCODE_DISCONNECT_WITH_WILL_MESSAGE, NULL), "disconnect");
+    check(
+        MQTTClient_disconnect5(with_will, 1000, MQTTREASONCODE_DISCONNECT_WITH_WILL_MESSAGE, NULL),
+        "disconnect");
     printf("will: %s\n", receive(client));
     MQTTClient_destroy(&with_will);
 }
@@ -218,7 +233,8 @@ static void five(MQTTClient client)
 int main(int count, char **words)
 {
     if (count != 6) return 2;
-    uri = words[1], ca = words[2], user = words[3], password = words[4], version = atoi(words[5]);
+    uri = words[1], ca = words[2], user = words[3], password = words[4],
+    version = (int)strtol(words[5], NULL, 10);
     MQTTClient client = make("sync"), stranger = make("sync-stranger");
     printf("wrong password: %d\n", enter(stranger, "wrong", 1, NULL, NULL));
     MQTTClient_destroy(&stranger);

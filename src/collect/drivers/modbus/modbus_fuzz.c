@@ -45,7 +45,7 @@ static bool is_same(const struct millrace_value *a, const struct millrace_value 
     case MILLRACE_BOOL: return a->b == b->b;
     case MILLRACE_INT: return a->i == b->i;
     case MILLRACE_UINT: return a->u == b->u;
-    case MILLRACE_DOUBLE: return memcmp(&a->d, &b->d, sizeof a->d) == 0;
+    case MILLRACE_DOUBLE: return a->u == b->u; /* bit by bit, NaN too */
     case MILLRACE_TEXT:
     case MILLRACE_BYTES:
         return a->text.size == b->text.size && memcmp(a->text.at, b->text.at, a->text.size) == 0;

@@ -1,0 +1,90 @@
+/* reload.c - SIGHUP: what of a changed configuration a running node takes over, each part by
+ * itself: what cannot be read is told and stays as it was. */
+#include "node/certificates.h"
+#include "node/manifests.h"
+#include "node/node_priv.h"
+#include <stdio.h>
+
+static const char component[] = "node";
+
+/* What a running node cannot change about itself: told, with the way out. */
+static void compare_configs(struct node *node, const struct node_config *now)
+{
+    const struct node_config *was = node->options->config;
+    char then[24], here[24];
+    snprintf(then, sizeof then, "%lld", (long long)was->memory_bytes);
+    snprintf(here, sizeof here, "%lld", (long long)now->memory_bytes);
+    const struct {
+        const char *key;
+        struct str was, now;
+    } keys[] = {
+        {"node.name", was->node.name, now->node.name},
+        {"node.path", was->node.path, now->node.path},
+        {"data", was->data, now->data.size ? now->data : was->data},
+        {"memory", str_of(then), str_of(here)},
+        {"listen.http", was->listen.http, now->listen.http},
+        {"listen.https", was->listen.https, now->listen.https},
+        {"mqtt.external.endpoint", was->mqtt.external.endpoint, now->mqtt.external.endpoint},
+        {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
+        {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
+        {"listen.mqttUnix", was->listen.mqtt_unix, now->listen.mqtt_unix},
+        {"listen.coap", was->listen.coap, now->listen.coap},
+        {"listen.coaps", was->listen.coaps, now->listen.coaps},
+        {"listen.postgres", was->listen.postgres, now->listen.postgres},
+        {"listen.line", was->listen.line, now->listen.line},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!str_equal(keys[i].was, keys[i].now))
+            diag(&node->context, DIAG_WARNING, component,
+                 "reload: %s changed from '%.*s' to '%.*s': that needs a restart", keys[i].key,
+                 (int)keys[i].was.size, keys[i].was.size ? keys[i].was.at : "",
+                 (int)keys[i].now.size, keys[i].now.size ? keys[i].now.at : "");
+}
+
+static enum err renew_certificates(struct node *node, const struct node_config *config,
+                                   struct why *why)
+{
+    struct arena arena = {0}; /* as arena_init leaves one */
+    struct tls_config *fresh = NULL;
+    if (!node->tls) return ERR_OK;
+    enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
+    arena_free(&arena);
+    if (!err) tls_config_renew(node->tls, fresh);
+    return err;
+}
+
+/* Sessions and connections go on: what they were promised stays with them. */
+static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
+{
+    bool anonymous = config->mqtt.anonymous;
+    if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
+        return why_set(why, ERR_INVALID,
+                       "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
+    mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
+    node_set_psk(node, config->mqtt.psk);
+    return broker_configure(node->broker, &config->mqtt.broker, why);
+}
+
+void node_reload(struct node *node, const struct node_config *config)
+{
+    const struct node_options *o = node->options;
+    struct why why = WHY_NONE;
+    compare_configs(node, config);
+    enum err err = renew_certificates(node, config, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: the certificate stays as it was: %s",
+             why_text(&why, err));
+    why = WHY_NONE;
+    err = renew_mqtt(node, config, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: mqtt stays as it was: %s",
+             why_text(&why, err));
+    node_set_jwt(node, &config->access);
+    why = WHY_NONE;
+    err = manifests_reload(&node->service, o->manifests, o->manifest_count, o->prune, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: the documents stay as they were: %s",
+             why_text(&why, err));
+    else
+        diag(&node->context, DIAG_INFO, component, "reload: done");
+}
