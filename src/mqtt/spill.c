@@ -224,8 +224,10 @@ static size_t take_record(struct spill *sp, struct str bytes, struct taken *take
         if (!*err)
             *err = outbox_add(&s->outbox, record.message, record.how.qos, record.how.retain, ids,
                               record.how.id_count);
-        /* QoS 2 waits until all that is on its way to the log is there: its note may be. */
-        if (!*err) outbox_at(&s->outbox, record.ordinal)->change = sp->broker->journal.change;
+        /* QoS 2 waits until all that is on its way to the log is there: its note may be, or is the
+         * next one. */
+        const struct journal *j = &sp->broker->journal;
+        if (!*err) outbox_at(&s->outbox, record.ordinal)->change = j->change + (j->target_count > 0);
     }
     message_release(record.message);
     return *err ? 0 : size;
