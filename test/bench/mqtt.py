@@ -142,4 +142,5 @@ def main():
         rows(tool)
 
 
-main()
+if __name__ == "__main__":
+    main()
