@@ -436,14 +436,28 @@ def test_a_subscription_that_was_acknowledged_outlives_a_kill(node_factory):
     assert [queued(node, f"r{turn}") for turn in range(5)] == [1] * 5
 
 
-def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(node_factory):
-    """Else what its client publishes anew has an identifier that is known: it would be acknowledged, and go to nobody."""
+def pair(node_factory):
+    """A node, a publisher and a reader of QoS 2 who takes all that he publishes."""
     node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
     away(node, "ballast", "b/#")
-    publisher = Publisher(0, *access(node), "left", rng)
+    publisher = Publisher(0, *access(node), "publisher", rng)
     reader = Reader([publisher], 2, *access(node), "reader", rng)
     reader.connect()
     reader.work(1, 20)
+    return node, publisher, reader
+
+
+def kill_in_flood(node, flood, publisher, reader):
+    node.kill9()
+    flood.end()
+    node.start()
+    reader.new_life()
+    finish(node, [publisher], [reader])
+
+
+def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(node_factory):
+    """Else what its client publishes anew has an identifier that is known: it would be acknowledged, and go to nobody."""
+    node, publisher, reader = pair(node_factory)
     for _ in range(3):
         publisher.connect()
         publisher.publish(2, 20)
@@ -453,22 +467,13 @@ def test_a_session_that_was_left_for_a_new_one_does_not_come_back_with_a_kill(no
         publisher.begin_anew()
         publisher.connect()
         publisher.publish(2, 20)
-        node.kill9()
-        flood.end()
-        node.start()
-        reader.new_life()
-        finish(node, [publisher], [reader])
+        kill_in_flood(node, flood, publisher, reader)
         publisher.begin_anew()
 
 
 def test_an_identifier_that_is_told_to_be_free_is_so_after_a_kill(node_factory):
     """Also when PUBREL was sent twice, and found nothing the second time: else the next message with it would go to nobody."""
-    node, rng = make(node_factory, "mqtt.queue.bytes=64MiB"), random.Random(1)
-    away(node, "ballast", "b/#")
-    publisher = Publisher(0, *access(node), "again", rng)
-    reader = Reader([publisher], 2, *access(node), "reader", rng)
-    reader.connect()
-    reader.work(1, 20)
+    node, publisher, reader = pair(node_factory)
     for _ in range(3):
         publisher.connect()
         publisher.publish(2, 20)
@@ -478,11 +483,7 @@ def test_an_identifier_that_is_told_to_be_free_is_so_after_a_kill(node_factory):
         publisher.connect()
         publisher.work(1, 20)  # PUBCOMP
         publisher.publish(2, 20)
-        node.kill9()
-        flood.end()
-        node.start()
-        reader.new_life()
-        finish(node, [publisher], [reader])
+        kill_in_flood(node, flood, publisher, reader)
 
 
 def test_what_was_acknowledged_before_a_stop_does_not_come_again(node_factory):
