@@ -145,6 +145,35 @@ def test_sizes_and_levels_are_limited_before_and_after_the_login(node_factory):
     wait_for(lambda: node.metric("millrace_mqtt_limit_topic_levels_total") == 3, 10, "not counted")
 
 
+def test_at_the_limit_of_retained_messages_those_that_are_there_go_on(node_factory):
+    node = mqtt_node(node_factory, "mqtt.maxRetained=2")
+    client, reader = Client(node, "a"), Client(node, "b")
+    for topic, payload in (("r/1", "old"), ("r/2", "two"), ("r/3", "no place"), ("r/1", "new")):
+        client.publish(topic, payload, 1, retain=True)
+    is_told(node, "maxRetained", 1)
+    reader.subscribe(("r/#", 1))
+    assert sorted(reader.wait(2)) == [("r/1", "new", 1, True), ("r/2", "two", 1, True)]
+    client.publish("r/2", "", 1, retain=True)
+    client.publish("r/3", "three", 1, retain=True)
+    late = Client(node, "c")
+    late.subscribe(("r/#", 1))
+    assert sorted(late.wait(2)) == [("r/1", "new", 1, True), ("r/3", "three", 1, True)]
+
+
+def test_who_hoards_retained_messages_leaves_room_for_others(node_factory):
+    node = mqtt_node(node_factory, "mqtt.memory=4MiB")
+    hoarder, client = Client(node, "a"), Client(node, "b")
+    for number in range(80):
+        hoarder.publish(f"r/{number}", "x" * 65536, 1, retain=True)
+    is_told(node, "memory")
+    client.publish("r/0", "y" * 65536, 1, retain=True)  # what is there may change
+    client.subscribe(("x", 1), ("r/0", 0))
+    assert client.wait(1)[0][1].startswith("y")
+    for number in range(20):
+        client.publish("x", str(number) * 65536, 1)
+    assert len(client.wait(21)) == 21
+
+
 def bans(node, login="admin"):
     status, answer = node.request("GET", "/v1/mqtt/bans", token=login)
     assert status == 200, answer

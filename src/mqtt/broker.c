@@ -118,10 +118,13 @@ static void deliver_to_group(struct broker *broker, struct tree_group *g, struct
 static void retain(struct space *space, struct message *m)
 {
     struct broker *broker = space->broker;
+    struct str topic = message_topic(m);
     bool is_empty = m->payload_size == 0;
-    bool has_place = is_empty || broker->retained_count < broker->config.retained_max;
-    enum err err =
-        has_place ? space_retain(space, message_topic(m), is_empty ? NULL : m) : ERR_LIMIT;
+    bool is_more = !is_empty && !tree_has_retained(space->tree, topic);
+    enum err err = ERR_OK;
+    if (is_more && broker->retained_count >= broker->config.retained_max) err = ERR_LIMIT;
+    if (is_more && !broker_may_keep(broker)) err = ERR_BUDGET;
+    if (!err) err = space_retain(space, topic, is_empty ? NULL : m);
     if (err) limits_act(broker, err == ERR_LIMIT ? LIMIT_RETAINED : LIMIT_MEMORY, "");
     broker->journal.keeps = !err && !message_is_own(m) ? space : NULL;
 }

@@ -364,6 +364,12 @@ static inline int64_t broker_now_s(const struct broker *broker)
 {
     return broker->now_ns / 1000000000;
 }
+/* Subscriptions and retained messages stay: they may take three quarters of the memory, so that
+ * whoever hoards them leaves the others room for messages under way. */
+static inline bool broker_may_keep(const struct broker *broker)
+{
+    return atomic_load(&broker->memory.used_bytes) < broker->memory.limit_bytes / 4 * 3;
+}
 /* The first whole second at which so many have passed: never early. */
 static inline int64_t broker_in_s(const struct broker *broker, int64_t seconds)
 {

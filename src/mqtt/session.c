@@ -661,7 +661,8 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
                                                  .no_local = wanted->no_local,
                                                  .retain_as_published = wanted->retain_as_published,
                                                  .id = id};
-    if (session_put_subscription(s, group, filter, &options, &is_new)) {
+    bool may_keep = is_known || broker_may_keep(broker);
+    if (!may_keep || session_put_subscription(s, group, filter, &options, &is_new)) {
         limits_act(broker, LIMIT_MEMORY, s->text);
         return MQTT_REASON_QUOTA_EXCEEDED;
     }

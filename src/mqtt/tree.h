@@ -67,6 +67,7 @@ const struct tree_matches *tree_match(struct tree *tree, struct str topic);
  * BUDGET; then the old one stays. */
 enum err tree_retain(struct tree *tree, struct str topic, struct message *message);
 size_t tree_retained_count(const struct tree *tree);
+bool tree_has_retained(struct tree *tree, struct str topic);
 
 /* A walk over the retained messages that fit a filter, in steps: the tree may change between two.
  * It is pinned to a node, so it must be ended. */
