@@ -75,7 +75,7 @@
     X(STREAM_REFUSED,      "millrace_stream_refused_total",      COUNTER, "rows",    "messages of Streams, and rows of them, that were refused; dead letters unless onError is drop") \
     X(SINK_ROWS,           "millrace_sink_rows_total",           COUNTER, "rows",    "rows that Sinks sent, and that were confirmed") \
     X(SINK_SKIPPED,        "millrace_sink_skipped_total",        COUNTER, "rows",    "rows that Sinks left out: they were refused, and onError is skip") \
-    X(SINK_GAPS,           "millrace_sink_gaps_total",           COUNTER, "gaps",    "times that retention took rows before a Sink had sent them") \
+    X(SINK_GAPS,           "millrace_sink_gaps_total",           COUNTER, "gaps",    "times that retention took rows before a Sink had sent them, or that they could not be read") \
     X(SINK_FAILURES,       "millrace_sink_failures_total",       COUNTER, "tries",   "tries of Sinks that failed; the rows are tried again") \
     X(MQTT_COMMANDS,       "millrace_mqtt_commands_total",       COUNTER, "messages", "messages that asked for a write to equipment") \
     X(MQTT_COMMANDS_REFUSED, "millrace_mqtt_commands_refused_total", COUNTER, "messages", "of these, those that wrote nothing") \

@@ -123,6 +123,7 @@ struct sink {
     struct sink_message *messages, **messages_end;
     uint64_t next_id;
     uint64_t told_gone; /* rows that retention took before they were sent: the last that was told */
+    uint32_t unread;    /* passes in a row that the disk failed */
     uint32_t answered;  /* of those that asked: watch->seen */
     uint32_t dropped;   /* of a step: rows left out as refused */
 };

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { UNREAD_MAX = 10 }; /* passes that the disk fails before what it does not give is left out */
+
 /* ---- the statement ---- */
 
 static int64_t mono_of(void *clock)
@@ -120,6 +122,17 @@ static void look_for_gap(struct sink *s)
          (int)s->document->name.size, s->document->name.at, s->table);
 }
 
+/* What could not be read is told with each pass, and counted. */
+static void look_for_damage(struct sink *s)
+{
+    unsigned long long places = s->stats.scan.damaged;
+    if (!places) return;
+    metric_add(s->sinks->config.context, METRIC_SINK_GAPS, 1);
+    diag(s->sinks->config.context, DIAG_ERROR, "sinks",
+         "%.*s: %llu places of %s cannot be read: their rows were not sent; SHOW HEALTH names them",
+         (int)s->document->name.size, s->document->name.at, places, s->table);
+}
+
 /* The query is run now; what it sees as now() is the moment it was due at. */
 static enum err open_run(struct sink *s, struct why *why)
 {
@@ -139,6 +152,7 @@ static enum err open_pass(struct sink *s, bool *is_empty, struct why *why)
 {
     bool resumes = s->place.up_to != 0;
     if (s->place.position) look_for_gap(s); /* from the beginning: what there is */
+    store_since_give_up(s->since, s->unread >= UNREAD_MAX);
     store_since_begin(s->since, &s->place, is_empty);
     s->run_ns = context_wall_ns(s->sinks->config.context);
     s->opened_ns = context_mono_ns(s->sinks->config.context);
@@ -199,12 +213,15 @@ static enum err read_rows(struct sink *s, struct why *why)
         MUST(progress != SQL_WAITS); /* no helpers were offered */
     }
     if (err) {
+        s->unread += err == ERR_IO;
         sink_memory_free(&s->memory); /* what was taken note of is not sent now */
         sink_rows_free(&s->rows);
         rest(s);
         return err;
     }
     s->pass_done = progress == SQL_DONE;
+    if (s->pass_done && has_cursor(s)) look_for_damage(s);
+    if (s->pass_done) s->unread = 0;
     note_after(s);
     if (s->pass_done) close_statement(s);
     if (s->rows.count == 0 && s->rows.after.up_to == 0) s->place = s->rows.after;

@@ -79,14 +79,12 @@ out:
 static enum err snapshot_open(void *context, void **out)
 {
     struct store *store = context;
-    struct store_snapshot *snapshot = mem_alloc(sizeof *snapshot);
+    struct store_snapshot *snapshot = mem_alloc_zero(1, sizeof *snapshot);
     if (!snapshot) return ERR_NO_MEMORY;
     /* The view first: what its parts and frozen head hold is applied then. Rows applied after the
      * view was replaced are not seen; with either order of the other they might be seen in part. */
     snapshot->view = store_view_get(store);
     snapshot->applied = store_positions(store).applied;
-    snapshot->above = snapshot->resume_series = 0;
-    snapshot->resume_ns = 0;
     *out = snapshot;
     return ERR_OK;
 }

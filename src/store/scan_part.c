@@ -1,7 +1,8 @@
 /* scan_part.c - runs over the blocks of one series in one part; see scan.h.
  *
  * Whatever cannot be read is left out, counted, and told once (SHOW HEALTH): a statement answers
- * with the rest. Only missing memory ends it. */
+ * with the rest. Only missing memory ends it; and a disk that fails, where a cursor would go past
+ * what it does not give (since.h). */
 #include "store/part_group.h"
 #include "store/scan.h"
 #include <inttypes.h>
@@ -12,6 +13,7 @@ static enum err isolate(struct sql_scan *scan, struct scan_part *part, enum err 
                         struct why *why)
 {
     if (!err || err == ERR_NO_MEMORY || err == ERR_BUDGET || err == ERR_CONFLICT) return err;
+    if (err == ERR_IO && scan->snapshot->waits) return err;
     char object[64];
     snprintf(object, sizeof object, "part %016" PRIx64, part->part->info.id);
     health_note(scan->store, STORE_ERROR, object, "%s", why_text(why, err));

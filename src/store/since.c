@@ -9,6 +9,7 @@ struct store_since {
     char ns[SCHEMA_NAME_BYTES_MAX + 1], table[SCHEMA_NAME_BYTES_MAX + 1];
     struct store_view *held;      /* of the last pass; NULL = none */
     struct store_snapshot bounds; /* of this pass; its view is `held` */
+    bool gives_up;
 };
 
 struct store_since *store_since_new(struct store *store, struct str ns, struct str table)
@@ -56,6 +57,11 @@ bool store_since_is_urgent(const struct store_since *since)
     return is_urgent;
 }
 
+void store_since_give_up(struct store_since *since, bool gives_up)
+{
+    since->gives_up = gives_up;
+}
+
 uint64_t store_since_gone(const struct store_since *since)
 {
     struct table_list *list = catalog_tables(&since->store->catalog);
@@ -92,7 +98,8 @@ void store_since_begin(struct store_since *since, struct store_place *place, boo
         store_since_rest(since);
         since->held = now;
     }
-    since->bounds = (struct store_snapshot){.view = since->held, .above = place->position};
+    since->bounds = (struct store_snapshot){
+        .view = since->held, .above = place->position, .waits = !since->gives_up};
     since->bounds.resume_series = find_series(since, place);
     since->bounds.resume_ns = place->time_ns;
     if (!place->up_to) place->up_to = applied;

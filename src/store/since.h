@@ -19,6 +19,9 @@
  * reads the rest of it from there. Who does not call for a while lets go of it (store_since_rest),
  * for a head that is held takes memory.
  *
+ * What the disk does not give (ERR_IO) fails a pass, which begins again where the cursor is; what
+ * is damaged is left out, counted and told, as in any statement, for it will never be readable.
+ *
  * Thread: one task at a time; passes run on BLOCKING tasks. */
 #ifndef STORE_SINCE_H
 #define STORE_SINCE_H
@@ -45,6 +48,8 @@ void store_since_free(struct store_since *since); /* NULL allowed; no statement 
  * statement that is prepared next over store_since_source reads it. `*is_empty`: nothing was
  * applied above the position, there is nothing to read. Any task. */
 void store_since_begin(struct store_since *since, struct store_place *place, bool *is_empty);
+/* Passes from now on leave out what the disk does not give, as what is damaged, or wait for it. */
+void store_since_give_up(struct store_since *since, bool gives_up);
 /* The newest position whose rows retention has taken, of those it took since the start; 0 = none. A
  * reader whose position is below it did not get all rows. Any task. */
 uint64_t store_since_gone(const struct store_since *since);

@@ -230,6 +230,7 @@ struct store_snapshot {
     uint64_t above;         /* rows at or below it are left out; of parts, whole blocks */
     uint32_t resume_series; /* series before it are left out, and of it … */
     int64_t resume_ns;      /* … rows up to this time; 0 = all are wanted */
+    bool waits;             /* what the disk does not give now fails the scan: it comes again */
 };
 
 /* The log task's writing: a new segment after a failure; what is framed goes to the file. */

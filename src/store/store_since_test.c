@@ -1,6 +1,7 @@
 /* store_since_test.c - claims about a reader that follows a table by a cursor (since.h): it gets
  * every row whatever becomes of the head, the log and the parts meanwhile, a device's rows in their
  * order; one that does not fall behind gets each of them once. */
+#include "os/sim_testlib.h"
 #include "store/since.h"
 #include "store/store_testlib.h"
 
@@ -69,34 +70,15 @@ static void take(struct follower *f, struct str device, int64_t time, int64_t va
     f->seen[d][time] = value;
 }
 
-/* Up to `limit` rows of a pass; true: it was done. */
-static bool read_pass(struct follower *f, uint64_t limit)
+/* Up to `limit` rows of a scan; `place` follows each row that came. */
+static enum err read_scan(struct follower *f, struct sql_scan *scan, uint64_t limit, bool *is_done)
 {
-    const struct sql_source *source = &store_since_source;
-    struct sql_table table;
-    struct sql_scan *scan = NULL;
-    struct arena arena;
-    void *snapshot;
-    uint16_t id = 1;
-    bool is_empty, is_done = false;
     uint64_t count = 0;
-    struct sql_scan_request request = {.time_from_ns = INT64_MIN,
-                                       .time_to_ns = INT64_MAX,
-                                       .column_count = 1,
-                                       .columns = &id,
-                                       .want_time = true,
-                                       .want_device = true};
-    store_since_begin(f->since, &f->place, &is_empty);
-    arena_init(&arena, NULL);
-    assert_int_equal(source->snapshot_open(f->since, &snapshot), ERR_OK);
-    assert_int_equal(
-        source->find_table(f->since, STR("default"), STR(""), STR("t"), &arena, &table, NULL), 0);
-    assert_int_equal(source->scan_open(f->since, snapshot, &table, &request, NULL, &scan, NULL),
-                     ERR_OK);
-    while (!is_done && count < limit) {
+    while (!*is_done && count < limit) {
         struct sql_chunk chunk;
-        assert_int_equal(source->scan_next(scan, &chunk, NULL), ERR_OK);
-        is_done = chunk.row_count == 0;
+        enum err err = store_since_source.scan_next(scan, &chunk, NULL);
+        if (err) return err;
+        *is_done = chunk.row_count == 0;
         for (uint32_t i = 0; i < chunk.row_count && count < limit; i++, count++) {
             struct str device = chunk.device.s[0];
             bool same = str_is(device, f->place.device);
@@ -106,11 +88,47 @@ static bool read_pass(struct follower *f, uint64_t limit)
             f->place.time_ns = chunk.time.i[i];
         }
     }
-    source->scan_close(scan, NULL);
-    source->close_table(f->since, &table);
+    return ERR_OK;
+}
+
+/* Up to `limit` rows of a pass, or those before a failure. */
+static enum err try_pass(struct follower *f, uint64_t limit, bool *is_done)
+{
+    const struct sql_source *source = &store_since_source;
+    struct sql_table table = {0};
+    struct sql_scan *scan = NULL;
+    struct arena arena;
+    void *snapshot;
+    uint16_t id = 1;
+    bool is_empty;
+    struct sql_scan_request request = {.time_from_ns = INT64_MIN,
+                                       .time_to_ns = INT64_MAX,
+                                       .column_count = 1,
+                                       .columns = &id,
+                                       .want_time = true,
+                                       .want_device = true};
+    *is_done = false;
+    store_since_begin(f->since, &f->place, &is_empty);
+    enum err err = source->snapshot_open(f->since, &snapshot);
+    if (err) return err;
+    arena_init(&arena, NULL);
+    err = source->find_table(f->since, STR("default"), STR(""), STR("t"), &arena, &table, NULL);
+    bool has_table = !err;
+    if (!err) err = source->scan_open(f->since, snapshot, &table, &request, NULL, &scan, NULL);
+    if (!err) err = read_scan(f, scan, limit, is_done);
+    if (scan) source->scan_close(scan, NULL);
+    if (has_table) source->close_table(f->since, &table);
     source->snapshot_close(f->since, snapshot);
     arena_free(&arena);
-    if (is_done) f->place = (struct store_place){.position = f->place.up_to};
+    if (*is_done) f->place = (struct store_place){.position = f->place.up_to};
+    return err;
+}
+
+/* The same, of a pass that does not fail; true: it was done. */
+static bool read_pass(struct follower *f, uint64_t limit)
+{
+    bool is_done;
+    assert_int_equal(try_pass(f, limit, &is_done), ERR_OK);
     return is_done;
 }
 
@@ -118,6 +136,14 @@ static void has_all(const struct follower *f)
 {
     for (unsigned d = 0; d < DEVICES; d++)
         for (unsigned i = 0; i < SLOTS; i++) assert_int_equal(f->seen[d][i], f->written[d][i]);
+}
+
+static void catch_up(struct follower *f)
+{
+    while (!read_pass(f, UINT64_MAX) ||
+           f->place.position < store_positions(f->world->store).applied)
+        continue;
+    has_all(f);
 }
 
 /* A restart, as after kill -9: the reader has only its place. */
@@ -145,10 +171,7 @@ static void a_reader_gets_every_row_whatever_happens_meanwhile(void **state)
         default: write_rows(f, 1 + pick(f, 40), pick(f, 2)); break;
         }
     }
-    while (!read_pass(f, UINT64_MAX) ||
-           f->place.position < store_positions(f->world->store).applied)
-        continue;
-    has_all(f);
+    catch_up(f);
     assert_true(f->rows > SLOTS);
     end(f);
 }
@@ -185,6 +208,66 @@ static void a_reader_goes_on_exactly_after_a_restart(void **state)
     end(f);
 }
 
+/* The n-th call of a pass fails, for every n: what had come stays, and the next pass brings the
+ * rest, exactly. */
+static void each_failed_call_of_a_pass_costs_no_row(void **state)
+{
+    static const int faults[] = {SIM_FAULT_IO, SIM_FAULT_ALLOCATION};
+    struct follower *f = calloc(1, sizeof *f);
+    struct world *w = *state;
+    begin(f, w);
+    for (int kind = 0; kind < 2; kind++) {
+        bool happened = true;
+        uint64_t failed = 0;
+        for (uint64_t n = 1; happened; n++) {
+            assert_true(n < 5000);
+            write_rows(f, 30, n % 2);
+            if (n % 3 || faults[kind] == SIM_FAULT_IO) flush(w);
+            write_rows(f, 10, false);
+            /* Nothing is known then of what lies in parts. */
+            if (n % 4 == 1 || faults[kind] == SIM_FAULT_IO) restart(f);
+            if (faults[kind] == SIM_FAULT_IO) sim_fault_arm(w->os, SIM_FAULT_IO, n);
+            if (faults[kind] == SIM_FAULT_ALLOCATION) mem_test_fail(n);
+            bool is_done;
+            enum err err = try_pass(f, UINT64_MAX, &is_done);
+            happened =
+                faults[kind] == SIM_FAULT_IO ? sim_fault_happened(w->os) : mem_test_count() >= n;
+            sim_fault_arm(w->os, SIM_FAULT_NONE, 0);
+            mem_test_fail(0);
+            assert_true(happened || err == ERR_OK);
+            assert_true(err == ERR_OK || err == ERR_IO || err == ERR_NO_MEMORY ||
+                        err == ERR_BUDGET);
+            assert_true(is_done == (err == ERR_OK));
+            failed += err != ERR_OK;
+            catch_up(f);
+        }
+        assert_true(failed > 1);
+    }
+    end(f);
+}
+
+/* A disk that never gives a block again holds a reader up only as long as it wants. */
+static void a_reader_that_gives_up_leaves_out_what_the_disk_does_not_give(void **state)
+{
+    struct follower *f = calloc(1, sizeof *f);
+    struct world *w = *state;
+    bool is_done;
+    begin(f, w);
+    write_rows(f, 30, true);
+    flush(w);
+    restart(f);
+    for (int i = 0; i < 2; i++) {
+        store_since_give_up(f->since, i);
+        sim_fault_arm(w->os, SIM_FAULT_IO, 1);
+        assert_int_equal(try_pass(f, UINT64_MAX, &is_done), i ? ERR_OK : ERR_IO);
+        assert_true(sim_fault_happened(w->os) && is_done == i);
+        sim_fault_arm(w->os, SIM_FAULT_NONE, 0);
+        assert_true((f->place.position > 0) == i);
+    }
+    assert_true(f->rows < 30);
+    end(f);
+}
+
 static void other_tables_are_not_found(void **state)
 {
     struct follower *f = calloc(1, sizeof *f);
@@ -208,6 +291,8 @@ int main(void)
         STORE_TEST(a_reader_gets_every_row_whatever_happens_meanwhile),
         STORE_TEST(a_reader_that_keeps_up_gets_each_row_once),
         STORE_TEST(a_reader_goes_on_exactly_after_a_restart),
+        STORE_SIM_TEST(each_failed_call_of_a_pass_costs_no_row),
+        STORE_SIM_TEST(a_reader_that_gives_up_leaves_out_what_the_disk_does_not_give),
         STORE_TEST(other_tables_are_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
