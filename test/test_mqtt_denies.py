@@ -1,5 +1,7 @@
 """Roles that deny topics: who may subscribe to a filter gets of it what is not denied, whenever and on whatever way it would come."""
 import json
+import socket
+import time
 
 import pytest
 from conftest import wait_for
@@ -70,6 +72,38 @@ def test_what_waits_is_looked_at_when_it_is_sent(node):
     admin.publish("plant/a/open", "5", 1)
     wait_for(lambda: len(back.got) >= 3, LIMIT_S, "the last")
     assert told(back) == ["plant/a/open 2", "plant/a/open 4", "plant/a/open 5"]
+
+
+def test_what_waits_of_a_filter_that_is_denied_whole_stays_here(node):
+    rules(node)
+    admin, eve = Client(node, "admin"), reader(node, "eve", clean=False, connect=False)
+    eve.connect(expiry=600)
+    assert eve.subscribe(("plant/a/secret", 1), ("plant/a/open", 1)) == [1, 1]
+    eve.close()
+    for topic in "secret", "open":
+        admin.publish(f"plant/a/{topic}", "1", 1)
+    rules(node, DENY)
+    back = reader(node, "eve", clean=False, connect=False)
+    back.connect(expiry=600)
+    wait_for(lambda: "plant/a/open 1" in told(back), LIMIT_S, "what may be had")
+    assert told(back) == ["plant/a/open 1"]
+
+
+def test_a_will_that_is_denied_meanwhile_is_not_published(node):
+    rules(node)
+    admin = Client(node, "admin")
+    admin.subscribe(("plant/#", 0))
+    mallory = [reader(node, name, will=(f"plant/{name}/{what}", "gone", 0, False)) for name, what in (("a", "secret"), ("b", "open"))]
+    mallory[0].subscribe(("plant/a/secret", 0))
+    rules(node, DENY)
+    admin.publish("plant/a/secret", "?")
+    wait_for(lambda: node.metric("millrace_mqtt_subscriptions") == 1, LIMIT_S, "the new rights do not reach it")
+    for client in mallory:
+        client.paho._sock.shutdown(socket.SHUT_RDWR)
+        client.paho.loop_stop()
+        time.sleep(0.2)
+    wait_for(lambda: "plant/b/open gone" in told(admin), LIMIT_S, "no will")
+    assert told(admin) == ["plant/a/secret ?", "plant/b/open gone"]
 
 
 def test_a_change_of_the_role_reaches_who_is_connected(node):
