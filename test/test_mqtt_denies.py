@@ -137,3 +137,9 @@ def test_a_shared_subscription_gives_to_who_may_have_it(node):
         admin.publish("plant/a/open", str(number), 1)
     wait_for(lambda: len(other.got) + len(eve.got) == 40, LIMIT_S, "all that is open")
     assert len(eve.got) == 10
+
+
+@pytest.mark.parametrize("topic", ["$SYS/brokers", "$dead/plant/a"])
+def test_no_will_is_left_where_only_the_broker_publishes(node, topic):
+    everybody = Client(node, "all", connect=False, will=(topic, "gone", 0, True))
+    assert everybody.connect()[0] == 135

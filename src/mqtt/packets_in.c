@@ -50,7 +50,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
-    if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
+    if (topic_is_own(topic)) return MQTT_REASON_NOT_AUTHORIZED;
     const struct access_client client = {.id = c->session->client_id,
                                          .certificate = connection_certificate(c)};
     return access_check_topic(c->session->identity, VERB_PUBLISH, &client, topic)
