@@ -143,3 +143,13 @@ def test_a_shared_subscription_gives_to_who_may_have_it(node):
 def test_no_will_is_left_where_only_the_broker_publishes(node, topic):
     everybody = Client(node, "all", connect=False, will=(topic, "gone", 0, True))
     assert everybody.connect()[0] == 135
+
+
+def test_nobody_makes_a_stream_of_what_is_denied(node):
+    put(node, "Role", "maker", {"rules": [{"verbs": ["create", "get"], "kinds": ["Stream"]}, {"verbs": ["query"]}]})
+    put(node, "User", "eve", {"roles": ["reader", "maker"], "password": PASSWORD})
+    path = "/apis/millrace.io/v1/namespaces/default/streams"
+    for at, (filter_, wanted) in enumerate((("plant/+/secret", 403), ("plant/#", 403), ("other/#", 403), ("plant/+/open", 201))):
+        body = {"apiVersion": "millrace.io/v1", "kind": "Stream", "metadata": {"name": f"s{at}"}, "spec": {"filter": filter_, "format": "json"}}
+        status, text = node.request("POST", path, json.dumps(body), token=f"eve:{PASSWORD}")
+        assert status == wanted, (filter_, text)
