@@ -114,3 +114,35 @@ def test_importing_again_leaves_users_as_they_are(node_factory, files):
     code, said = node.cli(*files)
     assert code == 0 and "user bob is there already and stays as it is" in said, said
     assert user(node, "bob")["spec"]["disabled"] is True
+
+
+def roles(node, name):
+    """{path: verbs, with a ! before those that are denied}"""
+    status, text = node.request("GET", f"/apis/millrace.io/v1/roles/{name}")
+    rules = json.loads(text)["spec"]["rules"] if status == 200 else []
+    return {path: ("!" if rule.get("effect") == "deny" else "") + ",".join(rule["verbs"]) for rule in rules for path in rule["paths"]}
+
+
+def test_nobody_gets_more_by_blanks_or_names(node_factory, tmp_path):
+    """Mosquitto takes indented lines; and no user's grants become those of all, or of who has no login."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic read open/#\nuser anonymous\ntopic secret/#\n user bob\ntopic a/#\n  topic deny a/x\nuser pattern\ntopic #\npattern read p/%u\n")
+    node = mqtt_node(node_factory)
+    code, said = node.cli("import", "mosquitto", "--acl", str(acl))
+    assert code == 0 and "user 'anonymous' is left out" in said, said
+    both = "publish,subscribe"
+    assert roles(node, "mosquitto-anonymous") == {"open/#": "subscribe"}
+    assert roles(node, "mosquitto-bob") == {"a/#": both, "a/x": "!" + both}
+    assert roles(node, "mosquitto-pattern") == {"p/%u": "subscribe"}
+    assert user(node, "pattern")["spec"]["roles"] == ["mosquitto--pattern", "mosquitto-pattern"]
+    assert roles(node, "mosquitto--pattern") == {"#": both}
+
+
+def test_importing_again_takes_away_what_is_no_longer_granted(node_factory, tmp_path):
+    acl = tmp_path / "acl"
+    node = mqtt_node(node_factory)
+    for text, left in (("user bob\ntopic a/#\npattern read p/%u\n", 1), ("user bob\n", 0)):
+        acl.write_text(text)
+        code, said = node.cli("import", "mosquitto", "--acl", str(acl))
+        assert code == 0, said
+        assert len(roles(node, "mosquitto-bob")) == len(roles(node, "mosquitto-pattern")) == left

@@ -534,3 +534,17 @@ def test_what_a_bridge_over_websocket_cannot_reach_is_told(node_factory):
         wait_for(lambda: said in (state(node)["error"] or ""), LIMIT_S, f"not told: {state(node)}")  # pylint: disable=cell-var-from-loop
     assert bridge(node, f"{port}/a b", [{"filter": "x"}], scheme="ws")[0] == 422
     assert bridge(node, "1", [{"filter": "x"}], scheme="http")[0] == 422
+
+
+@pytest.mark.parametrize("topic", ["x" * 65400, "x/" * 30 + "x"], ids=["long", "deep"])
+def test_a_topic_that_is_none_here_holds_up_no_bridge(node_factory, mosquitto, topic):
+    """It is dropped; else the remote broker would send it again after each end of the connection."""
+    there, here = mosquitto(), mqtt_node(node_factory, "mqtt.limits.topicLevels=20")
+    assert bridge(here, there.port, [{"filter": "#", "qos": 1, "direction": "in"}])[0] == 201
+    connected(here)
+    seer, sender = Client(here, "seer"), Client(there, "sender", user=None)
+    seer.subscribe(("#", 1))
+    for name in "before", topic, "after":
+        sender.publish(name, "1", 1)
+    wait_for(lambda: [m.topic for m in seer.got] == ["before", "after"], LIMIT_S, "the bridge stands still")
+    assert state(here)["state"] == "connected"

@@ -1,5 +1,7 @@
 """Roles that deny topics: who may subscribe to a filter gets of it what is not denied, whenever and on whatever way it would come."""
 import json
+import socket
+import time
 
 import pytest
 from conftest import wait_for
@@ -72,6 +74,38 @@ def test_what_waits_is_looked_at_when_it_is_sent(node):
     assert told(back) == ["plant/a/open 2", "plant/a/open 4", "plant/a/open 5"]
 
 
+def test_what_waits_of_a_filter_that_is_denied_whole_stays_here(node):
+    rules(node)
+    admin, eve = Client(node, "admin"), reader(node, "eve", clean=False, connect=False)
+    eve.connect(expiry=600)
+    assert eve.subscribe(("plant/a/secret", 1), ("plant/a/open", 1)) == [1, 1]
+    eve.close()
+    for topic in "secret", "open":
+        admin.publish(f"plant/a/{topic}", "1", 1)
+    rules(node, DENY)
+    back = reader(node, "eve", clean=False, connect=False)
+    back.connect(expiry=600)
+    wait_for(lambda: "plant/a/open 1" in told(back), LIMIT_S, "what may be had")
+    assert told(back) == ["plant/a/open 1"]
+
+
+def test_a_will_that_is_denied_meanwhile_is_not_published(node):
+    rules(node)
+    admin = Client(node, "admin")
+    admin.subscribe(("plant/#", 0))
+    mallory = [reader(node, name, will=(f"plant/{name}/{what}", "gone", 0, False)) for name, what in (("a", "secret"), ("b", "open"))]
+    mallory[0].subscribe(("plant/a/secret", 0))
+    rules(node, DENY)
+    admin.publish("plant/a/secret", "?")
+    wait_for(lambda: node.metric("millrace_mqtt_subscriptions") == 1, LIMIT_S, "the new rights do not reach it")
+    for client in mallory:
+        client.paho._sock.shutdown(socket.SHUT_RDWR)
+        client.paho.loop_stop()
+        time.sleep(0.2)
+    wait_for(lambda: "plant/b/open gone" in told(admin), LIMIT_S, "no will")
+    assert told(admin) == ["plant/a/secret ?", "plant/b/open gone"]
+
+
 def test_a_change_of_the_role_reaches_who_is_connected(node):
     admin, eve = Client(node, "admin"), reader(node, "eve")
     assert eve.subscribe(("plant/#", 0)) == [0]
@@ -103,3 +137,19 @@ def test_a_shared_subscription_gives_to_who_may_have_it(node):
         admin.publish("plant/a/open", str(number), 1)
     wait_for(lambda: len(other.got) + len(eve.got) == 40, LIMIT_S, "all that is open")
     assert len(eve.got) == 10
+
+
+@pytest.mark.parametrize("topic", ["$SYS/brokers", "$dead/plant/a"])
+def test_no_will_is_left_where_only_the_broker_publishes(node, topic):
+    everybody = Client(node, "all", connect=False, will=(topic, "gone", 0, True))
+    assert everybody.connect()[0] == 135
+
+
+def test_nobody_makes_a_stream_of_what_is_denied(node):
+    put(node, "Role", "maker", {"rules": [{"verbs": ["create", "get"], "kinds": ["Stream"]}, {"verbs": ["query"]}]})
+    put(node, "User", "eve", {"roles": ["reader", "maker"], "password": PASSWORD})
+    path = "/apis/millrace.io/v1/namespaces/default/streams"
+    for at, (filter_, wanted) in enumerate((("plant/+/secret", 403), ("plant/#", 403), ("other/#", 403), ("plant/+/open", 201))):
+        body = {"apiVersion": "millrace.io/v1", "kind": "Stream", "metadata": {"name": f"s{at}"}, "spec": {"filter": filter_, "format": "json"}}
+        status, text = node.request("POST", path, json.dumps(body), token=f"eve:{PASSWORD}")
+        assert status == wanted, (filter_, text)

@@ -70,6 +70,7 @@ bool mosquitto_acl_next(struct str *rest, struct mosquitto_line *line)
     struct str text;
     MUST(rest && line);
     if (!next_line(rest, &line->number, &text)) return false;
+    text = skip_spaces(text);
     struct str word = take_word(&text);
     line->problem = NULL;
     line->access = 0;

@@ -21,7 +21,7 @@ static void lines_of_an_acl_file_are_read_as_its_manual_says(void **state)
         {11, MOSQUITTO_WRONG, 0, {"a/b", 3}, "x"},
     };
     struct str rest = STR("# remark\ntopic read $SYS/#\n\nuser  alice smith \ntopic a/b\r\n"
-                          "topic write name with spaces\ntopic deny a/b/secret\n"
+                          "topic write name with spaces\n  topic deny a/b/secret\n"
                           "pattern write dev/%c/%u\ntopic wirte a/b\nuser\nallow a/b");
     struct mosquitto_line line = {0};
     (void)state;

@@ -16,6 +16,8 @@
 
 enum { NAME_BYTES = 160 };
 #define PATTERN_ROLE "mosquitto-pattern"
+#define NOBODY                                                                                     \
+    "anonymous" /* the User whose rights those without a login have; here its name is "" */
 
 /* One line of an acl_file that says topic or pattern. */
 struct grant {
@@ -78,7 +80,7 @@ static bool is_user_name(struct str name)
         bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
         if (!alnum && (i == 0 || i + 1 == name.size || (c != '-' && c != '.'))) return false;
     }
-    return name.size > 0 && name.size <= 100;
+    return name.size > 0 && name.size <= 100 && !str_is(name, NOBODY);
 }
 
 static struct person *person_of(struct import *import, struct str name, const char *file,
@@ -92,11 +94,11 @@ static struct person *person_of(struct import *import, struct str name, const ch
         return NULL;
     }
     struct person *p = &import->people[import->person_count++];
-    *p = (struct person){.name = name, .is_left_out = !is_user_name(name)};
+    *p = (struct person){.name = name, .is_left_out = name.size && !is_user_name(name)};
     if (p->is_left_out)
         tell(import, file, line,
              "user '%.*s' is left out with all that is his: names here have small letters, "
-             "digits, '-' and '.', at most 100 of them",
+             "digits, '-' and '.', at most 100 of them, and " NOBODY " is who has no login",
              shown(name), name.at);
     return p;
 }
@@ -131,7 +133,7 @@ static void take_topic(struct import *import, const struct mosquitto_line *line,
 static void read_acl(struct import *import, struct str text)
 {
     struct mosquitto_line line = {0};
-    struct str user = STR("anonymous");
+    struct str user = STR("");
     while (!import->no_memory && mosquitto_acl_next(&text, &line)) {
         if (line.kind == MOSQUITTO_WRONG) {
             tell(import, import->acl, line.number, "the line is left out: %s", line.problem);
@@ -272,7 +274,9 @@ static void add_rules(struct import *import, struct doc *rules, const struct gra
     }
 }
 
-static struct doc *role_document(struct import *import, const char *name, const struct person *p)
+/* Without rules, `*is_empty`, it is only for a node that has it from an earlier import. */
+static struct doc *role_document(struct import *import, const char *name, const struct person *p,
+                                 bool *is_empty)
 {
     struct doc *spec, *doc = document(import, KIND_ROLE, name, &spec),
                       *rules = doc_new(&import->arena, DOC_LIST);
@@ -282,7 +286,8 @@ static struct doc *role_document(struct import *import, const char *name, const 
     set(import, spec, "rules", rules);
     set(import, spec, "description",
         doc_new_string(&import->arena, STR("from Mosquitto's acl_file")));
-    return rules && rules->count ? doc : NULL;
+    *is_empty = !rules || !rules->count;
+    return doc;
 }
 
 static struct doc *user_document(struct import *import, const char *name, const struct person *p,
@@ -300,12 +305,14 @@ static struct doc *user_document(struct import *import, const char *name, const 
 
 /* ---- sending ---- */
 
-/* Prints it (no node), or has it made; a Role that is there is replaced, a User stays. */
+/* Prints it (no node), or has it made; a Role that is there is replaced, a User stays. What is
+ * empty is not made. */
 static bool give(struct import *import, struct api *api, enum resource_kind kind, const char *name,
-                 struct doc *doc)
+                 struct doc *doc, bool is_empty)
 {
     struct buf body = BUF_EMPTY, path = BUF_EMPTY;
     if (import->no_memory) return false;
+    if (!api && is_empty) return true;
     if (!api) {
         doc_write_yaml(&body, doc, 0);
         printf("---\n%.*s", (int)body.size, body.size ? body.at : "");
@@ -315,6 +322,10 @@ static bool give(struct import *import, struct api *api, enum resource_kind kind
     api_path(&path, kind, NULL, name);
     bool is_known = api_call(api, "GET", &path, API_JSON, NULL, STR("")) != NULL;
     bool is_new = !is_known && api->status == 404, is_kept = is_known && kind == KIND_USER;
+    if (is_new && is_empty) {
+        buf_free(&path);
+        return true;
+    }
     if (is_kept) fprintf(stderr, "user %s is there already and stays as it is\n", name);
     buf_clear(&path);
     api_path(&path, kind, NULL, is_new ? NULL : name);
@@ -332,22 +343,28 @@ static bool give(struct import *import, struct api *api, enum resource_kind kind
 static bool give_person(struct import *import, struct api *api, struct person *p)
 {
     char name[NAME_BYTES], role[NAME_BYTES];
+    bool is_empty;
     if (p->is_left_out) return true;
     drop_denied(import, &p->grants);
-    snprintf(name, sizeof name, "%.*s", shown(p->name), p->name.at);
+    snprintf(name, sizeof name, "%.*s", shown(p->name), p->name.size ? p->name.at : "");
+    if (!p->name.size) snprintf(name, sizeof name, NOBODY);
+    /* The patterns' is that of no user: none begins with '-'. */
     snprintf(role, sizeof role, "mosquitto-%.100s", name);
-    struct doc *doc = role_document(import, role, p);
-    if (doc && !give(import, api, KIND_ROLE, role, doc)) return false;
-    if (!p->hash.size && strcmp(name, "anonymous") != 0)
+    if (strcmp(role, PATTERN_ROLE) == 0) snprintf(role, sizeof role, "mosquitto--%.100s", name);
+    struct doc *doc = role_document(import, role, p, &is_empty);
+    if (!give(import, api, KIND_ROLE, role, doc, is_empty)) return false;
+    if (!p->hash.size && p->name.size)
         fprintf(stderr, "user %s has no password here and cannot log in until it gets one\n", name);
-    return give(import, api, KIND_USER, name, user_document(import, name, p, doc ? role : NULL));
+    return give(import, api, KIND_USER, name,
+                user_document(import, name, p, is_empty ? NULL : role), false);
 }
 
 static bool give_all(struct import *import, struct api *api)
 {
     drop_denied(import, &import->patterns);
-    struct doc *doc = role_document(import, PATTERN_ROLE, NULL);
-    bool good = !doc || give(import, api, KIND_ROLE, PATTERN_ROLE, doc);
+    bool is_empty;
+    struct doc *doc = role_document(import, PATTERN_ROLE, NULL, &is_empty);
+    bool good = give(import, api, KIND_ROLE, PATTERN_ROLE, doc, is_empty);
     for (size_t i = 0; good && i < import->person_count; i++)
         good = give_person(import, api, &import->people[i]);
     if (import->no_memory) (void)cli_fail(import->args, CLI_FAILED, "out of memory");

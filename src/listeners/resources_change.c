@@ -7,6 +7,7 @@
  * its change joins the queue. */
 #include "listeners/resources_priv.h"
 #include "listeners/bridges.h"
+#include "listeners/streams.h"
 #include "sinks/sinks.h"
 #include "base/num.h"
 #include <openssl/crypto.h>
@@ -184,6 +185,7 @@ static enum err check_rights(const struct change *change, const struct resource 
     }
     enum err err = bridges_allow(who, now, why);
     if (!err) err = sinks_allow(who, now, why);
+    if (!err) err = streams_allow(who, now, why);
     return err ? err : identities_allow(service, who, old, now, why);
 }
 

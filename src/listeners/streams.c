@@ -15,6 +15,19 @@ struct streams {
     bool is_posted;
 };
 
+enum err streams_allow(const struct identity *who, const struct resource *now, struct why *why)
+{
+    if (!now || now->kind != KIND_STREAM) return ERR_OK;
+    const struct stream_spec *spec = now->spec;
+    const struct access_client nobody = {.ns = now->ns};
+    enum err err = access_check_topic(who, VERB_SUBSCRIBE, &nobody, spec->filter);
+    if (err != ERR_FORBIDDEN) return err;
+    return why_set(why, err,
+                   "user %s may not subscribe to %.*s, and so may make no Stream of it: give the "
+                   "user that right first",
+                   who->user, (int)spec->filter.size, spec->filter.size ? spec->filter.at : "");
+}
+
 /* ---- publishing ---- */
 
 struct publish {

@@ -41,6 +41,10 @@ void streams_stop(struct streams *streams); /* NULL allowed */
 /* Walks over those that run: NULL gives the first. Borrowed until the loop's next job. */
 const struct stream *streams_next(const struct streams *streams, const struct stream *before);
 
+/* Whether somebody may make (or change) the Stream: what it stores he must himself have the right
+ * to read. Errors: FORBIDDEN. */
+enum err streams_allow(const struct identity *who, const struct resource *now, struct why *why);
+
 /* Publishes as the node in the stream's namespace, without waiting: what is lost for lack of memory
  * is asked for again, or said again, by whoever has a reason to. Copies. */
 void streams_publish(struct service *service, const struct stream *stream, struct str topic,

@@ -68,7 +68,7 @@ struct session {
     uint16_t space;   /* place of its namespace's in broker->spaces: session_space */
     bool is_ending : 1, is_stalled : 1;
     bool is_logged : 1; /* the journal knows of it */
-    bool is_cut : 1;    /* rules deny topics of its filters: each is checked before it is sent */
+    bool is_cut : 1; /* rules may deny what it would get: each topic is checked before it is sent */
     struct outbox outbox;
     struct spill *spill;   /* what of the queue is not in it; NULL = nothing */
     struct bridge *bridge; /* whose it is; NULL = a client's */
@@ -418,8 +418,8 @@ void session_pump_stalled(struct broker *broker);
 struct session_limits session_limits(const struct session *session);
 /* An item is delivered or given up. */
 void session_finish(struct session *session, struct outbox_item *item, uint64_t ordinal);
-/* New rights: subscriptions that are not allowed any more go. `connection`: the session's, also
- * when it is only about to be. */
+/* New rights: subscriptions, and the will, that are not allowed any more go. `connection`: the
+ * session's, also when it is only about to be. */
 void session_check_rights(struct session *session, const struct connection *connection);
 /* Whether no rule denies it a message that one of its subscriptions fits. */
 bool session_may_have(const struct session *session, struct str topic);

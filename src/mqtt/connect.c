@@ -368,7 +368,8 @@ static bool may_leave_will(const struct connection *c, const struct identity *id
     const struct access_client client = {.id = {c->kept->client_id, c->kept->client_id_size},
                                          .certificate = connection_certificate(c)};
     return !will ||
-           access_check_topic(identity, VERB_PUBLISH, &client, message_topic(will)) == ERR_OK;
+           (!topic_is_own(message_topic(will)) &&
+            access_check_topic(identity, VERB_PUBLISH, &client, message_topic(will)) == ERR_OK);
 }
 
 /* Who logs in again and again, with the same rights, is one identity in memory. */

@@ -171,7 +171,7 @@ static enum err read_message(struct broker *broker, struct reader *r, struct rep
     int64_t expires_wall = flags & 8 ? (int64_t)reader_le64(r) : 0;
     out->ns = flags & 32 ? read_text(r) : STR("");
     if (!reader_ok(r) || !is_namespace(out->ns) || (flags & 3) == 3 || out->number > NUMBER_MAX ||
-        expires_wall < 0 || expires_wall > INT64_MAX / 2 || !topic_name_is_valid(topic) ||
+        expires_wall < 0 || expires_wall > INT64_MAX / 2 || !topic_name_is_made(topic) ||
         payload.size > MQTT_REMAINING_MAX)
         return bad(why, "a message that is none");
     struct mqtt_properties kept = {

@@ -50,7 +50,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
-    if (str_starts(topic, "$SYS") || str_starts(topic, "$dead/")) return MQTT_REASON_NOT_AUTHORIZED;
+    if (topic_is_own(topic)) return MQTT_REASON_NOT_AUTHORIZED;
     const struct access_client client = {.id = c->session->client_id,
                                          .certificate = connection_certificate(c)};
     return access_check_topic(c->session->identity, VERB_PUBLISH, &client, topic)
@@ -118,6 +118,14 @@ static enum journal_wait wait_of(const struct connection *c, struct str topic)
     return waits[ack == BROKER_ACK_INHERIT ? acks->otherwise : ack];
 }
 
+/* Of a client only the levels are in question: its packet was read. */
+static bool exceeds(const struct connection *c, struct str topic)
+{
+    uint16_t levels = c->broker->config.limits.topic_levels;
+    if (c->is_dialled && !topic_name_is_valid(topic)) return true;
+    return levels < TOPIC_LEVELS_MAX && topic_levels(topic) > levels;
+}
+
 static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     const struct mqtt_publish *m = &p->publish;
@@ -129,15 +137,14 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
                               "more QoS 2 messages than the receive maximum");
     enum mqtt_reason reason = resolve_alias(c, p, why);
     if (reason) return reason;
-    if (c->broker->config.limits.topic_levels < TOPIC_LEVELS_MAX &&
-        topic_levels(m->topic) > c->broker->config.limits.topic_levels) {
-        limits_act(c->broker, LIMIT_TOPIC_LEVELS, connection_peer(c));
+    bool is_too_much = exceeds(c, m->topic);
+    if (is_too_much) limits_act(c->broker, LIMIT_TOPIC_LEVELS, connection_peer(c));
+    if (is_too_much && !c->is_dialled)
         return connection_say(why, MQTT_REASON_TOPIC_NAME_INVALID,
                               "more topic levels than are allowed");
-    }
     metric_add(c->broker->context, METRIC_MQTT_RECEIVED, 1);
     s->messages_in++;
-    if (bridge_has_passed(c->broker, &p->properties) ||
+    if (is_too_much || bridge_has_passed(c->broker, &p->properties) ||
         (c->bridge && !bridge_receive(c->bridge, p))) {
         if (m->qos)
             journal_acknowledge(c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id,
@@ -370,6 +377,11 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
                        (reason != MQTT_REASON_MALFORMED_PACKET || packet.connect.version == MQTT_5);
         return is_told ? connect_refuse(c, reason, why) : reason;
     }
+    /* Another broker may have topics that are none here. It would send the message again and again,
+     * so on_publish drops it. */
+    if (reason == MQTT_REASON_TOPIC_NAME_INVALID && c->is_dialled && packet.type == MQTT_PUBLISH &&
+        packet.publish.topic.size)
+        reason = MQTT_REASON_SUCCESS;
     if (reason) {
         if (reason == MQTT_REASON_TOPIC_NAME_INVALID && packet.type == MQTT_PUBLISH &&
             topic_levels(packet.publish.topic) > TOPIC_LEVELS_MAX)

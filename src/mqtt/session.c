@@ -624,9 +624,21 @@ static bool may_subscribe(struct session *s, const struct connection *c, struct 
     return may;
 }
 
+/* What a client leaves behind is published with the rights that it has to the end. */
+static void check_will(struct session *s, const struct connection *c)
+{
+    const struct access_client client = {.id = s->client_id,
+                                         .certificate = connection_certificate(c)};
+    if (s->will && access_check_topic(s->identity, VERB_PUBLISH, &client,
+                                      message_topic(s->will->message)) != ERR_OK)
+        session_drop_will(s);
+}
+
 void session_check_rights(struct session *s, const struct connection *c)
 {
-    s->is_cut = false;
+    check_will(s, c);
+    /* What waits may have come by a subscription that is gone, or goes now. */
+    s->is_cut = session_queued(s) > 0;
     for (struct subscription *sub = s->subscriptions, *next; sub; sub = next) {
         struct buf text = BUF_EMPTY;
         struct str group, filter;

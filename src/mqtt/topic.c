@@ -25,6 +25,17 @@ bool topic_name_is_valid(struct str name)
     return is_within_limits(name) && !topic_has_wildcard(name);
 }
 
+bool topic_is_own(struct str name)
+{
+    return str_starts(name, "$SYS") || str_starts(name, "$dead/");
+}
+
+bool topic_name_is_made(struct str name)
+{
+    return name.size > 0 && name.size <= TOPIC_MADE_BYTES_MAX &&
+           topic_levels(name) <= TOPIC_MADE_LEVELS_MAX && !topic_has_wildcard(name);
+}
+
 bool topic_filter_is_formed(struct str filter)
 {
     struct str rest = filter, level;

@@ -11,14 +11,20 @@ enum {
     /* MQTT's texts end at 65,535 bytes; the rest is for what the node itself puts around a topic,
      * such as "$dead/" and "/reply". */
     TOPIC_BYTES_MAX = 65000,
+    TOPIC_MADE_LEVELS_MAX = TOPIC_LEVELS_MAX + 1, /* with what the node puts around it */
+    TOPIC_MADE_BYTES_MAX = 65535,
 };
 
 /* A name to publish to: not empty, no wildcards, within the limits. Its text was checked. */
 bool topic_name_is_valid(struct str name);
+/* The same, or one that the node made of it: of a message that was published before. */
+bool topic_name_is_made(struct str name);
 /* A filter to subscribe to, without "$share/…/": '+' and '#' alone in their level, '#' last.
  * _is_formed: so much for its form; _is_valid: and it is within the limits. */
 bool topic_filter_is_formed(struct str filter);
 bool topic_filter_is_valid(struct str filter);
+/* Only the broker publishes there: $SYS/… and $dead/…. */
+bool topic_is_own(struct str name);
 size_t topic_levels(struct str text); /* at least 1 */
 bool topic_has_wildcard(struct str filter);
 

@@ -54,7 +54,7 @@ static bool add_items(struct tree *t, const struct tree_node *n)
     return true;
 }
 
-/* Recursion goes no deeper than a name has levels (TOPIC_LEVELS_MAX). */
+/* Recursion goes no deeper than a name has levels (TOPIC_MADE_LEVELS_MAX). */
 static bool visit(struct tree *t, const struct tree_node *n, size_t depth, size_t count,
                   bool is_dollar)
 {
@@ -78,8 +78,8 @@ static bool find_all(struct tree *t, struct str topic)
     size_t count = 0;
     struct str level, rest = topic;
     t->found.count = t->found.group_count = 0;
-    if (!t->path && !(t->path = mem_alloc(TOPIC_LEVELS_MAX * sizeof t->path[0]))) return false;
-    while (count < TOPIC_LEVELS_MAX && str_split(&rest, '/', &level))
+    if (!t->path && !(t->path = mem_alloc(TOPIC_MADE_LEVELS_MAX * sizeof t->path[0]))) return false;
+    while (count < TOPIC_MADE_LEVELS_MAX && str_split(&rest, '/', &level))
         t->path[count++] = tree_find_level(t, level);
     MUST(!rest.at);
     if (!visit(t, &t->root, 0, count, topic.size && topic.at[0] == '$')) return false;
