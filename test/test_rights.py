@@ -440,5 +440,9 @@ def test_rules_that_deny_topics(plant):
     assert plant.call("PATCH", f"{API}/users/eve", {"spec": {"roles": ["wide"]}}, eve, patch)[0] == 403
     assert plant.make("Role", "narrow", {"rules": [{"verbs": both, "paths": ["a/b"]}]}, eve)[0] == 201
     assert publish("a/secret/x", eve) == 403
+    # Nobody is locked out: who has the role admin is not denied, and can undo it.
+    assert plant.call("PATCH", f"{API}/users/admin", {"spec": {"roles": ["admin", "bounds"]}}, "admin", patch)[0] == 200
+    assert publish("a/secret/x", "admin") == 200
+    assert plant.call("PATCH", f"{API}/users/admin", {"spec": {"roles": ["admin"]}}, "admin", patch)[0] == 200
     assert plant.call("PUT", f"{API}/roles/bounds", document("Role", "bounds", {"rules": []}))[0] == 200
     assert publish("a/secret/x", eve) == 200

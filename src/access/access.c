@@ -136,22 +136,34 @@ enum err access_covers_role(const struct access *a, const struct identity *ident
     return err ? why_wrap(why, err, "role %.*s", (int)name.size, name.at) : ERR_OK;
 }
 
+/* Adds the roles of the user that deny and are not among them: with fewer roles nobody is denied
+ * less. Gives how many there are then. */
+static size_t add_denying(struct access *a, const struct access_user *user, struct role **roles,
+                          size_t count)
+{
+    struct str rest = str_of(user->roles), piece;
+    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+        struct role *role = map_get(&a->roles, piece);
+        bool is_there = !role || !role_denies(role);
+        for (size_t i = 0; i < count && !is_there; i++) is_there = roles[i] == role;
+        if (!is_there) roles[count++] = role;
+    }
+    return count;
+}
+
 struct identity *access_resolve(struct access *a, const char *name, const char *limit)
 {
-    struct role *roles[ACCESS_ROLES_MAX], *others[ACCESS_ROLES_MAX];
-    size_t count = 0, other_count = 0;
+    struct role *roles[ACCESS_ROLES_MAX];
+    size_t count = 0;
     const struct access_user *u = access_find_user(a, name);
     if (!u || u->is_disabled) return NULL;
     struct str rest = str_of(u->roles), piece;
-    while (rest.size && count + other_count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
         struct role *role = map_get(&a->roles, piece);
-        if (role && (!limit[0] || role_is_among(limit, piece)))
-            roles[count++] = role;
-        else if (role && role_denies(role)) /* a token with fewer roles is not denied less */
-            others[other_count++] = role;
+        if (role && (!limit[0] || role_is_among(limit, piece))) roles[count++] = role;
     }
-    memcpy(roles + count, others, other_count * sizeof roles[0]);
-    struct identity *identity = identity_of(u->ns, u->name, roles, count, count + other_count);
+    struct identity *identity =
+        identity_of(u->ns, u->name, roles, count, add_denying(a, u, roles, count));
     if (identity) identity->user_serial = u->serial;
     return identity;
 }
@@ -354,7 +366,8 @@ static struct identity *resolve_jwt(struct access *a, const struct access_token 
         struct role *role = map_get(&a->roles, piece);
         if (role) roles[count++] = role;
     }
-    return identity_of(user ? user->ns : ACCESS_NAMESPACE, t->user, roles, count, count);
+    return identity_of(user ? user->ns : ACCESS_NAMESPACE, t->user, roles, count,
+                       user ? add_denying(a, user, roles, count) : count);
 }
 
 /* The token's identity with the rights of now; kept until something changes. */

@@ -71,8 +71,8 @@ struct access_list {
  * a path or name fits only rules that do not limit it.
  *
  * A rule that denies takes topics away from what the other rules of all its user's roles allow,
- * whatever their order: its verbs are among ACCESS_DENIABLE, and it has neither kinds nor names,
- * nor %u, %c and %n in its paths. */
+ * whatever their order, unless one of them is the built-in admin: its verbs are among
+ * ACCESS_DENIABLE, and it has neither kinds nor names, nor %u, %c and %n in its paths. */
 struct access_rule {
     uint32_t verbs; /* bit per enum access_verb */
     struct access_list kinds, namespaces, names, paths;

@@ -487,6 +487,9 @@ struct identity *identity_of(const char *ns, const char *user, struct role *cons
         identity->roles[identity->bound_count++] = role_share(roles[i]);
         identity->denied_verbs |= role_denies(roles[i]);
     }
+    /* Who may do everything is not locked out of undoing it. */
+    for (size_t i = 0; i < count; i++)
+        if (roles[i]->rules == admin_rules) identity->denied_verbs = 0;
     identity->role_count = count;
     for (size_t i = 0; i < count; i++) {
         size_t name = strlen(roles[i]->name);

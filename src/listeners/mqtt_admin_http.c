@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "listeners/api.h"
 #include "mqtt/command.h"
+#include "mqtt/topic.h"
 #include "resource/doc.h"
 #include <stdio.h>
 
@@ -180,8 +181,8 @@ void api_mqtt_unban(struct http_exchange *exchange, void *arg)
 
 static enum err may_publish(struct http_exchange *exchange, struct str topic, struct why *why)
 {
-    if (str_starts(topic, "$SYS"))
-        return why_set(why, ERR_FORBIDDEN, "topics under $SYS are the broker's own");
+    if (topic_is_own(topic))
+        return why_set(why, ERR_FORBIDDEN, "topics under $SYS and $dead are the broker's own");
     struct str ns = api_mqtt_ns(exchange);
     enum err err = resource_check_namespace(ns, why);
     if (err) return why_wrap(why, err, "?ns=");

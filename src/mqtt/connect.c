@@ -381,7 +381,8 @@ static void make_common(struct broker *broker, struct identity **identity)
         if (!known || strcmp(known->user, fresh->user) != 0 ||
             known->user_serial != fresh->user_serial || strcmp(known->role, fresh->role) != 0 ||
             strcmp(known->ns, fresh->ns) != 0 || known->role_count != fresh->role_count ||
-            memcmp(known->roles, fresh->roles, fresh->role_count * sizeof fresh->roles[0]) != 0)
+            known->bound_count != fresh->bound_count ||
+            memcmp(known->roles, fresh->roles, fresh->bound_count * sizeof fresh->roles[0]) != 0)
             continue;
         *identity = identity_share(known);
         identity_release(fresh);
