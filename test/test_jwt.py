@@ -65,8 +65,11 @@ class Site:
         self.keep(*issuers)
         self.node = mqtt_node(node_factory, f"access.jwt.jwks={self.file}", "access.jwt.issuer=https://login.example",
                               "access.jwt.audience=millrace", "access.jwt.rolesClaim=groups", "access.jwt.clockSkew=0s")
-        role = {"apiVersion": "millrace.io/v1", "kind": "Role", "metadata": {"name": "worker"}, "spec": {"rules": RULES}}
-        assert self.node.request("POST", "/apis/millrace.io/v1/roles", json.dumps(role))[0] == 201
+        self.make("Role", "worker", {"rules": RULES})
+
+    def make(self, kind, name, spec):
+        document = {"apiVersion": "millrace.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        assert self.node.request("POST", f"/apis/millrace.io/v1/{kind.lower()}s", json.dumps(document))[0] == 201
 
     def keep(self, *issuers):
         self.file.write_text(json.dumps({"keys": [issuer.jwk() for issuer in issuers]}))
@@ -100,6 +103,16 @@ def test_a_token_logs_in_over_http_and_mqtt_with_the_roles_that_there_are(node_f
         assert site.http(bad) == 401
         assert site.mqtt(bad, "e").reasons[-1][0] != 0
     assert "a token was refused: " in site.node.log()
+
+
+def test_what_a_user_is_denied_no_claim_gives(node_factory, tmp_path):
+    issuer = Issuer("EdDSA", "k1")
+    site = Site(node_factory, tmp_path, issuer)
+    site.make("Role", "bounds", {"rules": [{"effect": "deny", "verbs": ["publish", "subscribe"], "paths": ["own/+/secret"]}]})
+    site.make("User", "ann", {"roles": ["bounds"], "password": "a-word-that-is-long"})
+    for user, codes in (("ann", [0, 135]), ("bob", [0, 0])):
+        client = site.mqtt(issuer.token(user, groups=["worker"]), user)
+        assert client.subscribe((f"own/{user}/x", 0), (f"own/{user}/secret", 0)) == codes
 
 
 def test_a_wildcard_in_a_users_name_widens_no_topic(node_factory, tmp_path):

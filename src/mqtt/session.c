@@ -348,7 +348,7 @@ static bool prepare(struct connection *c, struct message *m, struct message_send
         c->session->messages_dropped++;
         return false;
     }
-    if (!how->dup && !session_may_have(c->session, message_topic(m))) {
+    if (c->session->is_cut && !how->dup && !session_may_have(c->session, message_topic(m))) {
         metric_add(c->broker->context, METRIC_MQTT_DENIED, 1);
         return false;
     }
