@@ -8,7 +8,6 @@ import time
 import pytest
 from conftest import HOST, free_port, wait_for
 from mqtt_client import Client, mqtt_node
-from mqtt_wire import Wire
 from test_mqtt_limits import From
 
 LIMIT_S = 30
@@ -127,19 +126,21 @@ def test_the_node_stops_with_clients_of_loops_and_tells_them(node):
     other.paho.loop_stop()
 
 
-@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("way", ["tcp", "tls", "unix"])
 @pytest.mark.parametrize("loops", [0, 2])
-def test_who_is_dropped_while_writing_reads_why(node_factory, loops, tls):
+def test_who_is_dropped_while_writing_reads_why(node_factory, tmp_path, loops, way):
     """No reset: what it still writes is taken, up to a bound in bytes and in time, and it sees the end."""
-    port = free_port()
-    node = mqtt_node(node_factory, f"listen.mqtts={HOST}:{port}", f"mqtt.loops={loops}")
+    port, path = free_port(), str(tmp_path / "socket")
+    node = mqtt_node(node_factory, f"listen.mqtts={HOST}:{port}", f"listen.mqttUnix={path}", f"mqtt.loops={loops}")
     wires = [From(node), From(node)]
-    if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        wires = [Wire((HOST, port)), Wire((HOST, port))]
-        for wire in wires:
-            wire.socket = context.wrap_socket(wire.socket)
+    for wire in wires:
+        if way == "tls":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            wire.socket = context.wrap_socket(socket.create_connection((HOST, port)))
+        elif way == "unix":
+            wire.socket = socket.socket(socket.AF_UNIX)
+            wire.socket.connect(path)
     for name, wire in zip(("writer", "flood"), wires):
         wire.send("CONNECT", id=name, user="admin", password=node.PASSWORD)
         assert wire.receive()[0] == "CONNACK"

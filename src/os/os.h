@@ -107,8 +107,8 @@ static inline const char *os_stream_peer(const struct os_stream *s)
 {
     return s->ops->peer(s);
 }
-/* A peer that still writes when the stream is closed may lose what it has not read yet; so it does
- * not with this before the close. False: close is all there is. */
+/* Before a close: a peer that is still writing reads all that was written to it, instead of a
+ * reset. False: the stream can only be closed. */
 static inline bool os_stream_shutdown(struct os_stream *s)
 {
     if (s->ops->shutdown) s->ops->shutdown(s);
