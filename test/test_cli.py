@@ -1,4 +1,5 @@
 """The command line as a new user meets it: each verb, its exit codes (0 done, 1 failed, 2 usage) and what it says when wrong."""
+import http.server
 import json
 import os
 import subprocess
@@ -6,6 +7,8 @@ import threading
 import time
 
 import pytest
+
+from conftest import HOST
 
 MANIFEST = """apiVersion: millrace.io/v1
 kind: Connection
@@ -38,11 +41,56 @@ def millrace_fixture(node_factory):
     return run
 
 
+class StatusChanges(http.server.BaseHTTPRequestHandler):
+    """A node's API in which every document gets a new status between two requests, and so a new version."""
+    version, document = 1, {"kind": "Table", "metadata": {"name": "t", "namespace": "default", "generation": 1}, "spec": {}}
+
+    def answer(self):
+        StatusChanges.version += 1
+        document = json.loads(json.dumps(self.document))
+        document["metadata"]["resourceVersion"] = str(self.version)
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer()
+
+    def do_PUT(self):
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if given["spec"] != self.document["spec"]:
+            self.document["metadata"]["generation"] += 1
+        self.document["spec"], self.document["metadata"]["annotations"] = given["spec"], given["metadata"]["annotations"]
+        self.answer()
+
+    def log_message(self, *_):
+        pass
+
+
 def write(folder, name, text):
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(text)
     return str(path)
+
+
+def test_a_new_status_is_no_change_of_the_document(millrace, tmp_path):
+    server = http.server.HTTPServer((HOST, 0), StatusChanges)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def said(name, retention):
+        text = f"apiVersion: millrace.io/v1\nkind: Table\nmetadata: {{name: t}}\nspec: {{retention: {retention}}}\n"
+        return millrace("apply", "-f", write(tmp_path / "m", name, text), "--server", f"http://{HOST}:{server.server_port}", "--token", "any")[0]
+    try:
+        assert [said("a", "1d"), said("a", "1d"), said("a", "2d"), said("a", "2d")] == [f"table/t {x}\n" for x in
+                                                                                       ("configured", "unchanged", "configured", "unchanged")]
+        assert [said("b", "2d"), said("b", "2d")] == ["table/t configured\n", "table/t unchanged\n"], "of another set"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_apply_get_describe_and_delete(millrace, tmp_path):

@@ -146,8 +146,10 @@ def test_sizes_and_levels_are_limited_before_and_after_the_login(node_factory):
 
 
 def test_at_the_limit_of_retained_messages_those_that_are_there_go_on(node_factory):
-    node = mqtt_node(node_factory, "mqtt.maxRetained=2")
-    client, reader = Client(node, "a"), Client(node, "b")
+    node = mqtt_node(node_factory, "mqtt.maxRetained=2", "mqtt.sysInterval=1s")
+    client, reader, sys = Client(node, "a"), Client(node, "b"), Client(node, "sys")
+    sys.subscribe(("$SYS/#", 0))
+    sys.wait(20)  # these take no place
     for topic, payload in (("r/1", "old"), ("r/2", "two"), ("r/3", "no place"), ("r/1", "new")):
         client.publish(topic, payload, 1, retain=True)
     is_told(node, "maxRetained", 1)

@@ -85,6 +85,16 @@ static bool add_set(struct api *api, struct doc *doc, const struct target *t, co
             doc_set(arena, metadata, "namespace", doc_new_string(arena, str_of(t->ns))));
 }
 
+/* Whether nothing but the version differs, which a new status raises, too. */
+static bool is_same(struct api *api, const struct doc *before, const struct doc *now)
+{
+    struct doc *was = doc_copy(&api->arena, doc_get(before, "metadata")),
+               *is = doc_copy(&api->arena, doc_get(now, "metadata"));
+    struct doc *any = doc_new_string(&api->arena, STR(""));
+    return was && is && any && doc_set(&api->arena, was, "resourceVersion", any) &&
+           doc_set(&api->arena, is, "resourceVersion", any) && doc_equal(was, is);
+}
+
 static int apply_one(struct api *api, struct doc *doc, const char *set)
 {
     struct target t = target_of(api, doc);
@@ -101,9 +111,7 @@ static int apply_one(struct api *api, struct doc *doc, const char *set)
                                    : call(api, "POST", &t, false, buf_str(&body));
     buf_free(&body);
     if (!now) return complain(api, &t);
-    bool same = before && str_equal(doc_text(doc_find(before, "metadata.resourceVersion")),
-                                    doc_text(doc_find(now, "metadata.resourceVersion")));
-    say(api, &t, !before ? "created" : same ? "unchanged" : "configured");
+    say(api, &t, !before ? "created" : is_same(api, before, now) ? "unchanged" : "configured");
     struct str secret = doc_text(doc_find(now, "status.token"));
     if (!before && secret.size)
         fprintf(stderr, "token (shown once): %.*s\n", (int)secret.size, secret.at);

@@ -121,12 +121,15 @@ static void retain(struct space *space, struct message *m)
     struct str topic = message_topic(m);
     bool is_empty = m->payload_size == 0;
     bool is_more = !is_empty && !tree_has_retained(space->tree, topic);
+    size_t count = broker->retained_count - broker->own_retained_count;
+    bool is_own = message_is_own(m); /* takes no place of the limit */
     enum err err = ERR_OK;
-    if (is_more && broker->retained_count >= broker->config.retained_max) err = ERR_LIMIT;
+    if (is_more && !is_own && count >= broker->config.retained_max) err = ERR_LIMIT;
     if (is_more && !broker_may_keep(broker)) err = ERR_BUDGET;
     if (!err) err = space_retain(space, topic, is_empty ? NULL : m);
     if (err) limits_act(broker, err == ERR_LIMIT ? LIMIT_RETAINED : LIMIT_MEMORY, "");
-    broker->journal.keeps = !err && !message_is_own(m) ? space : NULL;
+    broker->own_retained_count += !err && is_more && is_own;
+    broker->journal.keeps = !err && !is_own ? space : NULL;
 }
 
 size_t broker_publish(struct space *space, struct message *m, struct session *publisher,

@@ -219,8 +219,9 @@ struct broker {
     struct space **spaces; /* by their index, NULL = free; the first is `default` */
     size_t space_count, space_capacity;
     struct map spaces_by_name;
-    size_t retained_count;    /* in all of them */
-    struct session **buckets; /* of sessions by space and client identifier; a power of two */
+    size_t retained_count;     /* in all of them */
+    size_t own_retained_count; /* of these those of $SYS, which stay */
+    struct session **buckets;  /* of sessions by space and client identifier; a power of two */
     size_t bucket_count, session_count;
     struct connection *connections, *dirty, *gone;
     size_t connection_count, leaving_count; /* all; those that are leaving */
