@@ -151,7 +151,7 @@ struct part_writer {
     uint32_t run_blocks, run_rows;
     size_t run_count_at, block_at; /* in run */
     uint64_t block_offset;
-    uint16_t block_columns;
+    uint16_t block_columns, last_column; /* how many so far; the id of the last */
     int64_t run_min, run_max;
     enum err err; /* sticky: finish tells */
 };

@@ -286,6 +286,51 @@ static void a_series_with_much_text_is_in_no_group(void **state)
     part_pending_free(p);
 }
 
+static void add_member(struct part_pending *p, uint32_t series, const uint16_t *ids, size_t count)
+{
+    struct arena arena;
+    struct vector time, cells;
+    arena_init(&arena, NULL);
+    assert_int_equal(vector_make(&time, &arena, TYPE_TIMESTAMP, 1, false, false), ERR_OK);
+    assert_int_equal(vector_make(&cells, &arena, TYPE_BIGINT, 1, false, false), ERR_OK);
+    time.count = cells.count = 1;
+    time.i[0] = 1;
+    assert_int_equal(part_pending_begin(p, series, STR("d"), &time, count), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        cells.i[0] = ids[i];
+        assert_int_equal(part_pending_column(p, ids[i], &cells, false), ERR_OK);
+    }
+    arena_free(&arena);
+}
+
+/* A reader takes columns that do not ascend for damage, and the rows were lost. */
+static void what_leaves_a_group_has_its_columns_in_order(void **state)
+{
+    (void)state;
+    struct part_pending *p = part_pending_new();
+    struct part_pending_slice *slices;
+    size_t count;
+    add_member(p, 1, (const uint16_t[]){2, 5}, 2);
+    add_member(p, 2, (const uint16_t[]){1, 4}, 2);
+    add_member(p, 3, (const uint16_t[]){1, 2, 3, 5}, 4);
+    assert_int_equal(part_pending_take_back(p, &slices, &count), ERR_OK);
+    assert_int_equal(count, 5);
+    for (size_t i = 1; i < count; i++) {
+        assert_int_equal(slices[i].id, ((const uint16_t[]){0, 1, 2, 3, 5})[i]);
+        assert_int_equal(slices[i].v.i[0], slices[i].id);
+    }
+    add_member(p, 4, (const uint16_t[]){3, 4}, 2);
+    struct part_pending_view view = part_pending_view(p);
+    assert_int_equal(view.series_count, 3);
+    for (size_t i = 1; i < view.column_count; i++) {
+        uint16_t id;
+        struct codec_habit *habit;
+        const struct vector *v = part_pending_at(p, i - 1, &id, &habit);
+        assert_true(v && id == i - 1);
+    }
+    part_pending_free(p);
+}
+
 int main(void)
 {
 #define T(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
@@ -293,6 +338,7 @@ int main(void)
         T(each_series_comes_out_of_its_group_as_it_went_in),
         T(small_series_cost_little_more_than_their_rows),
         cmocka_unit_test(a_series_with_much_text_is_in_no_group),
+        cmocka_unit_test(what_leaves_a_group_has_its_columns_in_order),
     };
     return cmocka_run_group_tests_name("groups of small series", tests, NULL, NULL);
 }

@@ -175,6 +175,19 @@ static bool is_absent(const struct vector *v, uint32_t from)
     return true;
 }
 
+static int compare_columns(const void *a, const void *b)
+{
+    const struct pending_column *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* As they are written; they stand in the order in which the series brought them. */
+static void sort_columns(struct part_pending *p)
+{
+    qsort(p->columns, p->column_count, sizeof *p->columns, compare_columns);
+    p->found = 0;
+}
+
 enum err part_pending_take_back(struct part_pending *p, struct part_pending_slice **slices,
                                 size_t *count)
 {
@@ -182,6 +195,7 @@ enum err part_pending_take_back(struct part_pending *p, struct part_pending_slic
     *count = 0;
     if (mem_grow(&p->slices, &p->slice_capacity, p->column_count, sizeof *p->slices))
         return ERR_NO_MEMORY;
+    sort_columns(p);
     for (size_t i = 0; i < p->column_count; i++) {
         struct vector *v = &p->columns[i].v;
         size_t element = vector_element_bytes(v->type);
@@ -219,17 +233,11 @@ struct part_pending_view part_pending_view(const struct part_pending *p)
     return view;
 }
 
-static int compare_columns(const void *a, const void *b)
-{
-    const struct pending_column *x = a, *y = b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 const struct vector *part_pending_at(struct part_pending *p, size_t at, uint16_t *id,
                                      struct codec_habit **habit)
 {
     MUST(at < p->column_count);
-    if (at == 0) qsort(p->columns, p->column_count, sizeof *p->columns, compare_columns);
+    if (at == 0) sort_columns(p);
     struct pending_column *c = &p->columns[at];
     *id = c->id;
     *habit = c->trusts_habit ? &p->habits[c->id % CODEC_HABITS] : NULL;

@@ -113,6 +113,7 @@ static void add_column(struct part_writer *w, uint16_t id, const struct vector *
     if (w->err) return;
     struct part_column column;
     uint64_t offset = position(w) - w->block_offset;
+    MUST(w->block_columns ? id > w->last_column : id == 0); /* as the reader wants it */
     if (offset > UINT32_MAX) stick(w, ERR_LIMIT);
     buf_clear(&w->scratch);
     if (!w->err) stick(w, part_column_encode(w->codec, v, &w->out, &w->scratch, &column));
@@ -125,6 +126,7 @@ static void add_column(struct part_writer *w, uint16_t id, const struct vector *
     buf_add_le32(&w->run, column.crc);
     buf_add_varint(&w->run, w->scratch.size);
     buf_add_str(&w->run, buf_str(&w->scratch));
+    w->last_column = id;
     w->block_columns++;
     if (w->out.size > OUT_BYTES) flush_out(w, NULL);
 }
