@@ -27,6 +27,7 @@ static const struct {
      "  [FILL(prev | next | linear | null | constant)]\n"
      "  [UNION [ALL] | EXCEPT | INTERSECT SELECT …] [ORDER BY …] [LIMIT n [OFFSET m]]"},
     {"SHOW", "SHOW TABLES | FUNCTIONS | HEALTH"},
+    {"CONFIRM", "CONFIRM CLOCK   (the clock is right: retention goes on)"},
     {"VACUUM", "VACUUM   (CHECKPOINT, then small parts are merged)"},
 };
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };

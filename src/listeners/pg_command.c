@@ -517,6 +517,8 @@ static const struct {
     {"explain", "EXPLAIN", false},
     {"comment", "COMMENT", false},
     {"checkpoint", "CHECKPOINT", false},
+    {"vacuum", "VACUUM", false},
+    {"confirm", "CONFIRM CLOCK", false},
     {"create table", "CREATE TABLE", false},
     {"create stable", "CREATE TABLE", false},
     {"create", "CREATE", false},

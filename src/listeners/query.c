@@ -373,9 +373,10 @@ static bool changes_view(const struct query *q)
  * line of its own). */
 static struct audit_entry entry_of(const struct query *q, const char *outcome)
 {
+    const char *kind = q->verb == SQL_CHECKPOINT ? "Node" : changes_view(q) ? "View" : "Table";
     return (struct audit_entry){.user = str_of(q->identity->user),
                                 .verb = str_of(access_verb_name(needed_verb(q->verb, true))),
-                                .kind = changes_view(q) ? STR("View") : STR("Table"),
+                                .kind = str_of(kind),
                                 .ns = q->ns,
                                 .path = str_of(changed_table(q)),
                                 .detail = q->text,
@@ -421,6 +422,24 @@ static void on_view_changed(struct completion *c)
     finish(q, c->err, &c->why);
 }
 
+static void on_checkpoint(struct completion *c)
+{
+    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
+    if (!c->err)
+        answer_count(q, "rows");
+    else if (q->flush.confirm_time)
+        note(q, why_text(&c->why, c->err));
+    finish(q, c->err, &c->why);
+}
+
+static void start_checkpoint(struct query *q)
+{
+    q->flush.merge = sql_merges(q->statement);
+    q->flush.confirm_time = sql_confirms_clock(q->statement);
+    completion_init(&q->flush.completion, q->service->context->main, on_checkpoint);
+    store_flush(q->service->store, &q->flush);
+}
+
 /* A change of a table is done when the audit log shows it. */
 static void on_audited(struct completion *c)
 {
@@ -429,6 +448,10 @@ static void on_audited(struct completion *c)
     if (is_refused) note(q, err_text(ERR_CANCELLED));
     if (c->err || is_refused) {
         finish(q, c->err ? c->err : ERR_CANCELLED, &c->why);
+        return;
+    }
+    if (q->verb == SQL_CHECKPOINT) {
+        start_checkpoint(q);
         return;
     }
     if (q->verb == SQL_DELETE) {
@@ -453,13 +476,6 @@ static void start_change(struct query *q)
     struct audit_entry entry = entry_of(q, "ok");
     completion_init(&q->audited, q->service->context->main, on_audited);
     audit_append_durable(q->service->audit, &entry, &q->audited);
-}
-
-static void on_checkpoint(struct completion *c)
-{
-    struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
-    if (!c->err) answer_count(q, "rows");
-    finish(q, c->err, &c->why);
 }
 
 /* ---- INSERT without memory for its rows ---- */
@@ -524,10 +540,8 @@ static void back_on_main(struct completion *c)
         q->append.wait_limit_ns = SERVICE_HEAD_WAIT_NS;
         completion_init(&q->append.completion, main, on_appended);
         store_append(q->service->store, &q->append);
-    } else if (q->verb == SQL_CHECKPOINT) {
-        q->flush.merge = sql_merges(q->statement);
-        completion_init(&q->flush.completion, main, on_checkpoint);
-        store_flush(q->service->store, &q->flush);
+    } else if (q->verb == SQL_CHECKPOINT && !sql_confirms_clock(q->statement)) {
+        start_checkpoint(q);
     } else {
         start_change(q);
     }

@@ -31,6 +31,7 @@
     X(COMPACTIONS,         "millrace_store_compactions_total",   COUNTER, "merges",  "groups of parts merged into one") \
     X(COMPACTION_ROWS,     "millrace_store_compacted_rows_total", COUNTER, "rows",   "rows written by merging parts") \
     X(COMPACTION_ERRORS,   "millrace_store_compaction_errors_total", COUNTER, "merges", "merges of parts that stopped; the parts stay as they are") \
+    X(CLOCK_TRUSTED,       "millrace_clock_trusted",             GAUGE,   "",        "1 while the clock is where it should be; 0: nothing is removed for its age (CONFIRM CLOCK)") \
     X(STORE_DAMAGED,       "millrace_store_damaged_total",       COUNTER, "places",  "damaged places of parts met while reading") \
     X(ROLLUP_WINDOWS,      "millrace_rollup_windows_total",      COUNTER, "windows", "windows of rollups computed, again or for the first time") \
     X(ROLLUP_ERRORS,       "millrace_rollup_errors_total",       COUNTER, "tries",   "steps of computing rollups that failed and are tried again") \

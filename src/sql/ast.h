@@ -257,6 +257,7 @@ enum ast_verb {
 struct ast_statement {
     enum ast_verb verb;
     bool merges;                  /* VACUUM, which is a CHECKPOINT and more */
+    bool confirms_clock;          /* CONFIRM CLOCK, too */
     bool analyze;                 /* EXPLAIN ANALYZE */
     struct ast_select *select;    /* SELECT, EXPLAIN, DELETE */
     struct ast_select *counting;  /* DELETE: the rows of each device */

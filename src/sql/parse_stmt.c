@@ -478,6 +478,13 @@ static void statement_checkpoint(struct parser *p, struct ast_statement *s)
     parse_advance(p);
 }
 
+static void statement_confirm(struct parser *p, struct ast_statement *s)
+{
+    parse_advance(p);
+    parse_expect(p, "clock");
+    s->confirms_clock = true;
+}
+
 /* They never come here by a protocol that has sessions. */
 static void statement_session(struct parser *p, struct ast_statement *s)
 {
@@ -509,6 +516,7 @@ static const struct {
     {"comment", AST_ALTER, statement_comment},
     {"checkpoint", AST_CHECKPOINT, statement_checkpoint},
     {"vacuum", AST_CHECKPOINT, statement_checkpoint},
+    {"confirm", AST_CHECKPOINT, statement_confirm},
     {"prepare", AST_SELECT, statement_session},
     {"execute", AST_SELECT, statement_session},
     {"deallocate", AST_SELECT, statement_session},

@@ -76,6 +76,7 @@ static const struct reference_row statements[] = {
     STATEMENT("INSERT INTO name (…) SELECT …", "writes the rows of a query", "写入查询结果", "INSERT INTO press (time, device, t) SELECT time, device, temperature FROM demo", ""),
     STATEMENT("CHECKPOINT", "everything written so far goes to parts", "将已写入的数据落为数据文件", "CHECKPOINT", ""),
     STATEMENT("VACUUM", "a CHECKPOINT; then small parts are merged and deleted rows go", "合并小数据文件并清除已删除的行", "VACUUM", ""),
+    STATEMENT("CONFIRM CLOCK", "a CHECKPOINT that says the clock is right, so that retention goes on (SHOW HEALTH says when it stands still)", "确认时钟正确，恢复按保留期清理", "CONFIRM CLOCK", ""),
     STATEMENT("DELETE FROM name WHERE …", "deletes rows by time and device", "删除", "DELETE FROM press WHERE time < '2000-01-01'", ""),
     STATEMENT("ALTER TABLE name ADD COLUMN … | RENAME COLUMN … TO … | ALTER COLUMN … TYPE … | SET (retention = …, rollups = …)", "changes a table; rollups = '1m,1h' keeps windowed aggregates of it", "修改表；rollups 指定按窗口保存的汇总", "ALTER TABLE press ADD COLUMN m text", ""),
     STATEMENT("COMMENT ON TABLE name IS '…' | COMMENT ON COLUMN name.column IS '…'", "sets a description; NULL takes it away", "说明", "COMMENT ON COLUMN press.t IS 'at the die'", ""),

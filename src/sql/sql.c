@@ -181,3 +181,9 @@ bool sql_merges(const struct sql_statement *s)
     check(s);
     return s->tree.merges;
 }
+
+bool sql_confirms_clock(const struct sql_statement *s)
+{
+    check(s);
+    return s->tree.confirms_clock;
+}

@@ -65,7 +65,8 @@ enum sql_verb {
     SQL_CREATE_TABLE,
     SQL_ALTER_TABLE,
     SQL_DROP_TABLE,
-    SQL_CHECKPOINT, /* everything applied so far goes to parts; VACUUM: and those are merged */
+    SQL_CHECKPOINT, /* everything applied so far goes to parts; VACUUM: and those are merged;
+                       CONFIRM CLOCK: and who says so vouches for the wall clock */
     SQL_DELETE,
     SQL_CREATE_VIEW,
     SQL_DROP_VIEW,
@@ -132,8 +133,9 @@ bool sql_insert_goes_on(const struct sql_statement *statement);
  * its batch again; INSERT … SELECT has lost rows that were read. */
 bool sql_insert_lacks(const struct sql_statement *statement);
 
-/* Of SQL_CHECKPOINT: whether it was VACUUM. */
+/* Of SQL_CHECKPOINT: whether it was VACUUM; whether it was CONFIRM CLOCK. */
 bool sql_merges(const struct sql_statement *statement);
+bool sql_confirms_clock(const struct sql_statement *statement);
 
 /* The effect of DELETE: ranges of times, ends included, that hold exactly the rows that WHERE
  * selects, sorted by device and time. A WHERE of bounds for time and conditions on device and

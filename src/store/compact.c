@@ -223,8 +223,6 @@ void compact_look(struct store *store, const struct part_list *list, bool all)
                                  .class_ns = last->class_ns,
                                  .partition_from_ns = last->partition_from_ns,
                                  .partition_to_ns = last->partition_to_ns};
-    for (size_t i = 0; i < c->inputs->count; i++)
-        c->info.untrusted |= c->inputs->parts[i]->info.untrusted;
     c->running = true;
     c->stats = (struct sql_scan_stats){0};
     c->list = catalog_tables(&store->catalog);
@@ -533,7 +531,12 @@ bool compact_take(struct store *store, const struct part_list *list, struct part
         forget(c);
         return false;
     }
-    for (size_t i = 0; i < c->inputs->count; i++) atomic_store(&c->inputs->parts[i]->dropped, true);
+    bool is_untrusted = false; /* as things are now: the clock may have been confirmed meanwhile */
+    for (size_t i = 0; i < c->inputs->count; i++) {
+        atomic_store(&c->inputs->parts[i]->dropped, true);
+        is_untrusted |= c->inputs->parts[i]->info.untrusted;
+    }
+    if (c->output) c->output->info.untrusted = is_untrusted;
     *output = c->output ? part_share(c->output) : NULL;
     return true;
 }

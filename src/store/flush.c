@@ -54,21 +54,33 @@ static void forget_catalog(struct store *store, uint64_t old_seq, uint64_t new_s
                                                NULL); /* a start removes what stays */
 }
 
+void store_tell_clock(struct store *store)
+{
+    atomic_store(&store->trusted_ns, store->trust.time_ns);
+    atomic_store(&store->time_trusted, store->trust.trusted);
+    metric_set(store->context, METRIC_CLOCK_TRUSTED, store->trust.trusted);
+}
+
 static void look_at_clock(struct store *store)
 {
     struct context *c = store->context;
+    bool was = store->trust.trusted;
     if (store->flush.confirm)
         trust_confirm(&store->trust, context_wall_ns(c), context_mono_ns(c));
     else
         trust_look(&store->trust, context_wall_ns(c), context_mono_ns(c));
-    if (!store->trust.trusted) store->was_untrusted = true;
-    atomic_store(&store->trusted_ns, store->trust.time_ns);
-    bool was = atomic_exchange(&store->time_trusted, store->trust.trusted);
-    if (was && !store->trust.trusted)
+    /* What the next head holds may have come since the last look. */
+    store->flush.untrusted_since = !store->flush.confirm && (!was || !store->trust.trusted);
+    store->was_untrusted =
+        !store->flush.confirm && (store->was_untrusted || store->flush.untrusted_since);
+    store_tell_clock(store);
+    if (store->flush.confirm)
+        diag(c, DIAG_INFO, component, "the clock was confirmed: retention goes on");
+    else if (was && !store->trust.trusted)
         diag(
             c, DIAG_WARNING, component,
             "the clock jumped: trusted time stands still, nothing is removed for its age until the clock is right "
-            "again or confirmed");
+            "again or CONFIRM CLOCK says that it is");
 }
 
 static void unmark(const struct part_list *list)
@@ -104,12 +116,13 @@ static enum err seal_head(struct store *store, struct why *why)
     if (!f->has_head || f->sealed) return ERR_OK;
     struct os *os = store->context->os;
     int64_t start = os->ops->mono_ns(os);
-    f->seal.untrusted = store->was_untrusted || !store->trust.trusted;
+    f->seal.untrusted = store->was_untrusted;
     f->seal.next_part_id = store->next_part_id;
     enum err err = seal_run(&f->seal, why);
     store->next_part_id = f->seal.next_part_id;
     if (err) return err;
     f->sealed = true;
+    store->was_untrusted = f->untrusted_since;
     metric_add(store->context, METRIC_FLUSHES, 1);
     metric_add(store->context, METRIC_FLUSH_ROWS, f->seal.rows);
     metric_add(store->context, METRIC_FLUSH_NS, (uint64_t)(os->ops->mono_ns(os) - start));
@@ -122,6 +135,8 @@ static enum err carry_out(struct store *store, struct why *why)
     look_at_clock(store);
     for (size_t i = 0; f->confirm && i < f->before->count; i++)
         f->before->parts[i]->info.untrusted = false;
+    for (size_t i = 0; f->confirm && i < f->seal.part_count; i++)
+        f->seal.parts[i]->info.untrusted = false;
     enum err err = seal_head(store, why);
     if (err) return err;
     size_t dropped = retention_mark(store, f->before);

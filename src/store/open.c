@@ -337,8 +337,12 @@ static enum err open_parts(struct store *store, struct why *why)
     store->appended = c->position;
     trust_begin(&store->trust, c->trusted_ns, context_wall_ns(context), context_mono_ns(context));
     store->was_untrusted = !store->trust.trusted;
-    atomic_store(&store->time_trusted, store->trust.trusted);
-    atomic_store(&store->trusted_ns, store->trust.time_ns);
+    store_tell_clock(store);
+    if (!store->trust.trusted)
+        diag(
+            context, DIAG_WARNING, component,
+            "the clock is more than a day from the last time that was known: nothing is removed for its age "
+            "until CONFIRM CLOCK says that it is right");
     struct part_list *listed = part_list_new(store->manifest.part_count), *all = NULL;
     struct strays strays = {.store = store, .known = listed};
     err = listed ? take_listed_parts(store, listed) : ERR_NO_MEMORY;

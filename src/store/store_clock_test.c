@@ -127,6 +127,35 @@ static void a_first_start_with_a_wrong_clock_loses_no_row(void **state)
     }
 }
 
+/* What came before and after the word goes by its age again, also out of a head that was filled
+ * while the clock was wrong, and out of parts that were merged. */
+static void a_confirmed_clock_lets_rows_go_again(void **state)
+{
+    struct world *w = *state;
+    take_clock(w, START_NS);
+    struct schema *s = table_kept_for(w, 2 * DAY_NS);
+    put_many(w, s, START_NS, 10);
+    flush(w);
+    store_close(w->store);
+    set_clock(w, START_NS + 3 * DAY_NS); /* off over a long weekend */
+    open_store(w);
+    assert_false(atomic_load(&w->store->time_trusted));
+    put_many(w, s, START_NS + 3 * DAY_NS, 10);
+    confirm(w);
+    assert_true(atomic_load(&w->store->time_trusted));
+    for (int n = 0; n < 2; n++) flush(w);
+    assert_int_equal(rows_left(w), 10);
+    put_many(w, s, START_NS + 3 * DAY_NS + DAY_NS / 2, 10);
+    flush(w);
+    for (int half = 1; half < 9; half++) {
+        set_clock(w, START_NS + 3 * DAY_NS + half * DAY_NS / 2);
+        reopen(w);
+        for (int n = 0; n < 2; n++) flush(w);
+    }
+    assert_int_equal(rows_left(w), 0);
+    schema_release(s);
+}
+
 static void a_dropped_table_frees_its_parts(void **state)
 {
     struct world *w = *state;
@@ -152,6 +181,7 @@ int main(void)
         STORE_TEST(a_reader_learns_that_retention_took_rows_before_it),
         STORE_TEST(a_wrong_clock_loses_no_row),
         STORE_TEST(a_first_start_with_a_wrong_clock_loses_no_row),
+        STORE_TEST(a_confirmed_clock_lets_rows_go_again),
         STORE_TEST(a_dropped_table_frees_its_parts),
     };
     return cmocka_run_group_tests_name("store clock", tests, NULL, NULL);

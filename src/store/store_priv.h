@@ -90,8 +90,9 @@ void health_note(struct store *store, enum store_severity severity, const char *
 struct flush {
     struct job job, done;
     bool busy;
-    bool sealed;  /* seal.parts are written; only the manifest is not */
-    bool confirm; /* the operator vouches for the clock */
+    bool sealed;          /* seal.parts are written; only the manifest is not */
+    bool confirm;         /* the operator vouches for the clock */
+    bool untrusted_since; /* of the two last looks at the clock one found it wrong */
     bool has_head;
     bool merge_all; /* somebody waits for all parts to be merged */
     bool idle;      /* out: no compaction is under way after it */
@@ -186,7 +187,7 @@ struct store {
         *missing; /* while it opens: parts that the manifest lists and that are not there */
     size_t missing_count, missing_capacity;
     bool settled;           /* what the manifest said at the start is durable for certain */
-    bool was_untrusted;     /* since the last head was frozen */
+    bool was_untrusted;     /* the clock, at a time at which the head may have taken rows */
     uint64_t saved_changes; /* of the catalogue, in the snapshot on the disk */
     uint64_t next_part_id;
     int64_t trust_saved_ns;      /* trusted time in the manifest */
@@ -210,6 +211,8 @@ struct head *store_frozen_head(struct store *store);
 void flush_look(struct store *store);
 /* Begins and carries out one operation at once, for store_open: before any task runs. */
 enum err flush_now(struct store *store, uint64_t position, struct why *why);
+/* Gives readers what the flush task knows of the clock. While opening, or on the flush task. */
+void store_tell_clock(struct store *store);
 /* Whether the growing head should be frozen for its size. */
 bool flush_is_due(struct store *store);
 /* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their

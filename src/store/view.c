@@ -147,8 +147,9 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
         rows[count] = (struct store_health_row){.severity = STORE_WARNING, .object = "clock"};
         (void)str_copy(
             rows[count++].text, sizeof rows->text,
-            STR("the clock is not where it should be; no rows are removed for their age until it is right "
-                "again or an operator confirms it"));
+            STR("the clock is not where it should be (more than a day from the last time that was known, or "
+                "it jumped); no rows are removed for their age until it is right again or CONFIRM CLOCK says "
+                "that it is right"));
     }
     count += rollup_health(store, rows + count, capacity - count);
     uint32_t noted = atomic_load(&store->health.claimed);
