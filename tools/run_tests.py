@@ -156,10 +156,10 @@ def run_pytest(tally, options):
                 print(f"ok     {file} ({passed}, {time.monotonic() - began:.1f} s)")
             sys.stdout.flush()
 
-    # The longest ones first, so that no core waits for the last of them: those known to be long, then the largest. One more at a
-    # time than there are cores, because a test of running nodes waits for half of its time.
+    # The longest ones first, so that no core waits for the last of them: those known to be long, then the largest. Two more at a
+    # time than there are cores, because a test of running nodes waits for most of its time.
     files.sort(key=lambda f: (f not in LONG_FILES, -os.path.getsize(os.path.join(ROOT, "test", f))))
-    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 2) as pool:
         list(pool.map(run_one, files))
 
 
