@@ -262,9 +262,12 @@ def test_the_broker_tells_of_itself_under_sys(tuned):
     size = sql(tuned, "SELECT appended FROM sys.nodes")
     wait_for(lambda: sum(m.topic.endswith("uptime") for m in list(there.got)) >= 6, LIMIT_S, "more of it")
     assert sql(tuned, "SELECT appended FROM sys.nodes") == size, "$SYS is in the log"
-    tuned.yaml.write_text("mqtt: {sysInterval: 0s}\n")
+    tuned.yaml.write_text("mqtt: {sysInterval: 0s, maxRetained: 2}\n")
     hup(tuned, "reload: done")
     wait_for(lambda: tuned.metric("millrace_mqtt_retained_messages") == 0, LIMIT_S, "they are still there")
+    for number in range(3):
+        here.publish(f"r/{number}", "x", 1, retain=True)
+    assert tuned.metric("millrace_mqtt_retained_messages") == 2
 
 
 def test_the_command_line_shows_kicks_and_publishes(node):

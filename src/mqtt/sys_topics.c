@@ -170,6 +170,7 @@ static void take_back(struct broker *broker)
     for (struct message *m; (m = tree_walk_next(&walk, &steps));) {
         message_share(m);
         (void)space_retain(home(broker), message_topic(m), NULL);
+        broker->own_retained_count -= message_is_own(m);
         message_release(m);
     }
     tree_walk_end(&walk);
