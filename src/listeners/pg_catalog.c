@@ -125,11 +125,6 @@ const char *pg_comment(struct arena *arena, const char *description, const char 
     return text ? text : "";
 }
 
-uint32_t pg_attribute_type(const struct pg_attribute *a)
-{
-    return pg_type_of_column(a->type, a->unit)->oid;
-}
-
 /* Object ids of PostgreSQL's own relations, which clients write as numbers or as '…'::regclass. */
 static const struct {
     const char *name;

@@ -104,7 +104,6 @@ const char *pg_user_name(const struct pg_catalog *catalog);
 bool pg_is_admin(const struct pg_catalog *catalog);
 /* What a person is told of a column or table: description and unit; "" = nothing. */
 const char *pg_comment(struct arena *arena, const char *description, const char *unit);
-uint32_t pg_attribute_type(const struct pg_attribute *attribute); /* object id */
 
 /* pg_catalog_views.c. Errors: NO_MEMORY, BUDGET. */
 enum err pg_views_fill(struct pg_catalog *catalog, bool with_columns);

@@ -33,7 +33,4 @@ void bind_close_table(const struct sql_context *context, struct sql_table *table
 enum err bind_value(const struct sql_context *context, struct arena *arena, const struct ast *tree,
                     enum type type, struct value *value, struct why *why);
 
-/* A duration as its place in a plan shows it ("10s"); in `arena`. */
-const char *bind_duration_text(struct arena *arena, int64_t ns);
-
 #endif

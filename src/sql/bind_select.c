@@ -368,12 +368,3 @@ void bind_select_clauses(struct binder *b)
     lay_out_states(plan);
     hint_scan(plan);
 }
-
-const char *bind_duration_text(struct arena *arena, int64_t ns)
-{
-    struct buf buf = BUF_EMPTY;
-    buf_add_duration(&buf, ns);
-    const char *text = buf_failed(&buf) ? NULL : arena_strdup(arena, buf.at, buf.size);
-    buf_free(&buf);
-    return text;
-}
