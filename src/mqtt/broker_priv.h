@@ -379,8 +379,11 @@ static inline int64_t broker_in_s(const struct broker *broker, int64_t seconds)
 
 /* ---- session.c ---- */
 
+static inline bool session_is_valid(const struct session *s)
+{
+    return s && s->magic == SESSION_MAGIC && s->broker->magic == BROKER_MAGIC;
+}
 void session_on_expiry(struct wheel_node *node);
-void session_on_will_due(struct wheel_node *node);
 
 /* `space` NULL: there is none. */
 struct session *session_find(const struct space *space, struct str client_id);
@@ -392,6 +395,14 @@ void session_end(struct session *session);
 void session_detach(struct session *session, bool with_will);
 /* Has the session ended at its time, counted from now. */
 void session_expire_later(struct session *session);
+/* QoS 2 identifiers that came in. */
+bool session_has_received(const struct session *session, uint16_t packet_id);
+bool session_put_received(struct session *session, uint16_t packet_id); /* false: no memory */
+void session_drop_received(struct session *session, uint16_t packet_id);
+
+/* ---- session_will.c ---- */
+
+void session_on_will_due(struct wheel_node *node);
 /* Takes the message; NULL: no memory, or none was given. */
 struct will *will_new(struct message *message);
 void will_free(struct will *will); /* NULL allowed; not while it is due */
@@ -403,6 +414,8 @@ void session_put_will(struct session *session, struct will *will);
 void session_resume_will(struct session *session);
 /* Publishes the will that waits, now. */
 void session_publish_will(struct session *session);
+
+/* ---- session_send.c ---- */
 
 struct delivery {
     uint8_t qos;
@@ -419,11 +432,12 @@ void session_pump_stalled(struct broker *broker);
 struct session_limits session_limits(const struct session *session);
 /* An item is delivered or given up. */
 void session_finish(struct session *session, struct outbox_item *item, uint64_t ordinal);
-/* New rights: subscriptions, and the will, that are not allowed any more go. `connection`: the
- * session's, also when it is only about to be. */
-void session_check_rights(struct session *session, const struct connection *connection);
 /* Whether no rule denies it a message that one of its subscriptions fits. */
 bool session_may_have(const struct session *session, struct str topic);
+/* It waits for the journal no more. */
+void session_forget_stalled(struct session *session);
+
+/* ---- session_subscribe.c ---- */
 
 struct subscription_options {
     uint8_t qos;
@@ -436,11 +450,11 @@ enum err session_put_subscription(struct session *session, struct str group, str
 enum mqtt_reason session_subscribe(struct session *session, const struct mqtt_filter *filter,
                                    uint32_t id);
 enum mqtt_reason session_unsubscribe(struct session *session, struct str filter);
-
-/* QoS 2 identifiers that came in. */
-bool session_has_received(const struct session *session, uint16_t packet_id);
-bool session_put_received(struct session *session, uint16_t packet_id); /* false: no memory */
-void session_drop_received(struct session *session, uint16_t packet_id);
+/* Takes one away, without a word to the journal. */
+void session_drop_subscription(struct session *session, struct subscription *subscription);
+/* New rights: subscriptions, and the will, that are not allowed any more go. `connection`: the
+ * session's, also when it is only about to be. */
+void session_check_rights(struct session *session, const struct connection *connection);
 
 /* ---- connection.c ---- */
 

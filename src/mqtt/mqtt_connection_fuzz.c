@@ -5,7 +5,8 @@
  * and goes away. First byte: bits 0-1 = a good CONNECT of 5.0, 3.1.1, 3.1 comes before them, or
  * none; bit 2 = the session is kept, and the connection made twice; the rest = the size of the
  * pieces. */
-/* covers: src/mqtt/connection.c src/mqtt/packets_in.c src/mqtt/session.c */
+/* covers: src/mqtt/connection.c src/mqtt/packets_in.c src/mqtt/session.c src/mqtt/session_send.c
+   src/mqtt/session_subscribe.c src/mqtt/session_will.c */
 #include "mqtt/mqtt_fuzz_testlib.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size);

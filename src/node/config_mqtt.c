@@ -445,11 +445,72 @@ static enum err take_acks(const struct raw_mqtt *raw, const char *file, struct b
     return ERR_OK;
 }
 
+static enum err take_loops(struct str text, const char *file, int *loops, struct why *why)
+{
+    uint64_t number = 0;
+    if (str_is(text, "auto")) {
+        *loops = BROKER_LOOPS_AUTO;
+        return ERR_OK;
+    }
+    if (!num_parse_u64(text, &number) || number > BROKER_LOOPS_MAX)
+        return why_set(why, ERR_INVALID,
+                       "%s: mqtt.loops: \"%.*s\" is neither auto nor a number from 0 to %d", file,
+                       (int)text.size, text.at, BROKER_LOOPS_MAX);
+    *loops = (int)number;
+    return ERR_OK;
+}
+
+static enum err take_prefixes(const struct raw_mqtt *raw, const char *file, struct broker_config *b,
+                              struct why *why)
+{
+    enum err err = take_prefix(raw->data_prefix, "dataPrefix", "data", file, b->data_prefix, why);
+    if (!err) err = take_prefix(raw->cmd_prefix, "cmdPrefix", "cmd", file, b->cmd_prefix, why);
+    if (err || (!str_starts(str_of(b->data_prefix), b->cmd_prefix) &&
+                !str_starts(str_of(b->cmd_prefix), b->data_prefix)))
+        return err;
+    return why_set(why, ERR_INVALID,
+                   "%s: mqtt.cmdPrefix: '%s' and mqtt.dataPrefix '%s' must not lie within each "
+                   "other",
+                   file, b->cmd_prefix, b->data_prefix);
+}
+
+/* All sizes in bytes; those without a text have no default, and stay as they are. `memory`: of the
+ * whole node. */
+static enum err take_sizes(const struct raw_mqtt *raw, size_t memory, const char *file,
+                           struct broker_config *b, struct why *why)
+{
+    size_t disk = 0, byte_rate = 0;
+    const struct {
+        const char *key;
+        struct str text;
+        size_t least, most;
+        size_t *to;
+    } sizes[] = {
+        {"limits.loginPacket", raw->limits.login_packet, 1024, PACKET_MAX_BYTES,
+         &b->limits.login_bytes},
+        {"limits.bytesPerSecond", raw->limits.byte_rate, 1024, (size_t)1 << 40, &byte_rate},
+        {"maxPacket", raw->packet_max, 1024, PACKET_MAX_BYTES, &b->packet_bytes_max},
+        {"queue.bytes", raw->queue.bytes, 1024, (size_t)1 << 40, &b->queue.bytes},
+        {"queue.memory", raw->queue.memory, 4096, (size_t)1 << 30, &b->queue_memory_bytes},
+        {"queue.disk", raw->queue.disk, 1024 * 1024, (size_t)1 << 50, &disk},
+        {"sendBuffer", raw->send_buffer, 4096, (size_t)1 << 30, &b->send_bytes_max},
+        {"memory", raw->memory, (size_t)1 << 20, memory / 2, &b->memory_bytes},
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] && !err; i++)
+        if (sizes[i].text.size)
+            err = take_size(sizes[i].text, sizes[i].key, sizes[i].least, sizes[i].most, file,
+                            sizes[i].to, why);
+    b->limits.byte_rate = byte_rate;
+    b->queue_disk_bytes = disk;
+    return err;
+}
+
 enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, const char *file,
                             struct mqtt_settings *settings, struct why *why)
 {
     struct broker_config *b = &settings->broker;
-    size_t memory = (size_t)memory_bytes, disk = 0;
+    size_t memory = (size_t)memory_bytes;
     MUST(memory_bytes > 0 && raw->connections_max > 0);
     *settings =
         (struct mqtt_settings){.anonymous = raw->anonymous, .proxy = raw->proxy, .psk = raw->psk};
@@ -468,49 +529,12 @@ enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, co
         .sys_interval_s = (uint32_t)(raw->sys_interval_ns / TIME_NS_PER_S),
         .shared = (enum broker_shared)raw->shared,
     };
-    size_t byte_rate = 0;
-    uint64_t loops = 0;
-    if (str_is(raw->loops, "auto"))
-        b->loops = BROKER_LOOPS_AUTO;
-    else if (num_parse_u64(raw->loops, &loops) && loops <= BROKER_LOOPS_MAX)
-        b->loops = (int)loops;
-    else
-        return why_set(why, ERR_INVALID,
-                       "%s: mqtt.loops: \"%.*s\" is neither auto nor a number from 0 to %d", file,
-                       (int)raw->loops.size, raw->loops.at, BROKER_LOOPS_MAX);
     config_mqtt_limits_finish(&raw->limits, &raw->bans, b);
-    const struct {
-        const char *key;
-        struct str text;
-        size_t least, most;
-        size_t *to;
-    } sizes[] = {
-        {"limits.loginPacket", raw->limits.login_packet, 1024, PACKET_MAX_BYTES,
-         &b->limits.login_bytes},
-        {"limits.bytesPerSecond", raw->limits.byte_rate, 1024, (size_t)1 << 40, &byte_rate},
-        {"maxPacket", raw->packet_max, 1024, PACKET_MAX_BYTES, &b->packet_bytes_max},
-        {"queue.bytes", raw->queue.bytes, 1024, (size_t)1 << 40, &b->queue.bytes},
-        {"queue.memory", raw->queue.memory, 4096, (size_t)1 << 30, &b->queue_memory_bytes},
-        {"queue.disk", raw->queue.disk, 1024 * 1024, (size_t)1 << 50, &disk},
-        {"sendBuffer", raw->send_buffer, 4096, (size_t)1 << 30, &b->send_bytes_max},
-        {"memory", raw->memory, (size_t)1 << 20, memory / 2, &b->memory_bytes},
-    };
-    enum err err = take_prefix(raw->data_prefix, "dataPrefix", "data", file, b->data_prefix, why);
-    if (!err) err = take_prefix(raw->cmd_prefix, "cmdPrefix", "cmd", file, b->cmd_prefix, why);
-    if (!err && (str_starts(str_of(b->data_prefix), b->cmd_prefix) ||
-                 str_starts(str_of(b->cmd_prefix), b->data_prefix)))
-        err = why_set(why, ERR_INVALID,
-                      "%s: mqtt.cmdPrefix: '%s' and mqtt.dataPrefix '%s' must not lie within each "
-                      "other",
-                      file, b->cmd_prefix, b->data_prefix);
+    enum err err = take_loops(raw->loops, file, &b->loops, why);
+    if (!err) err = take_prefixes(raw, file, b, why);
     if (!err) err = take_expiry(raw->session_expiry_max, file, &b->session_expiry_max_s, why);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] && !err; i++)
-        if (sizes[i].text.size) /* some have no default */
-            err = take_size(sizes[i].text, sizes[i].key, sizes[i].least, sizes[i].most, file,
-                            sizes[i].to, why);
+    if (!err) err = take_sizes(raw, memory, file, b, why);
     if (!err) err = take_acks(raw, file, &b->acks, why);
-    b->limits.byte_rate = byte_rate;
-    b->queue_disk_bytes = disk;
     return err;
 }
 

@@ -1,0 +1,41 @@
+/* mqtt_server_priv.h - what the files of mqtt_server.h share. Main loop, but for the hooks. */
+#ifndef LISTENERS_MQTT_SERVER_PRIV_H
+#define LISTENERS_MQTT_SERVER_PRIV_H
+
+#include "listeners/mqtt_server.h"
+#include "net/psk.h"
+
+enum { SERVER_MAGIC = 0x6d717376 };
+
+struct mqtt_login;
+
+struct mqtt_server {
+    uint32_t magic;
+    struct service *service;
+    struct broker *broker; /* NULL = stopped */
+    struct os_listener *plain, *encrypted, *local;
+    struct tls_config *tls;
+    struct tls_psk *psk; /* shared; NULL = none */
+    bool anonymous, proxy;
+    _Atomic size_t pending;                      /* what came from the broker and is not answered */
+    struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
+    struct mqtt_login *checking;                 /* being checked */
+    size_t checking_count;
+    struct os_timer *review_timer;
+    uint64_t epoch; /* of access, when rights were reviewed last */
+    unsigned unreviewed;
+};
+
+/* ---- mqtt_server.c ---- */
+
+/* What came from the broker is answered: one less of `pending`. May free the server. */
+void mqtt_server_leave(struct mqtt_server *server);
+
+/* ---- mqtt_login.c ---- */
+
+/* broker_hooks.login: on the broker's task. `arg` = the server. */
+void mqtt_server_on_login(void *arg, struct broker_login *login);
+/* Who a client is that brings no user and may come all the same. Gives; NULL: no memory. */
+struct identity *mqtt_server_anonymous(struct mqtt_server *server);
+
+#endif
