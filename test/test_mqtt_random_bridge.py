@@ -251,6 +251,7 @@ class Play:
             self.take_counts()
             self.feeder.cut()
             self.is_loose = True
+            self.remote.is_reborn = self.near.is_reborn = True  # that something had been sent is not kept
         if how == "kill":
             self.node.kill9()
             with self.remote.lock:
@@ -258,8 +259,6 @@ class Play:
             self.node.start()
         else:
             restart(self.node, how)
-        if how != "checkpoint":
-            self.remote.is_reborn = self.near.is_reborn = True  # that something had been sent is not kept
 
     def step(self):
         what = self.rng.random()
