@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import mqtt_wire as wire
 from conftest import HOST, free_port, wait_for
 from mqtt_bulk import Bulk
 from mqtt_sessions import CUTS, DROPPED, Cut, Publisher, Reader
@@ -165,6 +166,47 @@ def test_messages_that_are_too_old_are_not_delivered(node_factory):
     time.sleep(2.5)
     client(node, "fast").publish("q/a", numbered(20000, 10))
     assert client(node, "slow").receive(10) == numbered(20000, 10)
+
+
+def test_a_stretch_of_messages_that_have_expired_does_not_hold_up_those_behind_it(node_factory):
+    """Also when it is longer than what of a queue is in memory, and nothing else happens."""
+    node = make(node_factory, "mqtt.queue.memory=16KiB")
+    away(node, "slow")
+    one = wire.Wire((HOST, node.mqtt_port))
+    one.send("CONNECT", id="fast", user="admin", password=node.PASSWORD)
+    for i in range(3000):
+        more = [("message_expiry_interval", 1)] if i < 2990 else []
+        one.send("PUBLISH", *more, topic="q/a", qos=1, id=i % 1000 + 1, payload=b"%d" % i)
+        if i % 500 == 499:
+            for _ in range(500):
+                assert one.receive()[0] in ("PUBACK", "CONNACK")
+    one.close()
+    time.sleep(1.5)
+    assert client(node, "slow").receive(10) == [b"%d" % i for i in range(2990, 3000)]
+
+
+def test_an_identifier_that_was_sent_before_a_kill_is_released_when_its_message_expires(node_factory):
+    """Else its receiver would take the next message with it for the same one."""
+    node = make(node_factory)
+    slow, fast = wire.Wire((HOST, node.mqtt_port)), wire.Wire((HOST, node.mqtt_port))
+    login = {"user": "admin", "password": node.PASSWORD}
+    slow.send("CONNECT", id="slow", session_expiry_interval=1000, **login)
+    slow.send("SUBSCRIBE", id=1, filter="q/#@2")
+    fast.send("CONNECT", id="fast", **login)
+    assert [slow.receive()[0], slow.receive()[0], fast.receive()[0]] == ["CONNACK", "SUBACK", "CONNACK"]
+    fast.send("PUBLISH", topic="q/a", qos=2, id=1, payload="x", message_expiry_interval=1)
+    name, fields = slow.receive()
+    assert name == "PUBLISH"
+    node.kill9()
+    time.sleep(1.5)
+    node.start()
+    slow = wire.Wire((HOST, node.mqtt_port))
+    slow.send("CONNECT", id="slow", clean=0, session_expiry_interval=1000, **login)
+    assert slow.receive()[0] == "CONNACK"
+    name, again = slow.receive()
+    assert name == "PUBREL" and wire.get(again, "id") == wire.get(fields, "id"), (name, again)
+    slow.send("PUBCOMP", id=wire.get(fields, "id"), reason=0x92)
+    wait_for(lambda: queued(node, "slow") == 0, 20, "released")
 
 
 def test_files_of_all_sessions_together_are_bounded(node_factory):

@@ -114,11 +114,16 @@ void outbox_rewind(struct outbox *o)
     o->in_flight = 0;
 }
 
+bool outbox_may_be_known(const struct outbox *o, uint64_t ordinal)
+{
+    return ordinal < o->doubtful && outbox_at(o, ordinal)->qos == 2;
+}
+
 bool outbox_may_drop(const struct outbox *o, uint64_t ordinal)
 {
     MUST(ordinal >= o->next && ordinal < o->last);
     const struct outbox_item *item = outbox_at(o, ordinal);
-    return !item->was_sent && item->state == OUTBOX_WAITING;
+    return !item->was_sent && item->state == OUTBOX_WAITING && !outbox_may_be_known(o, ordinal);
 }
 
 void outbox_drop(struct outbox *o, uint64_t ordinal)
@@ -186,4 +191,10 @@ void outbox_restore_received(struct outbox *o, uint64_t ordinal)
     if (item->state == OUTBOX_DONE) return;
     outbox_forget_message(o, item);
     item->state = OUTBOX_RECEIVED;
+}
+
+void outbox_restored(struct outbox *o)
+{
+    outbox_rewind(o);
+    o->doubtful = o->last;
 }

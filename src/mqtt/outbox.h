@@ -39,6 +39,7 @@ struct outbox_item {
 struct outbox {
     struct outbox_item *items;  /* ring, a power of two; NULL while empty */
     uint64_t first, next, last; /* oldest that is open; next to send; next to be given */
+    uint64_t doubtful;          /* what lies before it may have been sent before a start */
     size_t bytes;               /* of messages in it */
     uint32_t capacity;          /* at most OUTBOX_SPAN_MAX, doubled */
     uint32_t in_flight;         /* of first … next, not done */
@@ -83,6 +84,9 @@ void outbox_finish(struct outbox *outbox, struct outbox_item *item);
 void outbox_forget_message(struct outbox *outbox, struct outbox_item *item);
 /* A new connection: what was sent and is not done is to be sent again. */
 void outbox_rewind(struct outbox *outbox);
+/* Whether the entry may have been sent with QoS 2 before this start, so that the receiver may know
+ * its identifier: it must be released, for the identifier will be another message's one day. */
+bool outbox_may_be_known(const struct outbox *outbox, uint64_t ordinal);
 /* Whether the entry waits and was never sent; such a one can be given up. */
 bool outbox_may_drop(const struct outbox *outbox, uint64_t ordinal);
 void outbox_drop(struct outbox *outbox, uint64_t ordinal);
@@ -102,5 +106,7 @@ enum err outbox_restore(struct outbox *outbox, struct message *message, uint8_t 
                         const uint32_t *ids, size_t id_count);
 void outbox_restore_done(struct outbox *outbox, uint64_t ordinal);
 void outbox_restore_received(struct outbox *outbox, uint64_t ordinal);
+/* All is restored: nobody knows what of it was sent. */
+void outbox_restored(struct outbox *outbox);
 
 #endif

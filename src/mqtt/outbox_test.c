@@ -75,6 +75,28 @@ static void done_entries_behind_the_head_go_with_it(void **state)
     assert_null(o.items); /* an empty one holds no memory */
 }
 
+static void after_a_start_qos_2_is_not_given_up_silently(void **state)
+{
+    (void)state;
+    struct outbox o = {0};
+    uint64_t ordinal;
+    struct message *m = some_message();
+    for (uint8_t i = 0; i < 4; i++)
+        assert_int_equal(outbox_restore(&o, m, i % 2 + 1, false, NULL, 0), ERR_OK);
+    outbox_restored(&o);
+    assert_int_equal(outbox_add(&o, m, 2, false, NULL, 0), ERR_OK);
+    /* Its receiver may know the identifiers 2 and 4 (4.3.3): only the others can just go. */
+    uint64_t goes[] = {0, 2, 4};
+    for (int i = 0; i < 3; i++) {
+        assert_true(outbox_drop_oldest(&o, &ordinal));
+        assert_int_equal(ordinal, goes[i]);
+    }
+    assert_false(outbox_drop_oldest(&o, &ordinal));
+    assert_true(outbox_may_be_known(&o, 3));
+    outbox_free(&o);
+    message_release(m);
+}
+
 static void an_ordinal_far_away_is_refused(void **state)
 {
     (void)state;
@@ -97,6 +119,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_loses_one_for_one_behind_what_is_on_its_way),
         cmocka_unit_test(the_first_is_given_up_only_when_it_is_not_on_its_way),
         cmocka_unit_test(done_entries_behind_the_head_go_with_it),
+        cmocka_unit_test(after_a_start_qos_2_is_not_given_up_silently),
         cmocka_unit_test(an_ordinal_far_away_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,6 +148,19 @@ void session_finish(struct session *s, struct outbox_item *item, uint64_t ordina
     outbox_finish(&s->outbox, item);
 }
 
+/* What is not sent any more. Who may have got it before is told that it is over. */
+static void give_up(struct session *s, struct outbox_item *item, uint64_t ordinal)
+{
+    bool is_known = item->was_sent || outbox_may_be_known(&s->outbox, ordinal);
+    if (item->qos != 2 || s->connection->qos_max != 2 || !is_known) {
+        session_finish(s, item, ordinal);
+        return;
+    }
+    outbox_forget_message(&s->outbox, item);
+    item->state = OUTBOX_RECEIVED;
+    (void)send_item(s, item, ordinal);
+}
+
 /* QoS 2 goes out when its identifier is certain to be known again after a crash. */
 static bool must_wait(struct session *s)
 {
@@ -184,13 +197,19 @@ void session_pump(struct session *s)
 {
     struct connection *c = s->connection;
     uint64_t ordinal;
+    uint64_t last;
     if (!c || c->state != CONNECTION_OPEN) return;
     spill_refill(s);
-    while (has_room(c) && outbox_may_send(&s->outbox, c->receive_max) && !must_wait(s)) {
-        struct outbox_item *item = outbox_take(&s->outbox, &ordinal);
-        if (!send_item(s, item, ordinal)) session_finish(s, item, ordinal);
-        connection_touch(c);
-    }
+    do {
+        while (has_room(c) && outbox_may_send(&s->outbox, c->receive_max) && !must_wait(s)) {
+            struct outbox_item *item = outbox_take(&s->outbox, &ordinal);
+            if (!send_item(s, item, ordinal)) give_up(s, item, ordinal);
+            connection_touch(c);
+        }
+        /* When all of the ring had expired no acknowledgement will come that goes on. */
+        last = s->outbox.last;
+        if (!outbox_has_more(&s->outbox)) spill_refill(s);
+    } while (s->outbox.last != last);
 }
 
 struct session_limits session_limits(const struct session *s)

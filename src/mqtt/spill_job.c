@@ -295,7 +295,9 @@ void spill_tick(struct broker *broker)
         if (!sp->session || sp->is_busy) continue;
         sp->is_failing = false;
         spill_make_dirty(sp);
-        spill_refill(sp->session);
+        struct session *session = sp->session;
+        spill_refill(session); /* which may end the spill */
+        session_pump(session);
     }
     spill_post(broker);
 }
