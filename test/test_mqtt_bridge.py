@@ -207,6 +207,21 @@ def test_messages_go_out_and_come_in(node_factory, mosquitto, version):
     far.close()
 
 
+def test_more_of_qos_2_than_mosquitto_takes_at_once_goes_out(node_factory, mosquitto):
+    """Its default, 20, which MQTT 3.1.1 cannot tell."""
+    peer, node = mosquitto(), mqtt_node(node_factory)
+    status, text = bridge(node, peer.port, [{"filter": "out/#", "qos": 2}], version="3.1.1")
+    assert status == 201, text
+    connected(node)
+    far, near = Peer(peer, "far"), Client(node, "near")
+    far.subscribe(("out/#", 2))
+    for i in range(1000):
+        near.paho.publish("out/x", str(i), 2)
+    assert [int(message[1]) for message in far.wait(1000)] == list(range(1000))
+    near.close()
+    far.close()
+
+
 def test_a_bridge_made_twice_keeps_its_queue_and_a_deleted_one_does_not(node_factory, mosquitto):
     peer, node = mosquitto(), mqtt_node(node_factory)
     near = Client(node, "near")

@@ -36,6 +36,24 @@ def test_messages_pass_both_ways_once_and_the_state_is_told(node_factory, mosqui
     near.close()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_burst_of_qos_2_comes_whole(node_factory, mosquitto, version):  # noqa: F811
+    node = mqtt_node(node_factory)
+    near = Client(node, "near")
+    near.subscribe((STATE, 1))
+    peer = bridged(mosquitto, node, version, "topic # in 2")
+    near.wait(1)
+    far = Peer(peer, "far")
+    far.subscribe(("a", 2))
+    near.publish("a", "0", 2, retain=True)  # the bridge has subscribed
+    far.wait(1)
+    for i in range(1, 1000):
+        near.paho.publish("a", str(i), 2)
+    assert [int(message[1]) for message in far.wait(1000)] == list(range(1000))
+    near.close()
+    far.close()
+
+
 def test_other_topics_under_sys_are_the_brokers_all_the_same(node_factory):
     node = mqtt_node(node_factory)
     for topic in ("$SYS/broker/uptime", "$SYS/broker/connection", "$SYS/broker/connection/state/x", "$SYS/x/connection/gate/state"):

@@ -257,11 +257,18 @@ static void forget_received(struct session *s)
     }
 }
 
+static uint32_t window_of_3(const struct bridge_settings *s)
+{
+    for (size_t i = 0; i < s->topic_count; i++)
+        if (s->topics[i].is_out && s->topics[i].qos == 2) return BRIDGE_WINDOW_3_QOS_2;
+    return BRIDGE_WINDOW_3;
+}
+
 static void take_limits(struct connection *c, const struct bridge_settings *s,
                         const struct mqtt_properties *p)
 {
     bool is_5 = c->version == MQTT_5;
-    uint32_t window = is_5 ? mqtt_number(p, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535) : BRIDGE_WINDOW_3;
+    uint32_t window = is_5 ? mqtt_number(p, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535) : window_of_3(s);
     if (s->in_flight && (s->in_flight < window || !is_5)) window = s->in_flight;
     c->receive_max = (uint16_t)window;
     c->keep_alive_s = s->keep_alive_s;

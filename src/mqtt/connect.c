@@ -1,6 +1,7 @@
 /* connect.c - the CONNECT of a client: what it wants is kept, its login is asked for on the main
  * loop, then it gets its session, or the reason why not. Nothing else of it is read meanwhile. */
 #include "mqtt/auth.h"
+#include "mqtt/bridge_priv.h"
 #include "mqtt/topic.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -130,6 +131,7 @@ static void keep_properties(struct connection *c, struct kept_connect *kept,
     if (limit && connect->version == MQTT_5 && (!kept->keep_alive_s || kept->keep_alive_s > limit))
         kept->keep_alive_s = limit;
     c->is_bridge = connect->is_bridge;
+    if (c->is_bridge) c->receive_max = BRIDGE_WINDOW_3_QOS_2;
     c->keep_alive_s = connect->keep_alive_s; /* to see whether it was changed */
 }
 
