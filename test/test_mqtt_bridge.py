@@ -282,6 +282,19 @@ def test_a_wrong_password_is_named_and_put_right(node_factory, mosquitto, tmp_pa
     wait_for(lambda: "authorized" in (state(node)["error"] or ""), LIMIT_S, "a patch took the password along")
 
 
+def test_a_broker_that_knows_no_5_0_is_told(node_factory):
+    """Its CONNACK is one of 3.1.1, without properties."""
+    with socket.create_server((HOST, 0)) as server:
+        node = mqtt_node(node_factory)
+        assert bridge(node, server.getsockname()[1], [{"filter": "a"}])[0] == 201
+        server.settimeout(LIMIT_S)
+        conn, _ = server.accept()
+        with conn:
+            conn.recv(1000)
+            conn.sendall(b"\x20\x02\x00\x01")
+            wait_for(lambda: "version: 3.1.1" in (state(node) or {}).get("error", ""), LIMIT_S, f"not told: {state(node)}")
+
+
 def test_what_is_no_bridge_is_refused_with_the_way_out(node_factory):
     node = mqtt_node(node_factory)
     for topics, spec, words in [

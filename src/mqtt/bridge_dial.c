@@ -288,6 +288,8 @@ static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, 
     if (p->reason) {
         struct str text =
             c->version == MQTT_5 ? mqtt_text(&p->properties, MQTT_PROPERTY_REASON_STRING) : STR("");
+        if (p->reason == MQTT_REASON_UNSUPPORTED_VERSION && !text.size)
+            text = STR("it may speak 3.1.1 (version: 3.1.1)");
         b->is_plain = c->version != MQTT_5 && !b->is_plain;
         (void)why_set(why, ERR_FORBIDDEN, "the remote broker refuses the connection: %s%s%.*s",
                       refusal_name(c, p->reason), text.size ? ": " : "", (int)text.size, text.at);
