@@ -207,6 +207,21 @@ def test_messages_go_out_and_come_in(node_factory, mosquitto, version):
     far.close()
 
 
+def test_more_of_qos_2_than_mosquitto_takes_at_once_goes_out(node_factory, mosquitto):
+    """Its default, 20, which MQTT 3.1.1 cannot tell."""
+    peer, node = mosquitto(), mqtt_node(node_factory)
+    status, text = bridge(node, peer.port, [{"filter": "out/#", "qos": 2}], version="3.1.1")
+    assert status == 201, text
+    connected(node)
+    far, near = Peer(peer, "far"), Client(node, "near")
+    far.subscribe(("out/#", 2))
+    for i in range(1000):
+        near.paho.publish("out/x", str(i), 2)
+    assert [int(message[1]) for message in far.wait(1000)] == list(range(1000))
+    near.close()
+    far.close()
+
+
 def test_a_bridge_made_twice_keeps_its_queue_and_a_deleted_one_does_not(node_factory, mosquitto):
     peer, node = mosquitto(), mqtt_node(node_factory)
     near = Client(node, "near")
@@ -265,6 +280,19 @@ def test_a_wrong_password_is_named_and_put_right(node_factory, mosquitto, tmp_pa
     path, patch = "/apis/millrace.io/v1/namespaces/default/bridges/plant", json.dumps({"spec": {"endpoint": f"tcp://{HOST}:{port}"}})
     assert node.request("PATCH", path, patch, headers={"Content-Type": "application/merge-patch+json"})[0] == 200
     wait_for(lambda: "authorized" in (state(node)["error"] or ""), LIMIT_S, "a patch took the password along")
+
+
+def test_a_broker_that_knows_no_5_0_is_told(node_factory):
+    """Its CONNACK is one of 3.1.1, without properties."""
+    with socket.create_server((HOST, 0)) as server:
+        node = mqtt_node(node_factory)
+        assert bridge(node, server.getsockname()[1], [{"filter": "a"}])[0] == 201
+        server.settimeout(LIMIT_S)
+        conn, _ = server.accept()
+        with conn:
+            conn.recv(1000)
+            conn.sendall(b"\x20\x02\x00\x01")
+            wait_for(lambda: "version: 3.1.1" in (state(node) or {}).get("error", ""), LIMIT_S, f"not told: {state(node)}")
 
 
 def test_what_is_no_bridge_is_refused_with_the_way_out(node_factory):

@@ -37,6 +37,16 @@ def test_rows_of_a_message_are_shown_as_a_table_and_not_stored(node, tmp_path):
     assert node.request("POST", "/v1/sql", "SELECT * FROM presses")[0] != 200, "nothing is stored"
 
 
+def test_the_table_is_called_as_the_stream(node, tmp_path):
+    spec = {key: value for key, value in SPEC.items() if key != "table"}
+    stream(node, "press-values", **spec)
+    text = json.dumps({"ts": 1, "t": 21.5}).encode()
+    assert trial(node, "press-values", "plant/p7/up", text=text)[1].splitlines()[1].split()[0] == "press_values"
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps({"apiVersion": "millrace.io/v1", "kind": "Stream", "metadata": {"name": "other"}, "spec": spec}))
+    assert trial(node, "plant/p7/up", "-f", str(file), text=text)[1].splitlines()[1].split()[0] == "other"
+
+
 def test_a_stream_of_a_file_is_tried_before_it_is_applied(node, tmp_path):
     file = tmp_path / "streams.yaml"
     both = [{"apiVersion": "millrace.io/v1", "kind": "Stream", "metadata": {"name": name}, "spec": spec}

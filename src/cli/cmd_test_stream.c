@@ -32,7 +32,7 @@ static const struct doc *from_file(struct api *api, const char *name)
         count++;
     }
     api_documents_free(&documents); /* the trees are the arena's */
-    if (count == 1) return doc_get(found, "spec");
+    if (count == 1) return found;
     (void)cli_fail(args, CLI_FAILED,
                    count ? "%s has several Streams: name one, before the topic"
                          : "%s has no such Stream",
@@ -47,7 +47,7 @@ static const struct doc *from_node(struct api *api, const char *name)
     const struct doc *doc = api_call(api, "GET", &path, API_JSON, NULL, STR(""));
     buf_free(&path);
     if (!doc) (void)api_fail(api);
-    return doc ? doc_get(doc, "spec") : NULL;
+    return doc;
 }
 
 /* ---- the answer ---- */
@@ -163,11 +163,13 @@ static int report(struct api *api, const struct doc *answer)
 
 /* ---- the question ---- */
 
-static int ask(struct api *api, const struct doc *spec, const char *topic, struct str payload)
+static int ask(struct api *api, const struct doc *stream, const char *topic, struct str payload)
 {
     struct buf body = BUF_EMPTY, path = BUF_EMPTY;
-    buf_add_text(&body, "{\"spec\":");
-    doc_write_json(&body, spec);
+    buf_add_text(&body, "{\"name\":");
+    buf_add_json(&body, doc_text(doc_find(stream, "metadata.name")));
+    buf_add_text(&body, ",\"spec\":");
+    doc_write_json(&body, doc_get(stream, "spec"));
     buf_add_text(&body, ",\"topic\":");
     buf_add_json(&body, str_of(topic));
     buf_add_text(&body, ",\"payloadBase64\":");
@@ -201,8 +203,8 @@ int cli_test_stream(const struct cli_args *args)
         buf_free(&payload);
         return CLI_FAILED;
     }
-    const struct doc *spec = args->repeated_count ? from_file(&api, name) : from_node(&api, name);
-    int code = spec ? ask(&api, spec, topic, buf_str(&payload)) : CLI_FAILED;
+    const struct doc *stream = args->repeated_count ? from_file(&api, name) : from_node(&api, name);
+    int code = stream ? ask(&api, stream, topic, buf_str(&payload)) : CLI_FAILED;
     api_close(&api);
     buf_free(&payload);
     return code;

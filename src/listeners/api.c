@@ -372,7 +372,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/backup", api_backup_show, 0, 0,
      "how far the backup is, or how the last one ended"},
     {"POST", "/v1/streams/test", api_stream_test, BODY_SMALL, 0,
-     "what a Stream would make of a message, without storing it: {spec, topic, payload or "
+     "what a Stream would make of a message, without storing it: {name, spec, topic, payload or "
      "payloadBase64}; needs create on Stream"},
     {"GET", "/v1/mqtt/clients", api_mqtt_clients, 0, 0,
      "the broker's sessions and who is connected: ?ns=NAMESPACE&limit=N"},

@@ -25,16 +25,23 @@ static enum err set(struct arena *arena, struct doc *map, const char *key, struc
     return value && doc_set(arena, map, key, value) ? ERR_OK : ERR_NO_MEMORY;
 }
 
-/* The spec as the document of a Stream that is called test. */
-static enum err read_stream(struct trial *t, struct doc *spec, struct why *why)
+/* The name of the Stream, which its table has if the spec names no other. */
+static struct str name_of(const struct doc *doc)
+{
+    struct str name = doc_text(doc_get(doc, "name"));
+    return name.size ? name : STR("test");
+}
+
+static enum err read_stream(struct trial *t, const struct doc *doc, struct why *why)
 {
     struct arena *arena = t->arena;
+    struct doc *spec = doc_get(doc, "spec");
     struct problems problems;
     struct doc *top = doc_new(arena, DOC_MAP), *metadata = doc_new(arena, DOC_MAP);
     enum err err = top && metadata ? ERR_OK : ERR_NO_MEMORY;
     problems_init(&problems, arena);
     if (!spec) return why_set(why, ERR_INVALID, "send {\"spec\":…,\"topic\":…,\"payload\":…}");
-    if (!err) err = set(arena, metadata, "name", doc_new_string(arena, STR("test")));
+    if (!err) err = set(arena, metadata, "name", doc_new_string(arena, name_of(doc)));
     if (!err) err = set(arena, top, "apiVersion", doc_new_string(arena, STR(RESOURCE_API_VERSION)));
     if (!err) err = set(arena, top, "kind", doc_new_string(arena, STR("Stream")));
     if (!err) err = set(arena, top, "metadata", metadata);
@@ -122,10 +129,11 @@ static enum err prepare(struct http_exchange *exchange, struct trial *t, struct 
     struct str ns = {0};
     char table[SCHEMA_NAME_BYTES_MAX + 1], where[64];
     if (!http_query(exchange, "ns", &ns) || !ns.size) ns = STR("default");
-    enum err err =
-        access_check(api_identity(exchange), VERB_CREATE, "Stream", ns, STR("test"), STR(""), why);
-    if (!err) err = doc_read_json(http_request_of(exchange)->body, t->arena, &doc, why);
-    if (!err) err = read_stream(t, doc_get(doc, "spec"), why);
+    enum err err = doc_read_json(http_request_of(exchange)->body, t->arena, &doc, why);
+    if (!err)
+        err = access_check(api_identity(exchange), VERB_CREATE, "Stream", ns, name_of(doc), STR(""),
+                           why);
+    if (!err) err = read_stream(t, doc, why);
     if (!err) err = read_message(t, doc, why);
     if (err) return err;
     stream_mapping_spec(t->stream, table, &wanted);

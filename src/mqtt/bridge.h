@@ -35,7 +35,7 @@ struct bridge_settings {
     uint8_t version; /* enum mqtt_version: 3.1.1 or 5.0 */
     uint16_t keep_alive_s;
     uint32_t session_expiry_s;            /* of the session at the remote; UINT32_MAX = never */
-    uint16_t in_flight;                   /* 0 = what the remote takes; 3.1.1: 100 */
+    uint16_t in_flight;                   /* 0 = what the remote takes; 3.1.1: 100, 20 with QoS 2 */
     struct str client_id, user, password; /* at the remote */
     const char *ca, *cert, *tls_key;      /* PEM files; NULL = none (ca: the system's) */
     const char *server_name;              /* in its certificate; NULL = the address's host */

@@ -257,11 +257,18 @@ static void forget_received(struct session *s)
     }
 }
 
+static uint32_t window_of_3(const struct bridge_settings *s)
+{
+    for (size_t i = 0; i < s->topic_count; i++)
+        if (s->topics[i].is_out && s->topics[i].qos == 2) return BRIDGE_WINDOW_3_QOS_2;
+    return BRIDGE_WINDOW_3;
+}
+
 static void take_limits(struct connection *c, const struct bridge_settings *s,
                         const struct mqtt_properties *p)
 {
     bool is_5 = c->version == MQTT_5;
-    uint32_t window = is_5 ? mqtt_number(p, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535) : BRIDGE_WINDOW_3;
+    uint32_t window = is_5 ? mqtt_number(p, MQTT_PROPERTY_RECEIVE_MAXIMUM, 65535) : window_of_3(s);
     if (s->in_flight && (s->in_flight < window || !is_5)) window = s->in_flight;
     c->receive_max = (uint16_t)window;
     c->keep_alive_s = s->keep_alive_s;
@@ -281,6 +288,8 @@ static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, 
     if (p->reason) {
         struct str text =
             c->version == MQTT_5 ? mqtt_text(&p->properties, MQTT_PROPERTY_REASON_STRING) : STR("");
+        if (p->reason == MQTT_REASON_UNSUPPORTED_VERSION && !text.size)
+            text = STR("it may speak 3.1.1 (version: 3.1.1)");
         b->is_plain = c->version != MQTT_5 && !b->is_plain;
         (void)why_set(why, ERR_FORBIDDEN, "the remote broker refuses the connection: %s%s%.*s",
                       refusal_name(c, p->reason), text.size ? ": " : "", (int)text.size, text.at);

@@ -7,7 +7,9 @@
 #include "mqtt/bridge.h"
 #include "mqtt/broker_priv.h"
 
-enum { BRIDGE_MAGIC = 0x62726467, BRIDGE_WINDOW_3 = 100 };
+/* MQTT 3.1.1 says nowhere how much a broker takes. Mosquitto keeps 20 messages of QoS 2 of a client
+ * (max_inflight_messages) and loses, or closes the connection for, those beyond. */
+enum { BRIDGE_MAGIC = 0x62726467, BRIDGE_WINDOW_3 = 100, BRIDGE_WINDOW_3_QOS_2 = 20 };
 
 struct bridge {
     uint32_t magic;

@@ -150,6 +150,7 @@ struct connection {
     bool has_turn : 1, is_busy : 1; /* of a CONNECT: it has waited; it is to be refused */
     /* Of a bridge: the other side is the server. */
     bool is_dialled : 1, takes_no_retain : 1, has_pinged : 1;
+    bool is_bridge : 1; /* of 3.x, which says so: it gets nothing back, and retain as it is */
     bool is_tls : 1, is_web : 1, is_channel : 1, is_carried : 1, is_dirty : 1, is_paused : 1,
         is_slow : 1, is_freeing : 1, has_auth : 1, wants_problem : 1, ended_well : 1,
         is_leaving : 1; /* all is sent to it; it may read that before it is closed */

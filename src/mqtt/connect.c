@@ -1,6 +1,7 @@
 /* connect.c - the CONNECT of a client: what it wants is kept, its login is asked for on the main
  * loop, then it gets its session, or the reason why not. Nothing else of it is read meanwhile. */
 #include "mqtt/auth.h"
+#include "mqtt/bridge_priv.h"
 #include "mqtt/topic.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -129,6 +130,8 @@ static void keep_properties(struct connection *c, struct kept_connect *kept,
     kept->keep_alive_s = connect->keep_alive_s;
     if (limit && connect->version == MQTT_5 && (!kept->keep_alive_s || kept->keep_alive_s > limit))
         kept->keep_alive_s = limit;
+    c->is_bridge = connect->is_bridge;
+    if (c->is_bridge) c->receive_max = BRIDGE_WINDOW_3_QOS_2;
     c->keep_alive_s = connect->keep_alive_s; /* to see whether it was changed */
 }
 
@@ -402,13 +405,16 @@ static void let_in(struct connection *c, const struct broker_login *login)
     bool was_present = false;
     struct str id = {c->kept->client_id, c->kept->client_id_size};
     bool may = may_leave_will(c, identity);
-    if (may) reason = limits_open(c, identity, id);
+    if (!may)
+        (void)connection_say(&why, reason, "it may not publish to the topic of its will");
+    else
+        reason = limits_open(c, identity, id);
     struct session *s = may && !reason ? take_session(c, identity, &was_present, &reason) : NULL;
     if (!s) {
         (void)connect_refuse(c, reason, &why);
         /* What a limit refuses is told by the limit's line. */
         bool is_limit = reason == MQTT_REASON_BANNED || reason == MQTT_REASON_QUOTA_EXCEEDED;
-        connection_end(c, reason, is_limit ? NULL : mqtt_reason_name(reason));
+        connection_end(c, reason, is_limit ? NULL : may ? mqtt_reason_name(reason) : why.text);
         return;
     }
     s->connection = c;

@@ -309,6 +309,8 @@ static enum mqtt_reason read_packet_id(struct reader *r, uint16_t *id, struct wh
     return *id ? MQTT_REASON_SUCCESS : malformed(why, "the packet identifier is 0");
 }
 
+enum { REFUSED_VERSION_3 = 1 }; /* the code of 3.x for a version that is not spoken */
+
 static enum mqtt_reason read_connack(struct reader *r, enum mqtt_version version,
                                      struct mqtt_packet *p, struct why *why)
 {
@@ -317,6 +319,11 @@ static enum mqtt_reason read_connack(struct reader *r, enum mqtt_version version
     p->session_present = flags & 1;
     if (flags & 0xfe) return malformed(why, "reserved flags are set");
     if (version != MQTT_5) return MQTT_REASON_SUCCESS;
+    /* A server that does not know 5.0 answers with a CONNACK of the version that it knows. */
+    if (reader_ok(r) && !reader_left(r) && p->reason == REFUSED_VERSION_3) {
+        p->reason = MQTT_REASON_UNSUPPORTED_VERSION;
+        return MQTT_REASON_SUCCESS;
+    }
     return read_properties(r, IN(CONNACK), &p->properties, why);
 }
 

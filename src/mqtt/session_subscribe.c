@@ -90,9 +90,12 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
         limits_act(broker, LIMIT_SUBSCRIPTIONS, s->text);
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
+    /* 3.x has no options; who says that it is a bridge means these, as with Mosquitto. */
+    bool is_bridge = s->connection && s->connection->is_bridge && !is_shared;
     const struct subscription_options options = {.qos = wanted->qos,
-                                                 .no_local = wanted->no_local,
-                                                 .retain_as_published = wanted->retain_as_published,
+                                                 .no_local = wanted->no_local || is_bridge,
+                                                 .retain_as_published =
+                                                     wanted->retain_as_published || is_bridge,
                                                  .id = id};
     bool may_keep = is_known || broker_may_keep(broker);
     if (!may_keep || session_put_subscription(s, group, filter, &options, &is_new)) {

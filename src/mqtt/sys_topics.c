@@ -168,6 +168,7 @@ static void take_back(struct broker *broker)
     if (tree_walk_begin(home(broker)->tree, STR("$SYS/#"), &walk)) return;
     /* The walk is pinned to where it stands, so what is there may go. */
     for (struct message *m; (m = tree_walk_next(&walk, &steps));) {
+        if (!message_is_own(m)) continue; /* a bridge's state */
         message_share(m);
         (void)space_retain(home(broker), message_topic(m), NULL);
         broker->own_retained_count -= message_is_own(m);

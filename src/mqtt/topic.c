@@ -25,9 +25,17 @@ bool topic_name_is_valid(struct str name)
     return is_within_limits(name) && !topic_has_wildcard(name);
 }
 
+/* Where Mosquitto's bridges tell the remote broker whether they are there: it is their will. */
+static bool is_of_bridges(struct str name)
+{
+    struct str end = STR("/state");
+    return str_starts(name, "$SYS/broker/connection/") &&
+           memcmp(name.at + name.size - end.size, end.at, end.size) == 0;
+}
+
 bool topic_is_own(struct str name)
 {
-    return str_starts(name, "$SYS") || str_starts(name, "$dead/");
+    return (str_starts(name, "$SYS") && !is_of_bridges(name)) || str_starts(name, "$dead/");
 }
 
 bool topic_name_is_made(struct str name)

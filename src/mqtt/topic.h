@@ -23,7 +23,8 @@ bool topic_name_is_made(struct str name);
  * _is_formed: so much for its form; _is_valid: and it is within the limits. */
 bool topic_filter_is_formed(struct str filter);
 bool topic_filter_is_valid(struct str filter);
-/* Only the broker publishes there: $SYS/… and $dead/…. */
+/* Only the broker publishes there: $SYS/… and $dead/…, but for $SYS/broker/connection/NAME/state.
+ */
 bool topic_is_own(struct str name);
 size_t topic_levels(struct str text); /* at least 1 */
 bool topic_has_wildcard(struct str filter);

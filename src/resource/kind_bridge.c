@@ -195,8 +195,9 @@ const struct field bridge_fields[] = {
      .max = 65535,
      .help_en =
          "messages sent and not acknowledged, at most; 0 = as many as the remote broker takes "
-         "(MQTT 3.1.1: 100)",
-     .help_zh = "未确认消息数上限；0 表示按远端的接收上限（MQTT 3.1.1 为 100）"},
+         "(MQTT 3.1.1: 100, and 20 if a topic goes out with QoS 2)",
+     .help_zh =
+         "未确认消息数上限；0 表示按远端的接收上限（MQTT 3.1.1 为 100，有 QoS 2 的出站主题时为 20）"},
     {.name = "topics",
      .type = FIELD_LIST,
      .offset = AT(bridge_spec, topics),
