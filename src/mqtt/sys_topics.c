@@ -171,7 +171,7 @@ static void take_back(struct broker *broker)
         if (!message_is_own(m)) continue; /* a bridge's state */
         message_share(m);
         (void)space_retain(home(broker), message_topic(m), NULL);
-        broker->own_retained_count -= message_is_own(m);
+        broker->own_retained_count--;
         message_release(m);
     }
     tree_walk_end(&walk);
