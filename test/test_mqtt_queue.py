@@ -227,6 +227,7 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
     node = make(node_factory, "mqtt.queue.memory=16KiB")
     for name in names:
         away(node, name)
+    away(node, "another", "another")
     client(node, "fast").publish("q/a", numbered(0, count, 10_000))
     node.sql("CHECKPOINT")
     for acked, name in enumerate(names):
@@ -235,6 +236,7 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
         slow.close()
         wait_for(lambda name=name, left=count - acked: queued(node, name) == left, 20, "acknowledged")
         client(node, name).close()
+    client(node, "fast").publish("another", [b"synced"])  # and so are the acknowledgements before it
     node.kill9()
     node.start()
     assert [queued(node, name) for name in names] == [count - acked for acked in range(len(names))]
