@@ -6,7 +6,11 @@ import threading
 import urllib.request
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
 from conftest import HOST, OPENER, free_port, wait_for
+from mqtt_client import mqtt_node
 from test_mqtt import LIMIT_S, Client
 
 SETTINGS = "mqtt:\n  maxConnections: {connections}\n  receiveMaximum: {window}\n  queue: {{messages: {queue}}}\n"
@@ -195,6 +199,32 @@ def test_clients_are_shown_sent_away_and_unsubscribed(node):
     call(node, "DELETE", one, expect=404)
     assert audit(node)[:3] == [["admin", "update", "MqttClient", "a/b ü", "$share/g/y", "asked"]] * 2 + [
         ["admin", "delete", "MqttClient", "a/b ü", "too loud", "asked"]]
+
+
+def test_retained_messages_that_have_expired_are_gone(node_factory):
+    node = mqtt_node(node_factory, "mqtt.maxRetained=3")
+
+    def kept():
+        return sorted(topic for topic, in node.sql("SELECT topic FROM sys.mqtt_retained WHERE topic LIKE 'a/%'"))
+    c, soon = Client(node, "keeper"), Properties(PacketTypes.PUBLISH)
+    soon.MessageExpiryInterval = 2
+    c.publish("a/stays", "1", 1, retain=True)
+    for i in range(2):
+        c.publish(f"a/{i}", "1", 1, retain=True, properties=soon)
+    assert kept() == ["a/0", "a/1", "a/stays"]
+    node.kill9()
+    node.start()
+    wait_for(lambda: kept() == ["a/stays"], LIMIT_S, "still there")
+
+    def is_kept(topic):  # it is counted until the walk over all of them has come by
+        again.publish(topic, "1", 1, retain=True)
+        return topic in kept()
+    again = Client(node, "again")
+    for i in range(2):
+        wait_for(lambda: is_kept(f"a/new{i}"), LIMIT_S, "no place for it")
+    assert kept() == ["a/new0", "a/new1", "a/stays"]
+    again.close()
+    c.close()
 
 
 def test_messages_are_published_and_forgotten_over_http(node):

@@ -261,6 +261,18 @@ PROXY = b"\r\n\r\n\0\r\nQUIT\n"
 FROM = PROXY + b"\x21\x11\0\x0c\xc0\0\x02\x09\x0a\0\0\1\xa0\xcd\x07\x5b"
 
 
+def test_who_only_looks_whether_the_port_is_open_is_not_told(node_factory):
+    """As load balancers do every second."""
+    mqtts = free_port()
+    node = node_factory(settings=[f"listen.mqtts={HOST}:{mqtts}"])
+    for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"):
+        with socket.create_connection((HOST, mqtts), 5) as conn:
+            conn.sendall(said)
+    told = "TLS: the peer closed the connection during the handshake"
+    wait_for(lambda: node.log().count("TLS: ") == 2, LIMIT_S, "what is no handshake is not told")
+    assert node.log().count(told) == 1
+
+
 @pytest.mark.parametrize("is_tls,loops", [(False, 0), (True, 0), (False, 2), (True, 2)])
 def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls, loops):
     port = free_port()

@@ -291,6 +291,7 @@ static void on_tick(void *arg)
     snapshot_look(broker);
     copying_look(broker);
     sys_topics_tick(broker);
+    expiry_tick(broker);
     spaces_sweep(broker);
     limits_tick(broker);
     bridges_tick(broker);
@@ -346,6 +347,7 @@ void broker_free(struct broker *broker)
     snapshot_free(broker);
     journal_free(broker);
     sys_topics_free(broker);
+    expiry_free(broker);
     limits_free(broker);
     rows_free(broker);
     streams_free(broker);

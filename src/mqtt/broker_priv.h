@@ -40,6 +40,15 @@ struct will {
     struct wheel_node due;
 };
 
+/* The walk over retained messages that looks for those that have expired. */
+struct retained_expiry {
+    struct tree_walk walk;
+    struct space *space; /* where it is, pinned; NULL = between two */
+    size_t next_space;
+    int64_t due_ns; /* when the first is over, as far as is known; 0 = none expires */
+    bool is_walking;
+};
+
 /* Retained messages on their way to a new subscriber, in slices. */
 struct retained_walk {
     struct retained_walk *next;
@@ -229,6 +238,7 @@ struct broker {
     struct wheel wheel;
     struct os_timer *timer;
     struct retained_walk *walks;
+    struct retained_expiry expiry;
     struct buf *spares[SPARES_MAX]; /* buffers of connections that have nothing to send */
     struct buf no_output;           /* without memory for another */
     size_t spare_count;
@@ -272,6 +282,14 @@ void inspect_stop(struct broker *broker); /* those under way are CANCELLED */
 /* What looks may stand at is going. */
 void inspect_forget_session(struct session *session);
 void inspect_forget_subscription(struct broker *broker, struct subscription *subscription);
+
+/* ---- expiry.c ---- */
+
+/* A message that expires then is retained. */
+void expiry_note(struct broker *broker, int64_t expires_ns);
+/* Each second. */
+void expiry_tick(struct broker *broker);
+void expiry_free(struct broker *broker);
 
 /* ---- sys_topics.c ---- */
 

@@ -233,6 +233,7 @@ static void step_retained(struct broker_inspect *i, unsigned *steps)
     struct message *m = tree_walk_next(i->walk, steps);
     /* What the broker tells of itself is no message of anybody; who asks for $SYS gets it. */
     if (m && message_is_own(m) && !i->filter.size) m = NULL;
+    if (m && m->expires_ns && m->expires_ns <= i->broker->now_ns) m = NULL;
     if (m && access_check(i->identity, VERB_SUBSCRIBE, "", str_of(i->walked->ns), STR(""),
                           message_topic(m), NULL) == ERR_OK)
         add_retained(i, m);

@@ -90,5 +90,6 @@ enum err space_retain(struct space *s, struct str topic, struct message *message
     enum err err = tree_retain(s->tree, topic, message);
     broker->retained_count = broker->retained_count + tree_retained_count(s->tree) - before;
     metric_set(broker->context, METRIC_MQTT_RETAINED, broker->retained_count);
+    if (!err && message && message->expires_ns) expiry_note(broker, message->expires_ns);
     return err;
 }

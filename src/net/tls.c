@@ -22,7 +22,7 @@ struct tls_stream {
     SSL *ssl; /* owns both BIOs */
     BIO *in, *out;
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
-    bool has_pin, is_open, is_paused, told_closed, closed, is_shut;
+    bool has_pin, is_open, is_paused, told_closed, closed, is_shut, has_heard;
     uint8_t pin[32];
     struct tls_psk *psk; /* shared; NULL = none */
     unsigned entered;
@@ -170,6 +170,7 @@ static void below_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct tls_stream *t = owner;
     t->entered++;
+    t->has_heard = true;
     if (BIO_write(t->in, bytes, (int)size) == (int)size)
         go_on(t);
     else
@@ -190,7 +191,8 @@ static void below_closed(void *owner, enum err err, const char *text)
 {
     struct tls_stream *t = owner;
     t->entered++;
-    if (!t->is_open && err == ERR_CLOSED)
+    /* Who goes without a word to a server only looked whether the port is open. */
+    if (!t->is_open && err == ERR_CLOSED && (t->has_heard || !SSL_is_server(t->ssl)))
         tell_closed(t, ERR_TLS, "TLS: the peer closed the connection during the handshake");
     else
         tell_closed(t, err, text);
