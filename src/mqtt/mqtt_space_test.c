@@ -2,6 +2,7 @@
  * left in them, bounded in number, and what is in them is found again by a note of the log. The
  * broker does not run: its world is a clock that stands still and an empty disk. */
 #include "mqtt/broker_priv.h"
+#include "mqtt/verify.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,6 +70,7 @@ static void begin(void)
 
 static void end(void)
 {
+    broker_verify(world->broker, true);
     broker_free(world->broker);
     assert_int_equal(atomic_load(&world->context.memory.used_bytes), 0);
     mem_free(world);
