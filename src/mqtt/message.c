@@ -116,7 +116,9 @@ static size_t body_size(const struct message *m, const struct message_sending *s
 
 size_t message_packet_size(const struct message *m, const struct message_sending *s)
 {
-    size_t body = body_size(m, s, properties_size(m, s));
+    size_t properties = s->version == MQTT_5 ? properties_size(m, s) : 0;
+    if (properties > MQTT_REMAINING_MAX) return SIZE_MAX; /* what is added is too much */
+    size_t body = body_size(m, s, properties);
     return body > MQTT_REMAINING_MAX ? SIZE_MAX : 1 + mqtt_varint_size((uint32_t)body) + body;
 }
 
