@@ -91,15 +91,38 @@ static int64_t next_time(struct broker *broker)
     return r->last_ns;
 }
 
+/* It may stand anywhere: sources are done in their own time. */
+static void unlink_batch(struct rows_intake *r, struct broker_rows *b)
+{
+    MUST(r->first);
+    struct broker_rows **at = &r->first, *before = NULL;
+    while (*at != b) {
+        before = *at;
+        at = &(*at)->next;
+    }
+    *at = b->next;
+    if (r->last == b) r->last = before;
+}
+
+/* There is no memory for one more: what is in the batch stays. One that was made for it goes, since
+ * nobody would ever give it, and who waits for later ones would wait for it. */
+static void give_up_entry(struct broker *broker, struct broker_rows *b)
+{
+    b->text.failed = false;
+    if (b->messages) return;
+    unlink_batch(&broker->rows, b);
+    broker_rows_free(b);
+}
+
 uint64_t rows_add(struct broker *broker, struct identity *identity, struct broker_stream *stream,
                   struct str topic, struct str payload)
 {
     MUST(broker_is_valid(broker) && identity && topic.size > 0);
-    struct broker_rows *b = open_batch(broker, stream, identity);
     size_t size = 16 + topic.size + payload.size;
-    if (!b || budget_take(&broker->memory, size)) return 0;
-    if (!buf_reserve(&b->text, size)) {
-        buf_clear(&b->text); /* of the failure; nothing was added */
+    if (budget_take(&broker->memory, size)) return 0;
+    struct broker_rows *b = open_batch(broker, stream, identity);
+    if (!b || !buf_reserve(&b->text, size)) {
+        if (b) give_up_entry(broker, b);
         budget_give(&broker->memory, size);
         return 0;
     }
@@ -169,19 +192,6 @@ static void bury(struct broker *broker, const struct broker_rows *b,
     message_release(m);
     buf_free(&topic);
     buf_free(&properties);
-}
-
-/* It may stand anywhere: sources are done in their own time. */
-static void unlink_batch(struct rows_intake *r, struct broker_rows *b)
-{
-    MUST(r->first);
-    struct broker_rows **at = &r->first, *before = NULL;
-    while (*at != b) {
-        before = *at;
-        at = &(*at)->next;
-    }
-    *at = b->next;
-    if (r->last == b) r->last = before;
 }
 
 void broker_rows_free(struct broker_rows *b)
