@@ -265,6 +265,8 @@ def test_the_broker_tells_of_itself_under_sys(tuned):
     tuned.yaml.write_text("mqtt: {sysInterval: 0s}\n")
     hup(tuned, "reload: done")
     wait_for(lambda: tuned.metric("millrace_mqtt_retained_messages") == 0, LIMIT_S, "they are still there")
+    here.publish("kept", "x", 1, retain=True)  # they took no place of the limit, and have left none
+    wait_for(lambda: tuned.metric("millrace_mqtt_retained_messages") == 1, LIMIT_S, "nothing is retained any more")
 
 
 def test_the_command_line_shows_kicks_and_publishes(node):

@@ -148,7 +148,8 @@ static void retain(struct space *space, struct message *m)
     struct broker *broker = space->broker;
     struct str topic = message_topic(m);
     bool is_empty = m->payload_size == 0;
-    bool is_more = !is_empty && !tree_has_retained(space->tree, topic);
+    bool is_more = !is_empty && !tree_retained(space->tree, topic);
+    MUST(broker->retained_count >= broker->own_retained_count);
     size_t count = broker->retained_count - broker->own_retained_count;
     bool is_own = message_is_own(m); /* takes no place of the limit */
     enum err err = ERR_OK;
@@ -156,7 +157,6 @@ static void retain(struct space *space, struct message *m)
     if (is_more && !broker_may_keep(broker)) err = ERR_BUDGET;
     if (!err) err = space_retain(space, topic, is_empty ? NULL : m);
     if (err) limits_act(broker, err == ERR_LIMIT ? LIMIT_RETAINED : LIMIT_MEMORY, "");
-    broker->own_retained_count += !err && is_more && is_own;
     broker->journal.keeps = !err && !is_own ? space : NULL;
 }
 

@@ -96,7 +96,10 @@ enum err space_retain(struct space *s, struct str topic, struct message *message
     MUST(space_is_valid(s));
     struct broker *broker = s->broker;
     size_t before = tree_retained_count(s->tree);
+    const struct message *old = tree_retained(s->tree, topic);
+    bool was_own = old && message_is_own(old), is_own = message && message_is_own(message);
     enum err err = tree_retain(s->tree, topic, message);
+    if (!err) broker->own_retained_count = broker->own_retained_count + is_own - was_own;
     broker->retained_count = broker->retained_count + tree_retained_count(s->tree) - before;
     metric_set(broker->context, METRIC_MQTT_RETAINED, broker->retained_count);
     return err;

@@ -94,8 +94,8 @@ const struct tree_matches *tree_match(struct tree *tree, struct str topic);
 enum err tree_retain(struct tree *tree, struct str topic, struct message *message);
 /* How many there are. */
 size_t tree_retained_count(const struct tree *tree);
-/* Whether one is kept for the topic. */
-bool tree_has_retained(struct tree *tree, struct str topic);
+/* What is kept for a topic, borrowed until that changes; NULL: nothing. */
+const struct message *tree_retained(const struct tree *tree, struct str topic);
 
 /* A walk over the retained messages that fit a filter, in steps: the tree may change between two.
  * It is pinned to a node, so it must be ended. All zeros: over, and need not be. */

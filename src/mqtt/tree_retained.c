@@ -23,10 +23,10 @@ enum err tree_retain(struct tree *t, struct str topic, struct message *message)
     return ERR_OK;
 }
 
-bool tree_has_retained(struct tree *t, struct str topic)
+const struct message *tree_retained(const struct tree *t, struct str topic)
 {
     const struct tree_node *n = tree_node_find(t, topic);
-    return n && n->retained;
+    return n ? n->retained : NULL;
 }
 
 size_t tree_retained_count(const struct tree *t)

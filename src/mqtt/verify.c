@@ -103,6 +103,7 @@ static void verify_spaces(const struct broker *b, const struct sums *sums, bool 
         count++;
     }
     MUST(count == b->spaces_by_name.count && retained == b->retained_count);
+    MUST(b->own_retained_count <= b->retained_count);
 }
 
 /* ---- connections ---- */
