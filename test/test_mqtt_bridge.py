@@ -304,6 +304,8 @@ def test_what_is_no_bridge_is_refused_with_the_way_out(node_factory):
             ([{"filter": "#", "localPrefix": "$SYS/"}], {}, "each broker's own"),
             ([{"filter": "#"}], {"endpoint": "mqtt://x:1883"}, "tls://HOST:PORT"),
             ([{"filter": "#"}], {"endpoint": "tcp://198.51.100.7:1883"}, "insecure: true"),
+            ([{"filter": "#"}], {"clientId": "c" * 65536}, "room for 65535"),
+            ([{"filter": "#"}], {"user": "u", "password": "p" * 65536}, "room for 65535"),
             ([{"filter": "#"}], {"queue": {"bytes": "lots"}}, "must be a size")]:
         status, text = bridge(node, 1883, topics, **spec)
         assert status == 422 and words in text, (topics, spec, status, text)

@@ -200,7 +200,7 @@ def test_floods_of_subscriptions_are_bounded_for_one_client_and_for_all(node_fac
 
 
 def test_a_retained_flood_stops_at_its_limit_and_reading_them_all_stalls_nobody(node_factory):
-    node = mqtt_node(node_factory, "mqtt.maxRetained=20000", "mqtt.memory=24MiB")
+    node = mqtt_node(node_factory, "mqtt.maxRetained=20000", "mqtt.memory=24MiB", "mqtt.sysInterval=0s")
     with Watch(node):
         flood = login(node, "flood")
         for start in range(0, 30000, 1000):

@@ -99,6 +99,23 @@ static void check_topics(const struct bridge_spec *spec, const struct doc *list,
     }
 }
 
+/* What is said of itself to the remote broker has the room that MQTT gives a text. */
+static void check_texts(const struct bridge_spec *spec, const struct doc *doc,
+                        struct problems *problems)
+{
+    const struct {
+        const char *name, *path;
+        struct str text;
+    } texts[] = {{"clientId", "spec.clientId", spec->client_id},
+                 {"user", "spec.user", spec->user},
+                 {"password", "spec.password", spec->password}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].text.size > MQTT_TEXT_BYTES_MAX)
+            problem_add(problems, texts[i].path, doc_get(doc, texts[i].name),
+                        "has %zu bytes; MQTT has room for %d", texts[i].text.size,
+                        MQTT_TEXT_BYTES_MAX);
+}
+
 void bridges_check(const struct resource *r, struct problems *problems)
 {
     const struct bridge_spec *spec = r->spec;
@@ -123,6 +140,7 @@ void bridges_check(const struct resource *r, struct problems *problems)
                     "bytes: '%.*s' must be a size of at least 1KiB, such as 64MiB",
                     (int)spec->queue.bytes.size,
                     spec->queue.bytes.size ? spec->queue.bytes.at : "");
+    check_texts(spec, r->spec_doc, problems);
     check_topics(spec, doc_get(r->spec_doc, "topics"), problems);
 }
 

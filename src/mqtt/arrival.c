@@ -1,12 +1,24 @@
 /* arrival.c - how connections come to the broker's task: sockets that the main loop accepted,
  * visitors over a channel, and what has to be read before MQTT begins.
  *
+ * Two ways lead in. broker_accept takes a stream that the main loop has just accepted out of that
+ * loop and posts its bare socket; broker_visit makes a channel between the two tasks and posts its
+ * far end. Either is a struct arrival, which owns what it carries until a connection has taken it
+ * (start), or it is dropped. Where the broker has loops of its own for bytes (net/carry.h) a socket
+ * goes on to one of them, and TLS with it.
+ *
  * Behind a load balancer (mqtt.proxy) a connection begins with a PROXY header, also where TLS
  * follows; until it is read, nobody knows who the peer is. What came behind it is handed on to
- * whoever reads next: TLS, or the connection itself. */
+ * whoever reads next: TLS, or the connection itself.
+ *
+ * A connection is counted as half open from here on (limits_arrived) and looked at by its address
+ * once that is known (limits_admit, in begin): that is after the header, before the first byte of
+ * TLS. The time limit for CONNECT runs from its arrival. Whatever fails ends the connection at
+ * once; nobody on the other side has been promised anything yet. */
 #include "mqtt/broker_priv.h"
 #include "net/proxy.h"
 
+/* Nobody takes it: what it carries is closed. What it holds beside is freed by arrive. */
 static void drop(struct arrival *a)
 {
     struct os *os = a->broker->context->os;
@@ -37,6 +49,7 @@ static enum err begin(struct connection *c, struct os_stream *below, struct tls_
 /* The header is whole: the rest is the client's. */
 static void pass_on(struct connection *c, size_t header_bytes)
 {
+    MUST(c->input && c->origin && c->origin->is_proxied && header_bytes <= c->input->bytes.size);
     struct os_stream *below = c->stream;
     struct buf bytes = c->input->bytes;
     c->input->bytes = BUF_EMPTY;
@@ -52,6 +65,8 @@ static void pass_on(struct connection *c, size_t header_bytes)
     buf_free(&bytes);
 }
 
+/* A piece of the PROXY header, or all of it with what follows. A header that never ends is cut
+ * off by proxy_read, which knows how long one may be, and by the time limit of a login. */
 static void on_header(void *owner, const uint8_t *bytes, size_t size)
 {
     struct connection *c = owner;
@@ -141,8 +156,10 @@ static bool keep_visitor(struct connection *c, struct arrival *a)
     return true;
 }
 
+/* From here on the connection is counted, whatever becomes of it; connection_end takes it back. */
 static void start(struct arrival *a)
 {
+    MUST(broker_is_valid(a->broker) && !a->socket != !a->stream);
     struct broker *broker = a->broker;
     broker->now_ns = loop_mono_ns(&broker->loop);
     struct connection *c = limits_have_place(broker, a->door) ? connection_new(broker) : NULL;
@@ -167,6 +184,7 @@ static void start(struct arrival *a)
     connection_touch(c);
 }
 
+/* Frees what no connection has taken. */
 static void arrive(struct job *job)
 {
     struct arrival *a = (struct arrival *)job;
@@ -185,6 +203,7 @@ static void arrive(struct job *job)
 void broker_accept(struct broker *broker, struct os_stream *stream,
                    const struct broker_entry *entry)
 {
+    MUST(broker_is_valid(broker) && broker->is_started);
     const struct os_ops *ops = broker->context->os->ops;
     struct arrival *a = mem_alloc_zero(1, sizeof *a);
     os_stream_own(stream, NULL, NULL);

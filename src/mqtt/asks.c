@@ -1,4 +1,13 @@
-/* asks.c - see asks.h. */
+/* asks.c - see asks.h: which messages are commands, who may not ask, and the answers.
+ *
+ * Called for each PUBLISH that is routed (packets_in.c), before it is. A command is copied, since
+ * the packet's bytes are gone when the hook answers; the copy goes to the hook and stands in the
+ * broker's list meanwhile, whose length is bounded (ASKS_MAX). What is turned down without asking
+ * is answered here in the same words.
+ *
+ * The answers are messages of the node itself: they go out with the QoS of the command, to topics
+ * that the command named or implied, and only where its client might publish, too. They are no
+ * commands: a topic that ends in /reply asks nothing. */
 #include "base/timetext.h"
 #include "mqtt/bridge_priv.h"
 #include "mqtt/watch.h"
@@ -19,6 +28,7 @@ bool asks_split(struct str topic, struct str prefix, struct str *device, struct 
     return true;
 }
 
+/* What the answers themselves are published on: else an answer would be the next question. */
 static bool is_reply(struct str topic)
 {
     static const char end[] = "/reply";
@@ -28,6 +38,7 @@ static bool is_reply(struct str topic)
 
 /* ---- the answer ---- */
 
+/* An answer is lost for lack of memory only, and counted: who asked sees none and asks again. */
 static void publish(struct broker *broker, struct str topic, const struct broker_ask *ask,
                     struct str payload)
 {
@@ -53,6 +64,7 @@ static void publish(struct broker *broker, struct str topic, const struct broker
     buf_free(&properties);
 }
 
+/* To where answers always go and, unless that is the same, to where the command wanted it. */
 static void reply(struct broker_ask *ask)
 {
     struct buf topic = BUF_EMPTY;
@@ -76,10 +88,12 @@ void broker_ask_free(struct broker_ask *ask)
     mem_free(ask);
 }
 
+/* It stands in the list until here, so the list says how many are under way. */
 static void finish(struct job *job)
 {
     struct broker_ask *ask = (struct broker_ask *)job;
     struct broker *broker = ask->broker;
+    MUST(broker_is_valid(broker) && broker->asks.count > 0);
     broker->now_ns = loop_mono_ns(&broker->loop);
     struct broker_ask **at = &broker->asks.first;
     while (*at != ask) at = &(*at)->next;
@@ -111,6 +125,7 @@ static bool may_answer_to(const struct connection *c, struct str topic)
            access_check_topic(c->session->identity, VERB_PUBLISH, &client, topic) == ERR_OK;
 }
 
+/* A copy of what is asked, with the rights of now. NULL: no memory. */
 static struct broker_ask *make(struct connection *c, const struct mqtt_packet *p, bool is_edge)
 {
     struct broker_ask *ask = mem_alloc_zero(1, sizeof *ask);
@@ -155,6 +170,7 @@ static bool is_command(const struct broker *broker, struct str topic)
 /* A command that goes nowhere. */
 static void turn_down(struct broker_ask *ask, const char *why)
 {
+    MUST(!ask->reply.size);
     struct broker *broker = ask->broker;
     metric_add(broker->context, METRIC_MQTT_COMMANDS_REFUSED, 1);
     if (ask->prefix[0]) {
@@ -170,6 +186,7 @@ static void turn_down(struct broker_ask *ask, const char *why)
 
 void asks_take(struct connection *c, const struct mqtt_packet *p)
 {
+    MUST(connection_is_valid(c) && c->session);
     struct broker *broker = c->broker;
     bool is_edge = watches_command(session_space(c->session), p->publish.topic, p->publish.payload);
     if (!broker->hooks.ask || !p->publish.payload.size ||

@@ -19,19 +19,21 @@
 struct connection;
 struct mqtt_packet;
 
-/* Those of the broker that are not answered. */
+/* Those of the broker that are not answered: all are with the hook. */
 struct asks {
     struct broker_ask *first;
-    size_t count;
-    int64_t told_ns; /* when a refusal that has no answer was last told; 0 = never */
+    size_t count; /* of the list */
+    /* When a refusal that has no answer was last told, in ns of the monotonic clock; 0 = never. */
+    int64_t told_ns;
 };
 
-/* "cmd/line3/press07/setpoint" → "line3/press07", "setpoint"; false: it names no device or no
- * point. Any task. */
+/* "cmd/line3/press07/setpoint" → "line3/press07", "setpoint" (borrowed from `topic`); `prefix`
+ * "cmd/", with a NUL behind it. False: it names no device or no point. Any task. */
 bool asks_split(struct str topic, struct str prefix, struct str *device, struct str *point);
-/* Asks, if the message does; a refusal is an answer, too. */
+/* Asks, if the message (borrowed) of an open connection does; a refusal is an answer, too. Without
+ * memory nothing is asked, which is counted. */
 void asks_take(struct connection *connection, const struct mqtt_packet *packet);
-/* The broker stops: whoever has one gives it back to nobody. */
+/* The task has ended: whoever has one frees it from here on (broker_ask_free). */
 void asks_disown(struct broker *broker);
 
 #endif

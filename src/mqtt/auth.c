@@ -5,7 +5,10 @@
  * it too. The broker only carries the messages: what they say is judged where users are known, by
  * the login hook, once for each message of the client. Between them the login waits here with the
  * connection. At CONNECT nothing but AUTH is taken meanwhile; while a client proves itself again,
- * everything goes on, and a failure ends the connection (4.12.1). */
+ * everything goes on, and a failure ends the connection (4.12.1).
+ *
+ * The login is connection->login in both cases, and with the hook or here (is_away), never both: a
+ * second AUTH that comes while it is away is a protocol error. */
 #include "mqtt/auth.h"
 #include <string.h>
 
@@ -36,6 +39,7 @@ static void step(struct connection *c, struct str data)
 
 bool auth_begin(struct connection *c, struct broker_login *login, struct str data)
 {
+    MUST(connection_is_valid(c) && !c->login && !login->scram);
     struct broker_scram *scram = mem_alloc_zero(1, sizeof *scram);
     if (!scram) return false;
     login->scram = scram;
@@ -47,6 +51,7 @@ bool auth_begin(struct connection *c, struct broker_login *login, struct str dat
 /* False: the client takes no packet of this size, and the connection ends. */
 static bool write_auth(struct connection *c, enum mqtt_reason reason)
 {
+    MUST(c->login && c->login->scram);
     struct buf *out = connection_out(c);
     size_t start = out->size;
     struct mqtt_writer w;
@@ -66,12 +71,14 @@ static bool write_auth(struct connection *c, enum mqtt_reason reason)
 
 void auth_write(const struct broker_login *login, struct buf *out)
 {
+    MUST(login->scram);
     mqtt_write_property(out, MQTT_PROPERTY_AUTH_METHOD, str_of(AUTH_METHOD));
     mqtt_write_property(out, MQTT_PROPERTY_AUTH_DATA, buf_str(&login->scram->out));
 }
 
 void auth_continue(struct connection *c)
 {
+    MUST(connection_is_valid(c) && c->login && c->login->scram);
     if (!write_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION)) return;
     if (c->state != CONNECTION_LOGIN) return;
     c->state = CONNECTION_AUTH;
@@ -116,6 +123,7 @@ static enum mqtt_reason begin_again(struct connection *c, struct str data, struc
 
 enum mqtt_reason auth_take(struct connection *c, const struct mqtt_packet *p, struct why *why)
 {
+    MUST(connection_is_valid(c) && p->type == MQTT_AUTH);
     bool has_method = mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_METHOD);
     bool has_data = mqtt_has(&p->properties, MQTT_PROPERTY_AUTH_DATA);
     struct str data = has_data ? p->properties.text[MQTT_PROPERTY_AUTH_DATA] : STR("");

@@ -5,7 +5,12 @@
  * whoever reaches the limit is refused for a while. A client is banned as its user: nobody shuts
  * out another user's client by taking its name. What is remembered of those that are not connected
  * is bounded, and forgotten with the window or the ban: a flood of invented names finds no room,
- * and is told in the log. Bans are not kept over a restart. */
+ * and is told in the log. Bans are not kept over a restart.
+ *
+ * All of them stand in one map by a key of kind and name. One is freed by watched_settle alone,
+ * when neither a connection nor a window nor a ban holds it; limits.c settles those that a
+ * connection leaves, the sweep the others. ban_count is how many have banned_until_s set, also
+ * while the sweep has not yet seen that it is over. */
 #include "mqtt/broker_priv.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -17,6 +22,7 @@ enum {
     KEY_BYTES_MAX = 1 + BROKER_CLIENT_ID_BYTES + 1 + ACCESS_USER_BYTES,
 };
 
+/* Clients of two users have two keys: the NUL is in no client identifier and no user name. */
 static size_t write_key(char *key, enum watched_kind kind, struct str name, struct str user)
 {
     size_t size = 0;
@@ -33,6 +39,7 @@ static size_t write_key(char *key, enum watched_kind kind, struct str name, stru
 struct watched *watched_get(struct broker *broker, enum watched_kind kind, struct str name,
                             struct str user, bool makes)
 {
+    MUST(kind < WATCHED_KINDS);
     struct limits *l = &broker->limits;
     char key[KEY_BYTES_MAX];
     struct str text = {key, write_key(key, kind, name, user)};
@@ -86,6 +93,7 @@ static void look_at_ban(struct broker *broker, struct watched *w)
 
 void watched_settle(struct broker *broker, struct watched *w)
 {
+    MUST(w->kind < WATCHED_KINDS && w->key_size > w->name_size);
     look_at_ban(broker, w);
     if (!is_over(broker, w)) return;
     MUST(broker->limits.watched_count[w->kind] > 0);
@@ -97,6 +105,7 @@ void watched_settle(struct broker *broker, struct watched *w)
 void watched_count(struct broker *broker, struct watched *w, uint32_t *counter, uint32_t limit,
                    const char *what)
 {
+    MUST(counter == &w->drops || counter == &w->failures);
     const struct broker_bans *bans = &broker->config.bans;
     int64_t now_s = broker_now_s(broker);
     char name[96];

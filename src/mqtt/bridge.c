@@ -1,12 +1,19 @@
 /* bridge.c - see bridge.h: a bridge's life on the broker's task: its session and subscriptions, how
  * messages are addressed, when it tries again, what it says of itself. bridge_dial.c makes the
- * connection.
+ * connection, bridge_order.c is what the main loop asks for.
  *
  * A bridge holds its session for ever (expiry never), under an identity of its own that no client
  * can have. It owns at most one connection; when that ends, for whatever reason, connection.c calls
  * bridge_lost, and the wheel calls bridge_dial after a pause. Settings are replaced whole: the
  * session stays, the subscriptions are brought to what the new ones say, the connection is made
- * anew. */
+ * anew.
+ *
+ * Messages go out as to any subscriber, with the topic of the other side and this node's mark in
+ * their trail (bridge_address), and come in as from any publisher (bridge_receive). Neither changes
+ * the message itself: what is added lies in the bridge's own buffers until the next one.
+ *
+ * What the remote broker does wrong is noted and told once until the next connection; the bridge
+ * goes on trying. Nothing it says can end more than its connection. */
 #include "mqtt/bridge_priv.h"
 #include "mqtt/inspect.h"
 #include "mqtt/topic.h"
@@ -69,6 +76,7 @@ void bridge_release_settings(struct bridge_settings *s)
 
 void bridge_enter(struct bridge *b, enum bridge_state state)
 {
+    MUST((unsigned)state <= BRIDGE_CONNECTED);
     MUST(is_bridge(b));
     if (b->state != state || !b->since_s) b->since_s = b->broker->wall_s;
     b->state = state;
@@ -81,6 +89,7 @@ static void print_remote(const struct bridge *b, char *out, size_t out_bytes)
 
 void bridge_note_error(struct bridge *b, const char *format, ...)
 {
+    MUST(is_bridge(b) && b->settings);
     char remote[OS_HOST_BYTES + 8];
     va_list args;
     va_start(args, format);
@@ -96,6 +105,7 @@ void bridge_note_error(struct bridge *b, const char *format, ...)
 
 void bridge_note_size(struct bridge *b, const struct message *m, size_t size)
 {
+    MUST(is_bridge(b) && b->connection);
     struct str topic = message_topic(m);
     if (b->has_told_size) return;
     b->has_told_size = true;
@@ -109,6 +119,7 @@ void bridge_note_size(struct bridge *b, const struct message *m, size_t size)
 
 void bridge_note_refusal(struct bridge *b, const struct message *m, enum mqtt_reason reason)
 {
+    MUST(is_bridge(b) && b->session);
     struct str topic = message_topic(m);
     b->is_refused = true;
     b->session->messages_dropped++;
@@ -129,6 +140,7 @@ void bridge_on_retry(struct wheel_node *node)
 
 void bridge_pause(struct bridge *b)
 {
+    MUST(is_bridge(b) && b->pause_s > 0);
     struct os *os = b->broker->context->os;
     uint32_t random;
     os->ops->random(os, &random, sizeof random);
@@ -159,6 +171,7 @@ void bridge_keep_retained(struct bridge *b)
 
 void bridge_opened(struct bridge *b, bool is_known)
 {
+    MUST(is_bridge(b) && b->connection && b->session && b->session->connection == b->connection);
     struct bridge_settings *settings = b->settings;
     char remote[OS_HOST_BYTES + 8];
     bridge_enter(b, BRIDGE_CONNECTED);
@@ -293,6 +306,8 @@ static bool is_wanted(const struct bridge_settings *s, struct str filter)
     return found;
 }
 
+/* Those that no entry of the new settings has. Without memory to compare one it stays: messages
+ * that fit no entry are dropped when they go out (bridge_address). */
 static void drop_subscriptions(struct bridge *b)
 {
     for (struct subscription *sub = b->session->subscriptions, *next; sub; sub = next) {
@@ -342,6 +357,7 @@ static void note_stale(struct bridge *b, const struct bridge_settings *old)
 /* Takes the settings. */
 enum err bridge_apply(struct bridge *b, struct bridge_settings *settings)
 {
+    MUST(is_bridge(b) && b->session && settings);
     uint8_t *fresh = mem_alloc_zero(settings->topic_count + 1, 1);
     if (!fresh) return ERR_NO_MEMORY;
     note_stale(b, b->settings);
@@ -384,6 +400,7 @@ void bridge_free(struct bridge *b)
 
 void bridge_free_removed(struct bridge *b)
 {
+    MUST(is_bridge(b));
     MUST(b->is_removed && !b->work_settings);
     bridge_unlink(b);
     bridge_free(b);
@@ -391,6 +408,7 @@ void bridge_free_removed(struct bridge *b)
 
 struct bridge *bridge_make(struct broker *broker, struct str ns, struct str key)
 {
+    MUST(broker_is_valid(broker) && key.size > 0 && key.size < BRIDGE_KEY_BYTES);
     struct bridge *b = mem_alloc_zero(1, sizeof *b);
     struct space *space = b ? space_get(broker, ns) : NULL;
     struct session *session = space ? take_session(space, key) : NULL;
@@ -438,6 +456,8 @@ static int64_t age_s(const struct bridge *b, const struct message *m)
     return m->made_s ? (int64_t)broker->wall_s - m->made_s : broker_now_s(broker) - broker->began_s;
 }
 
+/* They are in order of age, so the first one that is young enough ends it. What is in files is
+ * looked at when it comes into the ring. */
 static void drop_aged(struct bridge *b)
 {
     struct outbox *o = &b->session->outbox;

@@ -25,28 +25,44 @@ enum {
  * its arena. */
 struct bridge_settings {
     struct arena arena;
-    unsigned refs;             /* the broker's task counts */
-    struct str key;            /* "default.plant": what the session and the log call it */
-    struct str ns;             /* in whose tree it lives; with the key it says which one it is */
-    struct os_address address; /* of the remote broker */
-    const char *web_path;      /* "/mqtt": over WebSocket; NULL: over the stream itself */
+    /* Who holds them; the broker's task counts, and before that it is 1. */
+    unsigned refs;
+    /* "default.plant": what the session and the log call it; 1 to BRIDGE_KEY_BYTES - 1 bytes. */
+    struct str key;
+    /* In whose tree it lives; with the key it says which one it is. Not "". */
+    struct str ns;
+    /* Of the remote broker. */
+    struct os_address address;
+    /* "/mqtt": over WebSocket; NULL: over the stream itself. */
+    const char *web_path;
     bool is_tls, is_enabled, clean_start, has_user, has_password;
-    bool commands;   /* what comes in under the command prefix may write to equipment */
-    uint8_t version; /* enum mqtt_version: 3.1.1 or 5.0 */
+    /* What comes in under the command prefix may write to equipment. */
+    bool commands;
+    /* enum mqtt_version: 3.1.1 or 5.0. */
+    uint8_t version;
+    /* 0 = none. */
     uint16_t keep_alive_s;
-    uint32_t session_expiry_s;            /* of the session at the remote; UINT32_MAX = never */
-    uint16_t in_flight;                   /* 0 = what the remote takes; 3.1.1: 100, 20 with QoS 2 */
-    struct str client_id, user, password; /* at the remote */
-    const char *ca, *cert, *tls_key;      /* PEM files; NULL = none (ca: the system's) */
-    const char *server_name;              /* in its certificate; NULL = the address's host */
+    /* Of the session at the remote; UINT32_MAX = never. */
+    uint32_t session_expiry_s;
+    /* Messages under way to the remote; 0 = what it takes; 3.1.1: 100, 20 with QoS 2. */
+    uint16_t in_flight;
+    /* At the remote; each at most MQTT_TEXT_BYTES_MAX bytes. */
+    struct str client_id, user, password;
+    /* Paths of PEM files, read anew each time; NULL = none (ca: the system's). */
+    const char *ca, *cert, *tls_key;
+    /* In its certificate; NULL = the address's host. */
+    const char *server_name;
+    /* Of what waits for the remote broker. */
     struct session_limits queue;
+    /* At most BRIDGE_TOPICS_MAX. */
     size_t topic_count;
     struct bridge_topic *topics;
 };
 
-/* Empty settings with their arena. NULL: no memory. */
+/* Empty settings with their arena (gives). NULL: no memory. Any task. */
 struct bridge_settings *bridge_settings_new(void);
-void bridge_settings_free(struct bridge_settings *settings); /* NULL allowed */
+/* Frees those that were not handed over, and wipes the password. NULL allowed. */
+void bridge_settings_free(struct bridge_settings *settings);
 
 /* Makes the bridge, or gives it new settings (takes): its queue stays, its connection is made anew.
  * Main loop, while the broker runs. Errors: NO_MEMORY; then the settings are gone. */
@@ -58,21 +74,30 @@ enum err broker_bridge_remove(struct broker *broker, struct str ns, struct str k
  * down, end. Main loop, while the broker runs. Errors: NO_MEMORY. */
 enum err broker_bridges_settle(struct broker *broker);
 
+/* Switched off; between two tries; from the first byte to CONNACK; in. */
 enum bridge_state { BRIDGE_DISABLED, BRIDGE_WAITING, BRIDGE_CONNECTING, BRIDGE_CONNECTED };
+/* Static. */
 const char *bridge_state_name(enum bridge_state state); /* "connected" */
 
 /* A bridge as a look (mqtt/inspect.h) shows it. */
 struct broker_bridge_row {
-    struct str ns, name;      /* of its document; ns "": mqtt.external's, which has none */
-    struct str remote, error; /* error "" = none since it connected */
+    /* Of its document; ns "": mqtt.external's, which has none. */
+    struct str ns, name;
+    /* error "" = none since it connected. */
+    struct str remote, error;
     enum bridge_state state;
-    bool is_refused;   /* the remote refused one of its subscriptions, or messages of it */
-    int64_t since_ns;  /* wall clock: in this state since then */
-    int64_t error_ns;  /* wall clock; 0 = there was none */
-    int64_t oldest_ns; /* age of the oldest message that waits; 0 = none waits. Of one from before
-                          the start: since the start */
+    /* The remote refused one of its subscriptions, or messages of it. */
+    bool is_refused;
+    /* Wall clock: in this state since then. */
+    int64_t since_ns;
+    /* Wall clock; 0 = there was none. */
+    int64_t error_ns;
+    /* Age of the oldest message that waits; 0 = none waits. Of one from before the start: since the
+     * start. */
+    int64_t oldest_ns;
     uint64_t queued, queued_bytes, in_flight;
-    uint64_t sent, received, dropped; /* messages, since the start; sent: those sent again too */
+    /* Messages, since the start; sent: those sent again too. */
+    uint64_t sent, received, dropped;
 };
 
 #endif

@@ -4,15 +4,20 @@
  *     → CONNECT → CONNACK → SUBSCRIBE
  *
  * The connection is one of the broker's own, in the state DIALLED until CONNACK has come; from then
- * on packets_in.c and session.c treat it as any other, and only what is a client's part is done
- * here: SUBSCRIBE, pings, DISCONNECT. Whatever fails ends the connection with a text, which is how
- * the bridge learns of it.
+ * on packets_in.c and the session's files treat it as any other, and only what is a client's part
+ * is done here: SUBSCRIBE, pings, DISCONNECT. Whatever fails ends the connection with a text, which
+ * is how the bridge learns of it.
  *
  * A remote broker of MQTT 3.1.1 is first told that a bridge connects (the highest bit of the
  * protocol level): brokers that know it, as Mosquitto, then neither send back what came from here
  * nor lose the retain flag. One that refuses it is asked plainly the next time.
  *
- * Sources: MQTT 5.0 sections 3.1, 3.2, 3.8, 3.9, 3.12; MQTT 3.1.1 section 3.2.2.3. */
+ * While certificates are being read the bridge may get other settings, or be removed: the work has
+ * its own share of the settings it was begun with (work_settings), and who it comes back to decides
+ * (certificates_read). One such work is under way at most.
+ *
+ * Sources: MQTT 5.0 sections 3.1, 3.2, 3.8, 3.9, 3.12; MQTT 3.1.1 section 3.2.2.3;
+ * mosquitto.conf(5), "try_private". */
 #include "mqtt/bridge_priv.h"
 #include "net/websocket_client.h"
 #include "os/read.h"
@@ -32,6 +37,7 @@ static enum err read_pem(struct os *os, const char *path, struct buf *text, stru
     return path ? os_read_file(os, path, OS_PEM_BYTES_MAX, text, why) : ERR_OK;
 }
 
+/* Touches nothing of the bridge but work_settings, tls, work_err and work_why. */
 static void read_certificates(struct broker_work *work) /* a worker */
 {
     struct bridge *b = (void *)((char *)work - offsetof(struct bridge, work));
@@ -51,6 +57,7 @@ static void read_certificates(struct broker_work *work) /* a worker */
 
 /* ---- the stream ---- */
 
+/* Each layer takes the one below, also when it fails: then there is no stream. */
 static enum err open_stream(struct connection *c, const struct bridge_settings *s,
                             struct tls_config *tls, struct why *why)
 {
@@ -72,6 +79,7 @@ static enum err open_stream(struct connection *c, const struct bridge_settings *
     return ERR_OK;
 }
 
+/* What fails here and later goes one way: connection_end, bridge_lost, a pause. */
 static void connect_now(struct bridge *b, struct tls_config *tls)
 {
     struct broker *broker = b->broker;
@@ -99,9 +107,11 @@ static void connect_now(struct bridge *b, struct tls_config *tls)
     wheel_set(&broker->wheel, &c->timer, broker_now_s(broker) + DIAL_SECONDS);
 }
 
+/* The answer may be for settings that are not those of now, or for a bridge that is gone. */
 static void certificates_read(struct broker_work *work)
 {
     struct bridge *b = (void *)((char *)work - offsetof(struct bridge, work));
+    MUST(is_bridge(b) && b->work_settings);
     bool is_same = b->work_settings == b->settings;
     struct tls_config *tls = b->tls;
     b->tls = NULL;
@@ -148,6 +158,7 @@ void bridge_dial(struct bridge *b)
 
 /* ---- CONNECT ---- */
 
+/* What we are to the remote broker: the limits that a client of ours is told (3.1.2.11). */
 static void write_connect_properties(struct connection *c, struct mqtt_writer *w,
                                      const struct bridge_settings *s)
 {
@@ -264,6 +275,8 @@ static uint32_t window_of_3(const struct bridge_settings *s)
     return BRIDGE_WINDOW_3;
 }
 
+/* What the remote broker says of itself (3.2.2.3). Its receive maximum is a window that its own
+ * settings may narrow; 3.1.1 has none, so there it is what the settings say. */
 static void take_limits(struct connection *c, const struct bridge_settings *s,
                         const struct mqtt_properties *p)
 {
@@ -280,6 +293,8 @@ static void take_limits(struct connection *c, const struct bridge_settings *s,
     c->keep_alive_s = (uint16_t)mqtt_number(p, MQTT_PROPERTY_SERVER_KEEP_ALIVE, c->keep_alive_s);
 }
 
+/* Comes once: connection_take lets no second one through. A refusal may be for the bridge bit
+ * alone, so it is left out the next time. */
 static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     struct bridge *b = c->bridge;
@@ -320,8 +335,11 @@ static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, 
 
 /* ---- the rest ---- */
 
+/* The codes stand in the order of the filters that were sent (3.9.3). A remote that gives fewer
+ * has not refused the others. */
 static void on_suback(struct bridge *b, const struct mqtt_packet *p)
 {
+    MUST(is_bridge(b));
     const struct bridge_settings *s = b->settings;
     size_t n = 0;
     b->is_subscribed = true;
@@ -341,6 +359,7 @@ static void on_suback(struct bridge *b, const struct mqtt_packet *p)
 
 enum mqtt_reason bridge_take(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(is_bridge(c->bridge) && c->bridge->connection == c);
     if (p->type == MQTT_CONNACK) return on_connack(c, p, why);
     if (p->type == MQTT_SUBACK) on_suback(c->bridge, p);
     if (p->type != MQTT_DISCONNECT) return MQTT_REASON_SUCCESS; /* that it came is what counts */
@@ -371,6 +390,7 @@ void bridge_ping(struct connection *c)
  */
 void bridge_disconnect(struct connection *c, enum mqtt_reason reason)
 {
+    MUST(c->is_dialled);
     static const uint8_t clients[] = {
         MQTT_REASON_UNSPECIFIED,         MQTT_REASON_MALFORMED_PACKET,
         MQTT_REASON_PROTOCOL_ERROR,      MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,

@@ -1,4 +1,8 @@
-/* bridge_map.c - see bridge_map.h. */
+/* bridge_map.c - see bridge_map.h: pure functions over the entries of a bridge and the trail.
+ *
+ * Names come from outside and were checked (topic.h); what is made of them is checked again, since
+ * a longer prefix can make a name too long or too deep. The trail is read from properties as they
+ * came on the wire, which packet_read.c found well-formed. */
 #include "mqtt/bridge_map.h"
 #include "mqtt/packet.h"
 #include "mqtt/topic.h"

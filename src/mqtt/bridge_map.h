@@ -21,19 +21,26 @@ enum {
  * it gets, for the remote broker; CONNECT and CONNACK of bridges carry it too. */
 #define BRIDGE_TRAIL "millrace-via"
 
+/* One entry; its texts are borrowed. Prefix and filter together are a valid filter on each side,
+ * which whoever makes one has checked (listeners/bridges_check.c). */
 struct bridge_topic {
     struct str filter, local_prefix, remote_prefix;
-    bool is_out, is_in; /* both may be set */
-    uint8_t qos;        /* at most; a message's own may be lower */
+    /* Both may be set. */
+    bool is_out, is_in;
+    /* At most; a message's own may be lower. */
+    uint8_t qos;
 };
 
+/* To the remote broker; from it. */
 enum bridge_way { BRIDGE_OUT, BRIDGE_IN };
 
-/* The filter of one side, appended: prefix + filter. `is_local` = the local side. */
+/* The filter of one side, appended: prefix + filter. `is_local` = the local side. A failure is the
+ * buffer's. */
 void bridge_topic_filter(const struct bridge_topic *topic, bool is_local, struct buf *out);
 
-/* Whether a message on `name` goes that way; if so its name on the other side is put into `out`
- * (cleared before; a failure is the buffer's). OUT: `name` is local; IN: it is remote. */
+/* Whether a message on `name` goes that way; if so its name on the other side, a valid one, is put
+ * into `out` (cleared before). OUT: `name` is local; IN: it is remote. A name that would be longer
+ * or deeper than the limits goes nowhere. */
 bool bridge_topic_map(const struct bridge_topic *topics, size_t count, enum bridge_way way,
                       struct str name, struct buf *out);
 
@@ -43,8 +50,8 @@ bool bridge_topic_only_comes_in(const struct bridge_topic *topics, size_t count,
 /* Whether the trail in the properties of a PUBLISH (as on the wire, without their length; they were
  * checked) ends here: this node is in it already, or it is too long. */
 bool bridge_trail_ends(struct str properties, const char *node);
-/* The first mark in the properties of a CONNECT or CONNACK: who a bridge, or the broker that it
- * comes to, is. False: there is none that could be one. */
+/* The first mark in the properties of a CONNECT or CONNACK (as above): who a bridge, or the broker
+ * that it comes to, is. False: there is none that could be one; `node` may have been written to. */
 bool bridge_trail_first(struct str properties, char node[BRIDGE_NODE_BYTES]);
 
 #endif

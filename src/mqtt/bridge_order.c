@@ -1,6 +1,11 @@
 /* bridge_order.c - what the main loop asks of bridges: put one, remove one, and that all are there.
  * Each is a job that the broker's task frees; jobs of one poster keep their order, so a bridge that
- * is removed and made again begins anew. */
+ * is removed and made again begins anew.
+ *
+ * A bridge that is removed leaves at once as far as anybody can see: its connection and its session
+ * end in the job. Its struct stays in the broker's list, is_removed, while certificates are being
+ * read for it, since the worker has a pointer to it. Settings are owned by the order until they are
+ * applied, or freed with it. */
 #include "mqtt/bridge_priv.h"
 #include <string.h>
 
@@ -25,6 +30,8 @@ struct bridge_order {
     char text[]; /* namespace, key */
 };
 
+/* From here on the settings are the bridge's, or freed. A bridge that stays without any is not
+ * left behind. */
 static void put(struct broker *broker, struct bridge_settings *settings)
 {
     struct bridge *b = find(broker, settings->ns, settings->key);
@@ -67,8 +74,10 @@ static void run_put(struct job *job)
     mem_free(o);
 }
 
+/* The session ends now, with its queue; the struct when nobody works for it any more. */
 static void end_bridge(struct bridge *b)
 {
+    MUST(is_bridge(b) && !b->is_removed && session_is_valid(b->session));
     struct broker *broker = b->broker;
     struct session *session = b->session;
     b->is_removed = true;
@@ -93,6 +102,8 @@ static void run_remove(struct job *job)
     mem_free(o);
 }
 
+/* Sessions of bridges have an expiry of never: without this those of a deleted one stay for
+ * ever. */
 static void run_settle(struct job *job)
 {
     struct bridge_order *o = (struct bridge_order *)job;
@@ -107,6 +118,7 @@ static void run_settle(struct job *job)
     mem_free(o);
 }
 
+/* One allocation for the order and its texts. */
 static enum err post(struct broker *broker, void (*run)(struct job *job),
                      struct bridge_settings *settings, struct str ns, struct str key)
 {

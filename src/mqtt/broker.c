@@ -1,8 +1,31 @@
-/* broker.c - see broker.h: the task, routing, retained messages on their way, the second's tick. */
+/* broker.c - see broker.h: the broker's life, routing, retained messages on their way, the second's
+ * tick.
+ *
+ * Routing (broker_publish) is where everything meets: a message that a client, a will, a command or
+ * the broker itself published is matched against the space's tree once, delivered to each session
+ * once (session_send.c) and to one member of each shared subscription, kept if it is to be
+ * retained, and written to the journal with all its places in queues as one change. It borrows what
+ * the tree remembers of the match, so nothing in between may change a subscription: delivering only
+ * fills queues and buffers, and whatever ends sessions or connections is done at other times.
+ *
+ * Retained messages go to a new subscriber in walks (struct retained_walk): a job looks at
+ * WALK_STEPS nodes, delivers what fits while the subscriber can take it, and comes again when there
+ * is more to do. So a subscription to '#' over a large tree holds up nobody. A walk ends with its
+ * session's connection.
+ *
+ * The task's turn: jobs and bytes come in and are acted on at once; then on_turn gives what was
+ * gathered to the journal, to the disk's workers and to the store, and after that to the sockets,
+ * so that nobody reads an acknowledgement before its note is on its way. Once a second on_tick lets
+ * time pass for everything that has no timer of its own.
+ *
+ * The end is in two parts: end() on the task, which closes what talks to others and gives the last
+ * changes away; broker_stop on the main loop, after which what is still with hooks belongs to them.
+ */
 #include "base/hash.h"
 #include "mqtt/bridge_priv.h"
 #include "mqtt/copy_priv.h"
 #include "mqtt/topic.h"
+#include "mqtt/verify.h"
 #include "mqtt/watch.h"
 #include "base/timetext.h"
 #include <string.h>
@@ -49,6 +72,7 @@ enum { IDS_MAX = 64 }; /* subscription identifiers of one session that one messa
 static size_t deliver_to_one(struct message *m, struct subscription *const *items, size_t count,
                              size_t *reached)
 {
+    MUST(count > 0);
     struct session *session = items[0]->session;
     uint32_t ids[IDS_MAX];
     struct delivery d = {.ids = ids};
@@ -77,6 +101,7 @@ static bool is_ready(const struct subscription *s)
 
 static struct subscription *member_at(const struct tree_group *g, size_t index)
 {
+    MUST(index < g->count);
     struct subscription *s = g->members;
     while (index-- > 0) s = s->next;
     return s;
@@ -102,6 +127,7 @@ static struct subscription *first_choice(struct broker *broker, const struct tre
 static void deliver_to_group(struct broker *broker, struct tree_group *g, struct message *m,
                              size_t *reached)
 {
+    MUST(g->count > 0);
     struct subscription *chosen = NULL, *s = first_choice(broker, g, m);
     for (size_t i = 0; i < g->count && !chosen; i++, s = s->next ? s->next : g->members)
         if (is_ready(s) && session_may_have(s->session, message_topic(m))) chosen = s;
@@ -115,12 +141,15 @@ static void deliver_to_group(struct broker *broker, struct tree_group *g, struct
     (*reached)++;
 }
 
+/* A message without payload takes away what was [MQTT-3.3.1-6]. Replacing one is allowed at any
+ * limit; at three quarters of the memory new ones are refused, so that others keep theirs. */
 static void retain(struct space *space, struct message *m)
 {
     struct broker *broker = space->broker;
     struct str topic = message_topic(m);
     bool is_empty = m->payload_size == 0;
-    bool is_more = !is_empty && !tree_has_retained(space->tree, topic);
+    bool is_more = !is_empty && !tree_retained(space->tree, topic);
+    MUST(broker->retained_count >= broker->own_retained_count);
     size_t count = broker->retained_count - broker->own_retained_count;
     bool is_own = message_is_own(m); /* takes no place of the limit */
     enum err err = ERR_OK;
@@ -128,13 +157,14 @@ static void retain(struct space *space, struct message *m)
     if (is_more && !broker_may_keep(broker)) err = ERR_BUDGET;
     if (!err) err = space_retain(space, topic, is_empty ? NULL : m);
     if (err) limits_act(broker, err == ERR_LIMIT ? LIMIT_RETAINED : LIMIT_MEMORY, "");
-    broker->own_retained_count += !err && is_more && is_own;
     broker->journal.keeps = !err && !is_own ? space : NULL;
 }
 
 size_t broker_publish(struct space *space, struct message *m, struct session *publisher,
                       uint16_t packet_id, bool *logged)
 {
+    MUST(space_is_valid(space) && m->magic == MESSAGE_MAGIC);
+    MUST(!space->broker->journal.target_count); /* one message is routed at a time */
     struct broker *broker = space->broker;
     size_t reached = 0;
     const struct tree_matches *found = tree_match(space->tree, message_topic(m));
@@ -162,6 +192,7 @@ static void free_walk(struct retained_walk *w)
     mem_free(w);
 }
 
+/* One job for all walks, on its way once. */
 static void post_walks(struct broker *broker)
 {
     if (broker->is_walking || !broker->walks) return;
@@ -171,6 +202,7 @@ static void post_walks(struct broker *broker)
 
 enum err broker_send_retained(struct session *session, struct str filter, uint8_t qos, uint32_t id)
 {
+    MUST(session_is_valid(session) && session->connection && qos <= 2);
     struct broker *broker = session->broker;
     struct tree *tree = session_space(session)->tree;
     if (tree_retained_count(tree) == 0) return ERR_OK;
@@ -193,6 +225,7 @@ enum err broker_send_retained(struct session *session, struct str filter, uint8_
 
 bool broker_has_walks(const struct session *session)
 {
+    MUST(session_is_valid(session));
     const struct retained_walk *w = session->broker->walks;
     while (w && w->session != session) w = w->next;
     return w != NULL;
@@ -200,6 +233,7 @@ bool broker_has_walks(const struct session *session)
 
 void broker_forget_walks(struct session *session)
 {
+    MUST(session_is_valid(session));
     for (struct retained_walk **at = &session->broker->walks; *at;) {
         struct retained_walk *w = *at;
         if (w->session != session) {
@@ -214,6 +248,7 @@ void broker_forget_walks(struct session *session)
 /* Whether the session can take more just now; it is asked again when it has sent or heard. */
 static bool can_take(const struct session *s)
 {
+    MUST(session_is_valid(s));
     const struct connection *c = s->connection;
     const struct broker_config *config = &s->broker->config;
     struct session_limits limits = session_limits(s);
@@ -224,6 +259,7 @@ static bool can_take(const struct session *s)
 /* True when the walk is over. */
 static bool go_on(struct retained_walk *w, unsigned *steps)
 {
+    MUST(session_is_valid(w->session) && w->qos <= 2);
     while (*steps && can_take(w->session)) {
         struct message *m = tree_walk_next(&w->walk, steps);
         if (!m) break;
@@ -240,6 +276,8 @@ static bool go_on(struct retained_walk *w, unsigned *steps)
     return !w->walk.at;
 }
 
+/* Goes on while one of them can take more, or there was no step left to see; else whoever makes
+ * room asks again (broker_resume_walks). */
 static void run_walks(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, walk_job));
@@ -280,9 +318,11 @@ static void set_timer(struct broker *broker)
                                         TIME_NS_PER_S - into_ns + TIME_NS_PER_S / 1000);
 }
 
+/* Once a second, in an order in which what ends comes before what is counted. */
 static void on_tick(void *arg)
 {
     struct broker *broker = arg;
+    MUST(broker_is_valid(broker));
     look_at_clocks(broker);
     wheel_tick(&broker->wheel, broker_now_s(broker));
     journal_retry(broker);
@@ -295,6 +335,7 @@ static void on_tick(void *arg)
     spaces_sweep(broker);
     limits_tick(broker);
     bridges_tick(broker);
+    if (BROKER_VERIFIES) broker_verify(broker, false);
     if (broker->logins_seen != broker->logins) { /* a burst is over when a second brings none */
         broker->logins_seen = broker->logins;
         broker->is_trimmed = false;
@@ -320,10 +361,13 @@ static void on_turn(void *arg)
 
 static void end(struct job *job);
 
+/* The first job of the task. Without memory for a timer the broker serves without a sense of
+ * time: nothing expires, which is told. */
 static void begin(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, begin_job));
     const struct os_ops *ops = broker->context->os->ops;
+    MUST(broker_is_valid(broker) && !broker->timer);
     look_at_clocks(broker);
     broker->began_s = broker_now_s(broker);
     ops->task_on_turn(broker->loop.task, on_turn, broker);
@@ -338,6 +382,7 @@ void broker_free(struct broker *broker)
 {
     if (!broker) return;
     MUST(broker->magic == BROKER_MAGIC && !broker->connections && !broker->is_started);
+    if (BROKER_VERIFIES) broker_verify(broker, true);
     broker->journal.is_off = true;
     bridges_free(broker);
     while (broker->first_session) session_end(broker->first_session);
@@ -367,6 +412,7 @@ void broker_free(struct broker *broker)
 /* What the file's targets refer to is not needed any more. */
 void broker_end_loading(struct broker *broker)
 {
+    MUST(broker_is_valid(broker) && !broker->is_started);
     size_t at = 0;
     struct str key;
     void *message;
@@ -419,6 +465,7 @@ enum err broker_new(struct context *context, const struct broker_config *config,
 
 enum err broker_replay(struct broker *broker, uint64_t seq, struct str body, struct why *why)
 {
+    MUST(broker_is_valid(broker) && !broker->is_loading);
     struct journal *j = &broker->journal;
     MUST(j->is_off);
     if (seq <= j->saved_seq) return ERR_OK;
@@ -437,6 +484,7 @@ _Static_assert((int)BROKER_LOOPS_MAX == (int)CARRIERS_MAX, "each loop is a carri
 
 void broker_set_loops(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     struct os *os = broker->context->os;
     int loops = broker->config.loops;
     /* A core of four moves bytes; with fewer the task switches cost more than they win. */
@@ -446,6 +494,7 @@ void broker_set_loops(struct broker *broker)
 
 enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, struct why *why)
 {
+    MUST(broker_is_valid(broker) && broker->journal.is_off);
     MUST(hooks->login && !broker->is_started);
     broker->hooks = *hooks;
     broker->memory.limit_bytes = broker->config.memory_bytes;
@@ -462,12 +511,14 @@ enum err broker_start(struct broker *broker, const struct broker_hooks *hooks, s
 
 void broker_save(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     atomic_store(&broker->is_asked_to_save, true);
 }
 
 static void finish_work(struct job *job)
 {
     struct broker_work *work = (struct broker_work *)job;
+    MUST(broker_is_valid(work->owner) && work->done);
     work->done(work);
 }
 
@@ -477,10 +528,13 @@ void broker_work_done(struct broker_work *work)
     loop_post(&work->owner->loop, &work->job);
 }
 
+/* The last job that does anything. Connections first, since they give wills and changes to the
+ * journal; then what is asked is answered, and no turn writes any more. */
 static void end(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, end_job));
     const struct os_ops *ops = broker->context->os->ops;
+    MUST(broker_is_valid(broker) && !broker->is_stopping);
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
     connection_flush_all(broker);

@@ -1,7 +1,16 @@
-/* check.c - see check.h: the state, then the queue files that it names, then what lies about. */
+/* check.c - see check.h: the state, then the queue files that it names, then what lies about.
+ *
+ * The state is read into a broker that is made for that, with a memory of its own and hooks to
+ * nobody: whatever its changes say is checked by the code that a start would run
+ * (journal_replay.c), and then by broker_verify, whether the result is a broker at all. What that
+ * broker says of queue files is compared with the files.
+ *
+ * Repairing writes a new file beside the old one, puts a copy of the old one into quarantine/, and
+ * renames: cut off at any point, one of the two is there whole. */
 #include "mqtt/check.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/copy.h"
+#include "mqtt/verify.h"
 #include "os/put_aside.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -67,6 +76,7 @@ static size_t keep_chunks(struct check *c, struct reader *in, bool applies, stru
     return kept;
 }
 
+/* A copy of the old file goes to quarantine, then the new one takes its place in one step. */
 static enum err replace(struct check *c, const char *folder, const char *name, const char *as,
                         struct str text, const char *reason, struct why *why)
 {
@@ -79,6 +89,7 @@ static enum err replace(struct check *c, const char *folder, const char *name, c
     return err ? err : c->os->ops->path_sync(c->os, folder, why);
 }
 
+/* Where nothing is left to keep there is no file: a start without one is an empty broker. */
 static void repair_state(struct check *c, struct str text, size_t kept, size_t damaged)
 {
     struct why why = WHY_NONE;
@@ -103,6 +114,8 @@ static void state_is_bad(struct check *c, const char *text)
          "%s; sessions and messages in it are lost", text);
 }
 
+/* The state, and behind it the notes of a backup, each in their own numbering. What is whole of
+ * both is gathered on the way, for the repair. */
 static void check_chunks(struct check *c, struct reader *in, struct snapshot_read *found)
 {
     struct buf out = BUF_EMPTY;
@@ -125,6 +138,8 @@ static void check_chunks(struct check *c, struct reader *in, struct snapshot_rea
     buf_free(&out);
 }
 
+/* A file that is not there is nothing to tell of. One whose header is damaged cannot be read at
+ * all. */
 static enum err check_state(struct check *c)
 {
     struct buf text = BUF_EMPTY;
@@ -190,6 +205,7 @@ static size_t next_record(struct check *c, const struct queue_file *q, size_t at
     return q->text.size;
 }
 
+/* Goes on behind each gap, so that one damaged place costs what lies in it alone. */
 static enum err read_records(struct check *c, struct queue_file *q, size_t at)
 {
     uint64_t ordinal = 0;
@@ -236,6 +252,8 @@ static void add_filler(struct check *c, struct buf *out, size_t size)
     out->failed = true;
 }
 
+/* The state names the file's size and count of records, so both must stay: gaps are filled with
+ * records that nobody wants. One that is too small for a filler cannot be repaired. */
 static void repair_queue(struct check *c, const char *name, const char *object,
                          struct queue_file *q, uint64_t lost)
 {
@@ -270,6 +288,8 @@ static void repair_queue(struct check *c, const char *name, const char *object,
              "a copy is in quarantine/; the messages that are whole were kept");
 }
 
+/* What the state says of the file against what is in it. The oldest file of a queue was read up
+ * to read_offset; what is before that nobody needs. */
 static enum err check_queue_file(struct check *c, const struct spill *sp, size_t index)
 {
     const struct spill_file *f = &sp->files[index];
@@ -352,6 +372,7 @@ static enum err look_at_queue(void *arg, const char *name)
     return ERR_OK;
 }
 
+/* Of a run that was cut off: no file of the broker's any more. */
 static void look_at_leftover(struct check *c, const char *object, const char *text)
 {
     struct os_path_info info;
@@ -366,6 +387,8 @@ static void look_at_leftover(struct check *c, const char *object, const char *te
 
 /* ---- the whole ---- */
 
+/* The broker of the check has the context's memory alone, and no file but those that are looked
+ * at. */
 static enum err examine(struct check *c, struct why *why)
 {
     char nowhere[PATH_BYTES], folder[PATH_BYTES];
@@ -375,6 +398,7 @@ static enum err examine(struct check *c, struct why *why)
     budget_init(&c->context->memory, "doctor", NULL, MEMORY_MAX);
     enum err err = broker_new(c->context, &broker_defaults, nowhere, &c->broker, why);
     if (!err) err = check_state(c);
+    if (!err) broker_verify(c->broker, true);
     if (!err) err = check_queues(c);
     snprintf(folder, sizeof folder, "%s/queues", c->mqtt);
     if (!err) (void)c->os->ops->path_list(c->os, folder, look_at_queue, c, NULL);

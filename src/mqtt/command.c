@@ -1,6 +1,10 @@
 /* command.c - see command.h; and new settings, which go the same way. Each is one job on the
  * broker's task. A message that the journal takes is answered when it is durable, as its publisher
- * would be: such commands wait in a list of the broker's. */
+ * would be: such commands wait in a list of the broker's.
+ *
+ * That list is in the order of the journal's changes, so what is durable is always at its front
+ * (command_resume). A command is finished exactly once: by its job, from that list, or with
+ * CANCELLED when the broker stops. */
 #include "mqtt/command.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
@@ -13,11 +17,13 @@ struct new_config {
     struct broker_config config;
 };
 
+/* What is over a new limit stays until it goes by itself (broker.h). */
 static void take_config(struct job *job)
 {
     struct new_config *n = (struct new_config *)job;
     struct broker *broker = n->broker;
     MUST(broker->magic == BROKER_MAGIC);
+    MUST(n->config.connections_max > 0 && n->config.limits.topic_levels > 0);
     broker->config = n->config;
     broker_set_loops(broker);
     broker->memory.limit_bytes = n->config.memory_bytes;
@@ -60,6 +66,7 @@ static enum err is_of_bridge(const struct broker_command *c, struct why *why)
                    (int)c->client_id.size, c->client_id.at);
 }
 
+/* The session may end with its connection: so it is looked for again. */
 static enum err kick(struct broker_command *c, struct why *why)
 {
     struct session *s;
@@ -76,6 +83,7 @@ static enum err kick(struct broker_command *c, struct why *why)
     return ERR_OK;
 }
 
+/* As by the client's own UNSUBSCRIBE; the client is not told (MQTT has no word for it). */
 static enum err unsubscribe(struct broker_command *c, struct why *why)
 {
     struct session *s;
@@ -104,6 +112,8 @@ static enum err unban(struct broker_command *c, struct why *why)
 
 /* ---- publishing ---- */
 
+/* The checks that a client's PUBLISH passes (packets_in.c), but for rights, which the asker has
+ * looked at. `*waits`: the journal has it. */
 static enum err publish(struct broker_command *c, bool *waits, struct why *why)
 {
     struct broker *broker = c->broker;
@@ -153,10 +163,12 @@ static enum err publish(struct broker_command *c, bool *waits, struct why *why)
     return ERR_OK;
 }
 
+/* A completion that is finished here belongs to the asker at once: `c` is not touched any more. */
 static void run_command(struct job *job)
 {
     struct broker_command *c = (void *)((char *)job - offsetof(struct broker_command, job));
     struct broker *broker = c->broker;
+    MUST(broker_is_valid(broker));
     struct why why = WHY_NONE;
     bool waits = false;
     enum err err = ERR_CANCELLED;
@@ -178,6 +190,7 @@ static void run_command(struct job *job)
 /* The list is in the order of changes. */
 void command_resume(struct broker *broker, enum err err)
 {
+    MUST(broker_is_valid(broker));
     while (broker->commands && (err || broker->commands->change <= broker->journal.durable)) {
         struct broker_command *c = broker->commands;
         broker->commands = c->next;

@@ -1,5 +1,20 @@
-/* connect.c - the CONNECT of a client: what it wants is kept, its login is asked for on the main
- * loop, then it gets its session, or the reason why not. Nothing else of it is read meanwhile. */
+/* connect.c - the CONNECT of a client (MQTT 5.0 section 3.1): what it wants is kept, its login is
+ * asked for on the main loop, then it gets its session, or the reason why not. Nothing else of it
+ * is read meanwhile.
+ *
+ * Three steps, each a state of the connection: NEW, in which connect_take copies what the packet
+ * says into kept_connect, since its bytes are gone when the answer comes; LOGIN (and AUTH, auth.c),
+ * while the hook has the login; OPEN, which let_in makes of it. finish_login is the one place where
+ * an answer comes in, and it may come when the connection has ended meanwhile: then
+ * login->connection is NULL, or the state says so.
+ *
+ * Who takes over a session (4.1, 3.1.4): the same client identifier in the same namespace, of the
+ * same user; another user's client is refused, not thrown out. The old connection ends first, with
+ * its will if that is due, so that a session never has two.
+ *
+ * Logins lie in slabs (struct login_slab) beside the heap of what stays: an outage that ends brings
+ * thousands at once, and their holes would stay in the heap for ever. A slab goes with the last of
+ * its logins, whichever task that is on. */
 #include "mqtt/auth.h"
 #include "mqtt/bridge_priv.h"
 #include "mqtt/topic.h"
@@ -45,6 +60,7 @@ static uint8_t old_code(enum mqtt_reason reason)
 /* Refuses a CONNECT: the reason goes out as CONNACK, then the connection ends. */
 enum mqtt_reason connect_refuse(struct connection *c, enum mqtt_reason reason, struct why *why)
 {
+    MUST(connection_is_valid(c) && reason);
     struct mqtt_writer w;
     struct buf *out = connection_out(c);
     size_t start = out->size;
@@ -63,6 +79,7 @@ enum mqtt_reason connect_refuse(struct connection *c, enum mqtt_reason reason, s
     return reason;
 }
 
+/* The one that the client brings, or one that is made for it and told in CONNACK [MQTT-3.1.3-6]. */
 static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct mqtt_connect *in,
                                        struct broker *broker, struct why *why)
 {
@@ -91,6 +108,8 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
     return MQTT_REASON_SUCCESS;
 }
 
+/* Its delay and expiry are the will's, not the message's: both run from another moment
+ * (3.1.3.2). */
 static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_connect *in,
                                   struct broker *broker, struct why *why)
 {
@@ -109,6 +128,8 @@ static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_c
     return MQTT_REASON_SUCCESS;
 }
 
+/* What counts for the connection is set at once, what counts for the session when there is one.
+ * 3.x says with clean session what 5.0 says with clean start and an expiry of 0 or never. */
 static void keep_properties(struct connection *c, struct kept_connect *kept,
                             const struct mqtt_packet *p)
 {
@@ -146,15 +167,18 @@ struct login_slab {
 
 static void leave_slab(struct login_slab *slab)
 {
+    MUST(atomic_load(&slab->live) > 0);
     if (atomic_fetch_sub(&slab->live, 1) == 1) mem_free(slab);
 }
 
 void connect_free(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     if (broker->login_slab) leave_slab(broker->login_slab);
     broker->login_slab = NULL;
 }
 
+/* All zeros but for where it lies. */
 static struct broker_login *take_login(struct broker *broker)
 {
     struct login_slab *slab = broker->login_slab;
@@ -167,6 +191,7 @@ static struct broker_login *take_login(struct broker *broker)
         atomic_store(&slab->live, 1);
         broker->login_slab = slab;
     }
+    MUST(slab->taken < SLAB_LOGINS);
     struct broker_login *login = &slab->logins[slab->taken++];
     atomic_fetch_add(&slab->live, 1);
     login->slab = slab;
@@ -198,6 +223,7 @@ static void look_at_tls(const struct connection *c, struct broker_login *login)
 /* What TLS, or who let the visitor in, knew of the client stays with both. False: no memory. */
 static bool keep_origin(struct connection *c, struct broker_login *login)
 {
+    MUST(!c->origin || !c->origin->certificate);
     look_at_tls(c, login);
     const char *psk = c->origin ? c->origin->psk : NULL;
     if (psk && !str_copy(login->psk, sizeof login->psk, str_of(psk))) login->psk[0] = 0;
@@ -207,9 +233,13 @@ static bool keep_origin(struct connection *c, struct broker_login *login)
     return origin && origin->certificate;
 }
 
+/* From here on the login is the hook's (or auth.c's), and nothing is read. A user name or
+ * password that could be no one's is sent on as one that nobody has: how it fails is not to be
+ * told from a wrong one. */
 static bool start_login(struct connection *c, const struct mqtt_connect *in,
                         const struct mqtt_properties *properties)
 {
+    MUST(c->state == CONNECTION_NEW && c->kept && !c->login);
     struct broker *broker = c->broker;
     struct broker_login *login = take_login(broker);
     if (!login) return false;
@@ -259,6 +289,7 @@ static bool start_login(struct connection *c, const struct mqtt_connect *in,
 
 enum mqtt_reason connect_take(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(connection_is_valid(c) && !c->is_dialled);
     if (c->state != CONNECTION_NEW)
         return connection_say(why, MQTT_REASON_PROTOCOL_ERROR, "a second CONNECT");
     c->version = (uint8_t)p->connect.version;
@@ -287,6 +318,7 @@ enum mqtt_reason connect_take(struct connection *c, struct mqtt_packet *p, struc
 /* False: it would be larger than what the client takes. */
 static bool write_connack(struct connection *c, const struct broker_login *login, bool was_present)
 {
+    MUST(c->kept && c->session);
     const struct kept_connect *kept = c->kept;
     struct buf *out = connection_out(c);
     size_t start = out->size;
@@ -349,6 +381,7 @@ static struct session *take_session(struct connection *c, struct identity *ident
     if (!s) s = session_new(space, id, identity);
     *reason = s ? MQTT_REASON_SUCCESS : MQTT_REASON_QUOTA_EXCEEDED;
     if (!s) return NULL;
+    MUST(!s->connection && strcmp(s->identity->ns, identity->ns) == 0);
     identity_release(s->identity);
     s->identity = identity_share(identity);
     wheel_stop(&broker->wheel, &s->expiry);
@@ -365,8 +398,10 @@ static struct session *take_session(struct connection *c, struct identity *ident
     return s;
 }
 
+/* Asked at once, since a will that is refused later would be no will (3.1.2.5). */
 static bool may_leave_will(const struct connection *c, const struct identity *identity)
 {
+    MUST(c->kept);
     const struct message *will = c->kept->will ? c->kept->will->message : NULL;
     const struct access_client client = {.id = {c->kept->client_id, c->kept->client_id_size},
                                          .certificate = connection_certificate(c)};
@@ -378,6 +413,7 @@ static bool may_leave_will(const struct connection *c, const struct identity *id
 /* Who logs in again and again, with the same rights, is one identity in memory. */
 static void make_common(struct broker *broker, struct identity **identity)
 {
+    MUST(*identity);
     struct identity *fresh = *identity;
     for (size_t i = 0; i < IDENTITIES_KEPT && !fresh->by_token; i++) {
         struct identity *known = broker->identities[i];
@@ -397,8 +433,11 @@ static void make_common(struct broker *broker, struct identity **identity)
     *place = identity_share(fresh);
 }
 
+/* The order matters: limits first, which may refuse; then the session, which ends another
+ * connection of the same client; then CONNACK, before anything else is written [MQTT-3.2.0-1]. */
 static void let_in(struct connection *c, const struct broker_login *login)
 {
+    MUST(c->state == CONNECTION_LOGIN && c->kept && !c->session);
     struct identity *identity = login->identity;
     enum mqtt_reason reason = MQTT_REASON_NOT_AUTHORIZED;
     struct why why = WHY_NONE;
@@ -441,11 +480,13 @@ static void let_in(struct connection *c, const struct broker_login *login)
     connection_go_on(c);
 }
 
+/* The answer of the hook: at CONNECT, between two messages of SCRAM, or to a client that is in. */
 static void finish_login(struct job *job)
 {
     struct broker_login *login = (struct broker_login *)job;
     struct connection *c = login->connection;
     struct why why = WHY_NONE;
+    MUST(login->is_away && (!c || (connection_is_valid(c) && c->login == login)));
     login->is_away = false;
     if (c) {
         bool goes_on = login->reason == MQTT_REASON_CONTINUE_AUTHENTICATION && !login->identity;

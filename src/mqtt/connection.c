@@ -5,8 +5,17 @@
  * hold no buffers. What one connection may bring in one turn is bounded (TURN_BYTES), so that the
  * others get theirs.
  *
+ * Reading is held up for four reasons, each with its own mark: the turn's share is used up (until
+ * the turn's end), the broker has more on its way to the disk than it may (is_held), its rate
+ * (hold, limits.c), a login that is being checked (LOGIN). is_paused is what the stream was told;
+ * it is taken back when none of them holds (resume_reading).
+ *
  * A connection that ends is unlinked at once and freed at the end of the turn, since its own code
- * may be on the stack. */
+ * may be on the stack. Its way there: connection_end says why, lets go of the session and leaves
+ * the stream some seconds for the last bytes; end_sent tells the peer that there is nothing more
+ * and reads on to the peer's end; close_now closes, gives back what was counted and moves it to
+ * `gone`; free_gone frees what nobody names any more. connection_cut goes straight to close_now.
+ * Every path passes close_now, once. */
 #include "mqtt/broker_priv.h"
 #include <string.h>
 
@@ -20,13 +29,9 @@ enum {
     SPARE_BYTES_MAX = 64 * 1024, /* larger buffers are given back */
 };
 
-static bool is_connection(const struct connection *c)
-{
-    return c && c->magic == CONNECTION_MAGIC && c->broker->magic == BROKER_MAGIC;
-}
-
 struct connection *connection_new(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     struct connection *c = mem_alloc_zero(1, sizeof *c);
     if (!c) return NULL;
     c->magic = CONNECTION_MAGIC;
@@ -68,10 +73,12 @@ const char *connection_peer(const struct connection *c)
 
 struct origin *connection_origin(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (!c->origin) c->origin = mem_alloc_zero(1, sizeof *c->origin);
     return c->origin;
 }
 
+/* NULL allowed. */
 static void free_origin(struct origin *origin)
 {
     if (!origin) return;
@@ -84,6 +91,7 @@ static void free_origin(struct origin *origin)
 
 void connection_touch(struct connection *c)
 {
+    MUST(c->magic == CONNECTION_MAGIC);
     if (c->is_dirty) return;
     c->is_dirty = true;
     c->next_dirty = c->broker->dirty;
@@ -95,6 +103,7 @@ static void drop_output(struct connection *c)
 {
     struct broker *broker = c->broker;
     struct buf *out = c->out;
+    MUST(broker->spare_count <= SPARES_MAX);
     c->out = NULL;
     if (!out || out == &broker->no_output) return;
     buf_clear(out);
@@ -106,8 +115,11 @@ static void drop_output(struct connection *c)
     mem_free(out);
 }
 
+/* What is held back stays in `out` until the journal lets it go. On a failure of memory the
+ * connection ends: the other side would miss a part of the stream. */
 static void flush(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (!c->stream || !c->out || (!c->out->size && !buf_failed(c->out))) return;
     if (c->held_output && !buf_failed(c->out)) return;
     if (c->broker->traces) trace_output(c);
@@ -124,8 +136,10 @@ static void flush(struct connection *c)
     c->is_slow = os_stream_queued(c->stream) > usual;
 }
 
+/* The one way out of the list. Twice is once. */
 static void close_now(struct connection *c)
 {
+    MUST(connection_is_valid(c) && !c->session);
     os_stream_close(&c->stream);
     wheel_stop(&c->broker->wheel, &c->timer);
     if (c->is_freeing) return;
@@ -143,6 +157,7 @@ static void close_now(struct connection *c)
  * given its place among the limits to others by then. */
 static void end_sent(struct connection *c)
 {
+    MUST(c->state == CONNECTION_ENDING && c->stream);
     if (c->is_leaving) return;
     if (c->ended_well || c->is_dialled || c->broker->leaving_count >= LEAVING_MAX ||
         !os_stream_shutdown(c->stream)) {
@@ -156,16 +171,20 @@ static void end_sent(struct connection *c)
     os_stream_pause(c->stream, false);
 }
 
+/* What a peer sends after the end, up to a bound. */
 static void discard(struct connection *c, size_t size)
 {
+    MUST(c->state == CONNECTION_ENDING);
     c->turn_bytes += (uint32_t)size;
     if (c->turn_bytes < ENDING_BYTES) return;
     close_now(c);
     connection_touch(c); /* so that this turn frees it */
 }
 
+/* When nothing holds it up any more. */
 static void resume_reading(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (!c->stream || !c->is_paused || c->is_held || c->hold || c->state == CONNECTION_LOGIN)
         return;
     c->is_paused = false;
@@ -174,10 +193,12 @@ static void resume_reading(struct connection *c)
 
 struct aliases *connection_aliases(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (!c->aliases) c->aliases = mem_alloc_zero(1, sizeof *c->aliases);
     return c->aliases;
 }
 
+/* NULL allowed. */
 static void free_aliases(struct connection *c)
 {
     struct aliases *a = c->aliases;
@@ -194,6 +215,7 @@ static void free_gone(struct broker *broker)
 {
     for (struct connection **at = &broker->gone; *at;) {
         struct connection *c = *at;
+        MUST(connection_is_valid(c) && c->is_freeing);
         if (c->waiting_acks && !broker->is_stopping) {
             at = &c->next;
             continue;
@@ -220,6 +242,7 @@ void connection_flush_all(struct broker *broker)
 {
     while (broker->dirty) {
         struct connection *c = broker->dirty;
+        MUST(connection_is_valid(c) && c->is_dirty);
         broker->dirty = c->next_dirty;
         c->is_dirty = false;
         flush(c);
@@ -239,6 +262,7 @@ static void leave_session(struct connection *c, bool with_will, const char *text
 {
     struct session *s = c->session;
     struct bridge *bridge = c->bridge;
+    MUST(!s || (session_is_valid(s) && s->connection == c));
     c->session = NULL;
     c->bridge = NULL;
     if (bridge && s && broker_has_walks(s)) bridge_keep_retained(bridge);
@@ -249,6 +273,7 @@ static void leave_session(struct connection *c, bool with_will, const char *text
 /* What the other side is told at the end of a connection that was open. */
 static void write_end(struct connection *c, enum mqtt_reason reason, const char *text)
 {
+    MUST(c->stream);
     if (c->is_dialled)
         bridge_disconnect(c, reason);
     else if (c->version == MQTT_5 && reason >= 0x80)
@@ -257,6 +282,7 @@ static void write_end(struct connection *c, enum mqtt_reason reason, const char 
 
 struct str connection_problem(const struct connection *c, const char *text)
 {
+    MUST(connection_is_valid(c));
     enum { AROUND = 16 }; /* bytes of such a packet beside the text, at most */
     size_t size = text ? strlen(text) : 0;
     bool fits = size > 0 && size < 256 && c->packet_max >= size + AROUND;
@@ -266,7 +292,7 @@ struct str connection_problem(const struct connection *c, const char *text)
 bool connection_fits(struct connection *c, size_t start)
 {
     struct buf *out = connection_out(c);
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     if (buf_failed(out)) return true; /* flush() ends the connection for that */
     MUST(start <= out->size);
     if (out->size - start <= c->packet_max) return true;
@@ -276,7 +302,7 @@ bool connection_fits(struct connection *c, size_t start)
 
 void connection_cut(struct connection *c)
 {
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     if (c->is_freeing) return;
     if (c->state == CONNECTION_OPEN && c->stream) {
         write_end(c, MQTT_REASON_SERVER_SHUTTING_DOWN, NULL);
@@ -289,7 +315,7 @@ void connection_cut(struct connection *c)
 
 void connection_end(struct connection *c, enum mqtt_reason reason, const char *text)
 {
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     if (c->state == CONNECTION_ENDING || c->is_freeing) return;
     bool was_open = c->state == CONNECTION_OPEN;
     struct session *s = c->session;
@@ -321,7 +347,7 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
 void connection_on_timer(struct wheel_node *node)
 {
     struct connection *c = (void *)((char *)node - offsetof(struct connection, timer));
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     int64_t limit_s = c->heard_s + c->keep_alive_s + (c->keep_alive_s + 1) / 2;
     if (c->state == CONNECTION_ENDING) {
         close_now(c);
@@ -351,6 +377,7 @@ void connection_on_timer(struct wheel_node *node)
 static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, size_t size,
                                  size_t *used, struct why *why)
 {
+    MUST(c->state != CONNECTION_LOGIN && c->state != CONNECTION_ENDING);
     struct mqtt_frame frame;
     size_t before = c->broker->config.limits.login_bytes;
     size_t limit =
@@ -404,6 +431,7 @@ static size_t take_all(struct connection *c, const uint8_t *bytes, size_t size)
 /* Packets that are not whole yet are memory that strangers take, too: it is the broker's. */
 static bool charge_input(struct connection *c)
 {
+    MUST(c->input);
     struct input *input = c->input;
     struct budget *memory = &c->broker->memory;
     size_t wanted = input->bytes.at ? input->bytes.capacity : 0, had = input->charged;
@@ -415,6 +443,7 @@ static bool charge_input(struct connection *c)
 
 bool connection_keep(struct connection *c, const void *bytes, size_t size)
 {
+    MUST(connection_is_valid(c));
     if (!c->input && !(c->input = mem_alloc_zero(1, sizeof *c->input))) return false;
     buf_add(&c->input->bytes, bytes, size);
     return !buf_failed(&c->input->bytes) && charge_input(c);
@@ -422,6 +451,7 @@ bool connection_keep(struct connection *c, const void *bytes, size_t size)
 
 void connection_drop_input(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (!c->input) return;
     buf_free(&c->input->bytes);
     budget_give(&c->broker->memory, c->input->charged);
@@ -436,6 +466,8 @@ static void keep_rest(struct connection *c, const uint8_t *bytes, size_t size)
     connection_end(c, MQTT_REASON_QUOTA_EXCEEDED, "no memory for a packet");
 }
 
+/* Packets that lie in `input` whole by now. What a packet does may end the connection but never
+ * frees its input. */
 static void take_kept(struct connection *c)
 {
     struct input *input = c->input; /* nothing that a packet does touches it */
@@ -454,10 +486,12 @@ static bool is_full(const struct broker *broker)
     return journal_is_full(broker) || rows_are_full(broker) || spill_is_full(broker);
 }
 
+/* Every byte that comes. What the connection has a right to this turn is counted here, and
+ * whether the broker as a whole can take more. */
 static void on_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct connection *c = owner;
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     c->broker->now_ns = loop_mono_ns(&c->broker->loop);
     c->heard_s = broker_in_s(c->broker, 0);
     if (c->state == CONNECTION_ENDING) {
@@ -497,6 +531,7 @@ void connection_resume_held(struct broker *broker)
 
 void connection_go_on(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (c->is_held || c->hold) return; /* it comes again */
     take_kept(c);
     resume_reading(c);
@@ -505,14 +540,15 @@ void connection_go_on(struct connection *c)
 static void on_open(void *owner)
 {
     struct connection *c = owner;
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     if (c->state == CONNECTION_DIALLED) bridge_greet(c);
 }
 
+/* The kernel, or the channel, has taken everything. */
 static void on_drained(void *owner)
 {
     struct connection *c = owner;
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     c->is_slow = false;
     if (c->state == CONNECTION_ENDING) {
         connection_touch(c);
@@ -523,10 +559,11 @@ static void on_drained(void *owner)
     broker_resume_walks(c->broker);
 }
 
+/* The peer has gone: by itself, by an error, or because the stream was ended. `text` says why. */
 static void on_closed(void *owner, enum err err, const char *text)
 {
     struct connection *c = owner;
-    MUST(is_connection(c));
+    MUST(connection_is_valid(c));
     if (err == ERR_TLS && !c->is_dialled)
         diag(c->broker->context, DIAG_WARNING, component, "%s: %s", connection_peer(c), text);
     os_stream_close(&c->stream);

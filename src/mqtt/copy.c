@@ -1,8 +1,16 @@
 /* copy.c - see copy.h. The state comes from snapshot.c; here are the notes behind it, and the end.
  *
- * A job at a time is with the workers: notes that have gathered, or the end. The file's header says
- * up to which position notes count: until the cut that is none, so a file that was not cut is worth
- * nothing to anybody, and notes may be written before the position is known. */
+ * A job at a time is with the workers (is_away): notes that have gathered, or the end. The file's
+ * header says up to which position notes count: until the cut that is none, so a file that was not
+ * cut is worth nothing to anybody, and notes may be written before the position is known.
+ *
+ * Its way is enum phase, forwards only; FAILED can be reached from each but WHOLE. Whoever waits
+ * (op) is answered once a step: by the state, by the cut, or by the failure. The struct goes when
+ * it is over (the asker's word, or a failure before the first answer) and its job is back,
+ * whichever is later.
+ *
+ * What can go wrong (no memory, the disk, notes that come faster than they can be written) fails
+ * the copy alone: the broker, its journal and its own snapshots go on. */
 #include "mqtt/copy_priv.h"
 #include "base/hash.h"
 #include <stdio.h>
@@ -39,6 +47,8 @@ struct copying {
 
 /* ---- answers ---- */
 
+/* Whoever waits for the step under way gets the files that are known so far; they stay the
+ * copy's. */
 static void answer(struct copying *c, enum err err)
 {
     struct broker_copy *op = c->op;
@@ -49,6 +59,7 @@ static void answer(struct copying *c, enum err err)
     completion_finish(&op->completion, err, err ? &c->why : NULL);
 }
 
+/* Its end. The file itself is removed by remove_file before, or by the next start. */
 static void drop(struct copying *c)
 {
     MUST(!c->is_away);
@@ -60,6 +71,8 @@ static void drop(struct copying *c)
     mem_free(c);
 }
 
+/* Told to who waits, or kept for who comes (run_cut). Before the first answer nobody will call
+ * broker_copy_end, so it ends itself. May free `c`. */
 static void fail(struct copying *c, enum err err, const struct why *why)
 {
     bool is_begun = c->phase > COPY_STATE;
@@ -84,6 +97,8 @@ static void write_notes(struct broker_work *work)
     c->offset += c->out.size;
 }
 
+/* Behind the last note the end, then the header with the position, then the sync: a file that is
+ * cut off anywhere before that says by its header that no note counts. */
 static void write_end(struct broker_work *work)
 {
     struct copying *c = (struct copying *)work;
@@ -97,6 +112,7 @@ static void write_end(struct broker_work *work)
     c->file = NULL;
 }
 
+/* Whatever it held. */
 static void remove_file(struct broker_work *work)
 {
     struct copying *c = (struct copying *)work;
@@ -110,8 +126,10 @@ static void remove_file(struct broker_work *work)
 
 static void on_worked(struct broker_work *work);
 
+/* One job at a time. May fail, and so free `c`. */
 static void post(struct copying *c, void (*work)(struct broker_work *work))
 {
+    MUST(!c->is_away);
     static const struct why none = WHY_NONE;
     c->work = (struct broker_work){.owner = c->broker, .work = work, .done = on_worked};
     c->is_away = c->broker->hooks.work(c->broker->hooks.arg, &c->work);
@@ -120,8 +138,10 @@ static void post(struct copying *c, void (*work)(struct broker_work *work))
 
 /* ---- steps ---- */
 
+/* A chunk of the file: a note behind its position, or without a body the end. */
 static void frame(struct copying *c, struct buf *out, uint64_t seq, struct str body)
 {
+    MUST(body.size || !seq);
     size_t begin = out->size;
     buf_add_le64(out, 0); /* size and sum, put in at the end */
     if (body.size) buf_add_le64(out, seq);
@@ -136,8 +156,10 @@ static bool has_all(const struct copying *c)
     return !j->first || j->first->change > c->cut_change || j->is_failing;
 }
 
+/* Called whenever something has changed; does nothing while a job is away. May free `c`. */
 static void go_on(struct copying *c)
 {
+    MUST(broker_is_valid(c->broker));
     if (c->is_away || (c->phase != COPY_NOTES && c->phase != COPY_CUT)) return;
     bool ends = c->phase == COPY_CUT && has_all(c);
     if (!ends && !c->notes.size) return;
@@ -154,9 +176,11 @@ static void go_on(struct copying *c)
     post(c, ends ? write_end : write_notes);
 }
 
+/* May free `c`. */
 static void on_worked(struct broker_work *work)
 {
     struct copying *c = (struct copying *)work;
+    MUST(c->is_away && broker_is_valid(c->broker));
     c->is_away = false;
     if (c->is_over) {
         drop(c);
@@ -178,6 +202,7 @@ static struct broker_copy *copy_of(struct job *job)
     return (void *)((char *)job - offsetof(struct broker_copy, job));
 }
 
+/* A snapshot that is under way is not this copy's: its own begins behind it (snapshot_look). */
 static void run_begin(struct job *job)
 {
     struct broker_copy *op = copy_of(job);
@@ -198,6 +223,8 @@ static void run_begin(struct job *job)
     snapshot_look(broker);
 }
 
+/* What is on its way to the log now may get positions up to the one that was asked for: the cut
+ * waits for those. */
 static void run_cut(struct job *job)
 {
     struct broker_copy *op = copy_of(job);
@@ -221,6 +248,7 @@ struct ending {
     struct broker *broker;
 };
 
+/* Also when the step before has failed; then there may be nothing left. */
 static void run_end(struct job *job)
 {
     struct ending *e = (struct ending *)job;

@@ -17,7 +17,8 @@
 
 #define BROKER_COPY_STATE "mqtt/state.copy"
 
-/* The first `bytes` of the file "mqtt/queues/NUMBER" (16 hexadecimal digits). */
+/* The first `bytes` of the file "mqtt/queues/NUMBER" (16 hexadecimal digits): what follows is not
+ * part of the copy. */
 struct broker_copy_file {
     uint64_t number, bytes;
 };
@@ -25,11 +26,12 @@ struct broker_copy_file {
 /* One copy; the asker's, and stays in place from begin until the end was asked for. */
 struct broker_copy {
     struct completion completion; /* first; of the step that was asked for */
-    uint64_t up_to;               /* cut: the backup's position */
+    /* Cut: the backup's position, at or above that of the begin. */
+    uint64_t up_to;
     /* The answer of the cut; borrowed until the end. */
     const struct broker_copy_file *files;
     size_t file_count;
-    /* from here on the broker's */
+    /* From here on the broker's. */
     struct job job;
     struct broker *broker;
 };

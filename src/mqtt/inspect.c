@@ -2,8 +2,12 @@
  *
  * A look stands at a session, a subscription or a node of the topic tree while others run. The
  * broker's list of looks lets what ends move them on (inspect_forget_…), and the tree's walk is
- * pinned. One job for all looks: when the broker stops they are finished, and the job that may
- * still be queued finds none. */
+ * pinned, as its space is. One job for all looks (is_inspecting: it is on its way): when the broker
+ * stops they are finished, and the job that may still be queued finds none.
+ *
+ * Looks take turns, so a short list need not wait for a long one. What an identity may not see is
+ * left out where the row would be made, never afterwards; a row that finds no memory ends the look
+ * with an error, since a list that lacks rows without saying so would be believed. */
 #include "mqtt/inspect.h"
 #include "base/timetext.h"
 #include "mqtt/bridge_priv.h"
@@ -26,6 +30,7 @@ static struct str ns_of(const struct session *s)
     return str_of(session_space(s)->ns);
 }
 
+/* A client's own sessions are its user's to see. */
 static bool sees(const struct broker_inspect *i, const struct session *s)
 {
     if (i->ns.size && !str_equal(i->ns, ns_of(s))) return false;
@@ -58,6 +63,7 @@ static struct str keep(struct broker_inspect *i, struct str text)
     return kept ? (struct str){kept, text.size} : STR("");
 }
 
+/* Texts are copied: the session may be gone when the row is read. */
 static void add_client(struct broker_inspect *i, const struct session *s)
 {
     const struct connection *c = s->connection;
@@ -119,6 +125,7 @@ static void add_retained(struct broker_inspect *i, const struct message *m)
     };
 }
 
+/* Who it is about may see it; else whoever sees all clients. */
 static void add_ban(struct broker_inspect *i, const struct watched *w)
 {
     const struct broker *broker = i->broker;
@@ -175,6 +182,7 @@ static bool is_enough(const struct broker_inspect *i, enum broker_look look,
 /* One step: a session's own row, or one of its subscriptions. */
 static void step_session(struct broker_inspect *i)
 {
+    MUST(session_is_valid(i->at));
     struct session *s = i->at;
     if (i->at_subscription) {
         struct subscription *sub = i->at_subscription;
@@ -193,6 +201,7 @@ static void step_session(struct broker_inspect *i)
 static void end_walk(struct broker_inspect *i)
 {
     if (!i->walked) return;
+    MUST(i->walked->pins > 0);
     tree_walk_end(i->walk);
     i->walked->pins--;
     i->walked = NULL;
@@ -224,8 +233,10 @@ static bool next_walk(struct broker_inspect *i)
     return true;
 }
 
+/* One message, or the step to the next tree. */
 static void step_retained(struct broker_inspect *i, unsigned *steps)
 {
+    MUST(i->is_walking && i->walk);
     if (!i->walk->at) { /* nothing (more) is in this one */
         i->is_walking = next_walk(i);
         return;
@@ -240,6 +251,7 @@ static void step_retained(struct broker_inspect *i, unsigned *steps)
     if (i->retained.is_cut) i->is_walking = false;
 }
 
+/* Lets go of where it stands; the rows stay. */
 static void leave(struct broker_inspect *i)
 {
     end_walk(i);
@@ -253,6 +265,7 @@ static void leave(struct broker_inspect *i)
 /* The answer: from here on the struct is the asker's again. */
 static void finish(struct broker_inspect *i, enum err err)
 {
+    MUST(broker_is_valid(i->broker));
     struct why why = WHY_NONE;
     leave(i);
     if (err == ERR_BUDGET)
@@ -260,6 +273,7 @@ static void finish(struct broker_inspect *i, enum err err)
     completion_finish(&i->completion, err, err ? &why : NULL);
 }
 
+/* SLICE_STEPS for all of them together. */
 static void run_inspects(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, inspect_job));
@@ -289,6 +303,7 @@ static void run_inspects(struct job *job)
 
 /* ---- life ---- */
 
+/* Stands before the first tree. */
 static enum err begin_walk(struct broker_inspect *i)
 {
     if (!(i->looks & BROKER_RETAINED)) return ERR_OK;
@@ -298,10 +313,12 @@ static enum err begin_walk(struct broker_inspect *i)
     return i->err;
 }
 
+/* Bans and bridges are few and are taken at once; the rest in slices. */
 static void begin(struct job *job)
 {
     struct broker_inspect *i = (void *)((char *)job - offsetof(struct broker_inspect, job));
     struct broker *broker = i->broker;
+    MUST(broker_is_valid(broker));
     enum err err = broker->is_stopping ? ERR_CANCELLED : begin_walk(i);
     if (err) {
         finish(i, err);
@@ -339,6 +356,7 @@ void inspect_stop(struct broker *broker)
 
 void inspect_forget_session(struct session *s)
 {
+    MUST(session_is_valid(s));
     for (struct broker_inspect *i = s->broker->inspects; i; i = i->next) {
         if (i->at != s) continue;
         i->at = i->client_id.size ? NULL : s->next;

@@ -1,9 +1,20 @@
 /* journal.c - see journal.h: the writing side, and who waits for it.
  *
+ * Changes gather in `out` during a turn of the task. journal_post makes one note of them, which
+ * goes to the log; up to IN_FLIGHT_MAX are on their way at once, in order. When a note is durable
+ * everybody who was promised something up to its change is told (move_on): acknowledgements,
+ * sessions whose QoS 2 waits, commands, connections that were held up.
+ *
  * A note that the log could not take (disk full, an error) is given again, and every one behind it,
  * so that the log has them in order; meanwhile nobody is told anything, and publishers are held up
  * when too much has gathered. A failure of memory while a change is written spoils the buffer of
- * the turn: then what exists is marked to be written whole (a snapshot), before anybody is told. */
+ * the turn: then what exists is marked to be written whole (the hole, and a snapshot), before
+ * anybody is told.
+ *
+ * The line of those who wait (acks) is one ring for all connections, in the order of their
+ * promises, which is that of the changes, and is released from its front alone. A
+ * connection in it stays in memory (waiting_acks) but may have ended: then there is nobody to tell.
+ */
 #include "mqtt/journal.h"
 #include "base/timetext.h"
 #include "mqtt/copy_priv.h"
@@ -54,6 +65,7 @@ void journal_write_subscribe(struct buf *out, const struct session *s,
 void journal_write_fields(struct buf *out, const struct broker *broker, const struct message *m,
                           const struct space *keeps)
 {
+    MUST(m->magic == MESSAGE_MAGIC && (!keeps || space_is_valid(keeps)));
     struct context *context = broker->context;
     bool is_elsewhere = keeps && keeps->index;
     buf_add_varint(out, m->serial);
@@ -87,6 +99,7 @@ static uint64_t due_s(const struct broker *broker, const struct will *will)
 
 void journal_write_will(struct buf *out, const struct session *s)
 {
+    MUST(s->will && s->will->message);
     const struct will *will = s->will;
     buf_add_char(out, JOURNAL_WILL);
     buf_add_varint(out, s->serial);
@@ -99,9 +112,11 @@ void journal_write_will(struct buf *out, const struct session *s)
     journal_write_fields(out, s->broker, will->message, NULL);
 }
 
+/* Of an entry in a queue: who, where, how. The message itself is said once for all of them. */
 static void put_target(struct buf *out, const struct session *s, uint64_t ordinal,
                        const struct outbox_item *item)
 {
+    MUST(item->id_count <= OUTBOX_IDS_MAX);
     const uint32_t *ids = item->id_count > 1 ? item->ids : &item->id;
     buf_add_varint(out, s->serial);
     buf_add_varint(out, ordinal);
@@ -132,6 +147,7 @@ void journal_write_pair(struct buf *out, enum journal_kind kind, const struct se
 /* Where the next change goes; NULL: nothing is written of this session. */
 static struct buf *begin(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct journal *j = journal_of(s);
     if (j->is_off || !s->is_logged) return NULL;
     j->change++;
@@ -199,6 +215,7 @@ void journal_dropped(struct session *s, uint64_t from, uint64_t until)
 
 void journal_will(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct journal *j = journal_of(s);
     if (j->is_off || !s->will) return;
     j->change++;
@@ -208,6 +225,7 @@ void journal_will(struct session *s)
 
 void journal_will_gone(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct journal *j = journal_of(s);
     if (j->is_off) return;
     j->change++;
@@ -217,6 +235,7 @@ void journal_will_gone(struct session *s)
 
 void journal_target(struct session *s, uint64_t ordinal, const struct outbox_item *item)
 {
+    MUST(session_is_valid(s) && (item->qos == 1 || item->qos == 2));
     struct journal *j = journal_of(s);
     if (j->is_off || !s->is_logged) return;
     put_target(&j->targets, s, ordinal, item);
@@ -226,6 +245,7 @@ void journal_target(struct session *s, uint64_t ordinal, const struct outbox_ite
 bool journal_message(struct broker *broker, const struct message *m, struct session *publisher,
                      uint16_t packet_id)
 {
+    MUST(m->magic == MESSAGE_MAGIC && (!publisher || session_is_valid(publisher)));
     struct journal *j = &broker->journal;
     bool is_known_again = publisher && publisher->is_logged && packet_id;
     const struct space *keeps = j->keeps;
@@ -249,14 +269,17 @@ bool journal_message(struct broker *broker, const struct message *m, struct sess
 static void send_ack(struct connection *c, enum mqtt_type type, uint16_t packet_id,
                      enum mqtt_reason reason)
 {
+    MUST(packet_id > 0);
     if (!c->stream || c->state != CONNECTION_OPEN) return;
     mqtt_write_ack(connection_out(c), (enum mqtt_version)c->version, type, packet_id, reason,
                    STR(""));
     connection_touch(c);
 }
 
+/* Places are by number modulo the size, so they are moved one by one. */
 static bool grow_acks(struct journal *j)
 {
+    MUST(j->ack_last - j->ack_first == j->ack_capacity);
     size_t wanted = j->ack_capacity ? j->ack_capacity * 2 : ACKS_FIRST;
     struct journal_ack *acks = mem_alloc(wanted * sizeof *acks);
     if (!acks) return false;
@@ -283,6 +306,7 @@ static bool stand_in_line(struct connection *c, struct journal_ack ack)
 
 void journal_hold_output(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     const struct journal *j = &c->broker->journal;
     if (j->change > j->durable &&
         stand_in_line(c, (struct journal_ack){c, j->change, .is_output = true}))
@@ -292,6 +316,7 @@ void journal_hold_output(struct connection *c)
 void journal_acknowledge(struct connection *c, enum mqtt_type type, uint16_t packet_id,
                          enum mqtt_reason reason, enum journal_wait wait, struct rows_span rows)
 {
+    MUST(connection_is_valid(c));
     struct journal *j = &c->broker->journal;
     bool is_written = wait == JOURNAL_WRITTEN;
     bool must_wait = wait && j->change > j->durable && (!is_written || j->change > j->written);
@@ -314,6 +339,8 @@ void journal_release_acks(struct broker *broker)
         if (!is_safe || a->rows.last > rows) return;
         j->ack_first++;
         struct connection *c = a->connection;
+        MUST(connection_is_valid(c) && c->waiting_acks > 0);
+        MUST(!a->is_output || c->held_output > 0);
         c->waiting_acks--;
         if (!a->is_output)
             send_ack(c, (enum mqtt_type)a->type, a->packet_id, (enum mqtt_reason)a->reason);
@@ -332,6 +359,7 @@ void journal_fail_rows(struct broker *broker, uint64_t number)
     for (uint64_t i = j->ack_first; i < j->ack_last; i++) {
         struct journal_ack *a = &j->acks[i & (j->ack_capacity - 1)];
         if (number < a->rows.first || number > a->rows.last) continue;
+        MUST(connection_is_valid(a->connection));
         a->reason = MQTT_REASON_QUOTA_EXCEEDED;
         if (a->type == MQTT_PUBREC && a->connection->session)
             session_drop_received(a->connection->session, a->packet_id);
@@ -340,9 +368,11 @@ void journal_fail_rows(struct broker *broker, uint64_t number)
     }
 }
 
+/* Everything that waits for durable changes is told here and nowhere else. */
 static void move_on(struct broker *broker, uint64_t reached)
 {
     struct journal *j = &broker->journal;
+    MUST(reached >= j->reached && reached <= j->change);
     j->reached = reached;
     if (j->hole) return; /* until a snapshot has filled it */
     j->durable = reached;
@@ -362,6 +392,7 @@ bool journal_is_full(const struct broker *broker)
 
 static void give(struct broker *broker, struct broker_note *note)
 {
+    MUST(broker->hooks.journal && note->change <= broker->journal.change);
     note->is_done = false;
     broker->journal.in_flight++;
     broker->hooks.journal(broker->hooks.arg, note);
@@ -373,6 +404,7 @@ static void finish_written(struct job *job)
 {
     struct broker_note *note = (void *)((char *)job - offsetof(struct broker_note, written));
     struct broker *broker = note->broker;
+    MUST(broker_is_valid(broker) && note->wants_written);
     struct journal *j = &broker->journal;
     broker->now_ns = loop_mono_ns(&broker->loop);
     for (const struct broker_note *n = j->first; n && n != note; n = n->next)
@@ -390,6 +422,7 @@ void broker_note_written(struct broker_note *note)
 
 void journal_post(struct broker *broker)
 {
+    MUST(broker_is_valid(broker) && !broker->journal.target_count);
     struct journal *j = &broker->journal;
     /* At the end there is no later turn. */
     bool has_room = j->in_flight < IN_FLIGHT_MAX || broker->is_stopping;
@@ -430,6 +463,7 @@ void journal_post(struct broker *broker)
     give(broker, note);
 }
 
+/* Once in ten seconds: it is tried again every second. */
 static void tell_failure(struct broker *broker, const struct broker_note *note)
 {
     struct journal *j = &broker->journal;
@@ -448,11 +482,14 @@ void journal_retry(struct broker *broker)
     for (struct broker_note *n = j->first; n; n = n->next) give(broker, n);
 }
 
+/* The log's answers come in the order of the notes, but a failure keeps later ones back: what is
+ * durable is what is durable from the front on. */
 static void finish_note(struct job *job)
 {
     struct broker_note *note = (struct broker_note *)job;
     struct broker *broker = note->broker;
     struct journal *j = &broker->journal;
+    MUST(broker_is_valid(broker) && !note->is_done);
     broker->now_ns = loop_mono_ns(&broker->loop);
     MUST(j->in_flight > 0);
     j->in_flight--;
@@ -480,6 +517,7 @@ static void finish_note(struct job *job)
 
 void journal_snapshot_done(struct broker *broker, uint64_t change)
 {
+    MUST(broker_is_valid(broker) && change <= broker->journal.change);
     struct journal *j = &broker->journal;
     if (!j->hole || change < j->hole) return;
     uint64_t filled = j->hole;
@@ -521,4 +559,27 @@ void journal_free(struct broker *broker)
     buf_free(&j->out);
     buf_free(&j->targets);
     mem_free(j->acks);
+}
+
+void journal_verify(const struct broker *broker)
+{
+    const struct journal *j = &broker->journal;
+    size_t in_flight = 0;
+    MUST(j->durable <= j->change && j->written <= j->change && j->reached <= j->change);
+    MUST(j->hole <= j->change && (j->hole || j->durable == j->reached));
+    MUST(!j->target_count && !j->targets.size && !j->keeps);
+    MUST((j->ack_capacity & (j->ack_capacity - 1)) == 0);
+    MUST(j->ack_first <= j->ack_last && j->ack_last - j->ack_first <= j->ack_capacity);
+    for (uint64_t i = j->ack_first; i < j->ack_last; i++) {
+        const struct journal_ack *a = &j->acks[i & (j->ack_capacity - 1)];
+        MUST(connection_is_valid(a->connection) && a->connection->waiting_acks > 0);
+        MUST(a->change <= j->change && a->rows.first <= a->rows.last);
+    }
+    for (const struct broker_note *n = j->first; n; n = n->next) {
+        MUST(n->broker == broker && n->change <= j->change);
+        MUST(!n->next || n->next->change > n->change);
+        MUST(n->next || j->last == n);
+        in_flight += !n->is_done;
+    }
+    MUST(in_flight == j->in_flight);
 }

@@ -1,7 +1,16 @@
 /* journal_replay.c - see journal.h: the reading side, at a start, before the broker's task runs.
  *
  * Whatever a change refers to may be gone or be there already: then it means nothing. A change that
- * is no change ends the text with CORRUPT; what was before it has been applied. */
+ * is no change ends the text with CORRUPT; what was before it has been applied. So a text of any
+ * bytes leaves a broker that keeps all invariants (verify.h), with more or less in it.
+ *
+ * Every number is held against a limit before it is used: serials and ordinals count up from 1 and
+ * could not reach NUMBER_MAX in the life of a node, texts have the limits of their kind, counts
+ * those of the bytes that are left. Sums are the snapshot's and the log's; here they have been
+ * checked.
+ *
+ * Two passes share it: the state (is_loading), whose targets refer to messages by number, and the
+ * log's notes, in which a message brings its targets along. */
 #include "access/access.h"
 #include "base/reader.h"
 #include "mqtt/bridge.h"
@@ -43,6 +52,8 @@ static bool is_namespace(struct str ns)
     return ns.size < ACCESS_NAMESPACE_BYTES && !(ns.size && memchr(ns.at, 0, ns.size));
 }
 
+/* A namespace that finds no place for the number of others is damage: no broker ever had so
+ * many. */
 static enum err find_space(struct broker *broker, struct str ns, struct space **space,
                            struct why *why)
 {
@@ -55,9 +66,12 @@ static enum err find_space(struct broker *broker, struct str ns, struct space **
 
 /* ---- sessions ---- */
 
+/* As it was when its client was last there; who he is beside his name is known when he comes
+ * back. */
 static struct session *make_session(struct space *space, uint64_t serial, struct str client_id,
                                     struct str user)
 {
+    MUST(space_is_valid(space) && !space->broker->is_started);
     struct broker *broker = space->broker;
     char name[ACCESS_USER_BYTES];
     struct session *old = session_find(space, client_id);
@@ -90,6 +104,7 @@ static struct str ns_of_old(struct str client_id)
     return dot && dot > key.at ? (struct str){key.at, (size_t)(dot - key.at)} : STR("");
 }
 
+/* The last ordinal counts where the queue is behind it: what lay between was delivered. */
 static enum err on_session(struct broker *broker, struct reader *r, struct why *why)
 {
     uint64_t serial = reader_varint(r);
@@ -124,6 +139,7 @@ static enum err on_end(struct broker *broker, struct reader *r, struct why *why)
     return ERR_OK;
 }
 
+/* Rights are asked for when the client comes back (session_check_rights). */
 static enum err on_subscribe(struct broker *broker, struct reader *r, struct why *why)
 {
     struct session *s = find(broker, reader_varint(r));
@@ -161,6 +177,8 @@ struct replayed {
     struct str ns; /* with keeps: where; "" = default */
 };
 
+/* Properties were well-formed when they were written and are walked as such; what is damaged in
+ * them is left out by message_new. Expiry is told by the wall clock, which is all that survives. */
 static enum err read_message(struct broker *broker, struct reader *r, struct replayed *out,
                              struct why *why)
 {
@@ -207,6 +225,7 @@ struct replayed_target {
     uint32_t ids[OUTBOX_IDS_MAX];
 };
 
+/* False: it is none. */
 static bool read_target(struct reader *r, struct replayed_target *t)
 {
     t->serial = reader_varint(r);
@@ -221,6 +240,7 @@ static bool read_target(struct reader *r, struct replayed_target *t)
     return reader_ok(r);
 }
 
+/* The identifiers are in `ids` or in the union, as outbox.h has them. */
 static enum err spill_target(struct session *s, const struct replayed_target *t,
                              const struct message *m)
 {
@@ -239,6 +259,7 @@ static enum err spill_target(struct session *s, const struct replayed_target *t,
 static enum err put_target(struct broker *broker, const struct replayed_target *t,
                            struct message *m, struct why *why)
 {
+    MUST(t->id_count <= OUTBOX_IDS_MAX);
     struct session *s = find(broker, t->serial);
     if (!s || t->ordinal < session_last(s)) return ERR_OK; /* it has it already, or it is over */
     /* What the file says of a queue's beginning was in memory. */
@@ -251,6 +272,7 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     return err;
 }
 
+/* A message without payload takes away what was retained. */
 static enum err keep(struct broker *broker, const struct replayed *m, struct why *why)
 {
     struct str topic = message_topic(m->message);
@@ -263,6 +285,7 @@ static enum err keep(struct broker *broker, const struct replayed *m, struct why
 /* Messages of the file are referred to by its targets. */
 static enum err remember(struct broker *broker, const struct replayed *m)
 {
+    MUST(m->message);
     void *old = NULL;
     if (!broker->is_loading) return ERR_OK;
     enum err err = map_put(&broker->loading, key_of(&m->number), m->message, &old);
@@ -271,6 +294,8 @@ static enum err remember(struct broker *broker, const struct replayed *m)
     return err;
 }
 
+/* The message, then who must know its packet identifier again, then its places in queues, then
+ * whether it is retained. */
 static enum err on_message(struct broker *broker, struct reader *r, struct why *why)
 {
     struct replayed m = {0};
@@ -293,6 +318,7 @@ static enum err on_message(struct broker *broker, struct reader *r, struct why *
     return err;
 }
 
+/* An entry of the state file: its message stood before it, under a number. */
 static enum err on_target(struct broker *broker, struct reader *r, struct why *why)
 {
     struct replayed_target t;
@@ -306,6 +332,7 @@ static enum err on_target(struct broker *broker, struct reader *r, struct why *w
 
 /* ---- wills ---- */
 
+/* Also of one who keeps no session: then there is one until the will is published. */
 static enum err on_will(struct broker *broker, struct reader *r, struct why *why)
 {
     struct replayed m = {0};
@@ -345,6 +372,8 @@ static enum err on_will_gone(struct broker *broker, struct reader *r, struct why
 
 /* ---- pairs ---- */
 
+/* DONE and RECEIVED name an entry that may still lie in a file: the files are read up to it
+ * first. */
 static enum err on_pair(struct broker *broker, struct reader *r, enum journal_kind kind,
                         struct why *why)
 {
@@ -365,6 +394,7 @@ static enum err on_pair(struct broker *broker, struct reader *r, enum journal_ki
 
 /* ---- long queues ---- */
 
+/* Five numbers a file, each at least a byte: a count that could not be in the text is none. */
 static enum err on_queue(struct broker *broker, struct reader *r, struct why *why)
 {
     static const uint64_t SIZE_LIMIT = (uint64_t)1 << 48;
@@ -397,6 +427,7 @@ static enum err on_queue(struct broker *broker, struct reader *r, struct why *wh
     return err;
 }
 
+/* A list, so that the compiler sees a kind that is missing. */
 static enum err replay_one(struct broker *broker, struct reader *r, struct why *why)
 {
     uint8_t kind = reader_u8(r);
@@ -434,6 +465,7 @@ enum err journal_replay(struct broker *broker, struct str text, struct why *why)
 
 void journal_replayed(struct broker *broker)
 {
+    MUST(broker->journal.is_off && !broker->is_started && !broker->is_loading);
     size_t kept = 0, messages = 0;
     for (struct session *s = broker->first_session, *next; s; s = next) {
         next = s->next;

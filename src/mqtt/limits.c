@@ -4,7 +4,14 @@
  * publishes faster is not read until its bucket has dripped: TCP tells it, nothing is lost. Logins
  * beyond their rate wait their turn in the same way, and beyond LOGIN_WAIT_NS they are refused with
  * "server busy", since a client that waits longer begins again. Holds hang in a list that a timer
- * looks at; there is none while nobody is held. */
+ * looks at; there is none while nobody is held.
+ *
+ * Without memory a limit lets pass rather than refuses: nobody is kept out because the broker could
+ * not count him, and the memory's own limit acts by itself.
+ *
+ * half_open, half_open_of[] and the `connections` of those that are watched are counted up and down
+ * at one place each (count_half_open; limits_admit, limits_open and limits_gone), so that they are
+ * what they count at any time. */
 #include "mqtt/broker_priv.h"
 #include "os/address.h"
 #include "base/timetext.h"
@@ -36,6 +43,7 @@ static const struct {
 
 /* ---- what the log says ---- */
 
+/* One line for all times that it has acted since the last one. */
 static void say(struct broker *broker, enum broker_limit limit)
 {
     int64_t now_ns = broker->now_ns;
@@ -62,6 +70,7 @@ void limits_act(struct broker *broker, enum broker_limit limit, const char *who)
 /* One more in a bucket that holds `depth_ns` of them. Gives how long it is before its time. */
 static int64_t drip(int64_t *at_ns, int64_t now_ns, int64_t cost_ns, int64_t depth_ns)
 {
+    MUST(cost_ns >= 0 && depth_ns > 0);
     if (*at_ns < now_ns - depth_ns) *at_ns = now_ns - depth_ns;
     *at_ns += cost_ns;
     return *at_ns - now_ns;
@@ -99,8 +108,10 @@ static void link_hold(struct hold **list, struct hold *h)
     *list = h;
 }
 
+/* Frees it; reading goes on by connection_go_on. */
 static void unlink_hold(struct hold *h)
 {
+    MUST(h->connection->hold == h);
     *h->link = h->next;
     if (h->next) h->next->link = h->link;
     h->connection->hold = NULL;
@@ -140,6 +151,7 @@ static void on_timer(void *arg)
 /* Without memory for it nobody is held. */
 static void hold(struct connection *c, int64_t until_ns)
 {
+    MUST(connection_is_valid(c));
     struct broker *broker = c->broker;
     struct limits *l = &broker->limits;
     if (c->hold || !c->stream) return;
@@ -168,6 +180,7 @@ static bool wait_for_turn(struct connection *c, int64_t wait_ns, enum broker_lim
 
 bool limits_may_log_in(struct connection *c)
 {
+    MUST(connection_is_valid(c) && c->door < BROKER_DOORS);
     struct broker *broker = c->broker;
     uint32_t rate = broker->config.limits.connect_rate;
     c->is_busy = false;
@@ -190,6 +203,7 @@ bool limits_may_log_in(struct connection *c)
 
 void limits_charge(struct connection *c, size_t size_bytes)
 {
+    MUST(size_bytes > 0);
     const struct broker_limits *limits = &c->broker->config.limits;
     int64_t now_ns = c->broker->now_ns, late_ns = 0, late_bytes_ns = 0;
     if (c->is_dialled || (!limits->message_rate && !limits->byte_rate)) return;
@@ -228,6 +242,7 @@ bool limits_have_place(struct broker *broker, enum broker_door door)
     return !is_full && !total && !entry;
 }
 
+/* The one place where these three are counted. */
 static void count_half_open(struct connection *c, bool is_more)
 {
     struct limits *l = &c->broker->limits;
@@ -241,11 +256,13 @@ static void count_half_open(struct connection *c, bool is_more)
 
 void limits_arrived(struct connection *c)
 {
+    MUST(connection_is_valid(c) && c->door < BROKER_DOORS);
     count_half_open(c, true);
 }
 
 bool limits_admit(struct connection *c, const char *peer)
 {
+    MUST(connection_is_valid(c) && !c->watched);
     struct broker *broker = c->broker;
     const struct broker_limits *limits = &broker->config.limits;
     char host[OS_HOST_BYTES];
@@ -299,6 +316,7 @@ enum mqtt_reason limits_open(struct connection *c, const struct identity *identi
 
 void limits_gone(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     if (c->hold) unlink_hold(c->hold);
     if (c->is_half_open) count_half_open(c, false);
     struct watched *const all[] = {c->watched, c->user};
@@ -315,6 +333,7 @@ void limits_gone(struct connection *c)
 
 void limits_dropped(struct connection *c, bool is_fault)
 {
+    MUST(connection_is_valid(c));
     struct broker *broker = c->broker;
     uint32_t limit = broker->config.bans.drops;
     /* Who is not counted by its address is not by its name, either. */
@@ -327,6 +346,7 @@ void limits_dropped(struct connection *c, bool is_fault)
 
 void limits_failed(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     struct watched *w = c->watched;
     struct broker *broker = c->broker;
     if (!w) return;

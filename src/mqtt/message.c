@@ -1,4 +1,13 @@
-/* message.c - see message.h. */
+/* message.c - see message.h: one allocation, laid out as it goes out.
+ *
+ * message_new is called for each PUBLISH that comes in, message_write for each one that goes out:
+ * what can be worked out once is worked out in the first. A receiver's own part (its packet
+ * identifier, an alias, the expiry that is left, subscription identifiers) is written around the
+ * message's bytes, which are never touched.
+ *
+ * The sizes are worked out before anything is written, and twice by the same functions
+ * (message_packet_size, message_write): what one says the other writes. A packet that is larger
+ * than MQTT knows has SIZE_MAX bytes, which no receiver takes. */
 #include "mqtt/message.h"
 #include <string.h>
 
@@ -13,6 +22,8 @@ static bool is_forwarded(enum mqtt_property property)
     return (forwarded >> property & 1) != 0;
 }
 
+/* Walks what mqtt_packet_read found well-formed, or a file's bytes: then it ends at the first
+ * that is not. */
 static size_t forwarded_size(const struct mqtt_properties *p)
 {
     size_t size = 0;
@@ -23,6 +34,7 @@ static size_t forwarded_size(const struct mqtt_properties *p)
     return size;
 }
 
+/* The same walk: as many bytes as forwarded_size has said. */
 static void copy_forwarded(uint8_t *to, const struct mqtt_properties *p)
 {
     struct str rest = p->raw, encoded;
@@ -45,6 +57,7 @@ struct message *message_new(const struct message_parts *parts, struct budget *bu
         return NULL;
     }
     *m = (struct message){.refs = 1,
+                          .magic = MESSAGE_MAGIC,
                           .qos = parts->qos,
                           .retain = parts->retain,
                           .topic_size = (uint32_t)parts->topic.size,
@@ -67,13 +80,19 @@ struct message *message_new(const struct message_parts *parts, struct budget *bu
 
 struct message *message_share(struct message *m)
 {
-    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    uint32_t before = atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    MUST(m->magic == MESSAGE_MAGIC && before > 0);
     return m;
 }
 
 void message_release(struct message *m)
 {
-    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1) return;
+    if (!m) return;
+    MUST(m->magic == MESSAGE_MAGIC);
+    uint32_t before = atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel);
+    MUST(before > 0);
+    if (before > 1) return;
+    m->magic = 0;
     if (m->budget) budget_give(m->budget, message_size(m));
     mem_free(m);
 }
@@ -97,7 +116,9 @@ static size_t body_size(const struct message *m, const struct message_sending *s
 
 size_t message_packet_size(const struct message *m, const struct message_sending *s)
 {
-    size_t body = body_size(m, s, properties_size(m, s));
+    size_t properties = s->version == MQTT_5 ? properties_size(m, s) : 0;
+    if (properties > MQTT_REMAINING_MAX) return SIZE_MAX; /* what is added is too much */
+    size_t body = body_size(m, s, properties);
     return body > MQTT_REMAINING_MAX ? SIZE_MAX : 1 + mqtt_varint_size((uint32_t)body) + body;
 }
 
@@ -112,12 +133,14 @@ static uint8_t *put_varint(uint8_t *at, size_t value)
 static size_t put_header(uint8_t bytes[MQTT_FIXED_HEADER_MAX], const struct message_sending *s,
                          size_t body)
 {
+    MUST(s->qos <= 2 && body <= MQTT_REMAINING_MAX);
     bytes[0] = (uint8_t)(MQTT_PUBLISH << 4 | (s->dup ? 8 : 0) | s->qos << 1 | (s->retain ? 1 : 0));
     return (size_t)(put_varint(bytes + 1, body) - bytes);
 }
 
 void message_write(const struct message *m, const struct message_sending *s, struct buf *out)
 {
+    MUST(!s->qos || s->packet_id);
     size_t properties = s->version == MQTT_5 ? properties_size(m, s) : 0;
     size_t body = body_size(m, s, properties);
     uint8_t header[MQTT_FIXED_HEADER_MAX];

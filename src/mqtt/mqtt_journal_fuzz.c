@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/timetext.h"
 #include "mqtt/broker_priv.h"
+#include "mqtt/verify.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,23 +138,6 @@ static void mend_records(uint8_t *bytes, size_t size)
     }
 }
 
-/* What the broker would do with it: every entry of every queue is looked at. */
-static void look_at(struct broker *broker)
-{
-    for (struct session *s = broker->first_session; s; s = s->next) {
-        struct outbox *o = &s->outbox;
-        size_t open = 0;
-        if (outbox_span(o) > OUTBOX_SPAN_MAX + (size_t)1 || o->next < o->first || o->next > o->last)
-            abort();
-        for (uint64_t i = o->first; i < o->last; i++) {
-            const struct outbox_item *item = outbox_at(o, i);
-            open += item->state != OUTBOX_DONE;
-            if (item->state == OUTBOX_WAITING && !item->message) abort();
-        }
-        if (open != outbox_count(o)) abort();
-    }
-}
-
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
 {
     struct os os = {.ops = &ops};
@@ -184,15 +168,15 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
     } else {
         (void)broker_replay(broker, 1, (struct str){(const char *)copy, size - 1}, &why);
     }
-    look_at(broker);
+    broker_verify(broker, true);
     journal_replayed(broker);
-    look_at(broker);
+    broker_verify(broker, true);
     for (struct session *s = broker->first_session; s; s = s->next) {
         spill_reach(s, s->outbox.last + 100);
         while (s->outbox.open && outbox_drop_oldest(&s->outbox, &position)) continue;
         spill_reach(s, s->outbox.last + 100);
     }
-    look_at(broker);
+    broker_verify(broker, true);
     broker_free(broker);
     if (atomic_load(&context.memory.used_bytes)) abort(); /* what was taken was given back */
     mem_free(copy);

@@ -2,6 +2,7 @@
  * left in them, bounded in number, and what is in them is found again by a note of the log. The
  * broker does not run: its world is a clock that stands still and an empty disk. */
 #include "mqtt/broker_priv.h"
+#include "mqtt/verify.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,6 +70,7 @@ static void begin(void)
 
 static void end(void)
 {
+    broker_verify(world->broker, true);
     broker_free(world->broker);
     assert_int_equal(atomic_load(&world->context.memory.used_bytes), 0);
     mem_free(world);
@@ -245,6 +247,29 @@ static void a_note_of_a_later_format_is_refused(void **state)
     end();
 }
 
+static void what_sys_retains_is_counted_until_it_goes(void **state)
+{
+    struct message_parts own = {.topic = STR("$SYS/a"), .payload = STR("1"), .retain = true},
+                         theirs = {.topic = STR("$SYS/a"), .payload = STR("2"), .serial = 7};
+    (void)state;
+    begin();
+    struct broker *broker = world->broker;
+    struct message *m = message_new(&own, NULL), *other = message_new(&theirs, NULL);
+    struct space *space = broker->spaces[0];
+    for (int i = 0; i < 2; i++) assert_int_equal(space_retain(space, own.topic, m), ERR_OK);
+    assert_int_equal(broker->own_retained_count, 1);
+    assert_int_equal(space_retain(space, own.topic, other), ERR_OK);
+    assert_int_equal(broker->own_retained_count, 0);
+    assert_int_equal(space_retain(space, own.topic, m), ERR_OK);
+    assert_int_equal(space_retain(space, own.topic, NULL), ERR_OK);
+    assert_int_equal(space_retain(space, own.topic, NULL), ERR_OK);
+    assert_int_equal(broker->own_retained_count, 0);
+    assert_int_equal(broker->retained_count, 0);
+    message_release(m);
+    message_release(other);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +280,7 @@ int main(void)
         cmocka_unit_test(notes_bring_each_session_and_retained_message_back_to_its_namespace),
         cmocka_unit_test(a_note_of_format_1_means_default_but_for_a_bridges_own_queue),
         cmocka_unit_test(a_note_of_a_later_format_is_refused),
+        cmocka_unit_test(what_sys_retains_is_counted_until_it_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

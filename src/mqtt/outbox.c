@@ -1,10 +1,21 @@
-/* outbox.c - see outbox.h. */
+/* outbox.c - see outbox.h: a ring that grows by doubling and goes when it is empty.
+ *
+ * Items are found by their ordinal modulo the ring's size, so one that is done leaves no hole to
+ * close: `first` moves on over all that are done when its own item is (advance). `open`,
+ * `in_flight` and `bytes` change at one place each (outbox_restore and close_item; outbox_take,
+ * outbox_finish and outbox_rewind; outbox_restore and outbox_forget_message).
+ *
+ * Who calls: session_send.c for what goes out, packets_in.c for what comes back, spill.c for what
+ * is read back from files, journal_replay.c at a start. No time, no I/O, no knowledge of
+ * connections. */
 #include "mqtt/outbox.h"
 
 enum { SPAN_MAX = 65534, CAPACITY_FIRST = 4 };
 
+/* Items keep their ordinals and so change their places. */
 static bool grow(struct outbox *o)
 {
+    MUST(outbox_span(o) == o->capacity && o->capacity <= OUTBOX_SPAN_MAX);
     uint32_t wanted = o->capacity ? o->capacity * 2 : CAPACITY_FIRST;
     struct outbox_item *items = mem_alloc(wanted * sizeof *items);
     if (!items) return false;
@@ -67,6 +78,7 @@ struct outbox_item *outbox_find(const struct outbox *o, uint16_t packet_id, uint
 void outbox_forget_message(struct outbox *o, struct outbox_item *item)
 {
     if (!item->message) return;
+    MUST(o->bytes >= message_size(item->message));
     o->bytes -= message_size(item->message);
     message_release(item->message);
     item->message = NULL;
@@ -105,6 +117,7 @@ void outbox_finish(struct outbox *o, struct outbox_item *item)
 
 void outbox_rewind(struct outbox *o)
 {
+    outbox_verify(o, false);
     for (uint64_t i = o->first; i < o->next; i++) {
         struct outbox_item *item = outbox_at(o, i);
         if (item->state == OUTBOX_SENT) item->state = OUTBOX_WAITING;
@@ -155,6 +168,7 @@ bool outbox_drop_first(struct outbox *o, uint64_t *ordinal)
 
 void outbox_free(struct outbox *o)
 {
+    outbox_verify(o, false);
     for (uint64_t i = o->first; i < o->last; i++) outbox_forget_message(o, outbox_at(o, i));
     mem_free(o->items);
     *o = (struct outbox){.first = o->last, .next = o->last, .last = o->last};
@@ -164,6 +178,7 @@ void outbox_free(struct outbox *o)
 
 enum err outbox_skip_to(struct outbox *o, uint64_t ordinal)
 {
+    outbox_verify(o, false);
     if (outbox_span(o) == 0) {
         o->first = o->next = o->last = ordinal;
         return ERR_OK;
@@ -178,6 +193,7 @@ enum err outbox_skip_to(struct outbox *o, uint64_t ordinal)
 
 void outbox_restore_done(struct outbox *o, uint64_t ordinal)
 {
+    MUST(o->in_flight == 0);
     if (ordinal < o->first || ordinal >= o->last) return;
     struct outbox_item *item = outbox_at(o, ordinal);
     if (item->state != OUTBOX_DONE) close_item(o, item);
@@ -186,6 +202,7 @@ void outbox_restore_done(struct outbox *o, uint64_t ordinal)
 
 void outbox_restore_received(struct outbox *o, uint64_t ordinal)
 {
+    MUST(o->in_flight == 0);
     if (ordinal < o->first || ordinal >= o->last) return;
     struct outbox_item *item = outbox_at(o, ordinal);
     if (item->state == OUTBOX_DONE) return;
@@ -197,4 +214,43 @@ void outbox_restored(struct outbox *o)
 {
     outbox_rewind(o);
     o->doubtful = o->last;
+}
+
+/* ---- checks ---- */
+
+static void verify_item(const struct outbox_item *item)
+{
+    bool has_message = item->state == OUTBOX_WAITING || item->state == OUTBOX_SENT;
+    MUST(item->state <= OUTBOX_DONE && (item->qos == 1 || item->qos == 2));
+    MUST((item->message != NULL) == has_message);
+    MUST(item->id_count <= OUTBOX_IDS_MAX && (item->message || !item->id_count));
+    MUST(item->id_count <= 1 || item->ids);
+    if (!item->message) return;
+    MUST(item->message->magic == MESSAGE_MAGIC && atomic_load(&item->message->refs) > 0);
+}
+
+static void verify_items(const struct outbox *o)
+{
+    size_t bytes = 0;
+    uint32_t open = 0, in_flight = 0;
+    for (uint64_t i = o->first; i < o->last; i++) {
+        const struct outbox_item *item = outbox_at(o, i);
+        verify_item(item);
+        open += item->state != OUTBOX_DONE;
+        in_flight += item->state != OUTBOX_DONE && i < o->next;
+        if (item->message) bytes += message_size(item->message);
+    }
+    MUST(open == o->open && in_flight == o->in_flight && bytes == o->bytes);
+}
+
+void outbox_verify(const struct outbox *o, bool each)
+{
+    MUST(o->first <= o->next && o->next <= o->last);
+    MUST(outbox_span(o) <= OUTBOX_SPAN_MAX + (size_t)1 && outbox_span(o) <= o->capacity);
+    MUST((o->capacity & (o->capacity - 1)) == 0 && (o->items != NULL) == (o->capacity > 0));
+    MUST(o->in_flight <= o->open && o->open <= outbox_span(o));
+    MUST(o->open > 0 || o->bytes == 0);
+    if (o->first == o->last) return;
+    MUST(outbox_at(o, o->first)->state != OUTBOX_DONE);
+    if (each) verify_items(o);
 }

@@ -2,7 +2,15 @@
  *
  * One reader function a type of packet, found in a table with the flags its header must have and
  * the side that may send it. A rule that is broken ends the reading at once with its reason code;
- * where the specification names none it is MALFORMED_PACKET. */
+ * where the specification names none it is MALFORMED_PACKET.
+ *
+ * All bytes go through the byte reader (base/reader.h), which gives zeros and texts without bytes
+ * once it has run out, and remembers: so a function reads all its fields and asks once. Nothing of
+ * a packet is used before mqtt_packet_read has given SUCCESS, but what packet.h says. Texts are
+ * checked for UTF-8 here [MQTT-1.5.4-1], topics and filters for their form (topic.h).
+ *
+ * The caller is whoever has a whole packet: connection.c, trace.c for what goes out, the load tool,
+ * the fuzz targets. */
 #include "mqtt/packet.h"
 #include "mqtt/topic.h"
 #include <string.h>

@@ -1,4 +1,12 @@
-/* packet_write.c - see packet.h: packets into bytes. */
+/* packet_write.c - see packet.h: packets into bytes.
+ *
+ * Lengths are known at the end, so mqtt_end and mqtt_end_properties put them in before what was
+ * written: these packets are small (PUBLISH is written by message.c, which knows its sizes
+ * beforehand). A buffer that has failed swallows everything; who owns it looks once, when it is
+ * flushed.
+ *
+ * Texts longer than MQTT has room for are a fault of the caller and end the program: all that come
+ * from outside were read with their two bytes of length, or are checked where documents are. */
 #include "mqtt/packet.h"
 #include <string.h>
 
@@ -82,6 +90,7 @@ void mqtt_write_user_property(struct buf *out, struct str name, struct str value
 /* Puts a variable byte integer before what lies in `out` from `at` on. */
 static void insert_varint(struct buf *out, size_t at, uint32_t value)
 {
+    MUST(at <= out->size);
     size_t size = mqtt_varint_size(value), moved = out->size - at;
     uint8_t room[4] = {0};
     buf_add(out, room, size);
@@ -93,6 +102,7 @@ static void insert_varint(struct buf *out, size_t at, uint32_t value)
 
 void mqtt_begin(struct mqtt_writer *w, struct buf *out, enum mqtt_type type, uint8_t flags)
 {
+    MUST(type >= MQTT_CONNECT && type <= MQTT_AUTH && flags < 16);
     *w = (struct mqtt_writer){.out = out, .first = (uint8_t)(type << 4 | flags)};
     buf_add_char(out, (char)w->first);
     w->start = out->size;
@@ -138,6 +148,7 @@ static void end_with_outcome(struct mqtt_writer *w, enum mqtt_version version,
 void mqtt_write_ack(struct buf *out, enum mqtt_version version, enum mqtt_type type,
                     uint16_t packet_id, enum mqtt_reason reason, struct str text)
 {
+    MUST(type >= MQTT_PUBACK && type <= MQTT_PUBCOMP && packet_id > 0);
     struct mqtt_writer w;
     mqtt_begin(&w, out, type, type == MQTT_PUBREL ? 2 : 0);
     mqtt_write_be16(out, packet_id);
@@ -146,6 +157,7 @@ void mqtt_write_ack(struct buf *out, enum mqtt_version version, enum mqtt_type t
 
 void mqtt_write_ping(struct buf *out, enum mqtt_type type)
 {
+    MUST(type == MQTT_PINGREQ || type == MQTT_PINGRESP);
     uint8_t bytes[2] = {(uint8_t)(type << 4), 0};
     buf_add(out, bytes, 2);
 }

@@ -1,5 +1,18 @@
-/* packets_in.c - what packets mean (MQTT 5.0 sections 3 and 4), but for CONNECT (connect.c). One
- * function a type, in a table: one for clients, one for the brokers that bridges dial. */
+/* packets_in.c - what packets mean (MQTT 5.0 sections 3 and 4), but for CONNECT (connect.c) and
+ * AUTH (auth.c). One function a type, in a table: one for clients, one for the brokers that bridges
+ * dial.
+ *
+ * A handler gives SUCCESS, or the reason for which the connection ends; connection.c ends it. What
+ * a packet says has the right form (packet_read.c); what is asked here is whether it fits the state
+ * of the session and the rights of its user.
+ *
+ * An acknowledgement goes out when what it promises holds (journal.h): at once, when the message is
+ * with the kernel, or on the disk, and in the order in which the packets came (4.6). A
+ * message with QoS 2 that comes again under an identifier that is not released is not routed again
+ * (4.3.3), but its rows are stored again, since that does no harm and they may have been lost.
+ *
+ * Answers of the other side are held against what was sent: one that fits nothing in flight is
+ * passed over (it may answer what was given up), one of the wrong kind is a protocol error. */
 #include "mqtt/auth.h"
 #include "mqtt/topic.h"
 #include <stdio.h>
@@ -15,6 +28,8 @@ static int64_t expires_at(const struct broker *broker, const struct mqtt_propert
 
 /* ---- PUBLISH ---- */
 
+/* The client gives an alias its topic once and may leave the topic out from then on (3.3.2.3.4).
+ * Topics are kept as messages, whose memory is counted. */
 static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     uint16_t maximum = c->alias_in_max;
@@ -31,6 +46,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
             return connection_say(why, MQTT_REASON_QUOTA_EXCEEDED, "no memory for topic aliases");
         aliases->in->count = maximum;
     }
+    MUST(aliases->in->count == maximum); /* what the client was told never changes */
     struct message **place = &aliases->in->topics[alias - 1];
     if (p->publish.topic.size == 0) {
         if (!*place)
@@ -48,6 +64,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
     return MQTT_REASON_SUCCESS;
 }
 
+/* Asked for each message: rules may tell topics of one filter apart. */
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
     if (topic_is_own(topic)) return MQTT_REASON_NOT_AUTHORIZED;
@@ -61,6 +78,7 @@ static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 /* Takes a message that is allowed. Gives the reason for the acknowledgement. */
 static enum mqtt_reason route(struct connection *c, const struct mqtt_packet *p, bool *logged)
 {
+    MUST(c->session && p->publish.topic.size > 0);
     struct broker *broker = c->broker;
     struct message_parts parts = {.topic = p->publish.topic,
                                   .payload = p->publish.payload,
@@ -97,6 +115,7 @@ static bool is_rows(const struct connection *c, struct str topic)
 /* What the message is to the store. False: no memory; parts of it may be on their way. */
 static bool take_rows(struct connection *c, const struct mqtt_publish *m, struct rows_span *span)
 {
+    MUST(c->session);
     if (is_rows(c, m->topic)) {
         uint64_t number = rows_add(c->broker, c->session->identity, NULL, m->topic, m->payload);
         if (!number) return false;
@@ -109,6 +128,8 @@ static bool take_rows(struct connection *c, const struct mqtt_publish *m, struct
 static enum journal_wait wait_of(const struct connection *c, struct str topic)
 {
     const struct broker_acks *acks = &c->broker->config.acks;
+    MUST(c->door < BROKER_DOORS && acks->count <= BROKER_ACK_TOPICS_MAX);
+    MUST(acks->otherwise != BROKER_ACK_INHERIT);
     static const enum journal_wait waits[] = {[BROKER_ACK_SYNCED] = JOURNAL_DURABLE,
                                               [BROKER_ACK_WRITTEN] = JOURNAL_WRITTEN,
                                               [BROKER_ACK_MEMORY] = JOURNAL_NOT};
@@ -126,10 +147,14 @@ static bool exceeds(const struct connection *c, struct str topic)
     return levels < TOPIC_LEVELS_MAX && topic_levels(topic) > levels;
 }
 
+/* The steps: is it within what was agreed; which topic; is it for us; may it; rows, commands,
+ * routing; then what the publisher is told, and when. A reason of 0x80 or more in the
+ * acknowledgement means that nothing was kept [MQTT-4.3.3]. */
 static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     const struct mqtt_publish *m = &p->publish;
     struct session *s = c->session;
+    MUST(s && s->connection == c && m->qos <= 2 && !m->qos == !m->packet_id);
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
     struct rows_span rows = {0};
     if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
@@ -182,6 +207,7 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
 
 static void after_ack(struct connection *c)
 {
+    MUST(c->state == CONNECTION_OPEN);
     session_pump(c->session);
     broker_resume_walks(c->broker);
 }
@@ -212,8 +238,10 @@ static enum mqtt_reason say_misfit(struct why *why)
                           "that kind of acknowledgement does not answer what was sent");
 }
 
+/* QoS 1 is done. */
 static enum mqtt_reason on_puback(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && p->packet_id);
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
     if (is_misfit(item, 1, OUTBOX_SENT)) return say_misfit(why);
@@ -225,8 +253,11 @@ static enum mqtt_reason on_puback(struct connection *c, struct mqtt_packet *p, s
     return MQTT_REASON_SUCCESS;
 }
 
+/* QoS 2, first half: the message has arrived and is forgotten, its identifier stays until
+ * PUBCOMP. PUBREL goes out when that is durable, or a crash would send the message again. */
 static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && p->packet_id);
     struct outbox *outbox = &c->session->outbox;
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(outbox, p->packet_id, &ordinal);
@@ -250,8 +281,10 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
     return MQTT_REASON_SUCCESS;
 }
 
+/* QoS 2 is done. */
 static enum mqtt_reason on_pubcomp(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && p->packet_id);
     uint64_t ordinal;
     struct outbox_item *item = outbox_find(&c->session->outbox, p->packet_id, &ordinal);
     if (is_misfit(item, 2, OUTBOX_RELEASED)) return say_misfit(why);
@@ -261,8 +294,10 @@ static enum mqtt_reason on_pubcomp(struct connection *c, struct mqtt_packet *p, 
     return MQTT_REASON_SUCCESS;
 }
 
+/* The publisher gives the identifier free; PUBCOMP says that it is, for good. */
 static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && p->packet_id);
     bool is_known = session_has_received(c->session, p->packet_id);
     (void)why;
     session_drop_received(c->session, p->packet_id);
@@ -277,8 +312,11 @@ static enum mqtt_reason on_pubrel(struct connection *c, struct mqtt_packet *p, s
 
 /* ---- subscriptions ---- */
 
+/* SUBSCRIBE and UNSUBSCRIBE: one code for each filter, in order [MQTT-3.8.4-6]. 3.1.1 knows only
+ * one code for a failure, 3.x none for UNSUBACK. */
 static enum mqtt_reason on_filters(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && c->session->connection == c);
     bool is_subscribe = p->type == MQTT_SUBSCRIBE;
     uint32_t id = mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_ID, 0);
     struct buf *out = connection_out(c);
@@ -311,6 +349,7 @@ static enum mqtt_reason on_filters(struct connection *c, struct mqtt_packet *p, 
 
 /* ---- the rest ---- */
 
+/* That something came was noted when it was read. */
 static enum mqtt_reason on_pingreq(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
     (void)p;
@@ -320,8 +359,10 @@ static enum mqtt_reason on_pingreq(struct connection *c, struct mqtt_packet *p, 
     return MQTT_REASON_SUCCESS;
 }
 
+/* The client may change how long its session stays, but not from "not at all" (3.14.2.2.2). */
 static enum mqtt_reason on_disconnect(struct connection *c, struct mqtt_packet *p, struct why *why)
 {
+    MUST(c->session && c->session->connection == c);
     struct session *s = c->session;
     if (mqtt_has(&p->properties, MQTT_PROPERTY_SESSION_EXPIRY)) {
         uint32_t expiry_s = p->properties.number[MQTT_PROPERTY_SESSION_EXPIRY];
@@ -362,6 +403,7 @@ static enum mqtt_reason (*const dialled[16])(struct connection *c, struct mqtt_p
 enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str body,
                                  struct why *why)
 {
+    MUST(connection_is_valid(c) && body.size <= MQTT_REMAINING_MAX);
     struct mqtt_packet packet;
     enum mqtt_reason reason =
         mqtt_packet_read(first, body, connection_version(c), !c->is_dialled, &packet, why);
@@ -390,6 +432,7 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
              mqtt_type_name(packet.type), why->text);
         return reason;
     }
+    MUST(c->is_dialled || handlers[packet.type]); /* mqtt_packet_read knows who sends what */
     if (!c->is_dialled) return handlers[packet.type](c, &packet, why);
     bool is_first = packet.type == MQTT_CONNACK;
     if (!dialled[packet.type] || is_first != (c->state == CONNECTION_DIALLED))

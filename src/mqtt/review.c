@@ -2,7 +2,11 @@
  *
  * Who somebody is, is known on the main loop alone, and identities are immutable: so the broker
  * hands over those that its connected sessions have, each once, and gets a successor for each, or
- * none. Sessions that are away are looked at when their client comes back. */
+ * none. Sessions that are away are looked at when their client comes back.
+ *
+ * One review is on its way to its beginning at most (is_reviewing); a change that comes meanwhile
+ * is seen by it, since the identities are asked about later. Both arrays lie behind the struct,
+ * `old` sorted by address so that a session's is found by bisection. */
 #include "mqtt/broker_priv.h"
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,7 @@ static bool is_open(const struct session *s)
 /* Each identity once, shared. */
 static void gather(struct broker *broker, struct broker_review *r)
 {
+    MUST(r->capacity > 0);
     size_t count = 0;
     for (struct session *s = broker->first_session; s && count < r->capacity; s = s->next)
         if (is_open(s)) r->old[count++] = s->identity;
@@ -40,6 +45,7 @@ void broker_review_free(struct broker_review *r)
     mem_free(r);
 }
 
+/* An answer that finds no memory is no answer: the next change, or the next round, asks again. */
 static void ask(struct job *job)
 {
     struct broker *broker = (void *)((char *)job - offsetof(struct broker, review_job));
@@ -75,10 +81,13 @@ static bool find(const struct broker_review *r, struct identity *wanted, struct 
     return true;
 }
 
+/* Whose identity is the same has nothing to look at. Others end, or get their new rights at
+ * once. */
 static void finish(struct job *job)
 {
     struct broker_review *r = (struct broker_review *)job;
     struct broker *broker = r->broker;
+    MUST(broker_is_valid(broker) && r->count <= r->capacity);
     broker->now_ns = loop_mono_ns(&broker->loop);
     for (struct session *s = broker->first_session, *next; s; s = next) {
         struct identity *renewed = NULL;

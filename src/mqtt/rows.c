@@ -1,4 +1,13 @@
-/* rows.c - see rows.h. */
+/* rows.c - see rows.h: gathering, giving to the store, and what comes of it.
+ *
+ * Of each source (an identity under the data prefix, or a Stream) at most one batch is with the
+ * store; the next one gathers meanwhile and goes when that is back. Batches are numbered over all
+ * sources, and an acknowledgement waits until all up to its number are done: simple, and never too
+ * early. It follows that a batch which nobody gives would hold up everybody, so there is none
+ * without a message.
+ *
+ * Their bytes are taken from the broker's memory when a message is added and given back with the
+ * batch; when WAITING_BYTES_MAX wait, publishers are not read. */
 #include "mqtt/rows.h"
 #include "mqtt/broker_priv.h"
 #include <string.h>
@@ -71,6 +80,8 @@ static struct broker_rows *open_batch(struct broker *broker, struct broker_strea
     return b;
 }
 
+/* Messages of one moment get times of their own, ENTRY_NS apart, so that no row takes another
+ * one's place. */
 static int64_t next_time(struct broker *broker)
 {
     struct rows_intake *r = &broker->rows;
@@ -80,14 +91,38 @@ static int64_t next_time(struct broker *broker)
     return r->last_ns;
 }
 
+/* It may stand anywhere: sources are done in their own time. */
+static void unlink_batch(struct rows_intake *r, struct broker_rows *b)
+{
+    MUST(r->first);
+    struct broker_rows **at = &r->first, *before = NULL;
+    while (*at != b) {
+        before = *at;
+        at = &(*at)->next;
+    }
+    *at = b->next;
+    if (r->last == b) r->last = before;
+}
+
+/* There is no memory for one more: what is in the batch stays. One that was made for it goes, since
+ * nobody would ever give it, and who waits for later ones would wait for it. */
+static void give_up_entry(struct broker *broker, struct broker_rows *b)
+{
+    b->text.failed = false;
+    if (b->messages) return;
+    unlink_batch(&broker->rows, b);
+    broker_rows_free(b);
+}
+
 uint64_t rows_add(struct broker *broker, struct identity *identity, struct broker_stream *stream,
                   struct str topic, struct str payload)
 {
-    struct broker_rows *b = open_batch(broker, stream, identity);
+    MUST(broker_is_valid(broker) && identity && topic.size > 0);
     size_t size = 16 + topic.size + payload.size;
-    if (!b || budget_take(&broker->memory, size)) return 0;
-    if (!buf_reserve(&b->text, size)) {
-        buf_clear(&b->text); /* of the failure; nothing was added */
+    if (budget_take(&broker->memory, size)) return 0;
+    struct broker_rows *b = open_batch(broker, stream, identity);
+    if (!b || !buf_reserve(&b->text, size)) {
+        if (b) give_up_entry(broker, b);
         budget_give(&broker->memory, size);
         return 0;
     }
@@ -131,9 +166,11 @@ void rows_post(struct broker *broker)
 
 /* ---- the answer ---- */
 
+/* What was no row is told to whoever subscribes to $dead/…, as a message of the node itself. */
 static void bury(struct broker *broker, const struct broker_rows *b,
                  const struct rows_refusal *refusal)
 {
+    MUST(refusal->offset <= b->text.size);
     struct reader in = reader_of(b->text.at + refusal->offset, b->text.size - refusal->offset);
     struct rows_entry entry;
     struct buf topic = BUF_EMPTY, properties = BUF_EMPTY;
@@ -157,17 +194,6 @@ static void bury(struct broker *broker, const struct broker_rows *b,
     buf_free(&properties);
 }
 
-static void unlink_batch(struct rows_intake *r, struct broker_rows *b)
-{
-    struct broker_rows **at = &r->first, *before = NULL;
-    while (*at != b) {
-        before = *at;
-        at = &(*at)->next;
-    }
-    *at = b->next;
-    if (r->last == b) r->last = before;
-}
-
 void broker_rows_free(struct broker_rows *b)
 {
     identity_release(b->identity);
@@ -177,10 +203,12 @@ void broker_rows_free(struct broker_rows *b)
     mem_free(b);
 }
 
+/* Acknowledgements that waited for it are sent, or failed, before the next turn. */
 static void finish_batch(struct job *job)
 {
     struct broker_rows *b = (struct broker_rows *)job;
     struct broker *broker = b->broker;
+    MUST(broker_is_valid(broker) && b->is_given && broker->rows.bytes >= b->text.size);
     broker->now_ns = loop_mono_ns(&broker->loop);
     if (b->err)
         diag(broker->context, DIAG_WARNING, component, "%zu messages were not stored: %s",
@@ -200,6 +228,7 @@ static void finish_batch(struct job *job)
 
 void broker_rows_done(struct broker_rows *b)
 {
+    MUST(broker_is_valid(b->broker) && b->is_given);
     b->job.run = finish_batch;
     loop_post(&b->broker->loop, &b->job);
 }

@@ -2,15 +2,29 @@
  * which QoS 2 identifiers came in. What it sends is session_send.c, what it subscribes to
  * session_subscribe.c, its will session_will.c.
  *
- * A session knows its connection only as the place where bytes go. */
+ * A session knows its connection only as the place where bytes go. It is found by namespace and
+ * client identifier in a table of buckets that doubles; the list of all is for walks (snapshot.c,
+ * inspect.c, review.c), which are told when a session ends.
+ *
+ * Its end (session_end) is one function for all reasons. The order in it matters: the will goes out
+ * while the session can still be named; the journal says END after that, so that a start publishes
+ * no will twice; walks and lists let go before anything is freed; queue files go when no worker has
+ * them any more. Before the journal runs, and when the broker is freed, the same function ends
+ * sessions without a word: what is on the disk stays.
+ *
+ * A session with expiry 0 ends with its connection. It outlives it only while the broker stops with
+ * a will that is not published: then the journal knows of the will, and the next start publishes
+ * it. */
 #include "base/hash.h"
 #include "mqtt/broker_priv.h"
 #include <string.h>
 
-enum { RECEIVED_WORDS = 65536 / 64 };
+enum { RECEIVED_WORDS = RECEIVED_IDS / 64 };
 
+/* Where it stands, or would. */
 static struct session **bucket_of(const struct broker *broker, uint16_t space, struct str client_id)
 {
+    MUST(broker->bucket_count && (broker->bucket_count & (broker->bucket_count - 1)) == 0);
     /* The same names in many namespaces must not all fall into one bucket. */
     uint64_t hash = hash_64(client_id.at, client_id.size) + space * 0x9e3779b97f4a7c15u;
     return &broker->buckets[hash & (broker->bucket_count - 1)];
@@ -18,6 +32,7 @@ static struct session **bucket_of(const struct broker *broker, uint16_t space, s
 
 struct session *session_find(const struct space *space, struct str client_id)
 {
+    MUST(!space || space_is_valid(space));
     if (!space || !space->broker->bucket_count) return NULL;
     struct session *s = *bucket_of(space->broker, space->index, client_id);
     while (s && !(s->space == space->index && str_equal(s->client_id, client_id)))
@@ -42,6 +57,7 @@ static bool grow_buckets(struct broker *broker)
     return true;
 }
 
+/* Without memory for the first table there can be no session; later ones get longer chains. */
 static bool put_in_table(struct session *s)
 {
     struct broker *broker = s->broker;
@@ -54,8 +70,10 @@ static bool put_in_table(struct session *s)
     return true;
 }
 
+/* It stands there. */
 static void take_from_table(struct session *s)
 {
+    MUST(s->broker->session_count > 0 && session_space(s)->session_count > 0);
     struct session **place = bucket_of(s->broker, s->space, s->client_id);
     while (*place != s) place = &(*place)->next_in_bucket;
     *place = s->next_in_bucket;
@@ -72,6 +90,8 @@ void session_on_expiry(struct wheel_node *node)
 
 struct session *session_new(struct space *space, struct str client_id, struct identity *identity)
 {
+    MUST(space_is_valid(space) && client_id.size > 0 && client_id.size < BROKER_CLIENT_ID_BYTES);
+    MUST(!session_find(space, client_id));
     struct broker *broker = space->broker;
     MUST(strcmp(space->ns, identity->ns) == 0);
     size_t size = sizeof(struct session) + client_id.size + 1;
@@ -117,6 +137,7 @@ void session_end(struct session *s)
     *(s->previous ? &s->previous->next : &broker->first_session) = s->next;
     if (s->next) s->next->previous = s->previous;
     while (s->subscriptions) session_drop_subscription(s, s->subscriptions);
+    MUST(s->subscription_count == 0);
     spill_end(s);
     outbox_free(&s->outbox);
     mem_free(s->received);
@@ -132,6 +153,7 @@ void session_end(struct session *s)
 
 void session_expire_later(struct session *s)
 {
+    MUST(session_is_valid(s) && !s->connection && s->expiry_s > 0);
     if (s->expiry_s == UINT32_MAX) return;
     wheel_set(&s->broker->wheel, &s->expiry, broker_in_s(s->broker, s->expiry_s));
 }
@@ -178,6 +200,7 @@ bool session_put_received(struct session *s, uint16_t id)
 void session_drop_received(struct session *s, uint16_t id)
 {
     if (!session_has_received(s, id)) return;
+    MUST(s->received_count > 0);
     s->received[id / 64] &= ~((uint64_t)1 << (id % 64));
     if (--s->received_count) return;
     mem_free(s->received);

@@ -1,8 +1,20 @@
-/* session_send.c - what a session sends: now, or in its turn.
+/* session_send.c - what a session sends: now, or in its turn (MQTT 5.0 sections 4.3, 4.4, 4.9).
  *
  * What goes out with QoS 0 is written at once or dropped (and counted) when the receiver is slow;
  * the rest waits in the outbox, of which as much is sent as the client's receive maximum and the
- * connection's buffer allow. */
+ * connection's buffer allow.
+ *
+ * A message's way with QoS 1 or 2: session_deliver makes room for it (has_place), gives it an
+ * ordinal in the outbox or behind it in files (spill.h), tells the journal, and pumps. session_pump
+ * is also called whenever something may have changed: an acknowledgement came, the kernel took
+ * bytes, the journal is further, a file was read. Each entry is looked at again when its turn comes
+ * (prepare): rights that were taken away, expiry and the receiver's maximum packet size count at
+ * the moment of sending. What need not be sent any more is finished as if it were acknowledged, so
+ * that nobody waits for it.
+ *
+ * With QoS 2 an identifier must not go out before the journal has it on the disk: after a crash it
+ * would be given to another message, and the receiver would take that for the first one. Such
+ * sessions stand in broker->stalled meanwhile. */
 #include "mqtt/broker_priv.h"
 
 enum { ALIAS_TOPIC_BYTES_MAX = 4096 }; /* what a connection keeps of topics is not counted */
@@ -20,6 +32,7 @@ static void choose_alias(struct connection *c, struct message *m, struct message
     }
     uintptr_t known = (uintptr_t)map_get(aliases->out, topic);
     if (known) {
+        MUST(known <= c->alias_out_count);
         how->alias = (uint16_t)known;
         how->alias_is_known = true;
         return;
@@ -36,6 +49,7 @@ static void choose_alias(struct connection *c, struct message *m, struct message
 
 bool session_may_have(const struct session *s, struct str topic)
 {
+    MUST(session_is_valid(s));
     const struct connection *c = s->connection;
     if (!s->is_cut) return true;
     const struct access_client client = {.id = s->client_id,
@@ -74,11 +88,13 @@ static bool prepare(struct connection *c, struct message *m, struct message_send
     return false;
 }
 
+/* Whether more may be written to it now: it is there, reads, and has not too much waiting. */
 static bool has_room(const struct connection *c)
 {
     return c->stream && connection_out_size(c) < c->broker->config.send_bytes_max && !c->is_slow;
 }
 
+/* QoS 0: now or never. */
 static void send_now(struct connection *c, struct message *m, const struct delivery *d)
 {
     struct message_sending how = {.version = (enum mqtt_version)c->version,
@@ -100,6 +116,7 @@ static void send_now(struct connection *c, struct message *m, const struct deliv
 /* It has waited longer than its queue's age allows, and was never sent. */
 static bool is_too_old(const struct session *s, const struct outbox_item *item)
 {
+    MUST(item->message);
     const struct session_limits limits = session_limits(s);
     uint32_t made_s = item->message->made_s, now_s = s->broker->wall_s;
     return limits.age_s && !item->was_sent && made_s && now_s > made_s &&
@@ -118,6 +135,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
         item->state = OUTBOX_RELEASED;
         return true;
     }
+    MUST(item->state == OUTBOX_WAITING && item->message);
     /* A remote broker may take less than was asked for. */
     if (item->qos > c->qos_max && c->qos_max) item->qos = c->qos_max;
     struct message_sending how = {
@@ -144,6 +162,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
 
 void session_finish(struct session *s, struct outbox_item *item, uint64_t ordinal)
 {
+    MUST(session_is_valid(s) && outbox_at(&s->outbox, ordinal) == item);
     journal_done(s, ordinal);
     outbox_finish(&s->outbox, item);
 }
@@ -164,6 +183,7 @@ static void give_up(struct session *s, struct outbox_item *item, uint64_t ordina
 /* QoS 2 goes out when its identifier is certain to be known again after a crash. */
 static bool must_wait(struct session *s)
 {
+    MUST(outbox_has_more(&s->outbox));
     const struct outbox_item *item = outbox_at(&s->outbox, s->outbox.next);
     if (item->qos != 2 || item->change <= s->broker->journal.durable) return false;
     if (s->is_stalled) return true;
@@ -187,6 +207,7 @@ void session_pump_stalled(struct broker *broker)
     struct session *first = broker->stalled, *next;
     broker->stalled = NULL;
     for (struct session *s = first; s; s = next) {
+        MUST(session_is_valid(s) && s->is_stalled);
         next = s->next_stalled;
         s->is_stalled = false;
         session_pump(s);
@@ -195,6 +216,7 @@ void session_pump_stalled(struct broker *broker)
 
 void session_pump(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct connection *c = s->connection;
     uint64_t ordinal;
     uint64_t last;
@@ -214,6 +236,7 @@ void session_pump(struct session *s)
 
 struct session_limits session_limits(const struct session *s)
 {
+    MUST(session_is_valid(s));
     const struct session_limits *own = s->bridge ? bridge_limits(s->bridge) : NULL;
     return own ? *own : s->broker->config.queue;
 }
@@ -259,6 +282,7 @@ static bool thin_out(struct session *s, uint32_t every)
  * hold the ring of all behind it for ever: at its limit the oldest is given up. */
 static bool has_place(struct session *s, const struct message *m)
 {
+    MUST(m->magic == MESSAGE_MAGIC);
     uint64_t ordinal;
     while (outbox_span(&s->outbox) >= OUTBOX_SPAN_MAX) {
         limits_act(s->broker, LIMIT_QUEUE, s->text);
@@ -298,6 +322,7 @@ static bool has_place(struct session *s, const struct message *m)
 void session_deliver(struct session *s, struct message *m, const struct delivery *d)
 {
     MUST(session_is_valid(s));
+    MUST(d->qos <= 2 && d->id_count <= OUTBOX_IDS_MAX);
     if (d->qos == 0) {
         if (s->connection && s->connection->state == CONNECTION_OPEN) send_now(s->connection, m, d);
         return;

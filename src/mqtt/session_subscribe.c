@@ -1,10 +1,22 @@
-/* session_subscribe.c - what a session subscribes to, and what of it its rights allow. */
+/* session_subscribe.c - what a session subscribes to, and what of it its rights allow (MQTT 5.0
+ * sections 3.8 to 3.11).
+ *
+ * A subscription lies in the space's tree and in the session's own list; the tree owns it, and both
+ * are changed here alone. Subscribing again replaces the options (3.8.4) and keeps the
+ * subscription.
+ *
+ * Rights are asked for when a client subscribes, when its user's rights change, and when it comes
+ * back. Where rules deny a part of what a filter fits, the subscription is granted and the session
+ * marked (is_cut): then each message is asked for before it is sent. The mark is also set when
+ * rights were looked at anew while something waits, since that may have come by a subscription that
+ * is gone. */
 #include "mqtt/broker_priv.h"
 #include "mqtt/topic.h"
 
 enum err session_put_subscription(struct session *s, struct str group, struct str filter,
                                   const struct subscription_options *options, bool *is_new)
 {
+    MUST(session_is_valid(s) && options->qos <= 2);
     struct tree *tree = session_space(s)->tree;
     struct subscription *sub = NULL;
     enum err err = tree_subscribe(tree, s, group, filter, &sub, is_new);
@@ -26,6 +38,7 @@ enum err session_put_subscription(struct session *s, struct str group, struct st
 
 void session_drop_subscription(struct session *s, struct subscription *sub)
 {
+    MUST(sub->session == s && s->subscription_count > 0);
     inspect_forget_subscription(s->broker, sub);
     *(sub->previous_of_session ? &sub->previous_of_session->next_of_session : &s->subscriptions) =
         sub->next_of_session;
@@ -35,6 +48,8 @@ void session_drop_subscription(struct session *s, struct subscription *sub)
     metric_add(s->broker->context, METRIC_MQTT_SUBSCRIPTIONS, (uint64_t)-1);
 }
 
+/* Marks the session where a rule denies a part of it; the mark goes when rights are looked at
+ * anew. */
 static bool may_subscribe(struct session *s, const struct connection *c, struct str filter)
 {
     const struct access_client client = {.id = s->client_id,
@@ -57,6 +72,7 @@ static void check_will(struct session *s, const struct connection *c)
 
 void session_check_rights(struct session *s, const struct connection *c)
 {
+    MUST(session_is_valid(s) && (!c || connection_is_valid(c)));
     check_will(s, c);
     /* What waits may have come by a subscription that is gone, or goes now. */
     s->is_cut = session_queued(s) > 0;
@@ -77,6 +93,7 @@ void session_check_rights(struct session *s, const struct connection *c)
 
 enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *wanted, uint32_t id)
 {
+    MUST(session_is_valid(s) && s->connection);
     struct broker *broker = s->broker;
     struct str group, filter;
     bool bad, is_new = false;
@@ -111,6 +128,7 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
 
 enum mqtt_reason session_unsubscribe(struct session *s, struct str text)
 {
+    MUST(session_is_valid(s));
     struct str group, filter;
     bool bad;
     (void)topic_split_shared(text, &group, &filter, &bad);

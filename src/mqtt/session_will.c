@@ -1,4 +1,14 @@
-/* session_will.c - a session's will: kept until it is published, or not wanted any more. */
+/* session_will.c - a session's will (MQTT 5.0 section 3.1.2.5): kept until it is published, or not
+ * wanted any more.
+ *
+ * It comes with CONNECT and is the session's from then on; the journal knows of it at once, so that
+ * a node that is killed publishes it at its next start. It goes out when the connection ends
+ * without a good DISCONNECT and its delay has passed, or the session ends, whichever is first
+ * [MQTT-3.1.2-8]; not when its client is back before that [MQTT-3.1.3-9]. It is the session's own
+ * message: made when CONNECT came, its expiry and its serial are set when it is published.
+ *
+ * A will is published once: from `will` it is taken first, and the journal says that it is gone in
+ * the same note as the message. */
 #include "base/timetext.h"
 #include "mqtt/broker_priv.h"
 
@@ -32,12 +42,14 @@ static void free_own_will(struct session *s)
 
 void session_drop_will(struct session *s)
 {
+    MUST(session_is_valid(s));
     if (s->will && s->will->is_logged) journal_will_gone(s);
     free_own_will(s);
 }
 
 void session_put_will(struct session *s, struct will *will)
 {
+    MUST(session_is_valid(s) && (!will || (will->message && !will->session)));
     free_own_will(s);
     s->will = will;
     if (!will) return;
@@ -47,6 +59,7 @@ void session_put_will(struct session *s, struct will *will)
 
 void session_publish_will(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct will *will = s->will;
     if (s->broker->journal.is_off) { /* it stays in the journal, or is told to be gone there */
         free_own_will(s);
@@ -78,6 +91,7 @@ void session_on_will_due(struct wheel_node *node)
 /* The session of one who keeps none ended with the broker, and the will is due with that. */
 void session_resume_will(struct session *s)
 {
+    MUST(session_is_valid(s) && s->will && !s->connection);
     struct will *will = s->will;
     int64_t now_s = broker_now_s(s->broker), in_s = will->delay_s;
     if (will->due_s) in_s = will->due_s - context_wall_ns(s->broker->context) / TIME_NS_PER_S;

@@ -2,7 +2,15 @@
  *
  * Slices alternate: the broker's task fills a buffer (SLICE_BYTES), a worker writes it. First the
  * sessions with their subscriptions and queues, then the retained messages. A message that stands
- * in several queues is written before the first of them and referred to by number. */
+ * in several queues is written before the first of them and referred to by number.
+ *
+ * Its way: needed → start (position and change are noted) → queue files are synced (is_waiting) →
+ * header → slices → the last one, which waits until the log has what the others hold (is_held) →
+ * synced, renamed → the journal, the queues and the log are told. Any failure gives it up
+ * (give_up): the file beside is begun anew the next time, and the log keeps what it needs. The
+ * buffer and the file are the worker's from post() to on_written().
+ *
+ * A copy (copy.h) is written in the same way to another file, which it gets open and unsynced. */
 #include "os/put_aside.h"
 #include "mqtt/snapshot.h"
 #include "base/hash.h"
@@ -41,6 +49,7 @@ static void add_message(struct broker *broker, const struct message *m, const st
 /* A session's queue is written whole: it changes between slices. */
 static void add_session(struct broker *broker, struct session *session)
 {
+    MUST(session_is_valid(session) && session->is_logged);
     struct snapshot *s = &broker->snapshot;
     const struct outbox *o = &session->outbox;
     journal_write_session_at(&s->out, session, o->first);
@@ -63,6 +72,7 @@ static void add_session(struct broker *broker, struct session *session)
     if (session->will) journal_write_will(&s->out, session);
 }
 
+/* Of one that is not kept only its will is said: a start publishes that. */
 static void add_sessions(struct broker *broker)
 {
     struct snapshot *s = &broker->snapshot;
@@ -76,9 +86,11 @@ static void add_sessions(struct broker *broker)
     }
 }
 
+/* Lets go of the tree, and of its space. */
 static void end_walk(struct snapshot *s)
 {
     if (!s->walked) return;
+    MUST(space_is_valid(s->walked) && s->walked->pins > 0);
     tree_walk_end(&s->walk);
     s->walked->pins--;
     s->walked = NULL;
@@ -104,6 +116,7 @@ static bool next_tree(struct broker *broker)
     return false;
 }
 
+/* After the sessions, in slices like them. $SYS is made anew by each start. */
 static void add_retained(struct broker *broker)
 {
     struct snapshot *s = &broker->snapshot;
@@ -140,6 +153,7 @@ void snapshot_write_header(char header[SNAPSHOT_HEADER_BYTES], uint64_t position
 
 /* ---- writing, on a worker ---- */
 
+/* A worker: the file, the buffer and the answer are its own until on_written. */
 static void write_slice(struct broker_work *work)
 {
     struct snapshot *s = (struct snapshot *)work;
@@ -189,6 +203,7 @@ static void end_walks(struct snapshot *s)
     s->at = NULL;
 }
 
+/* False: no memory, and nothing follows. */
 static bool post(struct snapshot *s, void (*work)(struct broker_work *),
                  void (*done)(struct broker_work *))
 {
@@ -199,9 +214,12 @@ static bool post(struct snapshot *s, void (*work)(struct broker_work *),
     return broker->hooks.work(broker->hooks.arg, &s->work);
 }
 
+/* The log keeps the notes; a copy is told. What is open is closed by a worker, since closing may
+ * wait. */
 static void give_up(struct broker *broker, enum err err, const struct why *why)
 {
     struct snapshot *s = &broker->snapshot;
+    MUST(s->is_running && err);
     if (s->is_copy)
         copying_fail(broker, err, why);
     else
@@ -221,9 +239,11 @@ static bool must_wait(const struct broker *broker)
     return j->reached < broker->snapshot.last_change && (j->first || j->out.size) && !j->is_failing;
 }
 
+/* A chunk that holds nothing is the end. */
 static void fill_slice(struct broker *broker)
 {
     struct snapshot *s = &broker->snapshot;
+    MUST(s->is_running && s->offset > 0);
     buf_add_le64(&s->out, 0); /* the chunk's size and sum, put in at the end */
     buf_add_char(&s->out, JOURNAL_FORMAT);
     add_sessions(broker);
@@ -234,9 +254,11 @@ static void fill_slice(struct broker *broker)
     if (!buf_failed(&s->out)) snapshot_frame(s->out.at, s->out.size, s->chunk++);
 }
 
+/* The first is the header alone. */
 static void next_slice(struct broker *broker)
 {
     struct snapshot *s = &broker->snapshot;
+    MUST(s->is_running && !s->is_waiting && !s->is_held);
     static const struct why none = WHY_NONE;
     char header[SNAPSHOT_HEADER_BYTES];
     buf_clear(&s->out);
@@ -256,9 +278,11 @@ static void next_slice(struct broker *broker)
     if (!post(s, write_slice, on_written)) give_up(broker, ERR_NO_MEMORY, &none);
 }
 
+/* One slice is on its way to the disk; after the last one the log may forget. */
 static void on_written(struct broker_work *work)
 {
     struct snapshot *s = (struct snapshot *)work;
+    MUST(broker_is_valid(s->broker) && s->is_running);
     struct broker *broker = s->broker;
     if (s->err) {
         give_up(broker, s->err, &s->why);
@@ -283,9 +307,12 @@ static void on_written(struct broker_work *work)
     if (broker->hooks.saved) broker->hooks.saved(broker->hooks.arg, s->position);
 }
 
+/* Changes that come from here on may be in the file or not; their notes are behind `position`
+ * and are applied on top in any case. */
 static void start(struct broker *broker)
 {
     struct snapshot *s = &broker->snapshot;
+    MUST(!s->is_running && !s->walked && !s->at);
     s->broker = broker;
     s->is_running = true;
     s->is_copy = copying_wants_state(broker);
@@ -325,6 +352,7 @@ void snapshot_need(struct broker *broker)
 
 void snapshot_look(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     struct snapshot *s = &broker->snapshot;
     if (s->is_running) snapshot_go_on(broker);
     if (s->is_running || !broker->hooks.work || broker->is_stopping) return;
@@ -335,6 +363,7 @@ void snapshot_look(struct broker *broker)
 
 void snapshot_forget(struct session *session)
 {
+    MUST(session_is_valid(session));
     struct snapshot *s = &session->broker->snapshot;
     if (s->at == session) s->at = session->next;
 }

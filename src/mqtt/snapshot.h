@@ -10,7 +10,10 @@
  *
  * In a file that came from a backup (copy.h) notes follow: chunks again, numbered from 0, each with
  * u64 its position before the note; the last one has size 0. Notes above the header's count are
- * passed over. A damaged chunk is passed over and told. */
+ * passed over. A damaged chunk is passed over and told.
+ *
+ * One is under way at most. A session that ends and a space that empties meanwhile cannot leave it
+ * standing on nothing: snapshot_forget moves it on, and the space it walks is pinned. */
 #ifndef MQTT_SNAPSHOT_H
 #define MQTT_SNAPSHOT_H
 
@@ -19,10 +22,11 @@
 
 struct broker;
 
-/* 1: its changes are all of journal format 1; up to 2 notes cannot follow. */
 enum {
+    /* 1: its changes are all of journal format 1; up to 2 notes cannot follow. */
     SNAPSHOT_FORMAT = 3,
     SNAPSHOT_FORMAT_OLDEST = 1,
+    /* Of the header, and of what stands before each chunk: its size and sum. */
     SNAPSHOT_HEADER_BYTES = 32,
     SNAPSHOT_FRAME_BYTES = 8,
 };
@@ -33,9 +37,12 @@ enum err snapshot_load(struct broker *broker, struct why *why);
 
 /* A file in memory, and what was found in it. */
 struct snapshot_read {
+    /* Of the header: where the log's notes go on; up to where notes in the file count. */
     uint64_t position, up_to;
-    struct str rest; /* the notes; borrowed from the bytes */
-    size_t damaged;  /* chunks passed over */
+    /* The notes; borrowed from the bytes. */
+    struct str rest;
+    /* Chunks passed over. */
+    size_t damaged;
 };
 /* The header and the state; notes are `rest`. Errors: CORRUPT, FORMAT (the header), NO_MEMORY. */
 enum err snapshot_parse(struct broker *broker, struct str bytes, struct snapshot_read *found,
@@ -43,16 +50,17 @@ enum err snapshot_parse(struct broker *broker, struct str bytes, struct snapshot
 /* Then the notes, when what belongs to the state alone was forgotten (broker_end_loading). Errors:
  * NO_MEMORY. */
 enum err snapshot_replay_notes(struct broker *broker, struct snapshot_read *found, struct why *why);
-/* One chunk after the other: false = the end, or what is left is no chunk (`found->damaged` counts
- * it). `*is_good`: its sum is right. */
+/* One chunk after the other, `number` counting up from 0: its text, borrowed. False = the end, or
+ * what is left is no chunk (`found->damaged` counts it). `*is_good`: its sum is right. */
 bool snapshot_next_chunk(struct reader *in, uint32_t number, struct str *text, bool *is_good,
                          struct snapshot_read *found);
 /* Reads the header alone; `in` stands behind it then. Errors: CORRUPT, FORMAT. */
 enum err snapshot_read_header(struct reader *in, struct snapshot_read *found, struct why *why);
 
-/* Writing, for copies too. */
+/* A header with its sum; for copies and the doctor, too. */
 void snapshot_write_header(char header[SNAPSHOT_HEADER_BYTES], uint64_t position, uint64_t up_to);
-/* Puts size and sum into the first 8 of the bytes. */
+/* Puts size and sum of a chunk into the first SNAPSHOT_FRAME_BYTES of the bytes, which `size`
+ * counts as well. */
 void snapshot_frame(char *bytes, size_t size, uint32_t number);
 
 /* Has one written soon. Broker's task. */
@@ -64,6 +72,7 @@ void snapshot_look(struct broker *broker);
 /* A session ends: the walk over the sessions must not stand on it. */
 struct session;
 void snapshot_forget(struct session *session);
+/* The broker's end: its task is over, and no worker has it any more. */
 void snapshot_free(struct broker *broker);
 
 #endif

@@ -1,5 +1,9 @@
 /* space.c - see space.h. Places in the table are given again; whoever keeps a pointer to a space
- * over a turn of the task is a session of it, or pins it. */
+ * over a turn of the task is a session of it, or pins it.
+ *
+ * Spaces are swept once a second and not when their last session leaves: a client that comes and
+ * goes would make and free a tree each time. So one that space_find has given may be empty, but it
+ * is there until the next tick. */
 #include "mqtt/broker_priv.h"
 #include <string.h>
 
@@ -8,6 +12,7 @@ struct space *space_find(const struct broker *broker, struct str ns)
     return map_get(&broker->spaces_by_name, ns);
 }
 
+/* Nothing is left in it but what the end of the broker leaves. */
 static void free_space(struct space *s)
 {
     struct broker *broker = s->broker;
@@ -17,6 +22,7 @@ static void free_space(struct space *s)
     broker->retained_count -= s->tree ? tree_retained_count(s->tree) : 0;
     tree_free(s->tree);
     tree_free(s->streams);
+    s->magic = 0;
     mem_free(s);
 }
 
@@ -46,6 +52,7 @@ void spaces_free(struct broker *broker)
 /* A free place of the table; false: no memory, or all are taken. */
 static bool find_place(struct broker *broker, size_t *place)
 {
+    MUST(broker->space_count <= BROKER_SPACES_MAX);
     size_t i = 0;
     while (i < broker->space_count && broker->spaces[i]) i++;
     if (i == BROKER_SPACES_MAX) {
@@ -69,6 +76,7 @@ struct space *space_get(struct broker *broker, struct str ns)
     bool has_place = find_place(broker, &place);
     if (has_place && (s = mem_alloc_zero(1, sizeof *s + ns.size + 1))) {
         memcpy(s->ns, ns.at, ns.size);
+        s->magic = SPACE_MAGIC;
         s->broker = broker;
         s->index = (uint16_t)place;
         s->tree = tree_new(&broker->memory);
@@ -85,9 +93,13 @@ struct space *space_get(struct broker *broker, struct str ns)
 
 enum err space_retain(struct space *s, struct str topic, struct message *message)
 {
+    MUST(space_is_valid(s));
     struct broker *broker = s->broker;
     size_t before = tree_retained_count(s->tree);
+    const struct message *old = tree_retained(s->tree, topic);
+    bool was_own = old && message_is_own(old), is_own = message && message_is_own(message);
     enum err err = tree_retain(s->tree, topic, message);
+    if (!err) broker->own_retained_count = broker->own_retained_count + is_own - was_own;
     broker->retained_count = broker->retained_count + tree_retained_count(s->tree) - before;
     metric_set(broker->context, METRIC_MQTT_RETAINED, broker->retained_count);
     if (!err && message && message->expires_ns) expiry_note(broker, message->expires_ns);

@@ -2,7 +2,16 @@
  *
  * A spill begins when a message does not fit the ring, and ends when its last record has been read
  * back: most sessions have none. Reading: the oldest file in pieces (`in`), from which records are
- * put into the ring; when there is no file left, the tail, which then never sees the disk. */
+ * put into the ring; when there is no file left, the tail, which then never sees the disk.
+ *
+ * Order is everything: a message never overtakes another one, so as long as there is a spill every
+ * new message goes behind it, and the ring is only filled from its front. What is given up goes
+ * from the front, too (spill_drop_front), a file at a time, and is told to the journal as a range
+ * of ordinals.
+ *
+ * A file that cannot be read is given up as a whole, and the loss is told with its number of
+ * messages; the next file goes on. Functions that may end the spill say so: afterwards
+ * session->spill is NULL and the pointer is gone, or waits for its job. */
 #include "mqtt/spill_priv.h"
 #include <inttypes.h>
 #include <string.h>
@@ -42,6 +51,7 @@ static size_t ring_bytes(const struct broker *broker)
     return used > all / 2 ? wanted / 4 : wanted;
 }
 
+/* One message always fits an empty ring, however large it is: else it could never go out. */
 static bool ring_has_room(const struct session *s, size_t size)
 {
     const struct outbox *o = &s->outbox;
@@ -64,6 +74,7 @@ struct str spill_left_of(const struct buf *buf, size_t used)
 
 size_t spill_tail_left(const struct spill *sp)
 {
+    MUST(sp->tail_used <= sp->tail.size);
     return sp->tail.size - sp->tail_used;
 }
 
@@ -95,12 +106,14 @@ static void drop_file(struct spill *sp)
 
 void spill_make_dirty(struct spill *sp)
 {
+    MUST(is_spill(sp));
     if (sp->is_dirty) return;
     sp->is_dirty = true;
     sp->next_dirty = sp->broker->spills.dirty;
     sp->broker->spills.dirty = sp;
 }
 
+/* It goes, or was looked at. */
 static void forget_dirty(struct spill *sp)
 {
     struct spill **at = &sp->broker->spills.dirty;
@@ -112,8 +125,10 @@ static void forget_dirty(struct spill *sp)
 
 struct spill *spill_begin(struct session *s)
 {
+    MUST(session_is_valid(s) && !s->spill);
     struct spill *sp = mem_alloc_zero(1, sizeof *sp);
     if (!sp) return NULL;
+    sp->magic = SPILL_MAGIC;
     sp->broker = s->broker;
     sp->session = s;
     sp->last = sp->tail_first = sp->synced_last = s->outbox.last;
@@ -140,11 +155,13 @@ void spill_free_one(struct spill *sp)
     buf_free(&sp->job.out);
     buf_free(&sp->job.in);
     mem_free(sp->files);
+    sp->magic = 0;
     mem_free(sp);
 }
 
 void spill_end(struct session *s)
 {
+    MUST(!s->spill || (is_spill(s->spill) && s->spill->session == s));
     struct spill *sp = s->spill;
     if (!sp) return;
     s->spill = NULL;
@@ -156,6 +173,7 @@ void spill_end(struct session *s)
 /* Nothing is left of it: the session is as if it had never had one. */
 void spill_end_if_empty(struct spill *sp)
 {
+    MUST(is_spill(sp) && session_is_valid(sp->session));
     struct session *s = sp->session;
     if (sp->count || sp->is_busy || spill_tail_left(sp) || sp->job.out.size) return;
     if (sp->last > s->outbox.last && outbox_skip_to(&s->outbox, sp->last)) return; /* no memory */
@@ -167,6 +185,7 @@ void spill_end_if_empty(struct spill *sp)
 enum err spill_add(struct session *s, uint64_t ordinal, const struct message *m,
                    const struct outbox_item *how)
 {
+    MUST(session_is_valid(s) && (how->qos == 1 || how->qos == 2));
     struct spill *sp = s->spill ? s->spill : spill_begin(s);
     if (!sp) return ERR_NO_MEMORY;
     size_t before = sp->tail.size;
@@ -246,6 +265,7 @@ void spill_tell_damage(struct spill *sp, uint64_t lost, const struct why *why)
 /* What is left of the oldest file is damaged, or was given up. */
 uint64_t spill_give_up_file(struct spill *sp)
 {
+    MUST(is_spill(sp) && sp->file_count > 0);
     struct spill_file *f = &sp->files[0];
     uint64_t records = f->records - sp->read_records, weight = f->weight - sp->read_weight;
     spill_count_off(sp, (size_t)records, (size_t)weight);
@@ -261,6 +281,7 @@ bool spill_has_more(const struct spill *sp)
 /* From what was read; false: more must be read first, or nothing can go on. */
 static bool take_from_file(struct spill *sp)
 {
+    MUST(sp->file_count > 0);
     struct why why = WHY_NONE;
     struct taken taken = {0};
     enum err err = ERR_OK;
@@ -291,6 +312,7 @@ static bool take_from_file(struct spill *sp)
     return size || is_used_up;
 }
 
+/* Into the ring without having been on the disk. */
 static bool take_from_tail(struct spill *sp)
 {
     struct why why = WHY_NONE;
@@ -314,6 +336,7 @@ static bool take_from_tail(struct spill *sp)
 
 void spill_fill_ring(struct spill *sp, uint64_t reach)
 {
+    MUST(is_spill(sp) && session_is_valid(sp->session));
     struct session *s = sp->session;
     while (sp->count && (s->outbox.last <= reach || ring_has_room(s, RING_ENTRY_BYTES))) {
         bool goes_on = spill_has_more(sp) ? take_from_file(sp)
@@ -327,6 +350,7 @@ void spill_fill_ring(struct spill *sp, uint64_t reach)
 
 void spill_refill(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct spill *sp = s->spill;
     /* Not for each message: when half of the ring is free. */
     if (!sp || !ring_has_room(s, ring_bytes(s->broker) / 2)) return;
@@ -335,6 +359,7 @@ void spill_refill(struct session *s)
 
 bool spill_drop_front(struct session *s)
 {
+    MUST(session_is_valid(s));
     struct spill *sp = s->spill;
     if (!sp) return false;
     uint64_t dropped = 0, until = sp->job.out.size ? sp->out_first : sp->tail_first;
@@ -391,4 +416,40 @@ void spill_free(struct broker *broker)
     if (broker->spills.sweeping) spill_free_trash(broker->spills.sweeping->trash);
     mem_free(broker->spills.sweeping);
     broker->spills = (struct spills){0};
+}
+
+/* ---- checks ---- */
+
+static void verify_one(const struct spill *sp)
+{
+    MUST(is_spill(sp));
+    MUST(!sp->session || (sp->session->spill == sp && session_is_valid(sp->session)));
+    MUST(sp->file_count <= sp->file_capacity && sp->in_used <= sp->in.size);
+    MUST(sp->tail_used <= sp->tail.size && sp->tail_first <= sp->last);
+    MUST(sp->file_count || !sp->read_offset);
+    for (size_t i = 0; i < sp->file_count; i++) {
+        const struct spill_file *f = &sp->files[i];
+        MUST(f->number <= sp->broker->spills.last_number);
+        MUST(f->synced_bytes <= f->bytes && f->synced_records <= f->records);
+        MUST(f->synced_weight <= f->weight);
+    }
+}
+
+void spill_verify(const struct broker *broker)
+{
+    const struct spills *all = &broker->spills;
+    size_t count = 0, tails = 0, dirty = 0, is_dirty = 0;
+    uint64_t files = 0, trash = 0;
+    for (const struct spill *sp = all->first; sp; sp = sp->next) {
+        MUST(!sp->next || sp->next->previous == sp);
+        verify_one(sp);
+        count++;
+        is_dirty += sp->is_dirty;
+        tails += spill_tail_left(sp) + sp->job.out.size;
+        for (size_t i = 0; i < sp->file_count; i++) files += sp->files[i].bytes;
+    }
+    for (const struct spill *sp = all->dirty; sp; sp = sp->next_dirty) dirty += sp->is_dirty;
+    for (const struct spill_trash *t = all->trash; t; t = t->next) trash += t->bytes;
+    MUST(count == all->count && tails == all->tail_bytes && files == all->file_bytes);
+    MUST(dirty == is_dirty && trash == all->trash_bytes);
 }

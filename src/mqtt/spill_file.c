@@ -1,7 +1,11 @@
 /* spill_file.c - see spill.h: records, and the disk's side of a job.
  *
  * A record's sum covers its body only; its place is told by the ordinal inside, which only counts
- * up, so a record of another time or file is noticed where it is taken. */
+ * up, so a record of another time or file is noticed where it is taken.
+ *
+ * The second half runs on a worker (spill_do_job) while the broker's task goes on: it looks at the
+ * job, the broker's folder and its os, and at nothing else of the spill. Files are opened for each
+ * job, since thousands of sessions may have one and descriptors are few. */
 #include "base/hash.h"
 #include "base/reader.h"
 #include "mqtt/broker_priv.h"
@@ -44,6 +48,7 @@ void spill_write_record(struct buf *out, const struct broker *broker, uint64_t o
     put_le32(at + 4, hash_crc32c(0, at + RECORD_HEAD_BYTES, size));
 }
 
+/* False: it is none. */
 static bool read_how(struct reader *r, struct spill_record *record)
 {
     record->ordinal = reader_varint(r);
@@ -92,6 +97,7 @@ void spill_path(const struct broker *broker, uint64_t number, char *path, size_t
     snprintf(path, path_bytes, "%s/mqtt/queues/%016" PRIx64, broker->folder, number);
 }
 
+/* Also the mere sync of a file, with nothing to write. */
 static enum err write_out(struct spill *sp)
 {
     struct spill_job *job = &sp->job;
@@ -110,6 +116,7 @@ static enum err write_out(struct spill *sp)
     return err || !job->syncs ? err : os->ops->path_sync(os, folder, &job->why);
 }
 
+/* A file that is gone or too short is damage, and not tried again; other errors are. */
 static enum err read_in(struct spill *sp)
 {
     struct spill_job *job = &sp->job;
@@ -134,6 +141,7 @@ static enum err read_in(struct spill *sp)
     return err;
 }
 
+/* Of the file that is to be thinned out: no larger than FILE_BYTES_MAX and one write. */
 static enum err read_whole(struct spill *sp, struct buf *text)
 {
     struct spill_job *job = &sp->job;
@@ -151,6 +159,7 @@ static enum err read_whole(struct spill *sp, struct buf *text)
     return err;
 }
 
+/* Synced at once: its records are not in the tail any more. */
 static enum err write_whole(struct spill *sp, const struct buf *text)
 {
     struct spill_job *job = &sp->job;
@@ -197,6 +206,7 @@ static enum err thin_out(struct spill *sp)
 
 void spill_do_job(struct spill *sp)
 {
+    MUST(sp->magic == SPILL_MAGIC);
     struct spill_job *job = &sp->job;
     MUST(sp->is_busy);
     job->why = (struct why)WHY_NONE;

@@ -1,7 +1,14 @@
 /* spill_job.c - see spill.h: what the disk is asked to do for a queue, and what comes of it.
  *
  * A spill has one job at a time: records to the newest file, a sync of it, a piece of the oldest
- * one, or the thinning out of one. A job that failed is made again each second. */
+ * one, or the thinning out of one. A job that failed is made again each second.
+ *
+ * plan() decides what is due and fills in the job; finish_job() takes its answer, on the broker's
+ * task. In between the queue may have changed: what was to be read may have been given up
+ * (is_stale), the file that was thinned out may be half read, the session may have ended.
+ * finish_job looks at each of these before it believes an answer. Records that are being written
+ * stay in job.out until that has succeeded, and count in tail_bytes, so that a disk that is full
+ * loses nothing and holds up publishers. */
 #include "base/timetext.h"
 #include "mqtt/spill_priv.h"
 
@@ -23,6 +30,7 @@ static struct spill_file *file_of(struct spill *sp, uint64_t number)
     return NULL;
 }
 
+/* Not of a file that is being read: what was read from it would not match. */
 static bool plan_thin(struct spill *sp)
 {
     struct spill_job *job = &sp->job;
@@ -41,6 +49,7 @@ static bool plan_thin(struct spill *sp)
  * log's notes have it. Then there is more than was promised, not less. */
 static void finish_thin(struct spill *sp)
 {
+    MUST(sp->session && sp->job.thins > 0);
     struct spill_job *job = &sp->job;
     struct spill_file *f = file_of(sp, job->thin_number);
     struct session *s = sp->session;
@@ -68,6 +77,7 @@ static void finish_thin(struct spill *sp)
 /* Moves the tail into the job: to the end of the newest file, or into a new one. */
 static bool plan_write(struct spill *sp)
 {
+    MUST(!sp->is_busy);
     struct spill_job *job = &sp->job;
     struct spills *all = &sp->broker->spills;
     if (job->out.size == 0) { /* else: what failed is tried again */
@@ -118,8 +128,10 @@ static void plan_sync(struct spill *sp)
     sp->out_records = sp->out_weight = 0;
 }
 
+/* From where the last record was taken. As much as usual, or as the next record needs. */
 static void plan_read(struct spill *sp)
 {
+    MUST(sp->file_count > 0 && sp->in_used <= sp->in.size);
     struct spill_job *job = &sp->job;
     const struct spill_file *f = &sp->files[0];
     size_t kept = sp->in.size - sp->in_used;
@@ -142,6 +154,7 @@ static void plan_read(struct spill *sp)
     sp->is_stale = false;
 }
 
+/* Once in ten seconds for all queues: it is one disk. */
 static void tell_failure(struct spill *sp)
 {
     struct broker *broker = sp->broker;
@@ -153,8 +166,10 @@ static void tell_failure(struct spill *sp)
          why_text(&sp->job.why, sp->job.err));
 }
 
+/* The records are in the file now: counted there, and no longer among what waits for the disk. */
 static void finish_write(struct spill *sp)
 {
+    MUST(sp->file_count > 0 && sp->broker->spills.tail_bytes >= sp->job.out.size);
     struct spill_job *job = &sp->job;
     struct spill_file *f = &sp->files[sp->file_count - 1];
     MUST(f->number == job->write_number);
@@ -174,6 +189,7 @@ static void finish_write(struct spill *sp)
 /* The answer; gives whether there is more to do at once. */
 static void finish_job(struct spill *sp)
 {
+    MUST(is_spill(sp) && sp->is_busy);
     struct spill_job *job = &sp->job;
     bool reads = job->reads && !sp->is_stale, has_thinned = job->thins > 0;
     sp->is_busy = false;
@@ -212,6 +228,8 @@ static void finish_job(struct spill *sp)
     spill_fill_ring(sp, 0);
 }
 
+/* The session may have ended with the job, or its spill; `s` is looked at only where it was
+ * there before and cannot have ended in between. */
 static void on_done(struct broker_work *work)
 {
     struct spill *sp = (struct spill *)work;
@@ -232,6 +250,7 @@ static void work(struct broker_work *work)
 /* Makes a job of what is due; false: nothing is, or not now. */
 static bool plan(struct spill *sp)
 {
+    MUST(is_spill(sp));
     const struct spills *all = &sp->broker->spills;
     bool is_loading = sp->broker->journal.is_off;
     size_t due = is_loading                              ? LOAD_TAIL_BYTES
@@ -256,6 +275,7 @@ static bool plan(struct spill *sp)
     return sp->job.writes || sp->job.reads;
 }
 
+/* A job that finds no worker is made again with the next second. */
 static void post(struct spill *sp)
 {
     struct broker *broker = sp->broker;

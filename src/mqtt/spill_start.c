@@ -1,5 +1,9 @@
 /* spill_start.c - see spill.h: what a snapshot says of queue files, and what a start makes of it.
- */
+ *
+ * Everything here but spill_write_named runs before the broker's task, by whoever may wait for the
+ * disk. A file is named with as many bytes as were synced when the snapshot began; what it holds
+ * behind that is in the log's notes as well, and is made again from them. Numbers in the snapshot
+ * are believed as far as their sums go: what a file really holds is seen when it is read. */
 #include "mqtt/copy_priv.h"
 #include "mqtt/spill_priv.h"
 #include <stdio.h>
@@ -39,6 +43,7 @@ void spill_write_named(struct buf *out, const struct session *s)
 
 enum err spill_restore(struct session *s, const struct spill_named *named, struct why *why)
 {
+    MUST(session_is_valid(s));
     if (s->spill || named->count == 0 || named->last < s->outbox.last ||
         named->read_offset > named->files[0].bytes ||
         named->read_records > named->files[0].records ||
@@ -82,6 +87,7 @@ static int by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Also learns the highest number, so that none is given twice. */
 static enum err clean_one(void *arg, const char *name)
 {
     struct cleaning *c = arg;

@@ -1,5 +1,10 @@
 /* spill_trash.c - see spill.h: files whose records were all read back, or given up, wait here until
- * a snapshot is durable that does not name them. */
+ * a snapshot is durable that does not name them.
+ *
+ * A file that was thrown away while snapshot N was the last to begin may be named by N; so it goes
+ * when one with a higher number is durable, and no copy names it (copying_needs_file). Removing is
+ * a worker's job, one at a time. Whatever fails leaves files about that no snapshot names: the next
+ * start removes them (spill_clean). */
 #include "mqtt/copy_priv.h"
 #include "mqtt/spill_priv.h"
 
@@ -7,6 +12,7 @@ enum { TRASH_BYTES = 16 * 1024 * 1024 }; /* of files that wait: has a snapshot m
 
 void spill_throw_away(struct broker *broker, uint64_t number, uint64_t bytes)
 {
+    MUST(broker_is_valid(broker));
     struct spill_trash *t = mem_alloc_zero(1, sizeof *t);
     if (!t) return; /* the next start removes it */
     *t = (struct spill_trash){broker->spills.trash, number, bytes, broker->snapshot.number};
@@ -15,6 +21,7 @@ void spill_throw_away(struct broker *broker, uint64_t number, uint64_t bytes)
     if (broker->spills.trash_bytes > TRASH_BYTES) snapshot_need(broker);
 }
 
+/* Those that no snapshot needs any more. */
 static struct spill_trash *take_trash(struct broker *broker, uint32_t snapshot)
 {
     struct spills *all = &broker->spills;
@@ -56,6 +63,7 @@ void spill_free_trash(struct spill_trash *t)
 static void on_swept(struct broker_work *work)
 {
     struct sweep *s = (struct sweep *)work;
+    MUST(work->owner->spills.sweeping == s);
     work->owner->spills.sweeping = NULL;
     spill_free_trash(s->trash);
     mem_free(s);

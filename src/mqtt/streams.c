@@ -5,7 +5,11 @@
  * theirs when it lies in a batch of rows (rows.h), and its publisher is acknowledged when that is
  * stored. Whoever publishes from a connection, a will or over HTTP passes by here; dead letters and
  * $SYS do not, so that nothing can go in a circle. Broker's task, but for the reference counts and
- * broker_set_streams. */
+ * broker_set_streams.
+ *
+ * The main loop builds all trees anew for each change and hands them over in one job, so a message
+ * meets the streams of before or those of after, never a mixture; the trees borrow the streams,
+ * which the list beside them holds. */
 #include "mqtt/broker_priv.h"
 #include <string.h>
 
@@ -42,6 +46,7 @@ static const char *ns_of(const struct broker_stream *stream)
 /* The namespace's spaces get their trees. */
 static void hand_out(struct new_streams *n)
 {
+    MUST(n->trees);
     for (size_t i = 0; i < n->count; i++) {
         if (!n->trees[i]) continue;
         struct space *space = space_get(n->broker, str_of(ns_of(n->list[i])));
@@ -59,6 +64,7 @@ static void hand_out(struct new_streams *n)
     n->trees = NULL;
 }
 
+/* The old ones go first: their trees borrow them. */
 static void take_streams(struct job *job)
 {
     struct new_streams *n = (struct new_streams *)job;
@@ -129,6 +135,7 @@ void streams_free(struct broker *broker)
 bool streams_offer(struct space *space, struct str topic, struct str payload,
                    struct rows_span *span)
 {
+    MUST(space_is_valid(space));
     struct broker *broker = space->broker;
     if (!space->streams || !broker->hooks.rows) return true;
     const struct tree_matches *found = tree_match(space->streams, topic);

@@ -3,7 +3,11 @@
  *
  * Every mqtt.sysInterval those whose values have changed go out, QoS 0, retained and not journaled
  * (message_is_own). What we do not count we do not tell. Loads are Mosquitto's, too: per minute,
- * averaged exponentially over 1, 5 and 15 minutes. */
+ * averaged exponentially over 1, 5 and 15 minutes.
+ *
+ * Clients cannot publish there (topic_is_own). The numbers go to the namespace `default` alone.
+ * When the interval is set to 0 what was told is taken back, for a number that stands still would
+ * be believed. */
 #include "base/timetext.h"
 #include "mqtt/broker_priv.h"
 #include <inttypes.h>
@@ -115,6 +119,7 @@ static struct space *home(const struct broker *broker)
     return broker->spaces[0];
 }
 
+/* Without memory it is told the next time. */
 static void tell(struct broker *broker, const char *topic, const char *text)
 {
     struct message_parts parts = {.topic = str_of(topic), .payload = str_of(text), .retain = true};
@@ -126,6 +131,7 @@ static void tell(struct broker *broker, const char *topic, const char *text)
     message_release(m);
 }
 
+/* Only what has changed, so that $SYS costs nothing while nothing happens. */
 static void tell_counts(struct broker *broker, struct sys_topics *t)
 {
     for (size_t i = 0; i < COUNTS; i++) {
@@ -138,6 +144,7 @@ static void tell_counts(struct broker *broker, struct sys_topics *t)
     }
 }
 
+/* mosquitto(8): averages that forget exponentially; `elapsed_s` may be more than the interval. */
 static void tell_loads(struct broker *broker, struct sys_topics *t, int64_t elapsed_s)
 {
     for (size_t i = 0; i < LOADS; i++) {
@@ -171,7 +178,6 @@ static void take_back(struct broker *broker)
         if (!message_is_own(m)) continue; /* a bridge's state */
         message_share(m);
         (void)space_retain(home(broker), message_topic(m), NULL);
-        broker->own_retained_count--;
         message_release(m);
     }
     tree_walk_end(&walk);
@@ -179,6 +185,7 @@ static void take_back(struct broker *broker)
 
 void sys_topics_tick(struct broker *broker)
 {
+    MUST(broker_is_valid(broker));
     struct sys_topics *t = broker->sys_topics;
     int64_t now_s = broker_now_s(broker);
     char text[48];

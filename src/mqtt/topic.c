@@ -1,4 +1,8 @@
-/* topic.c - see topic.h. */
+/* topic.c - see topic.h: pure functions over texts.
+ *
+ * topic_matches walks filter and name side by side, level by level, in one pass and without memory;
+ * the tree (tree_match.c) answers the same question for all filters at once, and a test holds both
+ * against each other. */
 #include "mqtt/topic.h"
 #include <string.h>
 

@@ -3,7 +3,14 @@
  * A trace goes to and fro: while it is `here`, lines are gathered; at the end of a turn it goes to
  * the main loop with them, and comes back when they are fetched. Meanwhile the next lines gather in
  * a second buffer. One job carries it both ways, so it is never queued twice; the wish to stop has
- * a job of its own, and so has the broker's end. Who has it last frees it. */
+ * a job of its own, and so has the broker's end. Who has it last frees it.
+ *
+ * Three parts of the struct have three owners at any time: what is set at its making and read by
+ * all, the broker's, the main loop's. `sent` belongs to whoever the trace is with.
+ *
+ * What goes out is read again from the output's bytes before they are flushed (trace_output):
+ * packets are written in many places, and so none of them needs to know of traces, nor pays while
+ * there are none. */
 #include "mqtt/trace.h"
 #include "base/timetext.h"
 #include "mqtt/broker_priv.h"
@@ -103,6 +110,7 @@ struct traced {
     bool is_in;
 };
 
+/* A line that finds no room is counted, and the number stands before the next that does. */
 static void add_line(struct broker_trace *t, const struct traced *w)
 {
     struct buf *out = &t->lines;
@@ -143,6 +151,7 @@ static void add_line(struct broker_trace *t, const struct traced *w)
 
 /* ---- what fits ---- */
 
+/* Of a filter that is traced, who asks for it is told, too. */
 static bool subscribes_to(const struct traced *w, struct str wanted)
 {
     struct mqtt_filter filter;
@@ -159,6 +168,7 @@ static bool is_among(const struct broker_trace *t, const struct session *s)
     return str_is((struct str){t->text, t->ns_size}, session_space(s)->ns);
 }
 
+/* A client's packets by its name, once it is known whose it is; messages by their topic. */
 static bool fits(const struct broker_trace *t, const struct traced *w)
 {
     const struct session *s = w->connection->session;
@@ -188,6 +198,7 @@ static struct str topic_of(const struct connection *c, const struct mqtt_packet 
 
 void trace_packet(struct connection *c, const struct mqtt_packet *p, size_t size, bool is_in)
 {
+    MUST(connection_is_valid(c));
     struct traced w = {.connection = c, .packet = p, .size = size, .is_in = is_in};
     w.client_id = p->type == MQTT_CONNECT ? p->connect.client_id
                   : c->session            ? c->session->client_id
@@ -199,6 +210,7 @@ void trace_packet(struct connection *c, const struct mqtt_packet *p, size_t size
 
 void trace_output(struct connection *c)
 {
+    MUST(connection_is_valid(c));
     while (c->traced < connection_out_size(c)) {
         struct mqtt_frame frame;
         struct mqtt_packet packet;
@@ -236,6 +248,7 @@ static void come_back(struct job *job) /* broker's task */
     if (t->is_quiet) leave_and_free(t);
 }
 
+/* Who has stopped it in between gets nothing more. */
 static void deliver(struct job *job) /* main loop */
 {
     struct broker_trace *t = of_job(job);

@@ -1,7 +1,11 @@
 /* trace.h - packets of one client, or messages of one topic filter, as they come and go: a live
  * trace for who looks for a fault. Packets are told by name, sizes, topic and reason, never with
  * their payload; one line of JSON each. What the reader does not fetch in time is dropped, and the
- * number of lines is told. */
+ * number of lines is told.
+ *
+ * A trace belongs to both: the main loop's part and the broker's are in one struct, and whoever
+ * lets go last frees it (trace.c). Everything declared here is for the main loop, and so are the
+ * events. */
 #ifndef MQTT_TRACE_H
 #define MQTT_TRACE_H
 
@@ -13,6 +17,8 @@ enum {
 };
 
 struct broker_trace;
+
+/* What its owner is told, on the main loop. */
 struct broker_trace_events {
     /* Lines, borrowed during the call; no more come until broker_trace_more. */
     void (*on_lines)(void *owner, struct str lines);
@@ -22,17 +28,23 @@ struct broker_trace_events {
 
 /* What is traced; borrowed during the call. */
 struct broker_trace_wish {
-    struct str ns;                /* whose clients' */
-    struct str client_id, filter; /* one of them is "" */
-    bool sees_logins; /* of whoever calls himself client_id: whose he is, is not known by then */
+    /* Whose clients'; not "". */
+    struct str ns;
+    /* One of them is "", the other not. */
+    struct str client_id, filter;
+    /* Also CONNECT and CONNACK of whoever calls himself client_id: whose he is, is not known by
+     * then. */
+    bool sees_logins;
 };
 
-/* Begins. Main loop, as all of this. Errors: BUSY when there are TRACES_MAX, NO_MEMORY. */
+/* Begins; `events` are copied, `owner` is given to them. The trace is the caller's to stop. While
+ * the broker runs. Errors: BUSY when there are TRACES_MAX, NO_MEMORY. */
 enum err broker_trace_start(struct broker *broker, const struct broker_trace_wish *wish,
                             const struct broker_trace_events *events, void *owner,
                             struct broker_trace **trace, struct why *why);
+/* The lines of the last on_lines were taken: more may come. Once for each. */
 void broker_trace_more(struct broker_trace *trace);
-/* No event comes any more. The owner forgets the trace. */
+/* Ends it (takes): no event comes any more. Also after on_over. */
 void broker_trace_stop(struct broker_trace *trace);
 
 #endif

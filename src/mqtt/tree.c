@@ -2,11 +2,15 @@
  *
  * Nodes are found by (parent, level) in one table of the whole tree, beside a list of children for
  * walks. A node lives while something hangs on it: a child, a subscription, a group, a retained
- * message, or the pin of a walk. Matching goes down all branches that fit at once, at most one
- * literal and one '+' a level; it visits only nodes that exist.
+ * message, or the pin of a walk; whoever takes the last of these away prunes (tree_prune). Matching
+ * goes down all branches that fit at once, at most one literal and one '+' a level; it visits only
+ * nodes that exist.
  *
- * The cache is a table with one place a hash: a name that falls on a taken place drives the old one
- * out. Its entries carry the epoch of the tree, which every change of a subscription moves on. */
+ * Levels are interned with a count of the nodes that have them. '+' and '#' are two levels of their
+ * own that are always there, so a wildcard is told by a pointer.
+ *
+ * Making a node can fail half-way down a path: what was made is pruned again, so that an error has
+ * changed nothing. A table that cannot grow serves on with longer chains. */
 #include "mqtt/tree_priv.h"
 #include "base/hash.h"
 #include "mqtt/topic.h"
@@ -48,6 +52,7 @@ static bool grow_levels(struct tree *t)
     return true;
 }
 
+/* Shares the level of this text, or makes it. NULL: no memory. */
 static struct level *intern(struct tree *t, struct str text)
 {
     struct level *l = tree_find_level(t, text);
@@ -70,8 +75,10 @@ static struct level *intern(struct tree *t, struct str text)
     return l;
 }
 
+/* Of one node less. */
 static void drop_level(struct tree *t, struct level *l)
 {
+    MUST(l->refs > 0);
     if (--l->refs) return;
     struct level **at = &t->levels[l->hash & (t->level_buckets - 1)];
     while (*at != l) at = &(*at)->next;
@@ -100,6 +107,7 @@ struct tree_node *tree_child(const struct tree *t, const struct tree_node *paren
     return n;
 }
 
+/* A table of chains twice as large; on failure the old one serves on. */
 static bool grow_nodes(struct tree *t)
 {
     size_t old = t->node_buckets, wanted = old ? old * 2 : 64;
@@ -119,8 +127,10 @@ static bool grow_nodes(struct tree *t)
     return true;
 }
 
+/* In the table, in its parent's list, and where its parent looks for wildcards. */
 static void link_child(struct tree *t, struct tree_node *n)
 {
+    MUST(n->parent && n->level && t->node_buckets);
     struct tree_node **place = &t->nodes[node_place(t, n->parent, n->level)];
     n->next_in_bucket = *place;
     *place = n;
@@ -131,8 +141,10 @@ static void link_child(struct tree *t, struct tree_node *n)
     if (n->level == t->rest) n->parent->rest = n;
 }
 
+/* From all three. */
 static void unlink_child(struct tree *t, struct tree_node *n)
 {
+    MUST(n->parent && !n->children);
     struct tree_node **place = &t->nodes[node_place(t, n->parent, n->level)];
     while (*place != n) place = &(*place)->next_in_bucket;
     *place = n->next_in_bucket;
@@ -142,6 +154,7 @@ static void unlink_child(struct tree *t, struct tree_node *n)
     if (n->level == t->rest) n->parent->rest = NULL;
 }
 
+/* NULL: no memory, and nothing has changed. */
 static struct tree_node *add_child(struct tree *t, struct tree_node *parent, struct str text)
 {
     if (t->node_count >= t->node_buckets && !grow_nodes(t)) return NULL;
@@ -163,6 +176,7 @@ static struct tree_node *add_child(struct tree *t, struct tree_node *parent, str
 /* Takes away what nothing hangs on any more, upwards. */
 void tree_prune(struct tree *t, struct tree_node *n)
 {
+    MUST(!t->is_ending);
     while (n && n != &t->root && !n->children && !n->subscriptions && !n->groups && !n->retained &&
            !n->pins) {
         struct tree_node *parent = n->parent;
@@ -185,6 +199,7 @@ struct tree_node *tree_node_find(const struct tree *t, struct str text)
 
 struct tree_node *tree_node_make(struct tree *t, struct str text)
 {
+    MUST(text.at && !t->is_ending);
     struct tree_node *n = &t->root, *down;
     struct str level;
     while (str_split(&text, '/', &level)) {
@@ -200,6 +215,7 @@ struct tree_node *tree_node_make(struct tree *t, struct str text)
 
 /* ---- the tree ---- */
 
+/* Of '+' or '#': in no bucket, so no text can be taken for it. */
 static struct level *own_level(char letter)
 {
     struct level *l = mem_alloc_zero(1, sizeof *l + 1);
@@ -222,6 +238,8 @@ struct tree *tree_new(struct budget *budget)
     return NULL;
 }
 
+/* What hangs on it; the node itself goes in a second pass, when nobody looks up or down any
+ * more. */
 static void free_node(struct tree *t, struct tree_node *n)
 {
     MUST(n->pins == 0);
@@ -275,6 +293,7 @@ static struct tree_group *add_group(struct tree_node *n, struct str name)
     return g;
 }
 
+/* With its last member. */
 static void drop_group(struct tree_group *g)
 {
     struct tree_group **at = &g->node->groups;
@@ -300,6 +319,7 @@ struct subscription *tree_find(struct tree *t, const void *session, struct str g
     return !n || (group.size && !g) ? NULL : find_at(n, g, session);
 }
 
+/* NULL: no memory, and nothing has changed. */
 static struct subscription *add_subscription(struct tree *t, struct tree_node *n,
                                              struct tree_group *g, void *session)
 {
@@ -329,6 +349,7 @@ static struct subscription *add_subscription(struct tree *t, struct tree_node *n
 enum err tree_subscribe(struct tree *t, void *session, struct str group, struct str filter,
                         struct subscription **out, bool *is_new)
 {
+    MUST(session && filter.size > 0);
     struct tree_node *n = tree_node_make(t, filter);
     struct tree_group *g = n && group.size ? find_group(n, group) : NULL;
     if (!n) return ERR_NO_MEMORY;
@@ -348,6 +369,7 @@ enum err tree_subscribe(struct tree *t, void *session, struct str group, struct 
 
 void tree_unsubscribe(struct tree *t, struct subscription *s)
 {
+    MUST(s->node && t->subscription_count > 0 && (!s->group || s->group->count > 0));
     struct tree_node *n = s->node;
     struct tree_group *g = s->group;
     struct subscription **list = g ? &g->members : &n->subscriptions;
@@ -372,6 +394,11 @@ void tree_changed(struct tree *t)
 size_t tree_subscription_count(const struct tree *t)
 {
     return t->subscription_count;
+}
+
+size_t tree_node_count(const struct tree *t)
+{
+    return t->node_count;
 }
 
 void tree_print(const struct subscription *s, struct buf *out)

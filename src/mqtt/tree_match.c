@@ -1,4 +1,13 @@
-/* tree_match.c - see tree.h: what a name matches, and the cache of that. */
+/* tree_match.c - see tree.h: what a name matches, and the cache of that.
+ *
+ * The cache is a table with one place a hash: a name that falls on a taken place drives the old one
+ * out. Its entries carry the epoch of the tree, which every change of a subscription moves on; so
+ * an entry whose subscriptions are gone is never looked into. Machines publish on the same names
+ * again and again, and most messages are answered here with one comparison of the name.
+ *
+ * What is found lies in the entry or, without memory for one, in tree->found: both are borrowed
+ * until the tree is used again. Subscriptions of one session are brought next to each other (by
+ * address), since one message goes to it once (broker.c, deliver_to_one). */
 #include "base/hash.h"
 #include "mqtt/topic.h"
 #include "mqtt/tree_priv.h"
@@ -19,6 +28,7 @@ struct cache_entry {
     void *room[];
 };
 
+/* An empty place is left alone. */
 static void drop_entry(struct tree *t, struct cache_entry **place)
 {
     struct cache_entry *e = *place;
@@ -36,8 +46,21 @@ void tree_cache_free(struct tree *t)
     t->cache = NULL;
 }
 
+void tree_cache_verify(const struct tree *t)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; t->cache && i < CACHE_PLACES; i++) {
+        const struct cache_entry *e = t->cache[i];
+        if (!e) continue;
+        MUST((e->hash & (CACHE_PLACES - 1)) == i && e->epoch <= t->epoch);
+        bytes += e->size;
+    }
+    MUST(bytes == t->cache_bytes && bytes <= CACHE_BYTES_MAX);
+}
+
 /* ---- going down ---- */
 
+/* What hangs on a node that fits. False: no memory. */
 static bool add_items(struct tree *t, const struct tree_node *n)
 {
     struct tree_matches *found = &t->found;
@@ -58,6 +81,7 @@ static bool add_items(struct tree *t, const struct tree_node *n)
 static bool visit(struct tree *t, const struct tree_node *n, size_t depth, size_t count,
                   bool is_dollar)
 {
+    MUST(depth <= count);
     bool wild = depth > 0 || !is_dollar;
     if (n->rest && wild && !add_items(t, n->rest)) return false;
     if (depth == count) return add_items(t, n);
@@ -73,6 +97,7 @@ static int by_session(const void *a, const void *b)
     return (one > two) - (one < two);
 }
 
+/* Into tree->found. Levels that no node has are NULL: only wildcards fit them. */
 static bool find_all(struct tree *t, struct str topic)
 {
     size_t count = 0;
@@ -95,6 +120,7 @@ static struct str entry_topic(const struct cache_entry *e)
     return (struct str){(const char *)(e->room + pointers), e->topic_size};
 }
 
+/* One allocation for the matches and the name, for one cache line more or less. */
 static struct cache_entry *entry_new(const struct tree *t, struct str topic, uint64_t hash)
 {
     size_t items = t->found.count, groups = t->found.group_count;
@@ -118,6 +144,7 @@ static struct cache_entry *entry_new(const struct tree *t, struct str topic, uin
 static const struct tree_matches *remember(struct tree *t, struct cache_entry **place,
                                            struct str topic, uint64_t hash)
 {
+    MUST(t->cache_bytes <= CACHE_BYTES_MAX);
     drop_entry(t, place);
     struct cache_entry *e = entry_new(t, topic, hash);
     if (e && (t->cache_bytes + e->size > CACHE_BYTES_MAX || budget_take(t->budget, e->size))) {

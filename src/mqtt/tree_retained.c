@@ -4,13 +4,16 @@
  * says, and back up over parents, taking the next child where the level was a wildcard. The node it
  * stands on is pinned, so it stays where it is whatever happens between two steps; new children
  * come first in the list, behind the walk, for their messages reach the subscriber by themselves.
- */
+ *
+ * A message that is replaced or taken away between two steps is met as it is then, or not at all;
+ * one that is there all the while is met once. */
 #include "mqtt/topic.h"
 #include "mqtt/tree_priv.h"
 #include <string.h>
 
 enum err tree_retain(struct tree *t, struct str topic, struct message *message)
 {
+    MUST(topic.size > 0 && (!message || message->magic == MESSAGE_MAGIC));
     struct tree_node *n = message ? tree_node_make(t, topic) : tree_node_find(t, topic);
     if (!n) return message ? ERR_NO_MEMORY : ERR_OK;
     t->retained_count += (message != NULL) - (size_t)(n->retained != NULL);
@@ -20,10 +23,10 @@ enum err tree_retain(struct tree *t, struct str topic, struct message *message)
     return ERR_OK;
 }
 
-bool tree_has_retained(struct tree *t, struct str topic)
+const struct message *tree_retained(const struct tree *t, struct str topic)
 {
     const struct tree_node *n = tree_node_find(t, topic);
-    return n && n->retained;
+    return n ? n->retained : NULL;
 }
 
 size_t tree_retained_count(const struct tree *t)
@@ -59,9 +62,11 @@ enum err tree_walk_begin_all(struct tree *t, struct tree_walk *w)
     return err;
 }
 
+/* The new place is pinned before the old one may go. */
 static void move_to(struct tree_walk *w, struct tree_node *n)
 {
     struct tree_node *old = w->at;
+    MUST(old && old->pins > 0);
     if (n) n->pins++;
     w->at = n;
     old->pins--;
@@ -78,6 +83,7 @@ void tree_walk_end(struct tree_walk *w)
 /* How a filter's level at this depth is to be taken: under '#' everything goes. */
 static bool takes_all(const struct tree_walk *w, unsigned depth)
 {
+    MUST(w->level_count > 0);
     unsigned last = w->level_count - 1;
     if (depth >= last && str_is(w->levels[last], "#")) return true;
     return depth < w->level_count && str_is(w->levels[depth], "+");
@@ -108,6 +114,7 @@ static struct tree_node *down(const struct tree_walk *w)
 /* One step of the walk; the place is NULL at the end. */
 static void step(struct tree_walk *w)
 {
+    MUST(w->at && w->levels);
     struct tree_node *n = down(w);
     if (n) {
         w->depth++;
@@ -115,6 +122,7 @@ static void step(struct tree_walk *w)
         return;
     }
     for (n = w->at; n->parent; n = n->parent) {
+        MUST(w->depth > 0); /* as deep as the parents are many */
         w->depth--;
         struct tree_node *next = takes_all(w, w->depth) ? first_shown(w, n->next, w->depth) : NULL;
         if (!next) continue;
@@ -134,6 +142,7 @@ static bool fits(const struct tree_walk *w)
 
 struct message *tree_walk_next(struct tree_walk *w, unsigned *steps)
 {
+    MUST(!w->at || w->levels);
     while (w->at && *steps) {
         (*steps)--;
         step(w);

@@ -1,9 +1,13 @@
-/* watch.c - see watch.h. The list is short: one a Sink that is an edge node. */
+/* watch.c - see watch.h. The list is short: one a Sink that is an edge node.
+ *
+ * Adding and dropping are two jobs of the watch itself, so neither can fail for lack of memory;
+ * jobs of one poster run in their order, so a watch that is dropped has been added. */
 #include "mqtt/watch.h"
 #include "mqtt/broker_priv.h"
 #include <stddef.h>
 #include <string.h>
 
+/* Messages that are routed from here on are seen. */
 static void run_add(struct job *job)
 {
     struct broker_watch *w = (void *)((char *)job - offsetof(struct broker_watch, add_job));
@@ -15,6 +19,7 @@ static void run_add(struct job *job)
 static void run_drop(struct job *job) /* jobs of one poster run in their order: it was added */
 {
     struct broker_watch *w = (void *)((char *)job - offsetof(struct broker_watch, drop_job));
+    MUST(broker_is_valid(w->broker));
     struct broker_watch **at = &w->broker->watches;
     while (*at != w) at = &(*at)->next;
     *at = w->next;

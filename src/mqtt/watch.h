@@ -3,7 +3,10 @@
  *
  * A Sink that is an edge node of Sparkplug waits so for the command that asks for a rebirth. What
  * clients send there, and to its devices, are questions like those under the command prefix
- * (asks.h). */
+ * (asks.h).
+ *
+ * A watch is the asker's until it is added and the broker's from then on, but for `seen`, which the
+ * asker reads from any task until it drops the watch. */
 #ifndef MQTT_WATCH_H
 #define MQTT_WATCH_H
 
@@ -12,20 +15,26 @@
 enum { WATCH_TOPIC_BYTES = 512 };
 
 struct broker_watch {
-    char ns[ACCESS_NAMESPACE_BYTES];   /* in whose tree */
-    char topic[WATCH_TOPIC_BYTES];     /* a name, no filter */
-    char devices[WATCH_TOPIC_BYTES];   /* commands to its devices begin so; "" = it has none */
-    bool (*wants)(struct str payload); /* whether a message counts; on the broker's task */
-    _Atomic uint32_t seen;             /* messages that count, so far */
-    struct job add_job, drop_job;      /* from here on the broker's */
+    /* In whose tree; not "". */
+    char ns[ACCESS_NAMESPACE_BYTES];
+    /* A name, no filter; not "". */
+    char topic[WATCH_TOPIC_BYTES];
+    /* Commands to its devices begin so; "" = it has none. */
+    char devices[WATCH_TOPIC_BYTES];
+    /* Whether a message counts, by its payload (borrowed); on the broker's task. Not NULL. */
+    bool (*wants)(struct str payload);
+    /* Messages that count, so far; wraps round. */
+    _Atomic uint32_t seen;
+    /* From here on the broker's. */
+    struct job add_job, drop_job;
     struct broker *broker;
     struct broker_watch *next;
 };
 
-/* Watches from now on; made with mem_alloc_zero, topic and wants set. Main loop, while the broker
- * runs. */
+/* Watches from now on (takes); made with mem_alloc_zero, ns, topic and wants set. Main loop, while
+ * the broker runs. */
 void broker_watch_add(struct broker *broker, struct broker_watch *watch);
-/* Takes it back: the broker frees it. Main loop, while the broker runs. NULL allowed. */
+/* The end of it: the broker frees it. Main loop, while the broker runs. NULL allowed. */
 void broker_watch_drop(struct broker_watch *watch);
 
 /* Whether a message is a command to an edge node or its devices, other than what the watch waits

@@ -2,7 +2,11 @@
  *
  * A node hangs in the slot of its second modulo the wheel's size. What is due later than one turn
  * is met before its time and left where it is. What fires is first moved to a list of its own, so
- * that callbacks may do as they like. */
+ * that callbacks may do as they like: set, stop or free any node, those that are due just now as
+ * well.
+ *
+ * After a pause (a suspended machine, a debugger) a tick looks at each slot once, however much time
+ * has passed. */
 #include "mqtt/wheel.h"
 #include "base/err.h"
 
@@ -41,8 +45,10 @@ void wheel_set(struct wheel *wheel, struct wheel_node *node, int64_t at_s)
     wheel->count++;
 }
 
+/* To a list of its own; each stays stoppable there, and counted. */
 static void take_due(struct wheel *wheel, size_t slot, struct wheel_node **due)
 {
+    MUST(slot < WHEEL_SLOTS);
     for (struct wheel_node *n = wheel->slots[slot], *next; n; n = next) {
         next = n->next;
         if (n->at_s > wheel->now_s) continue;
@@ -50,6 +56,20 @@ static void take_due(struct wheel *wheel, size_t slot, struct wheel_node **due)
         put(due, n);
         wheel->count++;
     }
+}
+
+void wheel_verify(const struct wheel *wheel)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < WHEEL_SLOTS; i++) {
+        struct wheel_node *const *link = &wheel->slots[i];
+        for (const struct wheel_node *n = *link; n; link = &n->next, n = n->next) {
+            MUST(n->link == link && n->at_s % WHEEL_SLOTS == i);
+            MUST(n->kind < WHEEL_KINDS && wheel->fire[n->kind]);
+            count++;
+        }
+    }
+    MUST(count == wheel->count);
 }
 
 void wheel_tick(struct wheel *wheel, int64_t now_s)

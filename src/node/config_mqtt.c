@@ -538,6 +538,24 @@ enum err config_mqtt_finish(const struct raw_mqtt *raw, int64_t memory_bytes, co
     return err;
 }
 
+/* What is said of itself to the remote broker has the room that MQTT gives a text. */
+static enum err check_external(const struct bridges_external *external, const char *file,
+                               struct why *why)
+{
+    const struct {
+        const char *name;
+        size_t size;
+    } texts[] = {{"user", external->user.size},
+                 {"password", external->password.size},
+                 {"clientId", external->client_id.size}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].size > MQTT_TEXT_BYTES_MAX)
+            return why_set(why, ERR_INVALID,
+                           "%s: mqtt.external.%s: %zu bytes; MQTT has room for %d", file,
+                           texts[i].name, texts[i].size, MQTT_TEXT_BYTES_MAX);
+    return ERR_OK;
+}
+
 enum err config_mqtt_external(struct os *os, const struct raw_mqtt *raw, const char *file,
                               struct arena *arena, struct bridges_external *external,
                               struct why *why)
@@ -561,10 +579,10 @@ enum err config_mqtt_external(struct os *os, const struct raw_mqtt *raw, const c
     if (!external->endpoint.size) return ERR_OK;
     enum err err = bridges_endpoint(external->endpoint, external->insecure, &remote, why);
     if (err) return why_wrap(why, err, "%s: mqtt.external.endpoint", file);
-    if (!path.size) return ERR_OK;
+    if (!path.size) return check_external(external, file, why);
     struct str text = {0}, line;
     err = node_read_file(os, path.at, arena, &text, why);
     if (err) return why_wrap(why, err, "%s: mqtt.external.passwordFile", file);
     external->password = str_split(&text, '\n', &line) ? str_trim(line) : STR("");
-    return ERR_OK;
+    return check_external(external, file, why);
 }
