@@ -228,6 +228,9 @@ class Play:
         if how == "checkpoint":
             self.node.sql("CHECKPOINT")
             return
+        self.end_node(how)
+
+    def end_node(self, how):
         self.feeder.cut()
         since = time.monotonic()
         restart(self.node, how)
@@ -275,8 +278,10 @@ class Play:
             except Cut:
                 pass
         for testator in self.testators:
-            if testator.wire:
+            if testator.wire and self.rng.random() < 0.5:
                 testator.leave()
+        self.barrier()
+        self.end_node("kill")
         self.retained.look()
         self.drain(self.members)
         self.check_members()
