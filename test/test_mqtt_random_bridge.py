@@ -28,7 +28,7 @@ class Remote(Ledger):
         self.forget()
         self.lock, self.failure = threading.RLock(), None
         self.is_kind, self.is_open, self.conn, self.ends = False, False, None, False
-        self.taken, self.refused = set(), set()  # refused: what it never took, and never will
+        self.taken, self.refused, self.later = set(), set(), set()  # refused: what it never took, and never will
         self.out, self.count, self.wanted, self.resent, self.qos = {}, 0, 0, set(), []  # out: identifier → [number, released]
         self.server = socket.create_server((HOST, self.port))
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -131,8 +131,7 @@ class Remote(Ledger):
         if is_first and self.version == "5" and not self.is_kind and what < 0.06:
             reason = self.rng.choice(LATER if what < 0.012 else NEVER)
             self.refused.discard(key)
-            if reason in NEVER:
-                self.refused.add(key)
+            (self.refused if reason in NEVER else self.later).add(key)
             self.send("PUBACK" if qos == 1 else "PUBREC", id=packet_id, reason=reason)
             return
         self.refused.discard(key)
@@ -332,6 +331,7 @@ class Play:
         unseen = (len(missing) if "age" in self.queue else len(refused)) if self.is_loose else 0
         assert len(missing) <= self.gone + unseen, about
         assert len(missing) == self.gone or self.is_loose and self.gone <= 3 * len(missing) + came, about
+        assert self.is_loose or not missing & self.remote.later - self.remote.refused, "what had no room there did not come again"
         assert self.is_bounded or missing <= set(refused), (about, sorted(missing - set(refused))[:5])
 
 
