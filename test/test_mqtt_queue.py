@@ -250,11 +250,12 @@ def test_who_came_back_before_the_kill_has_his_queue(node_factory):
         slow.close()
         wait_for(lambda name=name, left=count - acked: queued(node, name) == left, 20, "acknowledged")
         client(node, name).close()
+    client(node, "fast").publish("q/a", numbered(count, 1, 10_000))  # when this is acknowledged all before it is on the disk
     node.kill9()
     node.start()
-    assert [queued(node, name) for name in names] == [count - acked for acked in range(len(names))]
+    assert [queued(node, name) for name in names] == [count + 1 - acked for acked in range(len(names))]
     for acked, name in enumerate(names):
-        assert client(node, name).receive(count - acked) == numbered(acked, count - acked, 10_000)
+        assert client(node, name).receive(count + 1 - acked) == numbered(acked, count + 1 - acked, 10_000)
 
 
 def save(node):
