@@ -28,7 +28,7 @@ class Remote(Ledger):
         self.forget()
         self.lock, self.failure = threading.RLock(), None
         self.is_kind, self.is_open, self.conn, self.ends = False, False, None, False
-        self.taken, self.refused = set(), set()  # refused: what it never took
+        self.taken, self.refused, self.later = set(), set(), set()  # refused: what it never took, and never will
         self.out, self.count, self.wanted, self.resent, self.qos = {}, 0, 0, set(), []  # out: identifier → [number, released]
         self.server = socket.create_server((HOST, self.port))
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -126,11 +126,12 @@ class Remote(Ledger):
         key = int(wire.get(fields, "payload").split(b":")[0])
         assert topic == ("far/a", "rb/l")[key % 2], (key, topic)
         self.note(packet_id, wire.get(fields, "dup"), key)
-        is_first = key in self.refused or key not in self.taken
+        is_first = key not in self.taken
         what = self.rng.random()
         if is_first and self.version == "5" and not self.is_kind and what < 0.06:
-            self.refused.add(key)
-            reason = self.rng.choice(LATER if what < 0.005 else NEVER)
+            reason = self.rng.choice(LATER if what < 0.012 else NEVER)
+            self.refused.discard(key)
+            (self.refused if reason in NEVER else self.later).add(key)
             self.send("PUBACK" if qos == 1 else "PUBREC", id=packet_id, reason=reason)
             return
         self.refused.discard(key)
@@ -321,7 +322,7 @@ class Play:
         self.take_counts(-1)
 
     def check(self):
-        missing = set(range(self.mark, self.feeder.count())) - (self.remote.taken - self.remote.refused)
+        missing = set(range(self.mark, self.feeder.count())) - self.remote.taken
         refused = [key for key in self.remote.refused if key >= self.mark]
         came = len([key for key in self.remote.taken if key >= self.mark])
         about = (len(missing), self.gone, len(refused), came, self.feeder.count(), self.remote.count)
@@ -330,6 +331,7 @@ class Play:
         unseen = (len(missing) if "age" in self.queue else len(refused)) if self.is_loose else 0
         assert len(missing) <= self.gone + unseen, about
         assert len(missing) == self.gone or self.is_loose and self.gone <= 3 * len(missing) + came, about
+        assert self.is_loose or not missing & self.remote.later - self.remote.refused, "what had no room there did not come again"
         assert self.is_bounded or missing <= set(refused), (about, sorted(missing - set(refused))[:5])
 
 

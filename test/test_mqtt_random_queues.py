@@ -42,8 +42,8 @@ class Bounds:
     """What the node allows, as chance has it."""
 
     def __init__(self, rng):
-        self.kind = rng.choice(["messages", "messages", "bytes", "disk", "age", "none", "none"])
-        self.full = rng.choice(["drop-oldest", "drop-new", "keep-every-nth"])
+        self.kind = rng.choice(["messages", "messages", "bytes", "bytes", "disk", "age", "none", "none"])
+        self.full = rng.choice(["drop-oldest", "drop-new", "keep-every-nth", "keep-every-nth"])
         self.messages = rng.choice([1, 7, 300, 3000])
         self.size = rng.choice([20, 700, 6000])
         memory = rng.choice(["16KiB", "64KiB", "8MiB"])

@@ -10,7 +10,7 @@ from mqtt_random import Feeder, Taker, access, random_node, restart, seeded
 from mqtt_sessions import CUTS, Cut
 
 SECONDS = float(os.environ.get("MILLRACE_RANDOM_SECONDS", "6"))
-LATE_S = 5  # so much later than it is due may a will come, or a session end: whole seconds, and a busy machine
+LATE_S = 4  # so much later than it is due may a will come, or a session end: whole seconds, and a busy machine
 MUST, MAY, NEVER = "must", "may", "never"
 TOPICS = 120
 
@@ -228,6 +228,9 @@ class Play:
         if how == "checkpoint":
             self.node.sql("CHECKPOINT")
             return
+        self.end_node(how)
+
+    def end_node(self, how):
         self.feeder.cut()
         since = time.monotonic()
         restart(self.node, how)
@@ -275,8 +278,10 @@ class Play:
             except Cut:
                 pass
         for testator in self.testators:
-            if testator.wire:
+            if testator.wire and self.rng.random() < 0.5:
                 testator.leave()
+        self.barrier()
+        self.end_node("kill")
         self.retained.look()
         self.drain(self.members)
         self.check_members()
@@ -307,9 +312,14 @@ class Play:
 
     def check_wills(self):
         """When the last of them is due, and what has to come has come."""
-        time.sleep(max([0] + [t.due[1] - time.monotonic() - 1 for t in self.testators if t.due]))
+        time.sleep(max([0] + [t.due[1] - time.monotonic() for t in self.testators if t.due]))
         for testator in self.testators:
-            testator.fate(MUST)
+            if testator.number is not None:
+                testator.fate(MUST)
+            testator.connect()
+            testator.wire.send("DISCONNECT")
+            assert testator.wire.rest(20)[1]
+            testator.fate(NEVER)
         self.drain([self.heirs])
         for number, fate in enumerate(self.fates):
             about = (number, fate, number in self.heirs.got, self.fates[-8:])

@@ -474,7 +474,7 @@ void journal_replayed(struct broker *broker)
             if (!s->will) session_end(s);
             continue;
         }
-        outbox_restored(&s->outbox);
+        outbox_restored(&s->outbox, !s->spill);
         session_expire_later(s);
         kept++;
         messages += session_queued(s);

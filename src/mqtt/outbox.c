@@ -210,10 +210,20 @@ void outbox_restore_received(struct outbox *o, uint64_t ordinal)
     item->state = OUTBOX_RECEIVED;
 }
 
-void outbox_restored(struct outbox *o)
+void outbox_restored(struct outbox *o, bool is_all)
 {
     outbox_rewind(o);
-    o->doubtful = o->last;
+    o->doubtful = is_all ? o->last : UINT64_MAX;
+}
+
+bool outbox_is_known(const struct outbox *o)
+{
+    return o->doubtful != UINT64_MAX;
+}
+
+void outbox_know(struct outbox *o)
+{
+    if (!outbox_is_known(o)) o->doubtful = o->last;
 }
 
 /* ---- checks ---- */

@@ -146,7 +146,10 @@ enum err outbox_restore(struct outbox *outbox, struct message *message, uint8_t 
 void outbox_restore_done(struct outbox *outbox, uint64_t ordinal);
 /* PUBREC came for it; the same. */
 void outbox_restore_received(struct outbox *outbox, uint64_t ordinal);
-/* All is restored: nobody knows what of it was sent. */
-void outbox_restored(struct outbox *outbox);
+/* All is restored: nobody knows what of it was sent. `is_all`: there is nothing behind it, in
+ * files, that was in it; else outbox_know says so later. */
+void outbox_restored(struct outbox *outbox, bool is_all);
+void outbox_know(struct outbox *outbox);
+bool outbox_is_known(const struct outbox *outbox);
 
 #endif

@@ -83,7 +83,7 @@ static void after_a_start_qos_2_is_not_given_up_silently(void **state)
     struct message *m = some_message();
     for (uint8_t i = 0; i < 4; i++)
         assert_int_equal(outbox_restore(&o, m, i % 2 + 1, false, NULL, 0), ERR_OK);
-    outbox_restored(&o);
+    outbox_restored(&o, true);
     assert_int_equal(outbox_add(&o, m, 2, false, NULL, 0), ERR_OK);
     /* Its receiver may know the identifiers 2 and 4 (4.3.3): only the others can just go. */
     uint64_t goes[] = {0, 2, 4};

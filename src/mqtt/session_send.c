@@ -285,8 +285,10 @@ static bool has_place(struct session *s, const struct message *m)
     MUST(m->magic == MESSAGE_MAGIC);
     uint64_t ordinal;
     while (outbox_span(&s->outbox) >= OUTBOX_SPAN_MAX) {
-        limits_act(s->broker, LIMIT_QUEUE, s->text);
-        if (!outbox_drop_first(&s->outbox, &ordinal)) return false;
+        size_t bytes = s->outbox.bytes;
+        bool has_gone = outbox_drop_first(&s->outbox, &ordinal);
+        if (!has_gone || s->outbox.bytes < bytes) count_dropped(s); /* else it had been delivered */
+        if (!has_gone) return false;
         journal_done(s, ordinal);
     }
     const struct session_limits limits = session_limits(s);

@@ -164,6 +164,7 @@ void spill_end(struct session *s)
     MUST(!s->spill || (is_spill(s->spill) && s->spill->session == s));
     struct spill *sp = s->spill;
     if (!sp) return;
+    outbox_know(&s->outbox);
     s->spill = NULL;
     sp->session = NULL;
     sp->wants_sync = sp->wants_read = false;
@@ -344,6 +345,7 @@ void spill_fill_ring(struct spill *sp, uint64_t reach)
                                           : take_from_tail(sp);
         if (!goes_on) break;
     }
+    if (!ring_has_room(s, RING_ENTRY_BYTES)) outbox_know(&s->outbox);
     if (sp->wants_read) spill_make_dirty(sp);
     spill_end_if_empty(sp);
 }
@@ -357,11 +359,21 @@ void spill_refill(struct session *s)
     spill_fill_ring(sp, 0);
 }
 
+/* What was in the ring before a start may have been sent, and is to be there again before others
+ * go. */
+static bool is_unsure(struct spill *sp)
+{
+    struct outbox *o = &sp->session->outbox;
+    if (!outbox_is_known(o)) spill_fill_ring(sp, 0);
+    return !outbox_is_known(o);
+}
+
 bool spill_drop_front(struct session *s)
 {
     MUST(session_is_valid(s));
     struct spill *sp = s->spill;
-    if (!sp) return false;
+    if (!sp || is_unsure(sp)) return false;
+    if (!s->spill) return true; /* all of it is in the ring now */
     uint64_t dropped = 0, until = sp->job.out.size ? sp->out_first : sp->tail_first;
     bool is_written = sp->is_busy && sp->job.writes && sp->file_count <= 1;
     if (spill_has_more(sp) && !is_written) {
@@ -392,7 +404,7 @@ bool spill_thin(struct session *s, uint32_t every)
     struct spill *sp = s->spill;
     struct spill_file *best = NULL;
     MUST(every >= 2);
-    if (!sp) return false;
+    if (!sp || !outbox_is_known(&s->outbox)) return false;
     for (size_t i = 0; i + 1 < sp->file_count; i++) {
         struct spill_file *f = &sp->files[i];
         bool is_begun = i == 0 && (sp->read_offset || sp->in.size || sp->wants_read);

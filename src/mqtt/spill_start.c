@@ -150,4 +150,6 @@ void spill_skip(struct session *s, uint64_t from, uint64_t until)
     if (!sp || until <= sp->skip_until || until > sp->last) return;
     sp->skip_until = until;
     while (sp->file_count > 1 && sp->files[1].first <= until) (void)spill_give_up_file(sp);
+    /* Files of a start have other borders: what of them was given up is not to count as waiting. */
+    spill_reach(s, until - 1);
 }
