@@ -135,6 +135,50 @@ def test_without_a_repair_a_start_gives_up_the_file_and_says_so(kept, what):
     assert kept.node.metric("millrace_mqtt_damaged_total") == 1
 
 
+def crc32c(crc, text):
+    crc ^= 0xffffffff
+    for byte in text:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def varint(number):
+    return (bytes([number & 127 | 128]) + varint(number >> 7)) if number > 127 else bytes([number])
+
+
+def test_a_state_that_knows_fewer_records_than_a_file_has_ends_nothing(kept):
+    """With right checksums: it is no damage of the disk's making."""
+    name = kept.named()[0]
+    with open(kept.path(name), "rb") as file:
+        text = file.read()
+    at = count = 0
+    while at < len(text):
+        at, count = at + 8 + int.from_bytes(text[at:at + 4], "little"), count + 1
+    with open(kept.path("mqtt/state"), "rb") as file:
+        state = bytearray(file.read())
+    right, wrong, at, number, changed = varint(len(text)) + varint(count), varint(len(text)) + varint(count - 5), 32, 0, 0
+    while at < len(state):
+        size = int.from_bytes(state[at:at + 4], "little")
+        chunk = bytes(state[at + 8:at + 8 + size])
+        if right in chunk:
+            assert crc32c(number, chunk) == int.from_bytes(state[at + 4:at + 8], "little")
+            chunk, changed = chunk.replace(right, wrong), changed + 1
+            state[at + 4:at + 8 + size] = crc32c(number, chunk).to_bytes(4, "little") + chunk
+        at, number = at + 8 + size, number + 1
+    assert changed == 1
+    with open(kept.path("mqtt/state"), "wb") as file:
+        file.write(state)
+    kept.node.start()
+    slow = client(kept.node, "slow")
+    got = [int(slow.receive(1)[0][:10])]
+    while got[-1] != kept.count - 1:
+        got.append(int(slow.receive(1)[0][:10]))
+    assert got == sorted(set(got)) and kept.count - len(got) == 5
+    assert "more records than mqtt/state says" in kept.node.log()
+
+
 def test_a_queue_file_that_is_gone_holds_up_nothing(kept):
     name = kept.named()[0]
     os.remove(kept.path(name))

@@ -287,7 +287,10 @@ static bool take_from_file(struct spill *sp)
     struct taken taken = {0};
     enum err err = ERR_OK;
     struct str rest = spill_left_of(&sp->in, sp->in_used);
-    size_t size = rest.size ? take_record(sp, rest, &taken, &err, &why) : 0;
+    bool is_named = sp->read_records < sp->files[0].records;
+    size_t size = rest.size && is_named ? take_record(sp, rest, &taken, &err, &why) : 0;
+    if (rest.size && !is_named)
+        err = why_set(&why, ERR_CORRUPT, "more records than mqtt/state says");
     /* A file is written in whole records: reading on would bring the same bytes for ever. */
     if (!size && !err && rest.size && rest.size >= sp->files[0].bytes - sp->read_offset)
         err = why_set(&why, ERR_CORRUPT, "a record that goes on behind its end");
