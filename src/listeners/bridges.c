@@ -145,6 +145,8 @@ static struct bridge_settings *settings_of(struct bridges *b, const struct resou
     s->queue = limits_of(spec);
     set_client_id(b, s, spec->client_id, r->name, &ok);
     set_topics(s, spec, &ok);
+    ok = ok && s->user.size <= MQTT_TEXT_BYTES_MAX && s->password.size <= MQTT_TEXT_BYTES_MAX &&
+         s->client_id.size <= MQTT_TEXT_BYTES_MAX;
     if (ok) return s;
     bridge_settings_free(s);
     return NULL;
@@ -222,9 +224,11 @@ static void put(struct bridges *b, const struct resource *r)
 {
     struct bridge_settings *s = settings_of(b, r);
     if (!s || broker_bridge_put(b->service->broker, s))
-        diag(b->service->context, DIAG_ERROR, component,
-             "Bridge %.*s has no effect: no memory for it, or its endpoint is none",
-             (int)r->name.size, r->name.at);
+        diag(
+            b->service->context, DIAG_ERROR, component,
+            "Bridge %.*s has no effect: no memory for it, or it is of an older program and would not be "
+            "accepted any more; apply it again",
+            (int)r->name.size, r->name.at);
 }
 
 static void on_change(void *arg, const struct resource *old, const struct resource *now)
