@@ -537,6 +537,7 @@ static void end(struct job *job)
     MUST(broker_is_valid(broker) && !broker->is_stopping);
     broker->is_stopping = true;
     while (broker->connections) connection_cut(broker->connections);
+    journal_forget_acks(broker);
     connection_flush_all(broker);
     if (broker->carriers) { /* they post to this loop while they run, and never again */
         carriers_free(broker->carriers);

@@ -349,6 +349,12 @@ void journal_release_acks(struct broker *broker)
     }
 }
 
+void journal_forget_acks(struct broker *broker)
+{
+    MUST(broker->is_stopping && !broker->connections);
+    broker->journal.ack_first = broker->journal.ack_last;
+}
+
 /* Who waits for batches on both sides of it may have had nothing in it, and is told all the same:
  * it sends again what is stored already, which does no harm. MQTT 5.0 can be told; 3.x only by
  * ending the connection, after which the client sends again, as a remote broker does, which would

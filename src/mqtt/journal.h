@@ -167,6 +167,8 @@ void journal_acknowledge(struct connection *connection, enum mqtt_type type, uin
 void journal_hold_output(struct connection *connection);
 /* Gives those for which everything is done now. */
 void journal_release_acks(struct broker *broker);
+/* The broker's end: nobody is left to be told; answers of the log may still come. */
+void journal_forget_acks(struct broker *broker);
 /* A batch of rows could not be stored: who waits for it is told, or loses his connection. */
 void journal_fail_rows(struct broker *broker, uint64_t number);
 /* The end of a turn: what was gathered goes to the log. */
