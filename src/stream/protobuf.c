@@ -148,17 +148,30 @@ static void make_time(struct payload *p)
                     : (struct value){.type = TYPE_NONE, .is_null = true};
 }
 
+/* A wrapper is what stands in it. */
+static void unwrap(struct payload *p)
+{
+    const struct payload *v = payload_member(p, STR("value"));
+    bool is_plain = v && v->kind == PAYLOAD_VALUE;
+    p->value = is_plain ? v->value : (struct value){.type = TYPE_NONE, .is_null = true};
+    p->kind = PAYLOAD_VALUE;
+    p->first = p->last = NULL;
+    p->count = 0;
+}
+
 /* A message of a message; one that comes again is merged into what is there. */
 static enum err take_message(struct message_reader *r, const struct protobuf_field *f,
                              struct str bytes, struct payload *node, unsigned depth)
 {
-    MUST(f->message);                  /* protobuf_schema_read has found it */
-    if (node->kind == PAYLOAD_VALUE) { /* fresh, or a time, which the later one replaces */
+    MUST(f->message); /* protobuf_schema_read has found it */
+    if (node->kind ==
+        PAYLOAD_VALUE) { /* fresh, or a time or wrapper, which the later one replaces */
         node->kind = PAYLOAD_MAP;
         node->value = (struct value){.type = TYPE_NONE};
     }
     enum err err = read_message(r, f->message, bytes, node, depth + 1);
     if (!err && f->message->is_timestamp) make_time(node);
+    if (!err && f->message->is_wrapper) unwrap(node);
     return err;
 }
 
