@@ -32,6 +32,8 @@ struct bridge {
     struct buf trail;               /* the user property that is added */
     struct buf stale; /* filters to unsubscribe at the remote: texts with their length */
     uint8_t *fresh;   /* per entry: its retained messages are to be sent */
+    uint32_t mark;    /* of the entries that come in (bridge_topics_mark) */
+    uint8_t *refused; /* behind it, per entry: the remote refused its subscription */
     char error[BRIDGE_ERROR_BYTES], told[BRIDGE_ERROR_BYTES];
     /* Certificates being read. */
     struct broker_work work;
