@@ -241,17 +241,29 @@ static enum err take_field(struct message_reader *r, const struct protobuf_messa
                                                     : no_message(r, type, "a text is not UTF-8");
 }
 
-/* What proto3 leaves out because it is zero. */
+/* Whether one of the first members is of this field. */
+static bool is_there(const struct payload *map, size_t first, const struct protobuf_field *f)
+{
+    const struct payload *p = map->first;
+    while (first > 0 && p->key.at != f->name.at) {
+        p = p->next;
+        first--;
+    }
+    return first > 0;
+}
+
+/* What proto3 leaves out because it is zero. Only what came is looked through: a type may have
+ * thousands of fields, of which a message has a few. */
 static enum err add_zeros(struct message_reader *r, const struct protobuf_message *type,
                           struct payload *into)
 {
+    size_t came = into->count;
     for (size_t i = 0; i < type->field_count; i++) {
         const struct protobuf_field *f = type->fields[i];
         struct payload *node = NULL;
-        size_t before = into->count;
-        if (!f->has_zero || f->type == PROTOBUF_GROUP) continue;
-        enum err err = member(r, into, f, &node);
-        if (!err && into->count == before) continue; /* it was there */
+        if (!f->has_zero || f->type == PROTOBUF_GROUP || is_there(into, came, f)) continue;
+        enum err err = add_node(r, into, &node);
+        if (!err) node->key = f->name;
         bool is_text = f->type == PROTOBUF_STRING || f->type == PROTOBUF_BYTES;
         if (!err && is_text)
             (void)text_value(f, (struct str){"", 0}, &node->value);

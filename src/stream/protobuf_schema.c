@@ -229,9 +229,9 @@ static enum err resolve(struct set_reader *s, struct protobuf_message *m)
     for (struct protobuf_field *f = m->first; f; f = f->next) {
         enum err err = resolve_field(s, f);
         if (err) return err;
-        size_t at = count;
-        while (at > 0 && m->fields[at - 1]->number > f->number) at--;
-        if (at > 0 && m->fields[at - 1]->number == f->number) continue;
+        size_t at = 0; /* the list has the last one first, so mostly they come in front */
+        while (at < count && m->fields[at]->number < f->number) at++;
+        if (at < count && m->fields[at]->number == f->number) continue;
         memmove(&m->fields[at + 1], &m->fields[at], (count++ - at) * sizeof m->fields[0]);
         m->fields[at] = f;
     }
