@@ -152,6 +152,17 @@ def test_each_request_proves_anew_who_asks(gateway):
     assert codes == [0x44, 0x81, 0x81, 0x44], "from one address: 2.04, 4.01, 4.01, 2.04"
 
 
+@pytest.mark.parametrize("method", [5, 6, 7])
+def test_a_method_that_is_not_known_is_not_allowed(gateway, method):
+    """FETCH, PATCH and iPATCH (RFC 8132): the topic is there, the method is not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(request(3, 1, b"a", "there") + b"\xff1", (HOST, gateway.coap_port))
+        assert sock.recv(2048)[1] == 0x44
+        sock.sendto(request(method, 2, b"b", "there") + b"\xff1", (HOST, gateway.coap_port))
+        assert sock.recv(2048)[1] == 0x85
+
+
 def test_a_repeated_confirmable_post_is_published_once(gateway):
     before = gateway.metric("millrace_mqtt_messages_received_total")
     post = request(2, 77, b"ab", "again") + b"\xffonce"

@@ -2,6 +2,7 @@
 nothing circulates. The peer is real in every test."""
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -481,6 +482,18 @@ def test_an_external_broker_takes_the_place_of_the_nodes_own(node_factory, mosqu
     assert node.request("POST", "/v1/mqtt/publish", json.dumps({"topic": "hello", "payload": "x", "qos": 1}))[0] == 200
     wait_for(lambda: any(m.topic == "hello" for m in far.got), LIMIT_S, "what the node says does not get there")
     far.close()
+
+
+def test_a_changed_external_broker_is_told_to_need_a_restart(node_factory, mosquitto, tmp_path):
+    config, line = tmp_path / "node.yaml", f"mqtt: {{external: {{endpoint: 'tcp://{HOST}:{mosquitto().port}', password: secret-1, commands: %s}}}}\n"
+    config.write_text(line % "true", encoding="utf-8")
+    node = node_factory(start=False)
+    node.command[2:2] = ["-c", str(config)]
+    node.start()
+    config.write_text(line.replace("secret-1", "secret-2") % "false", encoding="utf-8")
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload: done" in node.log(), LIMIT_S, "no reload")
+    assert "mqtt.external changed: that needs a restart" in node.log() and "secret" not in node.log()
 
 
 @pytest.mark.parametrize("full,left", [("drop-oldest", list(range(90, 100))), ("drop-new", list(range(10))), ("keep-every-nth", None)])

@@ -75,6 +75,17 @@ def ends_of(one):
 
 # ---- what two trees share is nothing ----
 
+def test_a_document_without_a_namespace_is_of_its_paths(node):
+    path = "/apis/millrace.io/v1/namespaces/a/tables"
+    document = {"apiVersion": "millrace.io/v1", "kind": "Table", "metadata": {"name": "press"}, "spec": {"columns": [{"name": "v", "type": "double"}]}}
+    for method, where, code in ("POST", "", 201), ("PUT", "/press", 200):
+        status, said = node.request(method, path + where, json.dumps(document))
+        assert status == code and json.loads(said)["metadata"]["namespace"] == "a", said
+    document["metadata"]["namespace"] = "b"
+    status, said = node.request("PUT", path + "/press", json.dumps(document))
+    assert status == 422 and "metadata.namespace is b, the path says a" in said
+
+
 def test_messages_reach_the_own_namespace_only(node):
     ann, bob = pair(node, "reader")
     for one in ann, bob:

@@ -53,6 +53,22 @@ def test_what_is_no_row_goes_to_the_dead_with_a_reason(node):
     assert node.metric("millrace_mqtt_dead_total") == count and node.metric("millrace_mqtt_rows_total") == 3
 
 
+@pytest.mark.parametrize("prefix", ["", "acme/sz"])
+def test_a_row_of_another_device_or_of_nothing_is_none(node_factory, prefix):
+    node = mqtt_node(node_factory, *([f"node.path={prefix}"] if prefix else []))
+    here = Client(node, "here")
+    here.subscribe(("$dead/#", 1))
+    path = prefix + "/d" if prefix else "d"
+    good = ['{"v":1,"device":"d"}', json.dumps({"v": 2, "device": path}), '{"time":1000}']
+    bad = {'{"v":3,"device":"e"}': '"device" is "e" and the topic says d', "{}": "holds no value", '[{"v":4},{}]': "holds no value"}
+    for payload in (*good, *bad):
+        here.publish("data/d/t", payload, 1)
+    wait_for(lambda: len(here.got) >= len(bad), LIMIT_S, "dead letters")
+    for message, (payload, reason) in zip(here.got, bad.items()):
+        assert message.payload.decode() == payload and reason in message.properties.UserProperty[0][1]
+    assert node.sql("SELECT device, v FROM t ORDER BY v") == [[path, 1], [path, 2], [path, 4], [path, None]]
+
+
 def test_who_may_not_write_rows_writes_none(node):
     code, out = node.cli("user", "add", "pub", "--role", "viewer", "--json")
     assert code == 0, out

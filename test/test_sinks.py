@@ -359,3 +359,48 @@ def test_a_sink_in_a_shared_object(node_factory, tmp_path):
     wait_for(lambda: (sinks(node, "out") or {}).get("sent") == 10, LIMIT_S, f"not sent: {sinks(node, 'out')}")
     assert sinks(node, "out")["failures"] == 1 and sinks(node, "out")["error"] == "not yet"
     assert (tmp_path / "out.txt").read_text().splitlines() == [f"d {(T0 + t) * 1000000} temperature {t + 0.5:g}" for t in range(10)]
+
+
+CARELESS = r"""
+#include <millrace/sink.h>
+#include <stdio.h>
+#include <string.h>
+struct careless { const char *what; };
+static bool open_careless(void *state, const struct millrace_sink_config *c, char why[MILLRACE_SINK_WHY_BYTES])
+{
+    struct careless *s = state;
+    size_t at = 0;
+    for (size_t i = 0; i < c->option_count; i++)
+        at += (size_t)snprintf(why + at, MILLRACE_SINK_WHY_BYTES - at, "%s=%s ", c->options[i].name, c->options[i].text);
+    s->what = strstr(why, "what=shout") ? "shout" : strstr(why, "what=qos") ? "qos" : strstr(why, "what=nonsense") ? "nonsense" : "none";
+    return strcmp(s->what, "none") != 0;
+}
+static enum millrace_sink_answer take(void *state, const struct millrace_sink_batch *b, const struct millrace_sink_host *host, char why[MILLRACE_SINK_WHY_BYTES])
+{
+    struct careless *s = state;
+    const struct millrace_sink_message message = {.topic = {"out/x", 5}, .payload = {"x", 1}, .qos = 9};
+    (void)b;
+    if (strcmp(s->what, "nonsense") == 0) return (enum millrace_sink_answer)77;
+    if (strcmp(s->what, "qos") == 0 && host->publish(host->host, &message)) return MILLRACE_SINK_TAKEN;
+    memset(why, 'w', MILLRACE_SINK_WHY_BYTES);
+    return MILLRACE_SINK_RETRY;
+}
+static const struct millrace_sink sink = {.abi = MILLRACE_SINK_ABI, .size_bytes = sizeof sink, .name = "careless", .state_bytes = sizeof(struct careless),
+                                          .open = open_careless, .take = take};
+const struct millrace_sink *millrace_sink_entry(void) { return &sink; }
+"""
+
+
+def test_a_careless_shared_object_hurts_nobody(node_factory, tmp_path):
+    (tmp_path / "careless.c").write_text(CARELESS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o", str(tmp_path / "millrace-sink-careless.so"),
+                    str(tmp_path / "careless.c")], check=True)
+    node = node_factory(settings=[f"drivers={tmp_path}"])
+    write(node, "press", row("d", 0, temperature=1.5))
+    for what, options in (("none", {"flag": True, "off": False, "n": 5}), ("shout", {}), ("qos", {}), ("nonsense", {})):
+        sink(node, what, type="careless", table="press", options={"what": what, **options}, **{"from": "beginning"})
+        wait_for(lambda name=what: (sinks(node, name) or {}).get("failures"), LIMIT_S, f"{what} did not fail")
+    assert sinks(node, "none")["error"].strip() == "what=none flag=true off=false n=5"
+    assert sinks(node, "shout")["error"] == sinks(node, "qos")["error"] == "w" * 239, "all that it said, and no byte more"
+    assert sinks(node, "nonsense")["error"] == "the sink takes no rows"
+    assert "must be a plain value" in sink(node, "deep", 422, type="careless", table="press", options={"a": {"b": 1}})

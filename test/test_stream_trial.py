@@ -1,11 +1,13 @@
 """`millrace test-stream`: what a Stream would make of a message, shown and not stored."""
+import base64
 import json
 import subprocess
 
 import pytest
+from google.protobuf import descriptor_pb2
 
 from mqtt_client import mqtt_node
-from sparkplug import payload
+from sparkplug import I32, file_of, payload
 from test_streams import TS, stream
 
 SPEC = {"filter": "plant/+/up", "device": "{2}", "table": "presses", "time": {"path": "$.ts", "unit": "s"},
@@ -35,6 +37,21 @@ def test_rows_of_a_message_are_shown_as_a_table_and_not_stored(node, tmp_path):
     found = json.loads(trial(node, "press", "plant/p7/up", "--payload", str(file), "--json")[1])
     assert found["rows"][0]["columns"] == {"temperature": 1}
     assert node.request("POST", "/v1/sql", "SELECT * FROM presses")[0] != 200, "nothing is stored"
+
+
+def test_what_may_be_published_and_applied_can_be_tried(node):
+    """Messages of up to 1 MiB, and descriptors of up to 512 KiB."""
+    text = json.dumps({"ts": 1, "t": 21.5, "note": "x" * 900000}).encode()
+    stream(node, "press", **SPEC)
+    assert "21.5" in trial(node, "press", "plant/p7/up", text=text)[1]
+    wide = file_of("plant", {"Wide": [(f"field_{number}", number, I32) for number in range(1, 15001)]}, "proto3")
+    descriptor = descriptor_pb2.FileDescriptorSet(file=[wide]).SerializeToString()
+    assert 300000 < len(descriptor) < 512 * 1024
+    spec = {"filter": "w/+", "format": "protobuf", "columns": [{"name": "last", "path": "$.field_15000"}],
+            "protobuf": {"descriptor": base64.b64encode(descriptor).decode(), "message": "plant.Wide"}}
+    body = {"name": "wide", "spec": spec, "topic": "w/a", "payloadBase64": base64.b64encode(b"\x08\x01\xc0\xa9\x07\x05").decode()}
+    status, said = node.request("POST", "/v1/streams/test", json.dumps(body))
+    assert status == 200 and json.loads(said)["rows"][0]["columns"] == {"last": 5}, said[:300]
 
 
 def test_the_table_is_called_as_the_stream(node, tmp_path):

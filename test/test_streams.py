@@ -1,6 +1,7 @@
 """Kind Stream: messages of any topic become rows of a table, in the formats that gateways speak."""
 import base64
 import json
+import struct
 
 import pytest
 
@@ -9,6 +10,7 @@ from mqtt_client import LIMIT_S, Client, mqtt_node
 from sparkplug import BYTES, F64, I32, MESSAGE, TEXT, U64, classes_of, file_of, payload
 
 API = "/apis/millrace.io/v1/namespaces/default/streams"
+WRAPPED = {"Double": 1, "Float": 2, "Int64": 3, "UInt64": 4, "Int32": 5, "UInt32": 13, "Bool": 8, "String": 9, "Bytes": 12}  # wrappers.proto
 TS = 1767323046000  # 2026-01-02T03:04:06Z
 
 
@@ -122,6 +124,23 @@ def test_protobuf_messages_by_their_descriptor(node):
     here.publish("pb/q", b"\x0a\xff", 1)
     wait_for(lambda: len(here.got) >= 2, LIMIT_S, "a dead letter of each Stream")
     assert "plant.Reading" in here.got[0].properties.UserProperty[0][1]
+
+
+def test_protobuf_wrappers_are_the_bare_value(node):
+    from google.protobuf import descriptor_pb2
+    wrappers = file_of("google.protobuf", {name + "Value": [("value", 1, kind)] for name, kind in WRAPPED.items()}, "proto3")
+    state = file_of("plant", {"State": [(name.lower(), number, MESSAGE) for number, name in enumerate(WRAPPED, 1)]
+                              + [("many", 20, MESSAGE, "*"), ("none", 21, MESSAGE)]}, "proto3")
+    for field in state.message_type[0].field:
+        field.type_name = f".google.protobuf.{dict((n.lower(), n) for n in WRAPPED).get(field.name, 'Double')}Value"
+    descriptor = descriptor_pb2.FileDescriptorSet(file=[wrappers, state]).SerializeToString()
+    stream(node, "wrapped", filter="w/+", format="protobuf", protobuf={"descriptor": base64.b64encode(descriptor).decode(), "message": "plant.State"},
+           columns=[{"name": c, "path": f"$.{c}"} for c in ("double", "int64", "uint32", "bool", "string", "none")] + [{"name": "second", "path": "$.many[1]"}])
+    here = Client(node, "here")
+    here.publish("w/a", b"\x0a\x09\x09" + struct.pack("<d", 1.5) + b"\x1a\x02\x08\x07\x32\x00\x3a\x02\x08\x01\x42\x03\x0a\x01z"
+                 b"\xa2\x01\x00\xa2\x01\x09\x09" + struct.pack("<d", 2.5), 1)
+    assert node.sql('SELECT double, int64, uint32, "bool", string, second FROM wrapped') == [[1.5, 7, 0, True, "z", 2.5]]
+    assert "none" not in node.request("POST", "/v1/sql", "SELECT * FROM wrapped")[1]  # absent is not zero
 
 
 def test_what_does_not_fit_is_a_dead_letter_and_counted(node):

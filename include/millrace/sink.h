@@ -12,8 +12,9 @@
  *
  * Rules for every operation: those of one sink run on one thread of its own, one at a time, and may
  * block there (a socket, a file) for some seconds; the node waits for one under way when it stops.
- * What is given is borrowed during the call. A sink keeps its state in `state_bytes`, zeroed by the
- * host before open.
+ * What is given is borrowed during the call. `why` is empty then; what is written there counts up
+ * to its first NUL, or as a whole. An answer that is none of enum millrace_sink_answer is a refusal
+ * that is not skipped. A sink keeps its state in `state_bytes`, zeroed by the host before open.
  *
  * Versions: a host takes a sink whose `abi` equals MILLRACE_SINK_ABI; operations that come later
  * are appended, `size_bytes` tells which a sink has. A shared object is named
@@ -87,7 +88,7 @@ struct millrace_sink_message {
 struct millrace_sink_host {
     void *host;
     /* Publishes in the node's own broker; copied. The batch counts as confirmed when the broker has
-     * made all its messages durable, too. False: no memory; answer RETRY. */
+     * made all its messages durable, too. False: no memory, or a QoS above 2; answer RETRY. */
     bool (*publish)(void *host, const struct millrace_sink_message *message);
 };
 
@@ -99,7 +100,7 @@ enum millrace_sink_answer {
     MILLRACE_SINK_REFUSED, /* never: tried again, or skipped and counted, as the document says */
 };
 
-/* A plain value of the document's `options`, as text. */
+/* A plain value of the document's `options`, as text: what stands there, "true", "false". */
 struct millrace_sink_option {
     const char *name, *text;
 };

@@ -371,7 +371,7 @@ const struct http_route api_routes[] = {
      "begins a backup: {to, keep, bytesPerSecond}; needs update on the Node"},
     {"GET", "/v1/backup", api_backup_show, 0, 0,
      "how far the backup is, or how the last one ended"},
-    {"POST", "/v1/streams/test", api_stream_test, BODY_SMALL, 0,
+    {"POST", "/v1/streams/test", api_stream_test, BODY_DOCUMENT, 0,
      "what a Stream would make of a message, without storing it: {name, spec, topic, payload or "
      "payloadBase64}; needs create on Stream"},
     {"GET", "/v1/mqtt/clients", api_mqtt_clients, 0, 0,

@@ -41,14 +41,34 @@ static bool next_entry(struct ingest *in)
     return true;
 }
 
-static void name_row(struct ingest *in, struct str device, struct str table)
+/* Also when it is written with the node's own path before it, as everywhere outside. */
+static bool is_device(const struct ingest *in, struct str own, struct str device)
+{
+    struct str path = in->service->node_path;
+    if (path.size && own.size == path.size + 1 + device.size &&
+        memcmp(own.at, path.at, path.size) == 0 && own.at[path.size] == '/')
+        own = (struct str){own.at + path.size + 1, device.size};
+    return str_equal(own, device);
+}
+
+/* The topic says whose the row is. A member `device` may only say the same, and a row of nothing is
+ * none; one with a time alone is a row whose cells all lack, as Sinks send it. */
+static enum err name_row(struct ingest *in, struct str device, struct str table, struct why *why)
 {
     struct line *line = in->line;
+    struct str own = line->tag_count ? line->tags[0].value : STR("");
+    if (own.size && !is_device(in, own, device))
+        return why_set(why, ERR_INVALID,
+                       "\"device\" is \"%.*s\" and the topic says %.*s: leave the member out",
+                       (int)own.size, own.at, (int)device.size, device.at);
+    if (!line->field_count && !line->has_time && line->tag_count < 2)
+        return why_set(why, ERR_INVALID, "the row holds no value");
     line->measurement = table;
     line->tags[0] = (struct label){STR("device"), device};
     if (!line->tag_count) line->tag_count = 1;
     if (!line->has_time) line->time_ns = in->at.time_ns++;
     line->has_time = true;
+    return ERR_OK;
 }
 
 static enum err next(struct ingest *in, bool *found, struct why *why)
@@ -71,8 +91,7 @@ static enum err next(struct ingest *in, bool *found, struct why *why)
                            "the topic names no device or no table (data/DEVICE/TABLE)");
         if (is_empty) return why_set(why, ERR_SYNTAX, "the payload holds no row");
         if (in->at.json.is_over) continue; /* the end of this message's rows */
-        name_row(in, device, table);
-        return ERR_OK;
+        return name_row(in, device, table, why);
     }
 }
 

@@ -206,6 +206,18 @@ static enum err check_content(struct change *change, struct why *why)
                    change->target.name.at, p->path, p->text);
 }
 
+/* As Kubernetes has it: the path's namespace is that of a document that names none. */
+static enum err fill_namespace(const struct change *change, struct doc *doc)
+{
+    struct arena *arena = http_arena(change->exchange);
+    struct doc *metadata = doc_get(doc, "metadata");
+    struct str ns = change->target.ns;
+    if (!ns.size || !metadata || metadata->kind != DOC_MAP || doc_get(metadata, "namespace"))
+        return ERR_OK;
+    struct doc *text = doc_new_string(arena, ns);
+    return text && doc_set(arena, metadata, "namespace", text) ? ERR_OK : ERR_NO_MEMORY;
+}
+
 static enum err build(struct change *change, struct why *why)
 {
     const struct resource *old = find(change);
@@ -225,6 +237,7 @@ static enum err build(struct change *change, struct why *why)
                                   change->verb, old))
         return check_rights(change, old, NULL, why);
     enum err err = make_document(change, old, &doc);
+    if (!err) err = fill_namespace(change, doc);
     if (!err) err = resource_read(doc, "", &change->resource, &change->problems, why);
     if (!err) err = check_names(change, change->resource, why);
     if (err) return err;

@@ -252,6 +252,10 @@ bool bridge_receive(struct bridge *b, struct mqtt_packet *p)
     MUST(is_bridge(b));
     if (!bridge_topic_map(s->topics, s->topic_count, BRIDGE_IN, m->topic, &b->incoming))
         return false;
+    if (mqtt_has(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_ID) &&
+        bridge_topic_is_copy(s->topics, s->topic_count, b->refused, b->mark, m->topic,
+                             p->properties.raw))
+        return false;
     m->topic = buf_str(&b->incoming);
     if (b->remote[0]) add_mark(b, &p->properties);
     return true;
@@ -291,15 +295,15 @@ static struct session *take_session(struct space *space, struct str key)
     return s;
 }
 
-/* Whether an entry that goes out has this local filter. */
-static bool is_wanted(const struct bridge_settings *s, struct str filter)
+/* Whether an entry of that way has this filter, local of OUT and remote of IN. */
+static bool is_wanted(const struct bridge_settings *s, enum bridge_way way, struct str filter)
 {
     struct buf text = BUF_EMPTY;
     bool found = false;
     for (size_t i = 0; i < s->topic_count && !found; i++) {
-        if (!s->topics[i].is_out) continue;
+        if (!(way == BRIDGE_OUT ? s->topics[i].is_out : s->topics[i].is_in)) continue;
         buf_clear(&text);
-        bridge_topic_filter(&s->topics[i], true, &text);
+        bridge_topic_filter(&s->topics[i], way == BRIDGE_OUT, &text);
         found = buf_failed(&text) || str_equal(buf_str(&text), filter);
     }
     buf_free(&text);
@@ -314,7 +318,7 @@ static void drop_subscriptions(struct bridge *b)
         struct buf text = BUF_EMPTY;
         next = sub->next_of_session;
         tree_print(sub, &text);
-        if (!buf_failed(&text) && !is_wanted(b->settings, buf_str(&text)))
+        if (!buf_failed(&text) && !is_wanted(b->settings, BRIDGE_OUT, buf_str(&text)))
             (void)session_unsubscribe(b->session, buf_str(&text));
         buf_free(&text);
     }
@@ -341,15 +345,18 @@ static enum err put_subscriptions(struct bridge *b)
     return err;
 }
 
-/* Remembers what the remote broker is to forget: filters of the old settings. */
-static void note_stale(struct bridge *b, const struct bridge_settings *old)
+/* Remembers what the remote broker is to forget: filters of the old settings that the new ones do
+ * not have. */
+static void note_stale(struct bridge *b, const struct bridge_settings *old,
+                       const struct bridge_settings *now)
 {
     struct buf filter = BUF_EMPTY;
     for (size_t i = 0; old && i < old->topic_count; i++) {
         if (!old->topics[i].is_in) continue;
         buf_clear(&filter);
         bridge_topic_filter(&old->topics[i], false, &filter);
-        if (!buf_failed(&filter)) mqtt_write_text(&b->stale, buf_str(&filter));
+        if (!buf_failed(&filter) && !is_wanted(now, BRIDGE_IN, buf_str(&filter)))
+            mqtt_write_text(&b->stale, buf_str(&filter));
     }
     buf_free(&filter);
 }
@@ -358,13 +365,15 @@ static void note_stale(struct bridge *b, const struct bridge_settings *old)
 enum err bridge_apply(struct bridge *b, struct bridge_settings *settings)
 {
     MUST(is_bridge(b) && b->session && settings);
-    uint8_t *fresh = mem_alloc_zero(settings->topic_count + 1, 1);
+    uint8_t *fresh = mem_alloc_zero(settings->topic_count + 1, 2);
     if (!fresh) return ERR_NO_MEMORY;
-    note_stale(b, b->settings);
+    note_stale(b, b->settings, settings);
     bridge_release_settings(b->settings);
     mem_free(b->fresh);
     b->settings = settings;
     b->fresh = fresh;
+    b->mark = bridge_topics_mark(settings->topics, settings->topic_count);
+    b->refused = fresh + settings->topic_count + 1;
     b->is_plain = b->is_subscribed = false;
     buf_clear(&b->trail);
     if (b->broker->node[0])

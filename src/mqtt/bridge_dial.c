@@ -25,6 +25,7 @@
 
 enum {
     FIRST_PACKET_ID = 1,
+    ENTRY_PACKET_ID = 2, /* and more: of the SUBSCRIBE of one entry */
     BRIDGE_BIT = 0x80,
     DIAL_SECONDS = 10, /* until CONNACK */
 };
@@ -217,31 +218,47 @@ static void write_unsubscribe(struct connection *c, struct bridge *b)
     b->stale = BUF_EMPTY;
 }
 
-/* All filters in one packet. In 5.0: no local, retain as published, and retained messages only when
- * the subscription is new there. */
-static void write_subscribe(struct connection *c, struct bridge *b)
+/* In 5.0: no local, retain as published, and retained messages only when the subscription is new
+ * there. `id`: its Subscription Identifier, 0 = none. */
+static void begin_subscribe(struct mqtt_writer *w, struct connection *c, uint16_t packet_id,
+                            uint32_t id)
+{
+    mqtt_begin(w, connection_out(c), MQTT_SUBSCRIBE, 2);
+    mqtt_write_be16(w->out, packet_id);
+    if (c->version != MQTT_5) return;
+    mqtt_begin_properties(w);
+    if (id) mqtt_write_number(w->out, MQTT_PROPERTY_SUBSCRIPTION_ID, id);
+    mqtt_end_properties(w);
+}
+
+static void add_filter(struct mqtt_writer *w, const struct connection *c,
+                       const struct bridge_topic *t)
+{
+    enum { NO_LOCAL = 4, AS_PUBLISHED = 8, RETAINED_IF_NEW = 0x10 };
+    unsigned options = c->version == MQTT_5 ? NO_LOCAL | AS_PUBLISHED | RETAINED_IF_NEW : 0;
+    mqtt_write_be16(w->out, (uint16_t)(t->remote_prefix.size + t->filter.size));
+    bridge_topic_filter(t, false, w->out);
+    buf_add_char(w->out, (char)(t->qos | options));
+}
+
+/* All filters in one packet; or each in one of its own, in their order, whose identifier tells
+ * which of several copies of a message is the first entry's. */
+static void write_subscribe(struct connection *c, struct bridge *b, bool takes_ids)
 {
     const struct bridge_settings *s = b->settings;
-    enum { NO_LOCAL = 4, AS_PUBLISHED = 8, RETAINED_IF_NEW = 0x10 };
     struct mqtt_writer w;
-    size_t count = 0;
+    size_t count = 0, written = 0;
     for (size_t i = 0; i < s->topic_count; i++) count += s->topics[i].is_in;
-    if (!count) return;
-    mqtt_begin(&w, connection_out(c), MQTT_SUBSCRIBE, 2);
-    mqtt_write_be16(w.out, FIRST_PACKET_ID);
-    if (c->version == MQTT_5) {
-        mqtt_begin_properties(&w);
-        mqtt_end_properties(&w);
-    }
+    uint32_t mark = takes_ids && count > 1 ? b->mark : 0;
     for (size_t i = 0; i < s->topic_count; i++) {
-        const struct bridge_topic *t = &s->topics[i];
-        if (!t->is_in) continue;
-        mqtt_write_be16(w.out, (uint16_t)(t->remote_prefix.size + t->filter.size));
-        bridge_topic_filter(t, false, w.out);
-        unsigned options = c->version == MQTT_5 ? NO_LOCAL | AS_PUBLISHED | RETAINED_IF_NEW : 0;
-        buf_add_char(w.out, (char)(t->qos | options));
+        if (!s->topics[i].is_in) continue;
+        if (mark)
+            begin_subscribe(&w, c, (uint16_t)(ENTRY_PACKET_ID + i), mark + (uint32_t)i);
+        else if (!written)
+            begin_subscribe(&w, c, FIRST_PACKET_ID, 0);
+        add_filter(&w, c, &s->topics[i]);
+        if (++written == count || mark) mqtt_end(&w);
     }
-    mqtt_end(&w);
 }
 
 /* ---- CONNACK ---- */
@@ -322,7 +339,10 @@ static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, 
     s->since_s = c->broker->wall_s;
     if (!p->session_present) forget_received(s);
     if (p->session_present) write_unsubscribe(c, b);
-    if (!p->session_present || !b->is_subscribed || c->version == MQTT_5) write_subscribe(c, b);
+    bool takes_ids = c->version == MQTT_5 &&
+                     mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_ID_AVAILABLE, 1) == 1;
+    if (!p->session_present || !b->is_subscribed || c->version == MQTT_5)
+        write_subscribe(c, b, takes_ids);
     wheel_stop(&c->broker->wheel, &c->timer);
     if (c->keep_alive_s)
         wheel_set(&c->broker->wheel, &c->timer,
@@ -335,26 +355,32 @@ static enum mqtt_reason on_connack(struct connection *c, struct mqtt_packet *p, 
 
 /* ---- the rest ---- */
 
+static void note_suback(struct bridge *b, size_t entry, uint8_t reason)
+{
+    struct buf filter = BUF_EMPTY;
+    b->refused[entry] = reason >= 0x80;
+    if (reason < 0x80) return;
+    bridge_topic_filter(&b->settings->topics[entry], false, &filter);
+    b->is_refused = true;
+    bridge_note_error(b, "the remote broker refused the subscription to %.*s: %s", (int)filter.size,
+                      filter.size ? filter.at : "", mqtt_reason_name((enum mqtt_reason)reason));
+    buf_free(&filter);
+}
+
 /* The codes stand in the order of the filters that were sent (3.9.3). A remote that gives fewer
  * has not refused the others. */
 static void on_suback(struct bridge *b, const struct mqtt_packet *p)
 {
     MUST(is_bridge(b));
     const struct bridge_settings *s = b->settings;
-    size_t n = 0;
+    size_t n = 0, i = 0, end = s->topic_count;
     b->is_subscribed = true;
-    for (size_t i = 0; i < s->topic_count && n < p->rest.size; i++) {
-        if (!s->topics[i].is_in) continue;
-        uint8_t reason = (uint8_t)p->rest.at[n++];
-        struct buf filter = BUF_EMPTY;
-        if (reason < 0x80) continue;
-        bridge_topic_filter(&s->topics[i], false, &filter);
-        b->is_refused = true;
-        bridge_note_error(b, "the remote broker refused the subscription to %.*s: %s",
-                          (int)filter.size, filter.size ? filter.at : "",
-                          mqtt_reason_name((enum mqtt_reason)reason));
-        buf_free(&filter);
+    if (p->packet_id >= ENTRY_PACKET_ID) { /* one entry's */
+        i = (size_t)p->packet_id - ENTRY_PACKET_ID;
+        if (i < end) end = i + 1;
     }
+    for (; i < end && n < p->rest.size; i++)
+        if (s->topics[i].is_in) note_suback(b, i, (uint8_t)p->rest.at[n++]);
 }
 
 enum mqtt_reason bridge_take(struct connection *c, struct mqtt_packet *p, struct why *why)

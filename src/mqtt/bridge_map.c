@@ -4,6 +4,7 @@
  * a longer prefix can make a name too long or too deep. The trail is read from properties as they
  * came on the wire, which packet_read.c found well-formed. */
 #include "mqtt/bridge_map.h"
+#include "base/hash.h"
 #include "mqtt/packet.h"
 #include "mqtt/topic.h"
 #include <string.h>
@@ -53,6 +54,42 @@ bool bridge_topic_only_comes_in(const struct bridge_topic *topics, size_t count,
             take_rest(topics[i].local_prefix, topics[i].filter, name, &rest))
             return true;
     return false;
+}
+
+uint32_t bridge_topics_mark(const struct bridge_topic *topics, size_t count)
+{
+    enum { MARKS = 1 << 20 }; /* with BRIDGE_TOPICS_MAX places, all that an identifier can be */
+    uint32_t crc = 0;
+    MUST(topics || !count);
+    for (size_t i = 0; i < count; i++) {
+        if (!topics[i].is_in) continue;
+        const struct str texts[] = {
+            {(const char *)&i, sizeof i}, topics[i].remote_prefix, topics[i].filter, {"", 1}};
+        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++)
+            crc = hash_crc32c(crc, texts[t].at, texts[t].size);
+    }
+    return (1 + crc % (MARKS - 1)) * BRIDGE_TOPICS_MAX;
+}
+
+bool bridge_topic_is_copy(const struct bridge_topic *topics, size_t count, const uint8_t *refused,
+                          uint32_t mark, struct str name, struct str properties)
+{
+    uint32_t first = 0;
+    bool is_copy = false;
+    struct str rest = properties, encoded, behind;
+    while (first < count &&
+           (!topics[first].is_in || refused[first] ||
+            !take_rest(topics[first].remote_prefix, topics[first].filter, name, &behind)))
+        first++;
+    for (enum mqtt_property p; first < count && mqtt_next_property(&rest, &p, &encoded);) {
+        if (p != MQTT_PROPERTY_SUBSCRIPTION_ID) continue;
+        struct reader r = reader_of(encoded.at, encoded.size);
+        reader_skip(&r, 1); /* its identifier, one byte */
+        uint64_t id = reader_varint(&r);
+        if (id / BRIDGE_TOPICS_MAX != mark / BRIDGE_TOPICS_MAX || id == mark + first) return false;
+        is_copy = true;
+    }
+    return is_copy;
 }
 
 /* The next mark. */

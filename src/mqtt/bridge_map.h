@@ -47,6 +47,16 @@ bool bridge_topic_map(const struct bridge_topic *topics, size_t count, enum brid
 /* Whether a local topic is one that only comes in. */
 bool bridge_topic_only_comes_in(const struct bridge_topic *topics, size_t count, struct str name);
 
+/* What the subscriptions of these entries have in their Subscription Identifiers beside their place
+ * (a multiple of BRIDGE_TOPICS_MAX): it tells them from those of other entries, which the remote
+ * broker may have kept messages for. Never 0. */
+uint32_t bridge_topics_mark(const struct bridge_topic *topics, size_t count);
+/* A broker may send a message once for each subscription that fits. Whether one on the remote
+ * `name` is such a copy, beside that of the first entry that fits and was not refused (`refused`:
+ * one byte an entry; `mark`: theirs). What has no identifier, or one of other entries, is none. */
+bool bridge_topic_is_copy(const struct bridge_topic *topics, size_t count, const uint8_t *refused,
+                          uint32_t mark, struct str name, struct str properties);
+
 /* Whether the trail in the properties of a PUBLISH (as on the wire, without their length; they were
  * checked) ends here: this node is in it already, or it is too long. */
 bool bridge_trail_ends(struct str properties, const char *node);

@@ -134,9 +134,43 @@ static void the_trail_ends_at_a_node_that_is_in_it_and_at_its_limit(void **state
     buf_free(&trail);
 }
 
+static bool is_copy(const struct bridge_topic *entries, size_t count, const uint8_t *refused,
+                    const char *name, uint32_t first_id, uint32_t second_id)
+{
+    struct buf properties = BUF_EMPTY;
+    mqtt_write_user_property(&properties, STR("a"), STR("b"));
+    if (first_id) mqtt_write_number(&properties, MQTT_PROPERTY_SUBSCRIPTION_ID, first_id);
+    if (second_id) mqtt_write_number(&properties, MQTT_PROPERTY_SUBSCRIPTION_ID, second_id);
+    bool found = bridge_topic_is_copy(entries, count, refused, bridge_topics_mark(entries, count),
+                                      str_of(name), buf_str(&properties));
+    buf_free(&properties);
+    return found;
+}
+
+static void of_overlapping_subscriptions_the_first_ones_message_is_taken(void **state)
+{
+    (void)state;
+    const struct bridge_topic entries[] = {{.filter = STR("out/#"), .is_out = true},
+                                           {.filter = STR("data/#"), .is_in = true},
+                                           {.filter = STR("#"), .is_in = true}};
+    const struct bridge_topic others[] = {{.filter = STR("#"), .is_in = true}};
+    uint32_t mark = bridge_topics_mark(entries, 3), other = bridge_topics_mark(others, 1);
+    uint8_t refused[3] = {0};
+    assert_true(mark && mark % BRIDGE_TOPICS_MAX == 0 && other != mark);
+    assert_false(is_copy(entries, 3, refused, "data/x", mark + 1, 0));
+    assert_true(is_copy(entries, 3, refused, "data/x", mark + 2, 0));
+    assert_false(is_copy(entries, 3, refused, "x", mark + 2, 0));
+    assert_false(is_copy(entries, 3, refused, "data/x", mark + 2, mark + 1)); /* one for both */
+    assert_false(is_copy(entries, 3, refused, "data/x", 0, 0));     /* from before there were any */
+    assert_false(is_copy(entries, 3, refused, "data/x", other, 0)); /* kept for other settings */
+    refused[1] = 1;
+    assert_false(is_copy(entries, 3, refused, "data/x", mark + 2, 0)); /* there is no other */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_overlapping_subscriptions_the_first_ones_message_is_taken),
         cmocka_unit_test(prefixes_are_exchanged_each_way),
         cmocka_unit_test(what_no_entry_fits_stays),
         cmocka_unit_test(an_empty_filter_is_one_name),

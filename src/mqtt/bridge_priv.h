@@ -51,6 +51,10 @@ struct bridge {
     struct buf stale;
     /* Per entry of the settings: its retained messages are to be sent. */
     uint8_t *fresh;
+    /* Of the entries that come in (bridge_topics_mark). */
+    uint32_t mark;
+    /* Behind `fresh`, per entry: the remote refused its subscription. */
+    uint8_t *refused;
     /* The last error, "" = none since it connected; the last that the log was told. */
     char error[BRIDGE_ERROR_BYTES], told[BRIDGE_ERROR_BYTES];
     /* Certificates being read, and of which settings (a share); NULL = no work under way. */

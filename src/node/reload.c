@@ -7,6 +7,22 @@
 
 static const char component[] = "node";
 
+/* But for its endpoint, which is told with its values; these hold a password. */
+static bool is_same_external(const struct bridges_external *was, const struct bridges_external *now)
+{
+    const struct str pairs[][2] = {{was->user, now->user},
+                                   {was->password, now->password},
+                                   {was->client_id, now->client_id},
+                                   {was->ca, now->ca},
+                                   {was->cert, now->cert},
+                                   {was->key, now->key},
+                                   {was->server_name, now->server_name}};
+    bool is_same = was->commands == now->commands && was->insecure == now->insecure;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        is_same = is_same && str_equal(pairs[i][0], pairs[i][1]);
+    return is_same;
+}
+
 /* What a running node cannot change about itself: told, with the way out. */
 static void compare_configs(struct node *node, const struct node_config *now)
 {
@@ -33,6 +49,9 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };
+    if (!is_same_external(&was->mqtt.external, &now->mqtt.external))
+        diag(&node->context, DIAG_WARNING, component,
+             "reload: mqtt.external changed: that needs a restart");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))
             diag(&node->context, DIAG_WARNING, component,

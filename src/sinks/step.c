@@ -281,18 +281,31 @@ static enum err load(struct sink *s, struct why *why)
 
 enum { OPTIONS_MAX = 64 };
 
+static struct str option_text(const struct doc *value)
+{
+    if (value->kind == DOC_BOOL) return value->b ? STR("true") : STR("false");
+    return doc_text(value);
+}
+
 /* Plain values as text, in `arena`; returns how many. */
 static size_t read_options(const struct doc *map, struct arena *arena,
                            struct millrace_sink_option options[OPTIONS_MAX])
 {
     size_t count = 0;
     for (size_t i = 0; map && i < map->count && count < OPTIONS_MAX; i++) {
-        struct str key = map->items[i].key, value = doc_text(map->items[i].value);
+        struct str key = map->items[i].key, value = option_text(map->items[i].value);
         const char *name = arena_strdup(arena, key.at, key.size),
                    *text = arena_strdup(arena, value.size ? value.at : "", value.size);
         if (name && text) options[count++] = (struct millrace_sink_option){name, text};
     }
     return count;
+}
+
+/* What a sink says of a failure, which it may have written to the last byte. */
+static const char *said(char text[MILLRACE_SINK_WHY_BYTES], const char *otherwise)
+{
+    text[MILLRACE_SINK_WHY_BYTES - 1] = 0;
+    return text[0] ? text : otherwise;
 }
 
 static enum err open_sink(struct sink *s, struct why *why)
@@ -320,12 +333,13 @@ static enum err open_sink(struct sink *s, struct why *why)
         config.ns && config.name && (!s->ops->open || s->ops->open(s->state, &config, text));
     arena_free(&arena);
     if (s->is_open) return ERR_OK;
-    return why_set(why, ERR_CONNECT, "%s", text[0] ? text : "the sink does not open");
+    return why_set(why, ERR_CONNECT, "%s", said(text, "the sink does not open"));
 }
 
 static bool publish(void *host, const struct millrace_sink_message *message)
 {
     struct sink *s = host;
+    if (message->qos > 2) return false;
     struct sink_message *m = arena_zero(&s->message_arena, 1, sizeof *m);
     const char *topic = arena_dup(&s->message_arena, message->topic.at, message->topic.size);
     const char *payload = arena_dup(
@@ -363,7 +377,7 @@ static enum err introduce(struct sink *s, struct why *why)
     int64_t now = context_wall_ns(s->sinks->config.context);
     if (s->ops->again(s->state, &host, now, text) != MILLRACE_SINK_TAKEN) {
         clear_messages(s);
-        return why_set(why, ERR_BUSY, "%s", text);
+        return why_set(why, ERR_BUSY, "%s", said(text, "the sink does not introduce itself"));
     }
     s->answered = seen;
     return ERR_OK;
@@ -412,11 +426,11 @@ static enum err hand_over(struct sink *s, struct why *why)
     }
     if (skips) {
         rows->slice = s->dropped = count;
-        why_set(why, ERR_INVALID, "a row was skipped: %s", text);
+        why_set(why, ERR_INVALID, "a row was skipped: %s", said(text, "the sink refuses it"));
         return ERR_OK;
     }
     return why_set(why, answer == MILLRACE_SINK_RETRY ? ERR_BUSY : ERR_INVALID, "%s",
-                   text[0] ? text : "the sink takes no rows");
+                   said(text, "the sink takes no rows"));
 }
 
 /* ---- steps ---- */

@@ -148,17 +148,30 @@ static void make_time(struct payload *p)
                     : (struct value){.type = TYPE_NONE, .is_null = true};
 }
 
+/* A wrapper is what stands in it. */
+static void unwrap(struct payload *p)
+{
+    const struct payload *v = payload_member(p, STR("value"));
+    bool is_plain = v && v->kind == PAYLOAD_VALUE;
+    p->value = is_plain ? v->value : (struct value){.type = TYPE_NONE, .is_null = true};
+    p->kind = PAYLOAD_VALUE;
+    p->first = p->last = NULL;
+    p->count = 0;
+}
+
 /* A message of a message; one that comes again is merged into what is there. */
 static enum err take_message(struct message_reader *r, const struct protobuf_field *f,
                              struct str bytes, struct payload *node, unsigned depth)
 {
-    MUST(f->message);                  /* protobuf_schema_read has found it */
-    if (node->kind == PAYLOAD_VALUE) { /* fresh, or a time, which the later one replaces */
+    MUST(f->message); /* protobuf_schema_read has found it */
+    if (node->kind ==
+        PAYLOAD_VALUE) { /* fresh, or a time or wrapper, which the later one replaces */
         node->kind = PAYLOAD_MAP;
         node->value = (struct value){.type = TYPE_NONE};
     }
     enum err err = read_message(r, f->message, bytes, node, depth + 1);
     if (!err && f->message->is_timestamp) make_time(node);
+    if (!err && f->message->is_wrapper) unwrap(node);
     return err;
 }
 
@@ -228,17 +241,29 @@ static enum err take_field(struct message_reader *r, const struct protobuf_messa
                                                     : no_message(r, type, "a text is not UTF-8");
 }
 
-/* What proto3 leaves out because it is zero. */
+/* Whether one of the first members is of this field. */
+static bool is_there(const struct payload *map, size_t first, const struct protobuf_field *f)
+{
+    const struct payload *p = map->first;
+    while (first > 0 && p->key.at != f->name.at) {
+        p = p->next;
+        first--;
+    }
+    return first > 0;
+}
+
+/* What proto3 leaves out because it is zero. Only what came is looked through: a type may have
+ * thousands of fields, of which a message has a few. */
 static enum err add_zeros(struct message_reader *r, const struct protobuf_message *type,
                           struct payload *into)
 {
+    size_t came = into->count;
     for (size_t i = 0; i < type->field_count; i++) {
         const struct protobuf_field *f = type->fields[i];
         struct payload *node = NULL;
-        size_t before = into->count;
-        if (!f->has_zero || f->type == PROTOBUF_GROUP) continue;
-        enum err err = member(r, into, f, &node);
-        if (!err && into->count == before) continue; /* it was there */
+        if (!f->has_zero || f->type == PROTOBUF_GROUP || is_there(into, came, f)) continue;
+        enum err err = add_node(r, into, &node);
+        if (!err) node->key = f->name;
         bool is_text = f->type == PROTOBUF_STRING || f->type == PROTOBUF_BYTES;
         if (!err && is_text)
             (void)text_value(f, (struct str){"", 0}, &node->value);

@@ -2,11 +2,12 @@
  * FileDescriptorSet (what protoc writes) is read once, then messages by it into trees.
  *
  * A field is a member with its name; repeated ones are lists, maps are maps whose keys are texts,
- * enums are the names of their values, google.protobuf.Timestamp is a time. A field that is not
- * there is absent, but for plain ones of proto3 without `optional`, which are their zero: the wire
- * does not tell the two apart. Unknown fields are passed over; groups and extensions are not read.
- * Source: protobuf.dev, "Encoding"; descriptor.proto for the field numbers of descriptors.
- * Thread: any; a schema is immutable. */
+ * enums are the names of their values, google.protobuf.Timestamp is a time, its wrappers
+ * (DoubleValue, StringValue, …) are the bare value. A field that is not there is absent, but for
+ * plain ones of proto3 without `optional`, which are their zero: the wire does not tell the two
+ * apart. Unknown fields are passed over; groups and extensions are not read. Source: protobuf.dev,
+ * "Encoding"; descriptor.proto for the field numbers of descriptors. Thread: any; a schema is
+ * immutable. */
 #ifndef STREAM_PROTOBUF_H
 #define STREAM_PROTOBUF_H
 
@@ -71,7 +72,7 @@ struct protobuf_field {
 struct protobuf_message {
     struct protobuf_message *next;
     struct str name; /* ".package.Type" */
-    bool is_map_entry, is_timestamp;
+    bool is_map_entry, is_timestamp, is_wrapper;
     size_t field_count;
     struct protobuf_field *first;
     const struct protobuf_field **fields; /* by number */

@@ -5,6 +5,7 @@
  * names, which may stand in a later file. */
 #include "data/protowire.h"
 #include "stream/protobuf.h"
+#include <stdio.h>
 #include <string.h>
 
 struct set_reader {
@@ -126,6 +127,20 @@ static bool is_map_entry(struct str options)
     return found;
 }
 
+/* Messages of one field, `value`, which make a plain value one that may be absent (wrappers.proto).
+ */
+static bool is_wrapper(struct str name)
+{
+    static const char *const wrapped[] = {"Double", "Float", "Int64",  "UInt64", "Int32",
+                                          "UInt32", "Bool",  "String", "Bytes"};
+    char full[64];
+    for (size_t i = 0; i < sizeof wrapped / sizeof wrapped[0]; i++) {
+        snprintf(full, sizeof full, ".google.protobuf.%sValue", wrapped[i]);
+        if (str_is(name, full)) return true;
+    }
+    return false;
+}
+
 /* As deep as types stand in types. */
 static enum err read_message(struct set_reader *s, struct str text, struct str scope,
                              unsigned depth)
@@ -141,6 +156,7 @@ static enum err read_message(struct set_reader *s, struct str text, struct str s
     enum err err = name_of(s, text, &name);
     if (!err) err = full_name(s, scope, name, &m->name);
     m->is_timestamp = str_is(m->name, ".google.protobuf.Timestamp");
+    m->is_wrapper = is_wrapper(m->name);
     m->next = s->schema->messages;
     s->schema->messages = m;
     while (!err && protowire_next(&in, &f)) {
@@ -213,9 +229,9 @@ static enum err resolve(struct set_reader *s, struct protobuf_message *m)
     for (struct protobuf_field *f = m->first; f; f = f->next) {
         enum err err = resolve_field(s, f);
         if (err) return err;
-        size_t at = count;
-        while (at > 0 && m->fields[at - 1]->number > f->number) at--;
-        if (at > 0 && m->fields[at - 1]->number == f->number) continue;
+        size_t at = 0; /* the list has the last one first, so mostly they come in front */
+        while (at < count && m->fields[at]->number < f->number) at++;
+        if (at < count && m->fields[at]->number == f->number) continue;
         memmove(&m->fields[at + 1], &m->fields[at], (count++ - at) * sizeof m->fields[0]);
         m->fields[at] = f;
     }
