@@ -353,7 +353,21 @@ bool access_session_next(const struct access *a, size_t *at, struct access_sessi
     return false;
 }
 
-/* Roles of the claim that there are; a User of the name need not be there, but may forbid it. */
+/* Roles of the user that deny; at most as many as an identity has. */
+static size_t count_denying(const struct access *a, const struct access_user *user)
+{
+    size_t count = 0;
+    struct str rest = str_of(user->roles), piece;
+    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+        const struct role *role = map_get(&a->roles, piece);
+        count += role && role_denies(role);
+    }
+    return count;
+}
+
+/* Roles of the claim that there are, as many as leave room for what binds the user: rather one
+ * right too few than one that was taken away. A User of the name need not be there, but may forbid
+ * it. */
 static struct identity *resolve_jwt(struct access *a, const struct access_token *t)
 {
     struct role *roles[ACCESS_ROLES_MAX];
@@ -362,7 +376,8 @@ static struct identity *resolve_jwt(struct access *a, const struct access_token 
     struct str rest = str_of(t->roles), piece;
     if (!t->has_roles) return access_resolve(a, t->user, "");
     if (user && user->is_disabled) return NULL;
-    while (rest.size && count < ACCESS_ROLES_MAX && str_split(&rest, ',', &piece)) {
+    size_t most = ACCESS_ROLES_MAX - (user ? count_denying(a, user) : 0);
+    while (rest.size && count < most && str_split(&rest, ',', &piece)) {
         struct role *role = map_get(&a->roles, piece);
         if (role) roles[count++] = role;
     }
