@@ -38,9 +38,11 @@ enum access_verb {
 #undef X
         VERB_COUNT
 };
-const char *access_verb_name(enum access_verb verb); /* "write-point" */
-int access_verb_of(struct str name);                 /* -1 when unknown */
+const char *access_verb_name(enum access_verb verb); /* "write-point"; static */
+int access_verb_of(struct str name);                 /* an enum access_verb; -1 when unknown */
 
+/* Sizes of texts, their NUL included: what is longer is refused, or left out whole, and never cut.
+ */
 enum {
     ACCESS_USER_BYTES = 128,
     ACCESS_NAMESPACE_BYTES = 256,
@@ -48,15 +50,16 @@ enum {
     ACCESS_ROLES_MAX = 16,    /* of one user */
     ACCESS_ROLES_BYTES = 512, /* of their names, joined by commas */
     ACCESS_HASH_BYTES = 32,
-    ACCESS_PASSWORD_BYTES = 256,
-    ACCESS_TOKEN_BYTES = 80, /* of a token's text, its NUL included */
-    ACCESS_VERIFIER_BYTES = 192,
-    ACCESS_JWT_BYTES = 4096, /* of another issuer's token, its NUL included */
+    ACCESS_PASSWORD_BYTES = 256, /* of UTF-8, as typed */
+    ACCESS_TOKEN_BYTES = 80,     /* of a token's text, its NUL included */
+    ACCESS_VERIFIER_BYTES = 192, /* of scram.h's text, or legacy.h's */
+    ACCESS_JWT_BYTES = 4096,     /* of another issuer's token, its NUL included */
 };
 
 /* ---- rights ---- */
 
-/* Texts of which one must fit; `any` = no limit. An empty list without `any` fits nothing. */
+/* Texts of which one must fit; `any` = no limit. An empty list without `any` fits nothing. Borrowed
+ * from whoever made the rule. */
 struct access_list {
     bool any;
     size_t count;
@@ -94,13 +97,14 @@ bool access_filter_covers(struct str filter, struct str path);
 /* Whether there may be a topic that fits both. With names: a segment with a % may be anything. */
 bool access_filters_overlap(struct str one, struct str other, bool with_names);
 
-/* The built-in roles: admin, engineer, operator, viewer, anonymous; NULL at the end. `rules` is
- * static. */
+/* The built-in roles by index from 0: admin, engineer, operator, viewer, anonymous; NULL at the
+ * end. `rules` is static. */
 const char *access_builtin_role(size_t index, const struct access_rule **rules, size_t *count);
 
-/* Who a request comes from; immutable, shared by reference count. Thread: any. */
+/* Who a request comes from; immutable, shared by reference count. Thread: any. What it says is what
+ * held when it was made: who keeps one for longer than a request asks access_renew. */
 struct identity {
-    _Atomic uint32_t refs;
+    _Atomic uint32_t refs; /* > 0 */
     char user[ACCESS_USER_BYTES];
     char role[ACCESS_ROLES_BYTES]; /* names, joined by commas */
     size_t role_count;             /* of `roles`: what it may do … */
@@ -108,16 +112,17 @@ struct identity {
     uint32_t denied_verbs; /* of which rules that deny take something away */
     size_t ns_size;        /* of `ns`, whose text most checks of a topic never look at */
     struct role *roles[ACCESS_ROLES_MAX];
-    uint64_t user_serial; /* the password it came with; for access_renew */
-    bool by_token;
-    uint8_t token[ACCESS_HASH_BYTES];
-    char ns[]; /* in whose topic tree its MQTT clients live */
+    uint64_t user_serial;             /* the password it came with; for access_renew */
+    bool by_token;                    /* it came with a token … */
+    uint8_t token[ACCESS_HASH_BYTES]; /* … of this hash */
+    char ns[];                        /* not ""; in whose topic tree its MQTT clients live */
 };
 /* One built-in role, for what is no login of a user ("anonymous", a test): NULL when there is no
  * such role, or no memory. */
 struct identity *identity_new(const char *user, const char *role);
 /* The same in another namespace than `default`. */
 struct identity *identity_new_in(const char *ns, const char *user, const char *role);
+/* One more share, for whoever keeps it. */
 struct identity *identity_share(struct identity *identity);
 void identity_release(struct identity *identity); /* NULL allowed */
 
@@ -142,8 +147,9 @@ enum err access_check_subscription(const struct identity *identity,
                                    const struct access_client *client, struct str filter,
                                    bool *is_cut);
 
-/* How much of something an identity may: SOME means that each object (device path, name) has to be
- * checked by itself. `ns` without text = in any namespace; `name` "" = of any name. Thread: any. */
+/* How much of something an identity (NULL: NONE) may: SOME means that each object (device path,
+ * name) has to be checked by itself. `ns` without text = in any namespace; `name` "" = of any name.
+ * Thread: any. */
 enum access_scope { ACCESS_NONE, ACCESS_SOME, ACCESS_ALL };
 enum access_scope access_scope(const struct identity *identity, enum access_verb verb,
                                const char *kind, struct str ns, struct str name);
@@ -182,22 +188,25 @@ void access_close(struct access *access);
  * s). A pair that was right in the last minutes is known without work, so Basic authentication with
  * each request is cheap. Call on the main loop. */
 struct access_login {
-    struct completion completion; /* first; initialised by the caller */
+    /* First; initialised by the caller. Until it is done the struct is the module's, and stays
+     * where it is. */
+    struct completion completion;
     char user[ACCESS_USER_BYTES], password[ACCESS_PASSWORD_BYTES]; /* the password is wiped */
     /* Instead of a password: a SCRAM proof over `auth` (borrowed until done), made for `verifier`
      * (access_scram_verifier, its text). */
     bool by_proof;
     struct str auth;
     uint8_t proof[ACCESS_HASH_BYTES];
-    struct identity *identity; /* gives, when err is OK */
+    struct identity *identity; /* gives, when err is OK; else NULL */
     struct job job;            /* from here on the module's */
     struct access *access;
     struct os_timer *timer;
-    struct access_login *next, **link;
+    struct access_login *next, **link; /* of those that wait for their timer */
     char verifier[ACCESS_VERIFIER_BYTES], better[ACCESS_VERIFIER_BYTES];
     uint8_t salt[16]; /* for `better`: what replaces a verifier of another broker */
-    bool is_right;
+    bool is_right;    /* what the worker found; judged on the main loop */
 };
+/* Takes the login until its completion is finished, which may be inside the call. */
 void access_login(struct access *access, struct access_login *login);
 /* Whom to tell (one; main loop) that a login has replaced another broker's hash (access/legacy.h)
  * by a verifier of the same password: what was logged in under it stays. */
@@ -233,11 +242,13 @@ enum err access_put_jwt(struct access *access, const uint8_t hash[ACCESS_HASH_BY
                         const struct access_jwt *jwt);
 /* Those whose key is not to be kept hold no longer. */
 void access_drop_jwts(struct access *access, bool (*keep)(void *arg, uint64_t key), void *arg);
-/* The identity behind a token's text, shared, or NULL. */
+/* The identity behind a token's text (any bytes), with the rights of now. Gives a share; NULL: no
+ * such token, it is over, its user is gone or disabled, or no memory. */
 struct identity *access_token_find(struct access *access, struct str token);
 /* The identity of a user that something other than a password or token has proved, such as a
  * client's certificate; NULL when there is no such user, or it is disabled. Gives. */
 struct identity *access_identify(struct access *access, const char *user);
+/* Ends a session by its token's text; any other token, or none, is left alone. */
 void access_token_drop(struct access *access, struct str token);
 /* Walks over the logins whose sessions' tokens are good: start with *at = 0; false at the end. No
  * changes meanwhile. */
@@ -251,8 +262,8 @@ void access_token_text(struct access *access, char token[ACCESS_TOKEN_BYTES],
                        uint8_t hash[ACCESS_HASH_BYTES]);
 
 /* What the identity of an open connection (a watch, a live view) has become: a share of it or of
- * its successor with the rights of now, or NULL when the token, the user or the password it came
- * with holds no longer. */
+ * its successor with the rights of now (gives; the caller still has the old one), or NULL when the
+ * token, the user or the password it came with holds no longer. */
 struct identity *access_renew(struct access *access, struct identity *identity);
 /* Counts changes of users, roles and tokens: when it stands still, access_renew need only be asked
  * for expiry. */
@@ -264,13 +275,16 @@ uint64_t access_epoch(const struct access *access);
  * `verifier` "" = no password fits. Errors: LIMIT (the name, the namespace), NO_MEMORY. */
 enum err access_put_user(struct access *access, const char *name, const char *roles, const char *ns,
                          const char *verifier, bool is_disabled);
+/* Its sessions and tokens open nothing any more. One that is not there is passed over. */
 void access_remove_user(struct access *access, const char *name);
-/* Own roles; built-in names are refused (EXISTS). Lists and texts are copied. */
+/* Own roles; built-in names are refused (EXISTS). Lists and texts are copied. Errors: EXISTS,
+ * NO_MEMORY; after NO_MEMORY there is no role of that name. */
 enum err access_put_role(struct access *access, const char *name, const struct access_rule *rules,
                          size_t count);
+/* Who has it has a role less. One that is not there is passed over. */
 void access_remove_role(struct access *access, const char *name);
 /* `roles` "" = all of the user's; else those that the user has as well. `expires_ns` is wall time,
- * 0 = never. */
+ * 0 = never. Errors: NO_MEMORY, and nothing has changed. */
 enum err access_put_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES],
                           const char *user, const char *roles, int64_t expires_ns);
 void access_remove_token(struct access *access, const uint8_t hash[ACCESS_HASH_BYTES]);

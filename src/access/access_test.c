@@ -257,6 +257,51 @@ static void put_jwt(struct access *a, const char *text, const char *user)
     assert_int_equal(access_put_jwt(a, hash, &jwt), ERR_OK);
 }
 
+/* A rule that takes away what other rules allow binds a user also when another issuer gives him as
+ * many roles as there can be. */
+static void many_roles(struct world *w)
+{
+    static const char text[] = "jwt-of-mallory";
+    static const struct str paths[] = {{"secret/#", 8}};
+    const struct access_rule deny = {.verbs = 1u << VERB_SUBSCRIBE,
+                                     .namespaces = {.any = true},
+                                     .paths = {false, 1, paths},
+                                     .denies = true};
+    const struct access_rule allow = {.verbs = 1u << VERB_SUBSCRIBE,
+                                      .kinds = {.any = true},
+                                      .namespaces = {.any = true},
+                                      .names = {.any = true},
+                                      .paths = {.any = true}};
+    struct access *a = w->access;
+    char names[ACCESS_ROLES_BYTES] = "", name[16];
+    uint8_t hash[ACCESS_HASH_BYTES];
+    assert_int_equal(access_put_role(a, "kept-out", &deny, 1), ERR_OK);
+    assert_int_equal(access_put_user(a, "mallory", "kept-out", "default", "v", false), ERR_OK);
+    for (int i = 0; i < ACCESS_ROLES_MAX; i++) {
+        snprintf(name, sizeof name, "group-%d", i);
+        assert_int_equal(access_put_role(a, name, &allow, 1), ERR_OK);
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? "," : "", name);
+    }
+    const struct access_jwt jwt = {
+        .user = "mallory", .roles = names, .has_roles = true, .expires_ns = INT64_MAX, .key = 1};
+    access_sha256(text, strlen(text), hash);
+    assert_int_equal(access_put_jwt(a, hash, &jwt), ERR_OK);
+    struct identity *who = access_token_find(a, str_of(text));
+    assert_non_null(who);
+    const struct access_client client = {0};
+    assert_int_equal(access_check_topic(who, VERB_SUBSCRIBE, &client, STR("open/a")), ERR_OK);
+    assert_int_equal(access_check_topic(who, VERB_SUBSCRIBE, &client, STR("secret/a")),
+                     ERR_FORBIDDEN);
+    identity_release(who);
+    end(w);
+}
+
+static void what_a_user_is_denied_holds_beside_any_number_of_roles_of_a_token(void **state)
+{
+    (void)state;
+    run(many_roles);
+}
+
 static void namespaces(struct world *w)
 {
     static const char in_line2[] = "jwt-of-eve", nobody[] = "jwt-of-nobody";
@@ -529,6 +574,7 @@ int main(void)
         cmocka_unit_test(wrong_user_and_wrong_password_read_the_same_and_get_slower),
         cmocka_unit_test(tokens_expire_and_the_admin_token_survives),
         cmocka_unit_test(whatever_stands_for_a_user_is_in_its_namespace),
+        cmocka_unit_test(what_a_user_is_denied_holds_beside_any_number_of_roles_of_a_token),
         cmocka_unit_test(a_topic_is_open_where_the_role_says),
         cmocka_unit_test(what_ends_a_user_ends_all_its_logins),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),

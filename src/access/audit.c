@@ -4,27 +4,36 @@
  * numbers, chains and writes what has come together, then syncs once for all of it. After a failed
  * write nothing is known about the file's end, so it is closed, and the next lines begin by looking
  * at it anew, as after a crash. A drained log has no task any more: the few lines of a node that
- * stops are written by who appends them. */
+ * stops are written by who appends them.
+ *
+ * Called by the listeners (any task) and by node/ at start and stop. Owns the folder's files and
+ * the writer's task. Invariants: pending_count lines are in `out`, and nowhere else; `waiting` are
+ * those of them that somebody waits for, each told exactly once; seq and hash are those of the last
+ * line printed, while the file is open; queued is what was posted and not taken yet, never more
+ * than AUDIT_QUEUE_MAX; a line is acknowledged only behind a sync. */
 #include "access/audit_priv.h"
 #include "base/timetext.h"
 #include <string.h>
 
+enum { AUDIT_MAGIC = 0x61756469 };
+
 struct audit {
-    struct loop loop;
-    struct context *context;
-    char *folder;
-    size_t file_bytes;
+    uint32_t magic;          /* AUDIT_MAGIC while it lives */
+    struct loop loop;        /* task NULL: drained */
+    struct context *context; /* borrowed */
+    char *folder;            /* owned */
+    size_t file_bytes;       /* a file that has reached it is followed by the next */
     /* The writer's task only, from here */
-    struct os_file *file; /* NULL: to be opened */
-    unsigned first_number, number;
-    uint64_t size, seq;
+    struct os_file *file;          /* NULL: to be opened */
+    unsigned first_number, number; /* of the files; number: the one that is open */
+    uint64_t size, seq;            /* bytes durable in it; of the last line printed */
     char hash[AUDIT_HASH_TEXT + 1];
     struct buf out;
     uint64_t pending_count; /* lines in `out` */
     struct record *waiting; /* lines in `out` that somebody waits for */
     /* Any task */
-    _Atomic size_t queued;
-    _Atomic bool is_failing;
+    _Atomic size_t queued;   /* lines posted and not taken */
+    _Atomic bool is_failing; /* the last write did not succeed */
 };
 
 struct record {
@@ -33,7 +42,7 @@ struct record {
     struct completion *done; /* NULL = nobody waits */
     struct audit *audit;
     size_t size;
-    char text[];
+    char text[]; /* the line's middle: from "time" to "outcome" */
 };
 
 /* ---- opening: where the chain ends ---- */
@@ -86,6 +95,7 @@ static enum err open_file(struct audit *a, unsigned number, struct why *why)
 {
     const struct os_ops *ops = a->context->os->ops;
     char path[AUDIT_PATH_BYTES];
+    MUST(!a->file && number > 0);
     enum err err = audit_path(path, a->folder, number, why);
     if (!err)
         err = ops->file_open(a->context->os, path, OS_FILE_WRITE | OS_FILE_CREATE, &a->file, why);
@@ -157,6 +167,7 @@ static enum err rotate(struct audit *a, struct why *why)
 static enum err write_out(struct audit *a, struct why *why)
 {
     const struct os_ops *ops = a->context->os->ops;
+    MUST(a->file && a->pending_count > 0);
     if (a->out.size == 0) return ERR_OK;
     if (buf_failed(&a->out)) return ERR_NO_MEMORY;
     enum err err = ops->file_write(a->file, a->size, a->out.at, a->out.size, why);
@@ -180,8 +191,10 @@ static void tell_waiting(struct audit *a, enum err err, const struct why *why)
     }
 }
 
+/* What is in `out` is lost. */
 static void give_up(struct audit *a, enum err err, const struct why *why)
 {
+    MUST(err && a->pending_count > 0);
     diag(a->context, DIAG_ERROR, "audit", "%llu lines of the audit log were lost: %s",
          (unsigned long long)a->pending_count, why_text(why, err));
     close_file(a);
@@ -194,6 +207,7 @@ static void write_pending(void *arg)
 {
     struct audit *a = arg;
     struct why why = WHY_NONE;
+    MUST(a->magic == AUDIT_MAGIC && (a->pending_count || !a->waiting));
     if (!a->pending_count) return;
     enum err err = a->file ? write_out(a, &why) : ERR_IO;
     if (err)
@@ -205,12 +219,15 @@ static void write_pending(void *arg)
     buf_free(&a->out);
 }
 
+/* On the writer's task, or where a drained log is appended to. */
 static void take_record(struct job *job)
 {
     struct record *r = (struct record *)job;
     struct audit *a = r->audit;
     struct why why = WHY_NONE;
-    atomic_fetch_sub(&a->queued, 1);
+    MUST(a->magic == AUDIT_MAGIC);
+    size_t before = atomic_fetch_sub(&a->queued, 1);
+    MUST(before > 0);
     enum err err = a->file ? ERR_OK : open_last(a, &why);
     if (!err && a->size + a->out.size >= a->file_bytes) {
         write_pending(a);
@@ -260,6 +277,7 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
                   {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
                   {"outcome", e->outcome, 128}};
     /* Lines that nobody waits for may be caused by anybody: they leave room for the others. */
+    MUST(a && a->magic == AUDIT_MAGIC && e);
     size_t limit = done ? AUDIT_QUEUE_MAX : AUDIT_QUEUE_MAX / 2;
     if (atomic_fetch_add(&a->queued, 1) >= limit) {
         atomic_fetch_sub(&a->queued, 1);
@@ -311,6 +329,7 @@ enum err audit_open(struct context *context, const char *folder, size_t file_byt
 {
     struct audit *a = mem_alloc_zero(1, sizeof *a);
     if (!a) return why_set(why, ERR_NO_MEMORY, "no memory for the audit log");
+    a->magic = AUDIT_MAGIC;
     a->context = context;
     a->file_bytes = file_bytes ? file_bytes : AUDIT_FILE_BYTES;
     a->folder = mem_strdup(folder);
@@ -333,7 +352,9 @@ enum err audit_open(struct context *context, const char *folder, size_t file_byt
 void audit_drain(struct audit *a)
 {
     if (!a) return;
+    MUST(a->magic == AUDIT_MAGIC);
     loop_stop(&a->loop);
+    MUST(atomic_load(&a->queued) == 0);
     MUST(a->pending_count == 0 && !a->waiting);
 }
 
@@ -344,5 +365,6 @@ void audit_close(struct audit *a)
     close_file(a);
     buf_free(&a->out);
     mem_free(a->folder);
+    a->magic = 0;
     mem_free(a);
 }

@@ -8,7 +8,9 @@
  * removed, inserted or moved breaks the chain, within a file and from file to file. What a chain
  * cannot show is a missing end: whoever needs that keeps the last hash elsewhere.
  *
- * Lines are written and synced on a task of their own, so no I/O loop waits for the disk. */
+ * Lines are written and synced on a task of their own, so no I/O loop waits for the disk. What must
+ * leave a trace waits for it (audit_append_durable); what anybody can cause does not, and has only
+ * half of the queue. */
 #ifndef ACCESS_AUDIT_H
 #define ACCESS_AUDIT_H
 
@@ -31,12 +33,13 @@ struct audit_entry {
 /* Opens the folder (makes it) and goes on behind the last whole line; a line that a crash cut is
  * dropped. Blocking. `file_bytes` 0 = AUDIT_FILE_BYTES. Errors: CORRUPT when the last line cannot
  * be read (move the folder away to begin a new chain). */
+/* Gives. Close with audit_close; `context` (borrowed) outlives it. */
 enum err audit_open(struct context *context, const char *folder, size_t file_bytes,
                     struct audit **audit, struct why *why);
 /* Writes what was appended and finishes all who wait for it. The task is gone from here on: what is
  * appended after is written during the call, and one task only may do so. */
 void audit_drain(struct audit *audit);
-/* Drains, then frees. */
+/* Drains, then frees. NULL allowed, as for audit_drain. No reader is open any more. */
 void audit_close(struct audit *audit);
 
 /* Queues one line; any task. OK means queued: it is durable some milliseconds later. Errors: BUSY
@@ -58,16 +61,18 @@ struct audit_line {
     uint64_t seq;    /* 0: not a line of ours any more */
     bool is_whole;   /* its hash is its own, and the line behind it goes on from it */
 };
+/* Gives; the log outlives it. Errors: NO_MEMORY, IO. */
 enum err audit_reader_new(struct audit *audit, struct audit_reader **reader);
 void audit_reader_free(struct audit_reader *reader); /* NULL allowed */
 /* False at the end of the log, and with an error: IO, NO_MEMORY; a file that is gone is the end. */
 bool audit_reader_next(struct audit_reader *reader, struct audit_line *line, enum err *err,
                        struct why *why);
 
+/* What audit_verify has seen, up to the first line that is broken. */
 struct audit_report {
-    uint64_t line_count, first_seq, last_seq;
+    uint64_t line_count, first_seq, last_seq; /* seq: 0 = no line */
     unsigned file_count;
-    char last_hash[65];
+    char last_hash[65];   /* hex; "" = no line */
     char broken_file[32]; /* name of the file with the first broken line, "" = none */
     uint64_t broken_line; /* its number in the file, from 1 */
 };

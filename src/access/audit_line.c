@@ -1,7 +1,11 @@
 /* audit_line.c - lines of the audit log, and reading the whole of it (audit_verify).
  *
  * A line's hash covers its bytes as they are, not the values behind them: so nothing has to be
- * parsed to check it, and no other spelling of the same values passes. */
+ * parsed to check it, and no other spelling of the same values passes. What is read here may have
+ * been written by somebody who wants to deceive: nothing is taken for granted but sizes.
+ *
+ * Called by the writer (audit.c), by who reads backwards (audit_read.c), and by `millrace audit
+ * verify` for a log that no node has open. Owns nothing. */
 #include "access/audit_priv.h"
 #include "base/num.h"
 #include <openssl/evp.h>
@@ -27,6 +31,7 @@ void audit_print_line(struct buf *out, uint64_t seq, struct str body,
                       char hash[AUDIT_HASH_TEXT + 1])
 {
     size_t start = out->size;
+    MUST(strlen(hash) == AUDIT_HASH_TEXT);
     buf_add_text(out, seq_mark);
     buf_add_u64(out, seq);
     buf_add_char(out, ',');

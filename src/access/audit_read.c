@@ -12,13 +12,16 @@
 
 enum { BLOCK_BYTES = 64 * 1024 };
 
+enum { AUDIT_READER_MAGIC = 0x61756472 };
+
 struct audit_reader {
+    uint32_t magic; /* AUDIT_READER_MAGIC while it lives */
     struct os *os;
     const char *folder; /* the log's, which outlives its readers */
     struct os_file *file;
     unsigned first, number; /* files; number: the one being read, below `first`: the end */
-    bool is_newest;
-    uint64_t from; /* of `held` in the file */
+    bool is_newest;         /* of `number`: a line may just be written behind it */
+    uint64_t from;          /* of `held` in the file */
     struct buf held;
     /* What the line behind the one that comes next says of it. */
     bool has_next;
@@ -30,6 +33,7 @@ enum err audit_reader_new(struct audit *audit, struct audit_reader **out)
 {
     struct audit_reader *r = mem_alloc_zero(1, sizeof *r);
     if (!r) return ERR_NO_MEMORY;
+    r->magic = AUDIT_READER_MAGIC;
     r->os = audit_context(audit)->os;
     r->folder = audit_folder(audit);
     unsigned last;
@@ -54,7 +58,9 @@ static void close_file(struct audit_reader *r)
 void audit_reader_free(struct audit_reader *r)
 {
     if (!r) return;
+    MUST(r->magic == AUDIT_READER_MAGIC);
     close_file(r);
+    r->magic = 0;
     buf_free(&r->held);
     mem_free(r);
 }
@@ -130,8 +136,10 @@ bool audit_reader_next(struct audit_reader *r, struct audit_line *line, enum err
                        struct why *why)
 {
     size_t start;
+    MUST(r && r->magic == AUDIT_READER_MAGIC && line && err);
     *err = ERR_OK;
     if (!hold_line(r, &start, err, why)) return false;
+    MUST(start < r->held.size);
     size_t size = r->held.size - start;
     struct str text = {r->held.at + start, size};
     if (text.at[size - 1] == '\n') text.size--;

@@ -1,4 +1,7 @@
-/* legacy.c - see legacy.h. */
+/* legacy.c - another broker's password hashes: read and checked. See legacy.h.
+ *
+ * The texts come from a file of the operator's, by way of documents: any bytes, so sizes and work
+ * are bounded before anything is done. Owns nothing; any thread. */
 #include "access/legacy.h"
 #include "base/num.h"
 #include <openssl/crypto.h>

@@ -15,12 +15,12 @@ enum { LEGACY_SALT_BYTES = 64, LEGACY_HASH_BYTES = 64 };
 
 struct legacy_verifier {
     unsigned iterations; /* 0: a single SHA-512 */
-    size_t salt_size;
+    size_t salt_size;    /* 1 to LEGACY_SALT_BYTES */
     uint8_t salt[LEGACY_SALT_BYTES], hash[LEGACY_HASH_BYTES];
 };
 
-/* False when malformed: another form, no salt, a hash of another length, more than 10 million
- * iterations. */
+/* False, with `verifier` half filled, when malformed: another form, no salt, a hash of another
+ * length, more than 10 million iterations. */
 bool legacy_parse(struct str text, struct legacy_verifier *verifier);
 /* Slow on purpose with many iterations; the comparison takes the same time either way. */
 bool legacy_check(const struct legacy_verifier *verifier, struct str password);

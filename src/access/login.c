@@ -3,7 +3,16 @@
  * A login goes main loop → (waits, when the user's name has failures) → worker → main loop → its
  * home. Strangers can try any name: what is remembered about names is a table of fixed size,
  * indexed by hash, so two names may share their delay; and an unknown name is checked against a
- * verifier that nothing fits. */
+ * verifier that nothing fits.
+ *
+ * Between the look at the verifier and the judgement lies time, in which the user may get another
+ * password, or be disabled or removed. So the worker checks a copy, and `judged` looks at the user
+ * again: what was checked must still be his, or nobody gets in.
+ *
+ * Called by the listeners (HTTP Basic and /v1/login, PostgreSQL, MQTT). A login is its starter's
+ * memory and ours until its completion is finished, exactly once. Invariants: login_count and the
+ * sum of `pending` are the logins that wait or are with a worker; `delayed` are those that wait,
+ * each with its timer; a password is in a login only until it is finished. */
 #include "access/access_priv.h"
 #include "access/legacy.h"
 #include "access/scram_server.h"
@@ -19,7 +28,10 @@ static const int64_t first_delay_ns = 100 * TIME_NS_PER_MS, last_delay_ns = 5 * 
 
 static struct access_login *login_of(struct job *job)
 {
-    return (struct access_login *)((char *)job - offsetof(struct access_login, job));
+    struct access_login *login =
+        (struct access_login *)((char *)job - offsetof(struct access_login, job));
+    MUST(login->access && !login->timer);
+    return login;
 }
 
 static struct access_slow *slow_of(struct access *a, const char *user)
@@ -45,6 +57,7 @@ static void mac_of(const struct access *a, const struct access_login *login,
     char both[ACCESS_USER_BYTES + ACCESS_PASSWORD_BYTES];
     size_t user = strlen(login->user) + 1, password = strlen(login->password);
     unsigned size = 0;
+    MUST(user <= ACCESS_USER_BYTES && password < ACCESS_PASSWORD_BYTES);
     memcpy(both, login->user, user);
     memcpy(both + user, login->password, password);
     unsigned char *good = HMAC(EVP_sha256(), a->known_key, sizeof a->known_key,
@@ -69,6 +82,7 @@ static void remember(struct access *a, const uint8_t mac[ACCESS_HASH_BYTES],
                      struct identity *identity)
 {
     struct access_known *k = known_slot(a, mac);
+    MUST(identity && !identity->by_token);
     identity_release(k->identity);
     memcpy(k->mac, mac, ACCESS_HASH_BYTES);
     k->identity = identity_share(identity);
@@ -90,6 +104,7 @@ static void finish(struct access_login *login, enum err err)
     static const struct why wrong = {-1, "user or password is wrong"};
     static const struct why busy = {-1,
                                     "too many logins are being checked; try again in some seconds"};
+    MUST(!err == !!login->identity && !login->timer);
     OPENSSL_cleanse(login->password, sizeof login->password);
     const struct why *why = err == ERR_UNAUTHENTICATED ? &wrong : err == ERR_BUSY ? &busy : NULL;
     completion_finish(&login->completion, err, why);
@@ -106,7 +121,7 @@ static bool is_still(const struct access_user *user, const struct access_login *
 static void make_better(struct access *a, struct access_user *user,
                         const struct access_login *login)
 {
-    MUST(login->better[0] && login->verifier[0]);
+    MUST(login->better[0] && login->verifier[0] && login->is_right);
     memcpy(user->before, user->verifier, sizeof user->before);
     memcpy(user->verifier, login->better, sizeof user->verifier);
     if (a->tell_better) a->tell_better(a->tell_arg, user->name, user->verifier);
@@ -115,7 +130,7 @@ static void make_better(struct access *a, struct access_user *user,
 void access_on_better(struct access *a,
                       void (*tell)(void *arg, const char *user, const char *verifier), void *arg)
 {
-    MUST(!tell || !a->tell_better);
+    MUST(is_access(a) && (!tell || !a->tell_better));
     a->tell_better = tell;
     a->tell_arg = arg;
 }
@@ -125,6 +140,7 @@ static void judged(struct job *job)
 {
     struct access_login *login = login_of(job);
     struct access *a = login->access;
+    MUST(is_access(a));
     struct access_slow *slow = slow_of(a, login->user);
     struct access_user *user = access_find_user(a, login->user);
     enum err err = ERR_UNAUTHENTICATED;
@@ -193,6 +209,7 @@ static void to_worker(struct access_login *login)
 
 static void undelay(struct access_login *login)
 {
+    MUST(login->timer && *login->link == login);
     *login->link = login->next;
     if (login->next) login->next->link = login->link;
     login->access->context->os->ops->timer_close(login->timer);
@@ -221,7 +238,8 @@ static enum err delay(struct access *a, struct access_login *login, int64_t dela
 
 void access_login(struct access *a, struct access_login *login)
 {
-    MUST(loop_is_current(a->context->main) && !a->is_closing);
+    MUST(is_access(a) && loop_is_current(a->context->main) && !a->is_closing);
+    MUST(!login->by_proof || (login->auth.size && login->verifier[0]));
     uint8_t mac[ACCESS_HASH_BYTES];
     login->access = a;
     login->identity = NULL;
@@ -257,6 +275,7 @@ void access_login(struct access *a, struct access_login *login)
 
 void access_scram_verifier(struct access *a, const char *user, char verifier[ACCESS_VERIFIER_BYTES])
 {
+    MUST(is_access(a) && user);
     const struct access_user *known = access_find_user(a, user);
     struct scram_verifier made = {.iterations = SCRAM_ITERATIONS};
     uint8_t mac[ACCESS_HASH_BYTES];
@@ -278,7 +297,9 @@ void access_cancel_logins(struct access *a)
     while (a->delayed) {
         struct access_login *login = a->delayed;
         undelay(login);
-        slow_of(a, login->user)->pending--;
+        struct access_slow *slow = slow_of(a, login->user);
+        MUST(slow->pending > 0 && a->login_count > 0);
+        slow->pending--;
         a->login_count--;
         finish(login, ERR_CANCELLED);
     }

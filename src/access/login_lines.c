@@ -18,6 +18,7 @@ static struct str cut_user(struct str user)
 
 enum err login_lines_flush(struct login_lines *l, struct audit *audit)
 {
+    MUST(audit);
     if (!l->refused && !l->turned_away) return ERR_OK;
     char detail[160];
     snprintf(
@@ -35,6 +36,7 @@ enum err login_lines_flush(struct login_lines *l, struct audit *audit)
 enum err login_lines_tick(struct login_lines *l, struct audit *audit, int64_t mono_ns)
 {
     MUST(audit && mono_ns >= l->minute_began_ns);
+    MUST(l->line_count <= LOGIN_LINES_A_MINUTE);
     if (mono_ns - l->minute_began_ns < 60 * TIME_NS_PER_S) return ERR_OK;
     l->minute_began_ns = mono_ns;
     l->line_count = 0;

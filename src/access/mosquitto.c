@@ -1,4 +1,9 @@
-/* mosquitto.c - see mosquitto.h. */
+/* mosquitto.c - lines of Mosquitto's files, one at a time. See mosquitto.h.
+ *
+ * A line that cannot be taken over is given all the same, with the reason: who imports has to hear
+ * of each, since one that was passed over could be the one that denies. The files are the
+ * operator's; nothing in them is trusted. Called by cli/ only; owns nothing, slices are of the
+ * text. */
 #include "access/mosquitto.h"
 #include "access/access.h"
 #include "access/legacy.h"

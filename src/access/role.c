@@ -1,8 +1,21 @@
-/* role.c - rules and the one check.
+/* role.c - rules, the one check, and identities.
  *
  * A role is a list of rules; what no rule allows is denied, as is what a rule denies. The built-in
  * roles are a table; own ones come from documents. Users, roles and tokens stand in no list of the
- * built-in roles: only admin, whose rule has none, reaches them. */
+ * built-in roles: only admin, whose rule has none, reaches them.
+ *
+ * Why one check: a listener that decided by itself would one day decide otherwise. All of them ask
+ * access_check or one of its two forms for topics; the broker's hot path asks with each message,
+ * so nothing in here allocates or locks, and an identity says beforehand which verbs are denied at
+ * all (`denied_verbs`).
+ *
+ * Giving rights away is the second question (access_covers): whoever makes a role, or a user with
+ * one, must have himself all that it gives. It is answered rule by rule, never by trying requests:
+ * so it refuses some that a cleverer proof would allow, and allows none that it should not.
+ *
+ * Roles and identities are immutable and shared by reference count; any thread. Invariants: an
+ * identity shares its bound_count roles, role_count of which it may use; denied_verbs are all verbs
+ * that some of them deny, or none for who has the built-in admin. */
 #include "access/access_priv.h"
 #include <string.h>
 
@@ -93,6 +106,7 @@ struct role *role_new_builtin(const char *name)
 
 static bool copy_list(struct arena *arena, struct access_list *list)
 {
+    MUST(!list->count || list->items);
     struct str *items = arena_alloc(arena, (list->count + 1) * sizeof *items);
     for (size_t i = 0; items && i < list->count; i++) {
         char *text = arena_strdup(arena, list->items[i].at, list->items[i].size);
@@ -105,6 +119,7 @@ static bool copy_list(struct arena *arena, struct access_list *list)
 
 struct role *role_new(const char *name, const struct access_rule *rules, size_t count)
 {
+    MUST(name && (rules || !count));
     struct role *role = mem_alloc_zero(1, sizeof *role);
     if (!role) return NULL;
     atomic_init(&role->refs, 1);
@@ -211,6 +226,7 @@ static bool is_segment(struct str f, struct str p, const struct asker *asker)
     return at == p.size;
 }
 
+/* access_filter_covers, with names put in for who asks. */
 static bool covers(struct str filter, struct str path, const struct asker *asker)
 {
     struct str f_rest = filter, p_rest = path, f, p;
@@ -306,6 +322,7 @@ static enum err check(const struct identity *identity, enum access_verb verb, co
     MUST((unsigned)verb < VERB_COUNT && kind);
     if (!identity)
         return why_set(why, ERR_UNAUTHENTICATED, "%s needs a login", access_verb_name(verb));
+    MUST(identity->role_count <= identity->bound_count);
     const struct asker asker = {str_of(identity->user), client->id, client->certificate};
     bool denied = is_denied(identity, verb, ns, path, is_cut);
     for (size_t r = 0; r < identity->role_count && !denied; r++) {
@@ -377,6 +394,7 @@ enum access_scope access_scope(const struct identity *identity, enum access_verb
 
 /* ---- giving rights away ---- */
 
+/* Whether all that `given` fits lies within what `mine` fits. */
 static bool contains(const struct access_list *mine, const struct access_list *given,
                      bool (*one)(const struct access_list *mine, struct str item))
 {
@@ -418,8 +436,8 @@ static bool paths_meet(const struct access_list *a, const struct access_list *b)
     return false;
 }
 
-/* Who is denied something gives nothing away that has a part of it: who gets it need not have the
- * rule that denies. */
+/* Whether a rule that denies binds him in what is given. Who is denied something gives nothing away
+ * that has a part of it: who gets it need not have the rule that denies. */
 static bool takes_from(const struct identity *identity, unsigned verb,
                        const struct access_rule *given)
 {
@@ -435,6 +453,8 @@ static bool takes_from(const struct identity *identity, unsigned verb,
     return false;
 }
 
+/* Whether one rule of his allows all that this one gives with the verb: two that do so together
+ * are not seen. */
 static bool verb_is_covered(const struct identity *identity, unsigned verb,
                             const struct access_rule *given)
 {
@@ -457,6 +477,7 @@ static bool verb_is_covered(const struct identity *identity, unsigned verb,
 enum err access_covers(const struct identity *identity, const struct access_rule *rules,
                        size_t count, struct why *why)
 {
+    MUST(rules || !count);
     if (!identity) return why_set(why, ERR_UNAUTHENTICATED, "giving rights needs a login");
     for (size_t i = 0; i < count; i++)
         for (unsigned verb = 0; verb < VERB_COUNT; verb++)
@@ -484,6 +505,7 @@ struct identity *identity_of(const char *ns, const char *user, struct role *cons
     (void)str_copy(identity->user, sizeof identity->user, str_of(user));
     size_t size = 0;
     for (size_t i = 0; i < bound; i++) {
+        MUST(roles[i]);
         identity->roles[identity->bound_count++] = role_share(roles[i]);
         identity->denied_verbs |= role_denies(roles[i]);
     }
@@ -503,6 +525,7 @@ struct identity *identity_of(const char *ns, const char *user, struct role *cons
 
 struct identity *identity_new_in(const char *ns, const char *user, const char *name)
 {
+    MUST(ns && user && name);
     struct role *role = role_new_builtin(name);
     struct identity *identity = role ? identity_of(ns, user, &role, 1, 1) : NULL;
     role_release(role);

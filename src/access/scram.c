@@ -1,4 +1,9 @@
-/* scram.c - see scram.h. */
+/* scram.c - password verifiers: made, checked, written and read. See scram.h.
+ *
+ * The text is the one form in which passwords are kept, in documents and in the `access` file, so
+ * reading it is strict: each part in base64 of exactly its size. Owns nothing; what leads back to a
+ * password is wiped before a function returns. A failure of OpenSSL's own (it cannot be bad input:
+ * sizes are fixed) ends the program, for the alternative is to let somebody in. */
 #include "access/scram.h"
 #include "base/num.h"
 #include <openssl/crypto.h>
@@ -37,6 +42,7 @@ void scram_make(struct str password, const uint8_t salt[SCRAM_SALT_BYTES], unsig
 bool scram_check(const struct scram_verifier *v, struct str password)
 {
     struct scram_verifier made;
+    MUST(v->iterations > 0);
     scram_make(password, v->salt, v->iterations, &made);
     return CRYPTO_memcmp(made.stored_key, v->stored_key, SCRAM_KEY_BYTES) == 0;
 }

@@ -17,17 +17,21 @@ enum {
 };
 
 struct scram_verifier {
-    unsigned iterations;
+    unsigned iterations; /* of PBKDF2 with HMAC-SHA-256 */
     uint8_t salt[SCRAM_SALT_BYTES];
     uint8_t stored_key[SCRAM_KEY_BYTES], server_key[SCRAM_KEY_BYTES];
 };
 
+/* Makes the verifier of a password (RFC 5802 section 3: StoredKey and ServerKey). 1 to 10 million
+ * iterations; takes as long as they do. */
 void scram_make(struct str password, const uint8_t salt[SCRAM_SALT_BYTES], unsigned iterations,
                 struct scram_verifier *verifier);
 /* Takes the same time whether it is right or wrong. */
 bool scram_check(const struct scram_verifier *verifier, struct str password);
+/* The text of RFC 5803; always fits. */
 void scram_print(const struct scram_verifier *verifier, char out[SCRAM_TEXT_BYTES]);
-/* False when malformed or with fewer than 4096 or more than 10 million iterations. */
+/* Reads that text; only salts of SCRAM_SALT_BYTES. False, with `verifier` half filled, when
+ * malformed or with fewer than 4096 or more than 10 million iterations. */
 bool scram_parse(struct str text, struct scram_verifier *verifier);
 
 #endif

@@ -1,4 +1,12 @@
-/* scram_server.c - see scram_server.h. */
+/* scram_server.c - the two messages of a client, and the two answers. See scram_server.h.
+ *
+ *     C: n,,n=user,r=…          scram_server_first    S: r=…,s=…,i=…
+ *     C: c=…,r=…,p=…            scram_server_last     (the proof is judged: access_login)
+ *                               scram_server_sign     S: v=…
+ *
+ * Both sides sign the messages as they were sent, so they are kept byte for byte, and nothing is
+ * taken apart that is not compared with what it must be. A message is bounded before it is looked
+ * at; so the buffers of struct scram_server hold any that passes, which add_auth insists on. */
 #include "access/scram_server.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -102,6 +110,7 @@ enum err scram_server_first(struct scram_server *x, struct str message, bool is_
     enum err err = check_flag(flag, is_plus, plus_offered, why);
     if (err) return err;
     size_t header = message.size - rest.size;
+    MUST(header < sizeof x->gs2);
     (void)str_copy(x->gs2, sizeof x->gs2, (struct str){message.at, header});
     struct str bare = rest;
     if (!attribute(&rest, 'n', &user)) return malformed(why, "no user");
@@ -111,6 +120,7 @@ enum err scram_server_first(struct scram_server *x, struct str message, bool is_
     uint8_t own[SCRAM_NONCE_RANDOM * 2], salt[SCRAM_SALT_BYTES * 2];
     (void)EVP_EncodeBlock(own, random, SCRAM_NONCE_RANDOM);
     (void)EVP_EncodeBlock(salt, verifier->salt, SCRAM_SALT_BYTES);
+    MUST(nonce.size + sizeof own <= sizeof x->nonce);
     memcpy(x->nonce, nonce.at, nonce.size);
     memcpy(x->nonce + nonce.size, own, strlen((const char *)own) + 1);
     size_t begun = out->size;
@@ -136,6 +146,7 @@ enum err scram_server_last(struct scram_server *x, struct str message, struct st
 {
     struct str rest = message, channel, nonce;
     size_t size;
+    MUST(x->nonce[0] && x->auth_size);
     if (message.size > SCRAM_MESSAGE_BYTES) return malformed(why, "too long");
     if (!attribute(&rest, 'c', &channel) || !binding_fits(x, channel, binding))
         return malformed(why, "the channel binding does not fit");
@@ -168,6 +179,7 @@ void scram_server_sign(const struct scram_server *x, const struct scram_verifier
                        struct buf *out)
 {
     uint8_t signature[SCRAM_KEY_BYTES], text[64];
+    MUST(x->auth_size && x->auth_size <= sizeof x->auth);
     sign(v->server_key, (struct str){x->auth, x->auth_size}, signature);
     (void)EVP_EncodeBlock(text, signature, SCRAM_KEY_BYTES);
     buf_printf(out, "v=%s", (const char *)text);

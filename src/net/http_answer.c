@@ -115,6 +115,14 @@ static void count(struct http_exchange *x, int status)
     if (status >= 400) metric_add(context, METRIC_HTTP_ERRORS, 1);
 }
 
+/* Who answers holds the exchange: in these states nobody else frees it, though the connection may
+ * be cut in the middle of the answer. */
+static bool is_held(const struct http_exchange *x)
+{
+    enum http_state state = x->connection->state;
+    return state == HTTP_STATE_GUARD || state == HTTP_STATE_BUSY;
+}
+
 /* ---- whole answers ---- */
 
 static void finish(struct http_exchange *x)
@@ -126,7 +134,7 @@ static void finish(struct http_exchange *x)
 
 void http_reply(struct http_exchange *x, int status, const char *content_type, struct str body)
 {
-    MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun);
+    MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun && is_held(x));
     struct http_connection *c = x->connection;
     struct buf out = BUF_EMPTY;
     http_connection_enter(c);
@@ -178,7 +186,8 @@ void http_reply_error(struct http_exchange *x, enum err err, const struct why *w
 
 void http_begin(struct http_exchange *x, int status, const char *content_type)
 {
-    MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun && !has_no_body(status));
+    MUST(x->magic == HTTP_EXCHANGE_MAGIC && !x->is_begun && is_held(x));
+    MUST(!has_no_body(status));
     struct http_connection *c = x->connection;
     struct buf out = BUF_EMPTY;
     http_connection_enter(c);
@@ -225,7 +234,7 @@ void http_send(struct http_exchange *x, struct str bytes, bool *wait)
 
 void http_end(struct http_exchange *x, enum err err)
 {
-    MUST(x->magic == HTTP_EXCHANGE_MAGIC && x->is_begun);
+    MUST(x->magic == HTTP_EXCHANGE_MAGIC && x->is_begun && is_held(x));
     struct http_connection *c = x->connection;
     http_connection_enter(c);
     x->on_gone = NULL;

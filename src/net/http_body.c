@@ -51,8 +51,12 @@ static enum err take(struct http_exchange *x, size_t taken)
     return err;
 }
 
+/* Answers like a handler: from here on the exchange is held, so that a connection which breaks
+ * while the answer is written leaves it to http_reply to free. */
 static void refuse_body(struct http_exchange *x, enum err err, const struct why *why)
 {
+    MUST(err && x->connection->state == HTTP_STATE_ROOM && !x->wait.room);
+    x->connection->state = HTTP_STATE_BUSY;
     if (err == ERR_BUDGET || err == ERR_BUSY) http_add_header(x, "Retry-After", "1");
     http_reply_error(x, err, why);
 }

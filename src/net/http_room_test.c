@@ -182,6 +182,29 @@ static void a_server_that_stops_lets_go_of_bodies_that_wait(void **state)
     test_client_close(&second);
 }
 
+/* The answer itself may fail: no memory for it, or a peer that has reset the connection. */
+static void a_refusal_that_cannot_be_written_ends_the_exchange_once(void **state)
+{
+    struct world *w = world_of(state);
+    for (uint64_t n = 1;; n++) {
+        struct test_client c = {0};
+        assert_true(test_client_open(w->net, &c, 0, 0));
+        test_net_run(w->net);
+        say(&c, "POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 100001\r\n\r\n");
+        mem_test_fail(n);
+        test_net_run(w->net);
+        bool done = mem_test_count() < n;
+        mem_test_fail(0);
+        if (done) assert_int_equal(status_of(buf_cstr(&c.received)), 413);
+        test_client_close(&c);
+        test_net_run(w->net);
+        assert_int_equal(http_server_connections(w->server), 0);
+        assert_int_equal(bodies_of(w), 0);
+        if (done) break;
+        assert_true(n < 1000);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
 
 int main(void)
@@ -195,6 +218,7 @@ int main(void)
         T(a_body_that_has_waited_too_long_is_refused_and_may_come_again),
         T(a_client_that_goes_frees_its_place),
         T(a_server_that_stops_lets_go_of_bodies_that_wait),
+        T(a_refusal_that_cannot_be_written_ends_the_exchange_once),
     };
     return cmocka_run_group_tests_name("http room", tests, NULL, NULL);
 }
