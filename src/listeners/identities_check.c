@@ -115,7 +115,7 @@ static void check_deny(const struct rule_site *s, const struct role_rule_spec *r
     if (rule->kinds.items || rule->names.items)
         complain(s, rule->kinds.items ? "kinds" : "names",
                  "does not belong into a rule that denies topics");
-    for (size_t i = 0; i < rule->paths.count; i++)
+    for (size_t i = 0; rule->paths.items && i < rule->paths.count; i++)
         for (size_t k = 0; k + 1 < rule->paths.items[i].size; k++)
             if (rule->paths.items[i].at[k] == '%' && strchr("ucn", rule->paths.items[i].at[k + 1]))
                 complain(s, "paths",
