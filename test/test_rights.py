@@ -316,6 +316,13 @@ def test_an_expired_token_opens_nothing_and_closes_what_it_opened(plant):
     assert plant.call("GET", "/v1/about", login="Bearer " + token)[0] == 401
 
 
+def test_a_token_that_expired_when_clocks_began_is_not_one_that_never_expires(plant):
+    plant.must("User", "eve", {"roles": ["viewer"], "password": PASSWORD})
+    for name, until in (("at", "1970-01-01T00:00:00Z"), ("before", "1969-12-31T23:59:59Z")):
+        token = plant.must("Token", name, {"user": "eve", "expires": until})["status"]["token"]
+        assert plant.call("GET", "/v1/about", login="Bearer " + token)[0] == 401, until
+
+
 def test_a_new_password_ends_the_sessions_of_the_old(plant):
     plant.must("User", "eve", {"roles": ["viewer"], "password": PASSWORD})
     session = plant.call("POST", "/v1/login", {"user": "eve", "password": PASSWORD}, "x:y")[1]["token"]

@@ -248,7 +248,7 @@ enum err access_make_admin(struct access *a, const char *password, struct why *w
 enum err access_open(struct context *context, const char *folder, const char *admin_password,
                      char new_password[64], struct access **out, struct why *why)
 {
-    MUST(context && folder && folder[0] && new_password && out);
+    MUST(context && folder && new_password && out);
     new_password[0] = 0;
     struct access *a = access_new(context, folder);
     if (!a) return why_set(why, ERR_NO_MEMORY, "no memory for users and tokens");

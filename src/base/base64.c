@@ -1,4 +1,5 @@
-/* base64.c - see base64.h. */
+/* base64.c - see base64.h. Strict, because what is read are tokens and keys: of two spellings of
+ * one value a check of one would let the other pass. Writing is OpenSSL's (EVP_EncodeBlock). */
 #include "base/base64.h"
 #include "base/err.h"
 #include <string.h>
@@ -21,7 +22,7 @@ bool base64_decode(struct str text, enum base64_alphabet alphabet, void *out, si
     uint8_t *to = out;
     uint32_t bits = 0;
     unsigned have = 0;
-    MUST(alphabet <= BASE64_URL);
+    MUST(alphabet <= BASE64_URL && size && (out || !room) && (text.at || !text.size));
     *size = 0;
     for (int i = 0; i < 2 && alphabet == BASE64_USUAL && text.size; i++)
         text.size -= text.at[text.size - 1] == '=';

@@ -1,5 +1,8 @@
-/* err.c - see err.h. The tables below are all made from ERR_TABLE, so a new error is one line
- * there. */
+/* err.c - codes, and the texts that travel with them. See err.h.
+ *
+ * The tables are made from ERR_TABLE, so a new error is one line there. Texts have a fixed size and
+ * are cut with "..." rather than lost: an error about a lack of memory must not need any.
+ * Invariant: a why's text is terminated, whatever was put into it. */
 #include "base/err.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -104,6 +107,7 @@ enum err why_wrap(struct why *why, enum err code, const char *format, ...)
 {
     if (!why) return code;
     char old[WHY_TEXT_BYTES], front[WHY_TEXT_BYTES];
+    MUST(memchr(why->text, 0, sizeof why->text));
     memcpy(old, why_text(why, code), strlen(why_text(why, code)) + 1);
     va_list args;
     va_start(args, format);
@@ -111,6 +115,7 @@ enum err why_wrap(struct why *why, enum err code, const char *format, ...)
     va_end(args);
     size_t front_size = strlen(front), room = sizeof why->text - 1;
     if (front_size + 2 > room) front_size = room - 2;
+    MUST(front_size + 2 <= room);
     memcpy(why->text, front, front_size);
     memcpy(why->text + front_size, ": ", 2);
     size_t left = room - front_size - 2, old_size = strlen(old);

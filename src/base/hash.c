@@ -68,10 +68,12 @@ static int has_fast(void)
 uint32_t hash_crc32c(uint32_t seed, const void *bytes, size_t size)
 {
     uint32_t crc = ~seed;
+    MUST(bytes || !size);
     return ~(has_fast() ? crc32c_fast(crc, bytes, size) : crc32c_plain(crc, bytes, size));
 }
 
 uint64_t hash_64(const void *bytes, size_t size)
 {
+    MUST(bytes || !size);
     return XXH3_64bits(bytes, size);
 }

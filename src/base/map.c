@@ -1,4 +1,12 @@
-/* map.c - see map.h. */
+/* map.c - open addressing with linear probing. See map.h.
+ *
+ * Keys may come from outside (names, topics, identities of strangers), so the hash is XXH3 over the
+ * whole key and each slot keeps it: a probe compares 64 bits before it touches a key. It is not
+ * keyed; whoever lets strangers choose how many keys there are bounds their number.
+ *
+ * A removed key leaves a mark, since others may have been probed past it; marks go when the table
+ * is next made anew. Invariants: slot_count is a power of two, or 0; count ≤ used ≤ three quarters
+ * of slot_count, so that every probe meets a free slot and ends. */
 #include "base/map.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -26,7 +34,9 @@ static uint64_t key_hash(struct str key)
 
 static struct map_slot *find(const struct map *map, struct str key, uint64_t hash)
 {
+    MUST((map->slot_count & (map->slot_count - 1)) == 0 && map->count <= map->used);
     if (map->slot_count == 0) return NULL;
+    MUST(map->used < map->slot_count);
     size_t mask = map->slot_count - 1;
     for (size_t i = (size_t)hash & mask;; i = (i + 1) & mask) {
         struct map_slot *slot = &map->slots[i];
@@ -62,11 +72,13 @@ static enum err make_room(struct map *map)
     map->slots = slots;
     map->slot_count = slot_count;
     map->used = map->count;
+    MUST((map->used + 1) * 4 <= map->slot_count * 3);
     return ERR_OK;
 }
 
 enum err map_put(struct map *map, struct str key, void *value, void **old)
 {
+    MUST(key.at || !key.size);
     uint64_t hash = key_hash(key);
     struct map_slot *slot = find(map, key, hash);
     if (old) *old = slot ? slot->value : NULL;
@@ -91,6 +103,7 @@ void *map_remove(struct map *map, struct str key)
 {
     struct map_slot *slot = find(map, key, key_hash(key));
     if (!slot) return NULL;
+    MUST(map->count > 0);
     void *value = slot->value;
     mem_free((void *)(uintptr_t)slot->key.at);
     *slot = (struct map_slot){.hash = SLOT_DELETED};

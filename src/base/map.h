@@ -1,7 +1,8 @@
 /* map.h - a hash table from byte strings to pointers, and one from 64-bit keys to pointers.
  *
  * Open addressing with linear probing; keys are copied into the table. Iteration order is
- * arbitrary. Thread: one owner. Errors: NO_MEMORY leaves the table unchanged. */
+ * arbitrary. Thread: one owner; reads by several tasks only while nobody changes it. Errors:
+ * NO_MEMORY leaves the table unchanged. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 
@@ -20,10 +21,11 @@ struct map {
     size_t count, used; /* used = count + deleted */
 };
 
-void map_init(struct map *map);
+void map_init(struct map *map); /* as all zeros; nothing is allocated before the first put */
 void map_free(struct map *map); /* keys only; the values are the caller's */
-void *map_get(const struct map *map, struct str key);
-/* Puts or replaces; `*old` (may be NULL) receives the value replaced, or NULL. */
+void *map_get(const struct map *map, struct str key); /* borrowed; NULL = not there */
+/* Puts or replaces (copies the key, borrows the value); `*old` (may be NULL) receives the value
+ * replaced, or NULL. */
 enum err map_put(struct map *map, struct str key, void *value, void **old);
 void *map_remove(struct map *map, struct str key); /* gives the value, or NULL */
 /* Walks: start with *at = 0; false at the end. No changes but map_remove of the current key. */

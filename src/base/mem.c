@@ -1,4 +1,17 @@
-/* mem.c - see mem.h. The failing hook is the one piece of process-wide state of the program. */
+/* mem.c - the allocator, budgets and arenas. See mem.h.
+ *
+ * The allocator is libc's; what it adds is one place where a test lets the n-th allocation fail.
+ * That hook is the one piece of process-wide state of the program.
+ *
+ * Budgets are counters, not allocators: memory is reserved before it is allocated and given back
+ * after it was freed, by any task, without a lock. A demand goes up the tree counter by counter and
+ * is undone where one refuses, so for a moment a sum may be higher than what is in use, and another
+ * demand may be refused for that: never the other way round.
+ *
+ * Arenas draw blocks that double up to 256 KiB; one piece never moves. Invariants: taken_bytes is
+ * the sum of the blocks, heads included, and reserved in the budget; a block's used_bytes ≤
+ * size_bytes.
+ */
 #include "base/mem.h"
 #include <stdbool.h>
 #include <stdio.h>
@@ -47,6 +60,7 @@ void mem_free(void *p)
 
 void *mem_dup(const void *bytes, size_t size)
 {
+    MUST(bytes || !size);
     void *copy = mem_alloc(size);
     if (copy && size) memcpy(copy, bytes, size);
     return copy;
@@ -80,9 +94,11 @@ enum err mem_grow(void *items_pointer, size_t *capacity, size_t want, size_t ite
 
 void budget_init(struct budget *budget, const char *name, struct budget *parent, size_t limit_bytes)
 {
+    MUST(budget && name && budget != parent);
     *budget = (struct budget){.parent = parent, .name = name, .limit_bytes = limit_bytes};
 }
 
+/* Of one counter alone; false: it refuses. */
 static bool take_one(struct budget *budget, size_t size)
 {
     size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
@@ -101,8 +117,10 @@ enum err budget_take(struct budget *budget, size_t size)
     for (struct budget *b = budget; b; b = b->parent) {
         if (take_one(b, size)) continue;
         atomic_fetch_add(&b->refused_count, 1);
-        for (struct budget *undo = budget; undo != b; undo = undo->parent)
-            atomic_fetch_sub(&undo->used_bytes, size);
+        for (struct budget *undo = budget; undo != b; undo = undo->parent) {
+            size_t before = atomic_fetch_sub(&undo->used_bytes, size);
+            MUST(before >= size);
+        }
         return ERR_BUDGET;
     }
     return ERR_OK;
@@ -162,6 +180,7 @@ static void release_blocks(struct arena *arena, struct arena_block *keep)
         struct arena_block *next = block->next;
         if (block != keep) {
             size_t whole = sizeof *block + block->size_bytes;
+            MUST(block->used_bytes <= block->size_bytes && arena->taken_bytes >= whole);
             budget_give(arena->budget, whole);
             arena->taken_bytes -= whole;
             ASAN_UNPOISON_MEMORY_REGION(block->bytes, block->size_bytes);
@@ -215,6 +234,7 @@ void *arena_alloc(struct arena *arena, size_t size)
     struct arena_block *block = arena->blocks;
     if (!block || block->size_bytes - block->used_bytes < room) block = add_block(arena, room);
     if (!block) return NULL;
+    MUST(block->size_bytes - block->used_bytes >= room);
     void *p = block->bytes + block->used_bytes;
     block->used_bytes += room;
     ASAN_UNPOISON_MEMORY_REGION(p, size);
@@ -239,6 +259,7 @@ void *arena_dup(struct arena *arena, const void *bytes, size_t size)
 
 char *arena_strdup(struct arena *arena, const char *text, size_t size)
 {
+    MUST(size < SIZE_MAX && (text || !size));
     char *p = arena_alloc(arena, size + 1);
     if (!p) return NULL;
     if (size) memcpy(p, text, size);

@@ -20,13 +20,14 @@
  * mem_free(NULL) does nothing. mem_alloc(0) gives a unique pointer. */
 void *mem_alloc(size_t size_bytes);
 void *mem_alloc_zero(size_t count, size_t size_bytes); /* product checked for overflow */
-void *mem_realloc(void *p, size_t size_bytes);
+void *mem_realloc(void *p, size_t size_bytes); /* NULL: `p` is as it was, and still the caller's */
 void mem_free(void *p);
-void *mem_dup(const void *bytes, size_t size_bytes);
-char *mem_strdup(const char *text); /* NULL in gives NULL */
+void *mem_dup(const void *bytes, size_t size_bytes); /* gives a copy; `bytes` NULL only with 0 */
+char *mem_strdup(const char *text);                  /* NULL in gives NULL */
 
-/* Makes `*items` hold at least `want` items of `item_bytes`, growing by doubling. `*capacity`
- * counts items. On failure nothing changes. */
+/* Makes the array behind `*items_pointer` (an array of the caller's, NULL with capacity 0) hold at
+ * least `want` items of `item_bytes` > 0, growing by doubling. `*capacity` counts items; new ones
+ * are not zeroed. Errors: NO_MEMORY, and nothing changes. */
 enum err mem_grow(void *items_pointer, size_t *capacity, size_t want, size_t item_bytes);
 
 /* Test hook: the n-th allocation from now on (1 = the next) fails, once; 0 switches it off.
@@ -44,6 +45,7 @@ struct budget {
     _Atomic uint64_t refused_count;
 };
 
+/* Nothing is taken. The budget stays in place, and its parent lives longer. */
 void budget_init(struct budget *budget, const char *name, struct budget *parent,
                  size_t limit_bytes);
 /* Reserves in `budget` and all its parents, or in none: BUDGET. NULL budget: always OK. Thread:
@@ -65,7 +67,8 @@ struct arena {
     size_t taken_bytes;         /* reserved in the budget */
 };
 
-/* Blocks of ≥ 4 KiB are drawn as needed; nothing is allocated before the first use. */
+/* Blocks of ≥ 4 KiB are drawn as needed; nothing is allocated before the first use. `budget`
+ * (borrowed, NULL = unbounded) outlives the arena. */
 void arena_init(struct arena *arena, struct budget *budget);
 void arena_free(struct arena *arena);  /* back to the state after arena_init */
 void arena_reset(struct arena *arena); /* keeps one block for the next round */
@@ -74,6 +77,7 @@ void *arena_alloc(struct arena *arena, size_t size_bytes);
 void *arena_zero(struct arena *arena, size_t count, size_t size_bytes);
 void *arena_dup(struct arena *arena, const void *bytes, size_t size_bytes);
 char *arena_strdup(struct arena *arena, const char *text, size_t size_bytes); /* adds the NUL */
+/* NULL also for a format that cannot be printed. */
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

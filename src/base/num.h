@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Integers; false when not one or out of range. */
+/* Integers in decimal, with a sign or without; false, and `*value` as it was, when not one or out
+ * of range. */
 bool num_parse_i64(struct str text, int64_t *value);
 bool num_parse_u64(struct str text, uint64_t *value);
 /* "64MiB" (KiB, MiB, GiB, kB, MB, GB), more than 0; false when it is no size. */
@@ -47,6 +48,7 @@ bool num_decimal_to_double(const struct num_decimal *decimal, double *value);
  * NaN and infinities: "NaN", "Infinity", "-Infinity". Returns the length; `out` is terminated. */
 enum { NUM_DOUBLE_BYTES = 32 };
 size_t num_format_double(double value, char out[NUM_DOUBLE_BYTES]);
+/* The same text, appended. */
 void buf_add_double(struct buf *buf, double value);
 
 /* Signed numbers as unsigned ones that are small when they are: 0, -1, 1, -2… as 0, 1, 2, 3… */

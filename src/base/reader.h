@@ -1,7 +1,9 @@
 /* reader.h - the byte reader: the checked cursor through which all outside bytes are read.
  *
  * Failure is sticky: a read past the end gives zero (or an empty slice) and marks the reader; a
- * parser reads a whole structure and asks reader_ok once. Nothing here allocates. Thread: any. */
+ * parser reads a whole structure and asks reader_ok once. A number read after a failure is 0: so a
+ * count from outside is checked with reader_ok, or against a limit, before it is used. Nothing here
+ * allocates. Thread: any. */
 #ifndef BASE_READER_H
 #define BASE_READER_H
 
@@ -16,6 +18,7 @@ struct reader {
     bool failed;
 };
 
+/* Borrows the bytes for as long as the reader, and what it gave, is used. */
 static inline struct reader reader_of(const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
@@ -30,6 +33,7 @@ static inline size_t reader_left(const struct reader *r)
 {
     return (size_t)(r->end - r->at);
 }
+/* From the first byte; after a failure: the end. */
 static inline size_t reader_offset(const struct reader *r)
 {
     return (size_t)(r->at - r->start);
@@ -50,6 +54,7 @@ static inline const uint8_t *reader_take(struct reader *r, size_t size)
     return p;
 }
 
+/* As text, borrowed; an empty one (at not NULL) when it failed. */
 static inline struct str reader_str(struct reader *r, size_t size)
 {
     const uint8_t *p = reader_take(r, size);
@@ -61,8 +66,10 @@ static inline void reader_skip(struct reader *r, size_t size)
     (void)reader_take(r, size);
 }
 
+/* A number of `size` ≤ 8 bytes, the lowest first; reader_be: the highest first. */
 static inline uint64_t reader_le(struct reader *r, size_t size)
 {
+    MUST(size <= 8);
     const uint8_t *p = reader_take(r, size);
     uint64_t v = 0;
     for (size_t i = size; p && i-- > 0;) v = v << 8 | p[i];
@@ -71,6 +78,7 @@ static inline uint64_t reader_le(struct reader *r, size_t size)
 
 static inline uint64_t reader_be(struct reader *r, size_t size)
 {
+    MUST(size <= 8);
     const uint8_t *p = reader_take(r, size);
     uint64_t v = 0;
     for (size_t i = 0; p && i < size; i++) v = v << 8 | p[i];

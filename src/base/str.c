@@ -1,4 +1,11 @@
-/* str.c - see str.h. */
+/* str.c - slices and buffers. See str.h.
+ *
+ * Everything that the program writes, answers, files, log lines, goes through struct buf, so its
+ * appends are the hottest code of the base: the common case is a compare and a copy. Growth
+ * doubles. A buffer that has failed once stays so until it is cleared or freed: a text with a hole
+ * in its middle can never be taken for a whole one.
+ *
+ * Invariants of a buffer: size ≤ capacity; capacity 0 has no memory; with a limit size ≤ limit. */
 #include "base/str.h"
 #include "base/mem.h"
 #include <stdio.h>
@@ -59,6 +66,7 @@ struct str str_trim(struct str a)
 
 bool str_split(struct str *rest, char separator, struct str *piece)
 {
+    MUST(rest && piece && (rest->at || !rest->size));
     if (!rest->at) return false;
     const char *hit = rest->size ? memchr(rest->at, separator, rest->size) : NULL;
     if (!hit) {
@@ -74,7 +82,7 @@ bool str_split(struct str *rest, char separator, struct str *piece)
 
 bool str_copy(char *to, size_t to_bytes, struct str from)
 {
-    MUST(to_bytes > 0);
+    MUST(to && to_bytes > 0 && (from.at || !from.size));
     size_t size = from.size < to_bytes ? from.size : to_bytes - 1;
     if (size) memcpy(to, from.at, size);
     to[size] = 0;
@@ -164,6 +172,7 @@ void buf_clear(struct buf *buf)
 
 bool buf_reserve(struct buf *buf, size_t more)
 {
+    MUST(buf->size <= buf->capacity);
     if (buf->failed || more > SIZE_MAX / 2 - buf->size) return !(buf->failed = true);
     size_t want = buf->size + more;
     if (buf->limit && want > buf->limit) return !(buf->failed = true);
@@ -180,6 +189,7 @@ bool buf_reserve(struct buf *buf, size_t more)
 void buf_add(struct buf *buf, const void *bytes, size_t size)
 {
     if (size == 0 || !buf_reserve(buf, size)) return;
+    MUST(bytes);
     memcpy(buf->at + buf->size, bytes, size);
     buf->size += size;
 }
@@ -298,7 +308,7 @@ void buf_add_json(struct buf *buf, struct str text)
 
 void buf_drop_front(struct buf *buf, size_t size)
 {
-    MUST(size <= buf->size);
+    MUST(size <= buf->size && buf->size <= buf->capacity);
     if (size && size < buf->size) memmove(buf->at, buf->at + size, buf->size - size);
     buf->size -= size;
 }

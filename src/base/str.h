@@ -13,23 +13,26 @@
 #include <stdint.h>
 
 struct str {
-    const char *at;
-    size_t size;
+    const char *at; /* borrowed; NULL only with size 0 */
+    size_t size;    /* bytes */
 };
 
 #define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
-struct str str_of(const char *text); /* NULL gives the empty slice */
-bool str_equal(struct str a, struct str b);
+struct str str_of(const char *text);        /* NULL gives the empty slice */
+bool str_equal(struct str a, struct str b); /* byte by byte; the time tells how much is equal */
 bool str_is(struct str a, const char *text);
 bool str_is_nocase(struct str a, const char *text); /* ASCII only */
 int str_compare(struct str a, struct str b);        /* bytes; <0, 0, >0 */
 bool str_starts(struct str a, const char *prefix);
 struct str str_trim(struct str a); /* ASCII white space at both ends */
-bool str_split(struct str *rest, char separator, struct str *piece); /* false when none is left */
-/* Copies as much as fits and terminates. Returns false when cut. */
+/* Takes the piece before the next separator off the front of `*rest`; the last piece leaves
+ * rest->at NULL. An empty text with at != NULL is one empty piece. False, and `*piece` as it was,
+ * when none is left. */
+bool str_split(struct str *rest, char separator, struct str *piece);
+/* Copies as much as fits and terminates. Returns false when cut; to_bytes > 0. */
 bool str_copy(char *to, size_t to_bytes, struct str from);
 
-/* Well-formed UTF-8 without surrogates and overlong forms. */
+/* Well-formed UTF-8 (RFC 3629) without surrogates and overlong forms. */
 bool str_is_utf8(struct str a);
 
 /* Edits (insert, delete, replace, swap of neighbours) between two short names, case folded; more
@@ -45,14 +48,20 @@ struct buf {
     bool failed;
 };
 
+/* An empty one without a limit; nothing is allocated before the first byte. */
 #define BUF_EMPTY ((struct buf){0})
-void buf_free(struct buf *buf);
+void buf_free(struct buf *buf);  /* keeps the limit */
 void buf_clear(struct buf *buf); /* keeps the memory; clears the failure */
+/* Room for `more` bytes behind `size`, so that they can be written there. False: no memory or
+ * beyond the limit, and the buffer has failed; what it holds stays. */
 bool buf_reserve(struct buf *buf, size_t more);
+/* Appends; `bytes` must not lie in the buffer itself. Without room nothing is added, and the buffer
+ * has failed. So do all that follow. */
 void buf_add(struct buf *buf, const void *bytes, size_t size);
 void buf_add_str(struct buf *buf, struct str text);
 void buf_add_text(struct buf *buf, const char *text);
 void buf_add_char(struct buf *buf, char c);
+/* Reserves one byte more than it adds: at the very limit it fails. */
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_add_u64(struct buf *buf, uint64_t value); /* decimal */
 void buf_add_i64(struct buf *buf, int64_t value);
@@ -65,6 +74,7 @@ void buf_add_json(struct buf *buf, struct str text);
 void buf_drop_front(struct buf *buf, size_t size); /* size ≤ buf->size */
 /* Terminates and gives the text; NULL when the buffer failed. Borrowed. */
 const char *buf_cstr(struct buf *buf);
+/* What it holds, borrowed until the next change; also of one that has failed. */
 struct str buf_str(const struct buf *buf);
 static inline bool buf_failed(const struct buf *buf)
 {

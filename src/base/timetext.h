@@ -19,6 +19,7 @@ enum { TIME_TEXT_BYTES = 36 };
 /* "2026-11-21T03:04:05.123Z": up to 9 digits, trailing zeros trimmed. Returns the length;
  * terminated. */
 size_t time_format(int64_t time_ns, char out[TIME_TEXT_BYTES]);
+/* The same text, appended. */
 void buf_add_time(struct buf *buf, int64_t time_ns);
 
 /* RFC 3339 with 'T', 't' or a space; zone 'Z' or ±hh:mm (absent: UTC); seconds and the time of day
@@ -26,14 +27,16 @@ void buf_add_time(struct buf *buf, int64_t time_ns);
  * range. */
 bool time_parse(struct str text, int64_t *time_ns);
 
-/* Civil date of a day number (days since 1970-01-01) and back; proleptic Gregorian calendar. */
+/* Civil date of a day number (days since 1970-01-01) and back; proleptic Gregorian calendar. Month
+ * 1 to 12, day of month 1 to 31; one that the month does not have counts on into the next. */
 void time_civil(int64_t day, int *year, unsigned *month, unsigned *day_of_month);
 int64_t time_day(int year, unsigned month, unsigned day_of_month);
 
 /* Durations: a list of <integer><unit>: ns us ms s m h d w ("1h30m", "500ms"). False when
  * malformed, negative or out of range. */
 bool duration_parse(struct str text, int64_t *duration_ns);
-/* The same form, largest units first ("1h30m", "0s"). */
+/* The same form, largest units first ("1h30m", "0s"); weeks as days, and a negative one, which is
+ * not read back, with a minus in front. */
 void buf_add_duration(struct buf *buf, int64_t duration_ns);
 
 #endif

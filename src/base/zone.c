@@ -1,4 +1,13 @@
-/* zone.c - see zone.h. */
+/* zone.c - TZif files read, and questions answered by them. See zone.h.
+ *
+ * The file says twice what it says, in 32 and in 64 bits; only the second is kept, where there is
+ * one (RFC 8536 section 3). Its transitions end in some year, and from then on the footer's rule
+ * holds. The bytes are the operating system's, or whatever lies in their place: every size is
+ * checked against a named limit before it is used, and a file that is not whole is refused.
+ *
+ * Owns nothing: arrays lie in the caller's arena. Invariants of a zone: `at` ascends strictly;
+ * every offset lies within ±26 h; zone_at gives a stretch that holds the instant, so that
+ * zone_to_utc, which walks from stretch to stretch, moves on with each. */
 #include "base/zone.h"
 #include "base/reader.h"
 #include "base/timetext.h"
@@ -221,6 +230,7 @@ static enum err read_file(struct reader *r, struct arena *arena, struct zone *zo
 enum err zone_parse(const void *bytes, size_t size, struct arena *arena, struct zone *zone,
                     struct why *why)
 {
+    MUST((bytes || !size) && arena && zone);
     struct reader r = reader_of(bytes, size);
     *zone = (struct zone){0};
     enum err err = size > ZONE_FILE_BYTES_MAX ? ERR_CORRUPT : read_file(&r, arena, zone);
@@ -263,6 +273,7 @@ bool zone_name_is_safe(struct str name)
 
 struct zone_stretch zone_at(const struct zone *zone, int64_t utc_s)
 {
+    MUST(zone && zone->transition_count <= ZONE_TRANSITIONS_MAX);
     size_t low = 0, high = zone->transition_count; /* at[low - 1] ≤ utc_s < at[high] */
     while (low < high) {
         size_t middle = low + (high - low) / 2;

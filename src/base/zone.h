@@ -48,13 +48,16 @@ struct zone_stretch {
 enum err zone_parse(const void *bytes, size_t size, struct arena *arena, struct zone *zone,
                     struct why *why);
 
-/* A zone that needs no file: "UTC", "GMT", "Z", "+08:00", "-0330", "+8". False: another name. */
+/* Gives a zone without transitions. A zone that needs no file: "UTC", "GMT", "Z", "+08:00",
+ * "-0330", "+8". False: another name. */
 bool zone_fixed(struct str name, struct zone *zone);
 
 /* Whether the name may be asked of the database: letters, digits, "_", "-", "+" and "/" inside, no
  * "." at all, so that it cannot leave the folder. */
 bool zone_name_is_safe(struct str name);
 
+/* The stretch that holds the instant: from ≤ utc_s < to. `utc_s` as of a time in nanoseconds
+ * (timetext.h): years −9999 to 9999 and more, so no calendar arithmetic overflows. */
 struct zone_stretch zone_at(const struct zone *zone, int64_t utc_s);
 
 /* The first instant at which the wall clock shows `local_s` (seconds as if it were UTC) or, where

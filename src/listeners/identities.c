@@ -136,6 +136,7 @@ static enum err tell_token(struct access *access, const struct resource *r, cons
     text_of(user, sizeof user, spec->user);
     bool is_damaged = (spec->expires.size && !time_parse(spec->expires, &expires_ns)) ||
                       (spec->roles.items && !spec->roles.count);
+    if (spec->expires.size && !expires_ns) expires_ns = 1; /* 0 would be: never */
     if (is_damaged) {
         access_remove_token(access, hash);
         return ERR_OK;

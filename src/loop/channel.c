@@ -4,7 +4,12 @@
  * holds a share, so that nothing that still runs finds freed memory. An end's fields belong to its
  * task; what the other task says comes as a job, but for `taken` (how much it has read), which is
  * added to from there, and `is_gone`, after which nothing is posted to this end's loop any more:
- * that loop may be over. */
+ * that loop may be over.
+ *
+ * Invariants: shares are the open ends and the jobs posted; `queued` is what was written and not
+ * said to be read, so never less than `taken`; the owner hears on_closed once, behind the last
+ * byte.
+ */
 #include "loop/channel.h"
 #include <string.h>
 
@@ -14,8 +19,8 @@ enum { CHANNEL_MAGIC = 0x6368616e };
 struct parcel {
     struct job job; /* first */
     struct channel_end *to;
-    struct parcel *next;
-    size_t size;
+    struct parcel *next; /* that arrived behind it */
+    size_t size;         /* > 0 */
     uint8_t bytes[];
 };
 
@@ -53,14 +58,17 @@ static struct channel_end *end_of(struct os_stream *stream)
 static void release(struct channel *channel)
 {
     MUST(channel->magic == CHANNEL_MAGIC);
-    if (atomic_fetch_sub(&channel->shares, 1) > 1) return;
+    unsigned before = atomic_fetch_sub(&channel->shares, 1);
+    MUST(before > 0);
+    if (before > 1) return;
     channel->magic = 0;
     mem_free(channel);
 }
 
 static void post(struct channel *channel, struct loop *loop, struct job *job)
 {
-    atomic_fetch_add(&channel->shares, 1);
+    unsigned before = atomic_fetch_add(&channel->shares, 1);
+    MUST(before > 0 && channel->magic == CHANNEL_MAGIC);
     loop_post(loop, job);
 }
 
@@ -214,6 +222,7 @@ static const struct os_stream_ops stream_ops = {.write = channel_write,
 enum err channel_make(struct loop *here, struct loop *there, const char *peer,
                       struct os_stream **near, struct os_stream **far)
 {
+    MUST(here && there && peer);
     struct channel *channel = mem_alloc_zero(1, sizeof *channel);
     if (!channel) return ERR_NO_MEMORY;
     channel->magic = CHANNEL_MAGIC;

@@ -1,4 +1,9 @@
-/* context.c - see context.h. */
+/* context.c - diagnostic lines, and the table of metrics. See context.h.
+ *
+ * A diagnostic line is for whoever runs the node, so it is written in any case where one can be:
+ * its text has a fixed size, and without memory for the line it is dropped rather than the caller
+ * held up. What is in a text may come from a stranger; line breaks become spaces, so that nobody
+ * writes lines of his own. */
 #include "loop/context.h"
 #include "base/timetext.h"
 #include <stdarg.h>
@@ -31,6 +36,7 @@ enum { DIAG_TEXT_BYTES = 1024 };
 void diag(struct context *context, enum diag_level level, const char *component, const char *format,
           ...)
 {
+    MUST((unsigned)level <= DIAG_ERROR && component);
     if (level < context->diag_level || !context->diag.write) return;
     char text[DIAG_TEXT_BYTES], time[TIME_TEXT_BYTES];
     va_list args;

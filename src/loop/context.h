@@ -21,20 +21,25 @@ struct metric_info {
     const char *name, *unit, *help;
     enum metric_kind kind;
 };
+/* Static. */
 const struct metric_info *metric_info(enum metric metric);
 
 enum diag_level { DIAG_DEBUG, DIAG_INFO, DIAG_WARNING, DIAG_ERROR };
 
 /* Where diagnostic lines go; stderr in the program, a buffer in tests. Thread: any. */
 struct diag_writer {
+    /* A whole line with its LF, borrowed; called by several tasks at once. NULL = lines are
+     * dropped. */
     void (*write)(void *arg, const char *line, size_t size);
     void *arg;
 };
 
 enum { IO_LOOPS_MAX = 4 };
 
+/* Made by node/ before anything else of a node, and the last that goes; in place until then. What
+ * is not atomic is set before other tasks see it. */
 struct context {
-    struct os *os;
+    struct os *os;        /* borrowed */
     struct budget memory; /* root: node.yaml `memory:` */
     struct budget rows; /* of it, what all that comes in may take together, so that some is left for
                            who asks; not set up: no less than the root */
@@ -43,11 +48,12 @@ struct context {
     struct pool *intake;  /* rows on their way in, so that they never wait for a statement */
     const char *drivers_folder; /* where drivers are looked for first; NULL = nowhere; borrowed */
     enum diag_level diag_level; /* lines below it are not written */
-    bool diag_json;
+    bool diag_json;             /* lines are JSON objects */
     struct diag_writer diag;
     _Atomic uint64_t metrics[METRIC_COUNT];
 };
 
+/* A gauge goes down by adding (uint64_t)-n. */
 static inline void metric_add(struct context *context, enum metric metric, uint64_t n)
 {
     atomic_fetch_add_explicit(&context->metrics[metric], n, memory_order_relaxed);

@@ -2,7 +2,15 @@
  *
  * The queue is a stack that many push (compare and swap) and one takes whole and turns round: two
  * instructions of contention per job, no lock. Only the push onto an empty queue wakes the task:
- * while the task has not yet taken the jobs, later posters know that it will come. */
+ * while the task has not yet taken the jobs, later posters know that it will come.
+ *
+ * A pool has many takers, so its queue is an ordinary one under a lock. A worker says that it is
+ * idle before its last look at the queue, and a poster wakes one that is idle: so a job that comes
+ * between the two is seen by one of them.
+ *
+ * This file is the only one above os/ with a mutex. Owns nothing but pools and the locks of cells.
+ * Invariants: a job is in one queue, once; pool->last is the end of pool->first, or both are NULL.
+ */
 #include "loop/loop.h"
 #include <pthread.h>
 
@@ -31,6 +39,7 @@ void loop_run_jobs(struct loop *loop)
     while (job) {
         struct job *next = job->next;
         job->next = NULL;
+        MUST(job->run);
         job->run(job);
         job = next;
     }
@@ -40,12 +49,14 @@ void loop_run_jobs(struct loop *loop)
 enum err loop_start(struct loop *loop, struct os *os, const char *name, unsigned task_flags,
                     struct why *why)
 {
+    MUST(os && name);
     *loop = (struct loop){.os = os, .name = name};
     return os->ops->task_start(os, name, task_flags, run, loop, &loop->task, why);
 }
 
 void loop_adopt(struct loop *loop, struct os *os, const char *name, struct os_task *task)
 {
+    MUST(os && name && task);
     *loop = (struct loop){.os = os, .name = name, .task = task};
 }
 
@@ -72,18 +83,22 @@ void loop_post(struct loop *loop, struct job *job)
 static void run_done(struct job *job)
 {
     struct completion *c = (struct completion *)job;
+    MUST(c->is_finished && c->done);
+    c->is_finished = false; /* `done` may begin it anew, or free it */
     c->done(c);
 }
 
 void completion_init(struct completion *c, struct loop *home, void (*done)(struct completion *))
 {
+    MUST(home && done);
     *c = (struct completion){.home = home, .done = done, .why = WHY_NONE};
     c->job.run = run_done;
 }
 
 void completion_finish(struct completion *c, enum err err, const struct why *why)
 {
-    MUST(c->home && c->done);
+    MUST(c->home && c->done && c->job.run == run_done && !c->is_finished);
+    c->is_finished = true;
     c->err = err;
     if (why) c->why = *why;
     loop_post(c->home, &c->job);
@@ -112,6 +127,7 @@ static struct job *pool_take(struct pool *pool)
     struct job *job = pool->first;
     if (job) pool->first = job->next;
     if (!pool->first) pool->last = NULL;
+    MUST(!job || job->run);
     pthread_mutex_unlock(&pool->lock);
     return job;
 }
@@ -158,9 +174,10 @@ enum err pool_start(struct pool **out, struct os *os, const char *name, unsigned
 
 void pool_post(struct pool *pool, struct job *job)
 {
-    MUST(job->run);
+    MUST(pool && job->run && pool->worker_count > 0);
     job->next = NULL;
     pthread_mutex_lock(&pool->lock);
+    MUST(!pool->first == !pool->last && pool->last != job);
     if (pool->last)
         pool->last->next = job;
     else
@@ -185,7 +202,7 @@ void pool_stop(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->worker_count; i++)
         pool->os->ops->task_stop(pool->workers[i].task);
-    MUST(pool->first == NULL);
+    MUST(pool->first == NULL && pool->last == NULL);
     pthread_mutex_destroy(&pool->lock);
     mem_free(pool);
 }
@@ -198,6 +215,7 @@ struct cell_lock {
 
 enum err cell_init(struct cell *cell, void *first, void *(*share)(void *), void (*release)(void *))
 {
+    MUST(share && release);
     *cell = (struct cell){.object = first, .share = share, .release = release};
     cell->lock = mem_alloc(sizeof *cell->lock);
     if (!cell->lock) return ERR_NO_MEMORY;
@@ -207,6 +225,7 @@ enum err cell_init(struct cell *cell, void *first, void *(*share)(void *), void 
 
 void *cell_get(struct cell *cell)
 {
+    MUST(cell->lock);
     pthread_mutex_lock(&cell->lock->mutex);
     void *object = cell->share(cell->object);
     pthread_mutex_unlock(&cell->lock->mutex);
@@ -215,6 +234,7 @@ void *cell_get(struct cell *cell)
 
 void cell_set(struct cell *cell, void *object)
 {
+    MUST(cell->lock);
     pthread_mutex_lock(&cell->lock->mutex);
     void *old = cell->object;
     cell->object = object;

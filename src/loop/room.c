@@ -1,12 +1,18 @@
 /* room.c - see room.h. All wait equally long, so the list in the order of arrival is sorted by
- * deadline, too. */
+ * deadline, too.
+ *
+ * Called by the HTTP server for bodies and by the store's way in for rows; everything on one loop.
+ * Owns its timer; a wait is its request's. Invariants: `count` is the list's length; a wait is in
+ * the list exactly while its `room` is set; the timer is set while somebody waits. `done` is always
+ * called with the wait out of the list, so it may wait again, or free what it lies in. */
 #include "loop/room.h"
 #include "base/timetext.h"
 
 static void unlink_wait(struct room_wait *wait)
 {
     struct room *room = wait->room;
-    MUST(room && room->count > 0);
+    MUST(room && room->count > 0 && room->first && room->last);
+    MUST(wait->previous || room->first == wait);
     *(wait->previous ? &wait->previous->next : &room->first) = wait->next;
     *(wait->next ? &wait->next->previous : &room->last) = wait->previous;
     wait->previous = wait->next = NULL;
@@ -54,6 +60,7 @@ static void refuse(struct room_wait *wait)
 static void look(void *arg)
 {
     struct room *room = arg;
+    MUST(room->timer && !room->is_closed && !room->first == !room->count);
     size_t left = free_bytes(room->budget);
     for (struct room_wait *wait; (wait = room->first) && wait->need_bytes <= left;) {
         left -= wait->need_bytes;
@@ -68,7 +75,7 @@ static void look(void *arg)
 void room_init(struct room *room, struct context *context, struct loop *loop, struct budget *budget,
                const char *what)
 {
-    MUST(budget && what);
+    MUST(context && loop && budget && what);
     *room = (struct room){.context = context, .loop = loop, .budget = budget, .what = what};
 }
 
@@ -77,7 +84,7 @@ enum err room_wait(struct room *room, struct room_wait *wait, size_t need_bytes,
                    struct why *why)
 {
     MUST(!wait->room && done && need_bytes <= room_limit_bytes(room));
-    MUST(loop_is_current(room->loop));
+    MUST(loop_is_current(room->loop) && room->count <= ROOM_WAITS_MAX);
     const struct os_ops *ops = room->context->os->ops;
     if (room->is_closed) return why_set(why, ERR_CANCELLED, "the node stops");
     if (room->count == ROOM_WAITS_MAX) {
@@ -117,6 +124,7 @@ void room_close(struct room *room)
         unlink_wait(wait);
         wait->done(wait, ERR_CANCELLED, NULL);
     }
+    MUST(room->count == 0 && !room->last);
     if (room->timer) room->context->os->ops->timer_close(room->timer);
     room->timer = NULL;
 }

@@ -25,10 +25,10 @@ struct room;
 
 /* One who waits; embedded in the request. */
 struct room_wait {
-    struct room *room; /* NULL: does not wait */
-    struct room_wait *previous, *next;
+    struct room *room;                 /* NULL: does not wait */
+    struct room_wait *previous, *next; /* in the order of arrival */
     size_t need_bytes;
-    int64_t deadline_ns;
+    int64_t deadline_ns; /* monotonic */
     /* On the loop, once, out of the list: OK = go on (there was room a moment ago, another may have
      * been faster: then wait again); else why not. */
     void (*done)(struct room_wait *wait, enum err err, const struct why *why);
@@ -40,14 +40,16 @@ struct room {
     struct budget *budget; /* borrowed: it and its parents must have room */
     const char *what;      /* static: what the memory is for, "rows on their way to the log" */
     struct room_wait *first, *last;
-    size_t count;
+    size_t count;           /* of them; at most ROOM_WAITS_MAX */
     struct os_timer *timer; /* made with the first wait */
     bool is_closed;
 };
 
+/* All but `what` is borrowed and outlives the room, which stays in place. */
 void room_init(struct room *room, struct context *context, struct loop *loop, struct budget *budget,
                const char *what);
-/* Parks until `need_bytes` are free. Asking for more than room_limit_bytes is a
+/* Parks until `need_bytes` are free: only told, never taken. `wait` (zeroed before its first use)
+ * stays in place until `done` or room_leave. Asking for more than room_limit_bytes is a
  * programming error. Errors (then `done` is never called): BUSY as many wait as may; CANCELLED it
  * is closed; NO_MEMORY. */
 enum err room_wait(struct room *room, struct room_wait *wait, size_t need_bytes,
@@ -62,7 +64,7 @@ static inline bool room_is_asked(const struct room *room)
 }
 /* Gives the place up; nothing happens if `wait` does not wait. */
 void room_leave(struct room_wait *wait);
-/* Sends all away (CANCELLED) and takes nobody any more. May be called twice. */
+/* Sends all away (CANCELLED, inside the call) and takes nobody any more. May be called twice. */
 void room_close(struct room *room);
 
 #endif

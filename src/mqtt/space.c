@@ -49,7 +49,8 @@ void spaces_free(struct broker *broker)
     broker->space_count = 0;
 }
 
-/* A free place of the table; false: no memory, or all are taken. */
+/* A free place of the table, which counts once a space stands in it; false: no memory, or all are
+ * taken. */
 static bool find_place(struct broker *broker, size_t *place)
 {
     MUST(broker->space_count <= BROKER_SPACES_MAX);
@@ -61,10 +62,7 @@ static bool find_place(struct broker *broker, size_t *place)
     }
     *place = i;
     if (i == BROKER_SPACES_MAX) return false;
-    if (mem_grow(&broker->spaces, &broker->space_capacity, i + 1, sizeof broker->spaces[0]))
-        return false;
-    if (i == broker->space_count) broker->spaces[broker->space_count++] = NULL;
-    return true;
+    return !mem_grow(&broker->spaces, &broker->space_capacity, i + 1, sizeof broker->spaces[0]);
 }
 
 struct space *space_get(struct broker *broker, struct str ns)
@@ -82,6 +80,7 @@ struct space *space_get(struct broker *broker, struct str ns)
         s->tree = tree_new(&broker->memory);
         if (s->tree && !map_put(&broker->spaces_by_name, ns, s, NULL)) {
             broker->spaces[place] = s;
+            if (place == broker->space_count) broker->space_count++;
             return s;
         }
         tree_free(s->tree);

@@ -3,7 +3,12 @@
  * A stream is one object with a side on each task, and a share for each of them. The carrier's side
  * fills in what TLS has found out before it hands over the first byte, and why the connection ended
  * before it closes the channel; the home's side looks at them only behind these. Between the two
- * lies nothing else than the channel. */
+ * lies nothing else than the channel.
+ *
+ * Called by the broker for clients that its own loop is not to serve. Invariants: shares are the
+ * home's (until hear_close), the carrier's (until leave) and that of a shut_job under way; a
+ * carrier's count is the number of its streams that leave was not called for; is_left: it has no
+ * socket, no channel and no place in the list any more. */
 #include "net/carry.h"
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +63,10 @@ struct carriers {
 static void release(struct carried *c)
 {
     MUST(c->magic == CARRIED_MAGIC);
-    if (atomic_fetch_sub(&c->shares, 1) > 1) return;
+    unsigned before = atomic_fetch_sub(&c->shares, 1);
+    MUST(before > 0);
+    if (before > 1) return;
+    MUST(c->is_left && !c->near);
     c->magic = 0;
     mem_free(c->news);
     mem_free(c);
@@ -76,7 +84,8 @@ static struct news *news_of(struct carried *c)
 static void leave(struct carried *c)
 {
     struct carrier *carrier = c->carrier;
-    MUST(!c->is_left);
+    MUST(c->magic == CARRIED_MAGIC && !c->is_left && loop_is_current(&carrier->loop));
+    MUST(atomic_load(&carrier->count) > 0);
     c->is_left = true;
     os_stream_close(&c->stream);
     os_stream_close(&c->far);
@@ -217,6 +226,7 @@ static void begin(struct job *job)
     struct carried *c = (void *)((char *)job - offsetof(struct carried, begin_job));
     struct carrier *carrier = c->carrier;
     struct os *os = carrier->loop.os;
+    MUST(c->magic == CARRIED_MAGIC && !c->is_left && !c->stream && c->far);
     c->next = carrier->first;
     if (c->next) c->next->previous = c;
     carrier->first = c;

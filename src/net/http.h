@@ -45,7 +45,8 @@ struct http_request {
     const char *peer; /* "127.0.0.1:41234" */
 };
 
-/* The value of a header (ASCII case-insensitive), or an empty slice. */
+/* The value of the first header of that name (ASCII case-insensitive), borrowed, or an empty slice
+ * (at NULL). */
 struct str http_header(const struct http_request *request, const char *name);
 /* A percent-decoded query parameter in the exchange's arena; false when absent. */
 bool http_query(struct http_exchange *exchange, const char *name, struct str *value);
@@ -59,6 +60,7 @@ bool http_form(struct http_exchange *exchange, const char *name, struct str *val
  * with Allow (204 to OPTIONS). A "%2F" never separates segments. */
 struct http_route {
     const char *method, *path;
+    /* Is given the exchange: it answers, now or later, exactly once. */
     void (*handle)(struct http_exchange *exchange, void *arg);
     size_t body_limit; /* bytes; larger bodies are answered 413 before they are read */
     unsigned flags;    /* the caller's own (e.g. "no login needed") */
@@ -85,18 +87,23 @@ enum err http_server_start(struct context *context, struct loop *loop,
                            const struct os_address *address, struct tls_config *tls,
                            const struct http_server_config *config, struct http_server **server,
                            struct os_address *bound, struct why *why);
-/* Stops listening, ends open connections (answers under way are cut). */
+/* Stops listening, ends open connections (answers under way are cut). NULL allowed. Exchanges that
+ * handlers hold outlive it: so do context and loop, until the last of them was answered. */
 void http_server_stop(struct http_server *server);
+/* Open ones, and those that a handler still holds an exchange of. */
 size_t http_server_connections(const struct http_server *server);
 
 /* ---- inside a handler, and later on the same loop ---- */
 
-/* A guard that returned false and did not answer lets the exchange go on. */
+/* A guard that returned false and did not answer lets the exchange go on. Takes it: the handler may
+ * have answered when it returns, or the peer may have gone and the exchange with it. */
 void http_resume(struct http_exchange *exchange);
 
+/* Borrowed until the exchange ends. */
 const struct http_request *http_request_of(const struct http_exchange *exchange);
 struct arena *http_arena(struct http_exchange *exchange); /* freed with the exchange */
 void *http_user(const struct http_exchange *exchange);    /* what the guard left: the identity */
+/* Takes `user`; released with the exchange, or when another is set. */
 void http_set_user(struct http_exchange *exchange, void *user, void (*release)(void *user));
 /* The peer went away: the exchange is kept until the handler answers (the answer is dropped).
  * `on_gone` may be used to cancel work; it may come inside http_begin or http_send, never inside or
@@ -126,7 +133,9 @@ void http_end(struct http_exchange *exchange, enum err err);
 
 /* ---- WebSocket (RFC 6455) ---- */
 
+/* The connection's; its owner may use it until on_closed. Thread: the listener's loop. */
 struct websocket;
+/* Static. Any may be NULL; on_message and on_bytes exclude each other. */
 struct websocket_events {
     void (*on_message)(void *owner, bool is_text, struct str message); /* ≤ 1 MiB; borrowed */
     void (*on_drained)(void *owner);
@@ -142,13 +151,15 @@ struct websocket_events {
  * closed. What the guard set with http_set_user is released here: the owner takes its own share. */
 struct websocket *websocket_accept(struct http_exchange *exchange,
                                    const struct websocket_events *events, void *owner);
-/* False when more than `limit` bytes are queued (the caller drops or waits for on_drained) or when
- * the socket closes; on_closed may come inside the call. */
+/* Sends one message, copied. False when more than `limit` bytes are queued (the caller drops or
+ * waits for on_drained) or when the socket closes; on_closed may come inside the call. */
 bool websocket_send(struct websocket *socket, bool is_text, struct str message, size_t limit);
 /* What was sent and is not yet with the kernel. */
 size_t websocket_queued(const struct websocket *socket);
 /* Stops and resumes reading: back-pressure towards the peer, whose silence does not count then. */
 void websocket_pause(struct websocket *socket, bool paused);
+/* The closing handshake (RFC 6455 section 7.1.2): `code` 1000 to 4999, `reason` at most 123 bytes.
+ */
 void websocket_close(struct websocket *socket, int code,
                      const char *reason); /* on_closed follows, or
                                                   came inside the call */

@@ -1,7 +1,12 @@
 /* http_answer.c - answers: whole, streamed, and errors.
  *
  * An answer goes straight into the stream; nothing of it is kept here. Whatever cannot be written
- * whole cuts the connection, so that a peer never takes a part for the whole. */
+ * whole cuts the connection, so that a peer never takes a part for the whole.
+ *
+ * Called by handlers, by the guard, and by this server where it answers like a handler. An answer
+ * that ends the exchange first takes away on_gone: from there on nobody is told that it is gone,
+ * and the exchange is freed here, once. Invariants: a head is written once; what is chunked ends
+ * with an empty chunk, or with the connection. */
 #include "net/http_priv.h"
 #include <string.h>
 
@@ -62,7 +67,7 @@ const char *http_status_text(int status)
 void http_answer_head(struct http_exchange *x, struct buf *out, int status,
                       const char *content_type, int64_t body_size)
 {
-    MUST(status >= 100 && status <= 599);
+    MUST(x->magic == HTTP_EXCHANGE_MAGIC && status >= 100 && status <= 599);
     struct http_connection *c = x->connection;
     buf_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_status_text(status),
                http_server_date(c->server));
@@ -128,6 +133,7 @@ static bool is_held(const struct http_exchange *x)
 static void finish(struct http_exchange *x)
 {
     struct http_connection *c = x->connection;
+    MUST(c->exchange == x && c->entered);
     http_exchange_free(x);
     http_connection_next(c);
 }

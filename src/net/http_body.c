@@ -9,7 +9,10 @@
  * from another budget and wait for nobody.
  *
  * Gzip is undone piece by piece into the same bounded buffer, so a small body that would become a
- * huge one stops at the limit, and the compressed form is never kept. */
+ * huge one stops at the limit, and the compressed form is never kept.
+ *
+ * Called by the connection and the exchange. Invariants: body_taken is what the exchange has of
+ * body_budget; body.size ≤ body_limit; while it waits, the state is ROOM. */
 #include "net/http_priv.h"
 #include <string.h>
 #define ZLIB_CONST /* its input is const, as it should be */
@@ -45,6 +48,7 @@ static void zlib_free(void *opaque, void *p)
 /* Until it is `taken` in all. */
 static enum err take(struct http_exchange *x, size_t taken)
 {
+    MUST(x->body_budget || taken == 0);
     if (taken <= x->body_taken) return ERR_OK;
     enum err err = budget_take(x->body_budget, taken - x->body_taken);
     if (!err) x->body_taken = taken;
@@ -69,6 +73,7 @@ static void wait_for(struct http_exchange *x, size_t taken)
     struct http_connection *c = x->connection;
     struct room *room = &c->server->room;
     struct why why = WHY_NONE;
+    MUST(taken > x->body_taken && !x->wait.room && x->body_budget == &c->server->bodies);
     size_t most = room_limit_bytes(room), need = taken - x->body_taken;
     enum err err = ERR_OK;
     x->wait_bytes = taken;
@@ -121,6 +126,7 @@ bool http_exchange_body_reserve(struct http_exchange *x)
 bool http_exchange_body_has_room(struct http_exchange *x, size_t size)
 {
     bool is_known = !x->connection->reader.is_chunked && !x->is_gzip;
+    MUST(x->body.size <= x->body_limit);
     size_t left = x->body_limit - x->body.size;
     if (x->is_gzip) size *= GZIP_FACTOR;
     if (size > left) size = left;
@@ -141,6 +147,7 @@ bool http_exchange_body_has_room(struct http_exchange *x, size_t size)
 static enum http_fault reserve(struct http_exchange *x, size_t more)
 {
     struct buf *body = &x->body;
+    MUST(body->size <= x->body_limit);
     if (more > x->body_limit - body->size) return HTTP_FAULT_BODY_SIZE;
     size_t want = body->size + more, capacity = body->capacity ? body->capacity : BODY_BYTES_MIN;
     if (want <= body->capacity) return HTTP_FAULT_NONE;

@@ -2,7 +2,15 @@
  *
  * A connection is always in one state of `steps`; input is given to that state's function until it
  * takes no more. Between requests a connection holds no buffer: bytes are looked at where the
- * stream has them, and only what cannot be used yet is copied. */
+ * stream has them, and only what cannot be used yet is copied.
+ *
+ *     HEAD → GUARD → BODY ⇄ ROOM → BUSY → HEAD …        the usual way; without a body BODY is left
+ * out GUARD, ROOM, BUSY → DISCARD, FULL → HEAD           answered early, or to a peer that reads
+ * slowly any → FLUSH or LINGER → the end                    the last answer BUSY → SOCKET → the end
+ * an upgrade
+ *
+ * Called by the stream's events and the server's timer. Owns the stream, the kept input and the
+ * exchange; http_priv.h has the invariants. */
 #include "net/http_priv.h"
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +24,7 @@ static bool is_current(const struct http_connection *c)
 
 void http_connection_enter(struct http_connection *c)
 {
-    MUST(is_current(c));
+    MUST(is_current(c) && c->entered < UINT32_MAX);
     c->entered++;
 }
 
@@ -75,6 +83,7 @@ static size_t take_body(struct http_connection *c, const char *bytes, size_t siz
 {
     size_t used;
     struct str data;
+    MUST(c->exchange);
     if (!http_exchange_body_has_room(c->exchange, size)) return 0;
     enum http_fault fault = http_body_read(&c->reader, bytes, size, &used, &data);
     c->progress += used;
@@ -121,6 +130,7 @@ static size_t take_linger(struct http_connection *c, const char *bytes, size_t s
 
 static size_t take_socket(struct http_connection *c, const char *bytes, size_t size)
 {
+    MUST(c->socket);
     websocket_input(c->socket, bytes, size);
     return size;
 }
@@ -138,6 +148,7 @@ static size_t consume(struct http_connection *c, const char *bytes, size_t size)
 {
     size_t used = 0;
     while (c->stream && used < size) {
+        MUST((unsigned)c->state < HTTP_STATE_COUNT);
         size_t n = steps[c->state](c, bytes + used, size - used);
         MUST(n <= size - used);
         if (n == 0) break;
@@ -221,7 +232,7 @@ static void flush(struct http_connection *c)
 
 void http_connection_next(struct http_connection *c)
 {
-    MUST(is_current(c) && !c->exchange && c->entered);
+    MUST(is_current(c) && !c->exchange && !c->socket && c->entered);
     if (!c->stream) return;
     c->was_served = true;
     if (c->close_after) {
@@ -244,7 +255,8 @@ void http_connection_next(struct http_connection *c)
 
 void http_connection_fault(struct http_connection *c, enum http_fault fault)
 {
-    MUST(is_current(c) && fault != HTTP_FAULT_NONE);
+    MUST(is_current(c) && c->entered && !c->socket);
+    MUST(fault != HTTP_FAULT_NONE && c->state != HTTP_STATE_BUSY);
     const struct http_fault_info *info = http_fault_info(fault);
     char body[256], answer[640];
     int size = snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n",
@@ -310,6 +322,7 @@ enum { BODY_PROGRESS_BYTES = 16 * 1024 }; /* within each wait for a body */
 /* A peer that takes something of what is queued may go on; one that takes nothing is cut. */
 static void expire_write(struct http_connection *c)
 {
+    MUST(c->stream);
     size_t queued = os_stream_queued(c->stream), before = c->progress;
     if (before && queued >= before) {
         http_connection_cut(c);
@@ -322,6 +335,7 @@ static void expire_write(struct http_connection *c)
 void http_connection_expire(struct http_connection *c)
 {
     http_connection_enter(c);
+    MUST(c->wait == HTTP_WAIT_NONE);
     size_t progress = c->progress;
     switch (c->state) {
     case HTTP_STATE_HEAD:

@@ -1,7 +1,12 @@
 /* http_exchange.c - one request from its whole head to its handler.
  *
  * Order of checks, each before anything costs more than the one before: the head's grammar, the
- * path, the route, the guard (who are you), the announced length, then the body. */
+ * path, the route, the guard (who are you), the announced length, then the body.
+ *
+ * Called by the connection, and by handlers for what they ask of their exchange. An exchange is
+ * given to the guard and then to the handler; http_exchange_gone only marks it while one of them
+ * holds it. Invariants: it is its connection's `exchange` until it is freed; its request's slices
+ * lie in its arena; it waits for room only in the state ROOM. */
 #include "net/http_priv.h"
 #include <string.h>
 
@@ -82,6 +87,7 @@ static void answer_no_route(struct http_exchange *x, struct buf *allow)
 static void begin_body(struct http_exchange *x)
 {
     struct http_connection *c = x->connection;
+    MUST(is_current(x) && !x->is_gone && c->state == HTTP_STATE_GUARD && x->route);
     x->body_limit =
         x->route->body_limit < HTTP_BODY_BYTES_MAX ? x->route->body_limit : HTTP_BODY_BYTES_MAX;
     if (x->is_snappy && !x->route->takes_snappy) {
@@ -103,6 +109,7 @@ void http_exchange_body_read(struct http_exchange *x)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct http_connection *c = x->connection;
+    MUST(is_current(x) && (c->state == HTTP_STATE_GUARD || c->state == HTTP_STATE_ROOM));
     c->state = HTTP_STATE_BODY;
     http_wait_set(c, HTTP_WAIT_BODY);
     bool ask = x->expects_continue;
@@ -113,7 +120,7 @@ void http_exchange_body_read(struct http_exchange *x)
 
 void http_exchange_begin(struct http_connection *c, const char *bytes, size_t size)
 {
-    MUST(!c->exchange && c->state == HTTP_STATE_HEAD);
+    MUST(c->entered && !c->exchange && !c->socket && c->state == HTTP_STATE_HEAD);
     struct http_exchange *x = exchange_new(c);
     enum http_fault fault = x ? parse(x, bytes, size) : HTTP_FAULT_BODY_MEMORY;
     if (fault) {
@@ -147,6 +154,8 @@ void http_resume(struct http_exchange *x)
 void http_exchange_dispatch(struct http_exchange *x)
 {
     struct http_connection *c = x->connection;
+    MUST(is_current(x) && c->reader.is_done && !x->is_begun);
+    MUST(c->state == HTTP_STATE_GUARD || c->state == HTTP_STATE_BODY);
     c->state = HTTP_STATE_BUSY;
     http_wait_set(c, HTTP_WAIT_NONE);
     x->route->handle(x, c->server->config.arg);
@@ -156,6 +165,7 @@ void http_exchange_dispatch(struct http_exchange *x)
 
 void http_exchange_gone(struct http_exchange *x)
 {
+    MUST(is_current(x) && !x->connection->stream);
     struct http_connection *c = x->connection;
     if (x->is_gone) return;
     x->is_gone = true;
@@ -169,7 +179,7 @@ void http_exchange_gone(struct http_exchange *x)
 
 void http_exchange_free(struct http_exchange *x)
 {
-    MUST(is_current(x) && x->connection->exchange == x);
+    MUST(is_current(x) && x->connection->exchange == x && !x->wait.room);
     if (x->release_user) x->release_user(x->user);
     http_exchange_body_free(x);
     buf_free(&x->added);

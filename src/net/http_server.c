@@ -4,7 +4,12 @@
  * nothing could keep everyone else out. A connection that has not sent a whole request yet, or else
  * one that idles between requests, is closed instead (the longest waiting first); whoever sends its
  * request at once is served. Only when every connection is at work is the new one refused with 503.
- */
+ *
+ * Made and stopped by listeners/. Owns the listener, the timer and all connections. After
+ * http_server_stop it stays as a shell until the last exchange that a handler holds was answered.
+ * Invariants: connection_count is the length of `connections`; each list of `waits` is sorted by
+ * deadline; timer_ns is never later than the earliest of them; what connections took of the budgets
+ * is given back when the last of them goes. */
 #include "net/http_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -22,6 +27,7 @@ static void wait_unlink(struct http_connection *c)
 {
     struct http_wait_list *list = &c->server->waits[c->wait];
     if (c->wait == HTTP_WAIT_NONE) return;
+    MUST(list->first && list->last && (c->wait_previous || list->first == c));
     *(c->wait_previous ? &c->wait_previous->wait_next : &list->first) = c->wait_next;
     *(c->wait_next ? &c->wait_next->wait_previous : &list->last) = c->wait_previous;
     c->wait_previous = c->wait_next = NULL;
@@ -76,6 +82,7 @@ static void on_timer(void *arg)
 
 void http_server_add(struct http_server *server, struct http_connection *c)
 {
+    MUST(server->magic == HTTP_SERVER_MAGIC && server->listener && !c->server);
     c->server = server;
     c->next = server->connections;
     if (c->next) c->next->previous = c;
@@ -87,14 +94,16 @@ void http_server_add(struct http_server *server, struct http_connection *c)
 static void free_if_over(struct http_server *server)
 {
     if (server->listener || server->connections) return;
+    MUST(server->connection_count == 0 && !server->timer && !server->room.first);
     MUST(atomic_load(&server->memory.used_bytes) == 0);
+    MUST(atomic_load(&server->bodies.used_bytes) == 0);
     server->magic = 0;
     mem_free(server);
 }
 
 void http_server_remove(struct http_server *server, struct http_connection *c)
 {
-    MUST(server->connection_count > 0);
+    MUST(server->magic == HTTP_SERVER_MAGIC && c->server == server && server->connection_count > 0);
     wait_unlink(c);
     *(c->previous ? &c->previous->next : &server->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
@@ -105,6 +114,7 @@ void http_server_remove(struct http_server *server, struct http_connection *c)
 
 size_t http_server_connections(const struct http_server *server)
 {
+    MUST(server->magic == HTTP_SERVER_MAGIC);
     return server->connection_count;
 }
 

@@ -1,4 +1,8 @@
-/* proxy.c - see proxy.h. Section numbers are those of proxy-protocol.txt. */
+/* proxy.c - a PROXY header, read. See proxy.h. Section numbers are those of proxy-protocol.txt.
+ *
+ * The whole header is measured before anything of it is read, and addresses are read within its own
+ * length: what lies behind it are the client's bytes and no part of it, whatever the header says of
+ * its family. Called by the broker's arrival; owns nothing. */
 #include "net/proxy.h"
 #include "base/reader.h"
 #include <stdio.h>
@@ -49,6 +53,7 @@ enum err proxy_read(const void *bytes, size_t size, struct proxy_header *header,
 {
     struct reader r = reader_of(bytes, size);
     size_t known = size < sizeof signature ? size : sizeof signature;
+    MUST((bytes || !size) && header);
     *header = (struct proxy_header){0};
     if (memcmp(bytes, signature, known) != 0)
         return why_set(

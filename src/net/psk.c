@@ -1,4 +1,7 @@
-/* psk.c - see psk.h. The keys stand in a table of hashes, which belongs to all that share it. */
+/* psk.c - a file of keys, read. See psk.h. The keys stand in a table of hashes, which belongs to
+ * all that share it: the configuration that is in force, and each stream that began under it. A
+ * file that is read anew makes another table; so a key that was taken away ends with the streams
+ * that use it. Invariants: immutable once it is read; keys are wiped before their memory goes. */
 #include "net/psk.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -111,6 +114,7 @@ size_t tls_psk_count(const struct tls_psk *psk)
 
 size_t tls_psk_find(const struct tls_psk *psk, struct str identity, uint8_t key[PSK_KEY_BYTES_MAX])
 {
+    MUST(psk && atomic_load(&psk->refs) > 0);
     const struct psk_key *found = map_get(&psk->keys, identity);
     if (!found) return 0;
     MUST(found->size >= PSK_KEY_BYTES_MIN && found->size <= PSK_KEY_BYTES_MAX);

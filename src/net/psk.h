@@ -20,10 +20,11 @@ enum {
  * Errors: INVALID with the line's number (never its text), LIMIT, NO_MEMORY. */
 enum err tls_psk_read(struct str text, struct tls_psk **psk, struct why *why);
 /* Shared by reference count; immutable. Thread: any. */
-struct tls_psk *tls_psk_share(struct tls_psk *psk);
-void tls_psk_release(struct tls_psk *psk); /* NULL allowed; wipes the keys */
+struct tls_psk *tls_psk_share(struct tls_psk *psk); /* one more share */
+void tls_psk_release(struct tls_psk *psk);          /* NULL allowed; wipes the keys */
 size_t tls_psk_count(const struct tls_psk *psk);
-/* The key of an identity; 0 = there is none. */
+/* The key of an identity (any bytes), into `key`, which the caller wipes; gives its size. 0 = there
+ * is none. */
 size_t tls_psk_find(const struct tls_psk *psk, struct str identity, uint8_t key[PSK_KEY_BYTES_MAX]);
 
 #endif

@@ -3,7 +3,14 @@
  * OpenSSL sees two memory BIOs: what the stream below reads is put into one, what appears in the
  * other is written below, after every call. Nothing blocks and no descriptor is touched, so the
  * same code runs over TCP and in tests. The owner may close the stream inside any event; memory is
- * freed when the outermost call leaves. */
+ * freed when the outermost call leaves.
+ *
+ *     handshake → is_open → told_closed (the peer has gone, or something failed) → closed → freed
+ *
+ * Called by the stream below and by the owner, all on one task. Owns the stream below and OpenSSL's
+ * session. Invariants: on_open comes once and before any byte; on_closed comes once, and no event
+ * after it; while is_open is false the timer is the handshake's limit; a key or certificate that
+ * was not checked never reaches is_open. */
 #include "net/tls_priv.h"
 #include "base/mem.h"
 #include "base/timetext.h"
@@ -16,10 +23,10 @@ enum { TLS_STREAM_MAGIC = 0x746c7373, TLS_HANDSHAKE_SECONDS = 10, TLS_RECORD_BYT
 
 struct tls_stream {
     struct os_stream base; /* first */
-    unsigned magic;
+    unsigned magic;        /* TLS_STREAM_MAGIC while it lives */
     struct os *os;
-    struct os_stream *below;
-    SSL *ssl; /* owns both BIOs */
+    struct os_stream *below; /* owned */
+    SSL *ssl;                /* owns both BIOs */
     BIO *in, *out;
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
     bool has_pin, is_open, is_paused, told_closed, closed, is_shut, has_heard;
@@ -37,6 +44,7 @@ static struct tls_stream *tls_of(struct os_stream *s)
 
 static void release(struct tls_stream *t)
 {
+    MUST(t->magic == TLS_STREAM_MAGIC && !t->entered);
     if (t->timer) t->os->ops->timer_close(t->timer);
     os_stream_close(&t->below);
     SSL_free(t->ssl);
@@ -55,6 +63,7 @@ static void leave(struct tls_stream *t)
 
 static void tell_closed(struct tls_stream *t, enum err err, const char *text)
 {
+    MUST(t->magic == TLS_STREAM_MAGIC && t->entered);
     if (t->closed || t->told_closed) return;
     t->told_closed = true;
     t->os->ops->timer_set(t->timer, -1);
@@ -111,6 +120,7 @@ static bool pin_fits(struct tls_stream *t)
 
 static void handshake(struct tls_stream *t)
 {
+    MUST(!t->is_open && !t->told_closed && !t->closed);
     ERR_clear_error();
     int result = SSL_do_handshake(t->ssl);
     if (result != 1 && SSL_get_error(t->ssl, result) != SSL_ERROR_WANT_READ) {
@@ -382,7 +392,7 @@ static enum err wrap(struct tls_stream *t, struct os_stream *below, struct os_st
 enum err tls_wrap_server(struct tls_config *config, struct os *os, struct os_task *task,
                          struct os_stream *below, struct os_stream **stream)
 {
-    MUST(config->is_server);
+    MUST(config && config->is_server && below);
     struct tls_stream *t = tls_new(config, os, task);
     if (t) SSL_set_accept_state(t->ssl);
     return wrap(t, below, stream);
@@ -405,7 +415,7 @@ static bool set_host(SSL *ssl, const char *host, bool check)
 enum err tls_wrap_client(struct tls_config *config, struct os *os, struct os_task *task,
                          const char *host, struct os_stream *below, struct os_stream **stream)
 {
-    MUST(!config->is_server);
+    MUST(config && !config->is_server && below && host);
     struct tls_stream *t = tls_new(config, os, task);
     if (t) {
         SSL_set_connect_state(t->ssl);

@@ -53,6 +53,7 @@ static int on_offer(SSL *ssl, const unsigned char *at, size_t identity_size, SSL
 
 void tls_psk_use(SSL *ssl, struct tls_psk *psk)
 {
+    MUST(ssl && psk);
     SSL_set_app_data(ssl, psk);
     SSL_set_psk_server_callback(ssl, on_identity);
     SSL_set_psk_find_session_callback(ssl, on_offer);

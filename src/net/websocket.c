@@ -3,7 +3,14 @@
  * wslay works on memory: bytes of the stream are offered to it through a cursor, and what it wants
  * to send is gathered and written in one go. It checks masks, fragmentation, UTF-8 and the size
  * limit, and answers pings and closes. A socket's owner may do anything inside an event, also
- * close; memory is freed when wslay is off the stack. */
+ * close; memory is freed when wslay is off the stack.
+ *
+ *     open → is_closing (a close frame is queued, or both were exchanged) → is_gone (on_closed was
+ *     called; the connection has no stream) → freed
+ *
+ * Called by the connection and by the socket's owner. Invariants: it is its connection's `socket`
+ * until it is freed; on_closed comes once, and no event after it; is_receiving exactly while wslay
+ * reads. */
 #include "net/http_priv.h"
 #include "net/websocket_client.h"
 #include "base/timetext.h"
@@ -28,6 +35,7 @@ struct websocket {
     size_t left;
     struct buf out;
     int64_t heard_ns;
+    /* wslay reads; no message is sent or given any more; the owner was told. */
     bool is_receiving, is_closing, is_gone;
     bool is_control; /* the frame that is being read, of an owner that takes bytes */
 };
@@ -104,6 +112,7 @@ static const struct wslay_event_callbacks callbacks = {.recv_callback = give_inp
 
 static void release(struct websocket *s)
 {
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_receiving && s->connection->socket == s);
     s->connection->socket = NULL;
     wslay_event_context_free(s->wslay);
     buf_free(&s->out);
@@ -126,6 +135,7 @@ void websocket_gone(struct websocket *s)
 static bool flush(struct websocket *s)
 {
     struct http_connection *c = s->connection;
+    MUST(!s->is_receiving && c->entered);
     if (s->is_gone) return false;
     int result = wslay_event_send(s->wslay);
     bool good = result == 0 && http_connection_write(c, s->out.at, s->out.size);
@@ -145,7 +155,7 @@ static bool flush(struct websocket *s)
 
 void websocket_input(struct websocket *s, const char *bytes, size_t size)
 {
-    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_receiving);
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_receiving && !s->is_gone);
     s->heard_ns = loop_mono_ns(s->connection->server->loop);
     s->at = (const uint8_t *)bytes;
     s->left = size;
@@ -167,7 +177,7 @@ void websocket_input(struct websocket *s, const char *bytes, size_t size)
 
 void websocket_drained(struct websocket *s)
 {
-    MUST(s->magic == WEBSOCKET_MAGIC);
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone);
     if (!wslay_event_want_read(s->wslay) && !wslay_event_want_write(s->wslay)) {
         http_connection_cut(s->connection);
         return;
@@ -177,7 +187,7 @@ void websocket_drained(struct websocket *s)
 
 void websocket_tick(struct websocket *s)
 {
-    MUST(s->magic == WEBSOCKET_MAGIC);
+    MUST(s->magic == WEBSOCKET_MAGIC && !s->is_gone);
     static const struct wslay_event_msg ping = {
         .opcode = WSLAY_PING, .msg = (const uint8_t *)"", .msg_length = 0};
     struct http_connection *c = s->connection;

@@ -5,7 +5,11 @@
  * wslay works on memory: bytes that were read are offered to it through a cursor, and what it wants
  * to send is gathered and written below in one go. The owner may close the stream inside any event;
  * memory is freed when the outermost call leaves. What arrives while the owner pauses is kept: it
- * is no more than what had been read by then, since the stream below is paused, too. */
+ * is no more than what had been read by then, since the stream below is paused, too.
+ *
+ * Made by a bridge that dials. Owns the stream below. Invariants: on_closed comes once, and no
+ * event after it; nothing is written before is_open; the memory goes when `closed` and not entered.
+ */
 #include "net/websocket_client.h"
 #include "base/mem.h"
 #include "net/http_message.h"
@@ -42,6 +46,7 @@ static struct ws_stream *ws_of(struct os_stream *s)
 
 static void release(struct ws_stream *w)
 {
+    MUST(w->magic == CLIENT_MAGIC && !w->entered && !w->is_receiving);
     if (w->timer) w->os->ops->timer_close(w->timer);
     os_stream_close(&w->below);
     if (w->wslay) wslay_event_context_free(w->wslay);
@@ -61,6 +66,7 @@ static void leave(struct ws_stream *w)
 
 static void tell_closed(struct ws_stream *w, enum err err, const char *text)
 {
+    MUST(w->magic == CLIENT_MAGIC && w->entered);
     if (w->closed || w->told_closed) return;
     w->told_closed = true;
     os_stream_pause(w->below, true);
@@ -429,7 +435,7 @@ enum err websocket_wrap_client(struct os *os, struct os_task *task, const char *
                                struct os_stream **stream)
 {
     struct ws_stream *w = mem_alloc_zero(1, sizeof *w);
-    MUST(path[0] == '/');
+    MUST(os && below && host && path && path[0] == '/' && protocol);
     if (!w) {
         os_stream_close(&below);
         return ERR_NO_MEMORY;

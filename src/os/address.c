@@ -1,4 +1,8 @@
-/* address.c - see address.h. */
+/* address.c - addresses from text and back. See address.h.
+ *
+ * Texts come from settings, documents, and (os_peer_…) from what a stream says of its other side; a
+ * name is never resolved here. What is loopback decides who may get in without TLS, so it is told
+ * by the numeric address, and of names only "localhost" counts. Owns nothing; any thread. */
 #include "os/address.h"
 #include "base/num.h"
 #include <arpa/inet.h>

@@ -65,7 +65,9 @@ struct os_stream_events {
 
 /* A byte stream: TCP, Unix socket, serial line, or TLS over one of them (net/tls.h). */
 struct os_stream_ops {
-    /* Queues a copy of what the kernel does not take at once. Errors: CLOSED; NO_MEMORY closes. */
+    /* Queues a copy of what the kernel does not take at once. Errors: CLOSED: it is over, and
+     * on_closed says so if it has not; NO_MEMORY: a part of the bytes may have gone, so nothing
+     * that is written later can follow them, and the owner closes the stream. */
     enum err (*write)(struct os_stream *stream, const void *bytes, size_t size);
     size_t (*queued)(const struct os_stream *stream); /* bytes not yet with the kernel */
     /* Stops and resumes on_read: back-pressure towards the peer. */
@@ -79,12 +81,14 @@ struct os_stream_ops {
     const char *(*peer)(const struct os_stream *stream);
 };
 
+/* The begin of every stream; used on its task only. */
 struct os_stream {
-    const struct os_stream_ops *ops;
+    const struct os_stream_ops *ops;       /* static */
     const struct os_stream_events *events; /* static table of the owner's */
     void *owner;
 };
 
+/* Whom events go to from now on; NULL and NULL: to nobody. Both are borrowed until the close. */
 static inline void os_stream_own(struct os_stream *s, const struct os_stream_events *events,
                                  void *owner)
 {
@@ -156,7 +160,7 @@ struct os_ops {
     /* Data (and size) durable when it returns OK. After an error the pages' fate is unknown: never
      * retried. */
     enum err (*file_sync)(struct os_file *file, struct why *why);
-    /* Whether nobody but its owner may read or write it. */
+    /* Whether nobody but its owner may read or write it (no right of group or others). */
     bool (*file_is_private)(struct os_file *file);
     enum err (*file_size)(struct os_file *file, uint64_t *size, struct why *why);
     enum err (*file_truncate)(struct os_file *file, uint64_t size, struct why *why);
@@ -173,6 +177,8 @@ struct os_ops {
     enum err (*path_make)(struct os *os, const char *path, struct why *why);
     enum err (*path_sync)(struct os *os, const char *path,
                           struct why *why); /* a folder's entries */
+    /* Calls `entry` with each name in a folder, in any order, but "." and ".."; an error of its
+     * ends the walk and is given. */
     enum err (*path_list)(struct os *os, const char *path,
                           enum err (*entry)(void *arg, const char *name), void *arg,
                           struct why *why);

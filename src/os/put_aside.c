@@ -1,4 +1,8 @@
-/* put_aside.c - see put_aside.h. */
+/* put_aside.c - damaged files moved out of the way, and files read and written whole. See
+ * put_aside.h.
+ *
+ * The note is written first: a crash in between leaves a note without its file, and never a file of
+ * which nobody knows why it is there. Called at a start and by the store's checks. Owns nothing. */
 #include "os/put_aside.h"
 #include "base/mem.h"
 #include <stdio.h>

@@ -1,4 +1,7 @@
-/* read.c - see read.h. */
+/* read.c - a small file, whole. See read.h.
+ *
+ * Read in pieces until its end and not by the size that it is said to have: files below /proc and
+ * /sys have none, and one that grows meanwhile is bounded all the same. Owns nothing. */
 #include "os/read.h"
 
 enum { PIECE_BYTES = 16384 };

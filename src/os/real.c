@@ -213,6 +213,7 @@ static bool real_task_is_current(const struct os_task *task)
 static void before_wait(uv_prepare_t *handle)
 {
     struct os_task *task = handle->data;
+    MUST(task->magic == REAL_TASK_MAGIC && task->turn);
     task->turn(task->turn_arg);
 }
 
@@ -264,7 +265,7 @@ static void on_fine_timer(uv_poll_t *handle, int status, int events)
 static enum err real_timer_make(struct os_task *task, void (*fire)(void *arg), void *arg,
                                 struct os_timer **out)
 {
-    MUST(current == task || !task->has_thread);
+    MUST(task->magic == REAL_TASK_MAGIC && fire && (current == task || !task->has_thread));
     struct os_timer *timer = mem_alloc_zero(1, sizeof *timer);
     if (!timer) return ERR_NO_MEMORY;
     timer->handle.data = timer->fine.data = timer;
@@ -313,6 +314,7 @@ static void real_timer_set(struct os_timer *timer, int64_t delay_ns)
 static void timer_closed(uv_handle_t *handle)
 {
     struct os_timer *timer = handle->data;
+    MUST(timer->handles > 0);
     if (--timer->handles) return;
     if (timer->fine_fd >= 0) (void)close(timer->fine_fd);
     mem_free(timer);
@@ -320,6 +322,7 @@ static void timer_closed(uv_handle_t *handle)
 
 static void real_timer_close(struct os_timer *timer)
 {
+    MUST(timer->handles == 0); /* closed once */
     timer->handles = timer->fine_fd >= 0 ? 2 : 1;
     if (timer->fine_fd >= 0) uv_close((uv_handle_t *)&timer->fine, timer_closed);
     uv_close((uv_handle_t *)&timer->handle, timer_closed);

@@ -1,5 +1,10 @@
 /* real_file.c - files of the real world: plain system calls, restarted on EINTR, short writes
- * completed. */
+ * completed.
+ *
+ * Nothing is buffered and nothing retried beyond that: what a failed sync means (the kernel may
+ * have dropped the pages and says so once) is decided above, by who knows what was acknowledged.
+ * Error texts name the path and the kernel's reason. Called on blocking tasks, and on any before
+ * the node serves. Owns a descriptor for each file that is open. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <dirent.h>
@@ -44,6 +49,7 @@ enum err real_file_open(struct os *os, const char *path, unsigned flags, struct 
     int mode = (flags & OS_FILE_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (flags & OS_FILE_CREATE) mode |= O_CREAT;
     if (flags & OS_FILE_EXCLUSIVE) mode |= O_EXCL;
+    MUST(path && out);
     struct os_file *file = mem_alloc(sizeof *file + strlen(path) + 1);
     if (!file) return ERR_NO_MEMORY;
     memcpy(file->path, path, strlen(path) + 1);
@@ -74,6 +80,7 @@ enum err real_file_read(struct os_file *file, uint64_t offset, void *bytes, size
                         size_t *got, struct why *why)
 {
     char *to = bytes;
+    MUST(file && got && (bytes || !size));
     *got = 0;
     while (*got < size) {
         ssize_t n = pread(file->fd, to + *got, size - *got, (off_t)(offset + *got));
@@ -89,6 +96,7 @@ enum err real_file_write(struct os_file *file, uint64_t offset, const void *byte
                          struct why *why)
 {
     const char *from = bytes;
+    MUST(file && (bytes || !size));
     for (size_t done = 0; done < size;) {
         ssize_t n = pwrite(file->fd, from + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR) continue;
@@ -153,7 +161,7 @@ enum err real_path_remove(struct os *os, const char *path, struct why *why)
     return remove(path) ? failed(why, "remove", path) : ERR_OK;
 }
 
-/* The entry of a new folder in its parent. */
+/* Makes the entry of a new folder in its parent durable. */
 static enum err sync_parent(struct os *os, const char *path, struct why *why)
 {
     char parent[4096];

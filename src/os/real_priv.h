@@ -1,4 +1,5 @@
-/* real_priv.h - what the files of the real world share. */
+/* real_priv.h - what the files of the real world share: the task, and the calls of os.h by part.
+ * Contracts of the calls are os.h's. */
 #ifndef OS_REAL_PRIV_H
 #define OS_REAL_PRIV_H
 
@@ -8,16 +9,16 @@
 enum { REAL_TASK_MAGIC = 0x7461736b };
 
 struct os_task {
-    unsigned magic;
+    unsigned magic; /* REAL_TASK_MAGIC while it lives */
     struct os *os;
-    uv_loop_t loop;
+    uv_loop_t loop; /* touched by the task's own thread only */
     uv_poll_t wake;
     int wake_fd;            /* an eventfd */
     _Atomic bool is_waking; /* written to, and not read yet: more wakes need not write */
     uv_thread_t thread;
     unsigned flags;
-    bool has_thread; /* false: the main task */
-    _Atomic bool stopping;
+    bool has_thread;       /* false: the main task */
+    _Atomic bool stopping; /* the run after the next wake is the last */
     void (*run)(void *arg);
     void *arg;
     void (*turn)(void *arg); /* NULL: nobody wants to know */

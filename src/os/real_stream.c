@@ -4,7 +4,11 @@
  * buffer that is sent by a single uv_write at a time, so that order is plain and memory is the
  * bytes themselves. There may be ten thousand streams that do nothing: what only a connect or a
  * waiting write needs is allocated for its time. A stream's memory is freed in libuv's close
- * callback; no event reaches the owner after close. */
+ * callback; no event reaches the owner after close.
+ *
+ * Invariants: `sending` is there exactly while something is not with the kernel; is_writing: libuv
+ * has `sending->bytes`, one write at a time; on_closed comes once. A name is resolved on libuv's
+ * own threads, which may outlast the handle: whichever of the two ends last frees the stream. */
 #include "base/mem.h"
 #include "os/real_priv.h"
 #include <errno.h>
@@ -72,6 +76,7 @@ static void free_stream(struct real_stream *s)
 
 static void release(struct real_stream *s)
 {
+    MUST(s->closing);
     if (s->is_resolving || !uv_is_closing(&s->handle)) return;
     free_stream(s);
 }
@@ -134,6 +139,7 @@ static void on_written(uv_write_t *request, int status);
 static void send_pending(struct real_stream *s)
 {
     struct sending *w = s->sending;
+    MUST(w && !s->is_writing && w->pending.size > 0);
     buf_clear(&w->bytes);
     struct buf swap = w->bytes;
     w->bytes = w->pending;
@@ -165,6 +171,7 @@ static void shut(struct real_stream *s)
 static void on_written(uv_write_t *request, int status)
 {
     struct real_stream *s = request->data;
+    MUST(s->is_writing && s->sending);
     s->is_writing = false;
     if (s->closing) return;
     if (status < 0) {
@@ -391,6 +398,7 @@ enum err real_stream_leave(struct os_stream *base, struct os_socket **out)
 
 void real_socket_drop(struct os *os, struct os_socket *socket)
 {
+    MUST(socket && socket->fd >= 0);
     (void)os;
     (void)close(socket->fd);
     mem_free(socket);
