@@ -331,6 +331,42 @@ static void what_leaves_a_group_has_its_columns_in_order(void **state)
     part_pending_free(p);
 }
 
+/* ---- what leaves, and what comes behind it ---- */
+
+static void add_texts(struct world *w, struct schema *s, const char *device, size_t size)
+{
+    struct batch *b = batch_new(s, NULL);
+    char *much = calloc(1, size);
+    uint32_t index;
+    struct value v = {.type = TYPE_TEXT, .s = {much, size}};
+    memset(much, 'x', size);
+    assert_int_equal(batch_add_device(b, str_of(device), NULL, 0, &index), ERR_OK);
+    assert_int_equal(batch_begin_row(b, index, 5), ERR_OK);
+    assert_int_equal(batch_set(b, &s->columns[0], &v), ERR_OK);
+    put(w, b);
+    free(much);
+}
+
+/* Its columns stayed behind, and were taken for those of the next table: the program ended. */
+static void a_table_of_one_series_with_much_text_is_nothing_to_the_next_table(void **state)
+{
+    struct world *w = *state;
+    struct schema *texts = schema_new("default", "a", 0);
+    assert_int_equal(schema_add_column(texts, 0, "text", TYPE_TEXT, 0, "", "", NULL), ERR_OK);
+    texts = define(w, texts);
+    struct schema *s = make_table(w);
+    add_texts(w, texts, "d", PART_SMALL_TEXT_BYTES + 1);
+    put_many(w, s, 7, 3);
+    flush(w);
+    struct reading r = all(2);
+    char *text = dump(w, &r);
+    assert_string_equal(text, "d 7 0 0\nd 8 7919 0.1\nd 9 15838 0.2\n");
+    assert_int_equal(r.parts, 1);
+    free(text);
+    schema_release(texts);
+    schema_release(s);
+}
+
 int main(void)
 {
 #define T(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
@@ -339,6 +375,7 @@ int main(void)
         T(small_series_cost_little_more_than_their_rows),
         cmocka_unit_test(a_series_with_much_text_is_in_no_group),
         cmocka_unit_test(what_leaves_a_group_has_its_columns_in_order),
+        T(a_table_of_one_series_with_much_text_is_nothing_to_the_next_table),
     };
     return cmocka_run_group_tests_name("groups of small series", tests, NULL, NULL);
 }

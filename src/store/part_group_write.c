@@ -112,8 +112,10 @@ static struct pending_column *find_column(struct part_pending *p, uint16_t id)
 enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str path,
                             const struct vector *time, size_t columns)
 {
-    MUST(part_pending_takes(p, time->count, columns) && p->count < PART_GROUP_ROWS);
+    /* What series that left again brought is nothing to this one, which may be another table's. */
+    if (!p->count) part_pending_clear(p);
     if (!p->count) p->rows_max = rows_max_of(columns);
+    MUST(part_pending_takes(p, time->count, columns) && p->count < PART_GROUP_ROWS);
     if (!p->column_count && !add_column(p, 0, TYPE_TIMESTAMP)) return ERR_NO_MEMORY;
     char *copy = arena_strdup(&p->arena, path.at, path.size);
     if (!copy) return ERR_NO_MEMORY;
