@@ -367,6 +367,49 @@ static void a_table_of_one_series_with_much_text_is_nothing_to_the_next_table(vo
     schema_release(s);
 }
 
+/* Memory may be short at any allocation; what comes behind it does no harm. */
+static enum err try_two_blocks(struct world *w, struct codec *codec, struct part_writer *writer,
+                               const struct schema *s, uint64_t nth)
+{
+    struct arena arena;
+    struct vector time;
+    struct part_info info = {.id = 1, .origin = 5, .version = 9};
+    arena_init(&arena, NULL);
+    assert_int_equal(vector_make(&time, &arena, TYPE_TIMESTAMP, 100, false, false), ERR_OK);
+    for (uint32_t row = 0; row < 100; row++) time.i[row] = row;
+    assert_int_equal(part_writer_open(writer, w->os, w->folder, &info, codec, NULL), ERR_OK);
+    mem_test_fail(nth);
+    part_writer_series(writer, s, 1, STR("d"));
+    for (uint32_t first = 0, rows = 3; first < 100; first += rows, rows = 97) {
+        struct vector block = {.type = TYPE_TIMESTAMP, .count = first ? 97 : 3};
+        block.i = time.i + first;
+        part_writer_block(writer, &block);
+        part_writer_block_end(writer);
+    }
+    part_writer_series_end(writer);
+    enum err err = part_writer_finish(writer, &info, NULL);
+    mem_test_fail(0);
+    if (!err) mem_free(info.tables);
+    arena_free(&arena);
+    return err;
+}
+
+static void no_memory_for_a_group_is_an_error_also_when_its_series_leaves_it(void **state)
+{
+    struct world *w = *state;
+    struct codec codec;
+    struct part_writer *writer = calloc(1, sizeof *writer);
+    struct schema *s = schema_new("default", "t", 1);
+    uint64_t nth = 1;
+    assert_int_equal(codec_open(&codec, true), ERR_OK);
+    while (try_two_blocks(w, &codec, writer, s, nth) == ERR_NO_MEMORY) nth++;
+    assert_int_equal(try_two_blocks(w, &codec, writer, s, 0), ERR_OK);
+    assert_true(nth > 5);
+    schema_release(s);
+    codec_close(&codec);
+    free(writer);
+}
+
 int main(void)
 {
 #define T(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
@@ -376,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_series_with_much_text_is_in_no_group),
         cmocka_unit_test(what_leaves_a_group_has_its_columns_in_order),
         T(a_table_of_one_series_with_much_text_is_nothing_to_the_next_table),
+        T(no_memory_for_a_group_is_an_error_also_when_its_series_leaves_it),
     };
     return cmocka_run_group_tests_name("groups of small series", tests, NULL, NULL);
 }

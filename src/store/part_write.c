@@ -199,6 +199,7 @@ static void leave_group(struct part_writer *w)
     struct part_pending_slice *slices = NULL;
     size_t count = 0;
     w->is_small = false;
+    if (w->err) return; /* perhaps it never got into the group */
     stick(w, part_pending_take_back(w->pending, &slices, &count));
     if (w->err) return;
     const struct vector *time = &slices[0].v;
