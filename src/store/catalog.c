@@ -163,6 +163,7 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id)
     if (id == 0 || id > atomic_load_explicit(&c->series_count, memory_order_acquire)) return NULL;
     struct series *block =
         atomic_load_explicit(&c->blocks[(id - 1) / SERIES_BLOCK], memory_order_relaxed);
+    if (!block) return NULL; /* damage may take more than a block's ids */
     struct series *series = &block[(id - 1) % SERIES_BLOCK];
     return series->id ? series : NULL; /* an id may be missing after damage */
 }
@@ -229,6 +230,22 @@ static enum err make_block(struct catalog *catalog, uint32_t index)
     return ERR_OK;
 }
 
+/* Walks are in order of id: whoever writes a part relies on it. New ids are above all others; one
+ * that is not comes late from the log, for its record in the snapshot was damaged. */
+static void enter_in_table(struct table_state *state, struct series *series)
+{
+    struct series *before = state->last;
+    if (before && before->id > series->id) {
+        struct series *at = atomic_load(&state->first);
+        for (before = NULL; at->id < series->id; at = atomic_load(&at->next_of_table)) before = at;
+        atomic_store(&series->next_of_table, at);
+    } else {
+        state->last = series;
+    }
+    atomic_store_explicit(before ? &before->next_of_table : &state->first, series,
+                          memory_order_release);
+}
+
 static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id,
                            struct str path, const struct label *labels, uint32_t label_count)
 {
@@ -244,11 +261,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     series->id = id;
     series->table_id = state->table_id;
     series->path = (struct str){own, path.size};
-    if (state->last)
-        atomic_store_explicit(&state->last->next_of_table, series, memory_order_release);
-    else
-        atomic_store_explicit(&state->first, series, memory_order_release);
-    state->last = series;
+    enter_in_table(state, series);
     atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);
