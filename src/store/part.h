@@ -148,6 +148,7 @@ struct part_writer {
     uint32_t series, table;
     struct str series_path; /* the caller's */
     bool is_small;          /* its rows go to the group */
+    bool stays_apart;       /* the caller's: it has a run of its own, however few rows it has */
     uint32_t run_blocks, run_rows;
     size_t run_count_at, block_at; /* in run */
     uint64_t block_offset;

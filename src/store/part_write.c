@@ -185,7 +185,7 @@ static void write_group(struct part_writer *w)
 static bool joins(struct part_writer *w, const struct vector *time)
 {
     size_t columns = w->schema_columns;
-    if (w->run_blocks || time->count >= PART_SMALL_ROWS) return false;
+    if (w->stays_apart || w->run_blocks || time->count >= PART_SMALL_ROWS) return false;
     if (!w->pending && !(w->pending = part_pending_new())) stick(w, ERR_NO_MEMORY);
     if (w->err) return false;
     if (!part_pending_takes(w->pending, time->count, columns)) write_group(w);
