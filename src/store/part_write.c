@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OUT_BYTES = 256 * 1024 };
+enum { OUT_BYTES = 256 * 1024, CRC_BYTES = 4 };
 static const char head_magic[8] = {'M', 'I', 'L', 'L', 'P', 'A', 'R', 'T'};
 static const char tail_magic[8] = {'M', 'I', 'L', 'L', 'T', 'A', 'I', 'L'};
 
@@ -142,7 +142,7 @@ static void end_block(struct part_writer *w)
 static uint64_t end_run(struct part_writer *w)
 {
     if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
-    if (w->run.size > PART_RUN_BYTES_MAX) stick(w, ERR_LIMIT);
+    if (w->run.size > PART_RUN_BYTES_MAX - CRC_BYTES) stick(w, ERR_LIMIT);
     if (w->err) return 0;
     buf_add_le32(&w->run, hash_crc32c(0, w->run.at, w->run.size));
     uint64_t offset = position(w);
