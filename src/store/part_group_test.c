@@ -286,6 +286,29 @@ static void a_series_with_much_text_is_in_no_group(void **state)
     part_pending_free(p);
 }
 
+/* Their texts stay in memory until the group is written. */
+static void a_group_is_written_when_many_with_much_text_have_left_it(void **state)
+{
+    (void)state;
+    struct part_pending *p = part_pending_new();
+    static char much[PART_SMALL_TEXT_BYTES + 1];
+    uint32_t left = 0;
+    for (; left < 1000 && part_pending_takes(p, 1, 1); left++) {
+        int64_t at = 1;
+        struct str one = {much, left ? sizeof much : 1};
+        struct vector time = {.type = TYPE_TIMESTAMP, .count = 1, .i = &at},
+                      text = {.type = TYPE_TEXT, .count = 1, .s = &one};
+        struct part_pending_slice *slices;
+        size_t count;
+        assert_int_equal(part_pending_begin(p, left + 1, STR("d"), &time, 1), ERR_OK);
+        assert_int_equal(part_pending_column(p, 1, &text, false), ERR_OK);
+        if (left) assert_int_equal(part_pending_take_back(p, &slices, &count), ERR_OK);
+    }
+    assert_true(left > 100 && left < 200);
+    assert_int_equal(part_pending_view(p).series_count, 1);
+    part_pending_free(p);
+}
+
 static void add_member(struct part_pending *p, uint32_t series, const uint16_t *ids, size_t count)
 {
     struct arena arena;
@@ -417,6 +440,7 @@ int main(void)
         T(each_series_comes_out_of_its_group_as_it_went_in),
         T(small_series_cost_little_more_than_their_rows),
         cmocka_unit_test(a_series_with_much_text_is_in_no_group),
+        cmocka_unit_test(a_group_is_written_when_many_with_much_text_have_left_it),
         cmocka_unit_test(what_leaves_a_group_has_its_columns_in_order),
         T(a_table_of_one_series_with_much_text_is_nothing_to_the_next_table),
         T(no_memory_for_a_group_is_an_error_also_when_its_series_leaves_it),

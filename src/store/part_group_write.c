@@ -2,7 +2,8 @@
  *
  * Columns are gathered as they come: one that was not there before is absent in the rows before,
  * one that does not come again is absent in those behind. Memory: one group (PART_GROUP_CELLS), and
- * texts up to PART_GROUP_TEXT_BYTES beside those of the series that exceeds it. */
+ * texts up to PART_GROUP_TEXT_BYTES beside those of the series that exceeds it, and of those that
+ * left up to PART_GROUP_LEFT_BYTES. */
 #include "store/part_group.h"
 #include "base/mem.h"
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct part_pending {
     uint32_t rows, rows_max, count;
     uint32_t first;                 /* row of the series begun last */
     size_t text_bytes, text_before; /* of all; without the series begun last */
+    size_t left_bytes;              /* texts in `arena` of series that left */
     struct pending_member members[PART_GROUP_ROWS];
     struct pending_column *columns; /* [0]: the time */
     size_t column_count, column_capacity, found;
@@ -52,7 +54,7 @@ void part_pending_clear(struct part_pending *p)
 {
     arena_reset(&p->arena);
     p->rows = p->rows_max = p->count = p->first = 0;
-    p->text_bytes = p->text_before = p->column_count = p->found = 0;
+    p->text_bytes = p->text_before = p->left_bytes = p->column_count = p->found = 0;
 }
 
 bool part_pending_is_empty(const struct part_pending *p)
@@ -70,6 +72,7 @@ static uint32_t rows_max_of(size_t columns)
 bool part_pending_takes(const struct part_pending *p, uint32_t rows, size_t columns)
 {
     uint32_t rows_max = p->count ? p->rows_max : rows_max_of(columns);
+    if (p->count && p->left_bytes >= PART_GROUP_LEFT_BYTES) return false;
     return rows <= rows_max - p->rows;
 }
 
@@ -212,6 +215,7 @@ enum err part_pending_take_back(struct part_pending *p, struct part_pending_slic
         v->count = p->first;
     }
     p->rows = p->first;
+    p->left_bytes += p->text_bytes - p->text_before;
     p->text_bytes = p->text_before;
     p->count--;
     *slices = p->slices;
