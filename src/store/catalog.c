@@ -289,7 +289,7 @@ enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table
 
 enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count)
 {
-    if (next_table_id == 0 || next_table_id > 1000001 ||
+    if (next_table_id == 0 || next_table_id > CATALOG_TABLES_MAX + 1 ||
         series_count > SERIES_BLOCK * SERIES_BLOCKS_MAX)
         return ERR_CORRUPT;
     struct table_state *state = NULL;
@@ -417,7 +417,8 @@ static enum err read_rollups(struct reader *in, struct schema *s, struct why *wh
     s->rollup_of = reader_le32(in);
     s->rollup_every_ns = (int64_t)reader_le64(in);
     uint64_t count = reader_varint(in);
-    bool good = count <= SCHEMA_ROLLUPS_MAX && (!s->rollup_of || s->rollup_every_ns > 0);
+    bool good = count <= SCHEMA_ROLLUPS_MAX && s->rollup_of <= CATALOG_TABLES_MAX &&
+                (!s->rollup_of || s->rollup_every_ns > 0);
     for (uint64_t i = 0; good && i < count; i++) {
         int64_t every_ns = (int64_t)reader_le64(in), retention_ns = (int64_t)reader_le64(in);
         good = every_ns > 0 && retention_ns >= 0 && !schema_add_rollup(s, every_ns, retention_ns);
@@ -435,7 +436,7 @@ enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dr
     uint64_t revision = reader_varint(in);
     struct str ns = read_text(in), name = read_text(in);
     if (!reader_ok(in) || version == 0 || version > SCHEMA_VERSION || table_id == 0 ||
-        table_id > 1000000 || revision > UINT32_MAX)
+        table_id > CATALOG_TABLES_MAX || revision > UINT32_MAX)
         return why_set(why, ERR_CORRUPT, "schema record is malformed");
     char ns_text[SCHEMA_NAME_BYTES_MAX + 1], name_text[SCHEMA_NAME_BYTES_MAX + 1];
     if (!str_copy(ns_text, sizeof ns_text, ns) || !str_copy(name_text, sizeof name_text, name))

@@ -19,6 +19,7 @@ enum {
     SERIES_BLOCKS_MAX = 4096, /* 4 M series a node */
     SERIES_PATH_MAX = 1024,
     TABLE_LABELS_MAX = 256,
+    CATALOG_TABLES_MAX = 1000000, /* that there ever were: ids do not come again */
 };
 
 struct series_labels {

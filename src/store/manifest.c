@@ -113,7 +113,9 @@ static enum err take_frozen(struct manifest *m, struct reader *in)
     struct manifest_frozen frozen = {.table_id = reader_le32(in)};
     bool is_new;
     frozen.before_ns = (int64_t)reader_le64(in);
-    if (!reader_ok(in) || version != FROZEN_VERSION) return ERR_CORRUPT;
+    /* Nobody freezes the end of time: no window would be left to be computed. */
+    if (!reader_ok(in) || version != FROZEN_VERSION || frozen.before_ns == INT64_MAX)
+        return ERR_CORRUPT;
     return note_frozen(m, &frozen, &is_new);
 }
 

@@ -385,7 +385,7 @@ static enum err reserve_tables(struct store *store)
         if (info->table_count && info->tables[info->table_count - 1] > highest)
             highest = info->tables[info->table_count - 1];
     }
-    if (!highest || highest >= 1000000) return ERR_OK;
+    if (!highest || highest >= CATALOG_TABLES_MAX) return ERR_OK;
     return catalog_reserve(&store->catalog, highest + 1, 0);
 }
 

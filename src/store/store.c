@@ -487,6 +487,10 @@ static enum err check_define(struct store *store, const struct store_define *def
     if (s->table_id && !old) return why_set(why, ERR_NO_TABLE, "table %s does not exist", s->name);
     if (named >= 0 && tables->items[named].schema->table_id != s->table_id)
         return why_set(why, ERR_EXISTS, "table %s exists already", s->name);
+    if (!old && store->catalog.next_table_id > CATALOG_TABLES_MAX - SCHEMA_ROLLUPS_MAX)
+        return why_set(why, ERR_LIMIT,
+                       "there were %u tables already, dropped ones as well: no more",
+                       store->catalog.next_table_id - 1);
     if (old && old->rollup_of)
         return why_set(why, ERR_READ_ONLY,
                        "table %s is a rollup of table %s: it changes and goes with that one",
