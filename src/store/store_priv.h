@@ -260,6 +260,9 @@ void store_refuse(struct store *store, struct store_append *append, enum err err
                   const struct why *why);
 /* Takes up what is held; `err` not OK: refuses it. */
 void store_release_held(struct store *store, enum err err, const struct why *why);
+/* Posts a sync of all that is written so far, unless one runs (then its end looks again), the log
+ * has failed or the store closes. Log task. */
+void store_sync_now(struct store *store);
 /* Finishes it when what is written so far is durable. */
 void store_wait_durable(struct store *store, struct store_delete *delete);
 
@@ -276,6 +279,15 @@ void delete_forget(struct store *store);
  * recycled because their rows are in parts. Never above what is safe: no row that the log still has
  * is at or below it, but for those that the snapshot's parts hold. */
 void checkpoint_find(struct os *os, const char *folder, struct manifest_checkpoint *c);
+
+/* open_parts.c, for open.c: before any task runs. */
+/* Reads the manifest and makes the first view of the parts that are there. Damage is told (SHOW
+ * HEALTH) and counted. Errors: IO, FORMAT, NO_MEMORY. */
+enum err store_open_parts(struct store *store, struct why *why);
+/* Behind replay: what the manifest and missing parts say of rollups' windows. */
+void store_mend_rollups(struct store *store);
+/* Behind that: nobody asks for missing parts any more. Also when there are none. */
+void store_forget_missing(struct store *store);
 
 /* store.c's own for opening and closing (open.c). */
 /* What the catalogue learned from records above `durable`, which may be lost, is said again in the
