@@ -1,5 +1,6 @@
 /* catalog.c - see catalog.h. */
 #include "store/catalog.h"
+#include "store/refs.h"
 #include <string.h>
 
 /* ---- the list of tables ---- */
@@ -7,13 +8,13 @@
 static void *list_share(void *object)
 {
     struct table_list *list = object;
-    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    refs_take(&list->refs);
     return list;
 }
 
 void table_list_release(struct table_list *list)
 {
-    if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1) return;
+    if (!list || !refs_drop(&list->refs)) return;
     for (uint32_t i = 0; i < list->count; i++) schema_release(list->items[i].schema);
     mem_free(list);
 }
@@ -135,6 +136,7 @@ enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
         list->items[list->count].schema = schema_share(next);
         list->items[list->count++].state = old->items[i].state;
     }
+    MUST(placed && list->count <= old->count + 1);
     cell_set(&catalog->tables, list);
     atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
@@ -237,6 +239,7 @@ static void enter_in_table(struct table_state *state, struct series *series)
     struct series *before = state->last;
     if (before && before->id > series->id) {
         struct series *at = atomic_load(&state->first);
+        MUST(series->id != state->last->id);
         for (before = NULL; at->id < series->id; at = atomic_load(&at->next_of_table)) before = at;
         atomic_store(&series->next_of_table, at);
     } else {
@@ -255,6 +258,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     if (err) return err;
     struct series *series =
         &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
+    MUST(!series->id); /* ids do not come again */
     char *own = arena_strdup(&catalog->arena, path.at, path.size);
     if (!own) return ERR_NO_MEMORY;
     if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;

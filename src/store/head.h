@@ -58,7 +58,10 @@ struct head_series {
     bool any;
 };
 
+enum { HEAD_MAGIC = 0x68656164 };
+
 struct head {
+    uint32_t magic; /* HEAD_MAGIC while it lives */
     _Atomic uint32_t refs;
     struct budget budget; /* what this generation takes, out of the store's */
     _Atomic uint64_t row_count;

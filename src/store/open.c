@@ -325,6 +325,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
     struct start *start = mem_alloc_zero(1, sizeof *start);
     enum err err = store && start ? ERR_OK : ERR_NO_MEMORY;
     if (!err) {
+        store->magic = STORE_MAGIC;
         store->context = context;
         store->head_limit_bytes = config->head_limit_bytes;
         store->flush_age_ns = config->flush_age_ns ? config->flush_age_ns : STORE_FLUSH_AGE_NS;
@@ -365,6 +366,7 @@ enum err store_open(struct context *context, const struct store_config *config, 
 static void wind_up(struct job *job)
 {
     struct store *store = ((struct start *)job)->store;
+    MUST(!store->closing);
     store_after_jobs(store);
     store->closing = true;
     loop_stop(&store->sync_loop);
@@ -386,6 +388,7 @@ static void wind_up(struct job *job)
 void store_close(struct store *store)
 {
     if (!store) return;
+    MUST(store_is_valid(store) || !store->context); /* no context: it was not even begun */
     struct start stop = {.job.run = wind_up, .store = store};
     if (store->log_loop.task) loop_post(&store->log_loop, &stop.job);
     loop_stop(&store->log_loop);
@@ -411,6 +414,8 @@ void store_close(struct store *store)
     cell_free(&store->view);
     span_cache_free(&store->spans);
     catalog_free(&store->catalog);
+    MUST(atomic_load(&store->live_views) == 0); /* nobody reads any more */
     if (store->lock) store->context->os->ops->file_close(store->lock);
+    store->magic = 0;
     mem_free(store);
 }

@@ -101,7 +101,10 @@ enum { PART_UNHURT, PART_UNREAD, PART_DAMAGED };
 
 /* A part that is there; shared by reference count. The last release after `dropped` removes the
  * file. */
+enum { PART_MAGIC = 0x70617274 };
+
 struct part {
+    uint32_t magic; /* PART_MAGIC while it lives */
     _Atomic uint32_t refs;
     _Atomic bool dropped;
     _Atomic bool kept; /* damaged: never merged with others */

@@ -6,6 +6,7 @@
 #include "store/part_column.h"
 #include "store/part_group.h"
 #include "store/part_read.h"
+#include "store/refs.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ struct part *part_new(struct os *os, const char *folder, struct part_info *info)
         return NULL;
     }
     atomic_init(&part->refs, 1);
+    part->magic = PART_MAGIC;
     part->os = os;
     part->info = *info;
     info->tables = NULL;
@@ -42,16 +44,19 @@ struct part *part_new(struct os *os, const char *folder, struct part_info *info)
 
 struct part *part_share(struct part *part)
 {
-    atomic_fetch_add_explicit(&part->refs, 1, memory_order_relaxed);
+    MUST(part->magic == PART_MAGIC);
+    refs_take(&part->refs);
     return part;
 }
 
 void part_release(struct part *part)
 {
-    if (!part || atomic_fetch_sub_explicit(&part->refs, 1, memory_order_acq_rel) != 1) return;
+    MUST(!part || part->magic == PART_MAGIC);
+    if (!part || !refs_drop(&part->refs)) return;
     /* The manifest has forgotten it already: what cannot be removed now goes at the next start. */
     if (atomic_load(&part->dropped)) (void)part->os->ops->path_remove(part->os, part->path, NULL);
     mem_free(part->info.tables);
+    part->magic = 0;
     mem_free(part);
 }
 
@@ -61,6 +66,7 @@ enum err part_read_at(struct part_file *file, uint64_t offset, void *bytes, size
                       struct why *why)
 {
     size_t got = 0;
+    MUST(file->file); /* whoever lets it be closed meanwhile asks part_cursor_knows */
     if (offset > file->size || size > file->size - offset)
         return part_bad(why, "points behind its end");
     enum err err = file->os->ops->file_read(file->file, offset, bytes, size, &got, why);
@@ -97,6 +103,7 @@ enum err part_view_at(struct part_file *file, uint64_t from, uint64_t offset, si
         file->window = window;
         file->window_capacity = want;
     }
+    MUST(want >= (size_t)(offset - from) + size && want <= file->window_capacity);
     file->window_size = 0;
     enum err err = part_read_at(file, from, file->window, want, why);
     if (err) return err;

@@ -32,6 +32,7 @@ enum err series_index_reserve(struct catalog *catalog)
         uint32_t id = atomic_load_explicit(&old->ids[i], memory_order_relaxed);
         if (id) enter(slots, catalog_series(catalog, id));
     }
+    MUST(!old || slots->count == old->count);
     atomic_store_explicit(&catalog->slots, slots, memory_order_release);
     return ERR_OK;
 }
@@ -52,6 +53,7 @@ struct series *series_index_find(const struct catalog *catalog, uint32_t table_i
         uint32_t id = atomic_load_explicit(&slots->ids[at], memory_order_acquire);
         if (!id) return NULL;
         struct series *series = catalog_series(catalog, id);
+        MUST(series); /* it was published before its place here */
         if (series->table_id == table_id && str_equal(series->path, path)) return series;
     }
 }

@@ -16,6 +16,7 @@ struct store_since *store_since_new(struct store *store, struct str ns, struct s
 {
     struct store_since *since = mem_alloc_zero(1, sizeof *since);
     if (!since) return NULL;
+    MUST(store_is_valid(store));
     since->store = store;
     bool is_whole = str_copy(since->ns, sizeof since->ns, ns);
     is_whole &= str_copy(since->table, sizeof since->table, table);
@@ -158,7 +159,7 @@ static enum err snapshot_open(void *context, void **out)
     struct store_snapshot *snapshot = mem_dup(&since->bounds, sizeof since->bounds);
     MUST(since->held); /* store_since_begin */
     if (!snapshot) return ERR_NO_MEMORY;
-    atomic_fetch_add_explicit(&snapshot->view->refs, 1, memory_order_relaxed);
+    refs_take(&snapshot->view->refs);
     *out = snapshot;
     return ERR_OK;
 }

@@ -14,6 +14,7 @@
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/meta.h"
+#include "store/refs.h"
 #include "store/rollup_task.h"
 #include "store/seal.h"
 #include "store/span_cache.h"
@@ -34,10 +35,15 @@ void part_list_release(struct part_list *list);
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
                                    size_t more_count, struct part *one);
 
+/* What lives longer than a call begins with a number of its own, checked where another file is
+ * entered with it and cleared before it is freed. */
+enum { STORE_MAGIC = 0x73746f72, VIEW_MAGIC = 0x76696577, SCAN_MAGIC = 0x7363616e };
+
 enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
 /* What readers see beside the catalogue, replaced whole: pinned by a statement. */
 struct store_view {
+    uint32_t magic; /* VIEW_MAGIC while it lives */
     _Atomic uint32_t refs;
     _Atomic uint32_t *live; /* store->live_views */
     size_t head_count;
@@ -127,6 +133,7 @@ void store_pin_release(struct store_pin *pin); /* any task */
 void backup_stop(struct store *store);         /* log task, at the end; after flush_close */
 
 struct store {
+    uint32_t magic; /* STORE_MAGIC while it lives */
     struct context *context;
     char folder[3900], parts_folder[3950];
     struct os_file *lock;
@@ -201,6 +208,12 @@ struct store {
     _Atomic int64_t trusted_ns; /* trusted time when it was looked at last; INT64_MIN: not yet */
     _Atomic uint64_t position_appended, position_applied, position_durable;
 };
+
+/* Whether it is a store that was not closed yet. Any task. */
+static inline bool store_is_valid(const struct store *store)
+{
+    return store && store->magic == STORE_MAGIC;
+}
 
 /* The growing head. Log task. */
 struct head *store_writer_head(struct store *store);
