@@ -90,6 +90,7 @@ struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id)
 
 static enum err state_of(struct catalog *catalog, uint32_t table_id, struct table_state **state)
 {
+    MUST(table_id > 0);
     enum err err =
         mem_grow(&catalog->states, &catalog->state_capacity, table_id, sizeof *catalog->states);
     if (err) return err;

@@ -66,6 +66,7 @@ enum err codec_open(struct codec *codec, bool for_writing)
 
 ZSTD_DCtx *codec_unzstd(struct codec *codec)
 {
+    MUST(codec->room); /* it is open */
     if (!codec->open) codec->open = ZSTD_createDCtx();
     return codec->open;
 }
@@ -87,6 +88,7 @@ void codec_close(struct codec *codec)
 
 void codec_put_section(struct codec *codec, ZSTD_CCtx *press, struct str bytes, struct buf *out)
 {
+    MUST(press && bytes.size <= CODEC_TEXT_BYTES_MAX); /* or nobody could read it */
     size_t bound = ZSTD_compressBound(bytes.size), size = bytes.size;
     struct buf *room = &codec->room->trial[2];
     buf_clear(room);

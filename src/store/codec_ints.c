@@ -247,6 +247,7 @@ static void put_runs(struct codec *codec, const int64_t *values, uint32_t count,
         room->lengths[runs++] = i - from;
         from = i + 1;
     }
+    MUST(runs > 0 && runs <= count);
     buf_add_char(out, (char)(PLAIN | RUNS << 2));
     buf_add_varint(out, runs);
     put_plain_choice(codec, room->values, runs, NULL, out);
@@ -257,6 +258,7 @@ static void put_head(enum transform transform, enum layout layout, const int64_t
                      uint64_t factor, const struct codec_room *room, struct buf *out)
 {
     unsigned mode = (unsigned)transform | (unsigned)layout << 2;
+    MUST(transform < TRANSFORMS && layout < LAYOUTS && factor > 0);
     buf_add_char(out, (char)(mode | (factor > 1 ? FACTOR_FLAG : 0)));
     buf_add_varint(out, num_zigzag(values[0]));
     if (factor > 1) buf_add_varint(out, factor);
@@ -265,6 +267,7 @@ static void put_head(enum transform transform, enum layout layout, const int64_t
 
 static uint32_t residual_count(enum transform transform, uint32_t count)
 {
+    MUST(count > (transform == DELTA2 ? 1u : 0u));
     return transform == DELTA2 ? count - 2 : count - 1;
 }
 
@@ -352,6 +355,7 @@ static void try_habit(struct codec *codec, const struct codec_habit *habit, cons
 static bool squeeze(struct codec *codec, const int64_t *values, uint32_t count, uint64_t factor,
                     size_t packed, struct codec_habit *habit)
 {
+    MUST(count >= ENTROPY_MIN_VALUES);
     uint32_t of_value = (uint32_t)(packed * 64 / count);
     bool trusts = habit && habit->left && of_value <= habit->packed + habit->packed / 4 &&
                   habit->packed <= of_value + of_value / 4;

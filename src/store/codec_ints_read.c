@@ -173,13 +173,14 @@ static enum err get_runs(struct codec *codec, struct reader *in, uint32_t count,
         if (length >= count - at) return codec_bad(why, "runs are too long");
         for (uint64_t i = 0; i <= length; i++) values[at++] = room->values[r];
     }
+    MUST(at <= count);
     return at == count ? ERR_OK : codec_bad(why, "runs end early");
 }
 
 enum err codec_get_ints(struct codec *codec, struct reader *in, uint32_t count, int64_t *values,
                         struct why *why)
 {
-    MUST(count <= CODEC_VALUES_MAX);
+    MUST(count <= CODEC_VALUES_MAX && codec->room);
     if (count == 0) return ERR_OK;
     unsigned mode = reader_u8(in);
     if (mode == (PLAIN | RUNS << 2)) return get_runs(codec, in, count, values, why);

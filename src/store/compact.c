@@ -216,6 +216,7 @@ void compact_look(struct store *store, const struct part_list *list, bool all)
     struct compaction *c = &store->compaction;
     struct why why = WHY_NONE;
     if (c->running || context_mono_ns(store->context) < c->not_before_ns) return;
+    MUST(!c->inputs && !c->output && !c->ready && !c->writer);
     if (!(c->inputs = choose(list, all, c->inputs_max, &c->hurry))) return;
     const struct part_info *last = &c->inputs->parts[c->inputs->count - 1]->info;
     c->info = (struct part_info){.id = store->next_part_id++,
@@ -416,7 +417,7 @@ static enum err take_chunk(struct store *store, struct compaction *c, const stru
     if (chunk->series != c->series) {
         end_series(c);
         const struct series *series = catalog_series(&store->catalog, chunk->series);
-        MUST(series);
+        MUST(series && series->table_id == c->table.schema->table_id);
         part_writer_series(c->writer, c->table.schema, series->id, series->path);
         c->series = chunk->series;
     }
@@ -446,6 +447,7 @@ static enum err finish(struct store *store, struct compaction *c, struct why *wh
 {
     enum err err = ERR_OK;
     struct part_info info;
+    MUST(c->running && !c->ready && !c->output && !c->series);
     if (!part_writer_is_empty(c->writer)) {
         err = part_writer_finish(c->writer, &info, why);
         mem_free(c->writer);
@@ -550,6 +552,7 @@ bool compact_take(struct store *store, const struct part_list *list, struct part
     struct compaction *c = &store->compaction;
     *output = NULL;
     if (!c->ready) return false;
+    MUST(c->running && c->inputs && !c->writer && !c->scan);
     for (size_t i = 0; i < c->inputs->count; i++) {
         if (has_part(list, c->inputs->parts[i])) continue;
         /* Its partition's time was over meanwhile. */

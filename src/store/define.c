@@ -86,6 +86,7 @@ static void run_define(struct job *job)
     struct store_define *define =
         (struct store_define *)(void *)((char *)job - offsetof(struct store_define, arrive));
     struct store *store = define->store;
+    MUST(define->schema);
     struct why why = WHY_NONE;
     store_after_jobs(store); /* batches posted before keep their order */
     enum err err = carry_out(store, define, &why);
@@ -108,7 +109,7 @@ static void run_define(struct job *job)
 
 void store_define(struct store *store, struct store_define *define)
 {
-    MUST(define->schema && define->completion.done);
+    MUST(store_is_valid(store) && define->schema && define->completion.done);
     define->store = store;
     define->arrive.run = run_define;
     loop_post(&store->log_loop, &define->arrive);

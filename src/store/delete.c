@@ -125,6 +125,7 @@ static void run_delete(struct job *job)
         delete_run_all(store, delete);
         return;
     }
+    MUST(store->held_last);
     struct store_delete **tail = &store->held_last->behind;
     while (*tail) tail = &(*tail)->next;
     *tail = delete;
@@ -132,7 +133,7 @@ static void run_delete(struct job *job)
 
 void store_delete(struct store *store, struct store_delete *delete)
 {
-    MUST(delete->completion.done);
+    MUST(store_is_valid(store) && delete->completion.done);
     delete->store = store;
     delete->arrive.run = run_delete;
     loop_post(&store->log_loop, &delete->arrive);
@@ -222,6 +223,7 @@ static enum err keep_vector(struct sql_scan *scan, struct run *run, struct vecto
 enum err run_hide(struct sql_scan *scan, struct run *run)
 {
     uint32_t n = 0;
+    MUST(run->at <= run->end);
     if (!scan->deleted.count || run->at == run->end) return ERR_OK;
     int64_t a = run->time[run->at], b = run->time[run->end - 1];
     uint64_t oldest = run->seq ? 0 : run->version;

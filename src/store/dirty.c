@@ -78,6 +78,15 @@ static void coarsen(struct dirty *dirty)
     close_up(dirty, best, 1);
 }
 
+/* Ranges ascend and stand apart: checked where one was changed. */
+static void check_place(const struct dirty *dirty, uint32_t at)
+{
+    const struct dirty_range *ranges = dirty_ranges(dirty);
+    MUST(at < dirty->count && dirty->count <= dirty->capacity && ranges[at].from < ranges[at].to);
+    MUST(at == 0 || ranges[at - 1].to < ranges[at].from);
+    MUST(at + 1 == dirty->count || ranges[at].to < ranges[at + 1].from);
+}
+
 void dirty_add(struct dirty *dirty, int64_t from, int64_t to)
 {
     MUST(from < to);
@@ -97,12 +106,14 @@ void dirty_add(struct dirty *dirty, int64_t from, int64_t to)
         memmove(ranges + first + 1, ranges + first, (dirty->count - first) * sizeof *ranges);
         dirty->count++;
         ranges[first] = (struct dirty_range){from, to};
+        check_place(dirty, first);
         return;
     }
     if (ranges[first].from < from) from = ranges[first].from;
     if (ranges[end - 1].to > to) to = ranges[end - 1].to;
     ranges[first] = (struct dirty_range){from, to};
     close_up(dirty, first + 1, end - first - 1);
+    check_place(dirty, first);
 }
 
 void dirty_remove(struct dirty *dirty, int64_t from, int64_t to)
@@ -117,6 +128,7 @@ void dirty_remove(struct dirty *dirty, int64_t from, int64_t to)
         dirty->count++;
         ranges[at].to = from;
         ranges[at + 1].from = to;
+        check_place(dirty, at);
         return;
     }
     if (at < dirty->count && ranges[at].from < from) ranges[at++].to = from;

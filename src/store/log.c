@@ -108,6 +108,7 @@ static enum err open_segment(struct log *log, uint64_t number, char path[PATH_BY
 static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable, struct why *why)
 {
     const struct os_ops *ops = log->os->ops;
+    MUST(number == log->number + 1 && log->pending.size == 0);
     char path[PATH_BYTES], name[PATH_BYTES];
     struct os_file *file;
     enum err err = open_segment(log, number, path, &file, why);
@@ -207,6 +208,7 @@ static enum err reserve(struct log *log, struct why *why)
 enum err log_flush(struct log *log, struct why *why)
 {
     if (log->pending.size == 0) return ERR_OK;
+    MUST(log->file && log->offset >= LOG_HEADER_BYTES); /* who has none rotates first */
     enum err err = reserve(log, why);
     if (!err)
         err = log->os->ops->file_write(log->file, log->offset, log->pending.at, log->pending.size,
@@ -218,7 +220,7 @@ enum err log_flush(struct log *log, struct why *why)
 
 enum err log_rotate(struct log *log, uint64_t durable, struct why *why)
 {
-    MUST(log->pending.size == 0);
+    MUST(log->pending.size == 0 && durable <= log->last_seq);
     struct log_segments *old = &log->old;
     enum err err = mem_grow(&old->items, &old->capacity, old->count + 1, sizeof *old->items);
     struct log_segment left = {log->number, log->last_seq};
@@ -247,6 +249,7 @@ static bool give_up(struct log *log, uint64_t number)
 void log_recycle(struct log *log, uint64_t checkpoint)
 {
     size_t done = 0;
+    MUST(log->spare_count <= LOG_SPARES_MAX);
     while (done < log->old.count && log->old.items[done].last_seq <= checkpoint &&
            give_up(log, log->old.items[done].number))
         done++;

@@ -14,6 +14,7 @@ enum {
 
 static enum err next_span(struct sql_scan *scan, struct run *run, struct why *why)
 {
+    MUST(run->at == run->end && !run->pending);
     switch (run->kind) {
     case RUN_PART: run_next_part(scan, run); return ERR_OK;
     case RUN_MAIN: return run_next_main(scan, run, why);
@@ -175,6 +176,7 @@ static enum err hand_out(struct sql_scan *scan, struct run *run, uint32_t count,
                          struct sql_chunk *out)
 {
     if (count > SQL_CHUNK_ROWS) count = SQL_CHUNK_ROWS;
+    MUST(count > 0 && count <= run->end - run->at);
     uint32_t from = run->at;
     out->row_count = count;
     out->time = (struct vector){.type = TYPE_TIMESTAMP, .count = count, .i = run->time + from};

@@ -133,6 +133,14 @@ struct part_column {
 
 /* ---- writing ---- */
 
+/* What the next call may be: a part is tables of series of blocks of columns. */
+enum part_writer_state {
+    PART_WRITER_CLOSED,    /* open */
+    PART_WRITER_IN_PART,   /* series, finish */
+    PART_WRITER_IN_SERIES, /* block, series_end */
+    PART_WRITER_IN_BLOCK,  /* column, block_end */
+};
+
 struct part_writer {
     struct os *os;
     struct os_file *file;
@@ -151,7 +159,8 @@ struct part_writer {
     uint32_t series, table;
     struct str series_path; /* the caller's */
     bool is_small;          /* its rows go to the group */
-    bool stays_apart;       /* the caller's: it has a run of its own, however few rows it has */
+    enum part_writer_state state;
+    bool stays_apart; /* the caller's: it has a run of its own, however few rows it has */
     uint32_t run_blocks, run_rows;
     size_t run_count_at, block_at; /* in run */
     uint64_t block_offset;

@@ -122,6 +122,7 @@ enum err part_group_read(struct part_file *file, struct codec *codec,
     const uint8_t *seen = NULL, *bytes = NULL;
     uint64_t bytes_read = 0;
     struct part_group *g = *group;
+    MUST(entry->is_group);
     if (!g) {
         if (!(g = mem_alloc_zero(1, sizeof *g))) return ERR_NO_MEMORY;
         arena_init(&g->arena, file->budget);
@@ -194,6 +195,7 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
                            struct why *why)
 {
     struct part_group *g = block->group;
+    MUST(g && block->rows > 0);
     size_t at = (size_t)(column - g->block.columns);
     MUST(at < g->block.column_count && block->group_row + block->rows <= g->block.rows);
     enum err err = decode(file, codec, g, at, bytes_read, why);
@@ -218,5 +220,6 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
 bool part_group_is_decoded(const struct part_block *block, const struct part_column *column)
 {
     const struct part_group *g = block->group;
+    MUST(g && (size_t)(column - g->block.columns) < g->block.column_count);
     return g->is_decoded[column - g->block.columns];
 }

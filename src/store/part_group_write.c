@@ -120,6 +120,7 @@ enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str 
     if (!p->count) p->rows_max = rows_max_of(columns);
     MUST(part_pending_takes(p, time->count, columns) && p->count < PART_GROUP_ROWS);
     if (!p->column_count && !add_column(p, 0, TYPE_TIMESTAMP)) return ERR_NO_MEMORY;
+    MUST(time->count > 0 && (!p->count || series > p->members[p->count - 1].series));
     char *copy = arena_strdup(&p->arena, path.at, path.size);
     if (!copy) return ERR_NO_MEMORY;
     p->members[p->count++] = (struct pending_member){series, time->count, {copy, path.size}};
@@ -140,6 +141,7 @@ enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str 
 enum err part_pending_column(struct part_pending *p, uint16_t id, const struct vector *v,
                              bool trusts_habit)
 {
+    MUST(id > 0 && p->count > 0);
     struct pending_column *c = find_column(p, id);
     if (!c && !(c = add_column(p, id, v->type))) return ERR_NO_MEMORY;
     MUST(c->v.type == v->type && p->first + v->count == p->rows && !v->is_constant);
@@ -167,6 +169,7 @@ bool part_pending_is_large(const struct part_pending *p)
 
 bool part_pending_end(struct part_pending *p)
 {
+    MUST(p->rows <= p->rows_max && p->text_before <= p->text_bytes);
     return p->rows == p->rows_max || p->text_bytes >= PART_GROUP_TEXT_BYTES ||
            p->count == PART_GROUP_ROWS;
 }
@@ -218,6 +221,7 @@ enum err part_pending_take_back(struct part_pending *p, struct part_pending_slic
     p->left_bytes += p->text_bytes - p->text_before;
     p->text_bytes = p->text_before;
     p->count--;
+    MUST(*count > 0 && p->slices[0].id == 0); /* the time is absent in no row */
     *slices = p->slices;
     return ERR_OK;
 }
@@ -262,8 +266,10 @@ void part_pending_list(const struct part_pending *p, struct buf *out)
 {
     uint32_t series = 0;
     struct str path = {"", 0};
+    uint32_t rows = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         const struct pending_member *m = &p->members[i];
+        rows += m->rows;
         size_t common = common_of(path, m->path);
         MUST(m->series > series);
         buf_add_varint(out, m->series - series);
@@ -274,4 +280,5 @@ void part_pending_list(const struct part_pending *p, struct buf *out)
         series = m->series;
         path = m->path;
     }
+    MUST(rows == p->rows); /* a reader compares it with the block's */
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert((int)PART_PATH_BYTES_MAX == (int)SERIES_PATH_MAX, "a reader takes every path");
 enum { OUT_BYTES = 256 * 1024, CRC_BYTES = 4 };
 static const char head_magic[8] = {'M', 'I', 'L', 'L', 'P', 'A', 'R', 'T'};
 static const char tail_magic[8] = {'M', 'I', 'L', 'L', 'T', 'A', 'I', 'L'};
@@ -75,6 +76,7 @@ enum err part_writer_open(struct part_writer *w, struct os *os, const char *fold
         part_writer_abort(w);
         return err;
     }
+    w->state = PART_WRITER_IN_PART;
     add_header(w);
     return ERR_OK;
 }
@@ -133,6 +135,7 @@ static void add_column(struct part_writer *w, uint16_t id, const struct vector *
 
 static void end_block(struct part_writer *w)
 {
+    MUST(w->err || w->block_columns > 0); /* the time at least */
     w->blocks++;
     if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
     if (!w->err) record_put_le32(w->run.at + w->block_at + 44, w->block_columns); /* flags stay 0 */
@@ -162,6 +165,7 @@ static void write_group(struct part_writer *w)
     buf_add_le32(&w->run, w->last_table);
     buf_add_le32(&w->run, view.series_count);
     buf_clear(&w->scratch);
+    MUST(view.rows <= PART_BLOCK_ROWS && view.series_count <= PART_GROUP_ROWS);
     part_pending_list(w->pending, &w->scratch);
     if (buf_failed(&w->scratch)) stick(w, ERR_NO_MEMORY);
     buf_add_varint(&w->run, w->scratch.size);
@@ -213,6 +217,7 @@ static void leave_group(struct part_writer *w)
 static void end_table(struct part_writer *w)
 {
     if (!w->last_table) return;
+    MUST(w->entries >= w->first_entry && w->table_groups < PART_ENTRY_GROUP);
     uint32_t own = w->entries - w->first_entry;
     write_group(w);
     buf_add_le32(&w->tables, w->last_table);
@@ -250,6 +255,8 @@ static void begin_table(struct part_writer *w, const struct schema *schema)
 void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
                         struct str path)
 {
+    MUST(w->state == PART_WRITER_IN_PART && path.size <= PART_PATH_BYTES_MAX);
+    w->state = PART_WRITER_IN_SERIES;
     if (schema->table_id != w->last_table) begin_table(w, schema);
     w->table = schema->table_id;
     w->series = series;
@@ -274,9 +281,11 @@ static void begin_run(struct part_writer *w)
 
 void part_writer_block(struct part_writer *w, const struct vector *time)
 {
+    MUST(w->state == PART_WRITER_IN_SERIES && time->type == TYPE_TIMESTAMP);
     MUST(time->count > 0 && time->count <= PART_BLOCK_ROWS);
+    w->state = PART_WRITER_IN_BLOCK;
     int64_t min = time->i[0], max = time->i[time->count - 1];
-    MUST(w->run_blocks == 0 || min > w->run_max);
+    MUST(min <= max && (w->run_blocks == 0 || min > w->run_max));
     bool was_small = w->is_small;
     w->is_small = joins(w, time);
     if (!w->is_small && !w->run_blocks) begin_run(w);
@@ -295,7 +304,7 @@ void part_writer_block(struct part_writer *w, const struct vector *time)
 
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v)
 {
-    MUST(id > 0);
+    MUST(w->state == PART_WRITER_IN_BLOCK && id > 0);
     if (!w->is_small)
         add_column(w, id, v, true);
     else if (!w->err)
@@ -304,12 +313,15 @@ void part_writer_column(struct part_writer *w, uint16_t id, const struct vector 
 
 void part_writer_block_end(struct part_writer *w)
 {
+    MUST(w->state == PART_WRITER_IN_BLOCK);
+    w->state = PART_WRITER_IN_SERIES;
     if (!w->is_small) end_block(w);
 }
 
 void part_writer_series_end(struct part_writer *w)
 {
-    MUST(w->run_blocks > 0);
+    MUST(w->state == PART_WRITER_IN_SERIES && w->run_blocks > 0);
+    w->state = PART_WRITER_IN_PART;
     if (w->err) return;
     if (w->is_small && part_pending_is_large(w->pending)) {
         begin_run(w);
@@ -392,7 +404,7 @@ static enum err publish(struct part_writer *w, struct why *why)
 
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why)
 {
-    MUST(!part_writer_is_empty(w));
+    MUST(w->state == PART_WRITER_IN_PART && !part_writer_is_empty(w));
     end_table(w);
     uint64_t directory = position(w);
     add_directory(w);
@@ -401,6 +413,9 @@ enum err part_writer_finish(struct part_writer *w, struct part_info *info, struc
     uint64_t schemas = position(w);
     add_summed(&w->out, &w->schemas);
     if (buf_failed(&w->tables) || buf_failed(&w->schemas)) stick(w, ERR_NO_MEMORY);
+    /* What a reader demands of the tail (part_read.c, check_tail). */
+    MUST(w->err || (w->directory.size == (size_t)w->entries * PART_ENTRY_BYTES &&
+                    w->tables.size == (size_t)w->info.table_count * PART_TABLE_BYTES));
     add_tail(w, directory, tables, schemas);
     flush_out(w, why);
     if (!w->err) w->err = publish(w, why);
@@ -421,6 +436,7 @@ void part_writer_abort(struct part_writer *w)
 {
     if (w->file) w->os->ops->file_close(w->file);
     w->file = NULL;
+    w->state = PART_WRITER_CLOSED;
     if (w->fresh[0])
         (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
     buf_free(&w->out);

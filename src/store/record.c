@@ -78,6 +78,7 @@ enum err record_end(struct buf *out, size_t mark, uint64_t salt)
 
 void record_cancel(struct buf *out, size_t mark)
 {
+    MUST(mark <= out->size);
     out->size = mark;
     out->failed = false;
 }

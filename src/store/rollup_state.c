@@ -154,6 +154,7 @@ static bool covers(const struct dirty *dirty, int64_t from, int64_t to)
 
 static void mark(struct rollup_state *state, uint32_t id, int64_t from, int64_t to)
 {
+    MUST(from < to);
     struct rollup_series *series = rollup_state_series(state, id);
     int64_t due;
     if (!series) return; /* dirty as a whole */

@@ -36,6 +36,7 @@ void store_run_sync(struct job *job) /* sync task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, sync_job));
     struct os *os = store->context->os;
+    MUST(store_is_valid(store) && store->sync_file);
     int64_t start = os->ops->mono_ns(os);
     store->sync_why = WHY_NONE;
     store->sync_err = os->ops->file_sync(store->sync_file, &store->sync_why);
@@ -49,6 +50,7 @@ static void finish_appends(struct store_append **first, struct store_append **la
 {
     while (*first && (err || (*first)->seq <= up_to)) {
         struct store_append *append = *first;
+        MUST(!append->next || append->next->seq > append->seq);
         *first = append->next;
         append->next = NULL;
         completion_finish(&append->completion, err, why);
@@ -136,6 +138,7 @@ static void leave_full_segment(struct store *store)
 void store_run_synced(struct job *job) /* log task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, synced_job));
+    MUST(store->syncing && store->sync_seq <= store->appended);
     store->syncing = false;
     if (store->sync_err) {
         on_sync_failed(store);
@@ -158,6 +161,7 @@ void store_run_synced(struct job *job) /* log task */
 void store_sync_now(struct store *store)
 {
     if (store->syncing || store->failed || store->closing) return;
+    MUST(store->log.file);
     store->syncing = true;
     store->sync_file = store->log.file;
     store->sync_seq = store->appended;
@@ -178,6 +182,7 @@ static void run_append(struct job *job)
     struct store_append *append =
         (struct store_append *)(void *)((char *)job - offsetof(struct store_append, arrive));
     struct store *store = append->store;
+    MUST(append->batch && append->head_bytes == 0 && !store->arrived == !store->arrived_last);
     append->next = NULL;
     append->behind = NULL;
     if (store->arrived_last)
@@ -189,6 +194,7 @@ static void run_append(struct job *job)
 
 void store_append(struct store *store, struct store_append *append)
 {
+    MUST(store_is_valid(store));
     MUST(append->batch && append->batch->sealed && append->completion.done);
     append->store = store;
     append->arrive.run = run_append;
@@ -278,6 +284,7 @@ static enum err frame_batch(struct store *store, struct store_append *append, bo
 void store_refuse(struct store *store, struct store_append *append, enum err err,
                   const struct why *why)
 {
+    MUST(append->batch && err);
     held_give_back(store, append);
     metric_add(store->context, METRIC_ROWS_REFUSED, append->batch->row_count);
     batch_release(append->batch);
@@ -320,6 +327,7 @@ enum err store_recover_log(struct store *store, struct why *why)
 
 enum err store_write_round(struct store *store, struct why *why)
 {
+    MUST(!store->failed); /* whoever writes has asked store_recover_log */
     size_t size = store->log.pending.size;
     enum err err = log_flush(&store->log, why);
     if (err) {
@@ -331,6 +339,7 @@ enum err store_write_round(struct store *store, struct why *why)
         return err;
     }
     metric_add(store->context, METRIC_LOG_BYTES, size);
+    MUST(store->log.last_seq >= store->appended && store->log.pending.size == 0);
     store->appended = store->log.last_seq;
     atomic_store_explicit(&store->position_appended, store->appended, memory_order_release);
     return ERR_OK;
@@ -342,6 +351,7 @@ static void apply(struct store *store, struct store_append *append, struct store
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
+    MUST(batch->seq <= store->appended); /* it is in the log */
     rollup_mark_rows(&store->catalog, batch);
     held_give_back(store, append); /* for the rows themselves */
     enum err err = head_apply(store_writer_head(store), batch);
@@ -469,7 +479,7 @@ void store_after_jobs(void *arg)
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
                   void *arg)
 {
-    MUST(store->listener_count < STORE_LISTENERS_MAX);
+    MUST(store_is_valid(store) && store->listener_count < STORE_LISTENERS_MAX);
     store->listeners[store->listener_count].on_applied = on_applied;
     store->listeners[store->listener_count++].arg = arg;
 }

@@ -234,6 +234,7 @@ static bool gather(const struct tidying *t, const struct series *series, struct 
 
 static void fill(struct tombstones *list, const struct deleted *seen, const struct deleted *rest)
 {
+    MUST(seen->count + rest->count <= list->capacity);
     if (seen->count) memcpy(list->items, seen->items, seen->count * sizeof *list->items);
     if (rest->count)
         memcpy(list->items + seen->count, rest->items, rest->count * sizeof *list->items);
