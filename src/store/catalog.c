@@ -1,4 +1,17 @@
-/* catalog.c - see catalog.h. */
+/* catalog.c - tables and series: the lists, their changes and their records; see catalog.h.
+ *
+ * Tables change rarely and are read by every statement: so they are one immutable list that is
+ * replaced whole. Series are many and only come: they lie in blocks whose addresses never change,
+ * chained by table in order of id, and are found by path through series_index.c. Labels are
+ * replaced whole, old ones stay in the arena for whoever reads them; a node's labels are small and
+ * hardly change.
+ *
+ * Called by: the log task, or open.c before it runs, for all changes; any task to read.
+ * Owns: the arena with all texts, the blocks, what is kept beside each table (also of dropped ones:
+ * a rollup's work or a scan may still point there), states of rollups.
+ * Invariants: ids begin at 1 and do not come again; a series is complete before its id is
+ * published; a table's walk is in order of id, which whoever writes a part relies on; ids may be
+ * missing where damage took their records, whole blocks of them. */
 #include "store/catalog.h"
 #include "store/refs.h"
 #include <string.h>

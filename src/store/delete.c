@@ -1,5 +1,15 @@
 /* delete.c - deleting rows: from a request to tombstones, and what becomes of them. Log task, but
- * for scans. */
+ * for run_hide, which is any scan's.
+ *
+ * A DELETE is a record in the log and, when that is with the kernel, a tombstone per range; parts
+ * are not touched. So it costs what it says and not what it hides, and is undone by nothing but the
+ * rows written later. Merges and flushes leave hidden rows out; a tombstone goes when no part
+ * sealed before it can hold such a row any more, nobody reads an older view, and the disk has no
+ * part that a start might take in again.
+ *
+ * Called by: any task posts (store_delete); held.c and store.c carry out those that waited behind
+ * rows without room, so that a delete never overtakes the rows before it.
+ * Owns: a request from its posting to its completion. */
 #include "store/rollup.h"
 #include "store/scan.h"
 #include <string.h>

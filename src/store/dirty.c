@@ -1,5 +1,11 @@
-/* dirty.c - see dirty.h. Sets are small (what waits to be computed is mostly one range at the end),
- * so ranges are moved in an array. */
+/* dirty.c - sets of windows; see dirty.h.
+ *
+ * Sets are small (what waits to be computed is mostly one range at the end), so ranges are moved in
+ * an array. Where there is no room the two nearest ranges become one: that says too much, and
+ * costs computing a window in vain.
+ *
+ * Called by: rollup_state.c and rollup_task.c on the log task. Owns: `more`, where it was needed.
+ * Invariants: ranges ascend, none is empty, no two touch; count ≤ capacity ≤ limit. */
 #include "store/dirty.h"
 #include <string.h>
 

@@ -1,8 +1,19 @@
-/* head.c - see head.h.
+/* head.c - rows in memory; see head.h.
  *
  * A row is published only when all its cells are in place. A batch that fails half way (out of
  * memory) is taken back: no statement has seen its rows, since all of them skip what is above the
- * position applied when they began. */
+ * position applied when they began.
+ *
+ * Chunks double from two rows to 128: a table of many silent devices takes little, a busy device
+ * soon has arrays worth walking. A column that a batch lacks is there in later chunks all the same,
+ * NULL with GoodNoData, so that neighbours share one layout and are copied in one piece.
+ *
+ * Called by: the log task alone grows one (store.c) or asks what it would take (held.c); any task
+ * reads (scan_head.c), the flush task those that are frozen (seal.c).
+ * Owns: its chunks, its texts and what of the budget they take; shared by views.
+ * Invariants: times of a main chain ascend; count ≤ capacity; a chunk's columns and their types do
+ * not change; size_bytes is what the budget was asked for, so that at the last release nothing of
+ * it is left; a frozen head takes no row. */
 #include "store/head.h"
 #include "store/refs.h"
 #include <stdlib.h>

@@ -1,4 +1,21 @@
-/* log.c - see log.h. */
+/* log.c - the node's one log on the disk: segments begun, written, left, recycled and replayed; see
+ * log.h.
+ *
+ * Why a header with two slots: positions are reserved a minute ahead in it, and that must be
+ * durable before the first of them is given; a write that power cuts in two may spoil the slot that
+ * it went to, and then the other one still says whose the segment is. Why salts: a recycled segment
+ * is written over its former life, whose records are still behind the new ones with good checksums;
+ * the salt, drawn for each life, is the seed of all of them. Why replay looks behind bad bytes: a
+ * torn tail has nothing behind it that was promised, but damage has; a record there is believed
+ * only if it says that what the bad bytes held was durable.
+ *
+ * Called by: the log task (store.c, define.c, delete.c, notes.c frame and flush; flush.c recycles);
+ * open.c, doctor.c, restore.c and meta.c before or without one. The sync task syncs log->file and
+ * touches nothing else.
+ * Owns: the file of the current segment, the list of old ones, the framed bytes not yet written.
+ * Invariants: old segments ascend, all below the current number; nothing is pending when a segment
+ * is left; last_seq only grows, over starts as well, and is in no record before it is reserved. A
+ * log without a file (the disk was full at the start) is rotated before anything is flushed. */
 #include "store/log.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -64,6 +81,7 @@ static enum err read_slot(const uint8_t *bytes, struct header *h)
     memset(copy + CRC_OFFSET, 0, 4);
     if (memcmp(found.at, magic, sizeof magic) != 0 || hash_crc32c(0, copy, sizeof copy) != crc)
         return ERR_CORRUPT;
+    if (h->reserved_seq > RECORD_SEQ_MAX || h->durable_seq > RECORD_SEQ_MAX) return ERR_CORRUPT;
     return h->format == LOG_FORMAT ? ERR_OK : ERR_FORMAT;
 }
 

@@ -4,7 +4,13 @@
  * Fast path: as long as one run is alone (no other run has a row before the end of its span, or a
  * good stretch of it), its vectors are handed out as they lie. Slow path, only where runs
  * interleave: rows are built one by one; of equal times, per column the cell with the highest
- * version counts, absent cells do not. */
+ * version counts, absent cells do not.
+ *
+ * Called by: scan.c and scan_rollup.c, on the statement's task; compaction reads through it, too,
+ * so what a merge of parts writes is what a statement would have seen.
+ * Owns: nothing; runs and scratch are the scan's. Invariants: active runs have a row to show or a
+ * block pending; parts are opened in the order of their bounds, and none whose first row comes
+ * behind the one shown next; a run shows its rows in the scan's order. */
 #include "store/scan.h"
 #include <string.h>
 

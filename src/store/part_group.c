@@ -1,4 +1,14 @@
-/* part_group.c - reading a group; see part_group.h. */
+/* part_group.c - reading a group: its list of members, its block, and a member as if it had a run
+ * of its own; see part_group.h.
+ *
+ * A group is read whole into one arena and decoded column by column when a member's is asked for:
+ * neighbours ask for the same columns next, so what the first one pays the others have for a copy.
+ *
+ * Called by: part_directory.c (through a cursor), part_read.c, scan_part.c.
+ * Owns: the arena with all of it; a cursor owns the group. What a member's run shows is borrowed
+ * from the group and ends when the cursor goes to another one.
+ * Invariants: members ascend by series and cover the block's rows without a gap; a member's times
+ * ascend and lie within the block's; after an error the group has no members. */
 #include "store/part_group.h"
 #include "base/hash.h"
 #include "base/mem.h"

@@ -1,5 +1,18 @@
-/* part_read.c - reading one part; see part.h. Every count and offset is checked against the file's
- * size before it is used, every section against its checksum. */
+/* part_read.c - reading one part: the object that is shared, the open file, runs, blocks and
+ * columns; see part.h. Finding a series in it is part_directory.c, groups are part_group.c.
+ *
+ * Every count and offset is checked against the file's size before it is used, every section
+ * against its checksum. Reading goes through one window: whoever reads on from where the last read
+ * ended gets four times as much at once, up to 128 KiB, which makes a long scan one of large reads
+ * and leaves a short one small. pread and not a mapping: a disk's error is a return code, and
+ * memory is what the budget says.
+ *
+ * Called by: scan_part.c and scan_slice.c on any BLOCKING task, doctor_part.c, meta.c,
+ * table_size.c, open_parts.c. A part_file belongs to one task. Owns: the os_file and the window,
+ * paid for by the budget given; a struct part is shared, and its last release after `dropped`
+ * removes the file. Invariant: whatever the bytes are, nothing outside them is read and no value is
+ * taken on trust that the rest of the program relies on (times ascend, blocks do not overlap,
+ * columns ascend). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/simd.h"

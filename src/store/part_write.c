@@ -1,7 +1,19 @@
 /* part_write.c - writing one part; see part.h.
  *
  * Nothing is visible before part_writer_finish: the file grows under another name, and only after
- * its sync gets its own. Memory: one column of one block, one run, one group, and the directory. */
+ * its sync gets its own. Memory: one column of one block, one run, one group, and the directory.
+ *
+ * An error sticks: whoever writes goes on as if nothing were, and finish tells. So the callers'
+ * loops stay simple; in return every function here must do no harm after an error.
+ *
+ * Called by: seal.c (from the head), compact.c (from parts), doctor_part.c (what is readable of a
+ * damaged one), each on one task.
+ * Owns: the file, all buffers, the pending group; the codec is the caller's.
+ * Invariants: the order of calls (enum part_writer_state); tables ascend, in each the series with
+ * runs of their own, and apart from those the members of groups; times of a series ascend over its
+ * blocks, ids of columns within one; and what a reader demands of sizes and counts (check_tail,
+ * part_run_read, read_members) is asserted or refused here, for a part that cannot be read costs
+ * the rows that it took over. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"

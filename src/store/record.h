@@ -15,6 +15,10 @@
 
 enum { RECORD_HEAD_BYTES = 32, RECORD_BODY_BYTES_MAX = 64 * 1024 * 1024 };
 
+/* Positions are microseconds of the wall clock, or count up: none comes near it, and whoever counts
+ * on from one never begins at 0 again. A record that says more is damaged. */
+#define RECORD_SEQ_MAX ((uint64_t)INT64_MAX)
+
 struct record {
     uint8_t type;
     uint64_t seq, durable;

@@ -1,4 +1,14 @@
-/* series_index.c - see series_index.h. */
+/* series_index.c - series by table and path; see series_index.h.
+ *
+ * Open addressing with steps of one: at most three quarters of the places are taken, so a search
+ * ends soon. Ids and not pointers are stored: half as much memory, and one more read that the
+ * comparison of the path needs anyway. The table's id is mixed in behind the path's hash, since the
+ * same devices stand in many tables.
+ *
+ * Called by: catalog.c to add; catalog.c, scan.c and since.c to find, on any task.
+ * Owns: all tables of places there were. Invariants: a place never changes once it is filled; a
+ * series is published before its place, so whoever sees the id can read it; there is always a free
+ * place, so a search ends. */
 #include "store/series_index.h"
 #include "base/hash.h"
 #include "store/catalog.h"

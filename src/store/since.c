@@ -1,5 +1,13 @@
-/* since.c - see since.h. The scan is the store's own (scan.c) with a snapshot that has a lower
- * bound, too. */
+/* since.c - what was written since a position; see since.h.
+ *
+ * The scan is the store's own (scan.c) with a snapshot that has a lower bound, too. Rows in memory
+ * carry their position each; of parts a whole block is taken when its position is above the bound,
+ * and that is why the view of the last pass is held: what it still has of a head is exact, where
+ * the parts made of that head are not.
+ *
+ * Called by: sinks, on BLOCKING tasks of their own; a reader belongs to one task at a time.
+ * Owns: a share of the held view. Invariant: `bounds.view` is `held`, and each open statement has a
+ * share of its own. */
 #include "store/since.h"
 #include "store/scan.h"
 #include "store/series_index.h"

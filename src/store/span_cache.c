@@ -1,5 +1,12 @@
-/* span_cache.c - see span_cache.h. A shard is a small hash table and a list by last use; its lock
- * is held for a few memory accesses. */
+/* span_cache.c - rows that statements asked for lately; see span_cache.h.
+ *
+ * A shard is a small hash table and a list by last use; its lock is held for a few memory accesses,
+ * and who finds it taken goes without: a cache must never be what a statement waits for.
+ *
+ * Called by: scan_span.c on any task; store_open and store_close.
+ * Owns: one share of each span it lists. Invariants: a shard's size_bytes is the sum of its spans'
+ * and not above shard_bytes; a span is in the list exactly while it is in its slot; the last share
+ * of a span that is listed is the cache's. */
 #include "store/span_cache.h"
 #include "base/hash.h"
 #include "store/refs.h"

@@ -1,5 +1,16 @@
 /* view.c - what readers pin: lists of parts, views, and the list of what is unhealthy; see
- * store_priv.h. */
+ * store_priv.h.
+ *
+ * A view is immutable but for the rows its last head still takes, and is replaced whole by the log
+ * task. A statement holds one share of it for as long as it runs: that keeps the parts' files and a
+ * frozen head's memory, and nothing else needs a lock. live_views counts them, for tombstones may
+ * go only when nobody reads an older one.
+ *
+ * Called by: everybody who reads (scan.c, since.c, table_size.c), flush.c and open_parts.c, which
+ * make new ones. Owns: nothing; every object here is shared by reference count (refs.h).
+ * Invariants: the store's own view has one or two heads, the growing one last
+ * (one for reading parts alone has none); health entries are never changed
+ * once they are ready, so they are read without a lock. */
 #include "store/rollup.h"
 #include "store/store_priv.h"
 #include <stdarg.h>
