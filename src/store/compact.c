@@ -375,9 +375,8 @@ static size_t slices_of(const struct compact_rows *rows, const struct sql_chunk 
 {
     size_t bytes = 0;
     for (size_t i = 0; i < rows->column_count; i++) {
-        if (type_bytes(chunk->columns[i].type)) continue;
         struct value value = vector_get(&chunk->columns[i], at);
-        if (!value.is_null) bytes += value.s.size;
+        if (!value.is_null && !type_bytes(value.type)) bytes += value.s.size;
     }
     return bytes;
 }
