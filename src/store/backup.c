@@ -86,6 +86,7 @@ static void run_ended(struct job *job) /* log task */
 {
     struct backup *b = (struct backup *)(void *)((char *)job - offsetof(struct backup, ended));
     struct store_backup *op = b->op;
+    MUST(b->finished && b->store->backup == b && op->under_way == b);
     b->store->backup = NULL;
     op->under_way = NULL;
     completion_finish(&op->completion, b->err, &b->why);
@@ -353,6 +354,7 @@ size_t backup_piece_size(const struct backup *b)
 static enum err copy_piece(struct backup *b, size_t *moved)
 {
     struct os *os = b->store->context->os;
+    MUST(!b->finished && b->at < b->index.count);
     struct backup_file *f = &b->index.files[b->at];
     size_t got = 0;
     enum err err = b->from ? ERR_OK : open_files(b, f);
@@ -529,7 +531,7 @@ static void run_arrive(struct job *job)
 
 void store_backup(struct store *store, struct store_backup *backup)
 {
-    MUST(backup->folder && backup->completion.done);
+    MUST(store_is_valid(store) && backup->folder && backup->completion.done);
     backup->store = store;
     backup->arrive.run = run_arrive;
     loop_post(&store->log_loop, &backup->arrive);

@@ -1,5 +1,19 @@
-/* catalog.c - see catalog.h. */
+/* catalog.c - tables and series: the lists, their changes and their records; see catalog.h.
+ *
+ * Tables change rarely and are read by every statement: so they are one immutable list that is
+ * replaced whole. Series are many and only come: they lie in blocks whose addresses never change,
+ * chained by table in order of id, and are found by path through series_index.c. Labels are
+ * replaced whole, old ones stay in the arena for whoever reads them; a node's labels are small and
+ * hardly change.
+ *
+ * Called by: the log task, or open.c before it runs, for all changes; any task to read.
+ * Owns: the arena with all texts, the blocks, what is kept beside each table (also of dropped ones:
+ * a rollup's work or a scan may still point there), states of rollups.
+ * Invariants: ids begin at 1 and do not come again; a series is complete before its id is
+ * published; a table's walk is in order of id, which whoever writes a part relies on; ids may be
+ * missing where damage took their records, whole blocks of them. */
 #include "store/catalog.h"
+#include "store/refs.h"
 #include <string.h>
 
 /* ---- the list of tables ---- */
@@ -7,13 +21,13 @@
 static void *list_share(void *object)
 {
     struct table_list *list = object;
-    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    refs_take(&list->refs);
     return list;
 }
 
 void table_list_release(struct table_list *list)
 {
-    if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1) return;
+    if (!list || !refs_drop(&list->refs)) return;
     for (uint32_t i = 0; i < list->count; i++) schema_release(list->items[i].schema);
     mem_free(list);
 }
@@ -89,6 +103,7 @@ struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id)
 
 static enum err state_of(struct catalog *catalog, uint32_t table_id, struct table_state **state)
 {
+    MUST(table_id > 0);
     enum err err =
         mem_grow(&catalog->states, &catalog->state_capacity, table_id, sizeof *catalog->states);
     if (err) return err;
@@ -135,6 +150,7 @@ enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
         list->items[list->count].schema = schema_share(next);
         list->items[list->count++].state = old->items[i].state;
     }
+    MUST(placed && list->count <= old->count + 1);
     cell_set(&catalog->tables, list);
     atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
@@ -163,6 +179,7 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id)
     if (id == 0 || id > atomic_load_explicit(&c->series_count, memory_order_acquire)) return NULL;
     struct series *block =
         atomic_load_explicit(&c->blocks[(id - 1) / SERIES_BLOCK], memory_order_relaxed);
+    if (!block) return NULL; /* damage may take more than a block's ids */
     struct series *series = &block[(id - 1) % SERIES_BLOCK];
     return series->id ? series : NULL; /* an id may be missing after damage */
 }
@@ -229,6 +246,23 @@ static enum err make_block(struct catalog *catalog, uint32_t index)
     return ERR_OK;
 }
 
+/* Walks are in order of id: whoever writes a part relies on it. New ids are above all others; one
+ * that is not comes late from the log, for its record in the snapshot was damaged. */
+static void enter_in_table(struct table_state *state, struct series *series)
+{
+    struct series *before = state->last;
+    if (before && before->id > series->id) {
+        struct series *at = atomic_load(&state->first);
+        MUST(series->id != state->last->id);
+        for (before = NULL; at->id < series->id; at = atomic_load(&at->next_of_table)) before = at;
+        atomic_store(&series->next_of_table, at);
+    } else {
+        state->last = series;
+    }
+    atomic_store_explicit(before ? &before->next_of_table : &state->first, series,
+                          memory_order_release);
+}
+
 static enum err add_series(struct catalog *catalog, struct table_state *state, uint32_t id,
                            struct str path, const struct label *labels, uint32_t label_count)
 {
@@ -238,17 +272,14 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     if (err) return err;
     struct series *series =
         &atomic_load(&catalog->blocks[(id - 1) / SERIES_BLOCK])[(id - 1) % SERIES_BLOCK];
+    MUST(!series->id); /* ids do not come again */
     char *own = arena_strdup(&catalog->arena, path.at, path.size);
     if (!own) return ERR_NO_MEMORY;
     if (label_count && (err = set_labels(catalog, state, series, labels, label_count))) return err;
     series->id = id;
     series->table_id = state->table_id;
     series->path = (struct str){own, path.size};
-    if (state->last)
-        atomic_store_explicit(&state->last->next_of_table, series, memory_order_release);
-    else
-        atomic_store_explicit(&state->first, series, memory_order_release);
-    state->last = series;
+    enter_in_table(state, series);
     atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);
@@ -276,7 +307,7 @@ enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table
 
 enum err catalog_reserve(struct catalog *catalog, uint32_t next_table_id, uint32_t series_count)
 {
-    if (next_table_id == 0 || next_table_id > 1000001 ||
+    if (next_table_id == 0 || next_table_id > CATALOG_TABLES_MAX + 1 ||
         series_count > SERIES_BLOCK * SERIES_BLOCKS_MAX)
         return ERR_CORRUPT;
     struct table_state *state = NULL;
@@ -404,7 +435,8 @@ static enum err read_rollups(struct reader *in, struct schema *s, struct why *wh
     s->rollup_of = reader_le32(in);
     s->rollup_every_ns = (int64_t)reader_le64(in);
     uint64_t count = reader_varint(in);
-    bool good = count <= SCHEMA_ROLLUPS_MAX && (!s->rollup_of || s->rollup_every_ns > 0);
+    bool good = count <= SCHEMA_ROLLUPS_MAX && s->rollup_of <= CATALOG_TABLES_MAX &&
+                (!s->rollup_of || s->rollup_every_ns > 0);
     for (uint64_t i = 0; good && i < count; i++) {
         int64_t every_ns = (int64_t)reader_le64(in), retention_ns = (int64_t)reader_le64(in);
         good = every_ns > 0 && retention_ns >= 0 && !schema_add_rollup(s, every_ns, retention_ns);
@@ -422,7 +454,7 @@ enum err catalog_read_schema(struct reader *in, struct schema **schema, bool *dr
     uint64_t revision = reader_varint(in);
     struct str ns = read_text(in), name = read_text(in);
     if (!reader_ok(in) || version == 0 || version > SCHEMA_VERSION || table_id == 0 ||
-        table_id > 1000000 || revision > UINT32_MAX)
+        table_id > CATALOG_TABLES_MAX || revision > UINT32_MAX)
         return why_set(why, ERR_CORRUPT, "schema record is malformed");
     char ns_text[SCHEMA_NAME_BYTES_MAX + 1], name_text[SCHEMA_NAME_BYTES_MAX + 1];
     if (!str_copy(ns_text, sizeof ns_text, ns) || !str_copy(name_text, sizeof name_text, name))

@@ -16,9 +16,10 @@
 
 enum {
     SERIES_BLOCK = 1024,
-    SERIES_BLOCKS_MAX = 4096, /* 4 M series a node */
-    SERIES_PATH_MAX = 1024,
-    TABLE_LABELS_MAX = 256,
+    SERIES_BLOCKS_MAX = 4096,     /* 4 M series a node */
+    SERIES_PATH_MAX = 1024,       /* bytes; a part's reader takes as many */
+    TABLE_LABELS_MAX = 256,       /* names of labels in one table */
+    CATALOG_TABLES_MAX = 1000000, /* that there ever were: ids do not come again */
 };
 
 struct series_labels {
@@ -32,9 +33,10 @@ struct series {
     _Atomic(const struct series_labels *) labels; /* replaced whole; old ones stay in the arena */
     struct series *_Atomic next_of_table;         /* newest last: walks in order of id */
     _Atomic(struct tombstones *) tombstones;      /* NULL: nothing of it was deleted */
-    uint64_t logged_seq;                          /* writer only: of its last SERIES record */
-    struct series *next_deleted;                  /* writer only: the catalogue's list */
-    bool is_listed;                               /* in it */
+    /* Writer only: of its last SERIES record; 0: the snapshot has it; CATALOG_NOT_LOGGED. */
+    uint64_t logged_seq;
+    struct series *next_deleted; /* writer only: the catalogue's list */
+    bool is_listed;              /* in it */
 };
 
 /* What the catalogue keeps beside a schema. */
@@ -54,8 +56,8 @@ struct table_list {
     _Atomic uint32_t refs;
     uint32_t count;
     struct {
-        struct schema *schema;
-        struct table_state *state;
+        struct schema *schema;     /* a share */
+        struct table_state *state; /* borrowed from the catalogue, which keeps it to its end */
     } items[];
 };
 
@@ -73,18 +75,29 @@ struct catalog {
     struct series *_Atomic blocks[SERIES_BLOCKS_MAX];
 };
 
+/* An empty catalogue. Errors: NO_MEMORY; then catalog_free may be called all the same. */
 enum err catalog_init(struct catalog *catalog);
+/* When no task runs any more; shares of lists that somebody still holds stay whole but for states.
+ */
 void catalog_free(struct catalog *catalog);
 
-/* Readers. */
-struct table_list *catalog_tables(struct catalog *catalog); /* gives a share */
-void table_list_release(struct table_list *list);
-/* Index in the list or -1. */
-int table_list_find(const struct table_list *list, struct str ns, struct str name);
-struct series *catalog_series(const struct catalog *catalog, uint32_t id); /* NULL if unknown */
+/* ---- readers: any task ---- */
 
-/* Writer. Publishes `schema` (takes) as the new or changed table; its table_id is set before. */
+/* Gives a share of the tables as they are now. */
+struct table_list *catalog_tables(struct catalog *catalog);
+void table_list_release(struct table_list *list); /* NULL allowed */
+/* Index in the list, by exact names, or -1. */
+int table_list_find(const struct table_list *list, struct str ns, struct str name);
+/* The series, borrowed until the catalogue's end. Any id: NULL if unknown, or lost to damage. */
+struct series *catalog_series(const struct catalog *catalog, uint32_t id);
+
+/* ---- the writer: the log task, or whoever opens before it runs ---- */
+
+/* Publishes `schema` (takes, also on failure) as the new or changed table; its table_id is set
+ * before. Errors: NO_MEMORY; then nothing changed. */
 enum err catalog_put_table(struct catalog *catalog, struct schema *schema);
+/* The table is in no list any more; its series stay, unseen. Nothing if it is unknown. Errors:
+ * NO_MEMORY. */
 enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id);
 /* Borrowed until the next change; NULL if unknown or dropped. */
 struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
@@ -92,7 +105,9 @@ struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
 struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_id);
 /* Any task: the id of a series, or 0. */
 uint32_t catalog_find_series(const struct catalog *catalog, uint32_t table_id, struct str path);
-/* Adds a series, or replaces the labels of a known one. id 0 = the next. */
+/* Adds a series, or replaces the labels of a known one; `path` and labels are copied. id 0 = the
+ * next; else the one that a record names. `*given`: its id. Errors: LIMIT (series of a node, names
+ * of labels, length of the path), NO_MEMORY, CORRUPT (the id, or the path, is another's). */
 enum err catalog_put_series(struct catalog *catalog, uint32_t id, uint32_t table_id,
                             struct str path, const struct label *labels, uint32_t label_count,
                             uint32_t *given);

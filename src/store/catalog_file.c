@@ -1,5 +1,14 @@
-/* catalog_file.c - the catalogue's snapshot: what lets the log forget its SCHEMA and SERIES
- * records; see catalog.h. */
+/* catalog_file.c - the catalogue's snapshot: what lets the log forget its SCHEMA, SERIES and DELETE
+ * records; see catalog.h.
+ *
+ * One file of records, named by the position it speaks of, written whole beside the one before;
+ * the manifest's checkpoint says which of them counts, so a crash between the two leaves the older
+ * one in force. It may hold what came after its position, too (another task writes it while the
+ * catalogue grows): replay says that again, and saying a table or series twice is no harm. Only
+ * deletes above the position are left out: the log has them, and has them last.
+ *
+ * Called by: flush.c and backup.c on their own tasks; open.c and doctor.c to read.
+ * Owns nothing. Damage costs the record that it hit, and is told. */
 #include "store/catalog.h"
 #include "base/num.h"
 #include "store/log.h"
@@ -24,7 +33,7 @@ static enum err note_snapshot(void *arg, const char *name)
 {
     uint64_t seq, *newest = arg;
     bool is_one = strncmp(name, "catalog.", 8) == 0 && strlen(name) == 8 + 16 &&
-                  num_parse_hex(str_of(name + 8), &seq);
+                  num_parse_hex(str_of(name + 8), &seq) && seq <= RECORD_SEQ_MAX;
     if (is_one && seq > *newest) *newest = seq;
     return ERR_OK;
 }

@@ -1,4 +1,4 @@
-/* codec_ints.c - runs of 64-bit integers; see codec.h.
+/* codec_ints.c - writing runs of 64-bit integers; see codec.h. Reading them is codec_ints_read.c.
  *
  * All arithmetic is modulo 2^64, so no input can overflow: what differences lose, sums give back.
  *
@@ -6,127 +6,24 @@
  * and split (size estimated by entropy); runs, if there are few; and plain bytes under zstd, which
  * finds repeats. What needs zstd must be some percent shorter than what does not, which is quicker.
  * Parts that come from the head are merged sooner or later, and measured then: for them a column's
- * habit is trusted for some blocks (struct codec_habit). */
+ * habit is trusted for some blocks (struct codec_habit).
+ *
+ * Called by: codec_values.c and part_column.c, through codec_put_ints alone.
+ * Owns: nothing; it works in the codec's room, whose residuals and trials are its own while it
+ * runs, so it must not be entered again from within but by put_runs, which is done with them then.
+ * Invariants: a failure to grow a buffer shows in the buffer and nowhere else; whatever is chosen,
+ * codec_get_ints gives back the very values. */
 #include "base/mem.h"
 #include "base/num.h"
 #include "store/codec_ints.h"
 #include "store/pack.h"
 #include "base/simd.h"
-#include <math.h>
-#include <stddef.h>
 #include <string.h>
 
 enum {
-    ZSTD_LEVEL = 1,
-    SQUEEZE_MIN_BYTES = 48,
     ENTROPY_MIN_VALUES = 128,
     SAMPLE = 31,
 };
-
-enum err codec_bad(struct why *why, const char *what)
-{
-    return why_set(why, ERR_CORRUPT, "column: %s", what);
-}
-
-/* In residuals of one byte short repeats are chance, and coding them costs more than their bytes'
- * frequencies do: so only long ones are looked for, and hardly. */
-static bool set_up(struct codec *codec)
-{
-    static const struct {
-        ZSTD_cParameter parameter;
-        int value;
-    } settings[] = {
-        {ZSTD_c_compressionLevel, ZSTD_LEVEL},
-        {ZSTD_c_strategy, ZSTD_fast},
-        {ZSTD_c_minMatch, 7},
-        {ZSTD_c_hashLog, 6},
-        {ZSTD_c_windowLog, 12},
-        {ZSTD_c_targetLength, 0},
-    };
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
-        if (ZSTD_isError(
-                ZSTD_CCtx_setParameter(codec->frequency, settings[i].parameter, settings[i].value)))
-            return false;
-    return !ZSTD_isError(
-        ZSTD_CCtx_setParameter(codec->repeats, ZSTD_c_compressionLevel, ZSTD_LEVEL));
-}
-
-/* A scan of a few rows opens one, too: so nothing is made, or zeroed, that it may not need. */
-enum err codec_open(struct codec *codec, bool for_writing)
-{
-    *codec = (struct codec){0};
-    if (!for_writing) {
-        codec->room = mem_alloc(offsetof(struct codec_room, residual));
-        return codec->room ? ERR_OK : ERR_NO_MEMORY;
-    }
-    codec->room = mem_alloc_zero(1, sizeof *codec->room);
-    codec->repeats = ZSTD_createCCtx();
-    codec->frequency = ZSTD_createCCtx();
-    if (codec->room && codec->repeats && codec->frequency && set_up(codec)) return ERR_OK;
-    codec_close(codec);
-    return ERR_NO_MEMORY;
-}
-
-ZSTD_DCtx *codec_unzstd(struct codec *codec)
-{
-    if (!codec->open) codec->open = ZSTD_createDCtx();
-    return codec->open;
-}
-
-void codec_close(struct codec *codec)
-{
-    bool writes = codec->room && codec->repeats;
-    for (size_t i = 0; writes && i < sizeof codec->room->trial / sizeof(struct buf); i++)
-        buf_free(&codec->room->trial[i]);
-    if (writes) buf_free(&codec->room->texts);
-    mem_free(codec->room);
-    ZSTD_freeDCtx(codec->open);
-    ZSTD_freeCCtx(codec->repeats);
-    ZSTD_freeCCtx(codec->frequency);
-    *codec = (struct codec){0};
-}
-
-/* ---- sections ---- */
-
-void codec_put_section(struct codec *codec, ZSTD_CCtx *press, struct str bytes, struct buf *out)
-{
-    size_t bound = ZSTD_compressBound(bytes.size), size = bytes.size;
-    struct buf *room = &codec->room->trial[2];
-    buf_clear(room);
-    bool squeezed = bytes.size >= SQUEEZE_MIN_BYTES && buf_reserve(room, bound);
-    if (squeezed) {
-        size = ZSTD_compress2(press, room->at, bound, bytes.at, bytes.size);
-        squeezed = !ZSTD_isError(size) && size < bytes.size - bytes.size / 10;
-    }
-    if (!squeezed) size = bytes.size;
-    buf_add_varint(out, (uint64_t)size << 1 | squeezed);
-    if (squeezed) buf_add_varint(out, bytes.size);
-    buf_add(out, squeezed ? room->at : bytes.at, size);
-}
-
-enum err codec_section_size(struct reader in, size_t *size)
-{
-    uint64_t head = reader_varint(&in), whole = head & 1 ? reader_varint(&in) : head >> 1;
-    if (!reader_ok(&in) || whole > CODEC_TEXT_BYTES_MAX) return ERR_CORRUPT;
-    *size = (size_t)whole;
-    return ERR_OK;
-}
-
-enum err codec_get_section(struct codec *codec, struct reader *in, uint8_t *room, size_t size_max,
-                           const uint8_t **bytes, size_t *size, struct why *why)
-{
-    uint64_t head = reader_varint(in), whole = head & 1 ? reader_varint(in) : head >> 1;
-    const uint8_t *stored = reader_take(in, head >> 1 > SIZE_MAX ? SIZE_MAX : (size_t)(head >> 1));
-    if (!stored || whole > size_max) return codec_bad(why, "a section has no sensible size");
-    *size = (size_t)whole;
-    *bytes = stored;
-    if (!(head & 1)) return ERR_OK;
-    if (!codec_unzstd(codec)) return ERR_NO_MEMORY;
-    size_t got = ZSTD_decompressDCtx(codec->open, room, (size_t)whole, stored, (size_t)(head >> 1));
-    if (ZSTD_isError(got) || got != whole) return codec_bad(why, "zstd cannot read it");
-    *bytes = room;
-    return ERR_OK;
-}
 
 /* ---- writing: what the values have in common ---- */
 
@@ -350,6 +247,7 @@ static void put_runs(struct codec *codec, const int64_t *values, uint32_t count,
         room->lengths[runs++] = i - from;
         from = i + 1;
     }
+    MUST(runs > 0 && runs <= count);
     buf_add_char(out, (char)(PLAIN | RUNS << 2));
     buf_add_varint(out, runs);
     put_plain_choice(codec, room->values, runs, NULL, out);
@@ -360,6 +258,7 @@ static void put_head(enum transform transform, enum layout layout, const int64_t
                      uint64_t factor, const struct codec_room *room, struct buf *out)
 {
     unsigned mode = (unsigned)transform | (unsigned)layout << 2;
+    MUST(transform < TRANSFORMS && layout < LAYOUTS && factor > 0);
     buf_add_char(out, (char)(mode | (factor > 1 ? FACTOR_FLAG : 0)));
     buf_add_varint(out, num_zigzag(values[0]));
     if (factor > 1) buf_add_varint(out, factor);
@@ -368,6 +267,7 @@ static void put_head(enum transform transform, enum layout layout, const int64_t
 
 static uint32_t residual_count(enum transform transform, uint32_t count)
 {
+    MUST(count > (transform == DELTA2 ? 1u : 0u));
     return transform == DELTA2 ? count - 2 : count - 1;
 }
 
@@ -455,6 +355,7 @@ static void try_habit(struct codec *codec, const struct codec_habit *habit, cons
 static bool squeeze(struct codec *codec, const int64_t *values, uint32_t count, uint64_t factor,
                     size_t packed, struct codec_habit *habit)
 {
+    MUST(count >= ENTROPY_MIN_VALUES);
     uint32_t of_value = (uint32_t)(packed * 64 / count);
     bool trusts = habit && habit->left && of_value <= habit->packed + habit->packed / 4 &&
                   habit->packed <= of_value + of_value / 4;
@@ -519,175 +420,4 @@ void codec_put_ints(struct codec *codec, const int64_t *values, uint32_t count, 
     out->size = mark + (without < with_runs ? without : with_runs);
     if (habit && without >= with_runs)
         *habit = (struct codec_habit){.left = CODEC_TRUSTED, .layout = RUNS};
-}
-
-/* ---- reading ---- */
-
-static enum err get_packed(struct reader *in, uint32_t count, uint64_t base, uint64_t factor,
-                           uint64_t *values, struct why *why)
-{
-    for (uint32_t from = 0; from < count; from += PACK_GROUP) {
-        uint32_t n = count - from < PACK_GROUP ? count - from : PACK_GROUP;
-        uint64_t least = (uint64_t)num_unzigzag(reader_varint(in));
-        unsigned width = reader_u8(in);
-        const uint8_t *bytes = width <= 64 ? reader_take(in, pack_bytes(n, width)) : NULL;
-        if (!bytes) return codec_bad(why, "packed values end early");
-        pack_get(bytes, n, width, base + least * factor, factor, values + from);
-    }
-    return ERR_OK;
-}
-
-SIMD_CLONES void codec_join_planes(const uint8_t *plane, unsigned low_bits, uint32_t count,
-                                   uint64_t base, uint64_t factor, uint64_t *values)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t u = values[i] | (uint64_t)plane[i] << low_bits;
-        values[i] = base + (u >> 1 ^ (0 - (u & 1))) * factor;
-    }
-}
-
-SIMD_CLONES static void fill_flat(uint64_t *values, uint32_t count, uint64_t value)
-{
-    for (uint32_t i = 0; i < count; i++) values[i] = value;
-}
-
-static enum err get_split(struct codec *codec, struct reader *in, uint32_t count, uint64_t base,
-                          uint64_t factor, uint64_t *values, struct why *why)
-{
-    const uint8_t *plane;
-    size_t size;
-    base += (uint64_t)num_unzigzag(reader_varint(in)) * factor;
-    unsigned low_bits = reader_u8(in);
-    enum err err =
-        codec_get_section(codec, in, codec->room->plane, CODEC_VALUES_MAX, &plane, &size, why);
-    if (err) return err;
-    const uint8_t *low = low_bits <= 56 ? reader_take(in, pack_bytes(count, low_bits)) : NULL;
-    if (!low || size != count) return codec_bad(why, "split values end early");
-    pack_get(low, count, low_bits, 0, 1, values);
-    codec_join_planes(plane, low_bits, count, base, factor, values);
-    for (const uint8_t *at = plane, *end = plane + count;
-         (at = memchr(at, ESCAPE, (size_t)(end - at))); at++)
-        values[at - plane] = base + (uint64_t)num_unzigzag(reader_varint(in)) * factor;
-    return reader_ok(in) ? ERR_OK : codec_bad(why, "escapes end early");
-}
-
-/* reader_varint, quick for one and two bytes. */
-static inline uint64_t short_varint(struct reader *in)
-{
-    if (reader_left(in) < 2) return reader_varint(in);
-    uint64_t low = in->at[0], high = in->at[1];
-    if (low >= 128 && high >= 128) return reader_varint(in);
-    in->at += low < 128 ? 1 : 2;
-    return low < 128 ? low : (low & 127) | high << 7;
-}
-
-/* Whether every varint is of one byte. */
-SIMD_CLONES static bool are_short(const uint8_t *bytes, uint32_t count)
-{
-    uint8_t any = 0;
-    for (uint32_t i = 0; i < count; i++) any |= bytes[i];
-    return any < 128;
-}
-
-static enum err get_bytes(struct codec *codec, struct reader *in, uint32_t count, uint64_t base,
-                          uint64_t factor, uint64_t *values, struct why *why)
-{
-    const uint8_t *bytes = NULL;
-    size_t size = 0;
-    enum err err = codec_get_section(codec, in, codec->room->plane, sizeof codec->room->plane,
-                                     &bytes, &size, why);
-    if (err) return err;
-    if (size == count && are_short(bytes, count)) {
-        fill_flat(values, count, 0);
-        codec_join_planes(bytes, 0, count, base, factor, values);
-        return ERR_OK;
-    }
-    struct reader varints = reader_of(bytes, size);
-    for (uint32_t i = 0; i < count; i++)
-        values[i] = base + (uint64_t)num_unzigzag(short_varint(&varints)) * factor;
-    return reader_ok(&varints) && !reader_left(&varints) ? ERR_OK
-                                                         : codec_bad(why, "values end early");
-}
-
-/* Sums up differences from `values[0]` on. */
-SIMD_CLONES static void sum_up(uint64_t *values, uint32_t count)
-{
-    uint64_t sum = values[0];
-    for (uint32_t i = 1; i < count; i++) values[i] = sum += values[i];
-}
-
-/* The same when all differences are equal, as those of times mostly are. */
-SIMD_CLONES static void step_up(uint64_t *values, uint32_t count)
-{
-    uint64_t first = values[0], step = count > 1 ? values[1] : 0;
-    for (uint32_t i = 0; i < count; i++) values[i] = first + i * step;
-}
-
-static enum err get_residuals(struct codec *codec, struct reader *in, enum layout layout,
-                              uint32_t count, uint64_t base, uint64_t factor, uint64_t *values,
-                              struct why *why)
-{
-    switch (layout) {
-    case FLAT:
-        fill_flat(values, count, base + (uint64_t)num_unzigzag(reader_varint(in)) * factor);
-        return reader_ok(in) ? ERR_OK : codec_bad(why, "values end early");
-    case PACKED: return get_packed(in, count, base, factor, values, why);
-    case SPLIT: return get_split(codec, in, count, base, factor, values, why);
-    case BYTES: return get_bytes(codec, in, count, base, factor, values, why);
-    default: return codec_bad(why, "unknown layout");
-    }
-}
-
-static enum err get_transformed(struct codec *codec, struct reader *in, unsigned mode,
-                                uint32_t count, uint64_t *values, struct why *why)
-{
-    enum transform transform = mode & 3;
-    uint64_t first = (uint64_t)num_unzigzag(reader_varint(in)), second = 0;
-    uint64_t factor = mode & FACTOR_FLAG ? reader_varint(in) : 1;
-    if (transform == DELTA2) second = (uint64_t)num_unzigzag(reader_varint(in)) * factor;
-    uint32_t known = transform == DELTA2 ? 2 : 1;
-    if (!reader_ok(in) || transform >= TRANSFORMS || count < known || mode & ~63u)
-        return codec_bad(why, "unknown transform");
-    values[0] = first;
-    if (known == 2) values[1] = second;
-    enum err err = get_residuals(codec, in, (enum layout)(mode >> 2 & 7), count - known,
-                                 transform == PLAIN ? first : 0, factor, values + known, why);
-    if (err) return err;
-    if (transform == DELTA2) sum_up(values + 1, count - 1);
-    if (transform == DELTA && (mode >> 2 & 7) == FLAT)
-        step_up(values, count);
-    else if (transform != PLAIN)
-        sum_up(values, count);
-    return ERR_OK;
-}
-
-static enum err get_runs(struct codec *codec, struct reader *in, uint32_t count, int64_t *values,
-                         struct why *why)
-{
-    struct codec_room *room = codec->room;
-    uint64_t runs = reader_varint(in);
-    if (!reader_ok(in) || runs == 0 || runs > count) return codec_bad(why, "too many runs");
-    for (int which = 0; which < 2; which++) {
-        uint64_t *to = (uint64_t *)(which ? room->lengths : room->values);
-        unsigned mode = reader_u8(in);
-        enum err err = get_transformed(codec, in, mode, (uint32_t)runs, to, why);
-        if (err) return err;
-    }
-    uint32_t at = 0;
-    for (uint64_t r = 0; r < runs; r++) {
-        uint64_t length = (uint64_t)room->lengths[r];
-        if (length >= count - at) return codec_bad(why, "runs are too long");
-        for (uint64_t i = 0; i <= length; i++) values[at++] = room->values[r];
-    }
-    return at == count ? ERR_OK : codec_bad(why, "runs end early");
-}
-
-enum err codec_get_ints(struct codec *codec, struct reader *in, uint32_t count, int64_t *values,
-                        struct why *why)
-{
-    MUST(count <= CODEC_VALUES_MAX);
-    if (count == 0) return ERR_OK;
-    unsigned mode = reader_u8(in);
-    if (mode == (PLAIN | RUNS << 2)) return get_runs(codec, in, count, values, why);
-    return get_transformed(codec, in, mode, count, (uint64_t *)values, why);
 }

@@ -8,7 +8,12 @@
  *
  * Marks are numbers of their own beside the coded bytes, which do not change: who does not know
  * them, reads the column as ever. They are not trusted: what is wrong in them makes wrong sums, as
- * it does in any statistics, and nothing worse; all arithmetic is modulo 2^64. */
+ * it does in any statistics, and nothing worse; all arithmetic is modulo 2^64.
+ *
+ * Called by: part_column.c (writing marks), part_range.c (reading). Owns nothing: an open one
+ * borrows the stored bytes, and the codec's room for a pressed plane, so the codec decodes nothing
+ * else meanwhile. Invariant: mini-block k ends where k + 1 begins; `held` names the one whose
+ * residuals are there, mini_count none. */
 #include "base/num.h"
 #include "base/simd.h"
 #include "store/codec_ints.h"

@@ -124,7 +124,7 @@ SIMD_CLONES static void order_bits(const uint64_t *bits, uint32_t count, int64_t
 
 int codec_put_doubles(struct codec *codec, const double *values, uint32_t count, struct buf *out)
 {
-    MUST(count <= CODEC_VALUES_MAX);
+    MUST(count <= CODEC_VALUES_MAX && codec->repeats);
     struct codec_room *room = codec->room;
     uint8_t missed[CODEC_VALUES_MAX];
     int e = count ? choose_decimals(values, count) : -1;
@@ -244,6 +244,7 @@ static bool make_dictionary(const struct str *values, uint32_t count, struct str
             if (*entry_count >= count / DICTIONARY_SHARE) return false;
             entries[(*entry_count)++] = values[i];
             slots[at] = (uint16_t)*entry_count;
+            MUST(*entry_count <= CODEC_VALUES_MAX / DICTIONARY_SHARE);
         }
         numbers[i] = slots[at] - 1;
     }

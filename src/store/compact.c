@@ -32,6 +32,7 @@ struct compact_rows {
     struct arena arrays, slices;
     uint32_t capacity, count;
     size_t slice_bytes, column_count;
+    bool has_slices; /* a column of the table is of texts, bytes or doubles */
     struct vector time, *columns;
     uint64_t synced; /* offset in the output up to which it was synced on the way */
 };
@@ -215,6 +216,7 @@ void compact_look(struct store *store, const struct part_list *list, bool all)
     struct compaction *c = &store->compaction;
     struct why why = WHY_NONE;
     if (c->running || context_mono_ns(store->context) < c->not_before_ns) return;
+    MUST(!c->inputs && !c->output && !c->ready && !c->writer);
     if (!(c->inputs = choose(list, all, c->inputs_max, &c->hurry))) return;
     const struct part_info *last = &c->inputs->parts[c->inputs->count - 1]->info;
     c->info = (struct part_info){.id = store->next_part_id++,
@@ -269,9 +271,12 @@ static enum err make_rows(struct compact_rows *rows, const struct schema *schema
     if (!rows->columns) return ERR_BUDGET;
     enum err err =
         vector_make(&rows->time, &rows->arrays, TYPE_TIMESTAMP, rows->capacity, false, false);
-    for (uint32_t i = 0; i < schema->column_count && !err; i++)
+    rows->has_slices = false;
+    for (uint32_t i = 0; i < schema->column_count && !err; i++) {
         err = vector_make(&rows->columns[i], &rows->arrays, schema->columns[i].type, rows->capacity,
                           true, true);
+        rows->has_slices |= type_bytes(schema->columns[i].type) == 0;
+    }
     return err ? ERR_BUDGET : ERR_OK;
 }
 
@@ -366,13 +371,36 @@ static enum err copy_cells(struct compact_rows *rows, struct vector *to, const s
     return ERR_OK;
 }
 
+static size_t slices_of(const struct compact_rows *rows, const struct sql_chunk *chunk, uint32_t at)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < rows->column_count; i++) {
+        struct value value = vector_get(&chunk->columns[i], at);
+        if (!value.is_null && !type_bytes(value.type)) bytes += value.s.size;
+    }
+    return bytes;
+}
+
+/* How many rows of the chunk, at least one, go into the block: it ends behind the one that brings
+ * its texts to PART_SLICES_BYTES. */
+static uint32_t rows_that_fit(const struct compact_rows *rows, const struct sql_chunk *chunk,
+                              uint32_t at)
+{
+    uint32_t most = chunk->row_count - at, count = 1;
+    if (most > rows->capacity - rows->count) most = rows->capacity - rows->count;
+    if (!rows->has_slices) return most;
+    size_t bytes = rows->slice_bytes + slices_of(rows, chunk, at);
+    for (; count < most && bytes <= PART_SLICES_BYTES; count++)
+        bytes += slices_of(rows, chunk, at + count);
+    return count;
+}
+
 static enum err add_rows(struct compaction *c, const struct sql_chunk *chunk)
 {
     struct compact_rows *rows = c->rows;
     for (uint32_t at = 0, count; at < chunk->row_count; at += count) {
         if (rows->count == rows->capacity || rows->slice_bytes > PART_SLICES_BYTES) write_block(c);
-        count = chunk->row_count - at;
-        if (count > rows->capacity - rows->count) count = rows->capacity - rows->count;
+        count = rows_that_fit(rows, chunk, at);
         memcpy(rows->time.i + rows->count, chunk->time.i + at, count * sizeof(int64_t));
         for (size_t i = 0; i < rows->column_count; i++) {
             enum err err = copy_cells(rows, &rows->columns[i], &chunk->columns[i], at, count);
@@ -388,7 +416,7 @@ static enum err take_chunk(struct store *store, struct compaction *c, const stru
     if (chunk->series != c->series) {
         end_series(c);
         const struct series *series = catalog_series(&store->catalog, chunk->series);
-        MUST(series);
+        MUST(series && series->table_id == c->table.schema->table_id);
         part_writer_series(c->writer, c->table.schema, series->id, series->path);
         c->series = chunk->series;
     }
@@ -418,6 +446,7 @@ static enum err finish(struct store *store, struct compaction *c, struct why *wh
 {
     enum err err = ERR_OK;
     struct part_info info;
+    MUST(c->running && !c->ready && !c->output && !c->series);
     if (!part_writer_is_empty(c->writer)) {
         err = part_writer_finish(c->writer, &info, why);
         mem_free(c->writer);
@@ -522,6 +551,7 @@ bool compact_take(struct store *store, const struct part_list *list, struct part
     struct compaction *c = &store->compaction;
     *output = NULL;
     if (!c->ready) return false;
+    MUST(c->running && c->inputs && !c->writer && !c->scan);
     for (size_t i = 0; i < c->inputs->count; i++) {
         if (has_part(list, c->inputs->parts[i])) continue;
         /* Its partition's time was over meanwhile. */

@@ -1,5 +1,15 @@
 /* delete.c - deleting rows: from a request to tombstones, and what becomes of them. Log task, but
- * for scans. */
+ * for run_hide, which is any scan's.
+ *
+ * A DELETE is a record in the log and, when that is with the kernel, a tombstone per range; parts
+ * are not touched. So it costs what it says and not what it hides, and is undone by nothing but the
+ * rows written later. Merges and flushes leave hidden rows out; a tombstone goes when no part
+ * sealed before it can hold such a row any more, nobody reads an older view, and the disk has no
+ * part that a start might take in again.
+ *
+ * Called by: any task posts (store_delete); held.c and store.c carry out those that waited behind
+ * rows without room, so that a delete never overtakes the rows before it.
+ * Owns: a request from its posting to its completion. */
 #include "store/rollup.h"
 #include "store/scan.h"
 #include <string.h>
@@ -125,6 +135,7 @@ static void run_delete(struct job *job)
         delete_run_all(store, delete);
         return;
     }
+    MUST(store->held_last);
     struct store_delete **tail = &store->held_last->behind;
     while (*tail) tail = &(*tail)->next;
     *tail = delete;
@@ -132,7 +143,7 @@ static void run_delete(struct job *job)
 
 void store_delete(struct store *store, struct store_delete *delete)
 {
-    MUST(delete->completion.done);
+    MUST(store_is_valid(store) && delete->completion.done);
     delete->store = store;
     delete->arrive.run = run_delete;
     loop_post(&store->log_loop, &delete->arrive);
@@ -222,6 +233,7 @@ static enum err keep_vector(struct sql_scan *scan, struct run *run, struct vecto
 enum err run_hide(struct sql_scan *scan, struct run *run)
 {
     uint32_t n = 0;
+    MUST(run->at <= run->end);
     if (!scan->deleted.count || run->at == run->end) return ERR_OK;
     int64_t a = run->time[run->at], b = run->time[run->end - 1];
     uint64_t oldest = run->seq ? 0 : run->version;

@@ -1,5 +1,11 @@
-/* dirty.c - see dirty.h. Sets are small (what waits to be computed is mostly one range at the end),
- * so ranges are moved in an array. */
+/* dirty.c - sets of windows; see dirty.h.
+ *
+ * Sets are small (what waits to be computed is mostly one range at the end), so ranges are moved in
+ * an array. Where there is no room the two nearest ranges become one: that says too much, and
+ * costs computing a window in vain.
+ *
+ * Called by: rollup_state.c and rollup_task.c on the log task. Owns: `more`, where it was needed.
+ * Invariants: ranges ascend, none is empty, no two touch; count ≤ capacity ≤ limit. */
 #include "store/dirty.h"
 #include <string.h>
 
@@ -78,6 +84,15 @@ static void coarsen(struct dirty *dirty)
     close_up(dirty, best, 1);
 }
 
+/* Ranges ascend and stand apart: checked where one was changed. */
+static void check_place(const struct dirty *dirty, uint32_t at)
+{
+    const struct dirty_range *ranges = dirty_ranges(dirty);
+    MUST(at < dirty->count && dirty->count <= dirty->capacity && ranges[at].from < ranges[at].to);
+    MUST(at == 0 || ranges[at - 1].to < ranges[at].from);
+    MUST(at + 1 == dirty->count || ranges[at].to < ranges[at + 1].from);
+}
+
 void dirty_add(struct dirty *dirty, int64_t from, int64_t to)
 {
     MUST(from < to);
@@ -97,12 +112,14 @@ void dirty_add(struct dirty *dirty, int64_t from, int64_t to)
         memmove(ranges + first + 1, ranges + first, (dirty->count - first) * sizeof *ranges);
         dirty->count++;
         ranges[first] = (struct dirty_range){from, to};
+        check_place(dirty, first);
         return;
     }
     if (ranges[first].from < from) from = ranges[first].from;
     if (ranges[end - 1].to > to) to = ranges[end - 1].to;
     ranges[first] = (struct dirty_range){from, to};
     close_up(dirty, first + 1, end - first - 1);
+    check_place(dirty, first);
 }
 
 void dirty_remove(struct dirty *dirty, int64_t from, int64_t to)
@@ -117,6 +134,7 @@ void dirty_remove(struct dirty *dirty, int64_t from, int64_t to)
         dirty->count++;
         ranges[at].to = from;
         ranges[at + 1].from = to;
+        check_place(dirty, at);
         return;
     }
     if (at < dirty->count && ranges[at].from < from) ranges[at++].to = from;

@@ -193,7 +193,24 @@ struct salvage {
     struct part_cursor cursor;
     struct schema *schemas[256]; /* of the part's tables */
     size_t schema_count;
+    uint32_t table, series; /* written last */
+    bool was_member;        /* of a group */
 };
+
+/* A part is written in order: tables, in each those with runs of their own, then its groups'. What
+ * is not in this order is damage that the checksums do not show, and stays behind. */
+static bool is_next(struct salvage *s, const struct part_entry *entry)
+{
+    bool is_member = entry->group != NULL;
+    if (entry->table < s->table) return false;
+    if (entry->table == s->table &&
+        (is_member < s->was_member || (is_member == s->was_member && entry->series <= s->series)))
+        return false;
+    s->table = entry->table;
+    s->series = entry->series;
+    s->was_member = is_member;
+    return true;
+}
 
 static enum err read_schemas(struct salvage *s, struct why *why)
 {
@@ -245,7 +262,10 @@ static void write_run(struct salvage *s, const struct part_entry *entry)
     for (size_t i = 0; i < s->schema_count; i++)
         if (s->schemas[i]->table_id == entry->table) schema = s->schemas[i];
     if (!schema) schema = catalog_schema(s->catalog, entry->table);
-    if (!schema) return;
+    if (!schema || !is_next(s, entry)) return;
+    /* Of a long run little may be left; beside the members of groups, which come later, it would
+     * stand out of order. */
+    s->writer.stays_apart = !entry->group;
     arena_init(&arena, NULL);
     arena_init(&cells, NULL);
     if (part_run_read(s->file, entry, &arena, &run, NULL) == ERR_OK) {

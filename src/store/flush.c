@@ -92,6 +92,7 @@ static enum err commit(struct store *store, const struct manifest_checkpoint *ne
 {
     struct flush *f = &store->flush;
     struct manifest *m = &store->manifest;
+    MUST(f->busy && f->after && next->position >= m->checkpoint.position);
     if (f->confirm) manifest_confirm(m);
     for (size_t i = 0; i < f->seal.part_count; i++) manifest_add(m, &f->seal.parts[i]->info);
     if (f->merged) manifest_add(m, &f->merged->info);
@@ -115,6 +116,7 @@ static enum err seal_head(struct store *store, struct why *why)
     struct flush *f = &store->flush;
     if (!f->has_head || f->sealed) return ERR_OK;
     struct os *os = store->context->os;
+    MUST(f->seal.head && f->seal.head->sealed_seq == f->seal.version);
     int64_t start = os->ops->mono_ns(os);
     f->seal.untrusted = store->was_untrusted;
     f->seal.next_part_id = store->next_part_id;
@@ -132,6 +134,7 @@ static enum err seal_head(struct store *store, struct why *why)
 static enum err carry_out(struct store *store, struct why *why)
 {
     struct flush *f = &store->flush;
+    MUST(f->busy && f->before && f->view && !f->after && !f->merged);
     look_at_clock(store);
     for (size_t i = 0; f->confirm && i < f->before->count; i++)
         f->before->parts[i]->info.untrusted = false;
@@ -239,6 +242,7 @@ static enum err prepare(struct store *store, uint64_t position)
     struct store_view *view = store->view.object;
     struct head *head = store_writer_head(store);
     bool empty = atomic_load(&head->row_count) == 0;
+    MUST(!f->busy && !f->before && !f->after && !f->view);
     f->has_head = store_frozen_head(store) != NULL;
     if (!f->has_head) {
         buf_clear(&f->dirty);
@@ -338,6 +342,7 @@ static void show_parts(struct store *store, const struct part_list *parts)
 static void apply(struct store *store)
 {
     struct flush *f = &store->flush;
+    MUST(f->view && f->after && f->view->head_count == 1);
     part_list_release(f->view->parts);
     f->view->parts = f->after;
     f->after = NULL;
@@ -395,6 +400,7 @@ static void run_done(struct job *job)
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, flush.done));
     struct flush *f = &store->flush;
+    MUST(f->busy);
     end(store);
     if (f->err) {
         metric_add(store->context, METRIC_FLUSH_ERRORS, 1);
@@ -436,7 +442,7 @@ static void run_arrive(struct job *job)
 
 void store_flush(struct store *store, struct store_flush *flush)
 {
-    MUST(flush->completion.done);
+    MUST(store_is_valid(store) && flush->completion.done);
     flush->store = store;
     flush->arrive.run = run_arrive;
     loop_post(&store->log_loop, &flush->arrive);

@@ -1,9 +1,21 @@
-/* head.c - see head.h.
+/* head.c - rows in memory; see head.h.
  *
  * A row is published only when all its cells are in place. A batch that fails half way (out of
  * memory) is taken back: no statement has seen its rows, since all of them skip what is above the
- * position applied when they began. */
+ * position applied when they began.
+ *
+ * Chunks double from two rows to 128: a table of many silent devices takes little, a busy device
+ * soon has arrays worth walking. A column that a batch lacks is there in later chunks all the same,
+ * NULL with GoodNoData, so that neighbours share one layout and are copied in one piece.
+ *
+ * Called by: the log task alone grows one (store.c) or asks what it would take (held.c); any task
+ * reads (scan_head.c), the flush task those that are frozen (seal.c).
+ * Owns: its chunks, its texts and what of the budget they take; shared by views.
+ * Invariants: times of a main chain ascend; count ≤ capacity; a chunk's columns and their types do
+ * not change; size_bytes is what the budget was asked for, so that at the last release nothing of
+ * it is left; a frozen head takes no row. */
 #include "store/head.h"
+#include "store/refs.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +26,7 @@ struct head *head_new(struct budget *budget)
     struct head *head = mem_alloc_zero(1, sizeof *head);
     if (!head) return NULL;
     atomic_init(&head->refs, 1);
+    head->magic = HEAD_MAGIC;
     budget_init(&head->budget, "head generation", budget, SIZE_MAX);
     arena_init(&head->texts, &head->budget);
     return head;
@@ -21,7 +34,8 @@ struct head *head_new(struct budget *budget)
 
 struct head *head_share(struct head *head)
 {
-    atomic_fetch_add_explicit(&head->refs, 1, memory_order_relaxed);
+    MUST(head->magic == HEAD_MAGIC);
+    refs_take(&head->refs);
     return head;
 }
 
@@ -47,7 +61,8 @@ static void free_chain(struct head *head, struct head_chain *chain)
 
 void head_release(struct head *head)
 {
-    if (!head || atomic_fetch_sub_explicit(&head->refs, 1, memory_order_acq_rel) != 1) return;
+    MUST(!head || head->magic == HEAD_MAGIC);
+    if (!head || !refs_drop(&head->refs)) return;
     for (size_t b = 0; b < HEAD_BLOCKS_MAX; b++) {
         struct head_series *_Atomic *block = atomic_load(&head->blocks[b]);
         for (size_t i = 0; block && i < HEAD_SERIES_BLOCK; i++) {
@@ -61,6 +76,8 @@ void head_release(struct head *head)
         mem_free(block);
     }
     arena_free(&head->texts);
+    MUST(atomic_load(&head->budget.used_bytes) == 0); /* all that was taken is given back */
+    head->magic = 0;
     mem_free(head);
 }
 
@@ -156,12 +173,14 @@ static struct head_chunk *make_chunk(const struct head_chunk *before, const stru
     uint32_t capacity = before ? before->capacity * 2 : HEAD_CHUNK_ROWS_MIN;
     while (capacity < rows && capacity < HEAD_CHUNK_ROWS_MAX) capacity *= 2;
     if (capacity > HEAD_CHUNK_ROWS_MAX) capacity = HEAD_CHUNK_ROWS_MAX;
+    MUST(capacity > 0 && rows > 0);
     size_t data_bytes;
     uint32_t column_count = merge_columns(before, batch, NULL, capacity, &data_bytes);
     size_t fixed = aligned(sizeof(struct head_chunk) + column_count * sizeof(struct head_column));
     struct head_chunk *chunk = mem_alloc_zero(1, fixed + capacity * 16u + data_bytes);
     if (!chunk) return NULL;
-    merge_columns(before, batch, chunk->columns, capacity, &data_bytes);
+    uint32_t merged = merge_columns(before, batch, chunk->columns, capacity, &data_bytes);
+    MUST(merged == column_count);
     char *at = (char *)chunk + fixed;
     chunk->time = (int64_t *)(void *)at;
     chunk->seq = (uint64_t *)(void *)(at + capacity * 8u);
@@ -173,6 +192,7 @@ static struct head_chunk *make_chunk(const struct head_chunk *before, const stru
     chunk->capacity = capacity;
     chunk->column_count = column_count;
     chunk->size_bytes = (size_t)(at - (char *)chunk);
+    MUST(chunk->size_bytes == fixed + capacity * 16u + data_bytes); /* what was allocated */
     return chunk;
 }
 
@@ -326,6 +346,7 @@ static enum err fill_chain(struct head *head, struct head_chain *chain, const st
         if (err) return err;
         struct head_chunk *chunk = atomic_load_explicit(&chain->last, memory_order_relaxed);
         uint32_t n = chunk->capacity - atomic_load_explicit(&chunk->count, memory_order_relaxed);
+        MUST(n > 0); /* prepared */
         if (n > end - row) n = end - row;
         if ((err = fill_rows(head, chunk, batch, row, n))) return err;
         row += n;
@@ -379,6 +400,7 @@ static void take_back(struct head *head, const struct batch *batch)
 
 enum err head_apply(struct head *head, const struct batch *batch)
 {
+    MUST(head->magic == HEAD_MAGIC && !head->sealed_seq);
     MUST(batch->sealed && batch->seq > head->last_seq);
     enum err err = apply_rows(head, batch);
     if (err) {

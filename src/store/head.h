@@ -29,22 +29,22 @@ enum {
 };
 
 struct head_column {
-    uint16_t id;
-    enum type type;
+    uint16_t id;                 /* the table's column */
+    enum type type;              /* that it had when the chunk was made */
     _Atomic(uint8_t *) null;     /* NULL: none is NULL */
     _Atomic(uint32_t *) quality; /* NULL: all Good */
-    void *data;
+    void *data; /* [capacity], in the chunk's own memory; slices point into the head's texts */
 };
 
 struct head_chunk {
-    struct head_chunk *_Atomic next;
-    struct head_chunk *prev; /* set before the chunk is published */
-    _Atomic uint32_t count;
-    uint32_t capacity;
+    struct head_chunk *_Atomic next; /* NULL: the newest of its chain, so far */
+    struct head_chunk *prev;         /* set before the chunk is published */
+    _Atomic uint32_t count; /* rows that readers may look at; lowered only to take a batch back */
+    uint32_t capacity;      /* HEAD_CHUNK_ROWS_MIN to HEAD_CHUNK_ROWS_MAX */
     uint32_t column_count;
-    size_t size_bytes;
-    int64_t *time;
-    uint64_t *seq;
+    size_t size_bytes; /* what the budget was asked for, null and quality arrays as well */
+    int64_t *time;     /* [capacity] */
+    uint64_t *seq;     /* [capacity]: each row's version */
     struct head_column columns[]; /* ids ascending */
 };
 
@@ -55,21 +55,28 @@ struct head_chain {
 struct head_series {
     struct head_chain main, late;
     int64_t last_time; /* writer only: of the main chain */
-    bool any;
+    bool any;          /* writer only: the main chain has a row, so last_time counts */
 };
 
+enum { HEAD_MAGIC = 0x68656164 };
+
 struct head {
-    _Atomic uint32_t refs;
-    struct budget budget; /* what this generation takes, out of the store's */
-    _Atomic uint64_t row_count;
+    uint32_t magic;             /* HEAD_MAGIC while it lives */
+    _Atomic uint32_t refs;      /* shares: views, a flush */
+    struct budget budget;       /* what this generation takes, out of the store's */
+    _Atomic uint64_t row_count; /* of both chains of all series; upserts count twice */
     struct head_series *_Atomic *_Atomic blocks[HEAD_BLOCKS_MAX]; /* by series id */
-    struct arena texts; /* writer only: slices of TEXT, BYTES, DOUBLES */
-    uint64_t first_seq, last_seq;
+    struct arena texts;           /* writer only: slices of TEXT, BYTES, DOUBLES */
+    uint64_t first_seq, last_seq; /* writer only: of the batches in it; 0: none yet */
     uint64_t sealed_seq; /* writer, before a newer head takes over: no row above it comes */
 };
 
-struct head *head_new(struct budget *budget); /* refs = 1; NULL: no memory */
+/* An empty generation with one share; `budget` (borrows) pays for its rows and must outlive it.
+ * NULL: no memory. */
+struct head *head_new(struct budget *budget);
 struct head *head_share(struct head *head);
+/* Gives a share back; the last one frees all rows and gives the budget what they took. NULL
+ * allowed. Any task. */
 void head_release(struct head *head);
 
 /* Adds all rows of a sealed batch whose devices carry their series and whose seq is set. On an
@@ -80,8 +87,8 @@ enum err head_apply(struct head *head, const struct batch *batch);
  * applying it. Devices that carry no series count as new. Writer only. */
 size_t head_need(struct head *head, const struct batch *batch);
 
-struct head_column *head_chunk_column(struct head_chunk *chunk,
-                                      uint16_t id); /* NULL if it has none */
+/* The chunk's column, borrowed; NULL: none of its rows has one. Any task. */
+struct head_column *head_chunk_column(struct head_chunk *chunk, uint16_t id);
 
 /* One row somewhere in a head. */
 struct head_ref {
@@ -96,10 +103,10 @@ static inline uint64_t head_ref_seq(const struct head_ref *r)
 {
     return r->chunk->seq[r->row];
 }
-/* Sorts by (time, seq). */
+/* Sorts by (time, seq), ascending: of equal times the newest version is the last. */
 void head_sort_refs(struct head_ref *refs, size_t count);
 
-/* Readers: the series' chains, or NULL when it has no row here. */
+/* Any task: the series' chains, borrowed from the head; NULL: it has no row here. Any id. */
 struct head_series *head_find(struct head *head, uint32_t series);
 
 #endif

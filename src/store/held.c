@@ -68,6 +68,7 @@ bool held_may_wait(struct store *store)
 void held_add(struct store *store, struct store_append *first)
 {
     int64_t now = context_mono_ns(store->context);
+    MUST(first && !store->held == !store->held_last);
     if (store->held)
         store->held_last->next = first;
     else
@@ -93,6 +94,7 @@ static void take_out(struct store *store, struct store_append *previous,
                      struct store_append *append)
 {
     struct store_delete *behind = append->behind;
+    MUST((previous ? previous->next : store->held) == append);
     append->behind = NULL;
     *(previous ? &previous->next : &store->held) = append->next;
     if (store->held_last == append) store->held_last = previous;
@@ -139,6 +141,7 @@ void held_on_timer(void *arg)
 void store_release_held(struct store *store, enum err err, const struct why *why)
 {
     struct store_append *first = store->held, *last = store->held_last, *next;
+    MUST(!first == !last && (!last || !last->next));
     store->held = store->held_last = NULL;
     if (!first) return;
     if (!err) {

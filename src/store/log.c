@@ -1,4 +1,21 @@
-/* log.c - see log.h. */
+/* log.c - the node's one log on the disk: segments begun, written, left, recycled and replayed; see
+ * log.h.
+ *
+ * Why a header with two slots: positions are reserved a minute ahead in it, and that must be
+ * durable before the first of them is given; a write that power cuts in two may spoil the slot that
+ * it went to, and then the other one still says whose the segment is. Why salts: a recycled segment
+ * is written over its former life, whose records are still behind the new ones with good checksums;
+ * the salt, drawn for each life, is the seed of all of them. Why replay looks behind bad bytes: a
+ * torn tail has nothing behind it that was promised, but damage has; a record there is believed
+ * only if it says that what the bad bytes held was durable.
+ *
+ * Called by: the log task (store.c, define.c, delete.c, notes.c frame and flush; flush.c recycles);
+ * open.c, doctor.c, restore.c and meta.c before or without one. The sync task syncs log->file and
+ * touches nothing else.
+ * Owns: the file of the current segment, the list of old ones, the framed bytes not yet written.
+ * Invariants: old segments ascend, all below the current number; nothing is pending when a segment
+ * is left; last_seq only grows, over starts as well, and is in no record before it is reserved. A
+ * log without a file (the disk was full at the start) is rotated before anything is flushed. */
 #include "store/log.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -64,6 +81,7 @@ static enum err read_slot(const uint8_t *bytes, struct header *h)
     memset(copy + CRC_OFFSET, 0, 4);
     if (memcmp(found.at, magic, sizeof magic) != 0 || hash_crc32c(0, copy, sizeof copy) != crc)
         return ERR_CORRUPT;
+    if (h->reserved_seq > RECORD_SEQ_MAX || h->durable_seq > RECORD_SEQ_MAX) return ERR_CORRUPT;
     return h->format == LOG_FORMAT ? ERR_OK : ERR_FORMAT;
 }
 
@@ -108,6 +126,7 @@ static enum err open_segment(struct log *log, uint64_t number, char path[PATH_BY
 static enum err begin_segment(struct log *log, uint64_t number, uint64_t durable, struct why *why)
 {
     const struct os_ops *ops = log->os->ops;
+    MUST(number == log->number + 1 && log->pending.size == 0);
     char path[PATH_BYTES], name[PATH_BYTES];
     struct os_file *file;
     enum err err = open_segment(log, number, path, &file, why);
@@ -207,6 +226,7 @@ static enum err reserve(struct log *log, struct why *why)
 enum err log_flush(struct log *log, struct why *why)
 {
     if (log->pending.size == 0) return ERR_OK;
+    MUST(log->file && log->offset >= LOG_HEADER_BYTES); /* who has none rotates first */
     enum err err = reserve(log, why);
     if (!err)
         err = log->os->ops->file_write(log->file, log->offset, log->pending.at, log->pending.size,
@@ -218,7 +238,7 @@ enum err log_flush(struct log *log, struct why *why)
 
 enum err log_rotate(struct log *log, uint64_t durable, struct why *why)
 {
-    MUST(log->pending.size == 0);
+    MUST(log->pending.size == 0 && durable <= log->last_seq);
     struct log_segments *old = &log->old;
     enum err err = mem_grow(&old->items, &old->capacity, old->count + 1, sizeof *old->items);
     struct log_segment left = {log->number, log->last_seq};
@@ -247,6 +267,7 @@ static bool give_up(struct log *log, uint64_t number)
 void log_recycle(struct log *log, uint64_t checkpoint)
 {
     size_t done = 0;
+    MUST(log->spare_count <= LOG_SPARES_MAX);
     while (done < log->old.count && log->old.items[done].last_seq <= checkpoint &&
            give_up(log, log->old.items[done].number))
         done++;

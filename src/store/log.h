@@ -21,14 +21,14 @@
 #include "store/record.h"
 
 enum log_record_type {
-    LOG_SCHEMA = 1,
-    LOG_SERIES = 2,
-    LOG_ROWS = 3,
-    LOG_BLOCK = 4, /* a block received whole */
-    LOG_NOTE = 5,  /* the broker's: messages and changes of sessions (mqtt/journal.h) */
-    LOG_CURSOR = 7,
-    LOG_TICK = 8,
-    LOG_DELETE = 9,
+    LOG_SCHEMA = 1, /* a table as it is from here on, or that it was dropped (catalog.h) */
+    LOG_SERIES = 2, /* a device of a table and its labels, before its first rows (catalog.h) */
+    LOG_ROWS = 3,   /* one batch (data/codec_rows.h); seq is its rows' version */
+    LOG_BLOCK = 4,  /* a block received whole */
+    LOG_NOTE = 5,   /* the broker's: messages and changes of sessions (mqtt/journal.h) */
+    LOG_CURSOR = 7, /* reserved: how far a subscription has come */
+    LOG_TICK = 8,   /* reserved: decisions by the wall clock */
+    LOG_DELETE = 9, /* ranges of time of devices (delete.c); seq is their tombstones' version */
 };
 
 enum {
@@ -43,27 +43,32 @@ enum {
 
 /* A segment no longer written. */
 struct log_segment {
-    uint64_t number, last_seq;
+    uint64_t number;
+    uint64_t last_seq; /* no record of it, or of one before it, has a higher position */
 };
 
 struct log_segments {
-    struct log_segment *items; /* ascending */
+    struct log_segment *items; /* ascending by number; owned */
     size_t count, capacity;
 };
 
 struct log {
-    struct os *os;
+    struct os *os;     /* borrowed */
     char folder[4000]; /* "<data>/log" */
-    uint64_t origin;
-    struct os_file *file; /* the current segment */
-    uint64_t number, salt, header_durable;
-    unsigned header_slot;  /* 0 or 1: the one that counts */
-    size_t segment_bytes;  /* a full segment is at least so long */
-    uint64_t offset;       /* where the next record goes */
-    uint64_t last_seq;     /* given last */
-    uint64_t reserved_seq; /* durably reserved by the header */
-    struct buf pending;    /* framed records not yet written */
-    struct log_segments old;
+    uint64_t origin;   /* goes into every header */
+    /* The current segment, owned; NULL: none could be begun yet. The sync task borrows it while the
+     * log task leaves it alone (store->syncing). */
+    struct os_file *file;
+    uint64_t number;         /* of the current segment, or the highest there ever was */
+    uint64_t salt;           /* of its records */
+    uint64_t header_durable; /* what its header says of the segments before */
+    unsigned header_slot;    /* 0 or 1: the one that counts */
+    size_t segment_bytes;    /* a full segment is at least so long */
+    uint64_t offset;         /* where the next record goes, in bytes; behind the header */
+    uint64_t last_seq;       /* given last; in no record before it is reserved */
+    uint64_t reserved_seq;   /* durably reserved by the header */
+    struct buf pending;      /* framed records not yet written */
+    struct log_segments old; /* left, and not recycled yet */
     uint64_t spares[LOG_SPARES_MAX];
     size_t spare_count;
 };
@@ -74,7 +79,9 @@ struct log_recovery {
     uint64_t record_seq;  /* highest position of a good record, at least the checkpoint */
     uint64_t claimed_seq; /* highest position that the log itself says was durable */
     uint64_t last_number; /* highest segment number */
-    uint64_t records, damaged, cut_bytes;
+    uint64_t records;     /* good ones */
+    uint64_t damaged;     /* places told to sink->damage */
+    uint64_t cut_bytes;   /* of a torn tail, which nobody was promised */
     struct log_segments segments;
 };
 
@@ -88,9 +95,11 @@ enum err log_replay(struct os *os, const char *folder, uint64_t checkpoint,
 enum err log_inspect(struct os *os, const char *folder, uint64_t checkpoint,
                      const struct record_sink *sink, struct log_recovery *recovery,
                      struct why *why);
+/* Of one that log_open has not taken; also of one that has been. */
 void log_recovery_free(struct log_recovery *recovery);
 
-/* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are. */
+/* Whether `name` is 16 hexadecimal digits and `ending`, as all numbered files of the store are;
+ * then *number is what the digits say. Any name, also one that somebody else put there. */
 bool store_file_number(const char *name, const char *ending, uint64_t *number);
 
 /* What the headers of the segments say, when the manifest or `meta` is lost. */
@@ -109,11 +118,15 @@ enum err log_look_oldest(struct os *os, const char *folder, struct log_oldest *o
 enum err log_open(struct log *log, struct os *os, const char *folder, uint64_t origin,
                   struct log_recovery *recovery, size_t segment_bytes, int64_t wall_ns,
                   struct why *why);
+/* Syncs nothing. Framed records that were not flushed are dropped. Also of one never opened. */
 void log_close(struct log *log);
 
-/* The next position: max(last + 1, wall clock in µs). */
+/* The next position: max(last + 1, wall clock in µs). It is given for good, also if nothing is
+ * written under it. */
 uint64_t log_next_seq(struct log *log, int64_t wall_ns);
-/* Frames a record into `pending`: the body is appended between begin and end. */
+/* Frames a record into `pending`: the body is appended between begin and end. `durable`: the
+ * position that is known to be on the disk now; replay relies on it. end: LIMIT, NO_MEMORY; then
+ * nothing of the record is framed. */
 static inline size_t log_record_begin(struct log *log, enum log_record_type type, uint64_t seq,
                                       uint64_t durable)
 {
@@ -123,16 +136,19 @@ static inline enum err log_record_end(struct log *log, size_t mark)
 {
     return record_end(&log->pending, mark, log->salt);
 }
-/* Writes what is pending. After an error nothing pending was promised to anybody, and the caller
+/* Writes what is pending, without a sync; the segment may grow beyond segment_bytes by it. Errors:
+ * IO, DISK_FULL, NO_MEMORY. After an error nothing pending was promised to anybody, and the caller
  * leaves the segment (log_rotate). */
 enum err log_flush(struct log *log, struct why *why);
 
+/* Whether the segment has its length: it is left at the next chance. */
 static inline bool log_is_full(const struct log *log)
 {
     return log->offset >= log->segment_bytes;
 }
-/* Goes on in a new segment; nothing is pending. `durable`: the position up to which the segments so
- * far were synced. On an error the current one stays. */
+/* Goes on in a new segment, durable when it returns; nothing is pending. `durable`, ≤ last_seq: the
+ * position up to which the segments so far were synced. On an error the current one stays. Errors:
+ * IO, DISK_FULL, NO_MEMORY. */
 enum err log_rotate(struct log *log, uint64_t durable, struct why *why);
 /* Segments that end at or below `checkpoint` become spares or vanish. A failure is tried again the
  * next time. */

@@ -1,4 +1,16 @@
-/* manifest.c - see manifest.h. */
+/* manifest.c - which parts there are; see manifest.h.
+ *
+ * Records of one operation of the flush are gathered and written at once, with one sync: either all
+ * of them count or none. The file is rewritten when four fifths of it speak of the past, or when a
+ * write or sync of it has failed: then nobody knows which of its pages are on the disk, and only a
+ * new file can be relied on.
+ *
+ * Called by: flush.c (commit), open_parts.c, backup.c (a manifest for what is pinned), doctor.c.
+ * Owns: the open file, the group, what is known of frozen windows; the parts found while reading
+ * until the caller takes them.
+ * Invariants: `checkpoint` is what the disk says, `pending` what the group would make of it, equal
+ * when no group is gathered; after an error `file` is NULL, so the next group rewrites;
+ * next_part_id is above every id that any record names. */
 #include "store/manifest.h"
 #include "base/mem.h"
 #include <stdio.h>
@@ -81,7 +93,9 @@ static enum err read_checkpoint(struct reader *in, struct manifest_checkpoint *c
     struct manifest_checkpoint found = {.position = reader_le64(in)};
     found.trusted_ns = (int64_t)reader_le64(in);
     found.catalog_seq = reader_le64(in);
-    if (!reader_ok(in) || version != CHECKPOINT_VERSION) return ERR_CORRUPT;
+    if (!reader_ok(in) || version != CHECKPOINT_VERSION || found.position > RECORD_SEQ_MAX ||
+        found.catalog_seq > RECORD_SEQ_MAX)
+        return ERR_CORRUPT;
     *c = found;
     return ERR_OK;
 }
@@ -113,7 +127,9 @@ static enum err take_frozen(struct manifest *m, struct reader *in)
     struct manifest_frozen frozen = {.table_id = reader_le32(in)};
     bool is_new;
     frozen.before_ns = (int64_t)reader_le64(in);
-    if (!reader_ok(in) || version != FROZEN_VERSION) return ERR_CORRUPT;
+    /* Nobody freezes the end of time: no window would be left to be computed. */
+    if (!reader_ok(in) || version != FROZEN_VERSION || frozen.before_ns == INT64_MAX)
+        return ERR_CORRUPT;
     return note_frozen(m, &frozen, &is_new);
 }
 

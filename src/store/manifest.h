@@ -32,14 +32,15 @@ struct manifest_frozen {
 };
 
 struct manifest {
-    struct os *os;
-    char folder[4000];
-    struct os_file *file; /* NULL: the next group rewrites the file */
-    uint64_t offset, salt, seq;
-    uint64_t records; /* in the file */
+    struct os *os;        /* borrowed */
+    char folder[4000];    /* the data folder */
+    struct os_file *file; /* owned; NULL: the next group rewrites the file */
+    uint64_t offset;      /* where the next group goes */
+    uint64_t salt, seq;   /* of the file; of its last record, they count up */
+    uint64_t records;     /* in the file, about: when to rewrite it */
     struct manifest_checkpoint checkpoint,
-        pending; /* on the disk; what the group being gathered will make of it */
-    uint64_t next_part_id;
+        pending;           /* on the disk; what the group being gathered will make of it */
+    uint64_t next_part_id; /* above every id a record names, also of parts long gone */
     /* While reading: what there is (takes to the caller), and ids dropped since the file was
      * rewritten. */
     struct part_info *parts;
@@ -60,19 +61,26 @@ struct manifest {
  * tables). */
 enum err manifest_open(struct manifest *manifest, struct os *os, const char *folder,
                        void (*damage)(void *arg, const char *text), void *arg, struct why *why);
+/* Lets go of the file and of what the caller has not taken; a gathered group is dropped. */
 void manifest_close(struct manifest *manifest);
 
-/* Gather a group. */
+/* Gather a group: nothing reaches the disk, and a failure comes out of the commit. `info` is
+ * borrowed for the call. */
 void manifest_add(struct manifest *manifest, const struct part_info *info);
-void manifest_drop(struct manifest *manifest, uint64_t id);
+void manifest_drop(struct manifest *manifest, uint64_t id); /* the part counts no more */
+/* The operator vouches for the clock: parts so far are held no longer. */
 void manifest_confirm(struct manifest *manifest);
 /* Nothing if it is known. Without memory for it the commit fails. */
 void manifest_freeze(struct manifest *manifest, const struct manifest_frozen *frozen);
+/* What the checkpoint will be; a group has one. */
 void manifest_checkpoint(struct manifest *manifest, const struct manifest_checkpoint *checkpoint);
 /* Makes the group durable. `live` are all parts that remain, for a rewrite. On an error nothing of
- * the group counts. */
+ * the group counts, as far as this life goes: what was written may be found by the next start all
+ * the same, so the caller keeps what it names until a later group is durable. Blocking. Errors: IO,
+ * DISK_FULL, NO_MEMORY. */
 enum err manifest_commit(struct manifest *manifest, struct part *const *live, size_t live_count,
                          struct why *why);
+/* What was gathered is dropped. */
 void manifest_forget_group(struct manifest *manifest);
 
 #endif

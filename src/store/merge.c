@@ -4,7 +4,13 @@
  * Fast path: as long as one run is alone (no other run has a row before the end of its span, or a
  * good stretch of it), its vectors are handed out as they lie. Slow path, only where runs
  * interleave: rows are built one by one; of equal times, per column the cell with the highest
- * version counts, absent cells do not. */
+ * version counts, absent cells do not.
+ *
+ * Called by: scan.c and scan_rollup.c, on the statement's task; compaction reads through it, too,
+ * so what a merge of parts writes is what a statement would have seen.
+ * Owns: nothing; runs and scratch are the scan's. Invariants: active runs have a row to show or a
+ * block pending; parts are opened in the order of their bounds, and none whose first row comes
+ * behind the one shown next; a run shows its rows in the scan's order. */
 #include "store/scan.h"
 #include <string.h>
 
@@ -14,6 +20,7 @@ enum {
 
 static enum err next_span(struct sql_scan *scan, struct run *run, struct why *why)
 {
+    MUST(run->at == run->end && !run->pending);
     switch (run->kind) {
     case RUN_PART: run_next_part(scan, run); return ERR_OK;
     case RUN_MAIN: return run_next_main(scan, run, why);
@@ -175,6 +182,7 @@ static enum err hand_out(struct sql_scan *scan, struct run *run, uint32_t count,
                          struct sql_chunk *out)
 {
     if (count > SQL_CHUNK_ROWS) count = SQL_CHUNK_ROWS;
+    MUST(count > 0 && count <= run->end - run->at);
     uint32_t from = run->at;
     out->row_count = count;
     out->time = (struct vector){.type = TYPE_TIMESTAMP, .count = count, .i = run->time + from};

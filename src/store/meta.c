@@ -1,4 +1,11 @@
-/* meta.c - see meta.h. */
+/* meta.c - the data folder's identity, twice; see meta.h.
+ *
+ * The origin is in every row that leaves this node, so a node that lost it would write its old rows
+ * as another's. Hence two copies, each with a sum, and a search through what was written under the
+ * origin when both are gone: the log first, all of which is of this node, then the parts.
+ *
+ * Called by: open.c, doctor.c, restore.c, before or without a node's tasks. Owns nothing.
+ * Invariant: nothing is written under an origin before a copy that says it is durable. */
 #include "store/meta.h"
 #include "base/hash.h"
 #include "base/num.h"

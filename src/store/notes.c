@@ -19,6 +19,7 @@ static void run_note(struct job *job) /* log task */
 
 void store_note(struct store *store, struct store_note *note)
 {
+    MUST(store_is_valid(store));
     MUST(note->completion.done && note->body.size && note->body.size <= STORE_NOTE_BYTES_MAX);
     note->store = store;
     note->arrive.run = run_note;
@@ -80,6 +81,7 @@ bool notes_write(struct store *store)
     }
     for (struct store_note *n = first; n; n = n->next)
         if (n->written.done) completion_finish(&n->written, ERR_OK, NULL);
+    MUST(from > notes->last_seq && from <= store->appended);
     if (!notes->held_from) notes->held_from = from;
     notes->last_seq = store->appended;
     wait_for_sync(notes, first);
@@ -121,7 +123,7 @@ static void run_saved(struct job *job) /* log task */
 
 void store_notes_saved(struct store *store, struct store_notes_saved *saved)
 {
-    MUST(saved->completion.done);
+    MUST(store_is_valid(store) && saved->completion.done);
     diag(store->context, DIAG_DEBUG, component, "notes up to %llu are saved",
          (unsigned long long)saved->up_to);
     saved->store = store;

@@ -101,53 +101,80 @@ enum { PART_UNHURT, PART_UNREAD, PART_DAMAGED };
 
 /* A part that is there; shared by reference count. The last release after `dropped` removes the
  * file. */
+enum { PART_MAGIC = 0x70617274 };
+
 struct part {
+    uint32_t magic; /* PART_MAGIC while it lives */
     _Atomic uint32_t refs;
-    _Atomic bool dropped;
-    _Atomic bool kept; /* damaged: never merged with others */
+    _Atomic bool dropped; /* an operation takes it out of the list; lowered if that fails */
+    _Atomic bool kept;    /* damaged: never merged with others */
     /* A scan could not read some of it: the disk failed, or (worse) the bytes are wrong. */
     _Atomic uint8_t hurt;
     uint8_t failed_merges; /* for a disk that failed; of the flush task */
-    struct os *os;
-    struct part_info info;
+    struct os *os;         /* borrowed; outlives every part */
+    struct part_info info; /* does not change, but for `untrusted` (flush task) */
     char path[];
 };
 
 /* refs = 1; takes info->tables, also on failure (NULL: no memory). */
 struct part *part_new(struct os *os, const char *folder, struct part_info *info);
 struct part *part_share(struct part *part);
-void part_release(struct part *part); /* NULL allowed */
+void part_release(struct part *part); /* NULL allowed; may remove the file, so it may block */
+/* "folder/ID.part", cut off if `size` is too short. */
 void part_path(char *out, size_t size, const char *folder, uint64_t id);
 
 /* ---- columns ---- */
 
+/* One column of one block, as the run says. */
 struct part_column {
-    uint16_t id;
-    uint8_t type, codec;
-    uint32_t offset, size, raw_size, crc;
-    struct str stats; /* part_column.h; empty: none */
+    uint16_t id;       /* 0: the time */
+    uint8_t type;      /* enum type; what it had when it was written */
+    uint8_t codec;     /* enum part_codec */
+    uint32_t offset;   /* of its bytes in the block */
+    uint32_t size;     /* of them, ≤ PART_RAW_BYTES_MAX */
+    uint32_t raw_size; /* format 1: uncompressed; else as size */
+    uint32_t crc;      /* CRC32C of the stored bytes */
+    struct str stats;  /* part_column.h; empty: none */
 };
 
 /* ---- writing ---- */
 
+/* What the next call may be: a part is tables of series of blocks of columns. */
+enum part_writer_state {
+    PART_WRITER_CLOSED,    /* open */
+    PART_WRITER_IN_PART,   /* series, finish */
+    PART_WRITER_IN_SERIES, /* block, series_end */
+    PART_WRITER_IN_BLOCK,  /* column, block_end */
+};
+
 struct part_writer {
-    struct os *os;
-    struct os_file *file;
-    char path[4096], fresh[4096], folder[4000];
-    struct part_info info;
-    struct codec *codec; /* the caller's */
-    uint64_t offset;     /* where `out` goes */
-    struct buf out, run, directory, tables, schemas, scratch;
-    size_t table_capacity;
-    struct buf groups; /* directory entries of this table's groups */
-    struct part_pending *pending;
-    size_t schema_columns;
-    uint32_t entries, last_table, first_entry, table_groups;
+    struct os *os;                         /* borrowed */
+    struct os_file *file;                  /* owned, until finish or abort */
+    char path[4096];                       /* as it will be called */
+    char fresh[4096];                      /* as it is called until then; "": it has its name */
+    char folder[4000];                     /* of both */
+    struct part_info info;                 /* gathered on the way; tables owned */
+    struct codec *codec;                   /* the caller's, opened for writing */
+    uint64_t offset;                       /* where `out` goes */
+    struct buf out;                        /* bytes not yet in the file */
+    struct buf run;                        /* of the series, or the group, being written */
+    struct buf directory, tables, schemas; /* sections of the end */
+    struct buf scratch;                    /* of one call */
+    size_t table_capacity;                 /* of info.tables */
+    struct buf groups;                     /* directory entries of this table's groups */
+    struct part_pending *pending; /* small series on their way into a group; NULL: none so far */
+    size_t schema_columns;        /* of the table */
+    uint32_t entries;             /* in the directory so far */
+    uint32_t last_table;          /* the one being written; 0: none yet */
+    uint32_t first_entry;         /* where the table's begin */
+    uint32_t table_groups;        /* entries in `groups` */
     uint64_t blocks;
     /* The run being written. */
     uint32_t series, table;
     struct str series_path; /* the caller's */
     bool is_small;          /* its rows go to the group */
+    enum part_writer_state state;
+    bool stays_apart; /* the caller's: it has a run of its own, however few rows it has */
     uint32_t run_blocks, run_rows;
     size_t run_count_at, block_at; /* in run */
     uint64_t block_offset;
@@ -156,7 +183,9 @@ struct part_writer {
     enum err err; /* sticky: finish tells */
 };
 
-/* Begins the part that `info` names (id, origin, version, class, partition, untrusted). */
+/* Begins the part that `info` (copied) names (id, origin, version, class, partition, untrusted).
+ * `codec` is borrowed until the writer is closed; its habit is the caller's to set before each
+ * column. Errors: IO, DISK_FULL; then the writer is closed. Blocking, as are all of these. */
 enum err part_writer_open(struct part_writer *w, struct os *os, const char *folder,
                           const struct part_info *info, struct codec *codec, struct why *why);
 /* Series in ascending order of (table, series), `path` borrowed until the series' end. Errors of
@@ -165,12 +194,17 @@ void part_writer_series(struct part_writer *w, const struct schema *schema, uint
                         struct str path);
 void part_writer_block(struct part_writer *w,
                        const struct vector *time); /* times strictly ascend */
+/* A column of the block: ids ascend, from 1; as many rows as the times; borrowed for the call. One
+ * that no row has is left out. */
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v);
 void part_writer_block_end(struct part_writer *w);
-void part_writer_series_end(struct part_writer *w);
+void part_writer_series_end(struct part_writer *w); /* it has one block at least */
 /* Publishes the file: tail, sync, rename, sync of the folder. `info` receives what the manifest
- * shall say (gives info->tables). The writer is closed in any case. */
+ * shall say (gives info->tables). The writer is closed in any
+ * case, and nothing is left of the file after an error. Errors: LIMIT (more than a reader takes),
+ * IO, DISK_FULL, NO_MEMORY. */
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why);
+/* Closes it and removes what was written; also of one that is closed. */
 void part_writer_abort(struct part_writer *w);
 /* Whether nothing was written: then there is nothing to finish. */
 bool part_writer_is_empty(const struct part_writer *w);
@@ -179,10 +213,12 @@ bool part_writer_is_empty(const struct part_writer *w);
 
 /* An open part. */
 struct part_file {
-    struct os *os;
-    struct os_file *file;
-    uint64_t size, directory, tables, schemas;
-    uint32_t version, entry_count, table_count;
+    struct os *os;                       /* borrowed */
+    struct os_file *file;                /* owned; NULL: closed, for now */
+    uint64_t size;                       /* of the file, in bytes */
+    uint64_t directory, tables, schemas; /* offsets, ascending, within the file */
+    uint32_t version;                    /* of the format: 1 to PART_VERSION */
+    uint32_t entry_count, table_count;   /* those the sections before have room for */
     /* What was read last, with some of what follows. */
     struct budget *budget; /* of the window; NULL: none */
     uint8_t *window;

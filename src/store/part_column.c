@@ -211,6 +211,15 @@ static struct vector without_nulls(const struct vector *v, void *room)
     return bare;
 }
 
+/* A reader makes room for all slices of a column, however few bytes they are stored as. */
+static bool is_too_large(const struct vector *v)
+{
+    size_t bytes = 0;
+    for (uint32_t row = 0; row < v->count && bytes <= CODEC_TEXT_BYTES_MAX; row++)
+        if (!v->null || !v->null[row]) bytes += v->s[row].size;
+    return bytes > CODEC_TEXT_BYTES_MAX;
+}
+
 static void put_form(struct buf *stats, unsigned form, uint32_t nulls)
 {
     buf_add_char(stats, (char)form);
@@ -260,6 +269,7 @@ enum err part_column_encode(struct codec *codec, const struct vector *v, struct 
     struct str room[PART_BLOCK_ROWS]; /* for the largest element */
     struct vector bare = *v;
     bool quality = false;
+    if (!type_bytes(v->type) && is_too_large(v)) return ERR_LIMIT;
     if (v->null && !memchr(v->null, 1, v->count)) bare.null = NULL;
     for (uint32_t row = 0; v->quality && row < v->count && !quality; row++)
         quality = v->quality[row] != QUALITY_GOOD;

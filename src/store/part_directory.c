@@ -117,6 +117,7 @@ static enum err entry_at(struct part_file *file, struct part_cursor *cursor, uin
                          const struct part_entry **entry, struct why *why)
 {
     uint32_t page = index / PART_PAGE_ENTRIES;
+    MUST(index < file->entry_count);
     enum err err =
         cursor->page_count && cursor->page == page ? ERR_OK : load_page(file, cursor, page, why);
     *entry = &cursor->entries[index % PART_PAGE_ENTRIES];

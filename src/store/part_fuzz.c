@@ -6,8 +6,8 @@
  * the tail inwards while the offsets make sense, so that mutations reach the parsers behind them.
  */
 /* covers: src/store/part_read.c src/store/part_directory.c src/store/part_group.c
- * src/store/part_column.c src/store/part_column_v1.c src/store/codec_ints.c src/store/codec_mini.c
- * src/store/codec_values.c src/store/pack.c src/store/part_range.c */
+ * src/store/part_column.c src/store/part_column_v1.c src/store/codec.c src/store/codec_ints_read.c
+ * src/store/codec_mini.c src/store/codec_values.c src/store/pack.c src/store/part_range.c */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"

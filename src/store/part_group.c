@@ -1,4 +1,14 @@
-/* part_group.c - reading a group; see part_group.h. */
+/* part_group.c - reading a group: its list of members, its block, and a member as if it had a run
+ * of its own; see part_group.h.
+ *
+ * A group is read whole into one arena and decoded column by column when a member's is asked for:
+ * neighbours ask for the same columns next, so what the first one pays the others have for a copy.
+ *
+ * Called by: part_directory.c (through a cursor), part_read.c, scan_part.c.
+ * Owns: the arena with all of it; a cursor owns the group. What a member's run shows is borrowed
+ * from the group and ends when the cursor goes to another one.
+ * Invariants: members ascend by series and cover the block's rows without a gap; a member's times
+ * ascend and lie within the block's; after an error the group has no members. */
 #include "store/part_group.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -122,6 +132,7 @@ enum err part_group_read(struct part_file *file, struct codec *codec,
     const uint8_t *seen = NULL, *bytes = NULL;
     uint64_t bytes_read = 0;
     struct part_group *g = *group;
+    MUST(entry->is_group);
     if (!g) {
         if (!(g = mem_alloc_zero(1, sizeof *g))) return ERR_NO_MEMORY;
         arena_init(&g->arena, file->budget);
@@ -194,6 +205,7 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
                            struct why *why)
 {
     struct part_group *g = block->group;
+    MUST(g && block->rows > 0);
     size_t at = (size_t)(column - g->block.columns);
     MUST(at < g->block.column_count && block->group_row + block->rows <= g->block.rows);
     enum err err = decode(file, codec, g, at, bytes_read, why);
@@ -218,5 +230,6 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
 bool part_group_is_decoded(const struct part_block *block, const struct part_column *column)
 {
     const struct part_group *g = block->group;
+    MUST(g && (size_t)(column - g->block.columns) < g->block.column_count);
     return g->is_decoded[column - g->block.columns];
 }

@@ -30,8 +30,9 @@ enum {
     PART_GROUP_ROWS = 512,
     PART_GROUP_CELLS = 8192,
     PART_GROUP_ROWS_MIN = 64,
-    PART_SMALL_TEXT_BYTES = 8 * 1024,  /* more texts: it does not */
-    PART_GROUP_TEXT_BYTES = 64 * 1024, /* a group ends behind the series that brings it to this */
+    PART_SMALL_TEXT_BYTES = 8 * 1024,    /* more texts: it does not */
+    PART_GROUP_TEXT_BYTES = 64 * 1024,   /* a group ends behind the series that brings it to this */
+    PART_GROUP_LEFT_BYTES = 1024 * 1024, /* or when series that left had so much text */
 };
 
 /* ---- reading (part_group.c); the public side is part_cursor_… of part.h ---- */

@@ -286,6 +286,29 @@ static void a_series_with_much_text_is_in_no_group(void **state)
     part_pending_free(p);
 }
 
+/* Their texts stay in memory until the group is written. */
+static void a_group_is_written_when_many_with_much_text_have_left_it(void **state)
+{
+    (void)state;
+    struct part_pending *p = part_pending_new();
+    static char much[PART_SMALL_TEXT_BYTES + 1];
+    uint32_t left = 0;
+    for (; left < 1000 && part_pending_takes(p, 1, 1); left++) {
+        int64_t at = 1;
+        struct str one = {much, left ? sizeof much : 1};
+        struct vector time = {.type = TYPE_TIMESTAMP, .count = 1, .i = &at},
+                      text = {.type = TYPE_TEXT, .count = 1, .s = &one};
+        struct part_pending_slice *slices;
+        size_t count;
+        assert_int_equal(part_pending_begin(p, left + 1, STR("d"), &time, 1), ERR_OK);
+        assert_int_equal(part_pending_column(p, 1, &text, false), ERR_OK);
+        if (left) assert_int_equal(part_pending_take_back(p, &slices, &count), ERR_OK);
+    }
+    assert_true(left > 100 && left < 200);
+    assert_int_equal(part_pending_view(p).series_count, 1);
+    part_pending_free(p);
+}
+
 static void add_member(struct part_pending *p, uint32_t series, const uint16_t *ids, size_t count)
 {
     struct arena arena;
@@ -331,6 +354,85 @@ static void what_leaves_a_group_has_its_columns_in_order(void **state)
     part_pending_free(p);
 }
 
+/* ---- what leaves, and what comes behind it ---- */
+
+static void add_texts(struct world *w, struct schema *s, const char *device, size_t size)
+{
+    struct batch *b = batch_new(s, NULL);
+    char *much = calloc(1, size);
+    uint32_t index;
+    struct value v = {.type = TYPE_TEXT, .s = {much, size}};
+    memset(much, 'x', size);
+    assert_int_equal(batch_add_device(b, str_of(device), NULL, 0, &index), ERR_OK);
+    assert_int_equal(batch_begin_row(b, index, 5), ERR_OK);
+    assert_int_equal(batch_set(b, &s->columns[0], &v), ERR_OK);
+    put(w, b);
+    free(much);
+}
+
+/* Its columns stayed behind, and were taken for those of the next table: the program ended. */
+static void a_table_of_one_series_with_much_text_is_nothing_to_the_next_table(void **state)
+{
+    struct world *w = *state;
+    struct schema *texts = schema_new("default", "a", 0);
+    assert_int_equal(schema_add_column(texts, 0, "text", TYPE_TEXT, 0, "", "", NULL), ERR_OK);
+    texts = define(w, texts);
+    struct schema *s = make_table(w);
+    add_texts(w, texts, "d", PART_SMALL_TEXT_BYTES + 1);
+    put_many(w, s, 7, 3);
+    flush(w);
+    struct reading r = all(2);
+    char *text = dump(w, &r);
+    assert_string_equal(text, "d 7 0 0\nd 8 7919 0.1\nd 9 15838 0.2\n");
+    assert_int_equal(r.parts, 1);
+    free(text);
+    schema_release(texts);
+    schema_release(s);
+}
+
+/* Memory may be short at any allocation; what comes behind it does no harm. */
+static enum err try_two_blocks(struct world *w, struct codec *codec, struct part_writer *writer,
+                               const struct schema *s, uint64_t nth)
+{
+    struct arena arena;
+    struct vector time;
+    struct part_info info = {.id = 1, .origin = 5, .version = 9};
+    arena_init(&arena, NULL);
+    assert_int_equal(vector_make(&time, &arena, TYPE_TIMESTAMP, 100, false, false), ERR_OK);
+    for (uint32_t row = 0; row < 100; row++) time.i[row] = row;
+    assert_int_equal(part_writer_open(writer, w->os, w->folder, &info, codec, NULL), ERR_OK);
+    mem_test_fail(nth);
+    part_writer_series(writer, s, 1, STR("d"));
+    for (uint32_t first = 0, rows = 3; first < 100; first += rows, rows = 97) {
+        struct vector block = {.type = TYPE_TIMESTAMP, .count = first ? 97 : 3};
+        block.i = time.i + first;
+        part_writer_block(writer, &block);
+        part_writer_block_end(writer);
+    }
+    part_writer_series_end(writer);
+    enum err err = part_writer_finish(writer, &info, NULL);
+    mem_test_fail(0);
+    if (!err) mem_free(info.tables);
+    arena_free(&arena);
+    return err;
+}
+
+static void no_memory_for_a_group_is_an_error_also_when_its_series_leaves_it(void **state)
+{
+    struct world *w = *state;
+    struct codec codec;
+    struct part_writer *writer = calloc(1, sizeof *writer);
+    struct schema *s = schema_new("default", "t", 1);
+    uint64_t nth = 1;
+    assert_int_equal(codec_open(&codec, true), ERR_OK);
+    while (try_two_blocks(w, &codec, writer, s, nth) == ERR_NO_MEMORY) nth++;
+    assert_int_equal(try_two_blocks(w, &codec, writer, s, 0), ERR_OK);
+    assert_true(nth > 5);
+    schema_release(s);
+    codec_close(&codec);
+    free(writer);
+}
+
 int main(void)
 {
 #define T(claim) cmocka_unit_test_setup_teardown(claim, setup, teardown)
@@ -338,7 +440,10 @@ int main(void)
         T(each_series_comes_out_of_its_group_as_it_went_in),
         T(small_series_cost_little_more_than_their_rows),
         cmocka_unit_test(a_series_with_much_text_is_in_no_group),
+        cmocka_unit_test(a_group_is_written_when_many_with_much_text_have_left_it),
         cmocka_unit_test(what_leaves_a_group_has_its_columns_in_order),
+        T(a_table_of_one_series_with_much_text_is_nothing_to_the_next_table),
+        T(no_memory_for_a_group_is_an_error_also_when_its_series_leaves_it),
     };
     return cmocka_run_group_tests_name("groups of small series", tests, NULL, NULL);
 }

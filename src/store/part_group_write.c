@@ -2,7 +2,8 @@
  *
  * Columns are gathered as they come: one that was not there before is absent in the rows before,
  * one that does not come again is absent in those behind. Memory: one group (PART_GROUP_CELLS), and
- * texts up to PART_GROUP_TEXT_BYTES beside those of the series that exceeds it. */
+ * texts up to PART_GROUP_TEXT_BYTES beside those of the series that exceeds it, and of those that
+ * left up to PART_GROUP_LEFT_BYTES. */
 #include "store/part_group.h"
 #include "base/mem.h"
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct part_pending {
     uint32_t rows, rows_max, count;
     uint32_t first;                 /* row of the series begun last */
     size_t text_bytes, text_before; /* of all; without the series begun last */
+    size_t left_bytes;              /* texts in `arena` of series that left */
     struct pending_member members[PART_GROUP_ROWS];
     struct pending_column *columns; /* [0]: the time */
     size_t column_count, column_capacity, found;
@@ -52,7 +54,7 @@ void part_pending_clear(struct part_pending *p)
 {
     arena_reset(&p->arena);
     p->rows = p->rows_max = p->count = p->first = 0;
-    p->text_bytes = p->text_before = p->column_count = p->found = 0;
+    p->text_bytes = p->text_before = p->left_bytes = p->column_count = p->found = 0;
 }
 
 bool part_pending_is_empty(const struct part_pending *p)
@@ -70,6 +72,7 @@ static uint32_t rows_max_of(size_t columns)
 bool part_pending_takes(const struct part_pending *p, uint32_t rows, size_t columns)
 {
     uint32_t rows_max = p->count ? p->rows_max : rows_max_of(columns);
+    if (p->count && p->left_bytes >= PART_GROUP_LEFT_BYTES) return false;
     return rows <= rows_max - p->rows;
 }
 
@@ -112,9 +115,12 @@ static struct pending_column *find_column(struct part_pending *p, uint16_t id)
 enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str path,
                             const struct vector *time, size_t columns)
 {
-    MUST(part_pending_takes(p, time->count, columns) && p->count < PART_GROUP_ROWS);
+    /* What series that left again brought is nothing to this one, which may be another table's. */
+    if (!p->count) part_pending_clear(p);
     if (!p->count) p->rows_max = rows_max_of(columns);
+    MUST(part_pending_takes(p, time->count, columns) && p->count < PART_GROUP_ROWS);
     if (!p->column_count && !add_column(p, 0, TYPE_TIMESTAMP)) return ERR_NO_MEMORY;
+    MUST(time->count > 0 && (!p->count || series > p->members[p->count - 1].series));
     char *copy = arena_strdup(&p->arena, path.at, path.size);
     if (!copy) return ERR_NO_MEMORY;
     p->members[p->count++] = (struct pending_member){series, time->count, {copy, path.size}};
@@ -135,6 +141,7 @@ enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str 
 enum err part_pending_column(struct part_pending *p, uint16_t id, const struct vector *v,
                              bool trusts_habit)
 {
+    MUST(id > 0 && p->count > 0);
     struct pending_column *c = find_column(p, id);
     if (!c && !(c = add_column(p, id, v->type))) return ERR_NO_MEMORY;
     MUST(c->v.type == v->type && p->first + v->count == p->rows && !v->is_constant);
@@ -162,6 +169,7 @@ bool part_pending_is_large(const struct part_pending *p)
 
 bool part_pending_end(struct part_pending *p)
 {
+    MUST(p->rows <= p->rows_max && p->text_before <= p->text_bytes);
     return p->rows == p->rows_max || p->text_bytes >= PART_GROUP_TEXT_BYTES ||
            p->count == PART_GROUP_ROWS;
 }
@@ -210,8 +218,10 @@ enum err part_pending_take_back(struct part_pending *p, struct part_pending_slic
         v->count = p->first;
     }
     p->rows = p->first;
+    p->left_bytes += p->text_bytes - p->text_before;
     p->text_bytes = p->text_before;
     p->count--;
+    MUST(*count > 0 && p->slices[0].id == 0); /* the time is absent in no row */
     *slices = p->slices;
     return ERR_OK;
 }
@@ -256,8 +266,10 @@ void part_pending_list(const struct part_pending *p, struct buf *out)
 {
     uint32_t series = 0;
     struct str path = {"", 0};
+    uint32_t rows = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         const struct pending_member *m = &p->members[i];
+        rows += m->rows;
         size_t common = common_of(path, m->path);
         MUST(m->series > series);
         buf_add_varint(out, m->series - series);
@@ -268,4 +280,5 @@ void part_pending_list(const struct part_pending *p, struct buf *out)
         series = m->series;
         path = m->path;
     }
+    MUST(rows == p->rows); /* a reader compares it with the block's */
 }

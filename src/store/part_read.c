@@ -1,11 +1,25 @@
-/* part_read.c - reading one part; see part.h. Every count and offset is checked against the file's
- * size before it is used, every section against its checksum. */
+/* part_read.c - reading one part: the object that is shared, the open file, runs, blocks and
+ * columns; see part.h. Finding a series in it is part_directory.c, groups are part_group.c.
+ *
+ * Every count and offset is checked against the file's size before it is used, every section
+ * against its checksum. Reading goes through one window: whoever reads on from where the last read
+ * ended gets four times as much at once, up to 128 KiB, which makes a long scan one of large reads
+ * and leaves a short one small. pread and not a mapping: a disk's error is a return code, and
+ * memory is what the budget says.
+ *
+ * Called by: scan_part.c and scan_slice.c on any BLOCKING task, doctor_part.c, meta.c,
+ * table_size.c, open_parts.c. A part_file belongs to one task. Owns: the os_file and the window,
+ * paid for by the budget given; a struct part is shared, and its last release after `dropped`
+ * removes the file. Invariant: whatever the bytes are, nothing outside them is read and no value is
+ * taken on trust that the rest of the program relies on (times ascend, blocks do not overlap,
+ * columns ascend). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/simd.h"
 #include "store/part_column.h"
 #include "store/part_group.h"
 #include "store/part_read.h"
+#include "store/refs.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +47,7 @@ struct part *part_new(struct os *os, const char *folder, struct part_info *info)
         return NULL;
     }
     atomic_init(&part->refs, 1);
+    part->magic = PART_MAGIC;
     part->os = os;
     part->info = *info;
     info->tables = NULL;
@@ -42,16 +57,19 @@ struct part *part_new(struct os *os, const char *folder, struct part_info *info)
 
 struct part *part_share(struct part *part)
 {
-    atomic_fetch_add_explicit(&part->refs, 1, memory_order_relaxed);
+    MUST(part->magic == PART_MAGIC);
+    refs_take(&part->refs);
     return part;
 }
 
 void part_release(struct part *part)
 {
-    if (!part || atomic_fetch_sub_explicit(&part->refs, 1, memory_order_acq_rel) != 1) return;
+    MUST(!part || part->magic == PART_MAGIC);
+    if (!part || !refs_drop(&part->refs)) return;
     /* The manifest has forgotten it already: what cannot be removed now goes at the next start. */
     if (atomic_load(&part->dropped)) (void)part->os->ops->path_remove(part->os, part->path, NULL);
     mem_free(part->info.tables);
+    part->magic = 0;
     mem_free(part);
 }
 
@@ -61,6 +79,7 @@ enum err part_read_at(struct part_file *file, uint64_t offset, void *bytes, size
                       struct why *why)
 {
     size_t got = 0;
+    MUST(file->file); /* whoever lets it be closed meanwhile asks part_cursor_knows */
     if (offset > file->size || size > file->size - offset)
         return part_bad(why, "points behind its end");
     enum err err = file->os->ops->file_read(file->file, offset, bytes, size, &got, why);
@@ -97,6 +116,7 @@ enum err part_view_at(struct part_file *file, uint64_t from, uint64_t offset, si
         file->window = window;
         file->window_capacity = want;
     }
+    MUST(want >= (size_t)(offset - from) + size && want <= file->window_capacity);
     file->window_size = 0;
     enum err err = part_read_at(file, from, file->window, want, why);
     if (err) return err;

@@ -1,7 +1,19 @@
 /* part_write.c - writing one part; see part.h.
  *
  * Nothing is visible before part_writer_finish: the file grows under another name, and only after
- * its sync gets its own. Memory: one column of one block, one run, one group, and the directory. */
+ * its sync gets its own. Memory: one column of one block, one run, one group, and the directory.
+ *
+ * An error sticks: whoever writes goes on as if nothing were, and finish tells. So the callers'
+ * loops stay simple; in return every function here must do no harm after an error.
+ *
+ * Called by: seal.c (from the head), compact.c (from parts), doctor_part.c (what is readable of a
+ * damaged one), each on one task.
+ * Owns: the file, all buffers, the pending group; the codec is the caller's.
+ * Invariants: the order of calls (enum part_writer_state); tables ascend, in each the series with
+ * runs of their own, and apart from those the members of groups; times of a series ascend over its
+ * blocks, ids of columns within one; and what a reader demands of sizes and counts (check_tail,
+ * part_run_read, read_members) is asserted or refused here, for a part that cannot be read costs
+ * the rows that it took over. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/part_column.h"
@@ -13,7 +25,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OUT_BYTES = 256 * 1024 };
+_Static_assert((int)PART_PATH_BYTES_MAX == (int)SERIES_PATH_MAX, "a reader takes every path");
+enum { OUT_BYTES = 256 * 1024, CRC_BYTES = 4 };
 static const char head_magic[8] = {'M', 'I', 'L', 'L', 'P', 'A', 'R', 'T'};
 static const char tail_magic[8] = {'M', 'I', 'L', 'L', 'T', 'A', 'I', 'L'};
 
@@ -75,6 +88,7 @@ enum err part_writer_open(struct part_writer *w, struct os *os, const char *fold
         part_writer_abort(w);
         return err;
     }
+    w->state = PART_WRITER_IN_PART;
     add_header(w);
     return ERR_OK;
 }
@@ -133,6 +147,7 @@ static void add_column(struct part_writer *w, uint16_t id, const struct vector *
 
 static void end_block(struct part_writer *w)
 {
+    MUST(w->err || w->block_columns > 0); /* the time at least */
     w->blocks++;
     if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
     if (!w->err) record_put_le32(w->run.at + w->block_at + 44, w->block_columns); /* flags stay 0 */
@@ -142,7 +157,7 @@ static void end_block(struct part_writer *w)
 static uint64_t end_run(struct part_writer *w)
 {
     if (buf_failed(&w->run)) stick(w, ERR_NO_MEMORY);
-    if (w->run.size > PART_RUN_BYTES_MAX) stick(w, ERR_LIMIT);
+    if (w->run.size > PART_RUN_BYTES_MAX - CRC_BYTES) stick(w, ERR_LIMIT);
     if (w->err) return 0;
     buf_add_le32(&w->run, hash_crc32c(0, w->run.at, w->run.size));
     uint64_t offset = position(w);
@@ -162,6 +177,7 @@ static void write_group(struct part_writer *w)
     buf_add_le32(&w->run, w->last_table);
     buf_add_le32(&w->run, view.series_count);
     buf_clear(&w->scratch);
+    MUST(view.rows <= PART_BLOCK_ROWS && view.series_count <= PART_GROUP_ROWS);
     part_pending_list(w->pending, &w->scratch);
     if (buf_failed(&w->scratch)) stick(w, ERR_NO_MEMORY);
     buf_add_varint(&w->run, w->scratch.size);
@@ -185,7 +201,7 @@ static void write_group(struct part_writer *w)
 static bool joins(struct part_writer *w, const struct vector *time)
 {
     size_t columns = w->schema_columns;
-    if (w->run_blocks || time->count >= PART_SMALL_ROWS) return false;
+    if (w->stays_apart || w->run_blocks || time->count >= PART_SMALL_ROWS) return false;
     if (!w->pending && !(w->pending = part_pending_new())) stick(w, ERR_NO_MEMORY);
     if (w->err) return false;
     if (!part_pending_takes(w->pending, time->count, columns)) write_group(w);
@@ -199,6 +215,7 @@ static void leave_group(struct part_writer *w)
     struct part_pending_slice *slices = NULL;
     size_t count = 0;
     w->is_small = false;
+    if (w->err) return; /* perhaps it never got into the group */
     stick(w, part_pending_take_back(w->pending, &slices, &count));
     if (w->err) return;
     const struct vector *time = &slices[0].v;
@@ -212,6 +229,7 @@ static void leave_group(struct part_writer *w)
 static void end_table(struct part_writer *w)
 {
     if (!w->last_table) return;
+    MUST(w->entries >= w->first_entry && w->table_groups < PART_ENTRY_GROUP);
     uint32_t own = w->entries - w->first_entry;
     write_group(w);
     buf_add_le32(&w->tables, w->last_table);
@@ -249,6 +267,8 @@ static void begin_table(struct part_writer *w, const struct schema *schema)
 void part_writer_series(struct part_writer *w, const struct schema *schema, uint32_t series,
                         struct str path)
 {
+    MUST(w->state == PART_WRITER_IN_PART && path.size <= PART_PATH_BYTES_MAX);
+    w->state = PART_WRITER_IN_SERIES;
     if (schema->table_id != w->last_table) begin_table(w, schema);
     w->table = schema->table_id;
     w->series = series;
@@ -273,9 +293,11 @@ static void begin_run(struct part_writer *w)
 
 void part_writer_block(struct part_writer *w, const struct vector *time)
 {
+    MUST(w->state == PART_WRITER_IN_SERIES && time->type == TYPE_TIMESTAMP);
     MUST(time->count > 0 && time->count <= PART_BLOCK_ROWS);
+    w->state = PART_WRITER_IN_BLOCK;
     int64_t min = time->i[0], max = time->i[time->count - 1];
-    MUST(w->run_blocks == 0 || min > w->run_max);
+    MUST(min <= max && (w->run_blocks == 0 || min > w->run_max));
     bool was_small = w->is_small;
     w->is_small = joins(w, time);
     if (!w->is_small && !w->run_blocks) begin_run(w);
@@ -294,7 +316,7 @@ void part_writer_block(struct part_writer *w, const struct vector *time)
 
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v)
 {
-    MUST(id > 0);
+    MUST(w->state == PART_WRITER_IN_BLOCK && id > 0);
     if (!w->is_small)
         add_column(w, id, v, true);
     else if (!w->err)
@@ -303,12 +325,15 @@ void part_writer_column(struct part_writer *w, uint16_t id, const struct vector 
 
 void part_writer_block_end(struct part_writer *w)
 {
+    MUST(w->state == PART_WRITER_IN_BLOCK);
+    w->state = PART_WRITER_IN_SERIES;
     if (!w->is_small) end_block(w);
 }
 
 void part_writer_series_end(struct part_writer *w)
 {
-    MUST(w->run_blocks > 0);
+    MUST(w->state == PART_WRITER_IN_SERIES && w->run_blocks > 0);
+    w->state = PART_WRITER_IN_PART;
     if (w->err) return;
     if (w->is_small && part_pending_is_large(w->pending)) {
         begin_run(w);
@@ -391,7 +416,7 @@ static enum err publish(struct part_writer *w, struct why *why)
 
 enum err part_writer_finish(struct part_writer *w, struct part_info *info, struct why *why)
 {
-    MUST(!part_writer_is_empty(w));
+    MUST(w->state == PART_WRITER_IN_PART && !part_writer_is_empty(w));
     end_table(w);
     uint64_t directory = position(w);
     add_directory(w);
@@ -400,6 +425,9 @@ enum err part_writer_finish(struct part_writer *w, struct part_info *info, struc
     uint64_t schemas = position(w);
     add_summed(&w->out, &w->schemas);
     if (buf_failed(&w->tables) || buf_failed(&w->schemas)) stick(w, ERR_NO_MEMORY);
+    /* What a reader demands of the tail (part_read.c, check_tail). */
+    MUST(w->err || (w->directory.size == (size_t)w->entries * PART_ENTRY_BYTES &&
+                    w->tables.size == (size_t)w->info.table_count * PART_TABLE_BYTES));
     add_tail(w, directory, tables, schemas);
     flush_out(w, why);
     if (!w->err) w->err = publish(w, why);
@@ -420,6 +448,7 @@ void part_writer_abort(struct part_writer *w)
 {
     if (w->file) w->os->ops->file_close(w->file);
     w->file = NULL;
+    w->state = PART_WRITER_CLOSED;
     if (w->fresh[0])
         (void)w->os->ops->path_remove(w->os, w->fresh, NULL); /* a start removes what stays */
     buf_free(&w->out);

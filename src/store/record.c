@@ -1,4 +1,13 @@
-/* record.c - see record.h. */
+/* record.c - records and files of them, in memory; see record.h. What touches the disk is
+ * record_file.c.
+ *
+ * Called by: log.c, manifest.c, catalog_file.c; the checksummed framing is the same for all three,
+ * so that a search behind damage is written once.
+ * Owns nothing: bytes are the caller's. Trusts nothing: a size is checked against the limit and
+ * against what is there before the body is summed up, and a search that crafted bytes might make
+ * quadratic is bounded by its effort.
+ * Invariant: records stand at multiples of 8 from their file's beginning; a record that could not
+ * be framed leaves the buffer as it was, so what follows it is whole. */
 #include "store/record.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -36,7 +45,9 @@ enum err record_read(struct reader *in, uint64_t salt, struct record *record)
     uint32_t crc = reader_le32(in);
     zero |= reader_le32(in);
     if (size == 0 && record->type == 0) return ERR_NOT_FOUND;
-    if (zero || size > RECORD_BODY_BYTES_MAX || padded(size) > reader_left(in)) return ERR_CORRUPT;
+    if (zero || record->seq > RECORD_SEQ_MAX || size > RECORD_BODY_BYTES_MAX ||
+        padded(size) > reader_left(in))
+        return ERR_CORRUPT;
     record->body = reader_str(in, size);
     reader_skip(in, padded(size) - size);
     return record_crc(head, record->body.at, size, salt) == crc ? ERR_OK : ERR_CORRUPT;
@@ -78,6 +89,7 @@ enum err record_end(struct buf *out, size_t mark, uint64_t salt)
 
 void record_cancel(struct buf *out, size_t mark)
 {
+    MUST(mark <= out->size);
     out->size = mark;
     out->failed = false;
 }

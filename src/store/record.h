@@ -15,16 +15,24 @@
 
 enum { RECORD_HEAD_BYTES = 32, RECORD_BODY_BYTES_MAX = 64 * 1024 * 1024 };
 
+/* Positions are microseconds of the wall clock, or count up: none comes near it, and whoever counts
+ * on from one never begins at 0 again. A record that says more is damaged. */
+#define RECORD_SEQ_MAX ((uint64_t)INT64_MAX)
+
 struct record {
-    uint8_t type;
-    uint64_t seq, durable;
+    uint8_t type; /* 1 to 31; what it means is the file's */
+    uint64_t seq; /* its position, ≤ RECORD_SEQ_MAX */
+    uint64_t
+        durable; /* in the log: a position known to be on the disk when it was written; else 0 */
     struct str body; /* borrowed from the bytes read */
 };
 
-/* Frames a record into `out`: the body is appended between begin and end. end: LIMIT or NO_MEMORY,
- * then the record is taken back. */
+/* Frames a record into `out`: the body, at most RECORD_BODY_BYTES_MAX, is appended between begin
+ * (which gives the mark) and end. end: LIMIT or NO_MEMORY, then the record is taken back and `out`
+ * is as it was, fit for the next one. */
 size_t record_begin(struct buf *out, uint8_t type, uint64_t seq, uint64_t durable);
 enum err record_end(struct buf *out, size_t mark, uint64_t salt);
+/* Takes a record back that was begun, and clears a failure of `out` that it may have met. */
 void record_cancel(struct buf *out, size_t mark);
 
 /* Decodes one record at `in`. OK moves on; NOT_FOUND: zeros or too few bytes; CORRUPT otherwise
@@ -42,14 +50,17 @@ size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt
 enum { RECORD_FILE_HEADER_BYTES = 64 };
 
 struct record_file {
-    char magic[8];
-    uint32_t format;
-    uint64_t salt, seq; /* seq: the file's own use */
+    char magic[8];   /* what kind of file it is */
+    uint32_t format; /* of the records' bodies; another one is refused by name */
+    uint64_t salt;   /* random, drawn for each file that is written */
+    uint64_t seq;    /* the file's own use */
 };
 
-/* Starts a file's bytes: its header. */
+/* Starts a file's bytes: its header, RECORD_FILE_HEADER_BYTES. A failure shows in `out`. */
 void record_file_begin(struct buf *out, const struct record_file *head);
-/* Replaces folder/name by `bytes` so that after a crash the old or the new file is there whole. */
+/* Replaces folder/name by `bytes` (borrows) so that after a crash the old or the new file is there
+ * whole; durable when it returns. Blocking. Errors: IO, DISK_FULL, NO_MEMORY (`bytes` has failed);
+ * then either may be there. */
 enum err record_file_replace(struct os *os, const char *folder, const char *name,
                              const struct buf *bytes, struct why *why);
 
@@ -58,6 +69,7 @@ enum err record_file_replace(struct os *os, const char *folder, const char *name
  * receives where the last good record ends. Errors: NOT_FOUND, IO, NO_MEMORY, FORMAT (another
  * version), CORRUPT (the header is unusable). */
 struct record_sink {
+    /* `record` and its body are borrowed for the call. */
     enum err (*record)(void *arg, const struct record *record, struct why *why);
     void (*damage)(void *arg, const char *text);
     void *arg;

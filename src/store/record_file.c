@@ -1,4 +1,12 @@
-/* record_file.c - files of records on the disk: replaced whole, read whole; see record.h. */
+/* record_file.c - files of records on the disk: replaced whole, read whole; see record.h.
+ *
+ * Replacing is write to NAME.new, sync, rename, sync of the folder: after power fails the old or
+ * the new file is there. A failure before the rename leaves the old one; one of the folder's sync
+ * is told as an error although the new file is there, and the caller writes it again.
+ *
+ * Reading takes the whole file into memory, since all of them are bounded by what is kept in memory
+ * anyway. A disk that fails is asked again, then piece by piece: what it does not give is zeros,
+ * counted, and the records' checksums tell which of them that concerns. Blocking; owns nothing. */
 #include "base/mem.h"
 #include "store/record.h"
 #include <stdio.h>

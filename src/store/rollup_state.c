@@ -122,6 +122,7 @@ void rollup_state_freeze(struct catalog *catalog, struct rollup_state *state, in
 {
     uint32_t count = atomic_load(&catalog->series_count);
     int64_t frozen = atomic_load(&state->frozen_ns);
+    MUST(before_ns < INT64_MAX);
     if (before_ns > frozen) atomic_store(&state->frozen_ns, frozen = before_ns);
     if (frozen == INT64_MIN) return;
     for (uint32_t id = 1; id <= count; id++) {
@@ -153,6 +154,7 @@ static bool covers(const struct dirty *dirty, int64_t from, int64_t to)
 
 static void mark(struct rollup_state *state, uint32_t id, int64_t from, int64_t to)
 {
+    MUST(from < to);
     struct rollup_series *series = rollup_state_series(state, id);
     int64_t due;
     if (!series) return; /* dirty as a whole */
@@ -385,7 +387,7 @@ enum err rollup_states_read(struct catalog *catalog, struct reader *in, struct w
         uint64_t late = reader_le64(in), rows = version == 1 ? 0 : reader_varint(in),
                  windows = version == 1 ? 0 : reader_varint(in), known = reader_varint(in);
         struct rollup_state *state = rollup_state_find(catalog, table_id);
-        if (!reader_ok(in)) err = ERR_CORRUPT;
+        if (!reader_ok(in) || frozen == INT64_MAX) err = ERR_CORRUPT;
         for (uint64_t n = 0; n < known && !err; n++) err = read_series(catalog, state, in);
         if (err || !state) continue;
         rollup_state_freeze(catalog, state, frozen);

@@ -91,6 +91,7 @@ static void choose_series(struct store *store, struct rollup_work *work, struct 
 {
     struct rollup_series *series = rollup_state_series(work->state, base->id);
     struct rollup_item *item = &work->items[work->count];
+    MUST(!work->busy && work->count < ROLLUP_ITEMS_MAX);
     if (!series || !choose_range(work, series, item)) return;
     if (!series->rollup_id)
         series->rollup_id =
@@ -99,6 +100,7 @@ static void choose_series(struct store *store, struct rollup_work *work, struct 
     item->series = series;
     item->rollup_id = series->rollup_id;
     item->done_ns = item->from_ns;
+    MUST(item->from_ns < item->to_ns && !series->touched);
     dirty_init(&item->touched, DIRTY_OWN_RANGES);
     series->touched = &item->touched;
     work->count++;
@@ -359,6 +361,7 @@ static void let_go(struct rollup_work *work)
 static void clean(struct store *store, struct rollup_work *work, struct rollup_item *item)
 {
     struct rollup_series *series = item->series;
+    MUST(series->touched == &item->touched && item->done_ns <= item->to_ns);
     uint64_t position = work->applied;
     if (work->append.seq > position) position = work->append.seq;
     if (work->delete.seq > position) position = work->delete.seq;

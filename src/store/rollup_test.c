@@ -297,6 +297,64 @@ static void windows_are_aligned_to_the_epoch_on_both_sides(void **state)
     assert_true(rollup_window_start(INT64_MAX, 1000) <= INT64_MAX - 1);
 }
 
+/* ---- records that make no sense ---- */
+
+static enum err read_state(struct catalog *catalog, int64_t frozen_ns)
+{
+    struct buf body = BUF_EMPTY;
+    buf_add_char(&body, 2); /* version */
+    buf_add_varint(&body, 1);
+    buf_add_le32(&body, 2); /* the rollup's table */
+    buf_add_le64(&body, (uint64_t)frozen_ns);
+    buf_add_le64(&body, 0);
+    for (int i = 0; i < 3; i++) buf_add_varint(&body, 0); /* rows, windows, series */
+    struct reader in = reader_of(body.at, body.size);
+    enum err err = rollup_states_read(catalog, &in, NULL);
+    buf_free(&body);
+    return err;
+}
+
+static void windows_up_to_the_end_of_time_are_not_frozen(void **state)
+{
+    (void)state;
+    struct catalog *catalog = mem_alloc(sizeof *catalog);
+    struct schema *base = schema_new("default", "t", 1);
+    struct schema *rollup = rollup_of(base, 60 * INT64_C(1000000000));
+    assert_int_equal(catalog_init(catalog), ERR_OK);
+    rollup->table_id = 2;
+    assert_int_equal(catalog_put_table(catalog, base), ERR_OK);
+    assert_int_equal(catalog_put_table(catalog, rollup), ERR_OK);
+    assert_int_equal(read_state(catalog, INT64_MAX), ERR_CORRUPT);
+    assert_int_equal(read_state(catalog, INT64_MAX - 1), ERR_OK);
+    assert_non_null(rollup_state_series(rollup_state_find(catalog, 2), 1));
+    catalog_free(catalog);
+    mem_free(catalog);
+}
+
+/* What is kept for a table takes its place by its id. */
+static void a_rollup_of_a_table_that_cannot_be_is_malformed(void **state)
+{
+    (void)state;
+    static const uint32_t ids[] = {1, CATALOG_TABLES_MAX, CATALOG_TABLES_MAX + 1, UINT32_MAX};
+    struct schema *base = schema_new("default", "t", 1);
+    struct schema *rollup = rollup_of(base, 60 * INT64_C(1000000000));
+    rollup->table_id = 2;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct buf body = BUF_EMPTY;
+        struct schema *again = NULL;
+        bool dropped;
+        rollup->rollup_of = ids[i];
+        catalog_write_schema(&body, rollup, false);
+        struct reader in = reader_of(body.at, body.size);
+        enum err err = catalog_read_schema(&in, &again, &dropped, NULL);
+        assert_int_equal(err, i < 2 ? ERR_OK : ERR_CORRUPT);
+        schema_release(again);
+        buf_free(&body);
+    }
+    schema_release(rollup);
+    schema_release(base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +364,8 @@ int main(void)
         STORE_SIM_TEST(a_rollup_takes_over_the_labels_of_the_device),
         STORE_SIM_TEST(a_rollup_has_the_same_column_ids_when_columns_come),
         cmocka_unit_test(windows_are_aligned_to_the_epoch_on_both_sides),
+        cmocka_unit_test(windows_up_to_the_end_of_time_are_not_frozen),
+        cmocka_unit_test(a_rollup_of_a_table_that_cannot_be_is_malformed),
     };
     return cmocka_run_group_tests_name("rollups", tests, NULL, NULL);
 }

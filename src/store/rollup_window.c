@@ -33,8 +33,8 @@ struct computing {
 
 int64_t rollup_window_start(int64_t time_ns, int64_t every_ns)
 {
-    int64_t number = time_ns / every_ns, start;
     MUST(every_ns > 0);
+    int64_t number = time_ns / every_ns, start;
     if (time_ns % every_ns < 0) number--;
     return __builtin_mul_overflow(number, every_ns, &start) ? INT64_MIN : start;
 }

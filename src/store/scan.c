@@ -103,6 +103,7 @@ static void snapshot_close(void *context, void *opaque)
 static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
 {
     if (!scan) return;
+    MUST(scan->magic == SCAN_MAGIC);
     rollup_read_close(scan);
     if (stats) *stats = scan->stats;
     for (size_t i = 0; i < scan->run_count; i++) run_clear(scan, &scan->runs[i]);
@@ -114,6 +115,7 @@ static void scan_close(struct sql_scan *scan, struct sql_scan_stats *stats)
     arena_free(&scan->deleted_memory);
     arena_free(&scan->scratch);
     arena_free(&scan->fixed);
+    scan->magic = 0;
     mem_free(scan);
 }
 
@@ -223,6 +225,7 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
 {
     struct sql_scan *scan = mem_alloc_zero(1, sizeof *scan);
     if (!scan) return ERR_NO_MEMORY;
+    scan->magic = SCAN_MAGIC;
     scan->store = context;
     scan->handle = table->handle;
     scan->snapshot = snapshot;
@@ -344,6 +347,7 @@ static struct series *next_series(struct sql_scan *scan, bool begun)
 
 enum err scan_note_deleted(struct sql_scan *scan)
 {
+    MUST(scan->series);
     arena_reset(&scan->deleted_memory);
     return deleted_of(scan->series, scan->request.time_from_ns, scan->request.time_to_ns,
                       scan->snapshot->applied, &scan->deleted_memory, &scan->deleted);
@@ -366,6 +370,7 @@ static bool resume(struct sql_scan *scan)
 
 static enum err scan_next(struct sql_scan *scan, struct sql_chunk *chunk, struct why *why)
 {
+    MUST(scan->magic == SCAN_MAGIC && scan->active_count <= scan->run_count);
     *chunk = (struct sql_chunk){0};
     arena_reset(&scan->scratch);
     for (;;) {

@@ -65,6 +65,7 @@ struct run {
 };
 
 struct sql_scan {
+    uint32_t magic; /* SCAN_MAGIC while it lives */
     struct store *store;
     struct table_handle *handle;
     struct store_snapshot *snapshot;

@@ -122,6 +122,7 @@ static enum err read_block(struct sql_scan *scan, struct run *run, const struct 
 
 void run_next_part(struct sql_scan *scan, struct run *run)
 {
+    MUST(run->kind == RUN_PART && !run->pending && !run->slices);
     run->at = run->end = 0;
     run->pending = NULL;
     while (run->block < run->blocks.block_count && !run->pending) {

@@ -383,6 +383,7 @@ static bool fill_column(struct rows *rows, uint16_t id, enum type type)
 
 static void write_block(struct rows *rows, struct part_writer *writer, const struct schema *schema)
 {
+    MUST(rows->count > 0 && rows->count <= PART_BLOCK_ROWS && rows->ref_count >= rows->count);
     rows->time.count = rows->count;
     part_writer_block(writer, &rows->time);
     for (uint32_t id = 1; id < schema->next_column_id; id++) {
@@ -459,6 +460,7 @@ static enum err seal_class(struct sealing *s, const struct sealed_series *first,
     enum err err = ERR_OK;
     for (size_t i = 0; i < count && !err; i++) err = add_days(s, &first[i], &days);
     unique_days(&days);
+    MUST(err || days.count > 0);
     size_t together = (days.count + SEAL_PARTITIONS_MAX - 1) / SEAL_PARTITIONS_MAX;
     for (size_t i = 0; i < days.count && !err; i += together) {
         size_t last = i + together < days.count ? i + together - 1 : days.count - 1;
@@ -484,6 +486,7 @@ static enum err make_rows(struct sealing *s)
 
 enum err seal_run(struct seal *seal, struct why *why)
 {
+    MUST(seal->head && seal->head->magic == HEAD_MAGIC && !seal->parts && !seal->part_count);
     struct sealing s = {.seal = seal, .tables = catalog_tables(seal->catalog)};
     arena_init(&s.arrays, NULL);
     arena_init(&s.deleted_memory, NULL);

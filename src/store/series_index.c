@@ -1,4 +1,14 @@
-/* series_index.c - see series_index.h. */
+/* series_index.c - series by table and path; see series_index.h.
+ *
+ * Open addressing with steps of one: at most three quarters of the places are taken, so a search
+ * ends soon. Ids and not pointers are stored: half as much memory, and one more read that the
+ * comparison of the path needs anyway. The table's id is mixed in behind the path's hash, since the
+ * same devices stand in many tables.
+ *
+ * Called by: catalog.c to add; catalog.c, scan.c and since.c to find, on any task.
+ * Owns: all tables of places there were. Invariants: a place never changes once it is filled; a
+ * series is published before its place, so whoever sees the id can read it; there is always a free
+ * place, so a search ends. */
 #include "store/series_index.h"
 #include "base/hash.h"
 #include "store/catalog.h"
@@ -32,6 +42,7 @@ enum err series_index_reserve(struct catalog *catalog)
         uint32_t id = atomic_load_explicit(&old->ids[i], memory_order_relaxed);
         if (id) enter(slots, catalog_series(catalog, id));
     }
+    MUST(!old || slots->count == old->count);
     atomic_store_explicit(&catalog->slots, slots, memory_order_release);
     return ERR_OK;
 }
@@ -52,6 +63,7 @@ struct series *series_index_find(const struct catalog *catalog, uint32_t table_i
         uint32_t id = atomic_load_explicit(&slots->ids[at], memory_order_acquire);
         if (!id) return NULL;
         struct series *series = catalog_series(catalog, id);
+        MUST(series); /* it was published before its place here */
         if (series->table_id == table_id && str_equal(series->path, path)) return series;
     }
 }

@@ -65,6 +65,50 @@ static void every_series_is_found_and_nothing_else(void **state)
     mem_free(catalog);
 }
 
+/* ---- what damage leaves ---- */
+
+static void put_as(struct catalog *catalog, uint32_t id, uint32_t table)
+{
+    char path[32];
+    uint32_t given;
+    assert_int_equal(catalog_put_series(catalog, id, table, path_of(path, id), NULL, 0, &given),
+                     ERR_OK);
+    assert_int_equal(given, id);
+}
+
+/* The catalogue's snapshot is lost, the log has but the newest series: whole blocks of ids are not
+ * there. */
+static void a_series_alone_behind_a_thousand_that_are_lost_is_found(void **state)
+{
+    (void)state;
+    struct catalog *catalog = catalog_with_tables();
+    put_as(catalog, 2 * SERIES_BLOCK + 5, 1);
+    for (uint32_t id = 1; id < 2 * SERIES_BLOCK + 5; id++) assert_null(catalog_series(catalog, id));
+    assert_non_null(catalog_series(catalog, 2 * SERIES_BLOCK + 5));
+    catalog_free(catalog);
+    mem_free(catalog);
+}
+
+/* Its record in the snapshot was damaged, and the log has a later one, behind those of others. */
+static void series_are_walked_in_order_of_id_also_when_one_comes_back_late(void **state)
+{
+    (void)state;
+    struct catalog *catalog = catalog_with_tables();
+    static const uint32_t ids[] = {4, 9, 2, 7, 1, 12, 11};
+    uint32_t last = 0, count = 0;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) put_as(catalog, ids[i], 1);
+    struct table_state *table = catalog_table_state(catalog, 1);
+    for (struct series *s = atomic_load(&table->first); s; s = atomic_load(&s->next_of_table)) {
+        assert_true(s->id > last);
+        last = s->id;
+        count++;
+    }
+    assert_int_equal(count, sizeof ids / sizeof ids[0]);
+    assert_int_equal(table->last->id, 12);
+    catalog_free(catalog);
+    mem_free(catalog);
+}
+
 struct reading {
     struct catalog *_Atomic catalog;
     _Atomic uint32_t entered; /* devices, by the writer */
@@ -126,6 +170,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_series_is_found_and_nothing_else),
+        cmocka_unit_test(a_series_alone_behind_a_thousand_that_are_lost_is_found),
+        cmocka_unit_test(series_are_walked_in_order_of_id_also_when_one_comes_back_late),
         cmocka_unit_test(a_reader_misses_none_that_was_there),
     };
     return cmocka_run_group_tests_name("series_index", tests, NULL, NULL);

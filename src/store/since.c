@@ -1,5 +1,13 @@
-/* since.c - see since.h. The scan is the store's own (scan.c) with a snapshot that has a lower
- * bound, too. */
+/* since.c - what was written since a position; see since.h.
+ *
+ * The scan is the store's own (scan.c) with a snapshot that has a lower bound, too. Rows in memory
+ * carry their position each; of parts a whole block is taken when its position is above the bound,
+ * and that is why the view of the last pass is held: what it still has of a head is exact, where
+ * the parts made of that head are not.
+ *
+ * Called by: sinks, on BLOCKING tasks of their own; a reader belongs to one task at a time.
+ * Owns: a share of the held view. Invariant: `bounds.view` is `held`, and each open statement has a
+ * share of its own. */
 #include "store/since.h"
 #include "store/scan.h"
 #include "store/series_index.h"
@@ -16,6 +24,7 @@ struct store_since *store_since_new(struct store *store, struct str ns, struct s
 {
     struct store_since *since = mem_alloc_zero(1, sizeof *since);
     if (!since) return NULL;
+    MUST(store_is_valid(store));
     since->store = store;
     bool is_whole = str_copy(since->ns, sizeof since->ns, ns);
     is_whole &= str_copy(since->table, sizeof since->table, table);
@@ -158,7 +167,7 @@ static enum err snapshot_open(void *context, void **out)
     struct store_snapshot *snapshot = mem_dup(&since->bounds, sizeof since->bounds);
     MUST(since->held); /* store_since_begin */
     if (!snapshot) return ERR_NO_MEMORY;
-    atomic_fetch_add_explicit(&snapshot->view->refs, 1, memory_order_relaxed);
+    refs_take(&snapshot->view->refs);
     *out = snapshot;
     return ERR_OK;
 }

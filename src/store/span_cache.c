@@ -1,7 +1,15 @@
-/* span_cache.c - see span_cache.h. A shard is a small hash table and a list by last use; its lock
- * is held for a few memory accesses. */
+/* span_cache.c - rows that statements asked for lately; see span_cache.h.
+ *
+ * A shard is a small hash table and a list by last use; its lock is held for a few memory accesses,
+ * and who finds it taken goes without: a cache must never be what a statement waits for.
+ *
+ * Called by: scan_span.c on any task; store_open and store_close.
+ * Owns: one share of each span it lists. Invariants: a shard's size_bytes is the sum of its spans'
+ * and not above shard_bytes; a span is in the list exactly while it is in its slot; the last share
+ * of a span that is listed is the cache's. */
 #include "store/span_cache.h"
 #include "base/hash.h"
+#include "store/refs.h"
 #include <string.h>
 
 enum { SLOT_BYTES = 2048 /* one slot for so much memory */, PAD = 16 };
@@ -21,9 +29,17 @@ enum err span_cache_init(struct span_cache *cache, struct budget *parent, size_t
 
 void span_release(struct span *span)
 {
-    if (!span || atomic_fetch_sub_explicit(&span->refs, 1, memory_order_acq_rel) > 1) return;
+    if (!span || !refs_drop(&span->refs)) return;
+    MUST(!span->newer && !span->older); /* the cache has a share of what it lists */
     budget_give(span->budget, span->size_bytes);
     mem_free(span);
+}
+
+static void unlink_span(struct span_shard *shard, struct span *span)
+{
+    *(span->newer ? &span->newer->older : &shard->newest) = span->older;
+    *(span->older ? &span->older->newer : &shard->oldest) = span->newer;
+    span->newer = span->older = NULL;
 }
 
 void span_cache_free(struct span_cache *cache)
@@ -31,10 +47,13 @@ void span_cache_free(struct span_cache *cache)
     for (int i = 0; i < SPAN_SHARDS; i++) {
         struct span_shard *shard = &cache->shards[i];
         while (shard->newest) {
-            struct span *next = shard->newest->older;
-            span_release(shard->newest);
-            shard->newest = next;
+            struct span *span = shard->newest;
+            MUST(shard->size_bytes >= span->size_bytes);
+            shard->size_bytes -= span->size_bytes;
+            unlink_span(shard, span);
+            span_release(span);
         }
+        MUST(!shard->oldest && shard->size_bytes == 0 && !atomic_load(&shard->busy));
         mem_free(shard->slots);
         *shard = (struct span_shard){0};
     }
@@ -65,15 +84,9 @@ static struct span **find(struct span **slot, uint64_t part, uint32_t series)
     return slot;
 }
 
-static void unlink_span(struct span_shard *shard, struct span *span)
-{
-    *(span->newer ? &span->newer->older : &shard->newest) = span->older;
-    *(span->older ? &span->older->newer : &shard->oldest) = span->newer;
-    span->newer = span->older = NULL;
-}
-
 static void link_newest(struct span_shard *shard, struct span *span)
 {
+    MUST(!span->newer && !span->older && !shard->newest == !shard->oldest);
     span->older = shard->newest;
     *(shard->newest ? &shard->newest->newer : &shard->oldest) = span;
     shard->newest = span;
@@ -98,7 +111,7 @@ struct span *span_cache_get(struct span_cache *cache, uint64_t part, uint32_t se
     if (!cache->shard_bytes || !lock(shard)) return NULL;
     struct span *span = *find(&shard->slots[hash / SPAN_SHARDS % cache->slot_count], part, series);
     if (span) {
-        atomic_fetch_add_explicit(&span->refs, 1, memory_order_relaxed);
+        refs_take(&span->refs);
         unlink_span(shard, span);
         link_newest(shard, span);
     }
@@ -123,6 +136,7 @@ void span_cache_put(struct span_cache *cache, struct span *span)
     *slot = span;
     link_newest(shard, span);
     shard->size_bytes += span->size_bytes;
+    MUST(shard->size_bytes <= cache->shard_bytes);
     unlock(shard);
 }
 

@@ -32,12 +32,11 @@ uint64_t store_origin(const struct store *store)
 
 /* ---- syncing ---- */
 
-static void sync_now(struct store *store);
-
 void store_run_sync(struct job *job) /* sync task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, sync_job));
     struct os *os = store->context->os;
+    MUST(store_is_valid(store) && store->sync_file);
     int64_t start = os->ops->mono_ns(os);
     store->sync_why = WHY_NONE;
     store->sync_err = os->ops->file_sync(store->sync_file, &store->sync_why);
@@ -51,6 +50,7 @@ static void finish_appends(struct store_append **first, struct store_append **la
 {
     while (*first && (err || (*first)->seq <= up_to)) {
         struct store_append *append = *first;
+        MUST(!append->next || append->next->seq > append->seq);
         *first = append->next;
         append->next = NULL;
         completion_finish(&append->completion, err, why);
@@ -90,7 +90,7 @@ void store_wait_durable(struct store *store, struct store_delete *delete)
     else
         store->deleted = delete;
     store->deleted_last = delete;
-    sync_now(store);
+    store_sync_now(store);
 }
 
 /* Of what waits in a segment that failed nothing is durable for certain, and a sync of the next
@@ -138,6 +138,7 @@ static void leave_full_segment(struct store *store)
 void store_run_synced(struct job *job) /* log task */
 {
     struct store *store = (struct store *)((char *)job - offsetof(struct store, synced_job));
+    MUST(store->syncing && store->sync_seq <= store->appended);
     store->syncing = false;
     if (store->sync_err) {
         on_sync_failed(store);
@@ -153,12 +154,14 @@ void store_run_synced(struct job *job) /* log task */
         return;
     }
     leave_full_segment(store);
-    if (store->waiting || store->defined || store->deleted || store->notes.waiting) sync_now(store);
+    if (store->waiting || store->defined || store->deleted || store->notes.waiting)
+        store_sync_now(store);
 }
 
-static void sync_now(struct store *store)
+void store_sync_now(struct store *store)
 {
     if (store->syncing || store->failed || store->closing) return;
+    MUST(store->log.file);
     store->syncing = true;
     store->sync_file = store->log.file;
     store->sync_seq = store->appended;
@@ -169,7 +172,7 @@ void store_on_sync_timer(void *arg)
 {
     struct store *store = arg;
     store->sync_timer_set = false;
-    if (store->appended > atomic_load(&store->position_durable)) sync_now(store);
+    if (store->appended > atomic_load(&store->position_durable)) store_sync_now(store);
 }
 
 /* ---- appending (log task) ---- */
@@ -179,6 +182,7 @@ static void run_append(struct job *job)
     struct store_append *append =
         (struct store_append *)(void *)((char *)job - offsetof(struct store_append, arrive));
     struct store *store = append->store;
+    MUST(append->batch && append->head_bytes == 0 && !store->arrived == !store->arrived_last);
     append->next = NULL;
     append->behind = NULL;
     if (store->arrived_last)
@@ -190,6 +194,7 @@ static void run_append(struct job *job)
 
 void store_append(struct store *store, struct store_append *append)
 {
+    MUST(store_is_valid(store));
     MUST(append->batch && append->batch->sealed && append->completion.done);
     append->store = store;
     append->arrive.run = run_append;
@@ -279,6 +284,7 @@ static enum err frame_batch(struct store *store, struct store_append *append, bo
 void store_refuse(struct store *store, struct store_append *append, enum err err,
                   const struct why *why)
 {
+    MUST(append->batch && err);
     held_give_back(store, append);
     metric_add(store->context, METRIC_ROWS_REFUSED, append->batch->row_count);
     batch_release(append->batch);
@@ -321,6 +327,7 @@ enum err store_recover_log(struct store *store, struct why *why)
 
 enum err store_write_round(struct store *store, struct why *why)
 {
+    MUST(!store->failed); /* whoever writes has asked store_recover_log */
     size_t size = store->log.pending.size;
     enum err err = log_flush(&store->log, why);
     if (err) {
@@ -332,6 +339,7 @@ enum err store_write_round(struct store *store, struct why *why)
         return err;
     }
     metric_add(store->context, METRIC_LOG_BYTES, size);
+    MUST(store->log.last_seq >= store->appended && store->log.pending.size == 0);
     store->appended = store->log.last_seq;
     atomic_store_explicit(&store->position_appended, store->appended, memory_order_release);
     return ERR_OK;
@@ -343,6 +351,7 @@ static void apply(struct store *store, struct store_append *append, struct store
 {
     struct batch *batch = append->batch;
     append->seq = batch->seq;
+    MUST(batch->seq <= store->appended); /* it is in the log */
     rollup_mark_rows(&store->catalog, batch);
     held_give_back(store, append); /* for the rows themselves */
     enum err err = head_apply(store_writer_head(store), batch);
@@ -442,12 +451,12 @@ static void write_arrived(struct store *store)
     metric_set(store->context, METRIC_HEAD_ROWS, atomic_load(&store_writer_head(store)->row_count));
     metric_set(store->context, METRIC_HEAD_BYTES, atomic_load(&store->head_budget.used_bytes));
     leave_full_segment(store);
-    if (store->waiting) sync_now(store);
+    if (store->waiting) store_sync_now(store);
     flush_look(store);
     if (store->held) held_look_later(store);
     if (!store->sync_timer_set && store->appended > atomic_load(&store->position_durable)) {
         if (!store->sync_timer) {
-            sync_now(store);
+            store_sync_now(store);
             return;
         }
         store->sync_timer_set = true;
@@ -461,7 +470,7 @@ void store_after_jobs(void *arg)
     struct store *store = arg;
     if (notes_write(store)) {
         leave_full_segment(store);
-        sync_now(store);
+        store_sync_now(store);
     }
     write_arrived(store);
     rollup_look(store);
@@ -470,154 +479,9 @@ void store_after_jobs(void *arg)
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
                   void *arg)
 {
-    MUST(store->listener_count < STORE_LISTENERS_MAX);
+    MUST(store_is_valid(store) && store->listener_count < STORE_LISTENERS_MAX);
     store->listeners[store->listener_count].on_applied = on_applied;
     store->listeners[store->listener_count++].arg = arg;
-}
-
-/* ---- defining tables (log task) ---- */
-
-static enum err check_define(struct store *store, const struct store_define *define,
-                             struct why *why)
-{
-    const struct schema *s = define->schema;
-    struct table_list *tables = store->catalog.tables.object;
-    int named = table_list_find(tables, str_of(s->ns), str_of(s->name));
-    const struct schema *old = s->table_id ? catalog_schema(&store->catalog, s->table_id) : NULL;
-    if (s->table_id && !old) return why_set(why, ERR_NO_TABLE, "table %s does not exist", s->name);
-    if (named >= 0 && tables->items[named].schema->table_id != s->table_id)
-        return why_set(why, ERR_EXISTS, "table %s exists already", s->name);
-    if (old && old->rollup_of)
-        return why_set(why, ERR_READ_ONLY,
-                       "table %s is a rollup of table %s: it changes and goes with that one",
-                       s->name, rollup_base_name(store, old));
-    if (old && !define->drop && s->revision != old->revision + 1)
-        return why_set(why, ERR_CONFLICT, "table %s was changed in the meantime; try again",
-                       s->name);
-    return ERR_OK;
-}
-
-/* The table and its rollups: all of their records, or none. */
-static enum err write_schemas(struct store *store, const struct store_define *define,
-                              struct rollup_changes *changes)
-{
-    size_t mark = store->log.pending.size;
-    enum err err = store_write_schema(store, define->schema, define->drop);
-    for (size_t i = 0; i < changes->count && !err; i++) {
-        struct rollup_change *change = &changes->items[i];
-        if (!change->schema->table_id) change->schema->table_id = store->catalog.next_table_id;
-        err = store_write_schema(store, change->schema, change->drop);
-    }
-    if (err) store->log.pending.size = mark;
-    return err;
-}
-
-static enum err publish(struct store *store, struct schema *schema, bool drop)
-{
-    return drop ? catalog_drop_table(&store->catalog, schema->table_id)
-                : catalog_put_table(&store->catalog, schema_share(schema));
-}
-
-static enum err carry_out(struct store *store, struct store_define *define, struct why *why)
-{
-    struct rollup_changes changes = {0};
-    enum err err = store_recover_log(store, why);
-    if (!err) err = check_define(store, define, why);
-    if (err) return err;
-    if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
-    err = rollup_changes_of(store, define->schema, define->drop, &changes, why);
-    if (!err) err = write_schemas(store, define, &changes);
-    if (!err) err = store_write_round(store, why);
-    if (!err) {
-        define->seq = store->appended;
-        err = publish(store, define->schema, define->drop);
-    }
-    for (size_t i = 0; i < changes.count && !err; i++)
-        err = publish(store, changes.items[i].schema, changes.items[i].drop);
-    if (!err && !define->drop) define->result = schema_share(define->schema);
-    rollup_changes_free(&changes);
-    return err;
-}
-
-static void run_define(struct job *job)
-{
-    struct store_define *define =
-        (struct store_define *)(void *)((char *)job - offsetof(struct store_define, arrive));
-    struct store *store = define->store;
-    struct why why = WHY_NONE;
-    store_after_jobs(store); /* batches posted before keep their order */
-    enum err err = carry_out(store, define, &why);
-    schema_release(define->schema);
-    define->schema = NULL;
-    if (err) {
-        schema_release(define->result);
-        define->result = NULL;
-        completion_finish(&define->completion, err, &why);
-        return;
-    }
-    define->next = NULL;
-    if (store->defined_last)
-        store->defined_last->next = define;
-    else
-        store->defined = define;
-    store->defined_last = define;
-    sync_now(store);
-}
-
-void store_define(struct store *store, struct store_define *define)
-{
-    MUST(define->schema && define->completion.done);
-    define->store = store;
-    define->arrive.run = run_define;
-    loop_post(&store->log_loop, &define->arrive);
-}
-
-struct schema *store_find_table(struct store *store, struct str ns, struct str name)
-{
-    struct table_list *tables = catalog_tables(&store->catalog);
-    int at = table_list_find(tables, ns, name);
-    struct schema *schema = at < 0 ? NULL : schema_share(tables->items[at].schema);
-    table_list_release(tables);
-    return schema;
-}
-
-/* The catalogue's list under its public name. */
-struct store_table_list *store_tables(struct store *store)
-{
-    return (struct store_table_list *)catalog_tables(&store->catalog);
-}
-
-uint32_t store_table_count(const struct store_table_list *list)
-{
-    return ((const struct table_list *)list)->count;
-}
-
-const struct schema *store_table_at(const struct store_table_list *list, uint32_t index)
-{
-    MUST(index < store_table_count(list));
-    return ((const struct table_list *)list)->items[index].schema;
-}
-
-void store_tables_release(struct store_table_list *list)
-{
-    table_list_release((struct table_list *)list);
-}
-
-uint32_t store_series_count(const struct store *store)
-{
-    return atomic_load_explicit(&((struct store *)(uintptr_t)store)->catalog.series_count,
-                                memory_order_acquire);
-}
-
-bool store_series(const struct store *store, uint32_t id, struct store_series_info *info)
-{
-    struct series *series = catalog_series(&store->catalog, id);
-    if (!series) return false;
-    const struct series_labels *labels =
-        atomic_load_explicit(&series->labels, memory_order_acquire);
-    *info = (struct store_series_info){series->id, series->table_id, series->path,
-                                       labels ? labels->count : 0, labels ? labels->items : NULL};
-    return true;
 }
 
 void store_finish_all(struct store *store, enum err err)

@@ -240,6 +240,32 @@ static void repaired_damage_is_gone_and_what_was_readable_is_not(void **state)
     schema_release(s);
 }
 
+/* Of the last series only a short block is left; those before it stand in a group, which comes
+ * later. The repair took it for one of them, and ended the program. */
+static void a_series_of_which_little_is_left_is_repaired_beside_a_group(void **state)
+{
+    struct world *w = *state;
+    struct schema *s = make_table(w);
+    struct model *m = calloc(1, sizeof *m);
+    m->step = 1000;
+    first_rows(w, s, m);
+    put_many(w, s, 0, PART_BLOCK_ROWS + 10);
+    flush(w);
+    size_t lines = lines_of(w);
+    assert_int_equal(lines, DEVICES + PART_BLOCK_ROWS + 10);
+    store_close(w->store);
+    /* The first block's time is the first thing behind the header. */
+    run(w, "printf '\\377' | dd of=$(ls $F/parts/*.part) bs=1 seek=66 conv=notrunc status=none");
+    struct report r = examine(w, true);
+    assert_true(r.bad > 0);
+    r = examine(w, false);
+    assert_int_equal(r.bad, 0);
+    open_store(w);
+    assert_int_equal(lines_of(w), DEVICES + 10);
+    free(m);
+    schema_release(s);
+}
+
 static void a_lost_manifest_costs_no_row(void **state)
 {
     struct world *w = *state;
@@ -274,6 +300,7 @@ int main(void)
         STORE_TEST(each_flipped_bit_is_named_or_means_nothing),
         STORE_TEST(a_node_keeps_its_origin_whatever_became_of_meta),
         STORE_TEST(repaired_damage_is_gone_and_what_was_readable_is_not),
+        STORE_TEST(a_series_of_which_little_is_left_is_repaired_beside_a_group),
         STORE_TEST(a_lost_manifest_costs_no_row),
     };
     return cmocka_run_group_tests_name("store doctor", tests, NULL, NULL);

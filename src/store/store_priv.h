@@ -14,6 +14,7 @@
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/meta.h"
+#include "store/refs.h"
 #include "store/rollup_task.h"
 #include "store/seal.h"
 #include "store/span_cache.h"
@@ -34,10 +35,15 @@ void part_list_release(struct part_list *list);
 struct part_list *part_list_change(const struct part_list *list, struct part *const *more,
                                    size_t more_count, struct part *one);
 
+/* What lives longer than a call begins with a number of its own, checked where another file is
+ * entered with it and cleared before it is freed. */
+enum { STORE_MAGIC = 0x73746f72, VIEW_MAGIC = 0x76696577, SCAN_MAGIC = 0x7363616e };
+
 enum { VIEW_HEADS_MAX = 2 }; /* one frozen, one growing */
 
 /* What readers see beside the catalogue, replaced whole: pinned by a statement. */
 struct store_view {
+    uint32_t magic; /* VIEW_MAGIC while it lives */
     _Atomic uint32_t refs;
     _Atomic uint32_t *live; /* store->live_views */
     size_t head_count;
@@ -127,6 +133,7 @@ void store_pin_release(struct store_pin *pin); /* any task */
 void backup_stop(struct store *store);         /* log task, at the end; after flush_close */
 
 struct store {
+    uint32_t magic; /* STORE_MAGIC while it lives */
     struct context *context;
     char folder[3900], parts_folder[3950];
     struct os_file *lock;
@@ -202,6 +209,12 @@ struct store {
     _Atomic uint64_t position_appended, position_applied, position_durable;
 };
 
+/* Whether it is a store that was not closed yet. Any task. */
+static inline bool store_is_valid(const struct store *store)
+{
+    return store && store->magic == STORE_MAGIC;
+}
+
 /* The growing head. Log task. */
 struct head *store_writer_head(struct store *store);
 /* The frozen head, or NULL. Log task. */
@@ -260,6 +273,9 @@ void store_refuse(struct store *store, struct store_append *append, enum err err
                   const struct why *why);
 /* Takes up what is held; `err` not OK: refuses it. */
 void store_release_held(struct store *store, enum err err, const struct why *why);
+/* Posts a sync of all that is written so far, unless one runs (then its end looks again), the log
+ * has failed or the store closes. Log task. */
+void store_sync_now(struct store *store);
 /* Finishes it when what is written so far is durable. */
 void store_wait_durable(struct store *store, struct store_delete *delete);
 
@@ -276,6 +292,15 @@ void delete_forget(struct store *store);
  * recycled because their rows are in parts. Never above what is safe: no row that the log still has
  * is at or below it, but for those that the snapshot's parts hold. */
 void checkpoint_find(struct os *os, const char *folder, struct manifest_checkpoint *c);
+
+/* open_parts.c, for open.c: before any task runs. */
+/* Reads the manifest and makes the first view of the parts that are there. Damage is told (SHOW
+ * HEALTH) and counted. Errors: IO, FORMAT, NO_MEMORY. */
+enum err store_open_parts(struct store *store, struct why *why);
+/* Behind replay: what the manifest and missing parts say of rollups' windows. */
+void store_mend_rollups(struct store *store);
+/* Behind that: nobody asks for missing parts any more. Also when there are none. */
+void store_forget_missing(struct store *store);
 
 /* store.c's own for opening and closing (open.c). */
 /* What the catalogue learned from records above `durable`, which may be lost, is said again in the

@@ -1,5 +1,14 @@
-/* tombstone.c - see tombstone.h. A list that grows is copied into one of twice the size; the old
- * one stays in the catalogue's arena for who still reads it. */
+/* tombstone.c - what was deleted; see tombstone.h.
+ *
+ * A list that grows is copied into one of twice the size; the old one stays in the catalogue's
+ * arena for who still reads it. Readers get ranges that do not overlap, made by a sweep over the
+ * beginnings with a heap of what is open, newest on top: so a row is looked up by binary search,
+ * however often its range was deleted.
+ *
+ * Called by: delete.c (add, tidy), catalog_file.c (on the disk), scan.c and seal.c (deleted_of).
+ * Owns nothing but memory of the arena it is given.
+ * Invariants: from ≤ to in each; of a list [0, count) is complete and does not change; a series is
+ * in the catalogue's list of deleted ones exactly while is_listed. */
 #include "store/tombstone.h"
 #include "store/catalog.h"
 #include <stdlib.h>
@@ -234,6 +243,7 @@ static bool gather(const struct tidying *t, const struct series *series, struct 
 
 static void fill(struct tombstones *list, const struct deleted *seen, const struct deleted *rest)
 {
+    MUST(seen->count + rest->count <= list->capacity);
     if (seen->count) memcpy(list->items, seen->items, seen->count * sizeof *list->items);
     if (rest->count)
         memcpy(list->items + seen->count, rest->items, rest->count * sizeof *list->items);

@@ -1,4 +1,12 @@
-/* trust.c - see trust.h. */
+/* trust.c - is the wall clock to be believed; see trust.h.
+ *
+ * Two questions at each look: has the wall clock moved by what the monotonic one says (a minute of
+ * stepping is allowed, and one in a hundred of the time passed), and is it within a day of where
+ * trusted time should be. Both must be so. After a start the first has no answer yet, and the last
+ * trusted time that the manifest kept is asked instead.
+ *
+ * Called by: flush.c and open_parts.c. Pure: no clock is read here.
+ * Invariant: trusted time goes back only when an operator confirms it. */
 #include "store/trust.h"
 
 #define SECOND_NS ((int64_t)1000000000)

@@ -1,5 +1,16 @@
 /* view.c - what readers pin: lists of parts, views, and the list of what is unhealthy; see
- * store_priv.h. */
+ * store_priv.h.
+ *
+ * A view is immutable but for the rows its last head still takes, and is replaced whole by the log
+ * task. A statement holds one share of it for as long as it runs: that keeps the parts' files and a
+ * frozen head's memory, and nothing else needs a lock. live_views counts them, for tombstones may
+ * go only when nobody reads an older one.
+ *
+ * Called by: everybody who reads (scan.c, since.c, table_size.c), flush.c and open_parts.c, which
+ * make new ones. Owns: nothing; every object here is shared by reference count (refs.h).
+ * Invariants: the store's own view has one or two heads, the growing one last
+ * (one for reading parts alone has none); health entries are never changed
+ * once they are ready, so they are read without a lock. */
 #include "store/rollup.h"
 #include "store/store_priv.h"
 #include <stdarg.h>
@@ -17,13 +28,13 @@ struct part_list *part_list_new(size_t capacity)
 
 struct part_list *part_list_share(struct part_list *list)
 {
-    atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+    refs_take(&list->refs);
     return list;
 }
 
 void part_list_release(struct part_list *list)
 {
-    if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1) return;
+    if (!list || !refs_drop(&list->refs)) return;
     for (size_t i = 0; i < list->count; i++) part_release(list->parts[i]);
     mem_free(list);
 }
@@ -38,6 +49,7 @@ struct part_list *part_list_change(const struct part_list *list, struct part *co
             changed->parts[changed->count++] = part_share(list->parts[i]);
     for (size_t i = 0; i < more_count; i++) changed->parts[changed->count++] = part_share(more[i]);
     if (one) changed->parts[changed->count++] = part_share(one);
+    MUST(changed->count <= list->count + more_count + 1);
     return changed;
 }
 
@@ -46,16 +58,20 @@ struct part_list *part_list_change(const struct part_list *list, struct part *co
 static void *view_share(void *object)
 {
     struct store_view *view = object;
-    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    MUST(view->magic == VIEW_MAGIC);
+    refs_take(&view->refs);
     return view;
 }
 
 void store_view_release(struct store_view *view)
 {
-    if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) return;
+    MUST(!view || view->magic == VIEW_MAGIC);
+    if (!view || !refs_drop(&view->refs)) return;
     for (size_t i = 0; i < view->head_count; i++) head_release(view->heads[i]);
     part_list_release(view->parts);
-    atomic_fetch_sub_explicit(view->live, 1, memory_order_acq_rel);
+    uint32_t live = atomic_fetch_sub_explicit(view->live, 1, memory_order_acq_rel);
+    MUST(live > 0);
+    view->magic = 0;
     mem_free(view);
 }
 
@@ -65,6 +81,7 @@ static void view_release(void *object)
 }
 struct store_view *store_view_get(struct store *store)
 {
+    MUST(store_is_valid(store));
     return cell_get(&store->view);
 }
 
@@ -75,6 +92,7 @@ struct store_view *store_view_new(struct store *store, struct head *const *heads
     struct store_view *view = mem_alloc_zero(1, sizeof *view);
     if (!view) return NULL;
     atomic_init(&view->refs, 1);
+    view->magic = VIEW_MAGIC;
     view->live = &store->live_views;
     atomic_fetch_add(view->live, 1);
     for (size_t i = 0; i < head_count; i++) view->heads[view->head_count++] = head_share(heads[i]);
@@ -97,6 +115,7 @@ enum err store_view_init(struct store *store)
 struct head *store_writer_head(struct store *store)
 {
     struct store_view *view = store->view.object; /* only this task replaces it */
+    MUST(view && view->magic == VIEW_MAGIC && view->head_count > 0);
     return view->heads[view->head_count - 1];
 }
 
@@ -143,6 +162,7 @@ void health_note(struct store *store, enum store_severity severity, const char *
 size_t store_health(struct store *store, struct store_health_row *rows, size_t capacity)
 {
     size_t count = 0;
+    MUST(store_is_valid(store));
     if (!atomic_load(&store->time_trusted) && count < capacity) {
         rows[count] = (struct store_health_row){.severity = STORE_WARNING, .object = "clock"};
         (void)str_copy(
@@ -152,6 +172,7 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
                 "that it is right"));
     }
     count += rollup_health(store, rows + count, capacity - count);
+    MUST(count <= capacity);
     uint32_t noted = atomic_load(&store->health.claimed);
     for (uint32_t i = 0; i < noted && i < HEALTH_MAX && count < capacity; i++)
         if (atomic_load_explicit(&store->health.items[i].ready, memory_order_acquire))
