@@ -159,6 +159,7 @@ static enum err rotate(struct audit *a, struct why *why)
         char path[AUDIT_PATH_BYTES];
         err = audit_path(path, a->folder, a->first_number, why);
         if (!err) err = os->ops->path_remove(os, path, why);
+        if (err == ERR_NOT_FOUND) err = ERR_OK; /* somebody took it away */
         if (!err) a->first_number++;
     }
     return err;

@@ -36,10 +36,8 @@ static int close_world(void **state)
     return 0;
 }
 
-static void append(struct world *w, unsigned count, size_t file_bytes)
+static void append_to(struct audit *audit, unsigned count)
 {
-    struct audit *audit;
-    assert_int_equal(audit_open(&w->context, w->folder, file_bytes, &audit, NULL), ERR_OK);
     for (unsigned i = 0; i < count; i++) {
         char detail[64];
         snprintf(detail, sizeof detail, "setpoint=%u \"quoted\"\n", i);
@@ -52,6 +50,13 @@ static void append(struct world *w, unsigned count, size_t file_bytes)
                                     .outcome = STR("ok")};
         assert_int_equal(audit_append(audit, &entry), ERR_OK);
     }
+}
+
+static void append(struct world *w, unsigned count, size_t file_bytes)
+{
+    struct audit *audit;
+    assert_int_equal(audit_open(&w->context, w->folder, file_bytes, &audit, NULL), ERR_OK);
+    append_to(audit, count);
     audit_close(audit);
 }
 
@@ -99,6 +104,23 @@ static void old_files_are_removed_and_the_rest_still_verifies(void **state)
     assert_int_equal(report.file_count, AUDIT_FILES_MAX);
     assert_int_equal(report.last_seq, 50);
     assert_int_equal(report.first_seq, 51 - AUDIT_FILES_MAX);
+}
+
+static void an_old_file_that_somebody_took_away_costs_no_line(void **state)
+{
+    struct world *w = *state;
+    struct audit_report report;
+    struct audit *audit;
+    char path[128];
+    append(w, AUDIT_FILES_MAX, 1);
+    assert_int_equal(audit_open(&w->context, w->folder, 1, &audit, NULL), ERR_OK);
+    snprintf(path, sizeof path, "%s/audit-%06u.jsonl", w->folder, 1u);
+    assert_int_equal(remove(path), 0);
+    append_to(audit, 3);
+    audit_close(audit);
+    assert_int_equal(audit_verify(w->os, w->folder, &report, NULL), ERR_OK);
+    assert_int_equal(report.last_seq, AUDIT_FILES_MAX + 3);
+    assert_int_equal(report.line_count, AUDIT_FILES_MAX);
 }
 
 static void every_changed_byte_is_found(void **state)
@@ -445,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(the_chain_goes_on_over_restarts_and_files),
         T(old_files_are_removed_and_the_rest_still_verifies),
+        T(an_old_file_that_somebody_took_away_costs_no_line),
         T(every_changed_byte_is_found),
         T(removed_moved_and_inserted_lines_are_found),
         T(a_forged_line_is_found_by_the_one_behind_it),

@@ -156,8 +156,13 @@ static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
         mem_free(task);
         return NULL;
     }
-    int failed = uv_poll_init(&task->loop, &task->wake, task->wake_fd);
-    if (!failed) failed = uv_poll_start(&task->wake, UV_READABLE, on_wake);
+    if (uv_poll_init(&task->loop, &task->wake, task->wake_fd)) { /* no watch left in the system */
+        (void)close(task->wake_fd);
+        uv_loop_close(&task->loop);
+        mem_free(task);
+        return NULL;
+    }
+    int failed = uv_poll_start(&task->wake, UV_READABLE, on_wake);
     MUST(!failed);
     return task;
 }

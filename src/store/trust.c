@@ -49,9 +49,11 @@ void trust_look(struct trust *t, int64_t wall_ns, int64_t mono_ns)
 {
     int64_t passed = mono_ns - t->last_mono_ns;
     bool moved_along = near(wall_ns - passed, t->last_wall_ns, STEP_NS + passed / 100);
-    bool in_place = t->time_ns == INT64_MIN
-                        ? may_begin(wall_ns)
-                        : near(wall_ns, t->time_ns + (mono_ns - t->time_mono_ns), DAY_NS);
+    int64_t due_ns; /* where trusted time should be by now; the manifest may say anything */
+    bool has_due = t->time_ns != INT64_MIN &&
+                   !__builtin_add_overflow(t->time_ns, mono_ns - t->time_mono_ns, &due_ns);
+    bool in_place =
+        has_due ? near(wall_ns, due_ns, DAY_NS) : t->time_ns == INT64_MIN && may_begin(wall_ns);
     t->last_wall_ns = wall_ns;
     t->last_mono_ns = mono_ns;
     if (moved_along && in_place)
