@@ -191,8 +191,9 @@ struct os_ops {
     enum err (*task_start)(struct os *os, const char *name, unsigned flags, void (*run)(void *arg),
                            void *arg, struct os_task **task, struct why *why);
     void (*task_wake)(struct os_task *task); /* any task */
-    /* Ends a task after the call under way; waits for it and frees it. All its timers and streams
-     * must be closed. Called by the task that started it. */
+    /* Ends a task after the call under way and all for which it was woken until then, by itself
+     * too; waits for it and frees it. All its timers and streams must be closed. Called by the task
+     * that started it. */
     void (*task_stop)(struct os_task *task);
     bool (*task_is_current)(const struct os_task *task);
     /* Calls `turn` each time the task has handled what there was to handle and is about to wait:

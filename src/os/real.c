@@ -102,7 +102,10 @@ static void on_wake(uv_poll_t *wake, int status, int events)
      * that comes during this one brings its own wake. */
     bool stop = atomic_load(&task->stopping);
     task->run(task->arg);
-    if (stop) uv_stop(&task->loop);
+    if (!stop) return;
+    /* What the last run asked for itself is done, too. */
+    while (atomic_exchange(&task->is_waking, false)) task->run(task->arg);
+    uv_stop(&task->loop);
 }
 
 enum { NICE_FIRST = -10, NICE_NORMAL = 0, NICE_LOW = 10 };

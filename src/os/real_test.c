@@ -177,6 +177,35 @@ static void a_watch_is_told_until_all_is_read_and_not_when_it_is_closed(void **s
     alarm(0);
 }
 
+struct waker {
+    struct os *os;
+    struct os_task *task;
+    _Atomic unsigned calls;
+};
+
+/* The stop comes while the first call is under way. */
+static void wake_oneself(void *arg)
+{
+    struct waker *w = arg;
+    unsigned call = atomic_fetch_add(&w->calls, 1) + 1;
+    if (call == 1)
+        usleep(100000);
+    else if (call < 5)
+        w->os->ops->task_wake(w->task);
+}
+
+static void a_task_ends_when_it_has_done_what_it_asked_of_itself(void **state)
+{
+    (void)state;
+    struct waker w = {.os = os_real_new()};
+    assert_int_equal(w.os->ops->task_start(w.os, "waker", 0, wake_oneself, &w, &w.task, NULL),
+                     ERR_OK);
+    while (!atomic_load(&w.calls)) usleep(1000);
+    w.os->ops->task_stop(w.task);
+    assert_int_equal(atomic_load(&w.calls), 5);
+    os_real_free(w.os);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +213,7 @@ int main(void)
         cmocka_unit_test(the_kernels_texts_are_files),
         cmocka_unit_test(a_serial_line_is_closed_without_sending_the_rest),
         cmocka_unit_test(a_watch_is_told_until_all_is_read_and_not_when_it_is_closed),
+        cmocka_unit_test(a_task_ends_when_it_has_done_what_it_asked_of_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
