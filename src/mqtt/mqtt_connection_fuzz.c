@@ -76,22 +76,7 @@ static void client_open(void *owner)
     }
 }
 
-static void client_read(void *owner, const uint8_t *bytes, size_t size)
-{
-    (void)owner;
-    (void)bytes;
-    (void)size;
-}
-
-static void client_closed(void *owner, enum err err, const char *text)
-{
-    struct world *w = owner;
-    (void)err;
-    (void)text;
-    os_stream_close(&w->base.stream);
-}
-
-static const struct os_stream_events events = {client_open, client_read, NULL, client_closed};
+static const struct os_stream_events events = {client_open, fuzz_peer_read, NULL, fuzz_peer_closed};
 
 static void client_run(void *arg)
 {
