@@ -68,10 +68,12 @@ def node_fixture(tmp_path_factory):
 def test_many_tasks_answer_as_one(node, statement):
     alone = node.sql(statement.format(ALONE))
     before = helpers(node)
-    for _ in range(5):
+    may_be_alone = "LIKE" in statement or "nowhere" in statement  # over before anybody can help
+    limit, asked = time.monotonic() + 30, 0
+    while asked < 5 or (not may_be_alone and helpers(node) <= before):  # a worker may get no core of a busy machine for a while
+        assert time.monotonic() < limit, "nobody helped"
         assert same(node.sql(statement.format("true")), alone)
-    if "LIKE" not in statement and "nowhere" not in statement:  # those are over before anybody can help
-        assert helpers(node) > before, "nobody helped"
+        asked += 1
 
 
 @pytest.mark.parametrize("statement, says", [
