@@ -9,7 +9,7 @@ import time
 
 import mqtt_wire as wire
 from conftest import HOST, free_port
-from mqtt_sessions import Session
+from mqtt_sessions import Cut, Session
 
 REFUSALS = (0x80, 0x83, 0x87, 0x90, 0x97, 0x99)
 
@@ -192,6 +192,16 @@ class Taker(Ledger, Session):
                     return
                 time.sleep(0.005)
                 self.ping()
+
+
+def go_on(step, seconds):
+    """One step after another; a connection that is cut is a step's end."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            step()
+        except Cut:
+            pass
 
 
 def restart(node, how):

@@ -170,6 +170,7 @@ def test_a_state_that_knows_fewer_records_than_a_file_has_ends_nothing(kept):
     assert changed == 1
     with open(kept.path("mqtt/state"), "wb") as file:
         file.write(state)
+    assert "mqtt/state" in [one["object"] for one in doctor(kept.node)]  # it ends with an answer, too
     kept.node.start()
     slow = client(kept.node, "slow")
     got = [int(slow.receive(1)[0][:10])]

@@ -10,7 +10,7 @@ import time
 
 import mqtt_wire as wire
 from conftest import HOST, free_port
-from mqtt_random import Feeder, Ledger, Taker, access, random_node, restart, seeded
+from mqtt_random import Feeder, Ledger, Taker, access, go_on, random_node, restart, seeded
 from mqtt_sessions import CUTS, Cut
 
 SECONDS = float(os.environ.get("MILLRACE_RANDOM_SECONDS", "6"))
@@ -282,12 +282,7 @@ class Play:
         assert not self.remote.failure, self.remote.failure
 
     def go_on(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                self.step()
-            except Cut:
-                pass
+        go_on(self.step, seconds)
         self.settle()
         self.remote.end()
 

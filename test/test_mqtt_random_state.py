@@ -6,7 +6,7 @@ import struct
 import time
 
 import mqtt_wire as wire
-from mqtt_random import Feeder, Taker, access, random_node, restart, seeded
+from mqtt_random import Feeder, Taker, access, go_on, random_node, restart, seeded
 from mqtt_sessions import CUTS, Cut
 
 SECONDS = float(os.environ.get("MILLRACE_RANDOM_SECONDS", "6"))
@@ -271,12 +271,7 @@ class Play:
             time.sleep(0.1)
 
     def go_on(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                self.step()
-            except Cut:
-                pass
+        go_on(self.step, seconds)
         for testator in self.testators:
             if testator.wire and self.rng.random() < 0.5:
                 testator.leave()

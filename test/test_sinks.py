@@ -345,11 +345,16 @@ const struct millrace_sink *millrace_sink_entry(void) { return &sink; }
 """
 
 
+def node_with_sink(node_factory, folder, name, source):
+    """A node that finds a sink of this name, made of `source`."""
+    (folder / f"{name}.c").write_text(source)
+    subprocess.run(["cc", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o", str(folder / f"millrace-sink-{name}.so"),
+                    str(folder / f"{name}.c")], check=True)
+    return node_factory(settings=[f"drivers={folder}"])
+
+
 def test_a_sink_in_a_shared_object(node_factory, tmp_path):
-    (tmp_path / "lines.c").write_text(LINES)
-    subprocess.run(["cc", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o", str(tmp_path / "millrace-sink-lines.so"),
-                    str(tmp_path / "lines.c")], check=True)
-    node = node_factory(settings=[f"drivers={tmp_path}"])
+    node = node_with_sink(node_factory, tmp_path, "lines", LINES)
     write(node, "press", *(row("d", t, temperature=t + 0.5) for t in range(10)))
     sink(node, "none", type="absent", table="press")
     sink(node, "out", type="lines", table="press", **{"from": "beginning"})
@@ -392,10 +397,7 @@ const struct millrace_sink *millrace_sink_entry(void) { return &sink; }
 
 
 def test_a_careless_shared_object_hurts_nobody(node_factory, tmp_path):
-    (tmp_path / "careless.c").write_text(CARELESS)
-    subprocess.run(["cc", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o", str(tmp_path / "millrace-sink-careless.so"),
-                    str(tmp_path / "careless.c")], check=True)
-    node = node_factory(settings=[f"drivers={tmp_path}"])
+    node = node_with_sink(node_factory, tmp_path, "careless", CARELESS)
     write(node, "press", row("d", 0, temperature=1.5))
     for what, options in (("none", {"flag": True, "off": False, "n": 5}), ("shout", {}), ("qos", {}), ("nonsense", {})):
         sink(node, what, type="careless", table="press", options={"what": what, **options}, **{"from": "beginning"})

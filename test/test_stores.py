@@ -24,7 +24,7 @@ def test_a_store_of_an_earlier_format_opens_and_answers_the_same(name, tmp_path)
     try:
         for statement, wanted in answers.items():
             assert node.sql(statement) == wanted, statement
-        # Written some time ago: the clock may be told to have jumped, as it is after 30 days away.
+        # Written more than a day ago: the clock is told of, as after every such time away.
         assert not [row for row in node.sql("SHOW HEALTH") if row[1] != "clock"], "nothing is damaged"
     finally:
         node.stop()

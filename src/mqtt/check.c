@@ -10,7 +10,6 @@
 #include "mqtt/check.h"
 #include "mqtt/broker_priv.h"
 #include "mqtt/copy.h"
-#include "mqtt/verify.h"
 #include "os/put_aside.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -398,7 +397,6 @@ static enum err examine(struct check *c, struct why *why)
     budget_init(&c->context->memory, "doctor", NULL, MEMORY_MAX);
     enum err err = broker_new(c->context, &broker_defaults, nowhere, &c->broker, why);
     if (!err) err = check_state(c);
-    if (!err) broker_verify(c->broker, true);
     if (!err) err = check_queues(c);
     snprintf(folder, sizeof folder, "%s/queues", c->mqtt);
     if (!err) (void)c->os->ops->path_list(c->os, folder, look_at_queue, c, NULL);

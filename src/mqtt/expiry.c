@@ -1,9 +1,9 @@
 /* expiry.c - retained messages whose Message Expiry Interval is over are forgotten (MQTT 5.0
  * 3.3.2.3.3), so that they take no memory and no place of mqtt.maxRetained, and are not shown.
  *
- * Who asks for one is not sent it either way (session.c); here it only matters that they go at some
- * time. So there is no timer for each: the broker knows when the first of them is over, and then
- * walks over all of them in slices, once a second, for as long as it takes. The log is told
+ * Who asks for one is not sent it either way (session_send.c); here it only matters that they go at
+ * some time. So there is no timer for each: the broker knows when the first of them is over, and
+ * then walks over all of them in slices, once a second, for as long as it takes. The log is told
  * nothing: a start finds them again, with their end, and forgets them the same way. Broker's task.
  */
 #include "mqtt/broker_priv.h"

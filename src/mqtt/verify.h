@@ -2,9 +2,10 @@
  * equal to what they count, pointers that point back.
  *
  * In debug builds and under the address sanitizer the broker asks itself once a second and at its
- * end; tests, fuzz targets and the doctor (check.h) whenever they like. In production only what is
- * cheap is asked, where it is used; nothing here is called. A claim that does not hold ends the
- * program by MUST: it is a fault of ours, whatever came from outside. */
+ * end; tests and fuzz targets whenever they like, the doctor never: what it looks at may be
+ * damaged. In production only what is cheap is asked, where it is used; nothing here is called. A
+ * claim that does not hold ends the program by MUST: it is a fault of ours, whatever came from
+ * outside. */
 #ifndef MQTT_VERIFY_H
 #define MQTT_VERIFY_H
 
