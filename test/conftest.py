@@ -58,14 +58,15 @@ def die_with_parent():
 
 def wait_for(condition, limit_s, what):
     """Calls `condition` until it gives something true, which it returns; fails with `what` (a text, or what gives one then) after `limit_s`."""
-    limit = time.monotonic() + limit_s
+    limit, pause_s = time.monotonic() + limit_s, 0.001
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > limit:
             pytest.fail(f"{what() if callable(what) else what} (waited {limit_s} s)")
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(0.05, 1.5 * pause_s)
 
 
 class Program:

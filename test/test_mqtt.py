@@ -75,7 +75,8 @@ def test_the_will_of_who_vanishes_and_not_of_who_says_goodbye(node):
     for name in "vanishes", "says-goodbye":
         child = subprocess.Popen(["mosquitto_sub", "-p", str(node.mqtt_port), "-u", "admin", "-P", node.PASSWORD, "-i", name, "-t", "x",
                                   "--will-topic", f"will/{name}", "--will-payload", "gone", "--will-qos", "1"])
-        wait_for(lambda: node.metric("millrace_mqtt_sessions") == 2, LIMIT_S, "it does not connect")
+        # Before its SUBACK a signal would end it without a goodbye.
+        wait_for(lambda: node.metric("millrace_mqtt_subscriptions") == 2, LIMIT_S, "it does not subscribe")
         child.send_signal(signal.SIGKILL if name == "vanishes" else signal.SIGTERM)
         child.wait()
         wait_for(lambda: node.metric("millrace_mqtt_sessions") == 1, LIMIT_S, "it does not leave")

@@ -25,7 +25,7 @@ import urllib.request
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 RUN = os.path.join(ROOT, "run")
-BUILD = os.path.join(ROOT, "build", "release")
+BUILD = os.environ.get("MILLRACE_DEV_BUILD", os.path.join(ROOT, "build", "release"))
 MANIFESTS = os.path.join(ROOT, "examples", "plant")
 HOST = "127.0.0.1"
 PLANTSIM_PORT = 5020  # what examples/plant/connections.yaml says

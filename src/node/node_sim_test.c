@@ -578,7 +578,7 @@ static void a_node_stops_at_any_moment_with_work_under_way(void **state)
 {
     (void)state;
     unsigned random = (unsigned)sim_number_in("MILLRACE_TEST_SEED", 1);
-    double end = sim_seconds() + (double)sim_number_in("MILLRACE_SIM_SECONDS", 10);
+    double end = sim_seconds() + (double)sim_number_in("MILLRACE_SIM_SECONDS", 4);
     do {
         const struct sim_case c = {(uint64_t)rand_r(&random), SIM_FAULT_NONE, 0};
         run_stops(&c);
@@ -618,7 +618,7 @@ static const struct sim_case known_cases[] = {
 static void a_fault_at_any_call_of_a_node_costs_no_acknowledged_row(void **state)
 {
     (void)state;
-    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 20);
+    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 8);
 }
 
 int main(void)

@@ -245,7 +245,7 @@ static const struct sim_case known_cases[] = {
 static void a_fault_at_any_call_costs_no_acknowledged_document(void **state)
 {
     (void)state;
-    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 6);
+    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 3);
 }
 
 int main(void)

@@ -16,7 +16,7 @@ enum {
     BATCHES_MAX = 256,
     WHOLE_ROWS = 3,       /* of each batch for the device that tells whole batches from torn ones */
     GROUP = 4,            /* batches or deletes under way together */
-    EVERY_CALL_MAX = 500, /* cases; the soak has them all */
+    EVERY_CALL_MAX = 150, /* cases; the soak has them all */
     TRIED_MAX = 8,        /* keys that one of them tries to change */
 };
 #define SLOT_NS      ((int64_t)60 * 1000000000)
@@ -566,7 +566,7 @@ static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)
     /* What a known case means moves with the code; the calls of one seed do not. */
     if (!getenv("MILLRACE_SIM_CASE"))
         sim_cases_every_call(run_case, 1, SIM_FAULT_IO, EVERY_CALL_MAX);
-    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 12);
+    sim_cases(run_case, known_cases, sizeof known_cases / sizeof known_cases[0], 5);
 }
 
 /* A kill leaves what a failed sync did not make durable in the kernel's memory, where the next
@@ -598,7 +598,7 @@ static void build_on_failed_sync(uint64_t seed, uint64_t n, bool flushes)
 static void what_a_failed_sync_covered_is_nothing_to_build_on(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 20; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         for (uint64_t n = 1; n <= 4; n++) build_on_failed_sync(seed, n, false);
         for (uint64_t n = 1; n <= 16; n++) build_on_failed_sync(seed, n, true);
     }

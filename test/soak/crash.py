@@ -19,7 +19,7 @@ import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("MILLRACE_TEST_BUILD", os.path.join(ROOT, "build", "release"))
-CALLS = re.compile(r"seed (\d+), fault (\d+): each of (\d+) calls")
+CALLS = re.compile(r"seed (\d+), fault (\d+): of (\d+) calls one in 1")
 
 # program, seeds: about equal times. The node's workload has thousands of allocations.
 PROGRAMS = [("store_sim_test", 20), ("persist_sim_test", 20), ("node_sim_test", 4)]
