@@ -240,54 +240,83 @@ static bool on_work(void *arg, struct broker_work *work) /* broker's task */
 
 /* ---- listening ---- */
 
-static void on_plain(void *owner, struct os_stream *stream)
+static void on_accepted(void *owner, struct os_stream *stream)
 {
-    struct mqtt_server *server = owner;
-    const struct broker_entry entry = {.has_proxy = server->proxy, .door = BROKER_PLAIN};
+    struct mqtt_door *door = owner;
+    struct mqtt_server *server = door->server;
+    struct broker_entry entry = {.door = (enum broker_door)(door - server->doors)};
+    entry.has_proxy = server->proxy && entry.door != BROKER_LOCAL;
+    if (entry.door == BROKER_TLS) {
+        entry.tls = server->tls;
+        entry.psk = server->psk;
+    }
     broker_accept(server->broker, stream, &entry);
 }
 
-static void on_encrypted(void *owner, struct os_stream *stream)
+static enum err open_door(struct mqtt_door *door, const struct os_address *address, struct why *why)
 {
-    struct mqtt_server *server = owner;
-    const struct broker_entry entry = {
-        .tls = server->tls, .psk = server->psk, .has_proxy = server->proxy, .door = BROKER_TLS};
-    broker_accept(server->broker, stream, &entry);
+    struct context *context = door->server->service->context;
+    struct os_listener *listener;
+    struct os_address bound = *address;
+    enum err err = context->os->ops->listen(context->main->task, address, on_accepted, door,
+                                            &listener, &bound, why);
+    if (err) return err;
+    if (door->listener) context->os->ops->listener_close(door->listener);
+    *door = (struct mqtt_door){door->server, listener, *address, bound};
+    return ERR_OK;
 }
 
-static void on_local(void *owner, struct os_stream *stream)
+static void close_door(struct mqtt_door *door)
 {
-    struct mqtt_server *server = owner;
-    const struct broker_entry entry = {.door = BROKER_LOCAL};
-    broker_accept(server->broker, stream, &entry);
+    if (door->listener) door->server->service->context->os->ops->listener_close(door->listener);
+    *door = (struct mqtt_door){.server = door->server};
 }
 
-static void stop_listening(struct mqtt_server *server)
+/* The new one is opened before the old one is closed, unless the old one is in its way: 0.0.0.0
+ * covers 127.0.0.1. */
+static enum err move_door(struct mqtt_door *door, const struct os_address *address, struct why *why)
 {
-    const struct os_ops *ops = server->service->context->os->ops;
-    if (server->plain) ops->listener_close(server->plain);
-    if (server->encrypted) ops->listener_close(server->encrypted);
-    if (server->local) ops->listener_close(server->local);
-    server->plain = server->encrypted = server->local = NULL;
+    const struct os_address was = door->at;
+    enum err err = open_door(door, address, why);
+    if (err != ERR_ADDRESS_IN_USE || !was.kind || was.port != address->port) return err;
+    close_door(door);
+    err = open_door(door, address, why);
+    struct why lost = WHY_NONE;
+    if (err && open_door(door, &was, &lost))
+        return why_wrap(why, err, "it listens nowhere now, as it cannot go back (%s)",
+                        why_text(&lost, err));
+    return err;
 }
 
-enum err mqtt_server_start(struct service *service, struct broker *broker,
-                           const struct mqtt_server_config *config, struct mqtt_server **out,
-                           struct os_address *bound_plain, struct os_address *bound_encrypted,
+enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door which,
+                            const struct os_address *address, struct tls_config *tls,
+                            struct os_address *bound, struct why *why)
+{
+    MUST(server->magic == SERVER_MAGIC && loop_is_current(server->service->context->main));
+    MUST(which <= BROKER_LOCAL && (!address || which != BROKER_TLS || tls));
+    struct mqtt_door *door = &server->doors[which];
+    enum err err = ERR_OK;
+    if (which == BROKER_TLS && tls) server->tls = tls;
+    if (!address)
+        close_door(door);
+    else if (!os_address_equal(&door->at, address))
+        err = move_door(door, address, why);
+    if (bound) *bound = door->bound;
+    return err;
+}
+
+enum err mqtt_server_start(struct service *service, struct broker *broker, struct mqtt_server **out,
                            struct why *why)
 {
     struct context *context = service->context;
     const struct os_ops *ops = context->os->ops;
-    MUST(loop_is_current(context->main) && (!config->encrypted || config->tls));
-    MUST(!config->anonymous || !config->plain || os_address_is_loopback(config->plain));
+    MUST(loop_is_current(context->main));
     struct mqtt_server *server = mem_alloc_zero(1, sizeof *server);
     if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
     server->magic = SERVER_MAGIC;
     server->service = service;
-    server->tls = config->tls;
-    server->anonymous = config->anonymous;
-    server->proxy = config->proxy;
     server->waiting_end = &server->waiting;
+    for (size_t i = 0; i <= BROKER_LOCAL; i++) server->doors[i].server = server;
     struct broker_hooks hooks = {.arg = server,
                                  .login = mqtt_server_on_login,
                                  .journal = on_journal,
@@ -306,15 +335,6 @@ enum err mqtt_server_start(struct service *service, struct broker *broker,
         err = ops->timer_make(context->main->task, on_review_timer, server, &server->review_timer);
     server->epoch = access_epoch(service->access);
     if (!err) ops->timer_set(server->review_timer, REVIEW_MS * TIME_NS_PER_MS);
-    if (!err && config->plain)
-        err = ops->listen(context->main->task, config->plain, on_plain, server, &server->plain,
-                          bound_plain, why);
-    if (!err && config->encrypted)
-        err = ops->listen(context->main->task, config->encrypted, on_encrypted, server,
-                          &server->encrypted, bound_encrypted, why);
-    if (!err && config->local)
-        err = ops->listen(context->main->task, config->local, on_local, server, &server->local,
-                          NULL, why);
     if (err)
         mqtt_server_stop(server);
     else
@@ -350,7 +370,7 @@ void mqtt_server_stop(struct mqtt_server *server)
     server->service->mqtt = NULL;
     if (server->review_timer) server->service->context->os->ops->timer_close(server->review_timer);
     server->review_timer = NULL;
-    stop_listening(server);
+    for (size_t i = 0; i <= BROKER_LOCAL; i++) close_door(&server->doors[i]);
     server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;

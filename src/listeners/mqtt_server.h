@@ -7,24 +7,24 @@
 
 struct mqtt_server;
 
-struct mqtt_server_config {
-    const struct os_address *plain, *encrypted, *local; /* NULL = it does not listen there */
-    struct tls_config *tls; /* for `encrypted`; borrowed; may be renewed */
-    bool proxy;             /* on plain and encrypted: PROXY headers, which are believed */
-    bool anonymous;         /* who brings no user is let in as `anonymous`, on loopback only */
-};
-
-/* Starts the broker (borrowed; broker_new) and listens. `bound_*` receive the real addresses. Main
- * loop. Errors: ADDRESS_IN_USE… name the address; NO_MEMORY. */
+/* Starts the broker (borrowed; broker_new), which listens nowhere yet and lets nobody in without a
+ * login. Main loop. Errors: NO_MEMORY; those of broker_start. */
 enum err mqtt_server_start(struct service *service, struct broker *broker,
-                           const struct mqtt_server_config *config, struct mqtt_server **server,
-                           struct os_address *bound_plain, struct os_address *bound_encrypted,
-                           struct why *why);
+                           struct mqtt_server **server, struct why *why);
+/* Listens at BROKER_PLAIN, BROKER_TLS or BROKER_LOCAL where `address` says (NULL: nowhere), instead
+ * of where it did; connections go on. `tls` is shown at BROKER_TLS: borrowed, may be renewed.
+ * `bound` (may be NULL) receives the real address; .kind 0 = it does not listen. The same address
+ * again changes nothing. After an error it listens where it did, or says that it does not. Main
+ * loop. Errors: ADDRESS_IN_USE… name the address; NO_MEMORY. */
+enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door door,
+                            const struct os_address *address, struct tls_config *tls,
+                            struct os_address *bound, struct why *why);
 /* Keys that clients of the encrypted listener may prove instead of a password (shares; NULL =
  * none): who proves one is the user of its identity. For connections from now on. Main loop. */
 void mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk);
-/* Counts for logins and connections from now on. `anonymous` only while it listens on loopback.
- * Main loop. */
+/* Counts for logins and connections from now on. `anonymous`: who brings no user is let in as
+ * `anonymous`; only while BROKER_PLAIN is on loopback. `proxy`: PROXY headers at BROKER_PLAIN and
+ * BROKER_TLS, which are believed. Main loop. */
 void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy);
 /* broker_visit, while it runs. Errors: also CANCELLED. Main loop. */
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,

@@ -9,13 +9,20 @@ enum { SERVER_MAGIC = 0x6d717376 };
 
 struct mqtt_login;
 
+/* Where it listens; .at as it was asked for, .kind 0 = it does not. */
+struct mqtt_door {
+    struct mqtt_server *server;
+    struct os_listener *listener;
+    struct os_address at, bound;
+};
+
 struct mqtt_server {
     uint32_t magic;
     struct service *service;
     struct broker *broker; /* NULL = stopped */
-    struct os_listener *plain, *encrypted, *local;
-    struct tls_config *tls;
-    struct tls_psk *psk; /* shared; NULL = none */
+    struct mqtt_door doors[BROKER_LOCAL + 1];
+    struct tls_config *tls; /* of BROKER_TLS */
+    struct tls_psk *psk;    /* shared; NULL = none */
     bool anonymous, proxy;
     _Atomic size_t pending;                      /* what came from the broker and is not answered */
     struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */

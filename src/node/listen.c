@@ -100,30 +100,43 @@ void node_line_stop(struct node *node)
 
 /* ---- MQTT and CoAP ---- */
 
+/* An empty `text`: nowhere. */
+static enum err listen_at(struct node *node, enum broker_door door, struct str text,
+                          struct os_address *bound, struct why *why)
+{
+    struct os_address address = {.kind = OS_ADDRESS_UNIX};
+    enum err err = ERR_OK;
+    if (text.size && door != BROKER_LOCAL)
+        err = os_address_tcp(text, &address, why);
+    else if (!str_copy(address.host, sizeof address.host, text))
+        err = why_set(why, ERR_INVALID, "listen.mqttUnix: the path is too long");
+    return err ? err
+               : mqtt_server_listen(node->mqtt, door, text.size ? &address : NULL, node->tls, bound,
+                                    why);
+}
+
+enum err node_mqtt_listen(struct node *node, const struct node_config *config,
+                          enum broker_door door, struct why *why)
+{
+    switch (door) {
+    case BROKER_PLAIN: return listen_at(node, door, config->listen.mqtt, &node->mqtt_address, why);
+    case BROKER_TLS: return listen_at(node, door, config->listen.mqtts, &node->mqtts_address, why);
+    default: return listen_at(node, door, config->listen.mqtt_unix, &node->mqtt_unix_address, why);
+    }
+}
+
 enum err node_mqtt_start(struct node *node, struct why *why)
 {
     const struct node_config *config = node->options->config;
-    struct os_address plain, encrypted, local = {.kind = OS_ADDRESS_UNIX};
-    struct mqtt_server_config c = {
-        .tls = node->tls, .anonymous = config->mqtt.anonymous, .proxy = config->mqtt.proxy};
-    enum err err = ERR_OK;
-    if (config->listen.mqtt.size) {
-        err = os_address_tcp(config->listen.mqtt, &plain, why);
-        c.plain = &plain;
-    }
-    if (!err && config->listen.mqtts.size) {
-        err = os_address_tcp(config->listen.mqtts, &encrypted, why);
-        c.encrypted = &encrypted;
-    }
-    if (config->listen.mqtt_unix.size) {
-        if (!err && !str_copy(local.host, sizeof local.host, config->listen.mqtt_unix))
-            err = why_set(why, ERR_INVALID, "listen.mqttUnix: the path is too long");
-        c.local = &local;
-    }
+    enum err err = mqtt_server_start(&node->service, node->broker, &node->mqtt, why);
     if (err) return err;
-    err = mqtt_server_start(&node->service, node->broker, &c, &node->mqtt, &node->mqtt_address,
-                            &node->mqtts_address, why);
-    if (!err) node_set_psk(node, config->mqtt.psk);
+    mqtt_server_set_logins(node->mqtt, config->mqtt.anonymous, config->mqtt.proxy);
+    for (enum broker_door door = BROKER_PLAIN; !err && door <= BROKER_LOCAL; door++)
+        err = node_mqtt_listen(node, config, door, why);
+    if (err)
+        mqtt_server_stop(node->mqtt);
+    else
+        node_set_psk(node, config->mqtt.psk);
     return err;
 }
 
@@ -132,24 +145,44 @@ void node_mqtt_stop(struct node *node)
     mqtt_server_stop(node->mqtt);
 }
 
+/* At node->coap_address and node->coaps_address. */
+static enum err open_coap(struct node *node, struct str psk, struct why *why)
+{
+    struct coap_gateway_config c = {.plain = node->coap_address.kind ? &node->coap_address : NULL,
+                                    .secure =
+                                        node->coaps_address.kind ? &node->coaps_address : NULL};
+    if (!c.plain && !c.secure) return ERR_OK;
+    enum err err = coap_gateway_start(&node->context, node->broker, &c, &node->coap, why);
+    if (!err) node_set_psk(node, psk);
+    return err;
+}
+
+enum err node_coap_listen(struct node *node, const struct node_config *config, struct why *why)
+{
+    struct os_address plain = {0}, secure = {0};
+    const struct os_address old_plain = node->coap_address, old_secure = node->coaps_address;
+    struct str texts[] = {config->listen.coap, config->listen.coaps};
+    enum err err = texts[0].size ? os_address_tcp(texts[0], &plain, why) : ERR_OK;
+    if (!err && texts[1].size) err = os_address_tcp(texts[1], &secure, why);
+    if (err || (os_address_equal(&plain, &old_plain) && os_address_equal(&secure, &old_secure)))
+        return err;
+    node_coap_stop(node);
+    node->coap_address = plain;
+    node->coaps_address = secure;
+    err = open_coap(node, config->mqtt.psk, why);
+    if (!err || (!old_plain.kind && !old_secure.kind)) return err;
+    struct why lost = WHY_NONE;
+    node->coap_address = old_plain;
+    node->coaps_address = old_secure;
+    enum err again = open_coap(node, config->mqtt.psk, &lost);
+    return again ? why_wrap(why, err, "and it cannot go back (%s), so that it listens nowhere",
+                            why_text(&lost, again))
+                 : err;
+}
+
 enum err node_coap_start(struct node *node, struct why *why)
 {
-    const struct node_config *config = node->options->config;
-    struct os_address plain, secure;
-    struct coap_gateway_config c = {0};
-    enum err err = ERR_OK;
-    if (config->listen.coap.size) {
-        err = os_address_tcp(config->listen.coap, &plain, why);
-        c.plain = &plain;
-    }
-    if (!err && config->listen.coaps.size) {
-        err = os_address_tcp(config->listen.coaps, &secure, why);
-        c.secure = &secure;
-    }
-    if (err || !(c.plain || c.secure)) return err;
-    err = coap_gateway_start(&node->context, node->broker, &c, &node->coap, why);
-    if (!err) node_set_psk(node, config->mqtt.psk);
-    return err;
+    return node_coap_listen(node, node->options->config, why);
 }
 
 void node_coap_stop(struct node *node)
@@ -190,40 +223,44 @@ static void note_address(char *out, size_t out_bytes, const char *scheme,
     snprintf(out, out_bytes, "%s://%s", scheme, text);
 }
 
+static void say_address(struct node *node, const char *scheme, const struct os_address *address)
+{
+    char text[OS_HOST_BYTES + 8];
+    os_address_print(address, text, sizeof text);
+    if (address->kind)
+        diag(&node->context, DIAG_INFO, component, "listening on %s://%s", scheme, text);
+}
+
+void node_announce_mqtt(struct node *node, enum broker_door door)
+{
+    const struct {
+        const char *scheme;
+        const struct os_address *address;
+    } doors[] = {[BROKER_PLAIN] = {"mqtt", &node->mqtt_address},
+                 [BROKER_TLS] = {"mqtts", &node->mqtts_address},
+                 [BROKER_LOCAL] = {"mqtt+unix", &node->mqtt_unix_address}};
+    say_address(node, doors[door].scheme, doors[door].address);
+}
+
+void node_announce_coap(struct node *node)
+{
+    say_address(node, "coap", &node->coap_address);
+    say_address(node, "coaps", &node->coaps_address);
+}
+
 void node_announce(struct node *node)
 {
     struct service *s = &node->service;
     write_server_file(node);
     if (node->http) note_address(s->http_url, sizeof s->http_url, "http", &node->http_address);
     if (node->https) note_address(s->https_url, sizeof s->https_url, "https", &node->https_address);
-    if (node->http) diag(&node->context, DIAG_INFO, component, "listening on %s", s->http_url);
-    if (node->https) diag(&node->context, DIAG_INFO, component, "listening on %s", s->https_url);
-    char postgres[OS_HOST_BYTES + 8];
-    os_address_print(&node->postgres_address, postgres, sizeof postgres);
-    if (node->postgres)
-        diag(&node->context, DIAG_INFO, component, "listening on postgresql://%s", postgres);
-    char line[OS_HOST_BYTES + 8];
-    os_address_print(&node->line_address, line, sizeof line);
-    if (node->line) diag(&node->context, DIAG_INFO, component, "listening on line+tcp://%s", line);
-    char mqtt[OS_HOST_BYTES + 8];
-    os_address_print(&node->mqtt_address, mqtt, sizeof mqtt);
-    if (node->mqtt_address.kind)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtt://%s", mqtt);
-    os_address_print(&node->mqtts_address, mqtt, sizeof mqtt);
-    if (node->mqtts_address.kind)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtts://%s", mqtt);
-    struct str local = node->options->config->listen.mqtt_unix;
-    if (local.size)
-        diag(&node->context, DIAG_INFO, component, "listening on mqtt+unix://%.*s", (int)local.size,
-             local.at);
-    struct str coap = node->options->config->listen.coap,
-               coaps = node->options->config->listen.coaps;
-    if (coap.size)
-        diag(&node->context, DIAG_INFO, component, "listening on coap://%.*s", (int)coap.size,
-             coap.at);
-    if (coaps.size)
-        diag(&node->context, DIAG_INFO, component, "listening on coaps://%.*s", (int)coaps.size,
-             coaps.at);
+    say_address(node, "http", &node->http_address);
+    say_address(node, "https", &node->https_address);
+    say_address(node, "postgresql", &node->postgres_address);
+    say_address(node, "line+tcp", &node->line_address);
+    for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++)
+        node_announce_mqtt(node, door);
+    node_announce_coap(node);
     if (node->new_password[0])
         diag(&node->context, DIAG_INFO, component,
              "first start: user admin, password %s (shown once)", node->new_password);

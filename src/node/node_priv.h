@@ -30,7 +30,8 @@ struct node {
     size_t started;    /* parts of the list that run */
     char folder[3900];
     struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
-        mqtts_address;
+        mqtts_address, mqtt_unix_address, coap_address,
+        coaps_address; /* .kind 0: it does not listen */
     char new_password[64];
     struct completion settled; /* tables of manifests are there: ready */
 };
@@ -62,6 +63,15 @@ enum err node_coap_start(struct node *node, struct why *why);
 void node_coap_stop(struct node *node);
 /* Says on stderr, and in server.txt for the command line, where all of them are reached. */
 void node_announce(struct node *node);
+/* Has the broker listen at `door` where `config` says; connections go on. Errors: those of
+ * mqtt_server_listen; INVALID: the path is too long. */
+enum err node_mqtt_listen(struct node *node, const struct node_config *config,
+                          enum broker_door door, struct why *why);
+/* Says where it listens at `door`; nothing when it does not. */
+void node_announce_mqtt(struct node *node, enum broker_door door);
+/* The same of the CoAP gateway, whose clients have to ask again when it moved. */
+enum err node_coap_listen(struct node *node, const struct node_config *config, struct why *why);
+void node_announce_coap(struct node *node);
 
 /* ---- keys.c: blocking; what cannot be read is told and lets nobody in ---- */
 

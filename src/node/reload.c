@@ -41,11 +41,6 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
         {"mqtt.external.endpoint", was->mqtt.external.endpoint, now->mqtt.external.endpoint},
-        {"listen.mqtt", was->listen.mqtt, now->listen.mqtt},
-        {"listen.mqtts", was->listen.mqtts, now->listen.mqtts},
-        {"listen.mqttUnix", was->listen.mqtt_unix, now->listen.mqtt_unix},
-        {"listen.coap", was->listen.coap, now->listen.coap},
-        {"listen.coaps", was->listen.coaps, now->listen.coaps},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };
@@ -65,17 +60,59 @@ static enum err renew_certificates(struct node *node, const struct node_config *
 {
     struct arena arena = {0}; /* as arena_init leaves one */
     struct tls_config *fresh = NULL;
-    if (!node->tls) return ERR_OK;
+    if (!node->tls && !config->listen.mqtts.size) return ERR_OK;
     enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
     arena_free(&arena);
-    if (!err) tls_config_renew(node->tls, fresh);
+    if (!err && node->tls)
+        tls_config_renew(node->tls, fresh);
+    else if (!err)
+        node->tls = fresh;
     return err;
+}
+
+/* Each by itself: where one cannot listen, it listens where it did. */
+static void move_mqtt(struct node *node, const struct node_config *config)
+{
+    const struct os_address *places[] = {[BROKER_PLAIN] = &node->mqtt_address,
+                                         [BROKER_TLS] = &node->mqtts_address,
+                                         [BROKER_LOCAL] = &node->mqtt_unix_address};
+    static const char *const keys[] = {[BROKER_PLAIN] = "listen.mqtt",
+                                       [BROKER_TLS] = "listen.mqtts",
+                                       [BROKER_LOCAL] = "listen.mqttUnix"};
+    for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++) {
+        struct why why = WHY_NONE;
+        const struct os_address was = *places[door];
+        if (door == BROKER_TLS && config->listen.mqtts.size && !node->tls) continue; /* told */
+        enum err err = node_mqtt_listen(node, config, door, &why);
+        if (err)
+            diag(&node->context, DIAG_ERROR, component, "reload: %s stays as it was: %s",
+                 keys[door], why_text(&why, err));
+        else if (was.kind && !places[door]->kind)
+            diag(&node->context, DIAG_INFO, component, "reload: %s is off now", keys[door]);
+        else if (!os_address_equal(&was, places[door]))
+            node_announce_mqtt(node, door);
+    }
+}
+
+static void move_coap(struct node *node, const struct node_config *config)
+{
+    const struct os_address plain = node->coap_address, secure = node->coaps_address;
+    struct why why = WHY_NONE;
+    enum err err = node_coap_listen(node, config, &why);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: listen.coap and coaps stay: %s",
+             why_text(&why, err));
+    else if (!os_address_equal(&plain, &node->coap_address) ||
+             !os_address_equal(&secure, &node->coaps_address))
+        node_announce_coap(node);
 }
 
 /* Sessions and connections go on: what they were promised stays with them. */
 static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
 {
     bool anonymous = config->mqtt.anonymous;
+    move_mqtt(node, config);
+    move_coap(node, config);
     if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
         return why_set(why, ERR_INVALID,
                        "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");

@@ -137,6 +137,11 @@ bool os_peer_host(const char *peer, char *host, size_t host_bytes)
     return inet_ntop(AF_INET6, &six, host, (socklen_t)host_bytes) != NULL;
 }
 
+bool os_address_equal(const struct os_address *a, const struct os_address *b)
+{
+    return a->kind == b->kind && a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes)
 {
     bool ipv6 = strchr(address->host, ':') != NULL;

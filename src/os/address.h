@@ -35,6 +35,8 @@ bool os_peer_is_loopback(const char *peer);
  * of an IPv6 one ("2001:db8:0:7::"), as those of one customer are; "unix". False: it has no
  * address. */
 bool os_peer_host(const char *peer, char *host, size_t host_bytes);
+/* Of the same kind, host and port; two of kind 0 are equal. */
+bool os_address_equal(const struct os_address *a, const struct os_address *b);
 /* "127.0.0.1:502", "[::1]:502", a path. */
 void os_address_print(const struct os_address *address, char *out, size_t out_bytes);
 
