@@ -15,7 +15,8 @@ enum { BRIDGES_MAGIC = 0x62726773, EXTERNAL_FILTERS_MAX = 64, CLIENT_ID_MAX = 25
 struct bridges {
     uint32_t magic;
     struct service *service;
-    const struct bridges_external *external; /* NULL = none */
+    struct arena arena; /* texts of `external` */
+    struct bridges_external external;
     size_t filter_count;
     char *filters[EXTERNAL_FILTERS_MAX]; /* bridge_external_filters */
 };
@@ -160,7 +161,7 @@ enum { EXTERNAL_EXPIRY_S = 7 * 86400, EXTERNAL_KEEP_ALIVE_S = 60 };
  * says. */
 static struct bridge_settings *external_settings(struct bridges *b)
 {
-    const struct bridges_external *e = b->external;
+    const struct bridges_external *e = &b->external;
     const struct bridge_topic always[] = {
         {.filter = str_of(e->data_filter), .is_in = true, .qos = 1},
         {.filter = str_of(e->cmd_filter), .is_in = true, .qos = 1},
@@ -206,7 +207,6 @@ static enum err put_external(struct bridges *b)
 enum err bridge_external_filters(struct bridges *b, struct str filter)
 {
     MUST(b->magic == BRIDGES_MAGIC);
-    if (!b->external) return ERR_OK;
     if (!topic_filter_is_valid(filter)) return ERR_INVALID;
     for (size_t i = 0; i < b->filter_count; i++)
         if (str_is(filter, b->filters[i])) return ERR_OK;
@@ -215,7 +215,73 @@ enum err bridge_external_filters(struct bridges *b, struct str filter)
     if (!kept) return ERR_NO_MEMORY;
     (void)str_copy(kept, filter.size + 1, filter);
     b->filters[b->filter_count++] = kept;
-    return put_external(b);
+    return b->external.endpoint.size ? put_external(b) : ERR_OK;
+}
+
+/* The texts of one, in an order that both sides of a comparison or a copy share. */
+enum { EXTERNAL_TEXTS = 8 };
+
+static void texts_of(struct bridges_external *e, struct str *texts[EXTERNAL_TEXTS])
+{
+    struct str *const all[EXTERNAL_TEXTS] = {&e->endpoint, &e->user, &e->password, &e->client_id,
+                                             &e->ca,       &e->cert, &e->key,      &e->server_name};
+    memcpy(texts, all, sizeof all);
+}
+
+static bool is_same_external(struct bridges_external *a, struct bridges_external *b)
+{
+    struct str *was[EXTERNAL_TEXTS], *now[EXTERNAL_TEXTS];
+    bool is_same = a->insecure == b->insecure && a->commands == b->commands &&
+                   strcmp(a->data_filter, b->data_filter) == 0 &&
+                   strcmp(a->cmd_filter, b->cmd_filter) == 0;
+    texts_of(a, was);
+    texts_of(b, now);
+    for (size_t i = 0; i < EXTERNAL_TEXTS; i++) is_same = is_same && str_equal(*was[i], *now[i]);
+    return is_same;
+}
+
+/* Into `arena`, which is emptied when there is no memory. */
+static bool copy_external(struct bridges_external *e, struct arena *arena)
+{
+    struct str *texts[EXTERNAL_TEXTS];
+    bool ok = true;
+    texts_of(e, texts);
+    for (size_t i = 0; ok && i < EXTERNAL_TEXTS; i++) {
+        if (!texts[i]->size) continue;
+        texts[i]->at = arena_strdup(arena, texts[i]->at, texts[i]->size);
+        ok = texts[i]->at != NULL;
+    }
+    if (!ok) arena_free(arena);
+    return ok;
+}
+
+static void swap_external(struct bridges *b, struct bridges_external *external, struct arena *arena)
+{
+    struct bridges_external was = b->external;
+    struct arena texts = b->arena;
+    b->external = *external;
+    b->arena = *arena;
+    *external = was;
+    *arena = texts;
+}
+
+enum err bridges_set_external(struct bridges *b, const struct bridges_external *external)
+{
+    MUST(b->magic == BRIDGES_MAGIC && loop_is_current(b->service->context->main));
+    struct bridges_external now = *external;
+    struct arena arena;
+    enum err err = ERR_OK;
+    if (is_same_external(&b->external, &now)) return ERR_OK;
+    arena_init(&arena, NULL);
+    if (!copy_external(&now, &arena)) return ERR_NO_MEMORY;
+    swap_external(b, &now, &arena);
+    if (b->external.endpoint.size)
+        err = put_external(b);
+    else if (now.endpoint.size)
+        err = broker_bridge_remove(b->service->broker, STR("default"), STR(BRIDGES_EXTERNAL));
+    if (err) swap_external(b, &now, &arena);
+    arena_free(&arena);
+    return err;
 }
 
 /* ---- documents ---- */
@@ -252,6 +318,7 @@ static void on_change(void *arg, const struct resource *old, const struct resour
 static void free_bridges(struct bridges *b)
 {
     while (b->filter_count) mem_free(b->filters[--b->filter_count]);
+    arena_free(&b->arena);
     b->magic = 0;
     mem_free(b);
 }
@@ -264,11 +331,11 @@ enum err bridges_start(struct service *service, const struct bridges_external *e
     if (!b) return why_set(why, ERR_NO_MEMORY, "no memory for bridges");
     b->magic = BRIDGES_MAGIC;
     b->service = service;
-    b->external = external->endpoint.size ? external : NULL;
+    arena_init(&b->arena, NULL);
     size_t at = 0;
     for (const struct resource *r; (r = registry_next(service->registry, KIND_BRIDGE, &at));)
         put(b, r);
-    enum err err = b->external ? put_external(b) : ERR_OK;
+    enum err err = bridges_set_external(b, external);
     if (!err) err = broker_bridges_settle(service->broker);
     if (err) {
         free_bridges(b);

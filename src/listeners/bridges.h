@@ -10,8 +10,7 @@
 #include "listeners/service.h"
 #include "mqtt/bridge.h"
 
-/* The broker that the node uses instead of its own (mqtt.external in node.yaml); borrowed while the
- * node runs. */
+/* The broker that the node uses instead of its own (mqtt.external in node.yaml). */
 struct bridges_external {
     struct str endpoint; /* "" = none */
     struct str user, password, client_id;
@@ -23,14 +22,17 @@ struct bridges_external {
 #define BRIDGES_EXTERNAL "external"
 
 /* After the broker was started: makes the bridges of all documents, and watches from then on.
- * Errors: NO_MEMORY. */
+ * `external` is copied. Errors: NO_MEMORY. */
 enum err bridges_start(struct service *service, const struct bridges_external *external,
                        struct bridges **bridges, struct why *why);
+/* From now on this external broker (copied), or none: what waits goes to the new one, or, without
+ * one, nowhere. The same again changes nothing. Errors: NO_MEMORY; it stays as it was then. */
+enum err bridges_set_external(struct bridges *bridges, const struct bridges_external *external);
 /* Before the broker is stopped. NULL allowed. */
 void bridges_stop(struct bridges *bridges);
 /* What somebody in the node wants to have from the external broker beside data/# and cmd/#: a topic
- * filter, subscribed there from now on as long as the node runs. Nothing happens without an
- * external broker. Errors: INVALID (no filter), LIMIT (too many), NO_MEMORY. */
+ * filter, subscribed there from now on as long as the node runs; without an external broker it is
+ * remembered for one that comes. Errors: INVALID (no filter), LIMIT (too many), NO_MEMORY. */
 enum err bridge_external_filters(struct bridges *bridges, struct str filter);
 
 /* What the field table of a Bridge cannot check: endpoint, filters, sizes. Adds problems; documents

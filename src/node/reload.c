@@ -1,27 +1,12 @@
 /* reload.c - SIGHUP: what of a changed configuration a running node takes over, each part by
  * itself: what cannot be read is told and stays as it was. */
+#include "listeners/bridges.h"
 #include "node/certificates.h"
 #include "node/manifests.h"
 #include "node/node_priv.h"
 #include <stdio.h>
 
 static const char component[] = "node";
-
-/* But for its endpoint, which is told with its values; these hold a password. */
-static bool is_same_external(const struct bridges_external *was, const struct bridges_external *now)
-{
-    const struct str pairs[][2] = {{was->user, now->user},
-                                   {was->password, now->password},
-                                   {was->client_id, now->client_id},
-                                   {was->ca, now->ca},
-                                   {was->cert, now->cert},
-                                   {was->key, now->key},
-                                   {was->server_name, now->server_name}};
-    bool is_same = was->commands == now->commands && was->insecure == now->insecure;
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        is_same = is_same && str_equal(pairs[i][0], pairs[i][1]);
-    return is_same;
-}
 
 /* What a running node cannot change about itself: told, with the way out. */
 static void compare_configs(struct node *node, const struct node_config *now)
@@ -40,13 +25,9 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"memory", str_of(then), str_of(here)},
         {"listen.http", was->listen.http, now->listen.http},
         {"listen.https", was->listen.https, now->listen.https},
-        {"mqtt.external.endpoint", was->mqtt.external.endpoint, now->mqtt.external.endpoint},
         {"listen.postgres", was->listen.postgres, now->listen.postgres},
         {"listen.line", was->listen.line, now->listen.line},
     };
-    if (!is_same_external(&was->mqtt.external, &now->mqtt.external))
-        diag(&node->context, DIAG_WARNING, component,
-             "reload: mqtt.external changed: that needs a restart");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))
             diag(&node->context, DIAG_WARNING, component,
@@ -118,6 +99,8 @@ static enum err renew_mqtt(struct node *node, const struct node_config *config, 
                        "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
     mqtt_server_set_logins(node->mqtt, anonymous, config->mqtt.proxy);
     node_set_psk(node, config->mqtt.psk);
+    enum err err = bridges_set_external(node->service.bridges, &config->mqtt.external);
+    if (err) return why_set(why, err, "no memory to change mqtt.external");
     return broker_configure(node->broker, &config->mqtt.broker, why);
 }
 
