@@ -226,17 +226,16 @@ def node_is_built(millrace=None):
     return b"--data" in done.stdout
 
 
-@pytest.fixture
-def node_factory(tmp_path):
-    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…], env={…}) gives a started Node."""
+def make_nodes(folder):
+    """Gives what makes nodes in `folder`, and ends them all."""
     if not node_is_built():
         pytest.skip(NOT_BUILT)
     nodes = []
 
     def make(manifests=(), settings=(), start=True, env=()):
-        folder = tmp_path / f"node{len(nodes)}"
-        folder.mkdir()
-        nodes.append(Node(str(folder), manifests, settings, env))
+        own = folder / f"node{len(nodes)}"
+        own.mkdir()
+        nodes.append(Node(str(own), manifests, settings, env))
         if start:
             nodes[-1].start()
         return nodes[-1]
@@ -244,6 +243,18 @@ def node_factory(tmp_path):
     yield make
     for made in nodes:
         made.end(limit_s=20)
+
+
+@pytest.fixture
+def node_factory(tmp_path):
+    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…], env={…}) gives a started Node."""
+    yield from make_nodes(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_node_factory(tmp_path_factory):
+    """The same for nodes that several tests of a file look at; they end with the file."""
+    yield from make_nodes(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
