@@ -260,11 +260,16 @@ def shared_node_factory(tmp_path_factory):
 @pytest.fixture
 def node(node_factory, plantsim, tmp_path):
     """A node that collects from the `plantsim` fixture what examples/plant describes."""
+    return node_factory(manifests=plant_manifests(plantsim, tmp_path))
+
+
+def plant_manifests(plantsim, folder):
+    """Files of what examples/plant describes, for this plant."""
     manifests = []
     for name in ("connections", "tables", "devices"):
         with open(os.path.join(ROOT, "examples", "plant", f"{name}.yaml"), encoding="utf-8") as source:
             text = source.read().replace(f"{HOST}:5020", f"{plantsim.host}:{plantsim.port}")
-        manifests.append(str(tmp_path / f"{name}.yaml"))
+        manifests.append(str(folder / f"{name}.yaml"))
         with open(manifests[-1], "w", encoding="utf-8") as out:
             out.write(text)
-    return node_factory(manifests=manifests)
+    return manifests
