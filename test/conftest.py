@@ -226,17 +226,16 @@ def node_is_built(millrace=None):
     return b"--data" in done.stdout
 
 
-@pytest.fixture
-def node_factory(tmp_path):
-    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…], env={…}) gives a started Node."""
+def make_nodes(folder):
+    """Gives what makes nodes in `folder`, and ends them all."""
     if not node_is_built():
         pytest.skip(NOT_BUILT)
     nodes = []
 
     def make(manifests=(), settings=(), start=True, env=()):
-        folder = tmp_path / f"node{len(nodes)}"
-        folder.mkdir()
-        nodes.append(Node(str(folder), manifests, settings, env))
+        own = folder / f"node{len(nodes)}"
+        own.mkdir()
+        nodes.append(Node(str(own), manifests, settings, env))
         if start:
             nodes[-1].start()
         return nodes[-1]
@@ -247,13 +246,30 @@ def node_factory(tmp_path):
 
 
 @pytest.fixture
+def node_factory(tmp_path):
+    """Makes nodes that end with the test: node_factory(manifests=[…], settings=[…], env={…}) gives a started Node."""
+    yield from make_nodes(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_node_factory(tmp_path_factory):
+    """The same for nodes that several tests of a file look at; they end with the file."""
+    yield from make_nodes(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
 def node(node_factory, plantsim, tmp_path):
     """A node that collects from the `plantsim` fixture what examples/plant describes."""
+    return node_factory(manifests=plant_manifests(plantsim, tmp_path))
+
+
+def plant_manifests(plantsim, folder):
+    """Files of what examples/plant describes, for this plant."""
     manifests = []
     for name in ("connections", "tables", "devices"):
         with open(os.path.join(ROOT, "examples", "plant", f"{name}.yaml"), encoding="utf-8") as source:
             text = source.read().replace(f"{HOST}:5020", f"{plantsim.host}:{plantsim.port}")
-        manifests.append(str(tmp_path / f"{name}.yaml"))
+        manifests.append(str(folder / f"{name}.yaml"))
         with open(manifests[-1], "w", encoding="utf-8") as out:
             out.write(text)
-    return node_factory(manifests=manifests)
+    return manifests

@@ -55,14 +55,14 @@ class Bulk:
             assert self.buffer[:left:4] == b"\x40" * len(part), self.buffer[:8]
             self.buffer = self.buffer[left:]
 
-    def receive(self, count, stop=None):
-        """Payloads of `count` messages with QoS 1 or 0, which are acknowledged."""
-        got = []
-        while len(got) < count:
+    def receive(self, count, last=None):
+        """Payloads of `count` messages with QoS 1 or 0, which are acknowledged; none behind one that begins with `last`."""
+        got, ended = [], False
+        while len(got) < count and not ended:
             acks = bytearray()
             at = 0
             data = self.buffer
-            while len(got) < count:
+            while len(got) < count and not ended:
                 size, shift, n = 0, 0, at + 1
                 whole = False
                 while n < len(data) and n < at + 5:
@@ -81,11 +81,12 @@ class Bulk:
                     acks += b"\x40\x02" + body[skip:skip + 2]
                     skip += 2
                 got.append(body[skip:])
+                ended = last is not None and got[-1].startswith(last)
                 at = n + size
             self.buffer = data[at:]
             if acks:
                 self.socket.sendall(acks)
-            if len(got) < count:
+            if len(got) < count and not ended:
                 self.fill()
         return got
 

@@ -218,7 +218,7 @@ def wait_for_a_piece(tmp_path, process):
 
 
 def test_a_killed_client_a_stopped_and_a_killed_node_are_gone_on_from(importer, tmp_path):
-    rows = 400_000
+    rows = 240_000
     for number, cut in enumerate(("client", "stop", "kill -9")):
         path = tmp_path / f"f{number}.csv"
         many_lines(path, rows, f"d{number}")
@@ -242,7 +242,7 @@ def test_a_killed_client_a_stopped_and_a_killed_node_are_gone_on_from(importer, 
 
 
 def test_a_node_that_comes_back_within_seconds_is_waited_for(importer, tmp_path):
-    path, rows = tmp_path / "f.csv", 400_000
+    path, rows = tmp_path / "f.csv", 240_000
     many_lines(path, rows)
     process = begin(importer, tmp_path, path, "--table", "t")
     wait_for_a_piece(tmp_path, process)

@@ -254,14 +254,12 @@ def test_keys_stay_when_their_server_is_away_or_says_something_else(node_factory
     node = keys.node(node_factory, "access.jwt.jwksRefresh=1s")
     wait_for(lambda: opens(node, issuer.token("ann")), 10, "the keys are not fetched")
     for answer, said in (((200, b'{"keys": ['), "line 1"), ((500, b""), "status 500"), ((302, b""), "status 302"), ((200, b" " * 300000), "larger than 256 KiB")):
-        keys.answer, before = answer, len(keys.asked)
-        wait_for(lambda: len(keys.asked) > before + 1, 20, "it asks no more")  # pylint: disable=cell-var-from-loop
+        keys.answer = answer
+        wait_for(lambda: said in node.log(), 20, node.log)  # pylint: disable=cell-var-from-loop
         assert opens(node, issuer.token("ann")), answer
-        assert said in node.log() or answer[0] != 200 or "status" in said, node.log()
         keys.keep(issuer)
         known = node.log().count("/certs: fetched")
         wait_for(lambda: node.log().count("/certs: fetched") > known, 20, "it does not get well")  # pylint: disable=cell-var-from-loop
-        assert said in node.log(), node.log()
     keys.stop()
     wait_for(lambda: "what keys there were stay" in node.log().split("/certs: fetched")[-1], 20, "the absence is not told")
     assert opens(node, issuer.token("bob"))

@@ -1,4 +1,5 @@
-"""When a message is acknowledged: on the disk, with the kernel, or in memory. A shim makes each sync slow, so that it shows."""
+"""When a message is acknowledged: on the disk, with the kernel, or in memory. A shim makes each sync slow, so that it shows; but
+while a node starts and stops, where it is in nobody's way."""
 import os
 import subprocess
 import time
@@ -12,20 +13,30 @@ SLOW_S = 0.25
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <time.h>
-static void wait_a_bit(void) { struct timespec t = {0, %d}; nanosleep(&t, 0); }
+#include <unistd.h>
+static void wait_a_bit(void) { struct timespec t = {0, %d}; if (access(getenv("SLOW_FILE"), F_OK) == 0) nanosleep(&t, 0); }
 int fdatasync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fdatasync"); wait_a_bit(); return real(fd); }
 int fsync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fsync"); wait_a_bit(); return real(fd); }
 """ % int(SLOW_S * 1e9)
 
 
-@pytest.fixture(name="slow")
-def slow_fixture(node_factory, tmp_path):
-    """Makes nodes whose disk takes SLOW_S for a sync."""
-    source, shim = tmp_path / "shim.c", tmp_path / "shim.so"
+@pytest.fixture(name="shim", scope="module")
+def shim_fixture(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shim")
+    source, shim = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM, encoding="utf-8")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"], check=True)
-    env = {"LD_PRELOAD": str(shim), "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
+    return shim
+
+
+@pytest.fixture(name="slow")
+def slow_fixture(node_factory, shim, tmp_path):
+    """Makes nodes whose disk takes SLOW_S for a sync once they have started."""
+    is_slow = tmp_path / "slow"
+    env = {"LD_PRELOAD": str(shim), "SLOW_FILE": str(is_slow),
+           "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
     def make(settings=(), config=None):
         port = free_port()
@@ -34,8 +45,10 @@ def slow_fixture(node_factory, tmp_path):
             node.command[2:2] = ["-c", config]
         node.mqtt_port = port
         node.start()
+        is_slow.touch()
         return node
-    return make
+    yield make
+    is_slow.unlink()
 
 
 def publish_s(node, topic, name="p"):

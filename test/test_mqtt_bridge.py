@@ -158,12 +158,13 @@ def flood(node, topic, first, count, qos=1, name="flood"):
                 piece = conn.recv(1 << 16)
                 if not piece:
                     break
-                buffered += piece
+                buffered, releases = buffered + piece, b""
                 while len(buffered) >= 4:
                     if buffered[0] == 0x50:
-                        conn.sendall(b"\x62\x02" + buffered[2:4])
+                        releases += b"\x62\x02" + buffered[2:4]
                     acked += buffered[0] == done
                     buffered = buffered[4:]
+                conn.sendall(releases)
     except OSError:
         pass
     return acked

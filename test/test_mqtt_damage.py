@@ -11,7 +11,7 @@ import pytest
 from conftest import wait_for
 from mqtt_client import LIMIT_S, Client
 from test_damage import flip
-from test_mqtt_queue import away, client, make, numbered, queued
+from test_mqtt_queue import away, client, make, numbered, queued, save
 from test_sinks import caught_up, row, sink, sinks, write
 
 MANY = 6000
@@ -23,7 +23,7 @@ class Kept:
     """A node with a long queue, retained messages and a sink; `files` are whole, of a node that was stopped."""
 
     def __init__(self, node_factory, tmp_path):
-        self.node = node = make(node_factory, "mqtt.queue.memory=16KiB")
+        self.node = node = make(node_factory, "mqtt.queue.memory=16KiB", "mqtt.queue.bytes=8MiB")  # its files are an eighth of that
         away(node, "slow")
         client(node, "fast").publish("q/a", numbered(0, MANY, size=600))
         keeper = Client(node, "keeper")
@@ -33,12 +33,10 @@ class Kept:
         sink(node, "out", table="press", **{"from": "beginning"})
         caught_up(node, "out", 50)
         keeper.close()
-        at = MANY
-        while not os.path.exists(os.path.join(node.data, "mqtt", "state")):  # 16 MiB of notes
-            client(node, "fast").publish("q/a", numbered(at, 2000, size=600))
-            at += 2000
-        self.count = at
-        assert queued(node, "slow") == at
+        save(node)
+        client(node, "fast").publish("q/a", numbered(MANY, 2000, size=600))  # which the log has, and not the state
+        self.count = MANY + 2000
+        assert queued(node, "slow") == self.count
         wait_for(lambda: not os.path.exists(os.path.join(node.data, "mqtt", "state.new")), LIMIT_S, "state")
         node.stop()
         self.right = str(tmp_path / "right")
@@ -48,6 +46,8 @@ class Kept:
         self.node.end(9)
         shutil.rmtree(self.node.data)
         shutil.copytree(self.right, self.node.data)
+        if os.path.exists(self.node.log_path):
+            os.remove(self.node.log_path)
 
     def path(self, name):
         return os.path.join(self.node.data, *name.split("/"))
@@ -69,10 +69,17 @@ def findings(rows):
     return [one for one in rows if one["state"] not in ("ok", "note")]
 
 
+@pytest.fixture(name="made", scope="module")
+def made_fixture(shared_node_factory, tmp_path_factory):
+    return Kept(shared_node_factory, tmp_path_factory.mktemp("kept"))
+
+
 @pytest.fixture(name="kept")
-def kept_fixture(node_factory, tmp_path):
+def kept_fixture(made):
+    """As it was made, whatever a test before this did to it."""
     print("MILLRACE_TEST_SEED", SEED)
-    return Kept(node_factory, tmp_path)
+    made.put_back()
+    return made
 
 
 def delivered(kept, lost):
@@ -107,7 +114,6 @@ def test_a_damaged_queue_file_loses_only_what_is_damaged_once_repaired(kept):
         kept.node.start()
         assert delivered(kept, 1) == kept.count - 1, where
         assert "lost" not in kept.node.log(), where
-        os.remove(kept.node.log_path)
 
 
 def last_record(path):
@@ -127,9 +133,7 @@ def test_without_a_repair_a_start_gives_up_the_file_and_says_so(kept, what):
         file.write(b"\xff\xff")  # a size that reaches beyond the file once had it read over and over
     kept.node.start()
     slow = client(kept.node, "slow")
-    got = [int(slow.receive(1)[0][:10])]
-    while got[-1] != kept.count - 1:
-        got.append(int(slow.receive(1)[0][:10]))
+    got = [int(one[:10]) for one in slow.receive(kept.count, b"%010d" % (kept.count - 1))]
     assert got == sorted(set(got)) and len(got) < kept.count
     assert f"{kept.count - len(got)} messages for slow are lost" in kept.node.log()
     assert kept.node.metric("millrace_mqtt_damaged_total") == 1
@@ -173,9 +177,7 @@ def test_a_state_that_knows_fewer_records_than_a_file_has_ends_nothing(kept):
     assert "mqtt/state" in [one["object"] for one in doctor(kept.node)]  # it ends with an answer, too
     kept.node.start()
     slow = client(kept.node, "slow")
-    got = [int(slow.receive(1)[0][:10])]
-    while got[-1] != kept.count - 1:
-        got.append(int(slow.receive(1)[0][:10]))
+    got = [int(one[:10]) for one in slow.receive(kept.count, b"%010d" % (kept.count - 1))]
     assert got == sorted(set(got)) and kept.count - len(got) == 5
     assert "more records than mqtt/state says" in kept.node.log()
 
@@ -186,8 +188,7 @@ def test_a_queue_file_that_is_gone_holds_up_nothing(kept):
     assert [(one["object"], one["state"]) for one in findings(doctor(kept.node))] == [(name, "damaged")]
     kept.node.start()
     slow = client(kept.node, "slow")
-    while int(slow.receive(1)[0][:10]) != kept.count - 1:
-        pass
+    slow.receive(kept.count, b"%010d" % (kept.count - 1))
     assert "messages for slow are lost" in kept.node.log()
 
 
@@ -211,8 +212,6 @@ def test_a_damaged_state_is_put_aside_and_what_is_whole_is_kept(kept):
         kept.node.start()  # and takes up what the log has
         assert "damaged places" not in kept.node.log()
         assert kept.node.sql("SHOW HEALTH") == []
-        kept.node.end(9)
-        os.remove(kept.node.log_path)
 
 
 def test_a_damaged_cursor_is_found_and_put_aside(kept):
@@ -230,5 +229,3 @@ def test_a_damaged_cursor_is_found_and_put_aside(kept):
         caught_up(kept.node, "out", 50)  # from the beginning, as the document says
         assert ("cursor is damaged" in kept.node.log()) != repairs
         assert sinks(kept.node, "out")["failures"] == 0
-        kept.node.end(9)
-        os.remove(kept.node.log_path)

@@ -47,10 +47,9 @@ def test_clients_of_all_loops_meet_in_order(node):
     for client in clients:
         client.subscribe(("all/#", 2))
     large = "x" * 700000
-    for number in range(60):
-        for at, client in enumerate(clients):
-            client.publish(f"all/{at}", f"{number}", number % 3)
-    clients[0].publish("all/large", large, 1)
+    sent = [(client, client.paho.publish(f"all/{at}", f"{number}", number % 3)) for number in range(60) for at, client in enumerate(clients)]
+    sent.append((clients[0], clients[0].paho.publish("all/large", large, 1)))
+    wait_for(lambda: all(info.mid in client.acks for client, info in sent), LIMIT_S, "not acknowledged")
     for client in clients:
         got = client.wait(361)
         for at in range(6):

@@ -7,8 +7,8 @@ import pytest
 
 import mqtt_wire as wire
 from conftest import HOST, free_port, wait_for
+from mqtt_client import LIMIT_S
 
-QUIET_S = 2.5  # a start publishes what is due within about a second
 
 
 @pytest.fixture(name="node")
@@ -43,12 +43,13 @@ def listen(node):
     return one
 
 
-def heard(one, quiet_s=QUIET_S):
-    """All that comes until nothing does for a while: (topic, payload, qos)."""
-    got = []
-    while True:
-        packet = one.receive(quiet_s)
+def heard(one, last=None):
+    """All that comes until `last` does, or for half a second: (topic, payload, qos)."""
+    got, unreleased = [], set()
+    while unreleased or not got or got[-1][0] != last:
+        packet = one.receive(LIMIT_S if last else 0.5)
         if packet is None:
+            assert not last, got
             return got
         kind, fields = packet
         number = wire.get(fields, "id")
@@ -56,8 +57,28 @@ def heard(one, quiet_s=QUIET_S):
             got.append((wire.get(fields, "topic"), wire.get(fields, "payload").decode(), wire.get(fields, "qos")))
             if got[-1][2]:
                 one.send("PUBACK" if got[-1][2] == 1 else "PUBREC", id=number)
+            if got[-1][2] == 2:
+                unreleased.add(number)
         elif kind == "PUBREL":
             one.send("PUBCOMP", id=number)
+            unreleased.discard(number)
+    return got
+
+
+def remembered(node, one):
+    """What was heard does not come again: that it was acknowledged is in the log, too."""
+    one.send("PINGREQ")
+    assert one.receive()[0] == "PINGRESP"
+    settled(node, "none")
+
+
+def heard_in_time(node, one):
+    """What comes of all wills that are due now: a start's are within a second, and this one, which is the last, after that."""
+    end, _ = connect(node, "end", ("session_expiry_interval", 1000), *will("will/end", "", will_delay_interval=1))
+    end.close()
+    got = heard(one, "will/end")[:-1]
+    remembered(node, one)
+    return got
 
 
 def again(node, how):
@@ -68,13 +89,19 @@ def again(node, how):
     node.start()
 
 
-def settled(node):
+def settled(node, topic="will/none"):
     """What was sent so far is in the log."""
     one, _ = connect(node, "settles")
-    one.send("PUBLISH", topic="will/none", qos=1, id=1, retain=1, payload="")
+    one.send("PUBLISH", topic=topic, qos=1, id=1, retain=1, payload="")
     assert one.receive()[0] == "PUBACK"
     one.send("DISCONNECT")
     one.close()
+
+
+def hears_none(node, listener):
+    """No will has come so far."""
+    assert heard(listener, "will/none") == [("will/none", "", 1)]
+    remembered(node, listener)
 
 
 @pytest.mark.parametrize("how", ["kill -9", "stop"])
@@ -94,16 +121,16 @@ def test_the_wills_of_all_who_were_connected_come_once(node, how, saved):
         node.request("POST", "/write", "t,device=d v=1i")
         node.sql("CHECKPOINT")
         wait_for(lambda: os.path.exists(os.path.join(node.data, "mqtt", "state")), 20, "no state")
-    assert heard(listener, 0.3) == [("will/none", "", 1)]
+    hears_none(node, listener)
     again(node, how)
     expect = [("will/kept", "b", 1), ("will/retained", "e", 1), ("will/v31", "d", 1), ("will/v311", "c", 1), ("will/v5", "a", 2)]
-    assert sorted(heard(listen(node))) == expect
+    assert sorted(heard_in_time(node, listen(node))) == expect
     again(node, how)
     listener = listen(node)
-    assert heard(listener) == [], "published again"
+    assert heard_in_time(node, listener) == [], "published again"
     listener.send("SUBSCRIBE", id=2, filter="will/#@1")
     assert listener.receive()[0] == "SUBACK"
-    assert heard(listener, 0.5) == [("will/retained", "e", 1)]
+    assert heard(listener) == [("will/retained", "e", 1)]
     # Sessions that were not kept are gone; those that were are there.
     assert connect(node, "v5", clean=0)[1][0] == ("present", 0) and connect(node, "v5 kept", clean=0)[1][0] == ("present", 1)
 
@@ -134,27 +161,26 @@ def test_who_comes_back_within_the_delay_leaves_none(node, how):
     for name in ("back", "away"):
         connect(node, name, kept, *will(f"will/{name}", name, will_delay_interval=4))
     settled(node)
-    assert heard(listener, 0.3) == [("will/none", "", 1)]
+    hears_none(node, listener)
     again(node, how)
     begun = time.monotonic()
     back, fields = connect(node, "back", kept, clean=0)
     assert wire.get(fields, "present") == 1
     listener = listen(node)
-    assert heard(listener, 1.5) == [], "before its time"
-    name, fields = listener.receive(6)
+    name, fields = listener.receive(LIMIT_S)
     assert (name, wire.get(fields, "topic")) == ("PUBLISH", "will/away") and 2 < time.monotonic() - begun < 6
     listener.send("PUBACK", id=wire.get(fields, "id"))
-    assert heard(listener) == []
+    assert heard_in_time(node, listener) == []
     back.send("DISCONNECT")
 
 
 def test_a_delay_that_ran_already_goes_on_where_it_was(node):
     listener = listen(node)
-    lost, _ = connect(node, "lost", ("session_expiry_interval", 1000), *will("will/lost", "x", will_delay_interval=6))
+    lost, _ = connect(node, "lost", ("session_expiry_interval", 1000), *will("will/lost", "x", will_delay_interval=5))
     lost.close()
     settled(node)
     listener.close()
-    time.sleep(4)
+    time.sleep(3)
     node.kill9()
     node.start()
     begun, listener = time.monotonic(), listen(node)
@@ -178,9 +204,9 @@ def test_a_good_end_a_take_over_and_what_was_published_leave_none_behind(node):
     connect(node, "replaced", ("session_expiry_interval", 1000), *will("will/old", "x", will_delay_interval=100))
     connect(node, "replaced", ("session_expiry_interval", 1000), clean=0)
     settled(node)
-    assert sorted(t for t, _, _ in heard(listener)) == ["will/bad", "will/first", "will/none"]
+    assert sorted(t for t, _, _ in heard_in_time(node, listener)) == ["will/bad", "will/first", "will/none"]
     again(node, "kill -9")
-    assert heard(listen(node)) == [("will/second", "x", 1)]
+    assert heard_in_time(node, listen(node)) == [("will/second", "x", 1)]
 
 
 def test_a_client_that_is_back_at_once_has_left_its_will_all_the_same(node):
@@ -193,7 +219,7 @@ def test_a_client_that_is_back_at_once_has_left_its_will_all_the_same(node):
     for name, expiry in (("kept", 1000), ("not kept", 0)):
         _, fields = connect(node, name, ("session_expiry_interval", expiry), clean=0)
         assert wire.get(fields, "present") == (expiry > 0)
-    assert sorted(t for t, _, _ in heard(listen(node))) == ["will/kept", "will/none", "will/not kept"]
+    assert sorted(t for t, _, _ in heard_in_time(node, listen(node))) == ["will/kept", "will/none", "will/not kept"]
 
 
 def test_no_time_of_a_session_or_a_will_is_over_early(node):

@@ -51,6 +51,14 @@ def pg(node_factory):
     return PgNode(node_factory)
 
 
+@pytest.fixture(name="press", scope="module")
+def press_fixture(shared_node_factory):
+    """With PRESS in it: one for all that only ask."""
+    pg = PgNode(shared_node_factory)
+    pg.psql(text=PRESS)
+    return pg
+
+
 PRESS = """CREATE TABLE press (temperature double UNIT '°C', n bigint, u ubigint, s text, ok bool, raw bytes, at timestamp);
 INSERT INTO press (time, device, temperature, n, u, s, ok, at) VALUES
  ('2026-11-21 03:04:05.123456789', 'press01', 1.5, -3, 18446744073709551615, 'grün', true, '1999-12-31T23:59:59.999999999Z'),
@@ -227,9 +235,8 @@ def test_ctrl_c_in_psql_cancels_the_statement_and_keeps_the_session(pg):
     ("SELECT col_description('press'::regclass, 3)", "[°C]\n"),
     ("SELECT column_name FROM information_schema.key_column_usage WHERE table_name = 'press' ORDER BY ordinal_position", "device\ntime\n"),
 ])
-def test_psql_finds_its_way_through_the_catalogue(pg, command, expected):
-    pg.psql(text=PRESS)
-    assert expected in pg.psql("-c", command)
+def test_psql_finds_its_way_through_the_catalogue(press, command, expected):
+    assert expected in press.psql("-c", command)
 
 
 def test_psql_describes_views_and_more_of_tables(pg):

@@ -1,6 +1,5 @@
 """The PostgreSQL listener as real drivers use it: JDBC, ODBC; and the protocol itself where no driver goes."""
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -18,20 +17,27 @@ def pg(node_factory):
     return PgNode(node_factory)
 
 
-def jdbc(pg, tmp_path, *parts):
+@pytest.fixture(name="classes", scope="module")
+def classes_fixture(tmp_path_factory):
+    """The folder of the compiled Java program."""
+    folder = tmp_path_factory.mktemp("classes")
+    subprocess.run(["javac", "-cp", JDBC, "-d", str(folder), os.path.join(ROOT, "test", "pg", "Jdbc.java")], check=True, timeout=120)
+    return folder
+
+
+def jdbc(pg, classes, *parts):
     """{claim: what the Java program found}."""
-    subprocess.run(["javac", "-cp", JDBC, "-d", str(tmp_path), os.path.join(ROOT, "test", "pg", "Jdbc.java")], check=True, timeout=120)
-    done = subprocess.run(["java", "-cp", f"{JDBC}:{tmp_path}", "Jdbc", f"jdbc:postgresql://{HOST}:{pg.port}/default", "admin",
+    done = subprocess.run(["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", f"{JDBC}:{classes}", "Jdbc", f"jdbc:postgresql://{HOST}:{pg.port}/default", "admin",
                            Node.PASSWORD, ",".join(parts)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=120, check=False)
     assert done.returncode == 0, done.stdout
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())
 
 
-def test_jdbc_prepares_fetches_in_pieces_and_copies(pg, tmp_path):
+def test_jdbc_prepares_fetches_in_pieces_and_copies(pg, classes):
     lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(10_000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
-    found = jdbc(pg, tmp_path, "types", "fetch", "copy")
+    found = jdbc(pg, classes, "types", "fetch", "copy")
     assert found == {
         "inserted": "12",
         "read": "false -11 18446744073709551615 11.5 t'11ü [0, 11, -1] 1970-01-01T00:00:00.011Z 2023-11-14T22:13:31Z",
@@ -47,27 +53,35 @@ def test_jdbc_prepares_fetches_in_pieces_and_copies(pg, tmp_path):
     }
 
 
-def test_jdbc_finds_tables_and_columns(pg, tmp_path):
+def test_jdbc_finds_tables_and_columns(pg, classes):
     pg.psql("-c", "CREATE TABLE j (b bool, i bigint, t text)")
-    assert jdbc(pg, tmp_path, "catalogue") == {"product": "PostgreSQL 14", "tables": "j ", "schemas": "information_schema pg_catalog public sys ",
+    assert jdbc(pg, classes, "catalogue") == {"product": "PostgreSQL 14", "tables": "j ", "schemas": "information_schema pg_catalog public sys ",
                                                "columns": "time timestamptz,device text,b bool,i int8,t text,"}
 
 
-def test_jdbc_executes_what_was_prepared_as_sql(pg, tmp_path):
+def test_jdbc_executes_what_was_prepared_as_sql(pg, classes):
     assert pg.node.request("POST", "/write?precision=ms", "\n".join(f"m,device=d v={i}i {i}" for i in range(9))) == (204, "")
-    assert jdbc(pg, tmp_path, "prepared") == {"executed": "true", "gone": "26000", "refused": "42703", "goes on": "1;"}
+    assert jdbc(pg, classes, "prepared") == {"executed": "true", "gone": "26000", "refused": "42703", "goes on": "1;"}
 
 
-def test_jdbc_answers_every_question_about_the_database(pg, tmp_path):
+def test_jdbc_answers_every_question_about_the_database(pg, classes):
     pg.psql("-c", "CREATE TABLE j (b bool, i bigint, t text)", "-c", "CREATE VIEW w AS SELECT i FROM j")
     rights = ("DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE")
-    assert jdbc(pg, tmp_path, "metadata") == {
+    assert jdbc(pg, classes, "metadata") == {
         "asked": "true", "failed": "",
         "keys": "null|public|j|device|1|j_pkey;null|public|j|time|2|j_pkey;",
         "index": "null|public|j|f|null|j_pkey|3|1|device|A|-1|0|null;null|public|j|f|null|j_pkey|3|2|time|A|-1|0|null;",
         "best row": "2|time|93|timestamptz|35|null|6|1;2|device|12|text|2147483647|null|0|1;",
         "imported": "", "types": "true", "functions": "date_bin",
         "privileges": "".join(f"null|public|j|millrace|millrace|{right}|YES;" for right in rights)}
+
+
+@pytest.fixture(name="of_j", scope="module")
+def of_j_fixture(shared_node_factory):
+    """With a table j: one for all that only ask."""
+    pg = PgNode(shared_node_factory)
+    pg.psql("-c", "CREATE TABLE j (b bool)")
+    return pg
 
 
 @pytest.mark.parametrize("text, answer", [
@@ -80,9 +94,8 @@ def test_jdbc_answers_every_question_about_the_database(pg, tmp_path):
     ("SELECT 6 & 3, 6 | 1, 'n' || 1, true || '!', a[2] & 4, v[0] = 7 FROM (VALUES ('{5,6}', '7 8')) q(a, v)", "2|7|n1|true!|4|t"),
     ("SELECT count(*) > 20 FROM pg_catalog.pg_get_keywords() WHERE word <> ALL ('{select}'::text[])", "t"),
 ])
-def test_what_catalogue_queries_are_made_of(pg, text, answer):
-    pg.psql("-c", "CREATE TABLE j (b bool)")
-    assert answer in pg.psql("-c", text, check=False)
+def test_what_catalogue_queries_are_made_of(of_j, text, answer):
+    assert answer in of_j.psql("-c", text, check=False)
 
 
 def odbc(pg, **more):

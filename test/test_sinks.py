@@ -92,13 +92,16 @@ def test_kill_9_in_the_middle_loses_nothing_and_keeps_the_order_of_each_device(n
     stored = {n for n, in node.sql("SELECT n FROM press WHERE n >= 0")}
     assert stored, "rows survive"
 
+    came = []
+
     def got():
-        return {json.loads(m.payload)["n"] for m in here.got}
+        came.extend((m.topic, json.loads(m.payload)["n"]) for m in here.got[len(came):])
+        return {n for _, n in came}
 
     wait_for(lambda: stored <= got(), LIMIT_S, "rows are missing")
     for device in range(devices):
         seen, first = set(), []
-        for n in (json.loads(m.payload)["n"] for m in here.got if m.topic == f"data/d{device}/press"):
+        for n in (n for topic, n in came if topic == f"data/d{device}/press"):
             if n not in seen:
                 first.append(n)
             seen.add(n)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EACH = 10, WAIT_MS = 10000 };
+enum { EACH = 5, WAIT_MS = 10000 };
 
 static const char *uri, *ca, *user, *password;
 static int version;
