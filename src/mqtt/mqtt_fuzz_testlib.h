@@ -47,6 +47,7 @@ static bool fuzz_world_open(struct fuzz_world *w, uint64_t seed, size_t pieces)
     if (!w->sim) return false;
     w->node = sim_node(w->sim, "node");
     w->peer = sim_node(w->sim, "peer");
+    if (!w->node || !w->peer) abort(); /* no memory is injected */
     w->context.os = w->node;
     w->context.diag_level = DIAG_ERROR + 1;
     w->piece = pieces ? pieces * FUZZ_PIECE_MIN : FUZZ_INPUT_MAX;
