@@ -432,6 +432,30 @@ static void what_ends_a_user_ends_all_its_logins(void **state)
     run(ending);
 }
 
+/* The user is removed while the file is being written with him, and the close comes before that is
+ * done. */
+static void remove_and_close(struct world *w)
+{
+    struct why why = WHY_NONE;
+    char again[64];
+    access_save(w->access);
+    access_remove_user(w->access, "admin");
+    access_close(w->access);
+    w->access = NULL;
+    pool_stop(w->context.workers);
+    loop_run_jobs(&w->main);
+    assert_int_equal(pool_start(&w->context.workers, w->os, "worker", 1, NULL), ERR_OK);
+    assert_int_equal(access_open(&w->context, w->folder, NULL, again, &w->access, &why), ERR_OK);
+    assert_null(access_find_user(w->access, "admin"));
+    end(w);
+}
+
+static void a_change_behind_a_save_outlives_the_close(void **state)
+{
+    (void)state;
+    run(remove_and_close);
+}
+
 static void damage(struct world *w)
 {
     char good[8192], bad[8192], again[64], path[128];
@@ -577,6 +601,7 @@ int main(void)
         cmocka_unit_test(what_a_user_is_denied_holds_beside_any_number_of_roles_of_a_token),
         cmocka_unit_test(a_topic_is_open_where_the_role_says),
         cmocka_unit_test(what_ends_a_user_ends_all_its_logins),
+        cmocka_unit_test(a_change_behind_a_save_outlives_the_close),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
     };
