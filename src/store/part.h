@@ -111,6 +111,7 @@ struct part {
     /* A scan could not read some of it: the disk failed, or (worse) the bytes are wrong. */
     _Atomic uint8_t hurt;
     uint8_t failed_merges; /* for a disk that failed; of the flush task */
+    bool is_over;          /* flush task: `dropped` because its time is over */
     struct os *os;         /* borrowed; outlives every part */
     struct part_info info; /* does not change, but for `untrusted` (flush task) */
     char path[];
