@@ -196,7 +196,9 @@ void part_writer_series(struct part_writer *w, const struct schema *schema, uint
 void part_writer_block(struct part_writer *w,
                        const struct vector *time); /* times strictly ascend */
 /* A column of the block: ids ascend, from 1; as many rows as the times; borrowed for the call. One
- * that no row has is left out. */
+ * that no row has is left out. Series that stand together have one type of it, as those of a table
+ * do; who writes what a damaged part says asks whether it fits. */
+bool part_writer_fits(const struct part_writer *w, uint16_t id, enum type type);
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v);
 void part_writer_block_end(struct part_writer *w);
 void part_writer_series_end(struct part_writer *w); /* it has one block at least */
