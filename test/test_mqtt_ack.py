@@ -92,6 +92,16 @@ def test_a_listener_has_its_own_setting(slow):
     assert min(publish_s(node, "a/b", f"p{i}") for i in range(3)) < SLOW_S
 
 
+def test_a_filter_of_a_shared_subscription_is_refused(node_factory, tmp_path):
+    path = tmp_path / "node.yaml"
+    path.write_text("mqtt:\n  ackTopics:\n    - {filter: $share/g/safe/#, ack: memory}\n", encoding="utf-8")
+    node = node_factory(start=False)
+    node.command[2:2] = ["-c", str(path)]
+    node.spawn()
+    assert node.process.wait(30) in (1, 2)
+    assert "mqtt.ackTopics[0].filter" in node.log() and "$share/NAME/" in node.log()
+
+
 def test_a_topic_counts_before_its_listener(slow, tmp_path):
     path = tmp_path / "node.yaml"
     path.write_text("mqtt:\n  ack: synced\n  ackListeners: {mqtt: memory}\n  ackTopics:\n    - {filter: safe/#, ack: synced}\n", encoding="utf-8")

@@ -181,6 +181,7 @@ def test_messages_that_are_too_old_are_not_delivered(node_factory):
     time.sleep(2.5)
     client(node, "fast").publish("q/a", numbered(20000, 10))
     assert client(node, "slow").receive(10) == numbered(20000, 10)
+    assert node.sql("SELECT dropped FROM sys.mqtt_clients WHERE client = 'slow'") == [[20000]]
 
 
 def test_a_stretch_of_messages_that_have_expired_does_not_hold_up_those_behind_it(node_factory):
@@ -198,6 +199,7 @@ def test_a_stretch_of_messages_that_have_expired_does_not_hold_up_those_behind_i
     one.close()
     time.sleep(1.5)
     assert client(node, "slow").receive(10) == [b"%d" % i for i in range(2990, 3000)]
+    assert node.sql("SELECT dropped FROM sys.mqtt_clients WHERE client = 'slow'") == [[2990]]
 
 
 def test_an_identifier_that_was_sent_before_a_kill_is_released_when_its_message_expires(node_factory):

@@ -126,6 +126,23 @@ def test_protobuf_messages_by_their_descriptor(node):
     assert "plant.Reading" in here.got[0].properties.UserProperty[0][1]
 
 
+def test_of_a_oneof_the_last_one_counts_and_a_group_is_told(node):
+    from google.protobuf import descriptor_pb2
+    file = file_of("plant", {"Choice": [("a", 1, I32), ("b", 2, I32), ("c", 3, I32)]}, "proto3")
+    for field in file.message_type[0].field[:2]:
+        field.oneof_index = 0
+    file.message_type[0].oneof_decl.add(name="kind")
+    descriptor = base64.b64encode(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()).decode()
+    spec = {"filter": "one/+", "format": "protobuf", "protobuf": {"descriptor": descriptor, "message": "plant.Choice"}}
+
+    def tried(payload):
+        body = json.dumps({"spec": spec, "topic": "one/d", "payloadBase64": base64.b64encode(payload).decode()})
+        return json.loads(node.request("POST", "/v1/streams/test", body, headers={"Content-Type": "application/json"})[1])
+    for payload, columns in ((b"\x08\x01\x18\x09\x10\x02", {"b": 2, "c": 9}), (b"\x10\x02\x08\x01", {"a": 1, "c": 0}), (b"\x08\x01\x10\x02\x08\x03\x18\x09", {"a": 3, "c": 9})):
+        assert tried(payload)["rows"][0]["columns"] == columns
+    assert "group" in tried(b"\x08\x01\x1b\x1c")["error"]
+
+
 def test_protobuf_wrappers_are_the_bare_value(node):
     from google.protobuf import descriptor_pb2
     wrappers = file_of("google.protobuf", {name + "Value": [("value", 1, kind)] for name, kind in WRAPPED.items()}, "proto3")

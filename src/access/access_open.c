@@ -8,6 +8,9 @@
  * admin.token. A crash in between leaves a file that opens nothing, and the next start makes
  * another token.
  *
+ * Nor does anything serve at a close: what no save has in its text is written on the spot there, so
+ * that no change that somebody was told of is lost with the last seconds.
+ *
  * Called by node/ at start and stop. Owns struct access itself. Invariants: at most one save is
  * under way; what is_dirty says is not in the text of that one; after access_close the memory stays
  * until the save and every login have come back to the main loop. */
@@ -18,6 +21,33 @@
 
 static const char access_name[] = "access", token_name[] = "admin.token",
                   damaged_name[] = "access.damaged";
+
+/* ---- saving on the spot ---- */
+
+static enum err save_now(struct access *a, struct why *why)
+{
+    struct buf text = BUF_EMPTY;
+    access_file_print(a, &text);
+    enum err err =
+        buf_failed(&text)
+            ? why_set(why, ERR_NO_MEMORY, "no memory to save users and tokens")
+            : access_file_write(a->context->os, a->folder, access_name, buf_str(&text), why);
+    buf_free(&text);
+    return err;
+}
+
+/* What no save has in its text; nobody comes behind it. */
+static void save_last(struct access *a)
+{
+    struct why why = WHY_NONE;
+    MUST(a->is_closing);
+    if (!a->is_dirty || a->is_saving) return;
+    a->is_dirty = false;
+    enum err err = save_now(a, &why);
+    if (err)
+        diag(a->context, DIAG_ERROR, "access", "users and tokens could not be saved: %s",
+             why_text(&why, err));
+}
 
 /* ---- saving while serving ---- */
 
@@ -34,6 +64,7 @@ static void save_done(struct job *job)
     } else if (a->is_dirty) {
         access_save(a);
     }
+    if (a->is_closing) save_last(a);
     access_free_if_over(a);
 }
 
@@ -163,18 +194,6 @@ static bool token_file_is_good(struct access *a)
     return good;
 }
 
-static enum err save_now(struct access *a, struct why *why)
-{
-    struct buf text = BUF_EMPTY;
-    access_file_print(a, &text);
-    enum err err =
-        buf_failed(&text)
-            ? why_set(why, ERR_NO_MEMORY, "no memory to save users and tokens")
-            : access_file_write(a->context->os, a->folder, access_name, buf_str(&text), why);
-    buf_free(&text);
-    return err;
-}
-
 /* The new token's hash is durable before its text is: a crash between leaves a file that opens
  * nothing. */
 static enum err make_token_file(struct access *a, struct why *why)
@@ -294,5 +313,6 @@ void access_close(struct access *a)
     access_verify(a);
     access_cancel_logins(a);
     a->is_closing = true;
+    save_last(a);
     access_free_if_over(a);
 }

@@ -93,6 +93,9 @@ static void reopen(struct world *w)
 {
     char again[64];
     access_close(w->access);
+    pool_stop(w->context.workers);
+    loop_run_jobs(&w->main);
+    assert_int_equal(pool_start(&w->context.workers, w->os, "worker", 1, NULL), ERR_OK);
     assert_int_equal(access_open(&w->context, w->folder, NULL, again, &w->access, NULL), ERR_OK);
     assert_string_equal(again, ""); /* nothing new to tell */
 }
@@ -432,6 +435,21 @@ static void what_ends_a_user_ends_all_its_logins(void **state)
     run(ending);
 }
 
+static void remove_and_close(struct world *w)
+{
+    access_save(w->access); /* it is being written with him while he goes */
+    access_remove_user(w->access, "admin");
+    reopen(w);
+    assert_null(access_find_user(w->access, "admin"));
+    end(w);
+}
+
+static void a_change_behind_a_save_outlives_the_close(void **state)
+{
+    (void)state;
+    run(remove_and_close);
+}
+
 static void damage(struct world *w)
 {
     char good[8192], bad[8192], again[64], path[128];
@@ -577,6 +595,7 @@ int main(void)
         cmocka_unit_test(what_a_user_is_denied_holds_beside_any_number_of_roles_of_a_token),
         cmocka_unit_test(a_topic_is_open_where_the_role_says),
         cmocka_unit_test(what_ends_a_user_ends_all_its_logins),
+        cmocka_unit_test(a_change_behind_a_save_outlives_the_close),
         cmocka_unit_test(a_damaged_file_lets_nobody_in),
         cmocka_unit_test(every_failing_allocation_of_opening_is_survived),
     };

@@ -13,6 +13,8 @@ enum protowire_type {
     PROTOWIRE_VARINT = 0,
     PROTOWIRE_FIXED64 = 1,
     PROTOWIRE_BYTES = 2,
+    PROTOWIRE_GROUP_BEGIN = 3, /* these two are refused */
+    PROTOWIRE_GROUP_END = 4,
     PROTOWIRE_FIXED32 = 5,
 };
 

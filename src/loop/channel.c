@@ -178,7 +178,8 @@ static void channel_pause(struct os_stream *stream, bool paused)
 {
     struct channel_end *e = end_of(stream);
     e->is_paused = paused;
-    if (!paused && (e->first || e->is_over)) turn_later(e);
+    /* Also an end that came before there was somebody to tell. */
+    if (!paused && (e->first || e->is_over || e->failure)) turn_later(e);
 }
 
 static const char *channel_peer(const struct os_stream *stream)

@@ -307,6 +307,22 @@ static void what_cannot_be_sent_ends_the_stream(void **state)
     for_seeds(starved);
 }
 
+static void owned_late(struct world *w)
+{
+    on_side(w, &w->here, write_without_memory);
+    assert_int_equal(w->here.wrote, ERR_NO_MEMORY);
+    assert_int_equal(w->here.closed, 0);
+    on_side(w, &w->here, own);
+    assert_int_equal(w->here.closed, 1);
+    assert_int_equal(w->here.err, ERR_NO_MEMORY);
+}
+
+static void who_owns_an_end_late_hears_why_it_is_over(void **state)
+{
+    (void)state;
+    for_seeds(owned_late);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +333,7 @@ int main(void)
         cmocka_unit_test(both_may_close_at_once_and_nothing_leaks),
         cmocka_unit_test(an_end_outlives_the_other_ones_task),
         cmocka_unit_test(what_cannot_be_sent_ends_the_stream),
+        cmocka_unit_test(who_owns_an_end_late_hears_why_it_is_over),
     };
     return cmocka_run_group_tests_name("channel", tests, NULL, NULL);
 }

@@ -75,6 +75,7 @@ static bool prepare(struct connection *c, struct message *m, struct message_send
         bool is_over = m->expires_ns <= now_ns;
         if (is_over && !how->dup) {
             metric_add(c->broker->context, METRIC_MQTT_EXPIRED, 1);
+            c->session->messages_dropped++;
             return false;
         }
         how->has_expiry = true;
@@ -149,6 +150,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     };
     if (is_too_old(s, item)) {
         metric_add(s->broker->context, METRIC_MQTT_EXPIRED, 1);
+        s->messages_dropped++;
         return false;
     }
     if (!prepare(c, item->message, &how)) return false;

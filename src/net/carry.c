@@ -146,12 +146,27 @@ static void hear_close(struct job *job)
     release(c);
 }
 
+static void stream_closed(void *owner, enum err err, const char *text)
+{
+    struct carried *c = owner;
+    struct news *news = err == ERR_CLOSED ? NULL : news_of(c);
+    if (news) {
+        news->failure = err;
+        snprintf(news->text, sizeof news->text, "%s", text ? text : err_text(err));
+    }
+    leave(c);
+}
+
 static void far_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct carried *c = owner;
-    /* What cannot be written ends the stream: it says so itself. */
-    if (!c->stream || os_stream_write(c->stream, bytes, size)) return;
-    if (c->is_far_paused || os_stream_queued(c->stream) <= CARRY_BYTES_MAX) return;
+    enum err err = c->stream ? os_stream_write(c->stream, bytes, size) : ERR_CLOSED;
+    if (err == ERR_NO_MEMORY) { /* nothing may follow what is missing */
+        stream_closed(c, err, NULL);
+        return;
+    }
+    /* Of a stream that is over stream_closed comes. */
+    if (err || c->is_far_paused || os_stream_queued(c->stream) <= CARRY_BYTES_MAX) return;
     c->is_far_paused = true;
     os_stream_pause(c->far, true);
 }
@@ -166,17 +181,6 @@ static void far_drained(void *owner)
 
 static const struct os_stream_events far_events = {
     .on_read = far_read, .on_drained = far_drained, .on_closed = far_closed};
-
-static void stream_closed(void *owner, enum err err, const char *text)
-{
-    struct carried *c = owner;
-    struct news *news = err == ERR_CLOSED ? NULL : news_of(c);
-    if (news) {
-        news->failure = err;
-        snprintf(news->text, sizeof news->text, "%s", text ? text : err_text(err));
-    }
-    leave(c);
-}
 
 /* What TLS knows of the client is there before its first byte. */
 static void stream_open(void *owner)

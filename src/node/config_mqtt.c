@@ -432,6 +432,11 @@ static enum err take_acks(const struct raw_mqtt *raw, const char *file, struct b
                        raw->ack_topics.count, BROKER_ACK_TOPICS_MAX);
     for (size_t i = 0; i < raw->ack_topics.count; i++) {
         struct str filter = topics[i].filter;
+        if (str_starts(filter, "$share/"))
+            return why_set(why, ERR_INVALID,
+                           "%s: mqtt.ackTopics[%zu].filter: '%.*s' is of a shared subscription; it "
+                           "is topics that are meant, without $share/NAME/",
+                           file, i, (int)filter.size, filter.at);
         if (!topic_filter_is_valid(filter) ||
             !str_copy(acks->topics[i].filter, sizeof acks->topics[i].filter, filter))
             return why_set(why, ERR_INVALID,

@@ -6,8 +6,10 @@
 #include "os/put_aside.h"
 #include "base/mem.h"
 #include <stdio.h>
+#include <string.h>
 
-enum { PATH_BYTES = 4300 };
+/* A name cut off could be another file's. */
+enum { PATH_BYTES = 4300, NAME_BYTES_MAX = 255 - 4 /* for .txt */ };
 
 enum err os_read_whole(struct os *os, const char *path, struct buf *text, struct why *why)
 {
@@ -50,9 +52,12 @@ enum err os_put_aside(struct os *os, const char *data, const char *from_folder, 
 {
     char folder[PATH_BYTES], from[PATH_BYTES], to[PATH_BYTES + 300], note[PATH_BYTES + 310];
     MUST(reason[0] && as[0]);
-    snprintf(folder, sizeof folder, "%s/quarantine", data);
-    snprintf(from, sizeof from, "%s/%s", from_folder, name);
-    snprintf(to, sizeof to, "%s/%.256s", folder, as);
+    int folder_size = snprintf(folder, sizeof folder, "%s/quarantine", data),
+        from_size = snprintf(from, sizeof from, "%s/%s", from_folder, name);
+    if (folder_size >= PATH_BYTES || from_size >= PATH_BYTES || strlen(as) > NAME_BYTES_MAX)
+        return why_set(why, ERR_LIMIT, "put aside %.100s: its path is longer than a path may be",
+                       name);
+    snprintf(to, sizeof to, "%s/%s", folder, as);
     snprintf(note, sizeof note, "%s.txt", to);
     enum err err = os->ops->path_make(os, folder, why);
     if (!err) err = os_write_whole(os, note, str_of(reason), why);

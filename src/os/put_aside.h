@@ -8,7 +8,8 @@
 #include "os/os.h"
 
 /* Moves `name` of the folder `from` into data/quarantine/`as`; `copies`: it stays where it is, too,
- * for it is to be replaced. Durable when it returns. Errors: IO, DISK_FULL, NO_MEMORY. */
+ * for it is to be replaced. Durable when it returns. Errors: LIMIT (a path is
+ * too long), IO, DISK_FULL, NO_MEMORY. */
 enum err os_put_aside(struct os *os, const char *data, const char *from, const char *name,
                       const char *as, bool copies, const char *reason, struct why *why);
 /* Reads a whole file into `text` (appends). Errors: NOT_FOUND, IO, NO_MEMORY. */

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SAME_POSITION_MAX = 1000 };
 static const char component[] = "backup";
 /* Beside the store's own: what lets people in, as it is now. Each is replaced whole by its owner.
  */
@@ -207,13 +206,9 @@ static enum err read_old(struct backup *b)
             err = ERR_OK;
         }
     }
-    for (unsigned n = 0; !err && n < SAME_POSITION_MAX; n++) {
-        bool taken = false;
-        snprintf(b->index.name, sizeof b->index.name, "%016" PRIx64 "-%03u",
-                 b->pin.checkpoint.position, n);
-        for (size_t i = 0; i < count; i++) taken |= strcmp(names[i], b->index.name) == 0;
-        if (!taken) break;
-    }
+    if (!err && !backup_name_next(names, count, b->pin.checkpoint.position, b->index.name))
+        err = why_set(&b->why, ERR_LIMIT, "%s: no name is left for a backup of position %" PRIu64,
+                      b->op->folder, b->pin.checkpoint.position);
     mem_free(names);
     return err;
 }

@@ -54,5 +54,8 @@ enum err backup_index_parse(struct str text, struct backup_index *index, struct 
 typedef char backup_name[32];
 enum err backup_names(struct os *os, const char *folder, backup_name **names, size_t *count,
                       struct why *why);
+/* What the next backup of that position is called: behind all of `names`, those of backups that
+ * went not used again as long as a later one is there. False: there is no such name. */
+bool backup_name_next(const backup_name *names, size_t count, uint64_t position, backup_name out);
 
 #endif

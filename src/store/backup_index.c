@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char first_line[] = "millrace-backup 1\n", ending[] = ".index";
-enum { SUM_LINE_BYTES = 4 + 8 + 1, FILES_MAX = 10000000 };
+enum { SUM_LINE_BYTES = 4 + 8 + 1, FILES_MAX = 10000000, POSITION_BYTES = 17 /* of a name */ };
 
 struct backup_file *backup_index_add(struct backup_index *index)
 {
@@ -159,9 +159,26 @@ static enum err note_name(void *arg, const char *name)
     return err;
 }
 
+/* Numbers of one position have three digits or more. */
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(a, b);
+    int order = strncmp(a, b, POSITION_BYTES);
+    size_t size = strlen(a), other = strlen(b);
+    if (order || size == other) return order ? order : strcmp(a, b);
+    return size < other ? -1 : 1;
+}
+
+bool backup_name_next(const backup_name *names, size_t count, uint64_t position, backup_name out)
+{
+    uint64_t next = 0, number;
+    char prefix[POSITION_BYTES + 1];
+    snprintf(prefix, sizeof prefix, "%016" PRIx64 "-", position);
+    for (size_t i = 0; i < count; i++)
+        if (str_starts(str_of(names[i]), prefix) &&
+            num_parse_u64(str_of(names[i] + POSITION_BYTES), &number) && number >= next)
+            next = number < UINT32_MAX ? number + 1 : UINT32_MAX;
+    snprintf(out, sizeof(backup_name), "%s%03" PRIu64, prefix, next);
+    return next < UINT32_MAX;
 }
 
 enum err backup_names(struct os *os, const char *folder, backup_name **names, size_t *count,

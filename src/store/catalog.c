@@ -125,50 +125,75 @@ struct table_state *catalog_table_state(struct catalog *catalog, uint32_t table_
     return state_of(catalog, table_id, &state) ? NULL : state;
 }
 
-enum err catalog_put_table(struct catalog *catalog, struct schema *schema)
+static bool is_changed(const struct catalog_change *changes, size_t count, uint32_t table_id)
 {
-    MUST(schema->table_id != 0);
-    struct table_list *old = catalog->tables.object, *list = list_new(old->count + 1);
-    struct table_state *state = NULL;
-    enum err err = list ? state_of(catalog, schema->table_id, &state) : ERR_NO_MEMORY;
-    if (!err && schema->rollup_of) err = rollup_state_make(catalog, schema);
-    if (err) {
-        mem_free(list);
-        schema_release(schema);
-        return err;
-    }
-    bool placed = false;
-    for (uint32_t i = 0; i <= old->count; i++) {
-        struct schema *next = i < old->count ? old->items[i].schema : NULL;
-        if (!placed &&
-            (!next || compare_name(next, str_of(schema->ns), str_of(schema->name)) > 0)) {
-            list->items[list->count].schema = schema;
-            list->items[list->count++].state = state;
-            placed = true;
-        }
-        if (!next || next->table_id == schema->table_id) continue;
-        list->items[list->count].schema = schema_share(next);
-        list->items[list->count++].state = old->items[i].state;
-    }
-    MUST(placed && list->count <= old->count + 1);
-    cell_set(&catalog->tables, list);
-    atomic_fetch_add(&catalog->changes, 1);
-    return ERR_OK;
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].schema->table_id == table_id) return true;
+    return false;
 }
 
-enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id)
+static void insert(struct table_list *list, struct schema *schema, struct table_state *state)
 {
-    struct table_list *old = catalog->tables.object, *list = list_new(old->count);
-    if (!list) return ERR_NO_MEMORY;
-    for (uint32_t i = 0; i < old->count; i++) {
-        if (old->items[i].schema->table_id == table_id) continue;
-        list->items[list->count].schema = schema_share(old->items[i].schema);
-        list->items[list->count++].state = old->items[i].state;
+    uint32_t at = list->count++;
+    for (; at; at--) {
+        if (compare_name(list->items[at - 1].schema, str_of(schema->ns), str_of(schema->name)) < 0)
+            break;
+        list->items[at] = list->items[at - 1];
     }
-    rollup_state_retire(catalog, table_id);
+    list->items[at].schema = schema_share(schema);
+    list->items[at].state = state;
+}
+
+enum err catalog_prepare(struct catalog *catalog, struct catalog_change *changes, size_t count,
+                         struct table_list **out)
+{
+    const struct table_list *old = catalog->tables.object;
+    struct table_list *list = list_new(old->count + (uint32_t)count);
+    enum err err = list ? ERR_OK : ERR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++) changes[i].rollup = NULL;
+    for (uint32_t i = 0; i < old->count && !err; i++)
+        if (!is_changed(changes, count, old->items[i].schema->table_id))
+            insert(list, old->items[i].schema, old->items[i].state);
+    for (size_t i = 0; i < count && !err; i++) {
+        struct catalog_change *change = &changes[i];
+        struct table_state *state = NULL;
+        MUST(change->schema->table_id != 0);
+        if (change->drop) continue;
+        err = state_of(catalog, change->schema->table_id, &state);
+        if (!err && change->schema->rollup_of)
+            err = rollup_state_make(catalog, change->schema, &change->rollup);
+        if (!err) insert(list, change->schema, state);
+    }
+    *out = list;
+    if (err) catalog_abandon(changes, count, list);
+    return err;
+}
+
+void catalog_publish(struct catalog *catalog, const struct catalog_change *changes, size_t count,
+                     struct table_list *list)
+{
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].drop) rollup_state_retire(catalog, changes[i].schema->table_id);
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].rollup) rollup_state_enter(catalog, changes[i].rollup);
     cell_set(&catalog->tables, list);
-    atomic_fetch_add(&catalog->changes, 1);
-    return ERR_OK;
+    atomic_fetch_add(&catalog->changes, count);
+}
+
+void catalog_abandon(const struct catalog_change *changes, size_t count, struct table_list *list)
+{
+    for (size_t i = 0; i < count; i++) mem_free(changes[i].rollup);
+    table_list_release(list);
+}
+
+enum err catalog_change(struct catalog *catalog, struct schema *schema, bool drop)
+{
+    struct catalog_change change = {.schema = schema, .drop = drop};
+    struct table_list *list;
+    enum err err = catalog_prepare(catalog, &change, 1, &list);
+    if (!err) catalog_publish(catalog, &change, 1, list);
+    schema_release(schema);
+    return err;
 }
 
 /* ---- series ---- */

@@ -93,12 +93,23 @@ struct series *catalog_series(const struct catalog *catalog, uint32_t id);
 
 /* ---- the writer: the log task, or whoever opens before it runs ---- */
 
-/* Publishes `schema` (takes, also on failure) as the new or changed table; its table_id is set
- * before. Errors: NO_MEMORY; then nothing changed. */
-enum err catalog_put_table(struct catalog *catalog, struct schema *schema);
-/* The table is in no list any more; its series stay, unseen. Nothing if it is unknown. Errors:
- * NO_MEMORY. */
-enum err catalog_drop_table(struct catalog *catalog, uint32_t table_id);
+/* Tables that change at once. */
+struct catalog_change {
+    struct schema *schema;       /* borrowed; its table_id is set before */
+    bool drop;                   /* its series stay, unseen; nothing if it is unknown */
+    struct rollup_state *rollup; /* the catalogue's, from prepare on */
+};
+/* All that publishing them needs; nobody sees any of it. Gives: publish or abandon. Each table
+ * stands in one change. Errors: NO_MEMORY, and then there is nothing to abandon. */
+enum err catalog_prepare(struct catalog *catalog, struct catalog_change *changes, size_t count,
+                         struct table_list **list);
+/* Takes the list, which was prepared from the tables as they still are. */
+void catalog_publish(struct catalog *catalog, const struct catalog_change *changes, size_t count,
+                     struct table_list *list);
+void catalog_abandon(const struct catalog_change *changes, size_t count, struct table_list *list);
+/* Prepares and publishes one change of `schema` (takes, also on failure). Errors: NO_MEMORY; then
+ * nothing changed. */
+enum err catalog_change(struct catalog *catalog, struct schema *schema, bool drop);
 /* Borrowed until the next change; NULL if unknown or dropped. */
 struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id);
 /* Writer: what is kept beside the schema, made if missing; NULL: no memory. */

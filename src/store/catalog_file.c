@@ -151,7 +151,7 @@ static enum err read_schema(struct catalog *catalog, struct reader *in, struct w
     struct schema *schema;
     bool dropped;
     enum err err = catalog_read_schema(in, &schema, &dropped, why);
-    return err ? err : catalog_put_table(catalog, schema);
+    return err ? err : catalog_change(catalog, schema, false);
 }
 
 static enum err read_record(void *arg, const struct record *record, struct why *why)

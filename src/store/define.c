@@ -39,45 +39,47 @@ static enum err check_define(struct store *store, const struct store_define *def
     return ERR_OK;
 }
 
-/* The table and its rollups: all of their records, or none. */
-static enum err write_schemas(struct store *store, const struct store_define *define,
-                              struct rollup_changes *changes)
+enum { CHANGES_MAX = 1 + 2 * SCHEMA_ROLLUPS_MAX };
+
+/* The table and its rollups: the records of all are framed and their places in the catalogue made,
+ * or of none. What the log has is carried out: from there on no memory may be missing. */
+static enum err prepare(struct store *store, struct catalog_change *changes, size_t count,
+                        struct table_list **list)
 {
     size_t mark = store->log.pending.size;
-    enum err err = store_write_schema(store, define->schema, define->drop);
-    for (size_t i = 0; i < changes->count && !err; i++) {
-        struct rollup_change *change = &changes->items[i];
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < count && !err; i++) {
+        struct catalog_change *change = &changes[i];
         if (!change->schema->table_id) change->schema->table_id = store->catalog.next_table_id;
         err = store_write_schema(store, change->schema, change->drop);
     }
+    if (!err) err = catalog_prepare(&store->catalog, changes, count, list);
     if (err) store->log.pending.size = mark;
     return err;
 }
 
-static enum err publish(struct store *store, struct schema *schema, bool drop)
-{
-    return drop ? catalog_drop_table(&store->catalog, schema->table_id)
-                : catalog_put_table(&store->catalog, schema_share(schema));
-}
-
 static enum err carry_out(struct store *store, struct store_define *define, struct why *why)
 {
-    struct rollup_changes changes = {0};
+    struct rollup_changes rollups = {0};
+    struct catalog_change changes[CHANGES_MAX] = {{define->schema, define->drop, NULL}};
+    struct table_list *list = NULL;
+    size_t count = 1;
     enum err err = store_recover_log(store, why);
     if (!err) err = check_define(store, define, why);
     if (err) return err;
     if (!define->schema->table_id) define->schema->table_id = store->catalog.next_table_id;
-    err = rollup_changes_of(store, define->schema, define->drop, &changes, why);
-    if (!err) err = write_schemas(store, define, &changes);
-    if (!err) err = store_write_round(store, why);
+    err = rollup_changes_of(store, define->schema, define->drop, &rollups, why);
+    for (size_t i = 0; i < rollups.count; i++)
+        changes[count++] =
+            (struct catalog_change){rollups.items[i].schema, rollups.items[i].drop, NULL};
+    if (!err) err = prepare(store, changes, count, &list);
+    if (!err && (err = store_write_round(store, why))) catalog_abandon(changes, count, list);
     if (!err) {
         define->seq = store->appended;
-        err = publish(store, define->schema, define->drop);
+        catalog_publish(&store->catalog, changes, count, list);
+        if (!define->drop) define->result = schema_share(define->schema);
     }
-    for (size_t i = 0; i < changes.count && !err; i++)
-        err = publish(store, changes.items[i].schema, changes.items[i].drop);
-    if (!err && !define->drop) define->result = schema_share(define->schema);
-    rollup_changes_free(&changes);
+    rollup_changes_free(&rollups);
     return err;
 }
 

@@ -65,6 +65,7 @@ enum err delete_replay(struct store *store, const struct record *record, struct 
 
 /* ---- carrying out ---- */
 
+/* And makes room for what follows from it. */
 static enum err check(struct store *store, struct store_delete *delete, struct why *why)
 {
     const struct schema *schema = catalog_schema(&store->catalog, delete->table_id);
@@ -78,7 +79,7 @@ static enum err check(struct store *store, struct store_delete *delete, struct w
         struct store_range *range = &delete->ranges[i];
         MUST(range->from_ns <= range->to_ns);
         range->series = catalog_find_series(&store->catalog, delete->table_id, range->device);
-        const struct series *series = catalog_series(&store->catalog, range->series);
+        struct series *series = catalog_series(&store->catalog, range->series);
         same = i && range->series == range[-1].series ? same + 1 : 1;
         uint32_t count = 0;
         if (series) (void)tombstones_of(series, &count);
@@ -87,6 +88,10 @@ static enum err check(struct store *store, struct store_delete *delete, struct w
                            "device %.*s would have more than %d deleted ranges that parts still "
                            "hold; delete whole ranges of time, or try again when they were merged",
                            (int)range->device.size, range->device.at, TOMBSTONES_MAX);
+        /* What the log has is carried out: from there on no memory may be missing. */
+        if (series && tombstones_reserve(&store->catalog, series, (uint32_t)same))
+            return why_set(why, ERR_NO_MEMORY, "no memory for what is deleted of device %.*s",
+                           (int)range->device.size, range->device.at);
     }
     return ERR_OK;
 }
@@ -99,16 +104,16 @@ static enum err carry_out(struct store *store, struct store_delete *delete, stru
     delete->seq = log_next_seq(&store->log, context_wall_ns(store->context));
     if ((err = write_record(store, delete, delete->seq)) || (err = store_write_round(store, why)))
         return err;
-    for (size_t i = 0; i < delete->count && !err; i++) {
+    for (size_t i = 0; i < delete->count; i++) {
         const struct store_range *range = &delete->ranges[i];
         struct series *series = catalog_series(&store->catalog, range->series);
         struct tombstone t = {range->from_ns, range->to_ns, delete->seq};
         if (!series) continue;
         rollup_mark_range(&store->catalog, delete->table_id, series->id, t.from_ns, t.to_ns);
-        err = tombstone_add(&store->catalog, series, &t);
+        MUST(!tombstone_add(&store->catalog, series, &t)); /* check made room */
     }
     atomic_store_explicit(&store->position_applied, delete->seq, memory_order_release);
-    return err;
+    return ERR_OK;
 }
 
 void delete_run_all(struct store *store, struct store_delete *first)

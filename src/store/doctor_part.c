@@ -246,7 +246,8 @@ static void write_block(struct salvage *s, const struct part_block *block, struc
     part_writer_block(&s->writer, &v);
     for (uint16_t c = 1; c < block->column_count; c++) {
         struct vector w;
-        if (!part_block_column(s->file, &s->codec, block, &block->columns[c], cells, &w, &bytes,
+        if (part_writer_fits(&s->writer, block->columns[c].id, (enum type)block->columns[c].type) &&
+            !part_block_column(s->file, &s->codec, block, &block->columns[c], cells, &w, &bytes,
                                NULL))
             part_writer_column(&s->writer, block->columns[c].id, &w);
     }

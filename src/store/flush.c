@@ -85,7 +85,10 @@ static void look_at_clock(struct store *store)
 
 static void unmark(const struct part_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) atomic_store(&list->parts[i]->dropped, false);
+    for (size_t i = 0; i < list->count; i++) {
+        atomic_store(&list->parts[i]->dropped, false);
+        list->parts[i]->is_over = false;
+    }
 }
 
 static enum err commit(struct store *store, const struct manifest_checkpoint *next, struct why *why)
@@ -159,6 +162,7 @@ static enum err carry_out(struct store *store, struct why *why)
     if (!err) err = commit(store, &next, why);
     part_release(f->merged);
     f->merged = NULL;
+    if (!err && dropped) retention_note_gone(store, f->before);
     if (!err && merges) compact_taken(store);
     if (!err) return ERR_OK;
     unmark(f->before);

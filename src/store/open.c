@@ -67,10 +67,7 @@ static enum err replay_schema(struct store *store, const struct record *record, 
         schema_release(schema);
         return err;
     }
-    if (!dropped) return catalog_put_table(&store->catalog, schema);
-    err = catalog_drop_table(&store->catalog, schema->table_id);
-    schema_release(schema);
-    return err;
+    return catalog_change(&store->catalog, schema, dropped);
 }
 
 static enum err replay_record(void *arg, const struct record *record, struct why *why)

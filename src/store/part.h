@@ -111,6 +111,7 @@ struct part {
     /* A scan could not read some of it: the disk failed, or (worse) the bytes are wrong. */
     _Atomic uint8_t hurt;
     uint8_t failed_merges; /* for a disk that failed; of the flush task */
+    bool is_over;          /* flush task: `dropped` because its time is over */
     struct os *os;         /* borrowed; outlives every part */
     struct part_info info; /* does not change, but for `untrusted` (flush task) */
     char path[];
@@ -195,7 +196,9 @@ void part_writer_series(struct part_writer *w, const struct schema *schema, uint
 void part_writer_block(struct part_writer *w,
                        const struct vector *time); /* times strictly ascend */
 /* A column of the block: ids ascend, from 1; as many rows as the times; borrowed for the call. One
- * that no row has is left out. */
+ * that no row has is left out. Series that stand together have one type of it, as those of a table
+ * do; who writes what a damaged part says asks whether it fits. */
+bool part_writer_fits(const struct part_writer *w, uint16_t id, enum type type);
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v);
 void part_writer_block_end(struct part_writer *w);
 void part_writer_series_end(struct part_writer *w); /* it has one block at least */

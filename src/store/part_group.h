@@ -79,9 +79,11 @@ void part_pending_free(struct part_pending *p); /* NULL allowed */
 /* Whether `rows` more of a series of a table with so many columns fit into this group. */
 bool part_pending_takes(const struct part_pending *p, uint32_t rows, size_t columns);
 bool part_pending_is_empty(const struct part_pending *p);
-/* Begins a series with the rows of one block; its columns follow; then its end. */
+/* Begins a series with the rows of one block; its columns follow; then its end. A column has one
+ * type in all series of a group (part_pending_fits). */
 enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str path,
                             const struct vector *time, size_t columns);
+bool part_pending_fits(struct part_pending *p, uint16_t id, enum type type);
 enum err part_pending_column(struct part_pending *p, uint16_t id, const struct vector *v,
                              bool trusts_habit);
 /* Whether the series begun last has so much text that it shall leave (part_pending_take_back):

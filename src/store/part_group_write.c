@@ -138,6 +138,12 @@ enum err part_pending_begin(struct part_pending *p, uint32_t series, struct str 
     return ERR_OK;
 }
 
+bool part_pending_fits(struct part_pending *p, uint16_t id, enum type type)
+{
+    const struct pending_column *c = find_column(p, id);
+    return !c || c->v.type == type;
+}
+
 enum err part_pending_column(struct part_pending *p, uint16_t id, const struct vector *v,
                              bool trusts_habit)
 {

@@ -314,6 +314,12 @@ void part_writer_block(struct part_writer *w, const struct vector *time)
     add_column(w, 0, time, true);
 }
 
+bool part_writer_fits(const struct part_writer *w, uint16_t id, enum type type)
+{
+    MUST(w->state == PART_WRITER_IN_BLOCK && id > 0);
+    return w->err || !w->is_small || part_pending_fits(w->pending, id, type);
+}
+
 void part_writer_column(struct part_writer *w, uint16_t id, const struct vector *v)
 {
     MUST(w->state == PART_WRITER_IN_BLOCK && id > 0);

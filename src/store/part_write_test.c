@@ -1,6 +1,7 @@
 /* part_write_test.c - claims about the limits of a part: what its writer takes, its reader takes;
  * what the reader would refuse, the writer refuses, while the rows are still elsewhere. */
 #include "store/codec.h"
+#include "store/doctor_priv.h"
 #include "store/part_column.h"
 #include "store/part_read.h"
 #include "store/store_testlib.h"
@@ -126,11 +127,84 @@ static void texts_that_a_reader_has_no_room_for_are_not_written(void **state)
     free(text);
 }
 
+/* ---- parts that no writer of a table makes ---- */
+
+enum { LONG_SERIES = 10, LONG_TEXT = 7 * 1024 };
+
+static void write_small(struct part_writer *writer, const struct schema *s, uint32_t series,
+                        const struct vector *columns, size_t count)
+{
+    int64_t at = 1000;
+    struct vector time = {.type = TYPE_TIMESTAMP, .count = 1, .i = &at};
+    char path[16];
+    snprintf(path, sizeof path, "d%u", series);
+    part_writer_series(writer, s, series, str_of(path));
+    part_writer_block(writer, &time);
+    for (size_t i = 0; i < count; i++) part_writer_column(writer, (uint16_t)(i + 1), &columns[i]);
+    part_writer_block_end(writer);
+    part_writer_series_end(writer);
+}
+
+/* A column of numbers in one group, of texts in the next one: only the long texts of the first keep
+ * them apart, and of these a byte is wrong. */
+static void craft(struct world *w, struct codec *codec, const char *file)
+{
+    struct part_writer *writer = calloc(1, sizeof *writer);
+    struct schema *s = make_schema();
+    struct part_info info = {.id = 1, .origin = 5, .version = 9};
+    int64_t number = 7;
+    char *text = calloc(1, LONG_TEXT);
+    unsigned seed = 1;
+    struct str slice = {text, LONG_TEXT}, word = STR("word");
+    struct vector first[] = {{.type = TYPE_BIGINT, .count = 1, .i = &number},
+                             {.type = TYPE_TEXT, .count = 1, .s = &slice}},
+                  second = {.type = TYPE_TEXT, .count = 1, .s = &word};
+    assert_int_equal(schema_add_column(s, 0, "a", TYPE_BIGINT, 0, "", "", NULL), ERR_OK);
+    assert_int_equal(schema_add_column(s, 0, "b", TYPE_TEXT, 0, "", "", NULL), ERR_OK);
+    assert_int_equal(part_writer_open(writer, w->os, w->folder, &info, codec, NULL), ERR_OK);
+    for (uint32_t series = 1; series <= LONG_SERIES; series++) {
+        for (size_t i = 0; i < LONG_TEXT; i++) text[i] = (char)('!' + rand_r(&seed) % 90);
+        write_small(writer, s, series, first, 2);
+    }
+    write_small(writer, s, LONG_SERIES + 1, &second, 1);
+    assert_int_equal(part_writer_finish(writer, &info, NULL), ERR_OK);
+    FILE *f = fopen(file, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)info.size_bytes / 2, SEEK_SET), 0);
+    assert_int_equal(fputc(0, f), 0);
+    assert_int_equal(fclose(f), 0);
+    mem_free(info.tables);
+    free(text);
+    free(writer);
+    schema_release(s);
+}
+
+static void a_part_whose_groups_contradict_each_other_is_repaired(void **state)
+{
+    struct world *w = *state;
+    char path[300];
+    struct codec codec;
+    struct part_file file;
+    struct part_info fresh = {.id = 2, .origin = 5, .version = 9};
+    struct why why = WHY_NONE;
+    part_path(path, sizeof path, w->folder, 1);
+    assert_int_equal(codec_open(&codec, true), ERR_OK);
+    craft(w, &codec, path);
+    assert_int_equal(part_file_open(w->os, path, NULL, &file, NULL), ERR_OK);
+    assert_int_equal(doctor_salvage_part(&file, &w->store->catalog, w->folder, &fresh, &why),
+                     ERR_OK);
+    assert_int_equal(fresh.rows, LONG_SERIES + 1);
+    mem_free(fresh.tables);
+    part_file_close(&file);
+    codec_close(&codec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(the_longest_run_that_is_written_is_read),
         cmocka_unit_test(texts_that_a_reader_has_no_room_for_are_not_written),
+        STORE_TEST(a_part_whose_groups_contradict_each_other_is_repaired),
     };
     return cmocka_run_group_tests_name("limits of parts", tests, NULL, NULL);
 }

@@ -83,18 +83,6 @@ static void tell(struct store *store, const struct part *oldest, size_t count)
     buf_free(&text);
 }
 
-/* Who follows a table by a cursor and was behind it has lost rows (since.h). */
-static void note_gone(const struct table_list *tables, const struct part *part)
-{
-    for (uint32_t i = 0; i < tables->count; i++) {
-        struct table_state *state = tables->items[i].state;
-        for (uint32_t t = 0; t < part->info.table_count; t++)
-            if (part->info.tables[t] == state->table_id &&
-                atomic_load(&state->gone_seq) < part->info.version)
-                atomic_store(&state->gone_seq, part->info.version);
-    }
-}
-
 size_t retention_mark(struct store *store, const struct part_list *list)
 {
     struct table_list *tables = catalog_tables(&store->catalog);
@@ -110,10 +98,33 @@ size_t retention_mark(struct store *store, const struct part_list *list)
         struct part *part = list->parts[i];
         if (!same_partition(part, oldest) || !is_over(store, tables, part, &by_age)) continue;
         atomic_store(&part->dropped, true);
-        note_gone(tables, part);
+        part->is_over = true;
         marked++;
     }
     if (marked) tell(store, oldest, marked);
     table_list_release(tables);
     return marked;
+}
+
+/* Who follows a table by a cursor and was behind it has lost rows (since.h). */
+static void note_gone(const struct table_list *tables, const struct part *part)
+{
+    for (uint32_t i = 0; i < tables->count; i++) {
+        struct table_state *state = tables->items[i].state;
+        for (uint32_t t = 0; t < part->info.table_count; t++)
+            if (part->info.tables[t] == state->table_id &&
+                atomic_load(&state->gone_seq) < part->info.version)
+                atomic_store(&state->gone_seq, part->info.version);
+    }
+}
+
+void retention_note_gone(struct store *store, const struct part_list *list)
+{
+    struct table_list *tables = catalog_tables(&store->catalog);
+    for (size_t i = 0; i < list->count; i++) {
+        if (!list->parts[i]->is_over) continue;
+        MUST(atomic_load(&list->parts[i]->dropped));
+        note_gone(tables, list->parts[i]);
+    }
+    table_list_release(tables);
 }

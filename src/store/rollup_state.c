@@ -12,18 +12,24 @@ enum {
 
 /* ---- making and freeing ---- */
 
-enum err rollup_state_make(struct catalog *catalog, const struct schema *rollup)
+/* Its place beside the base; NULL: it has none. */
+static struct rollup_state *_Atomic *place_of(struct table_state *base, uint32_t table_id)
+{
+    for (size_t i = 0; i < SCHEMA_ROLLUPS_MAX; i++) {
+        const struct rollup_state *state = atomic_load(&base->rollups[i]);
+        if (state ? state->table_id == table_id : !table_id) return &base->rollups[i];
+    }
+    return NULL;
+}
+
+enum err rollup_state_make(struct catalog *catalog, const struct schema *rollup,
+                           struct rollup_state **made)
 {
     struct table_state *base = catalog_table_state(catalog, rollup->rollup_of);
-    size_t slot = SCHEMA_ROLLUPS_MAX;
+    MUST(rollup->table_id);
+    *made = NULL;
     if (!base) return ERR_NO_MEMORY;
-    for (size_t i = SCHEMA_ROLLUPS_MAX; i-- > 0;) {
-        const struct rollup_state *state = atomic_load(&base->rollups[i]);
-        if (state && state->table_id == rollup->table_id) return ERR_OK;
-        if (!state) slot = i;
-    }
-    /* More than there may be are left by damage only: such a one is neither computed nor used. */
-    if (slot == SCHEMA_ROLLUPS_MAX) return ERR_OK;
+    if (place_of(base, rollup->table_id)) return ERR_OK;
     struct rollup_state *state = mem_alloc_zero(1, sizeof *state);
     if (!state) return ERR_NO_MEMORY;
     state->base_id = rollup->rollup_of;
@@ -31,10 +37,22 @@ enum err rollup_state_make(struct catalog *catalog, const struct schema *rollup)
     state->every_ns = rollup->rollup_every_ns;
     atomic_init(&state->frozen_ns, INT64_MIN);
     state->due_ns = INT64_MIN;
+    *made = state;
+    return ERR_OK;
+}
+
+void rollup_state_enter(struct catalog *catalog, struct rollup_state *state)
+{
+    struct table_state *base = catalog_table_state(catalog, state->base_id);
+    MUST(base); /* made with the state */
+    struct rollup_state *_Atomic *place = place_of(base, 0);
+    if (!place) { /* more than there may be are left by damage only: it is not computed nor used */
+        mem_free(state);
+        return;
+    }
     state->next = catalog->rollups;
     catalog->rollups = state;
-    atomic_store_explicit(&base->rollups[slot], state, memory_order_release);
-    return ERR_OK;
+    atomic_store_explicit(place, state, memory_order_release);
 }
 
 void rollup_state_retire(struct catalog *catalog, uint32_t table_id)

@@ -53,8 +53,12 @@ struct rollup_state {
     struct rollup_series *_Atomic blocks[ROLLUP_BLOCKS_MAX]; /* by series of the base */
 };
 
-/* Writer: the state of a rollup's table, made when the table appears. Errors: NO_MEMORY. */
-enum err rollup_state_make(struct catalog *catalog, const struct schema *rollup);
+/* Writer: the state of a rollup's table, made before the table appears, and seen when it does.
+ * Gives (mem_free, or enter); NULL: it has one. Errors: NO_MEMORY. */
+enum err rollup_state_make(struct catalog *catalog, const struct schema *rollup,
+                           struct rollup_state **made);
+/* Takes. */
+void rollup_state_enter(struct catalog *catalog, struct rollup_state *state);
 /* Writer: its table was dropped. */
 void rollup_state_retire(struct catalog *catalog, uint32_t table_id);
 void rollup_states_free(struct catalog *catalog);

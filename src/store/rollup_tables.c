@@ -109,8 +109,7 @@ static enum err carry_out(struct store *store, const struct rollup_change *chang
     if (!s->table_id) s->table_id = store->catalog.next_table_id;
     enum err err = store_write_schema(store, s, change->drop);
     if (err) return err;
-    return change->drop ? catalog_drop_table(&store->catalog, s->table_id)
-                        : catalog_put_table(&store->catalog, schema_share(s));
+    return catalog_change(&store->catalog, schema_share(s), change->drop);
 }
 
 static enum err heal_table(struct store *store, uint32_t id)

@@ -322,8 +322,8 @@ static void windows_up_to_the_end_of_time_are_not_frozen(void **state)
     struct schema *rollup = rollup_of(base, 60 * INT64_C(1000000000));
     assert_int_equal(catalog_init(catalog), ERR_OK);
     rollup->table_id = 2;
-    assert_int_equal(catalog_put_table(catalog, base), ERR_OK);
-    assert_int_equal(catalog_put_table(catalog, rollup), ERR_OK);
+    assert_int_equal(catalog_change(catalog, base, false), ERR_OK);
+    assert_int_equal(catalog_change(catalog, rollup, false), ERR_OK);
     assert_int_equal(read_state(catalog, INT64_MAX), ERR_CORRUPT);
     assert_int_equal(read_state(catalog, INT64_MAX - 1), ERR_OK);
     assert_non_null(rollup_state_series(rollup_state_find(catalog, 2), 1));

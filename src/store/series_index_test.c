@@ -20,7 +20,7 @@ static struct catalog *catalog_with_tables(void)
         snprintf(name, sizeof name, "t%u", table);
         struct schema *schema = schema_new("default", name, table);
         assert_non_null(schema);
-        assert_int_equal(catalog_put_table(catalog, schema), ERR_OK);
+        assert_int_equal(catalog_change(catalog, schema, false), ERR_OK);
     }
     return catalog;
 }

@@ -104,7 +104,8 @@ struct store_define {
 void store_define(struct store *store, struct store_define *define);
 
 /* Deletes rows: those of the ranges that were appended before, also if they wait for room. Durable
- * when done. Devices that the table does not have are passed over. The arrays are borrowed until
+ * when done. Devices that the table does not have are passed over; ranges of one device stand
+ * together. The arrays are borrowed until
  * done; `seq` is its position. Errors: NO_TABLE, LIMIT, IO, DISK_FULL, NO_MEMORY. */
 struct store_range {
     struct str device;      /* path */

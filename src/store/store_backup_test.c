@@ -164,6 +164,42 @@ static void a_flipped_bit_anywhere_in_a_backup_is_found(void **state)
     schema_release(s);
 }
 
+static void check_newest(struct world *w, const char *target, const char *name)
+{
+    char folder[100], command[200];
+    snprintf(folder, sizeof folder, "%s/restored", w->folder);
+    struct store_backup_info info = restore(w, target, folder);
+    assert_string_equal(info.name, name);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* Nothing is written meanwhile: all are of one position. The first ones go, and their names are not
+ * given again; nor does anything end at 1,000 of them. */
+static void the_newest_of_many_backups_of_one_position_is_the_last_one(void **state)
+{
+    struct world *w = *state;
+    struct store_backup op;
+    char target[100], command[600];
+    snprintf(target, sizeof target, "%s/backup", w->folder);
+    struct schema *s = make_table(w);
+    put_many(w, s, 0, 100);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(try_backup(w, &op, target, 2), ERR_OK);
+        check_newest(w, target, op.name);
+    }
+    snprintf(command, sizeof command, "cp %s/%s.index %s/%.16s-999.index", target, op.name, target,
+             op.name);
+    assert_int_equal(system(command), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(try_backup(w, &op, target, 0), ERR_OK);
+        check_newest(w, target, op.name);
+    }
+    snprintf(command, sizeof command, "test $(ls %s/*.index | wc -l) = 5", target);
+    assert_int_equal(system(command), 0);
+    schema_release(s);
+}
+
 static void a_damaged_newer_backup_is_passed_over_and_told(void **state)
 {
     struct world *w = *state;
@@ -215,6 +251,7 @@ int main(void)
         STORE_TEST(what_is_restored_is_the_state_at_the_position),
         STORE_TEST(a_second_backup_copies_only_what_is_new),
         STORE_TEST(a_flipped_bit_anywhere_in_a_backup_is_found),
+        STORE_TEST(the_newest_of_many_backups_of_one_position_is_the_last_one),
         STORE_TEST(a_damaged_newer_backup_is_passed_over_and_told),
         STORE_TEST(a_store_that_closes_ends_its_backup),
     };

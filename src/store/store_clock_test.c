@@ -66,6 +66,37 @@ static void a_reader_learns_that_retention_took_rows_before_it(void **state)
     schema_release(s);
 }
 
+static enum err no_sync(struct os_file *file, struct why *why)
+{
+    (void)file;
+    return why_set(why, ERR_IO, "the disk says no");
+}
+
+static void rows_that_could_not_be_removed_are_not_told_as_gone(void **state)
+{
+    struct world *w = *state;
+    take_clock(w, START_NS);
+    struct schema *s = table_kept_for(w, 2 * DAY_NS);
+    struct store_since *since = store_since_new(w->store, STR("default"), STR("t"));
+    assert_non_null(since);
+    put_many(w, s, START_NS, 10);
+    uint64_t behind = caught_up(since);
+    put_many(w, s, START_NS - 5 * DAY_NS, 10);
+    flush(w);
+    store_since_rest(since);
+    enum err (*sync)(struct os_file *, struct why *) = w->ops.file_sync;
+    w->ops.file_sync = no_sync;
+    assert_int_equal(try_flush(w), ERR_IO);
+    w->ops.file_sync = sync;
+    assert_int_equal(rows_left(w), 20);
+    assert_true(store_since_gone(since) <= behind);
+    flush(w);
+    assert_int_equal(rows_left(w), 10);
+    assert_true(store_since_gone(since) > behind);
+    store_since_free(since);
+    schema_release(s);
+}
+
 static void confirm(struct world *w)
 {
     struct store_flush op = {.confirm_time = true};
@@ -179,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(retention_removes_one_whole_day_at_a_time),
         STORE_TEST(a_reader_learns_that_retention_took_rows_before_it),
+        STORE_TEST(rows_that_could_not_be_removed_are_not_told_as_gone),
         STORE_TEST(a_wrong_clock_loses_no_row),
         STORE_TEST(a_first_start_with_a_wrong_clock_loses_no_row),
         STORE_TEST(a_confirmed_clock_lets_rows_go_again),

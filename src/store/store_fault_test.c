@@ -174,6 +174,85 @@ static bool is_computed(void *arg)
     return is_clean(arg, DEVICES);
 }
 
+/* ---- changes that are refused ---- */
+
+static struct schema *table_with_rollups(void)
+{
+    struct schema *s = schema_new("default", "u", 0);
+    assert_int_equal(schema_add_column(s, 0, "a", TYPE_BIGINT, 0, "", "", NULL), ERR_OK);
+    assert_int_equal(schema_add_rollup(s, MINUTE, 0), ERR_OK);
+    assert_int_equal(schema_add_rollup(s, 10 * MINUTE, 0), ERR_OK);
+    return s;
+}
+
+/* The table is defined or dropped without memory at call `nth`: it and its rollups are there or not
+ * as was said, also after a start. False: so many calls are not made. */
+static bool change_table(struct world *w, bool drop, uint64_t nth)
+{
+    static const char *const names[] = {"u", "u_1m", "u_10m"};
+    struct schema *s = drop ? find(w, "u") : table_with_rollups();
+    mem_test_fail(nth);
+    enum err err = try_define(w, s, drop);
+    bool is_reached = mem_test_count() >= nth;
+    mem_test_fail(0);
+    assert_true(is_reached || !err);
+    for (unsigned again = 0; again < 2; again++) {
+        for (size_t i = 0; i < 3; i++) assert_int_equal(is_there(w, names[i]), drop == (err != 0));
+        if (!again) reopen(w);
+    }
+    return is_reached;
+}
+
+static void a_change_of_a_table_that_is_refused_is_not_in_the_log(void **state)
+{
+    struct world *w = *state;
+    bool is_reached = true;
+    for (uint64_t n = 1; is_reached; n++) {
+        is_reached = change_table(w, false, n);
+        if (is_there(w, "u")) (void)change_table(w, true, UINT64_MAX);
+    }
+    is_reached = true;
+    for (uint64_t n = 1; is_reached; n++) {
+        if (!is_there(w, "u")) (void)change_table(w, false, UINT64_MAX);
+        is_reached = change_table(w, true, n);
+    }
+}
+
+enum { RANGES = 3000 }; /* more than the memory that a catalogue has in hand */
+
+static void a_delete_that_is_refused_hides_nothing(void **state)
+{
+    struct world *w = *state;
+    struct schema *s = make_table(w);
+    struct store_range *ranges = calloc(RANGES, sizeof *ranges);
+    bool is_reached = true;
+    for (uint64_t n = 1; is_reached; n++) {
+        struct batch *b = batch_new(s, NULL);
+        struct model *m = calloc(1, sizeof *m);
+        m->step = 1000;
+        for (unsigned i = 0; i < 10 * DEVICES; i++) model_row(m, b, i % DEVICES, i, i);
+        put(w, b);
+        struct reading r = all(COLUMNS);
+        char *before = dump(w, &r);
+        for (unsigned i = 0; i < RANGES; i++)
+            ranges[i] = (struct store_range){STR("d0"), i * 3000, i * 3000, 0};
+        mem_test_fail(n);
+        enum err err = try_delete(w, s, ranges, RANGES);
+        is_reached = mem_test_count() >= n;
+        mem_test_fail(0);
+        for (unsigned again = 0; err && again < 2; again++) {
+            char *after = dump(w, &r);
+            assert_string_equal(before, after);
+            free(after);
+            reopen(w);
+        }
+        free(before);
+        free(m);
+    }
+    free(ranges);
+    schema_release(s);
+}
+
 /* Rows of the hours before now, some of them late, some over others. */
 static void put_steps(struct world *w, struct schema *s, struct model *m, unsigned *seed)
 {
@@ -241,6 +320,8 @@ int main(void)
         STORE_SIM_TEST(a_failed_allocation_costs_at_most_the_operation),
         STORE_SIM_TEST(each_failed_disk_call_of_a_flush_loses_no_row),
         STORE_SIM_TEST(each_failed_call_of_a_merge_loses_no_row_and_the_next_one_works),
+        STORE_SIM_TEST(a_change_of_a_table_that_is_refused_is_not_in_the_log),
+        STORE_SIM_TEST(a_delete_that_is_refused_hides_nothing),
         STORE_SIM_TEST(a_failed_allocation_costs_no_window_of_a_rollup),
         STORE_SIM_TEST(a_failed_disk_call_costs_no_window_of_a_rollup),
     };

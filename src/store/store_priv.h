@@ -231,6 +231,8 @@ bool flush_is_due(struct store *store);
 /* Parts whose time is over: marks one partition's parts as dropped. Flush task. Returns their
  * number. */
 size_t retention_mark(struct store *store, const struct part_list *list);
+/* What was marked is durable: who follows by a cursor may learn it. Flush task. */
+void retention_note_gone(struct store *store, const struct part_list *list);
 /* Which windows of rollups may lack rows from now on goes into the manifest's group. Flush task,
  * behind retention_mark. */
 void retention_note_frozen(struct store *store);

@@ -36,18 +36,29 @@ static struct tombstones *new_list(struct catalog *catalog, uint32_t capacity)
 
 /* ---- the writer's list ---- */
 
+enum err tombstones_reserve(struct catalog *catalog, struct series *series, uint32_t count)
+{
+    const struct tombstones *list = atomic_load(&series->tombstones);
+    uint32_t known = list ? atomic_load(&((struct tombstones *)(uintptr_t)list)->count) : 0;
+    uint32_t capacity = list ? list->capacity : CAPACITY_MIN;
+    MUST(count <= UINT32_MAX / 4 && known <= UINT32_MAX / 4);
+    while (capacity < known + count) capacity *= 2;
+    if (list && capacity == list->capacity) return ERR_OK;
+    struct tombstones *more = new_list(catalog, capacity);
+    if (!more) return ERR_NO_MEMORY;
+    if (known) memcpy(more->items, list->items, known * sizeof *list->items);
+    atomic_init(&more->count, known);
+    atomic_store_explicit(&series->tombstones, more, memory_order_release);
+    return ERR_OK;
+}
+
 enum err tombstone_add(struct catalog *catalog, struct series *series, const struct tombstone *t)
 {
     MUST(t->from_ns <= t->to_ns);
+    enum err err = tombstones_reserve(catalog, series, 1);
+    if (err) return err;
     struct tombstones *list = atomic_load(&series->tombstones);
-    uint32_t count = list ? atomic_load(&list->count) : 0;
-    if (!list || count == list->capacity) {
-        struct tombstones *more = new_list(catalog, count ? count * 2 : CAPACITY_MIN);
-        if (!more) return ERR_NO_MEMORY;
-        if (count) memcpy(more->items, list->items, count * sizeof *list->items);
-        atomic_init(&more->count, count);
-        list = more;
-    }
+    uint32_t count = atomic_load(&list->count);
     if (!series->is_listed) {
         series->is_listed = true;
         series->next_deleted = catalog->deleted;
@@ -55,7 +66,6 @@ enum err tombstone_add(struct catalog *catalog, struct series *series, const str
     }
     list->items[count] = *t;
     atomic_store_explicit(&list->count, count + 1, memory_order_release);
-    atomic_store_explicit(&series->tombstones, list, memory_order_release);
     atomic_fetch_add(&catalog->changes, 1);
     return ERR_OK;
 }

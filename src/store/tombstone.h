@@ -34,6 +34,8 @@ enum {
     TOMBSTONES_MAX = 100000 /* of one series: a DELETE beyond is refused */
 };
 
+/* Writer: makes room for so many more, so that adding them cannot fail. Errors: NO_MEMORY. */
+enum err tombstones_reserve(struct catalog *catalog, struct series *series, uint32_t count);
 /* Writer. Errors: NO_MEMORY. */
 enum err tombstone_add(struct catalog *catalog, struct series *series, const struct tombstone *t);
 /* Writer: of all series, keeps only those for which `needed` says so; of those not above `up_to`,

@@ -115,14 +115,29 @@ static bool text_value(const struct protobuf_field *f, struct str bytes, struct 
 static enum err read_message(struct message_reader *r, const struct protobuf_message *type,
                              struct str bytes, struct payload *into, unsigned depth);
 
+/* Of a oneof only what came last is there: the member of another of its fields leaves. */
+static void leave_oneof(const struct protobuf_message *type, struct payload *map, uint32_t oneof)
+{
+    for (struct payload *p = map->first, *before = NULL; p; before = p, p = p->next) {
+        const struct protobuf_field *f = type->oneofs[oneof - 1];
+        while (f && p->key.at != f->name.at) f = f->next_of_oneof;
+        if (!f) continue;
+        *(before ? &before->next : &map->first) = p->next;
+        if (!p->next) map->last = before;
+        map->count--;
+        return;
+    }
+}
+
 /* The member of a field, made at its first use: names are compared by their place. */
-static enum err member(struct message_reader *r, struct payload *map,
-                       const struct protobuf_field *f, struct payload **node)
+static enum err member(struct message_reader *r, const struct protobuf_message *type,
+                       struct payload *map, const struct protobuf_field *f, struct payload **node)
 {
     struct payload *p = map->first;
     while (p && p->key.at != f->name.at) p = p->next;
     *node = p;
     if (p) return ERR_OK;
+    if (f->oneof) leave_oneof(type, map, f->oneof);
     enum err err = add_node(r, map, node);
     if (err) return err;
     (*node)->key = f->name;
@@ -226,7 +241,7 @@ static enum err take_field(struct message_reader *r, const struct protobuf_messa
     struct payload *node = NULL;
     enum protowire_type wanted = wire_of(f->type);
     if (f->type == PROTOBUF_GROUP) return ERR_OK;
-    enum err err = member(r, into, f, &node);
+    enum err err = member(r, type, into, f, &node);
     if (err) return err;
     if (f->is_repeated && wanted != PROTOWIRE_BYTES && wire->type == PROTOWIRE_BYTES)
         return take_packed(r, type, f, wire->bytes, node);
@@ -278,7 +293,7 @@ static enum err read_message(struct message_reader *r, const struct protobuf_mes
                              struct str bytes, struct payload *into, unsigned depth)
 {
     struct reader in = reader_of(bytes.at, bytes.size);
-    struct protowire_field wire;
+    struct protowire_field wire = {0};
     enum err err = ERR_OK;
     if (depth > PAYLOAD_DEPTH_MAX)
         return why_set(r->why, ERR_LIMIT, "nested too deeply (%d levels are allowed)",
@@ -287,7 +302,11 @@ static enum err read_message(struct message_reader *r, const struct protobuf_mes
         const struct protobuf_field *f = find_field(type, wire.number);
         if (f) err = take_field(r, type, f, &wire, into, depth);
     }
-    if (!err && !reader_ok(&in)) err = no_message(r, type, "the bytes are damaged");
+    if (!err && !reader_ok(&in))
+        err = no_message(r, type,
+                         wire.type == PROTOWIRE_GROUP_BEGIN || wire.type == PROTOWIRE_GROUP_END
+                             ? "it has a group, and groups are not read"
+                             : "the bytes are damaged");
     return err ? err : add_zeros(r, type, into);
 }
 

@@ -5,9 +5,9 @@
  * enums are the names of their values, google.protobuf.Timestamp is a time, its wrappers
  * (DoubleValue, StringValue, …) are the bare value. A field that is not there is absent, but for
  * plain ones of proto3 without `optional`, which are their zero: the wire does not tell the two
- * apart. Unknown fields are passed over; groups and extensions are not read. Source: protobuf.dev,
- * "Encoding"; descriptor.proto for the field numbers of descriptors. Thread: any; a schema is
- * immutable. */
+ * apart. Of a oneof the last one that came is there. Unknown fields are passed over; groups and
+ * extensions are not read. Source: protobuf.dev, "Encoding"; descriptor.proto for the field numbers
+ * of descriptors. Thread: any; a schema is immutable. */
 #ifndef STREAM_PROTOBUF_H
 #define STREAM_PROTOBUF_H
 
@@ -65,6 +65,8 @@ struct protobuf_field {
     uint32_t number;
     enum protobuf_type type;
     bool is_repeated, has_zero; /* zero: absent means 0, "" or false */
+    uint32_t oneof;             /* 0: of none; else the message's oneofs[oneof - 1] has it */
+    const struct protobuf_field *next_of_oneof;
     const struct protobuf_message *message;
     const struct protobuf_enum *values;
 };
@@ -76,6 +78,7 @@ struct protobuf_message {
     size_t field_count;
     struct protobuf_field *first;
     const struct protobuf_field **fields; /* by number */
+    const struct protobuf_field **oneofs; /* the members of each */
 };
 
 struct protobuf_schema {

@@ -92,7 +92,10 @@ static void take_field_part(struct protobuf_field *made, const struct protowire_
     case 6:
         if (is_text) made->type_name = f->bytes;
         break;
-    case 9:                               /* of a oneof */
+    case 9: /* of a oneof */
+        made->oneof = f->bits < PROTOBUF_FIELDS_MAX ? (uint32_t)f->bits + 1 : UINT32_MAX;
+        *has_presence = true;
+        break;
     case 17: *has_presence = true; break; /* proto3's optional */
     default: break;
     }
@@ -225,15 +228,21 @@ static enum err resolve(struct set_reader *s, struct protobuf_message *m)
 {
     size_t count = 0;
     m->fields = arena_zero(s->schema->arena, m->field_count + 1, sizeof m->fields[0]);
-    if (!m->fields) return ERR_NO_MEMORY;
+    m->oneofs = arena_zero(s->schema->arena, m->field_count + 1, sizeof m->oneofs[0]);
+    if (!m->fields || !m->oneofs) return ERR_NO_MEMORY;
     for (struct protobuf_field *f = m->first; f; f = f->next) {
         enum err err = resolve_field(s, f);
+        if (!err && f->oneof > m->field_count)
+            err = no_set(s, "a field is of a oneof that is not there");
         if (err) return err;
         size_t at = 0; /* the list has the last one first, so mostly they come in front */
         while (at < count && m->fields[at]->number < f->number) at++;
         if (at < count && m->fields[at]->number == f->number) continue;
         memmove(&m->fields[at + 1], &m->fields[at], (count++ - at) * sizeof m->fields[0]);
         m->fields[at] = f;
+        if (!f->oneof) continue;
+        f->next_of_oneof = m->oneofs[f->oneof - 1];
+        m->oneofs[f->oneof - 1] = f;
     }
     m->field_count = count;
     return ERR_OK;
