@@ -188,6 +188,18 @@ def test_a_cursor_gives_its_rows_piece_by_piece(pg):
     connection.close()
 
 
+def test_a_cursor_reads_and_changes_nothing(pg):
+    pg.node.request("POST", "/write", "m,device=d v=1i 1")
+    connection = pg.connect()
+    with connection.cursor() as cursor:
+        for change in ("DELETE FROM m", "INSERT INTO m (device, v) VALUES ('e', 2)", "CREATE TABLE n (v double)"):
+            with pytest.raises(psycopg2.Error, match="a cursor is of rows"):
+                cursor.execute(f"DECLARE c CURSOR FOR {change}")
+            connection.rollback()
+    connection.close()
+    assert pg.rows("SELECT count(*) FROM m") == [(1,)]
+
+
 def test_ctrl_c_in_psql_cancels_the_statement_and_keeps_the_session(pg):
     lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(20_000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
