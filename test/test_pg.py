@@ -343,6 +343,16 @@ def test_a_line_feed_behind_a_backslash_belongs_to_the_text(pg):
     assert pg.node.sql("SELECT device, s FROM notes ORDER BY device") == [["p", "one\ntwo\\"], ["q", "three\n"]]
 
 
+def test_copy_leaves_no_label_out(pg):
+    pg.psql("-c", "CREATE TABLE m (v double)")
+    labels = [f"l{i}" for i in range(65)]
+    for count in (65, 64):
+        columns, values = ", ".join(f"label.{name}" for name in labels[:count]), ",".join(labels[:count])
+        said = copy_in(pg, f"COPY m (device, v, {columns}) FROM STDIN CSV", f"d,1,{values}\n")
+        assert said == 1 if count == 64 else "COPY takes at most 64 labels, these are 65" in said, said
+    assert pg.rows("SELECT label.l0, label.l63 FROM m") == [("l0", "l63")]
+
+
 def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):
     pg.psql("-c", "CREATE TABLE c (v bigint)")
     rows = [f"p,{i},2026-11-21T00:00:00.{i:06}Z\n" for i in range(30_000)]

@@ -132,6 +132,7 @@ static void on_parsed(struct pg_portal *p)
     if (err) {
         struct why why = WHY_NONE;
         pg_error(c, err, &why, STR(""), 0);
+        if (st->is_new) pg_statement_drop(c->session, st);
         pg_next(c, true);
         return;
     }

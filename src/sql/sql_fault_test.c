@@ -195,6 +195,7 @@ static void the_time_limit_is_looked_at_inside_a_chunk(void **state)
         {"SELECT trim(repeat('a', 20000 + n), repeat('b', 10000) || 'a') FROM t", 60},
         {"SELECT max(c) FROM (SELECT count(*) AS c FROM long PARTITION BY device WINDOW SLIDE(1d))",
          40},
+        {"SELECT max(s) FROM (SELECT sum(v) OVER (ORDER BY time) AS s FROM long)", 100},
     };
     struct test_world world;
     struct why why;

@@ -308,6 +308,24 @@ static void functions_know_what_to_do_at_the_ends(void **state)
     test_world_free(&world);
 }
 
+static void a_span_that_no_bigint_holds_is_said_to_be_none(void **state)
+{
+    struct test_world world;
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    const char *all = "SELECT duration_in(b) FROM x", *each = "SELECT state_duration(b) FROM x";
+    (void)state;
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE x (b bool)");
+    test_world_must(&world, "INSERT INTO x (time, device, b) VALUES (" LEAST_TIME
+                            ", 'd', true), (" LAST_TIME ", 'd', true)");
+    assert_int_equal(test_world_sql(&world, all, strlen(all), &out, &why), ERR_RANGE);
+    assert_int_equal(test_world_sql(&world, each, strlen(each), &out, &why), ERR_OK);
+    assert_string_equal(buf_cstr(&out), "0\nNULL\n");
+    buf_free(&out);
+    test_world_free(&world);
+}
+
 static void a_unit_that_is_none_is_refused_however_long(void **state)
 {
     struct test_world world;
@@ -330,6 +348,7 @@ int main(void)
         cmocka_unit_test(paths_find_what_sqlite_finds),
         cmocka_unit_test(parts_of_dates_are_those_of_the_calendar),
         cmocka_unit_test(functions_know_what_to_do_at_the_ends),
+        cmocka_unit_test(a_span_that_no_bigint_holds_is_said_to_be_none),
         cmocka_unit_test(a_unit_that_is_none_is_refused_however_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
