@@ -30,7 +30,7 @@ void pg_statement_drop(struct pg_session *s, struct pg_statement *statement)
 {
     struct pg_statement **link = &s->statements;
     while (*link && *link != statement) link = &(*link)->next;
-    MUST(*link == statement);
+    MUST(*link == statement && s->statement_count > 0);
     *link = statement->next;
     s->statement_count--;
     for (struct pg_portal *p = s->portals; p; p = p->next)

@@ -262,7 +262,8 @@ static enum err put_moving(struct over *over, size_t call, const struct partitio
             if (err) return err;
         }
         /* median and its like look at the whole frame for each row. */
-        enum err err = eval_spend(&over->op.run->eval, frames->to > frames->from ? frames->to - frames->from : 0);
+        enum err err = eval_spend(&over->op.run->eval,
+                                  frames->to > frames->from ? frames->to - frames->from : 0);
         if (err) return err;
         err = moving_value(&moving, frames->from, frames->to, &value);
         if (err == ERR_RANGE)
