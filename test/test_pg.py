@@ -343,6 +343,14 @@ def test_a_line_feed_behind_a_backslash_belongs_to_the_text(pg):
     assert pg.node.sql("SELECT device, s FROM notes ORDER BY device") == [["p", "one\ntwo\\"], ["q", "three\n"]]
 
 
+def test_copy_to_reads_and_changes_nothing(pg):
+    pg.node.request("POST", "/write", "m,device=d v=1i 1")
+    for change in ("DELETE FROM m", "INSERT INTO m (device, v) VALUES ('e', 2)"):
+        with pytest.raises(psycopg2.Error, match="COPY .* TO is of rows"):
+            copy_out(pg, f"COPY ({change}) TO STDOUT")
+    assert copy_out(pg, "COPY (SELECT v FROM m) TO STDOUT") == b"1\n"
+
+
 def test_copy_leaves_no_label_out(pg):
     pg.psql("-c", "CREATE TABLE m (v double)")
     labels = [f"l{i}" for i in range(65)]
