@@ -3,10 +3,11 @@ none of what came later."""
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 
-from conftest import BUILD
+from conftest import BUILD, HOST, wait_for
 from programs import Node
 
 MILLRACE = os.path.join(BUILD, "millrace")
@@ -117,6 +118,26 @@ def test_only_who_may_change_the_node_may_back_it_up(tmp_path):
     assert not (tmp_path / "b").exists()
     code, _, err = cli("backup", "--to", "/proc/nowhere", "--data", node.data)
     assert code == 1 and "/proc/nowhere" in err
+    node.stop()
+
+
+def test_who_is_refused_changes_nothing_of_a_backup_under_way(tmp_path):
+    node = Node(str(tmp_path)).start()
+    node.call("POST", "/write", b"t,device=d v=1 1")
+    target = str(tmp_path / "backups")
+    backup(node, target)
+    head = f"POST /v1/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {node.token}\r\n"
+    for other in ({"to": target}, {"to": "relative"}):
+        wires = [socket.create_connection((HOST, node.port), 20) for _ in range(2)]
+        for wire, asked in zip(wires, ({"to": target, "keep": 1}, other)):
+            body = json.dumps(asked)
+            wire.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        answers = [wire.recv(4096).split()[1] for wire in wires]
+        assert answers[0] == b"202", answers
+        wait_for(lambda: json.loads(node.call("GET", "/v1/backup")[1])["state"] == "done", 30, "the backup")
+        assert len([name for name in os.listdir(target) if name.endswith(".index")]) == 1, answers
+        for wire in wires:
+            wire.close()
     node.stop()
 
 

@@ -196,6 +196,18 @@ def test_a_cursor_gives_its_rows_piece_by_piece(pg):
     connection.close()
 
 
+def test_a_cursor_reads_and_changes_nothing(pg):
+    pg.node.request("POST", "/write", "m,device=d v=1i 1")
+    connection = pg.connect()
+    with connection.cursor() as cursor:
+        for change in ("DELETE FROM m", "INSERT INTO m (device, v) VALUES ('e', 2)", "CREATE TABLE n (v double)"):
+            with pytest.raises(psycopg2.Error, match="a cursor is of rows"):
+                cursor.execute(f"DECLARE c CURSOR FOR {change}")
+            connection.rollback()
+    connection.close()
+    assert pg.rows("SELECT count(*) FROM m") == [(1,)]
+
+
 def test_ctrl_c_in_psql_cancels_the_statement_and_keeps_the_session(pg):
     lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(20_000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")
@@ -336,6 +348,24 @@ def test_a_line_feed_behind_a_backslash_belongs_to_the_text(pg):
     pg.psql("-c", "CREATE TABLE notes (s text)")
     assert copy_in(pg, "COPY notes (device, s) FROM STDIN", "p\tone\\\ntwo\\\\\nq\tthree\\\n\n") == 2
     assert pg.node.sql("SELECT device, s FROM notes ORDER BY device") == [["p", "one\ntwo\\"], ["q", "three\n"]]
+
+
+def test_copy_to_reads_and_changes_nothing(pg):
+    pg.node.request("POST", "/write", "m,device=d v=1i 1")
+    for change in ("DELETE FROM m", "INSERT INTO m (device, v) VALUES ('e', 2)"):
+        with pytest.raises(psycopg2.Error, match="COPY .* TO is of rows"):
+            copy_out(pg, f"COPY ({change}) TO STDOUT")
+    assert copy_out(pg, "COPY (SELECT v FROM m) TO STDOUT") == b"1\n"
+
+
+def test_copy_leaves_no_label_out(pg):
+    pg.psql("-c", "CREATE TABLE m (v double)")
+    labels = [f"l{i}" for i in range(65)]
+    for count in (65, 64):
+        columns, values = ", ".join(f"label.{name}" for name in labels[:count]), ",".join(labels[:count])
+        said = copy_in(pg, f"COPY m (device, v, {columns}) FROM STDIN CSV", f"d,1,{values}\n")
+        assert said == 1 if count == 64 else "COPY takes at most 64 labels, these are 65" in said, said
+    assert pg.rows("SELECT label.l0, label.l63 FROM m") == [("l0", "l63")]
 
 
 def test_copy_keeps_what_stands_before_a_wrong_row_and_says_how_much(pg):

@@ -185,6 +185,15 @@ def test_a_pipeline_is_answered_in_order_and_an_error_skips_to_its_sync(pg):
     assert kinds(wire.until_ready()) == "12DCZ"
 
 
+def test_what_bind_made_is_no_cursor(pg):
+    wire = Wire(pg)
+    wire.socket.sendall(parse(b"BEGIN") + bind() + execute() + parse(b"SELECT 1", b"s") + bind(portal=b"p", statement=b"s") + SYNC)
+    assert kinds(wire.until_ready()) == "12C12Z"
+    wire.send("Q", b"FETCH FROM p\0")
+    said = wire.until_ready()
+    assert kinds(said) == "EZ" and b'cursor "p" does not exist' in said[0][1]
+
+
 def test_parameters_take_their_types_from_their_places(pg):
     pg.psql(text=PRESS)
     wire = Wire(pg)

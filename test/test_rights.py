@@ -162,6 +162,16 @@ def test_a_path_limits_rows_points_and_devices(plant):
         assert status == wanted, (name, answer)
 
 
+def test_rows_that_may_not_be_seen_are_not_read_either(plant):
+    joe = plant.user("joe", [{"verbs": ["query"], "paths": ["x/#"]}])
+    lines = "\n".join(f"big,device={line}/d v={i} {i}" for line in ("x", "y") for i in range(3000))
+    assert plant.call("POST", "/write?precision=s", lines)[0] == 204
+    for _ in range(2):
+        status, answer = plant.sql("SELECT count(*), max(v), count(DISTINCT device) FROM big WHERE v >= 0 AND device <> 'z'", joe)
+        assert status == 200 and answer["rows"] == [[3000, 2999, 1]] and answer["stats"]["rowsRead"] == 3000, answer
+        assert plant.sql("CHECKPOINT", "admin")[0] == 200
+
+
 def test_a_put_that_creates_needs_the_right_to_create(plant):
     joe = plant.user("joe", [{"verbs": ["get", "update"], "kinds": ["Device", "Connection"]}])
     devices = f"{API}/namespaces/default/devices"

@@ -239,10 +239,12 @@ static enum err read_request(struct http_exchange *exchange, struct backups *b, 
                       "to must be the path of a folder on the node's machine, from /");
     if (!err) err = take_number(doc, "keep", KEEP_MAX, &keep, why);
     if (!err) err = take_number(doc, "bytesPerSecond", UINT64_MAX / 2, &rate, why);
-    if (!err && !str_copy(b->to, sizeof b->to, to)) err = why_set(why, ERR_LIMIT, "to is too long");
+    if (!err && to.size >= sizeof b->to) err = why_set(why, ERR_LIMIT, "to is too long");
+    if (err) return err; /* a backup that is under way, or its result, stays as it is */
+    (void)str_copy(b->to, sizeof b->to, to);
     b->keep = (unsigned)keep;
     b->bytes_per_s = rate;
-    return err;
+    return ERR_OK;
 }
 
 void api_backup_begin(struct http_exchange *exchange, void *arg)

@@ -49,7 +49,24 @@ struct sql_scan {
     bool is_whole;         /* all devices are allowed */
     uint32_t series;       /* looked at last; the next field is its answer */
     bool has_series, is_allowed;
+    /* What the statement itself asks of a series; may be NULL. */
+    bool (*wants_series)(void *context, struct str device, const struct str *labels);
+    void *wants_context;
 };
+
+static bool may_see(const struct sql_scan *scan, struct str device)
+{
+    return access_check(scan->identity, VERB_QUERY, "Table", str_of(scan->schema->ns),
+                        str_of(scan->schema->name), device, NULL) == ERR_OK;
+}
+
+/* Of a device that is not allowed nothing is read: its rows cost no time and are in no count. */
+static bool wants_series(void *context, struct str device, const struct str *labels)
+{
+    const struct sql_scan *scan = context;
+    return may_see(scan, device) &&
+           (!scan->wants_series || scan->wants_series(scan->wants_context, device, labels));
+}
 
 static enum err scan_open(void *context, void *snapshot, struct sql_table *table,
                           const struct sql_scan_request *request, struct budget *budget,
@@ -63,7 +80,13 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     scan->schema = table->schema;
     scan->is_whole = access_scope(guard->identity, VERB_QUERY, "Table", str_of(table->schema->ns),
                                   str_of(table->schema->name)) == ACCESS_ALL;
-    if (!scan->is_whole) asked.want_device = true;
+    scan->wants_series = request->wants_series;
+    scan->wants_context = request->wants_context;
+    if (!scan->is_whole) {
+        asked.want_device = true;
+        asked.wants_series = wants_series;
+        asked.wants_context = scan;
+    }
     enum err err = store_sql_source.scan_open(guard->store, snapshot, table, &asked, budget,
                                               &scan->inner, why);
     if (err) {
@@ -74,7 +97,8 @@ static enum err scan_open(void *context, void *snapshot, struct sql_table *table
     return ERR_OK;
 }
 
-/* A series' chunks come one after the other, so one answer is kept. */
+/* A source may ignore wants_series. A series' chunks come one after the other, so one answer is
+ * kept. */
 static bool is_allowed(struct sql_scan *scan, const struct sql_chunk *chunk)
 {
     if (scan->is_whole) return true;
@@ -82,8 +106,7 @@ static bool is_allowed(struct sql_scan *scan, const struct sql_chunk *chunk)
     MUST(chunk->device.count > 0 || chunk->device.is_constant);
     scan->has_series = true;
     scan->series = chunk->series;
-    scan->is_allowed = access_check(scan->identity, VERB_QUERY, "Table", str_of(scan->schema->ns),
-                                    str_of(scan->schema->name), chunk->device.s[0], NULL) == ERR_OK;
+    scan->is_allowed = may_see(scan, chunk->device.s[0]);
     return scan->is_allowed;
 }
 

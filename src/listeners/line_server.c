@@ -99,6 +99,7 @@ static void leave(struct line_connection *c)
     drop(c, &c->text, false);
     *(c->previous ? &c->previous->next : &server->connections) = c->next;
     if (c->next) c->next->previous = c->previous;
+    MUST(server->connection_count > 0);
     server->connection_count--;
     session_remove(&c->session);
     metric_add(server->service->context, METRIC_LINE_CONNECTIONS, (uint64_t)-1);

@@ -8,12 +8,15 @@
 struct line_server;
 
 /* `tls` NULL: plain, and the rows are written as the user `anonymous`; else each client shows a
- * certificate (the configuration has a CA) whose common name is its user. Main loop. Errors:
- * ADDRESS_IN_USE… name the address. */
+ * certificate (the configuration has a CA) whose common name is its user; a name that is no User's,
+ * or a disabled one's, has the rights of `anonymous`. `service` and `tls` are borrowed until the
+ * last connection is gone, some turns after line_server_stop. At most 256 connections; more are
+ * closed at once and counted. Main loop. Errors: ADDRESS_IN_USE… name the address. */
 enum err line_server_start(struct service *service, const struct os_address *address,
                            struct tls_config *tls, struct line_server **server,
                            struct os_address *bound, struct why *why);
-/* Stops listening and reading; lines that are here are still stored while the workers run. NULL
+/* Stops listening and reading; whole lines that are here are still stored while the workers run,
+ * but those that wait because they could not be stored at first are lost, and counted. NULL
  * allowed. */
 void line_server_stop(struct line_server *server);
 

@@ -259,7 +259,8 @@ static void on_message(void *owner, bool is_text, struct str message)
 static void on_closed(void *owner)
 {
     struct viewer *v = owner, **at = &v->live->viewers;
-    while (*at != v) at = &(*at)->next;
+    while (*at && *at != v) at = &(*at)->next;
+    MUST(*at == v && atomic_load(&v->live->viewer_count) > 0);
     *at = v->next;
     session_remove(&v->session);
     atomic_fetch_sub(&v->live->viewer_count, 1);

@@ -311,21 +311,29 @@ static enum err run_show(struct pg_call *call, struct why *why)
 
 /* ---- cursors ---- */
 
-static void on_declared(struct pg_portal *p)
-{
-    struct pg_connection *c = p->connection;
-    pg_command_complete(&c->out, "DECLARE CURSOR");
-    p->done = NULL;
-    pg_portal_keep(p);
-    pg_next(c, false);
-}
-
 static void on_not_declared(struct pg_portal *p, enum err err, const struct why *why)
 {
     struct pg_connection *c = p->connection;
     pg_error(c, err, why, STR(""), 0);
     pg_portal_free(p);
     pg_next(c, true);
+}
+
+static void on_declared(struct pg_portal *p)
+{
+    struct pg_connection *c = p->connection;
+    if (p->query.verb != SQL_SELECT) {
+        struct why why = WHY_NONE;
+        enum err err = why_set(&why, ERR_INVALID,
+                               "a cursor is of rows: DECLARE … CURSOR FOR SELECT …; what changes "
+                               "something is run without one");
+        on_not_declared(p, err, &why);
+        return;
+    }
+    pg_command_complete(&c->out, "DECLARE CURSOR");
+    p->done = NULL;
+    pg_portal_keep(p);
+    pg_next(c, false);
 }
 
 static enum err run_declare(struct pg_call *call, struct why *why)
@@ -394,7 +402,9 @@ static enum err run_fetch(struct pg_call *call, struct why *why)
     if (!pg_accept(call, "from")) (void)pg_accept(call, "in");
     if (!pg_take_text(call, name, sizeof name)) return pg_expected(call, "a cursor's name", why);
     struct pg_portal *p = pg_portal_find(c->session, str_of(name));
-    if (!p) return why_set(why, ERR_NOT_FOUND, "cursor \"%s\" does not exist", name);
+    /* What Bind made is the protocol's, and perhaps not prepared yet. */
+    if (!p || !p->is_cursor)
+        return why_set(why, ERR_NOT_FOUND, "cursor \"%s\" does not exist", name);
     if (call->wants_columns) {
         enum err err = pg_portal_describe(p, &c->out, false, why);
         if (err) return err;

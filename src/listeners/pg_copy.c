@@ -266,6 +266,20 @@ static void on_out_done(struct pg_portal *p, enum err err, const struct why *why
     pg_next(c, err != ERR_OK);
 }
 
+/* Nothing has run yet. */
+static void on_out_prepared(struct pg_portal *p)
+{
+    struct why why = WHY_NONE;
+    if (p->query.verb == SQL_SELECT) {
+        pg_portal_run(p, 0);
+        return;
+    }
+    enum err err = why_set(&why, ERR_INVALID,
+                           "COPY (…) TO is of rows: COPY (SELECT …) TO STDOUT; what changes "
+                           "something is run without it");
+    on_out_done(p, err, &why);
+}
+
 static enum err start_out(struct pg_call *call, struct pg_copy *copy, struct str query,
                           struct why *why)
 {
@@ -274,9 +288,10 @@ static enum err start_out(struct pg_call *call, struct pg_copy *copy, struct str
     p->format = &format_out;
     p->format_arg = copy;
     p->done = on_out_done;
+    p->prepared = on_out_prepared;
     p->tag_word = "copy";
     call->is_later = true;
-    pg_portal_run(p, 0);
+    pg_portal_prepare(p);
     return ERR_OK;
 }
 

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LABELS_MAX = 64 }; /* of a row */
+
 static void advance(struct pg_copy *copy);
 
 /* ---- the beginning ---- */
@@ -110,11 +112,17 @@ static enum err take_all(struct pg_copy *copy, struct why *why)
 static enum err find_targets(struct pg_copy *copy, struct why *why)
 {
     bool has_device = false;
+    size_t labels = 0;
     copy->targets = arena_zero(&copy->arena, PG_COPY_FIELDS_MAX, sizeof *copy->targets);
     if (!copy->targets) return why_set(why, ERR_NO_MEMORY, "no memory for COPY");
     enum err err = copy->columns.size ? read_list(copy, why) : take_all(copy, why);
-    for (size_t i = 0; i < copy->target_count; i++)
+    for (size_t i = 0; i < copy->target_count; i++) {
         has_device |= copy->targets[i].kind == COPY_DEVICE;
+        labels += copy->targets[i].kind == COPY_LABEL;
+    }
+    if (!err && labels > LABELS_MAX)
+        err = why_set(why, ERR_LIMIT, "COPY takes at most %d labels, these are %zu", LABELS_MAX,
+                      labels);
     if (!err && !has_device)
         err =
             why_set(why, ERR_INVALID,
@@ -238,8 +246,6 @@ static void add_label(struct label *labels, uint32_t *count, const char *key, st
     labels[at] = (struct label){str_of(key), value};
 }
 
-enum { LABELS_MAX = 64 };
-
 /* The fields into the batch. */
 static enum err take_row(struct pg_copy *copy, struct why *why)
 {
@@ -258,7 +264,7 @@ static enum err take_row(struct pg_copy *copy, struct why *why)
         err = read_field(copy, t, &r->fields[i], &values[i], why);
         if (err || t->kind == COPY_COLUMN) continue;
         if (t->kind == COPY_LABEL) {
-            if (!values[i].is_null && label_count < LABELS_MAX)
+            if (!values[i].is_null) /* find_targets has counted them */
                 add_label(labels, &label_count, t->name, values[i].s);
         } else if (values[i].is_null) {
             err = why_set(why, ERR_INVALID, "column %s cannot be NULL", t->name);

@@ -30,7 +30,7 @@ void pg_statement_drop(struct pg_session *s, struct pg_statement *statement)
 {
     struct pg_statement **link = &s->statements;
     while (*link && *link != statement) link = &(*link)->next;
-    MUST(*link == statement);
+    MUST(*link == statement && s->statement_count > 0);
     *link = statement->next;
     s->statement_count--;
     for (struct pg_portal *p = s->portals; p; p = p->next)
@@ -132,6 +132,7 @@ static void on_parsed(struct pg_portal *p)
     if (err) {
         struct why why = WHY_NONE;
         pg_error(c, err, &why, STR(""), 0);
+        if (st->is_new) pg_statement_drop(c->session, st);
         pg_next(c, true);
         return;
     }

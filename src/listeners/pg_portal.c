@@ -162,6 +162,7 @@ static void complete(struct pg_portal *p)
     struct pg_connection *c = p->connection;
     struct query *q = &p->query;
     char tag[64];
+    MUST(q->rows >= p->given || q->verb != SQL_SELECT);
     if (!p->row_limit || q->verb != SQL_SELECT) p->row_count = q->rows - p->given;
     p->given += p->row_count;
     if (q->verb != SQL_SELECT && c->session->transaction != 'I')
@@ -300,6 +301,7 @@ void pg_portal_free(struct pg_portal *p)
 void pg_portal_keep(struct pg_portal *p)
 {
     struct pg_session *s = p->connection->session;
+    MUST(s->portal_count < PG_PORTALS_MAX && !p->next);
     p->next = s->portals;
     s->portals = p;
     s->portal_count++;
@@ -316,7 +318,7 @@ void pg_portal_drop(struct pg_session *s, struct pg_portal *portal)
 {
     struct pg_portal **link = &s->portals;
     while (*link && *link != portal) link = &(*link)->next;
-    MUST(*link == portal && portal != s->running);
+    MUST(*link == portal && portal != s->running && s->portal_count > 0);
     *link = portal->next;
     s->portal_count--;
     pg_portal_free(portal);

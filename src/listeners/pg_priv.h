@@ -106,7 +106,8 @@ void pg_resume(struct pg_connection *c, enum pg_state state);
 /* ---- pg_server.c ---- */
 void pg_server_add(struct pg_server *server, struct pg_connection *c);
 void pg_server_remove(struct pg_server *server, struct pg_connection *c);
-/* Cancels what the connection with this key runs. */
+/* Cancels what the connection with this key runs; an unknown key, and one that runs nothing, is
+ * passed over. */
 void pg_server_cancel(struct pg_server *server, uint32_t pid, uint32_t secret);
 
 /* ---- pg_login.c ---- */
@@ -224,7 +225,7 @@ struct pg_portal {
     size_t format_count;
     const uint8_t *formats;
     const struct pg_type **types; /* of the columns, once they are known */
-    bool is_cursor;               /* stays when Sync comes */
+    bool is_cursor;               /* of DECLARE: FETCH finds it; stays when Sync comes */
     bool is_held;                 /* … and when the transaction ends */
     bool is_quiet;                /* no CommandComplete: something follows */
     bool wants_columns;           /* RowDescription before the rows: simple queries, FETCH */
@@ -267,7 +268,9 @@ struct pg_session {
 /* Into the list of who is connected. */
 void pg_session_tell(struct pg_connection *c);
 void pg_session_free(struct pg_connection *c);
-/* Before each statement: false when the login holds no longer; the connection is then closing. */
+/* Before each Query, Parse and Execute (not between the statements of one Query): false when the
+ * login holds no longer; the connection is then closing. What was begun before goes on under the
+ * rights that it began with, a cursor too. */
 bool pg_session_renew(struct pg_connection *c);
 /* Text of an error as the client gets it. `text` is what the position counts in. */
 void pg_error(struct pg_connection *c, enum err err, const struct why *why, struct str text,
@@ -314,7 +317,7 @@ static inline void pg_next(struct pg_connection *c, bool failed)
 /* A portal for a text; NULL: no memory. It is in no list and ends with pg_portal_free. */
 struct pg_portal *pg_portal_new(struct pg_connection *c, struct str text);
 void pg_portal_free(struct pg_portal *portal);
-/* Named portals: into the session's list (takes), replacing none. */
+/* Into the session's list (takes), which has no portal of this name and room for one more. */
 void pg_portal_keep(struct pg_portal *portal);
 struct pg_portal *pg_portal_find(struct pg_session *s, struct str name);
 void pg_portal_drop(struct pg_session *s, struct pg_portal *portal); /* out of the list, freed */
@@ -327,6 +330,8 @@ void pg_portal_prepare(struct pg_portal *portal);
 void pg_portal_run(struct pg_portal *portal, uint64_t row_limit);
 /* The stream has room again. */
 void pg_portal_drained(struct pg_portal *portal);
+/* What runs on a worker sees it at its next chunk and ends with an error; what waits for the peer
+ * ends here. Its `done` follows in any case. */
 void pg_portal_cancel(struct pg_portal *portal);
 /* RowDescription of its columns; a statement without rows: NoData if `or_none`. */
 enum err pg_portal_describe(struct pg_portal *portal, struct buf *out, bool or_none,

@@ -582,7 +582,8 @@ static void on_asked(void *arg, enum err err, const struct why *why)
 void query_start(struct query *q)
 {
     struct service *s = q->service;
-    MUST(q->completion.done && q->format && q->identity);
+    MUST(q->completion.done && q->format && q->identity && !q->statement);
+    MUST(loop_is_current(s->context->main) && q->param_count <= QUERY_PARAMS_MAX);
     budget_init(&q->budget, "statement", s->statements, s->statement_limit_bytes);
     q->answer.limit = QUERY_ANSWER_BYTES_MAX;
     q->run_why = WHY_NONE;

@@ -104,8 +104,15 @@ struct query {
     enum err run_err;
 };
 
+/* Main loop. All but what the caller sets is zero. Errors come with the completion: those of the
+ * statement, FORBIDDEN, LIMIT (the answer, result columns), CANCELLED (the node stops). */
 void query_start(struct query *query);
 void query_continue(struct query *query); /* after on_prepared or on_part; main loop */
+/* `completion.cancelled` may be set by any task: a statement that runs ends with CANCELLED at its
+ * next chunk. One that waits (for memory, or for what another task tells of the system tables) sees
+ * it when it goes on; what is on its way to the log or the registry is not stopped. Afterwards the
+ * completion comes as ever. */
+
 /* The answer and what is left of the statement; not the struct. When done, or instead of
  * query_continue: `completion` is then never finished. */
 void query_free(struct query *query);

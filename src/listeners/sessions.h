@@ -19,6 +19,8 @@ struct session {
     void (*describe)(const struct session *session, struct session_row *row);
 };
 
+/* Into the list until session_remove, and before the list's end; the struct is the caller's, and in
+ * no list yet. `describe` says what it is just now. */
 void session_add(struct service *service, struct session *session, const char *kind,
                  void (*describe)(const struct session *session, struct session_row *row));
 void session_remove(struct session *session); /* nothing when it was never added */

@@ -277,8 +277,15 @@ enum err agg_interpolate_final(const void *state, struct value *result)
 
 /* ---- duration_in(condition): how long it was true; each row holds until the next ---- */
 
+/* From one time to a later one; may be more than a bigint holds. */
+static uint64_t apart(int64_t from, int64_t to)
+{
+    return (uint64_t)to - (uint64_t)from;
+}
+
 struct duration {
-    int64_t first_t, last_t, total, from, to, after_t;
+    int64_t first_t, last_t, from, to, after_t;
+    uint64_t total; /* of spans that do not overlap: at most 2^64 - 1 */
     uint32_t count, series;
     bool last, before, has_before, has_after, has_window;
 };
@@ -296,7 +303,7 @@ enum err agg_duration_add(void *state, const struct agg_run *run, struct arena *
         if (run->value->null && run->value->null[row]) continue;
         int64_t t = run->time[row];
         if (d->count == 0) d->first_t = t;
-        if (d->count > 0 && d->last) d->total += t - d->last_t;
+        if (d->count > 0 && d->last) d->total += apart(d->last_t, t);
         d->last_t = t, d->last = run->value->b[row] != 0;
         d->count++;
     }
@@ -316,7 +323,7 @@ enum err agg_duration_merge(void *into, const void *from, struct arena *memory)
     bool mine_first = to->first_t <= other->first_t;
     struct duration both = mine_first ? *to : *other;
     const struct duration late = mine_first ? *other : *to;
-    if (both.last) both.total += late.first_t - both.last_t;
+    if (both.last) both.total += apart(both.last_t, late.first_t);
     both.total += late.total;
     both.last_t = late.last_t, both.last = late.last;
     both.has_after = late.has_after, both.after_t = late.after_t;
@@ -348,13 +355,15 @@ bool agg_duration_complete(void *state, const void *behind)
 enum err agg_duration_final(const void *state, struct value *result)
 {
     const struct duration *d = state;
-    int64_t total = d->total;
+    uint64_t total = d->total;
     bool is_between = d->count == 0 && d->has_window && d->has_before && d->has_after;
-    if (is_between && d->before) total = d->to - d->from;
-    if (d->count && d->has_window && d->has_before && d->before) total += d->first_t - d->from;
-    if (d->count && d->has_window && d->has_after && d->last) total += d->to - d->last_t;
-    *result =
-        (struct value){.type = TYPE_BIGINT, .is_null = d->count == 0 && !is_between, .i = total};
+    if (is_between && d->before) total = apart(d->from, d->to);
+    if (d->count && d->has_window && d->has_before && d->before)
+        total += apart(d->from, d->first_t);
+    if (d->count && d->has_window && d->has_after && d->last) total += apart(d->last_t, d->to);
+    *result = (struct value){.type = TYPE_BIGINT, .is_null = d->count == 0 && !is_between};
+    if (total > INT64_MAX) return ERR_RANGE;
+    result->i = (int64_t)total;
     return ERR_OK;
 }
 

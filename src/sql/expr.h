@@ -90,8 +90,21 @@ struct eval {
     struct run *run; /* the statement's first: sub-queries run as its children; NULL when folding */
     uint64_t random_count; /* calls of random() so far */
     struct zones *zones;   /* time zones met so far; see grid.h */
+    uint64_t steps;        /* since the time limit was looked at: eval_spend */
     void *session;         /* sql_context.session */
 };
+
+enum { EVAL_STEPS = 1 << 20 }; /* between two looks at the time limit */
+
+/* The time limit is looked at at every chunk. A kernel that may need long for one row, and an
+ * operator that may for one chunk, tell how many steps they took (some nanoseconds each), and it is
+ * looked at in between, also when constants are folded. Errors: TIMEOUT, CANCELLED. */
+enum err eval_look(struct eval *eval);
+static inline enum err eval_spend(struct eval *eval, uint64_t steps)
+{
+    eval->steps += steps;
+    return eval->steps < EVAL_STEPS ? ERR_OK : eval_look(eval);
+}
 
 /* Computes `e` for the rows of `view`; *out borrows from rows, registers or scratch and is valid
  * until the next evaluation of `e`. Errors: DIVISION, RANGE, TYPE (a text that cannot be cast)…

@@ -21,7 +21,8 @@ enum function_flags {
     FN_RANDOM = 16,  /* another result for each row: never folded */
 };
 
-/* Computes rows of `view` into out->data. out->null is set up with the arguments' NULLs (FN_NULLS:
+/* Computes rows of `view` into out->data. What may take long for one row tells its steps
+ * (eval_spend). out->null is set up with the arguments' NULLs (FN_NULLS:
  * points to zeroed memory). Arguments may be constants (vector.is_constant). */
 typedef enum err function_kernel(struct eval *eval, const struct expr *e, const struct vector *args,
                                  const struct view *view, struct vector *out);

@@ -24,7 +24,8 @@ static int64_t floor_div(int64_t a, int64_t b)
 static struct civil civil_of(int64_t local_ns)
 {
     struct civil c = {.day_number = floor_div(local_ns, TIME_NS_PER_DAY)};
-    c.within_ns = local_ns - c.day_number * TIME_NS_PER_DAY;
+    c.within_ns = local_ns % TIME_NS_PER_DAY;
+    c.within_ns += c.within_ns < 0 ? TIME_NS_PER_DAY : 0;
     time_civil(c.day_number, &c.year, &c.month, &c.day);
     return c;
 }
@@ -34,9 +35,18 @@ static int64_t offset_ns(const struct zone *zone, int64_t utc_ns)
     return zone ? zone_at(zone, floor_div(utc_ns, TIME_NS_PER_S)).offset * TIME_NS_PER_S : 0;
 }
 
+/* What the zone's wall clock shows; at the very ends of time it stands still. */
+static int64_t local_of(const struct zone *zone, int64_t utc_ns)
+{
+    int64_t shift = offset_ns(zone, utc_ns), local;
+    if (!__builtin_add_overflow(utc_ns, shift, &local)) return local;
+    return shift < 0 ? INT64_MIN : INT64_MAX;
+}
+
 static bool to_utc(const struct zone *zone, int64_t local_ns, int64_t *utc_ns)
 {
-    int64_t second = floor_div(local_ns, TIME_NS_PER_S), rest = local_ns - second * TIME_NS_PER_S;
+    int64_t second = floor_div(local_ns, TIME_NS_PER_S), rest = local_ns % TIME_NS_PER_S;
+    rest += rest < 0 ? TIME_NS_PER_S : 0;
     if (zone) second = zone_to_utc(zone, second);
     return !__builtin_mul_overflow(second, TIME_NS_PER_S, utc_ns) &&
            !__builtin_add_overflow(*utc_ns, rest, utc_ns);
@@ -145,7 +155,7 @@ KERNEL(date_part_tT)
         if (!err) err = zone_of(eval, e, args, row, 2, &zone);
         if (err) return err;
         int64_t t = INTEGER(1);
-        out->d[row] = part_of(t, t + offset_ns(zone, t), part);
+        out->d[row] = part_of(t, local_of(zone, t), part);
     }
     return ERR_OK;
 }
@@ -159,7 +169,7 @@ static enum err whole_part(struct eval *eval, const struct expr *e, const struct
         enum err err = zone_of(eval, e, args, row, 1, &zone);
         if (err) return err;
         int64_t t = INTEGER(0);
-        out->i[row] = (int64_t)part_of(t, t + offset_ns(zone, t), part);
+        out->i[row] = (int64_t)part_of(t, local_of(zone, t), part);
     }
     return ERR_OK;
 }
@@ -226,10 +236,13 @@ static unsigned month_days(int year, unsigned month)
     return (unsigned)(next - time_day(year, month, 1));
 }
 
+enum { MONTHS_MAX = 12 * 600 }; /* more than lie between the ends of time */
+
 /* The same time of day so many months on; the last day of a month that has no such day. */
 static bool add_months(const struct zone *zone, int64_t utc_ns, int64_t months, int64_t *result)
 {
-    struct civil c = civil_of(utc_ns + offset_ns(zone, utc_ns));
+    struct civil c = civil_of(local_of(zone, utc_ns));
+    if (months < -MONTHS_MAX || months > MONTHS_MAX) return false;
     int64_t month = (int64_t)c.year * 12 + c.month - 1 + months;
     int year = (int)floor_div(month, 12);
     unsigned of_year = (unsigned)(month - (int64_t)year * 12) + 1;
@@ -284,20 +297,20 @@ KERNEL(date_diff_tTT)
         int64_t from = INTEGER(1), to = INTEGER(2), n;
         enum err err = zone_of(eval, e, args, row, 3, &zone);
         if (err) return err;
-        (void)snprintf(text, sizeof text, "1 %.*s", (int)(TEXT(0).size & 31), TEXT(0).at);
+        int size = TEXT(0).size > 31 ? 31 : (int)TEXT(0).size;
+        (void)snprintf(text, sizeof text, "1 %.*s", size, TEXT(0).at);
         if (!grid_parse_width(str_of(text), &grid))
             return func_fail(
                 eval, e, ERR_INVALID,
                 "'%.*s' is no unit of time; there are second, minute, hour, day, week, month, year",
-                (int)(TEXT(0).size & 31), TEXT(0).at);
+                size, TEXT(0).at);
         if (grid.months == 0) {
             if (__builtin_sub_overflow(to, from, &n))
                 return func_fail(eval, e, ERR_RANGE, "the times are too far apart");
             out->i[row] = n / grid.width_ns;
             continue;
         }
-        struct civil a = civil_of(from + offset_ns(zone, from)),
-                     b = civil_of(to + offset_ns(zone, to));
+        struct civil a = civil_of(local_of(zone, from)), b = civil_of(local_of(zone, to));
         n = ((int64_t)b.year - a.year) * 12 + (int64_t)b.month - a.month;
         bool short_of = b.day < a.day || (b.day == a.day && b.within_ns < a.within_ns);
         bool beyond = b.day > a.day || (b.day == a.day && b.within_ns > a.within_ns);
@@ -366,7 +379,7 @@ KERNEL(timezone_tT)
         const struct zone *zone;
         enum err err = zones_find(eval, TEXT(0), e->position, &zone);
         if (err) return err;
-        out->i[row] = INTEGER(1) + offset_ns(zone, INTEGER(1));
+        out->i[row] = local_of(zone, INTEGER(1));
     }
     return ERR_OK;
 }
@@ -445,7 +458,7 @@ KERNEL(to_char_Tt)
         struct str f = TEXT(1);
         err = zone_of(eval, e, args, row, 2, &zone);
         if (err) break;
-        struct civil c = civil_of(INTEGER(0) + offset_ns(zone, INTEGER(0)));
+        struct civil c = civil_of(local_of(zone, INTEGER(0)));
         while (f.size > 0) {
             size_t size = put_pattern(&buf, f, &c, INTEGER(0));
             if (size == 0 && f.at[0] == '"') { /* "text" stands for itself */

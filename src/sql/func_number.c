@@ -54,8 +54,10 @@ KERNEL(trunc_di)
 {
     EACH_ROW(row)
     {
-        double scale = pow(10, (double)INTEGER(1)), d = trunc(NUMBER(0) * scale) / scale;
-        out->d[row] = isfinite(d) ? d : NUMBER(0);
+        double x = NUMBER(0), scale = pow(10, (double)INTEGER(1)), whole = trunc(x * scale);
+        double next = (whole + (x < 0 ? -1 : 1)) / scale; /* 0.29 * 100 is a little below 29 */
+        double d = fabs(next) <= fabs(x) ? next : whole / scale;
+        out->d[row] = INTEGER(1) < -308 ? 0 : isfinite(d) ? d : x;
     }
     return ERR_OK;
 }
@@ -73,6 +75,8 @@ KERNEL(clamp_ddd)
     return ERR_OK;
 }
 
+enum { BUCKETS_MAX = INT32_MAX - 1 }; /* PostgreSQL's count is an integer */
+
 /* PostgreSQL's: 0 below, n + 1 from the upper bound on. */
 KERNEL(width_bucket_dddi)
 {
@@ -80,7 +84,7 @@ KERNEL(width_bucket_dddi)
     {
         double x = NUMBER(0), low = NUMBER(1), high = NUMBER(2);
         int64_t n = INTEGER(3);
-        if (n < 1 || !(low < high))
+        if (n < 1 || n > BUCKETS_MAX || !(low < high))
             return func_fail(
                 eval, e, ERR_RANGE,
                 "it takes a value, two bounds and a number of buckets: width_bucket(t, 0, 100, 10)");
@@ -107,7 +111,12 @@ static uint64_t size_of(int64_t x)
 KERNEL(gcd_ii)
 {
     EACH_ROW(row)
-    out->i[row] = (int64_t)(gcd(size_of(INTEGER(0)), size_of(INTEGER(1))) & INT64_MAX);
+    {
+        uint64_t divisor = gcd(size_of(INTEGER(0)), size_of(INTEGER(1)));
+        if (divisor > INT64_MAX)
+            return func_fail(eval, e, ERR_RANGE, "the result does not fit into bigint");
+        out->i[row] = (int64_t)divisor;
+    }
     return ERR_OK;
 }
 

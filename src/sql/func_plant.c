@@ -38,7 +38,7 @@ KERNEL(bits_iii)
     EACH_ROW(row)
     {
         int64_t from = INTEGER(1), count = INTEGER(2);
-        if (from < 0 || count < 1 || from + count > 64)
+        if (from < 0 || from > 63 || count < 1 || count > 64 - from)
             return func_fail(eval, e, ERR_RANGE,
                              "it takes the first bit and a number of bits: bits(status, 4, 3)");
         uint64_t mask = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;

@@ -4,6 +4,8 @@
 #include "sql/regex.h"
 #include <string.h>
 
+enum { REGEX_STEPS = 16 }; /* of a byte, roughly */
+
 struct matcher {
     struct arena arena; /* of the compiled pattern */
     struct regex *regex;
@@ -34,7 +36,9 @@ static enum err search(struct matcher *m, struct eval *eval, struct str text, si
     arena_init(&scratch, eval->budget);
     enum err err = regex_match(m->regex, text, from, &scratch, found, groups);
     arena_free(&scratch);
-    return err ? expr_no_memory(eval->budget, eval->why) : ERR_OK;
+    /* Matches one behind the other may each have to look at all that is left. */
+    return err ? expr_no_memory(eval->budget, eval->why)
+               : eval_spend(eval, REGEX_STEPS * (text.size - from + 1));
 }
 
 static enum err each_like(struct eval *eval, const struct expr *e, const struct vector *args,

@@ -63,9 +63,9 @@ static size_t byte_of(struct str s, int64_t n)
 
 static size_t find(struct str in, struct str what)
 {
-    for (size_t i = 0; i + what.size <= in.size; i++)
-        if (what.size == 0 || memcmp(in.at + i, what.at, what.size) == 0) return i;
-    return SIZE_MAX;
+    if (what.size == 0) return 0;
+    const char *hit = what.size > in.size ? NULL : memmem(in.at, in.size, what.at, what.size);
+    return hit ? (size_t)(hit - in.at) : SIZE_MAX;
 }
 
 /* ---- cutting ---- */
@@ -86,7 +86,8 @@ KERNEL(right_ti)
     EACH_ROW(row)
     {
         struct str s = TEXT(0);
-        int64_t skip = INTEGER(1) < 0 ? -INTEGER(1) : characters(s) - INTEGER(1);
+        int64_t n = INTEGER(1), all = characters(s);
+        int64_t skip = n < -all ? all : n < 0 ? -n : all - n;
         size_t from = skip <= 0 ? 0 : byte_of(s, skip);
         out->s[row] = (struct str){s.at + from, s.size - from};
     }
@@ -94,28 +95,36 @@ KERNEL(right_ti)
 }
 
 /* Without characters of `set` at the ends asked for. */
-static struct str strip(struct str s, struct str set, bool front, bool back)
+static enum err strip(struct eval *eval, struct str *s, struct str set, bool front, bool back)
 {
-    while (front && s.size > 0) {
+    enum err err = ERR_OK;
+    while (front && s->size > 0 && !err) {
         size_t n = 1;
-        while (n < s.size && is_inner(s.at[n])) n++;
-        if (find(set, (struct str){s.at, n}) == SIZE_MAX) break;
-        s.at += n, s.size -= n;
+        while (n < s->size && is_inner(s->at[n])) n++;
+        if (find(set, (struct str){s->at, n}) == SIZE_MAX) break;
+        s->at += n, s->size -= n;
+        err = eval_spend(eval, set.size);
     }
-    while (back && s.size > 0) {
-        size_t from = s.size - 1;
-        while (from > 0 && is_inner(s.at[from])) from--;
-        if (find(set, (struct str){s.at + from, s.size - from}) == SIZE_MAX) break;
-        s.size = from;
+    while (back && s->size > 0 && !err) {
+        size_t from = s->size - 1;
+        while (from > 0 && is_inner(s->at[from])) from--;
+        if (find(set, (struct str){s->at + from, s->size - from}) == SIZE_MAX) break;
+        s->size = from;
+        err = eval_spend(eval, set.size);
     }
-    return s;
+    return err;
 }
 
 #define STRIP(NAME, FRONT, BACK)                                                                   \
     KERNEL(NAME)                                                                                   \
     {                                                                                              \
         EACH_ROW(row)                                                                              \
-        out->s[row] = strip(TEXT(0), e->arg_count > 1 ? TEXT(1) : STR(" \t\r\n"), FRONT, BACK);    \
+        {                                                                                          \
+            out->s[row] = TEXT(0);                                                                 \
+            enum err err = strip(eval, &out->s[row], e->arg_count > 1 ? TEXT(1) : STR(" \t\r\n"),  \
+                                 FRONT, BACK);                                                     \
+            if (err) return err;                                                                   \
+        }                                                                                          \
         return ERR_OK;                                                                             \
     }
 STRIP(btrim_t, true, true)
@@ -310,7 +319,9 @@ KERNEL(overlay_ttii)
             err = func_fail(eval, e, ERR_RANGE, "it counts from 1");
             break;
         }
-        size_t start = byte_of(s, from - 1), end = byte_of(s, from - 1 + count);
+        int64_t behind;
+        if (__builtin_add_overflow(from - 1, count, &behind)) behind = INT64_MAX;
+        size_t start = byte_of(s, from - 1), end = byte_of(s, behind);
         buf_add(&buf, s.at, start);
         buf_add_str(&buf, TEXT(1));
         buf_add(&buf, s.at + end, s.size - end);
@@ -329,9 +340,10 @@ KERNEL(translate_ttt)
     EACH_ROW(row)
     {
         struct str s = TEXT(0), from = TEXT(1), to = TEXT(2);
-        for (size_t at = 0, n; at < s.size; at += n) {
+        for (size_t at = 0, n; at < s.size && !err; at += n) {
             for (n = 1; at + n < s.size && is_inner(s.at[at + n]); n++) {
             }
+            err = eval_spend(eval, from.size + to.size);
             size_t hit = find(from, (struct str){s.at + at, n});
             if (hit == SIZE_MAX) {
                 buf_add(&buf, s.at + at, n);
@@ -341,7 +353,7 @@ KERNEL(translate_ttt)
             size_t start = byte_of(to, place), end = byte_of(to, place + 1);
             buf_add(&buf, to.at + start, end - start);
         }
-        err = func_put(eval, e, out, row, &buf);
+        if (!err) err = func_put(eval, e, out, row, &buf);
         if (err) break;
     }
     buf_free(&buf);

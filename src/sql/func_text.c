@@ -157,10 +157,9 @@ KERNEL(concat_any)
 
 static size_t find(struct str in, size_t from, struct str what)
 {
-    if (what.size == 0 || what.size > in.size) return in.size;
-    for (size_t i = from; i + what.size <= in.size; i++)
-        if (memcmp(in.at + i, what.at, what.size) == 0) return i;
-    return in.size;
+    if (what.size == 0 || what.size > in.size - from) return in.size;
+    const char *hit = memmem(in.at + from, in.size - from, what.at, what.size);
+    return hit ? (size_t)(hit - in.at) : in.size;
 }
 
 static enum err replace_in(struct eval *eval, const struct expr *e, struct str s, struct str what,
@@ -243,11 +242,12 @@ static char folded(char c, bool fold)
     return fold && c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-/* Without recursion: after a mismatch it goes back to the last % and lets it swallow one byte more.
- */
-static bool like(struct str s, struct str pattern, bool fold)
+/* Without recursion: after a mismatch it goes back to the last % and lets it swallow one byte more,
+ * which may take (size of the text) × (size of the pattern) steps. */
+static enum err like(struct eval *eval, struct str s, struct str pattern, bool fold, uint8_t *fits)
 {
     size_t i = 0, p = 0, star_p = SIZE_MAX, star_i = 0;
+    *fits = 0;
     while (i < s.size) {
         char c = p < pattern.size ? pattern.at[p] : 0;
         if (p < pattern.size && c == '%') {
@@ -265,26 +265,35 @@ static bool like(struct str s, struct str pattern, bool fold)
             p += step, i++;
             continue;
         }
-        if (star_p == SIZE_MAX) return false;
+        enum err err = eval_spend(eval, i - star_i + 1);
+        if (star_p == SIZE_MAX || err) return err;
         p = star_p;
         i = ++star_i;
     }
     while (p < pattern.size && pattern.at[p] == '%') p++;
-    return p == pattern.size;
+    *fits = p == pattern.size;
+    return ERR_OK;
+}
+
+static enum err each_like(struct eval *eval, const struct expr *e, const struct vector *args,
+                          const struct view *view, struct vector *out, bool fold)
+{
+    EACH_ROW(row)
+    {
+        enum err err = like(eval, TEXT(0), TEXT(1), fold, &out->b[row]);
+        if (err) return err;
+    }
+    return ERR_OK;
 }
 
 KERNEL(like_tt)
 {
-    (void)eval;
-    EACH_ROW(row) out->b[row] = like(TEXT(0), TEXT(1), false);
-    return ERR_OK;
+    return each_like(eval, e, args, view, out, false);
 }
 
 KERNEL(ilike_tt)
 {
-    (void)eval;
-    EACH_ROW(row) out->b[row] = like(TEXT(0), TEXT(1), true);
-    return ERR_OK;
+    return each_like(eval, e, args, view, out, true);
 }
 
 KERNEL(quality_good)

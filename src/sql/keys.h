@@ -23,9 +23,12 @@ struct keys {
     size_t count, capacity;
 };
 
-/* Finds the key or adds it (bytes copied, state NULL). False: no memory. */
+/* Finds the key or adds it (bytes copied, state NULL). *index: its place in `entries`, for good;
+ * the entries themselves may move with each key that is added. False: no memory, or 2^32 - 1 keys.
+ */
 bool keys_find_or_add(struct keys *keys, struct str bytes, size_t *index, bool *added);
 
+/* False: it is not there, and *index as it was. */
 bool keys_find(const struct keys *keys, struct str bytes, size_t *index);
 
 /* Appends one cell to a key: equal values give equal bytes (-0.0 counts as 0.0), NULL is a value

@@ -93,7 +93,8 @@ enum err op_input_types(const struct run *run, enum type **types);
 enum err op_finish(struct op *op);       /* op->finish, or on to the next */
 enum err op_resume(struct op *op);       /* the last ones first */
 enum err run_no_memory(struct run *run); /* the error for refused memory */
-/* Looked at for every chunk and every few thousand rows of a sort: CANCELLED, TIMEOUT. */
+/* Looked at for every chunk and every few thousand rows of a sort: CANCELLED, TIMEOUT. What takes
+ * long between two chunks tells its steps: eval_spend. */
 enum err run_check(struct run *run);
 
 /* ---- summaries (op_summary.c) ---- */

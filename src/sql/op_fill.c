@@ -138,6 +138,7 @@ static enum err put_row(struct fill *fill, int64_t time, size_t row, bool is_hel
 {
     const struct plan *plan = fill->op.run->plan;
     uint32_t to = fill->out_count;
+    MUST(to < SQL_CHUNK_ROWS);
     rowbuf_copy(&fill->held, is_held ? row : 0, fill->out, to); /* the partition's keys */
     fill->out[plan->fill.key].i[to] = time;
     for (size_t i = 0; i < plan->agg_count; i++) {

@@ -261,7 +261,11 @@ static enum err put_moving(struct over *over, size_t call, const struct partitio
             enum err err = run_check(over->op.run);
             if (err) return err;
         }
-        enum err err = moving_value(&moving, frames->from, frames->to, &value);
+        /* median and its like look at the whole frame for each row. */
+        enum err err = eval_spend(&over->op.run->eval,
+                                  frames->to > frames->from ? frames->to - frames->from : 0);
+        if (err) return err;
+        err = moving_value(&moving, frames->from, frames->to, &value);
         if (err == ERR_RANGE)
             return why_at(over->op.run->why, err, c->position,
                           "%s: the result is out of the range of %s; cast the argument to double",

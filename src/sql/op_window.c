@@ -212,7 +212,9 @@ static enum err push_slice(struct window *w, size_t from, size_t to)
                             .column_count = run->plan->input_count,
                             .series = w->series,
                             .time = w->held.time + at};
-        enum err err = op_push(w->op.next, &rows);
+        /* A chunk may be in as many windows as it has rows, and each as long as the partition. */
+        enum err err = eval_spend(&run->eval, n);
+        if (!err) err = op_push(w->op.next, &rows);
         if (err) return err;
         at += n;
     }

@@ -69,6 +69,7 @@ static enum err move_to(struct moving *moving, uint32_t from, uint32_t to)
     for (; moving->to < to && !err; moving->to++) err = add_row(moving, moving->back, moving->to);
     if (err || from == moving->from) return err;
     moving->from = from;
+    MUST(moving->front_from <= from && from <= moving->to && moving->middle <= moving->to);
     return from > moving->middle ? turn_over(moving) : ERR_OK;
 }
 

@@ -21,7 +21,8 @@ struct frames {
     size_t order_column; /* of the set: the ordering value, for RANGE with a distance */
     uint32_t from, to;   /* of the row asked for last */
 };
-/* The frame of the row at `at` (ascending from call to call): positions frames->from … to - 1. */
+/* The frame of the row at `at` (ascending from call to call): positions frames->from … to - 1, none
+ * where `to` is not above `from`. */
 void frames_move(struct frames *frames, uint32_t at);
 
 /* An aggregate over moving frames, at a constant number of steps per row. */
@@ -41,8 +42,11 @@ struct moving {
     struct value value;
     uint32_t value_from, value_to;
 };
+/* Begins at position 0, over nothing. False: no memory. */
 bool moving_init(struct moving *moving);
-/* The value over the positions from … to - 1; both ascend from call to call. */
+/* The value over the positions from … to - 1; both ascend from call to call. Texts and arrays are
+ * of `results`. Errors: NO_MEMORY, RANGE (of the aggregate): the struct is then of no use any more.
+ * What an aggregate's `final` does with all values of the frame is done for each row. */
 enum err moving_value(struct moving *moving, uint32_t from, uint32_t to, struct value *value);
 
 #endif

@@ -115,6 +115,7 @@ enum err rowbuf_add(struct rowbuf *buffer, const struct rows *rows)
     for (uint32_t k = 0; k < view->selected; k++)
         buffer->time[buffer->count + k] = rows->time ? rows->time[view_row(view, k)] : 0;
     buffer->count += view->selected;
+    MUST(buffer->count <= buffer->capacity);
     for (size_t i = 0; i < buffer->column_count; i++)
         buffer->columns[i].count = (uint32_t)buffer->count;
     return ERR_OK;

@@ -55,6 +55,7 @@ static bool copy_cell(struct arena *arena, struct vector *to, uint32_t to_row,
 bool rowset_add(struct rowset *set, const struct vector *columns, uint32_t row)
 {
     uint32_t at = set->row_count % SQL_CHUNK_ROWS;
+    MUST(set->row_count / SQL_CHUNK_ROWS <= set->block_count);
     if (set->row_count == ROWSET_ROWS_MAX) return false;
     if (at == 0 && set->row_count / SQL_CHUNK_ROWS == set->block_count && !add_block(set))
         return false;

@@ -17,9 +17,9 @@ struct rowset {
     struct arena arena;
     size_t column_count;
     const struct rowset_column *columns; /* borrowed */
-    struct vector **blocks;              /* [block][column]; all arrays present */
+    struct vector **blocks; /* [block][column]; all arrays present; a block does not move */
     size_t block_count, block_capacity;
-    uint32_t row_count;
+    uint32_t row_count; /* at most block_count blocks full of them */
 };
 
 enum { ROWSET_ROWS_MAX = INT32_MAX };
@@ -27,7 +27,8 @@ enum { ROWSET_ROWS_MAX = INT32_MAX };
 void rowset_init(struct rowset *set, struct budget *budget, const struct rowset_column *columns,
                  size_t column_count);
 void rowset_free(struct rowset *set);
-/* Copies one row, or all rows of the view, texts too. False: no memory, or too many rows. */
+/* Copies one row, or all rows of the view, texts too. False: no memory, or too many rows; what was
+ * copied before stays, a row in part does not count. */
 bool rowset_add(struct rowset *set, const struct vector *columns, uint32_t row);
 bool rowset_add_all(struct rowset *set, const struct vector *columns, const struct view *view);
 
@@ -52,17 +53,20 @@ bool rowset_make_vectors(const struct rowset *set, struct arena *arena, struct v
 void rowset_gather(const struct rowset *set, const uint32_t *rows, uint32_t count,
                    struct vector *out);
 
-/* Sorts row numbers: a stable merge sort that asks `check` now and then. NULL: error in *err. */
+/* <0, 0, >0; the same whenever it is asked. */
 typedef int rowset_compare(const void *context, uint32_t a, uint32_t b);
 struct rowset_order {
     rowset_compare *compare;
     const void *context;
-    enum err (*check)(void *run);
+    enum err (*check)(void *run); /* asked every few thousand rows; an error ends it. May be NULL */
     void *run;
 };
-/* The same for a list of rows, which it replaces. */
+/* Sorts the row numbers `*rows` [count] by a stable merge sort; the list may then be another one of
+ * `arena`. Errors: NO_MEMORY, with which the list is as it was, and those of `check`, with which it
+ * is in no order. */
 enum err rowset_sort_list(struct arena *arena, uint32_t **rows, uint32_t count,
                           const struct rowset_order *order);
+/* The same for the rows first … first + count - 1, in a new list. NULL: error in *err. */
 uint32_t *rowset_sort(struct arena *arena, uint32_t first, uint32_t count,
                       const struct rowset_order *order, enum err *err);
 

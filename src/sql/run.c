@@ -4,6 +4,7 @@
  * one's first. A child shares the statement's context, snapshots and error text with the first run
  * (`root`); pausing and having enough travel from parent to child. */
 #include "sql/func.h"
+#include "sql/grid.h"
 #include "sql/op.h"
 #include "sql/parallel.h"
 #include <string.h>
@@ -17,17 +18,27 @@ enum err run_no_memory(struct run *run)
     return err;
 }
 
-enum err run_check(struct run *run)
+static enum err check(const struct sql_context *context, struct why *why)
 {
-    const struct sql_context *context = run->context;
     if (context->cancelled && atomic_load_explicit(context->cancelled, memory_order_relaxed))
-        return why_set(run->why, ERR_CANCELLED, "the statement was cancelled");
+        return why_set(why, ERR_CANCELLED, "the statement was cancelled");
     if (context->mono_ns && context->deadline_mono_ns != INT64_MAX &&
         context->mono_ns(context->clock) >= context->deadline_mono_ns)
         return why_set(
-            run->why, ERR_TIMEOUT,
+            why, ERR_TIMEOUT,
             "the statement's time limit is over; narrow the time range, filter by device or raise the limit");
     return ERR_OK;
+}
+
+enum err run_check(struct run *run)
+{
+    return check(run->context, run->why);
+}
+
+enum err eval_look(struct eval *eval)
+{
+    eval->steps = 0;
+    return eval->zones && eval->zones->context ? check(eval->zones->context, eval->why) : ERR_OK;
 }
 
 /* ---- operators in general ---- */

@@ -170,9 +170,8 @@ static enum err state_duration(void *state, const struct series_run *run, struct
         bool on = run->value->b[vector_at(run->value, row)] != 0;
         if (on && stay->count == 0) stay->since = run->time[row];
         stay->count = on ? stay->count + 1 : 0;
-        if (!on) continue;
-        out->i[row] = run->time[row] - stay->since;
-        out->null[row] = 0;
+        if (on && !__builtin_sub_overflow(run->time[row], stay->since, &out->i[row]))
+            out->null[row] = 0;
     }
     return ERR_OK;
 }

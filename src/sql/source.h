@@ -69,8 +69,8 @@ struct sql_scan_request {
     size_t bound_count;
     struct sql_bound bounds[SQL_BOUNDS_MAX]; /* all must hold */
     /* Set: whether a device can have rows that count, by its path and labels alone (labels as
-     * `labels` has them; at NULL: it lacks one). Not called while a chunk is in use. A source may
-     * ignore it. */
+     * `labels` has them; at NULL: it lacks one), on the scan's task, inside scan_open or scan_next.
+     * Not called while a chunk is in use. A source may ignore it. */
     bool (*wants_series)(void *context, struct str device, const struct str *labels);
     void *wants_context;
     bool want_device, want_received;

@@ -179,6 +179,48 @@ static void time_limit_and_cancel_stop_a_statement(void **state)
     test_world_free(&world);
 }
 
+/* A chunk, even a single row, may need longer than there is time. */
+static void the_time_limit_is_looked_at_inside_a_chunk(void **state)
+{
+    static const struct {
+        const char *text;
+        int looks; /* that are not enough */
+    } cases[] = {
+        {"SELECT count(*) FROM t WHERE repeat('a', 20000 + n) LIKE '%' || repeat('a', 8000) || 'b'",
+         60},
+        {"SELECT repeat('a', 20000) LIKE '%' || repeat('a', 8000) || 'b'", 60}, /* folded */
+        {"SELECT regexp_count(repeat('a', 4000 + n), 'a.*b|a') FROM t", 60},
+        {"SELECT regexp_replace(repeat('a', 4000 + n), 'a.*b|a', '', 'g') FROM t", 60},
+        {"SELECT translate(repeat('a', 20000 + n), repeat('b', 10000), '') FROM t", 60},
+        {"SELECT trim(repeat('a', 20000 + n), repeat('b', 10000) || 'a') FROM t", 60},
+        {"SELECT max(c) FROM (SELECT count(*) AS c FROM long PARTITION BY device WINDOW SLIDE(1d))",
+         40},
+        {"SELECT max(s) FROM (SELECT sum(v) OVER (ORDER BY time) AS s FROM long)", 100},
+    };
+    struct test_world world;
+    struct why why;
+    char text[128];
+    (void)state;
+    set_up(&world, 1);
+    test_world_must(&world, "CREATE TABLE long (v double)");
+    struct buf rows = BUF_EMPTY;
+    buf_add_text(&rows, "INSERT INTO long (time, device, v) VALUES ");
+    for (int i = 0; i < 12000; i++) {
+        snprintf(text, sizeof text, "%s(%d::bigint::timestamp, 'd', %d)", i ? "," : "", i, i);
+        buf_add_text(&rows, text);
+    }
+    test_world_must(&world, buf_cstr(&rows));
+    buf_free(&rows);
+    world.mono_step_ns = 1000;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        world.context.deadline_mono_ns = world.mono_ns + cases[i].looks * 1000;
+        enum err err = run(&world, cases[i].text, &why);
+        if (err != ERR_TIMEOUT) print_error("%s: %s\n", cases[i].text, why_text(&why, err));
+        assert_int_equal(err, ERR_TIMEOUT);
+    }
+    test_world_free(&world);
+}
+
 static void deep_or_long_texts_are_refused_not_crashed_on(void **state)
 {
     static char text[(1 << 20) + 100];
@@ -228,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_statement_beyond_its_memory_says_how_to_need_less),
         cmocka_unit_test(the_best_rows_and_windows_need_no_more_memory_than_a_few),
         cmocka_unit_test(time_limit_and_cancel_stop_a_statement),
+        cmocka_unit_test(the_time_limit_is_looked_at_inside_a_chunk),
         cmocka_unit_test(deep_or_long_texts_are_refused_not_crashed_on),
         cmocka_unit_test(parameters_take_the_type_they_are_needed_as),
     };

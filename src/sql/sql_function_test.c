@@ -249,6 +249,97 @@ static void parts_of_dates_are_those_of_the_calendar(void **state)
     test_world_free(&world);
 }
 
+/* ---- the ends of what there is ---- */
+
+/* The least bigint, and the time of that many nanoseconds. */
+#define LEAST      "(-9223372036854775807 - 1)"
+#define LEAST_TIME LEAST "::timestamp"
+#define LAST_TIME  "9223372036854775807::timestamp"
+
+static void functions_know_what_to_do_at_the_ends(void **state)
+{
+    static const struct {
+        const char *sql, *result; /* NULL: RANGE */
+    } cases[] = {
+        {"right('abc', " LEAST ")", ""},
+        {"right('abc', -2)", "c"},
+        {"left('abc', " LEAST ")", ""},
+        {"overlay('abc', 'x', 2, 9223372036854775807)", "ax"},
+        {"overlay('abc', 'x', 9223372036854775807, 9223372036854775807)", "abcx"},
+        {"gcd(" LEAST ", 6)", "2"},
+        {"gcd(" LEAST ", 0)", NULL},
+        {"width_bucket(5, 0, 1, 9223372036854775807)", NULL},
+        {"width_bucket(5, 0, 1, 7)", "8"},
+        {"bits(1, 9223372036854775807, 1)", NULL},
+        {"bits(-1, 63, 1)", "1"},
+        {"bits(1, 1, 9223372036854775807)", NULL},
+        {"trunc(0.29, 2)", "0.29"},
+        {"trunc(-0.29, 2)", "-0.29"},
+        {"trunc(0.299, 2)", "0.29"},
+        {"trunc(123, -400)", "0"},
+        {"trunc(123, -2)", "100"},
+        {"trunc(1.5, 400)", "1.5"},
+        {"year(" LEAST_TIME ")", "1677"},
+        {"year(" LAST_TIME ", '+14:00')", "2262"},
+        {"hour(" LEAST_TIME ", '-11:00')", "0"},
+        {"date_part('second', " LEAST_TIME ") < 60", "true"},
+        {"to_char(" LAST_TIME ", 'YYYY-MM-DD', '+14:00')", "2262-04-11"},
+        {"date_add(" LAST_TIME ", '1 month', '+14:00')", NULL},
+        {"date_subtract(" LEAST_TIME ", '1 month')", NULL},
+        {"date_add(timestamp '2026-01-31', '999999 years 999999 years')", NULL},
+        {"date_diff('month', " LEAST_TIME ", " LAST_TIME ")", "7014"},
+        {"timezone('+14:00', " LAST_TIME ") = " LAST_TIME, "true"},
+    };
+    struct test_world world;
+    (void)state;
+    test_world_init(&world);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf out = BUF_EMPTY;
+        struct why why = WHY_NONE;
+        char sql[512], wanted[64];
+        snprintf(sql, sizeof sql, "SELECT %s", cases[i].sql);
+        snprintf(wanted, sizeof wanted, "%s\n", cases[i].result ? cases[i].result : "");
+        enum err err = test_world_sql(&world, sql, strlen(sql), &out, &why);
+        if (err != (cases[i].result ? ERR_OK : ERR_RANGE) ||
+            (!err && strcmp(buf_cstr(&out), wanted) != 0))
+            fail_msg("%s: %s", sql, err ? why_text(&why, err) : buf_cstr(&out));
+        buf_free(&out);
+    }
+    test_world_free(&world);
+}
+
+static void a_span_that_no_bigint_holds_is_said_to_be_none(void **state)
+{
+    struct test_world world;
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    const char *all = "SELECT duration_in(b) FROM x", *each = "SELECT state_duration(b) FROM x";
+    (void)state;
+    test_world_init(&world);
+    test_world_must(&world, "CREATE TABLE x (b bool)");
+    test_world_must(&world, "INSERT INTO x (time, device, b) VALUES (" LEAST_TIME
+                            ", 'd', true), (" LAST_TIME ", 'd', true)");
+    assert_int_equal(test_world_sql(&world, all, strlen(all), &out, &why), ERR_RANGE);
+    assert_int_equal(test_world_sql(&world, each, strlen(each), &out, &why), ERR_OK);
+    assert_string_equal(buf_cstr(&out), "0\nNULL\n");
+    buf_free(&out);
+    test_world_free(&world);
+}
+
+static void a_unit_that_is_none_is_refused_however_long(void **state)
+{
+    struct test_world world;
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    const char *sql = "SELECT date_diff('second' || repeat('s', 27), now(), now())"; /* 33 */
+    (void)state;
+    test_world_init(&world);
+    assert_int_equal(test_world_sql(&world, sql, strlen(sql), &out, &why), ERR_INVALID);
+    assert_non_null(strstr(why.text, "is no unit of time"));
+    buf_free(&out);
+    test_world_free(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +347,9 @@ int main(void)
         cmocka_unit_test(expressions_that_kill_others_end_soon),
         cmocka_unit_test(paths_find_what_sqlite_finds),
         cmocka_unit_test(parts_of_dates_are_those_of_the_calendar),
+        cmocka_unit_test(functions_know_what_to_do_at_the_ends),
+        cmocka_unit_test(a_span_that_no_bigint_holds_is_said_to_be_none),
+        cmocka_unit_test(a_unit_that_is_none_is_refused_however_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
