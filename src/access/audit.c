@@ -278,7 +278,7 @@ static enum err append(struct audit *a, const struct audit_entry *e, struct comp
                   {"ns", e->ns, 128},          {"path", e->path, 1024}, {"detail", e->detail, 4096},
                   {"outcome", e->outcome, 128}};
     /* Lines that nobody waits for may be caused by anybody: they leave room for the others. */
-    MUST(a && a->magic == AUDIT_MAGIC && e);
+    MUST(a->magic == AUDIT_MAGIC);
     size_t limit = done ? AUDIT_QUEUE_MAX : AUDIT_QUEUE_MAX / 2;
     if (atomic_fetch_add(&a->queued, 1) >= limit) {
         atomic_fetch_sub(&a->queued, 1);

@@ -139,7 +139,7 @@ static void on_written(uv_write_t *request, int status);
 static void send_pending(struct real_stream *s)
 {
     struct sending *w = s->sending;
-    MUST(w && !s->is_writing && w->pending.size > 0);
+    MUST(!s->is_writing && w->pending.size > 0);
     buf_clear(&w->bytes);
     struct buf swap = w->bytes;
     w->bytes = w->pending;

@@ -205,7 +205,7 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
                            struct why *why)
 {
     struct part_group *g = block->group;
-    MUST(g && block->rows > 0);
+    MUST(block->rows > 0);
     size_t at = (size_t)(column - g->block.columns);
     MUST(at < g->block.column_count && block->group_row + block->rows <= g->block.rows);
     enum err err = decode(file, codec, g, at, bytes_read, why);
@@ -230,6 +230,6 @@ enum err part_group_column(struct part_file *file, struct codec *codec,
 bool part_group_is_decoded(const struct part_block *block, const struct part_column *column)
 {
     const struct part_group *g = block->group;
-    MUST(g && (size_t)(column - g->block.columns) < g->block.column_count);
+    MUST((size_t)(column - g->block.columns) < g->block.column_count);
     return g->is_decoded[column - g->block.columns];
 }

@@ -115,7 +115,7 @@ enum err store_view_init(struct store *store)
 struct head *store_writer_head(struct store *store)
 {
     struct store_view *view = store->view.object; /* only this task replaces it */
-    MUST(view && view->magic == VIEW_MAGIC && view->head_count > 0);
+    MUST(view->magic == VIEW_MAGIC && view->head_count > 0);
     return view->heads[view->head_count - 1];
 }
 
