@@ -79,12 +79,12 @@ def test_large_payloads_go_in_blocks_both_ways(gateway, tmp_path):
     body = "".join(random.Random(7).choices("abcdefghij", k=50_000))
     file = tmp_path / "body"
     file.write_text(body)
-    assert coap(gateway, "put", "big", "-f", str(file)) == ""
-    assert coap(gateway, "get", "big") == body
-    assert coap(gateway, "get", "big", "-b", "256") == body
+    assert coap(gateway, "put", "big", "-f", str(file), limit_s=30) == ""
+    assert coap(gateway, "get", "big", limit_s=30) == body
+    assert coap(gateway, "get", "big", "-b", "256", limit_s=30) == body
     file.write_text(body * 2)
-    assert coap(gateway, "put", "big", "-f", str(file)).startswith("4.13")
-    assert coap(gateway, "get", "big") == body
+    assert coap(gateway, "put", "big", "-f", str(file), limit_s=30).startswith("4.13")
+    assert coap(gateway, "get", "big", limit_s=30) == body
     assert gateway.metric("millrace_coap_limited_total") == 1
 
 

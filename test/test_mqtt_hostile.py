@@ -20,6 +20,7 @@ from programs import memory_kib
 PROCESSES = multiprocessing.get_context("fork")
 SLOWER = 4 if "asan" in BUILD else 1  # sanitizers
 P99_S = 0.25 * SLOWER
+PAUSE_S = 0.005
 GROWTH_KIB = 48 * 1024 * SLOWER
 
 
@@ -34,7 +35,7 @@ def login(node, name, version="5", **fields):
 
 def talk(sender, reader, ending, answer):
     """In a process of its own, so that it measures the broker and not this interpreter: how long each message took."""
-    times = []
+    times, pauses = [], []
     while not ending.is_set():
         began = time.monotonic()
         sender.send("PUBLISH", topic="watch/x", payload="p")
@@ -42,8 +43,9 @@ def talk(sender, reader, ending, answer):
             times.append(30.0)
             break
         times.append(time.monotonic() - began)
-        time.sleep(0.005)
-    answer.put(times)
+        time.sleep(PAUSE_S)
+        pauses.append(time.monotonic() - began - times[-1] - PAUSE_S)
+    answer.put((times, pauses))
 
 
 class Watch:
@@ -64,15 +66,16 @@ class Watch:
     def __exit__(self, *error):
         time.sleep(max(0.0, self.began + 1 - time.monotonic()))
         self.ending.set()
-        times = sorted(self.answer.get(timeout=60))
+        times, pauses = map(sorted, self.answer.get(timeout=60))
         self.process.join(10)
         if error[0]:
             return
         self.node.alive()
-        p99 = times[int(len(times) * 0.99)]
+        p99, machine = times[int(len(times) * 0.99)], pauses[int(len(pauses) * 0.99)] if pauses else 0.0
         grown = memory_kib(self.node.process.pid, "VmRSS") - self.before
         print(f"{len(times)} messages, p99 {p99 * 1000:.1f} ms, longest {times[-1] * 1000:.0f} ms, memory +{grown} KiB")
-        assert len(times) > 20 and p99 < P99_S, f"p99 of {len(times)} messages: {p99:.3f} s"
+        # Whoever sleeps wakes late where others have the processors; a message waits for four such wake-ups.
+        assert len(times) > 20 and p99 < P99_S + 4 * machine, f"p99 of {len(times)} messages: {p99:.3f} s, of the machine's wake-ups: {machine:.3f} s"
         assert grown < GROWTH_KIB, f"memory grew by {grown} KiB"
 
 

@@ -40,19 +40,18 @@ static inline void fuzz_keep_note(void *arg, struct broker_note *note)
     broker_note_done(note);
 }
 
-/* A zeroed world; `seed` also says how large pieces are. False: no memory. */
-static bool fuzz_world_open(struct fuzz_world *w, uint64_t seed, size_t pieces)
+/* A zeroed world; `seed` also says how large pieces are. */
+static void fuzz_world_open(struct fuzz_world *w, uint64_t seed, size_t pieces)
 {
     w->sim = sim_new(seed);
-    if (!w->sim) return false;
+    if (!w->sim) abort();
     w->node = sim_node(w->sim, "node");
     w->peer = sim_node(w->sim, "peer");
-    if (!w->node || !w->peer) abort(); /* no memory is injected */
+    if (!w->node || !w->peer) abort();
     w->context.os = w->node;
     w->context.diag_level = DIAG_ERROR + 1;
     w->piece = pieces ? pieces * FUZZ_PIECE_MIN : FUZZ_INPUT_MAX;
     budget_init(&w->context.memory, "fuzz", NULL, FUZZ_MEMORY_MAX);
-    return true;
 }
 
 /* Starts both tasks with `w`; the node's main loop is the first one's. */
