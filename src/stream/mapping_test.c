@@ -193,6 +193,37 @@ static void what_a_message_unfolds_into_is_bounded(void **state)
     buf_free(&text);
 }
 
+/* A list that there is no memory for is not a column that the message does not have. */
+static void a_message_without_memory_is_never_half_a_row(void **state)
+{
+    (void)state;
+    struct mapping_spec spec = json_of("+", "");
+    struct buf text = BUF_EMPTY;
+    size_t count = 0;
+    enum err err = ERR_NO_MEMORY;
+    compile(&spec);
+    buf_add_text(&text, "{\"v\":1,\"l\":[");
+    for (int i = 0; i < 20000; i++) buf_add_text(&text, "1,");
+    buf_add_text(&text, "1]}");
+    for (uint64_t n = 1; err; n++) {
+        struct mapping_message m = {STR("d"), buf_str(&text), 1000, 7};
+        struct why why = WHY_NONE;
+        arena_free(&scratch);
+        buf_free(&packed);
+        mem_test_fail(n);
+        err = mapping_take(mapping, &m, &row, &scratch, &packed, &count, &why);
+        bool was_refused = mem_test_count() >= n;
+        mem_test_fail(0);
+        assert_true(!err == !was_refused);
+        assert_true(!err || err == ERR_NO_MEMORY);
+        if (err) buf_clear(&packed);
+    }
+    rows = reader_of(packed.at, packed.size);
+    next();
+    assert_int_equal(row.field_count, 2);
+    buf_free(&text);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -211,6 +242,7 @@ int main(void)
         cmocka_unit_test(names_that_the_store_does_not_take_are_written_otherwise),
         cmocka_unit_test(deep_and_wide_messages_are_refused),
         cmocka_unit_test(what_a_message_unfolds_into_is_bounded),
+        cmocka_unit_test(a_message_without_memory_is_never_half_a_row),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }
