@@ -191,6 +191,11 @@ static void names_and_kinds_are_checked(void **state)
         ERR_INVALID);
     assert_int_equal(problems.count, 2);
     assert_int_equal(read_kind("[]", &r, &problems, &why), ERR_INVALID);
+    assert_int_equal(read_kind("{apiVersion: millrace.io/v1, kind: Table, metadata: {name: a, "
+                               "labels: site}}",
+                               &r, &problems, &why),
+                     ERR_INVALID);
+    assert_non_null(strstr(why.text, "metadata.labels: must be a map of texts"));
 }
 
 static void merge_patch_follows_rfc_7396(void **state)
