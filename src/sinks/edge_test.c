@@ -105,6 +105,43 @@ static void another_column_is_another_birth(void **state)
     edge_free(&e);
 }
 
+static void note_order(void *arg, const struct edge_order *order, enum err err,
+                       const struct why *why)
+{
+    assert_int_equal(err, ERR_NOT_FOUND);
+    assert_non_null(strstr(why->text, "ghost/n"));
+    assert_true(order->device.size == 0 && str_is(order->metric, "n"));
+    ++*(int *)arg;
+}
+
+static void a_command_for_nobody_names_no_other_device(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    struct arena arena;
+    struct buf out = BUF_EMPTY;
+    int orders = 0;
+    const struct sparkplug_metric m = {.has_name = true,
+                                       .name = STR("ghost/n"),
+                                       .datatype = SPARKPLUG_INT64,
+                                       .field = SPARKPLUG_LONG_VALUE,
+                                       .bits = 1};
+    begin(&e, &s);
+    arena_init(&arena, NULL);
+    struct millrace_sink_batch batch = rows(3, 2);
+    assert_true(edge_take(&e, &batch));
+    sparkplug_write_begin(&out, 1, false, 0);
+    sparkplug_write_metric(&out, &m);
+    assert_int_equal(edge_read_command(&e, STR("spBv1.0/g/NCMD/e"), buf_str(&out), &arena,
+                                       note_order, &orders, NULL),
+                     ERR_OK);
+    assert_int_equal(orders, 1);
+    buf_free(&out);
+    arena_free(&arena);
+    edge_free(&e);
+}
+
 static void templates_are_read_to_their_end(void **state)
 {
     (void)state;
@@ -211,6 +248,7 @@ int main(void)
         cmocka_unit_test(births_come_before_data_and_numbers_run_on),
         cmocka_unit_test(what_was_not_sent_is_born_again),
         cmocka_unit_test(another_column_is_another_birth),
+        cmocka_unit_test(a_command_for_nobody_names_no_other_device),
         cmocka_unit_test(templates_are_read_to_their_end),
         cmocka_unit_test(only_a_rebirth_is_asked_for),
         cmocka_unit_test(a_message_without_memory_is_not_sent_with_a_part_of_it_missing),
