@@ -205,6 +205,17 @@ def test_an_expression_that_does_not_fit_is_told_and_tried_again(node):
     wait_for(lambda: any(json.loads(m.payload).get("later") == 5 for m in here.got), LIMIT_S, "it does not go on")
 
 
+def test_a_comment_in_an_expression_ends_with_it(node):
+    got = collect_messages(node, "press", [{**row("a", 0, n=1), "label.site": "sz"}], 1, columns=["n -- pieces"], where="n > 0 -- yet", mqtt={"topic": "{label.site}/{device}"})
+    assert [(t, json.loads(p)["n"]) for t, p in got] == [("sz/a", 1)]
+
+
+def test_an_expression_that_swallows_what_the_topic_needs_is_told(node):
+    write(node, "press", row("a", 0, n=1))
+    sink(node, "out", table="press", **{"from": "beginning"}, columns=["n FROM press /*"], where="*/ WHERE (1 = 1", mqtt={"topic": "{label.site}/{label.line}/{device}"})
+    wait_for(lambda: "are no expressions" in ((sinks(node, "out") or {}).get("error") or ""), LIMIT_S, "it is not told")
+
+
 def test_who_makes_a_sink_needs_the_rights_that_it_uses(node):
     write(node, "press", row("a", 0, n=1))
     base = "/apis/millrace.io/v1"

@@ -361,6 +361,19 @@ static void documents_are_checked_against_the_driver(void **state)
 
 /* ---- writing ---- */
 
+static void bytes_are_read_back_with_the_zeros_among_them(void **state)
+{
+    struct world *w = *state;
+    begin(w, CONNECTION("tcp", "") DEVICE(
+                 "press", POINT("column: a, address: \"400001\", access: rw")
+                              POINT("column: z, address: \"400005\", type: bytes(4), access: rw")));
+    want_number(w, "a", 0);
+    struct write_call *call = put(w, "z", "x");
+    assert_int_equal(call->write.completion.err, ERR_OK);
+    assert_true(call->write.has_read_back && call->write.read_back.s.size == 4);
+    assert_memory_equal(call->write.read_back.s.at, "x\0\0\0", 4);
+}
+
 static void a_write_is_checked_sent_read_back_and_audited(void **state)
 {
     struct world *w = *state;
@@ -469,6 +482,7 @@ int main(void)
         CLAIM(max_silence_stores_an_unchanged_value_again),
         CLAIM(a_point_with_its_own_interval_is_absent_from_the_other_rows),
         CLAIM(documents_are_checked_against_the_driver),
+        CLAIM(bytes_are_read_back_with_the_zeros_among_them),
         CLAIM(a_write_is_checked_sent_read_back_and_audited),
         CLAIM(a_read_on_demand_gives_one_row),
         CLAIM(the_snapshot_shows_values_states_and_what_is_wrong),

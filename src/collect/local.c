@@ -39,6 +39,8 @@ static void add_size(struct buf *out, size_t size)
     buf_add_char(out, '\n');
 }
 
+/* Without memory for an answer `out` has failed: the stream ends, for half of a file or of a list
+ * must not pass for the whole. */
 static bool answer_read(struct os *os, const char *path, struct buf *out)
 {
     struct os_file *file;
@@ -48,7 +50,8 @@ static bool answer_read(struct os *os, const char *path, struct buf *out)
     if (err) return false;
     /* The kernel's texts have no size beforehand, and may come in pieces. */
     while (!err && got && text.size < MILLRACE_LOCAL_FILE_BYTES) {
-        if (!buf_reserve(&text, MILLRACE_LOCAL_FILE_BYTES)) break;
+        if (!buf_reserve(&text, MILLRACE_LOCAL_FILE_BYTES)) err = ERR_NO_MEMORY;
+        if (err) break;
         err = os->ops->file_read(file, text.size, text.at + text.size,
                                  MILLRACE_LOCAL_FILE_BYTES - text.size, &got, NULL);
         if (!err) text.size += got;
@@ -58,6 +61,7 @@ static bool answer_read(struct os *os, const char *path, struct buf *out)
         add_size(out, text.size);
         buf_add_str(out, buf_str(&text));
     }
+    out->failed |= buf_failed(&text);
     buf_free(&text);
     return !err;
 }
@@ -80,6 +84,7 @@ static bool answer_list(struct os *os, const char *path, struct buf *out)
         add_size(out, names.size);
         buf_add_str(out, buf_str(&names));
     }
+    out->failed |= buf_failed(&names);
     buf_free(&names);
     return !err;
 }
@@ -96,6 +101,7 @@ static bool answer_disk(struct os *os, const char *path, struct buf *out)
     buf_add_u64(&text, usage.available_bytes);
     add_size(out, text.size);
     buf_add_str(out, buf_str(&text));
+    out->failed |= buf_failed(&text);
     buf_free(&text);
     return true;
 }

@@ -383,6 +383,7 @@ enum err neuron_add_row(struct buf *out, const struct neuron_source *source, str
     buf_add_str(&address, source->address);
     buf_printf(&interval, "%lld", (long long)source->interval_ms);
     enum err err = add_suffix(&address, source, type, size, why);
+    if (!err && (buf_failed(&address) || buf_failed(&interval))) err = ERR_NO_MEMORY;
     const struct str fields[COLUMN_COUNT] = {
         source->group,        buf_str(&interval),   source->column,      buf_str(&address),
         attribute_of(source), str_of(type->neuron), source->description, source->scale,

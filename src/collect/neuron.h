@@ -64,7 +64,8 @@ struct neuron_source {
 };
 
 void neuron_add_header(struct buf *out);
-/* Adds the row of a point. Errors: UNSUPPORTED when Neuron has no way to say it. */
+/* Adds the row of a point. Errors: UNSUPPORTED when Neuron has no way to say it, NO_MEMORY; a
+ * failure of `out` is told by itself. */
 enum err neuron_add_row(struct buf *out, const struct neuron_source *source, struct why *why);
 
 #endif

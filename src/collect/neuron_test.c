@@ -153,6 +153,29 @@ static void what_goes_out_comes_in_again(void **state)
     }
 }
 
+static void a_row_without_memory_is_no_row_without_an_address(void **state)
+{
+    (void)state;
+    const struct neuron_source source = {.group = STR("g"),
+                                         .column = STR("c"),
+                                         .address = STR("400001"),
+                                         .type = STR("int16"),
+                                         .access = STR("r"),
+                                         .unit = 4,
+                                         .interval_ms = 250};
+    for (uint64_t n = 1;; n++) {
+        struct buf out = BUF_EMPTY;
+        mem_test_fail(n);
+        enum err err = neuron_add_row(&out, &source, NULL);
+        bool was_refused = mem_test_count() >= n;
+        mem_test_fail(0);
+        if (!err && !buf_failed(&out))
+            assert_true(str_starts(buf_str(&out), "g,250,c,4!400001,Read,"));
+        buf_free(&out);
+        if (!was_refused) break;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_table_row_can_be_changed_and_nothing_else),
         cmocka_unit_test(lists_are_read_by_the_names_of_their_columns),
         cmocka_unit_test(what_goes_out_comes_in_again),
+        cmocka_unit_test(a_row_without_memory_is_no_row_without_an_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

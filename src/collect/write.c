@@ -42,8 +42,9 @@ static void note_read_back(struct writing *w, const struct answer *answer)
     request->read_back = point_convert(w->point, &raw);
     request->has_read_back = !request->read_back.is_null;
     if (w->point->convert != POINT_SLICE || request->read_back.is_null) return;
-    (void)str_copy(request->text, sizeof request->text, request->read_back.s);
-    request->read_back.s = str_of(request->text);
+    bool is_whole = str_copy(request->text, sizeof request->text, request->read_back.s);
+    size_t size = is_whole ? request->read_back.s.size : sizeof request->text - 1;
+    request->read_back.s = (struct str){request->text, size}; /* bytes may hold zeros */
 }
 
 void write_answer(struct ask *ask, const struct answer *answer)

@@ -78,6 +78,14 @@ bool doc_append(struct arena *arena, struct doc *list, struct doc *value)
     return item != NULL;
 }
 
+bool doc_add_key(struct arena *arena, struct doc *map, struct str key, struct doc *value)
+{
+    char *own = value ? arena_strdup(arena, key.at, key.size) : NULL;
+    struct doc_item *item = own ? add_item(arena, map) : NULL;
+    if (item) *item = (struct doc_item){{own, key.size}, value};
+    return item != NULL;
+}
+
 bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value)
 {
     if (!value) return false;
@@ -86,10 +94,7 @@ bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct do
         map->items[i].value = value;
         return true;
     }
-    char *own = arena_strdup(arena, key.at, key.size);
-    struct doc_item *item = own ? add_item(arena, map) : NULL;
-    if (item) *item = (struct doc_item){{own, key.size}, value};
-    return item != NULL;
+    return doc_add_key(arena, map, key, value);
 }
 
 bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *value)
@@ -120,7 +125,7 @@ struct doc *doc_copy(struct arena *arena, const struct doc *doc)
     copy->text = (struct str){text, doc->text.size};
     for (size_t i = 0; i < doc->count; i++) {
         struct doc *value = doc_copy(arena, doc->items[i].value);
-        bool ok = doc->kind == DOC_MAP ? doc_set_key(arena, copy, doc->items[i].key, value)
+        bool ok = doc->kind == DOC_MAP ? doc_add_key(arena, copy, doc->items[i].key, value)
                                        : doc_append(arena, copy, value);
         if (!ok) return NULL;
     }
@@ -140,23 +145,26 @@ struct doc *doc_merge_patch(struct arena *arena, const struct doc *target, const
         if (change && change->kind == DOC_NULL) continue;
         struct doc *value =
             change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
-        if (!doc_set_key(arena, result, item->key, value)) return NULL;
+        if (!doc_add_key(arena, result, item->key, value)) return NULL;
     }
+    size_t had = result->count;
     for (size_t j = 0; j < patch->count; j++) {
         const struct doc_item *item = &patch->items[j];
         bool known = false;
-        for (size_t i = 0; i < result->count && !known; i++)
+        for (size_t i = 0; i < had && !known; i++)
             known = str_equal(result->items[i].key, item->key);
         MUST(item->value);
         if (known || item->value->kind == DOC_NULL) continue;
-        if (!doc_set_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
+        if (!doc_add_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
             return NULL;
     }
     return result;
 }
 
-static const struct doc *find_key(const struct doc *map, struct str key)
+/* `at`: where it is looked for first. */
+static const struct doc *find_key(const struct doc *map, struct str key, size_t at)
 {
+    if (at < map->count && str_equal(map->items[at].key, key)) return map->items[at].value;
     for (size_t i = 0; i < map->count; i++)
         if (str_equal(map->items[i].key, key)) return map->items[i].value;
     return NULL;
@@ -170,7 +178,7 @@ bool doc_equal(const struct doc *a, const struct doc *b)
     if (!str_equal(a->text, b->text)) return false;
     for (size_t i = 0; i < a->count; i++) {
         const struct doc *other =
-            a->kind == DOC_MAP ? find_key(b, a->items[i].key) : b->items[i].value;
+            a->kind == DOC_MAP ? find_key(b, a->items[i].key, i) : b->items[i].value;
         if (!other || !doc_equal(a->items[i].value, other)) return false;
     }
     return true;

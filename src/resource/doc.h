@@ -71,6 +71,9 @@ struct doc *doc_new_int(struct arena *arena, int64_t value);
 bool doc_set(struct arena *arena, struct doc *map, const char *key, struct doc *value);
 /* The same with a key that need not be terminated. */
 bool doc_set_key(struct arena *arena, struct doc *map, struct str key, struct doc *value);
+/* The same for a key that is known not to be there: nothing is looked for, so that a map of many
+ * keys is made in a time that grows with their number only. */
+bool doc_add_key(struct arena *arena, struct doc *map, struct str key, struct doc *value);
 bool doc_append(struct arena *arena, struct doc *list, struct doc *value);
 /* Takes a key out of a map, if it is there. NULL and other kinds are left alone. */
 void doc_remove(struct doc *map, const char *key);

@@ -292,7 +292,8 @@ static void check_unknown(const struct field *fields, const struct doc *doc, con
         size_t at = 0;
         while (at < count && !str_is(key, names[at])) at++;
         if (at < count) continue;
-        int nearest = str_nearest(key, names, count);
+        /* Looking for it takes a while, and only the first problems are told. */
+        int nearest = problems->count < PROBLEMS_MAX ? str_nearest(key, names, count) : -1;
         char where[512];
         snprintf(where, sizeof where, "%s%s%.*s", path, path[0] ? "." : "",
                  (int)(key.size > 200 ? 200 : key.size), key.at);

@@ -40,7 +40,7 @@ static struct doc *convert(const json_t *json, struct arena *arena)
         if (!doc) return NULL;
         json_object_foreach(
             (json_t *)(uintptr_t)json, key,
-            value) if (!doc_set(arena, doc, key, convert(value, arena))) return NULL;
+            value) if (!doc_add_key(arena, doc, str_of(key), convert(value, arena))) return NULL;
         return doc;
     }
     }

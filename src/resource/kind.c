@@ -61,8 +61,10 @@ static void check_metadata(struct resource *r, struct problems *problems)
             problem_add(problems, "metadata.namespace", ns, "is not a valid name");
     }
     r->labels = doc_get(r->metadata, "labels");
-    for (size_t i = 0; r->labels && i < r->labels->count; i++)
-        if (r->labels->kind != DOC_MAP || r->labels->items[i].value->kind > DOC_STRING)
+    if (r->labels && r->labels->kind != DOC_MAP && r->labels->kind != DOC_NULL)
+        problem_add(problems, "metadata.labels", r->labels, "must be a map of texts");
+    for (size_t i = 0; r->labels && r->labels->kind == DOC_MAP && i < r->labels->count; i++)
+        if (r->labels->items[i].value->kind > DOC_STRING)
             problem_add(problems, "metadata.labels", r->labels, "must be a map of texts");
 }
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 static struct arena arena;
 
@@ -190,6 +191,11 @@ static void names_and_kinds_are_checked(void **state)
         ERR_INVALID);
     assert_int_equal(problems.count, 2);
     assert_int_equal(read_kind("[]", &r, &problems, &why), ERR_INVALID);
+    assert_int_equal(read_kind("{apiVersion: millrace.io/v1, kind: Table, metadata: {name: a, "
+                               "labels: site}}",
+                               &r, &problems, &why),
+                     ERR_INVALID);
+    assert_non_null(strstr(why.text, "metadata.labels: must be a map of texts"));
 }
 
 static void merge_patch_follows_rfc_7396(void **state)
@@ -362,6 +368,42 @@ static void what_left_its_file_is_known(void **state)
     os_real_free(os);
 }
 
+/* A map of `count` keys: {"k0": 0,"k1": 1,…}. */
+static void add_wide_map(struct buf *out, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) buf_printf(out, "%c\"k%u\": %u", i ? ',' : '{', i, i);
+    buf_add_char(out, '}');
+}
+
+/* A body of 8 MiB may hold a million keys, and is read on the loop that serves all others. */
+static void maps_of_many_keys_take_no_longer_than_lists(void **state)
+{
+    (void)state;
+    enum { KEYS = 90000, CLOCKS_MAX = 5 * CLOCKS_PER_SEC };
+    struct buf text = BUF_EMPTY, twice = BUF_EMPTY;
+    struct doc *one = NULL, **docs;
+    size_t count;
+    struct why why = WHY_NONE;
+    add_wide_map(&text, KEYS);
+    clock_t start = clock();
+    assert_int_equal(doc_read_json(buf_str(&text), &arena, &one, NULL), ERR_OK);
+    assert_true(clock() - start < CLOCKS_MAX);
+    assert_int_equal(doc_read_yaml(buf_str(&text), "f", &arena, &docs, &count, NULL), ERR_OK);
+    assert_true(clock() - start < CLOCKS_MAX);
+    struct doc *copy = doc_copy(&arena, one), *empty = doc_new(&arena, DOC_MAP);
+    assert_true(clock() - start < CLOCKS_MAX);
+    struct doc *patched = doc_merge_patch(&arena, empty, one);
+    assert_true(clock() - start < CLOCKS_MAX);
+    assert_true(doc_equal(one, copy) && doc_equal(one, docs[0]) && doc_equal(patched, one));
+    assert_true(one->count == KEYS && clock() - start < CLOCKS_MAX);
+    buf_add(&twice, text.at, text.size - 1);
+    buf_add_text(&twice, ",\n\"k70000\": 1}");
+    assert_int_equal(doc_read_yaml(buf_str(&twice), "f", &arena, &docs, &count, &why), ERR_SYNTAX);
+    assert_non_null(strstr(why.text, "f:2:1: the key stands here twice"));
+    buf_free(&text);
+    buf_free(&twice);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +415,7 @@ int main(void)
         cmocka_unit_test_teardown(a_file_may_hold_more_values_than_one_document, free_arena),
         cmocka_unit_test_teardown(every_problem_of_a_document_is_told_with_its_path, free_arena),
         cmocka_unit_test_teardown(names_and_kinds_are_checked, free_arena),
+        cmocka_unit_test_teardown(maps_of_many_keys_take_no_longer_than_lists, free_arena),
         cmocka_unit_test_teardown(merge_patch_follows_rfc_7396, free_arena),
         cmocka_unit_test_teardown(secrets_are_kept_and_never_shown, free_arena),
         cmocka_unit_test_teardown(a_status_changes_the_version_and_nothing_else, free_arena),

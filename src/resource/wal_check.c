@@ -52,8 +52,8 @@ static bool take_header(struct wal *w, const uint8_t h[HEADER_BYTES])
     w->salt[0] = be32(h + 16), w->salt[1] = be32(h + 20);
     add_sum(w, h, SUMMED_HEADER_BYTES);
     return (w->big_endian || be32(h) == MAGIC_LITTLE) && w->page_bytes >= PAGE_BYTES_MIN &&
-           w->page_bytes <= PAGE_BYTES_MAX && w->sum[0] == be32(h + 24) &&
-           w->sum[1] == be32(h + 28);
+           w->page_bytes <= PAGE_BYTES_MAX && (w->page_bytes & (w->page_bytes - 1)) == 0 &&
+           w->sum[0] == be32(h + 24) && w->sum[1] == be32(h + 28);
 }
 
 /* One frame against what the one before it holds: the sum of that goes on here. `*commits`: it ends

@@ -2,6 +2,7 @@
  *
  * The event parser bounds what a text can do: no aliases means no exponential growth, and depth and
  * node count are limited here. */
+#include "base/map.h"
 #include "base/num.h"
 #include "resource/doc.h"
 #include <string.h>
@@ -82,29 +83,50 @@ static enum err scalar(struct yaml_in *in, const yaml_event_t *event, struct doc
 
 static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, struct doc **out);
 
-static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned depth,
-                          struct doc *map)
+enum { KEYS_LOOKED_THROUGH = 32 }; /* a map of more keys has an index of them while it is read */
+
+/* Takes note of the map's next key. */
+static enum err note_key(struct map *index, const struct doc *map, struct str key, bool *is_there)
 {
+    size_t from = index->count ? map->count : 0; /* the first time: all that are there */
+    enum err err = ERR_OK;
+    *is_there = false;
+    if (map->count < KEYS_LOOKED_THROUGH) {
+        for (size_t i = 0; i < map->count; i++) *is_there |= str_equal(map->items[i].key, key);
+        return ERR_OK;
+    }
+    for (size_t i = from; i < map->count && !err; i++)
+        err = map_put(index, map->items[i].key, map->items[i].value, NULL);
+    *is_there = map_get(index, key) != NULL;
+    return err ? err : map_put(index, key, (void *)(uintptr_t)map, NULL);
+}
+
+static enum err map_entry(struct yaml_in *in, yaml_event_t *key_event, unsigned depth,
+                          struct doc *map, struct map *index)
+{
+    bool is_there;
     if (key_event->type != YAML_SCALAR_EVENT)
         return trouble(in, ERR_SYNTAX, &key_event->start_mark, "a key must be plain text");
     char key[256];
     struct str text = {(const char *)key_event->data.scalar.value, key_event->data.scalar.length};
     if (!str_copy(key, sizeof key, text) || strlen(key) != text.size || !str_is_utf8(text))
         return trouble(in, ERR_SYNTAX, &key_event->start_mark, "a key is too long or not text");
-    if (doc_get(map, key))
+    enum err err = note_key(index, map, text, &is_there);
+    if (err) return err;
+    if (is_there)
         return trouble(in, ERR_SYNTAX, &key_event->start_mark, "the key stands here twice");
     yaml_event_t event;
     struct doc *value = NULL;
-    enum err err = next_event(in, &event);
+    err = next_event(in, &event);
     if (err) return err;
     err = node(in, &event, depth + 1, &value);
     yaml_event_delete(&event);
-    if (!err && !doc_set(in->arena, map, key, value)) err = ERR_NO_MEMORY;
+    if (!err && !doc_add_key(in->arena, map, text, value)) err = ERR_NO_MEMORY;
     return err;
 }
 
 /* The inside of a list or map up to its end event. */
-static enum err collection(struct yaml_in *in, unsigned depth, struct doc *doc)
+static enum err entries(struct yaml_in *in, unsigned depth, struct doc *doc, struct map *index)
 {
     yaml_event_type_t end =
         doc->kind == DOC_LIST ? YAML_SEQUENCE_END_EVENT : YAML_MAPPING_END_EVENT;
@@ -118,7 +140,7 @@ static enum err collection(struct yaml_in *in, unsigned depth, struct doc *doc)
             return ERR_OK;
         }
         if (doc->kind == DOC_MAP) {
-            err = map_entry(in, &event, depth, doc);
+            err = map_entry(in, &event, depth, doc, index);
         } else {
             err = node(in, &event, depth + 1, &value);
             if (!err && !doc_append(in->arena, doc, value)) err = ERR_NO_MEMORY;
@@ -126,6 +148,15 @@ static enum err collection(struct yaml_in *in, unsigned depth, struct doc *doc)
         yaml_event_delete(&event);
         if (err) return err;
     }
+}
+
+static enum err collection(struct yaml_in *in, unsigned depth, struct doc *doc)
+{
+    struct map index;
+    map_init(&index);
+    enum err err = entries(in, depth, doc, &index);
+    map_free(&index);
+    return err;
 }
 
 static enum err node(struct yaml_in *in, yaml_event_t *event, unsigned depth, struct doc **out)

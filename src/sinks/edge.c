@@ -305,7 +305,7 @@ bool edge_device_topics(struct str group, struct str name, char *out, size_t out
     return n > 0 && (size_t)n < out_bytes;
 }
 
-/* A device by its id in topics, or without one by the number in its aliases. */
+/* A device by its id in topics, or without one by the number in its aliases; "" and NULL: none. */
 static const struct edge_device *find_device(const struct edge *e, struct str id, uint64_t number,
                                              struct str *path)
 {
@@ -315,6 +315,7 @@ static const struct edge_device *find_device(const struct edge *e, struct str id
         const struct edge_device *d = value;
         if (d->is_born && (id.size ? str_is(id, d->path) : d->number == number)) return d;
     }
+    *path = STR("");
     return NULL;
 }
 

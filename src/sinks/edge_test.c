@@ -105,6 +105,43 @@ static void another_column_is_another_birth(void **state)
     edge_free(&e);
 }
 
+static void note_order(void *arg, const struct edge_order *order, enum err err,
+                       const struct why *why)
+{
+    assert_int_equal(err, ERR_NOT_FOUND);
+    assert_non_null(strstr(why->text, "ghost/n"));
+    assert_true(order->device.size == 0 && str_is(order->metric, "n"));
+    ++*(int *)arg;
+}
+
+static void a_command_for_nobody_names_no_other_device(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    struct arena arena;
+    struct buf out = BUF_EMPTY;
+    int orders = 0;
+    const struct sparkplug_metric m = {.has_name = true,
+                                       .name = STR("ghost/n"),
+                                       .datatype = SPARKPLUG_INT64,
+                                       .field = SPARKPLUG_LONG_VALUE,
+                                       .bits = 1};
+    begin(&e, &s);
+    arena_init(&arena, NULL);
+    struct millrace_sink_batch batch = rows(3, 2);
+    assert_true(edge_take(&e, &batch));
+    sparkplug_write_begin(&out, 1, false, 0);
+    sparkplug_write_metric(&out, &m);
+    assert_int_equal(edge_read_command(&e, STR("spBv1.0/g/NCMD/e"), buf_str(&out), &arena,
+                                       note_order, &orders, NULL),
+                     ERR_OK);
+    assert_int_equal(orders, 1);
+    buf_free(&out);
+    arena_free(&arena);
+    edge_free(&e);
+}
+
 static void templates_are_read_to_their_end(void **state)
 {
     (void)state;
@@ -151,14 +188,70 @@ static void only_a_rebirth_is_asked_for(void **state)
     buf_free(&out);
 }
 
+static bool keep_message(void *host, const struct millrace_sink_message *message)
+{
+    buf_printf((struct buf *)host, "%.*s %.*s", (int)message->topic.size, message->topic.at,
+               (int)message->payload.size, message->payload.at);
+    return true;
+}
+
+/* Hands three rows over while the n-th allocation fails (0: none); what went out is in `sent`.
+ * False: there are not so many. */
+static bool hand_over(enum sink_format format, uint64_t n, struct buf *sent,
+                      enum millrace_sink_answer *answer)
+{
+    static const uint32_t bad[3] = {0x80050000, 0x80050000, 0x80050000};
+    const struct millrace_sink_column seen[] = {{"n", "", MILLRACE_SINK_INT, no_null, bad, values},
+                                                {"m", "", MILLRACE_SINK_INT, no_null, bad, values}};
+    const struct sink_mqtt_spec spec = {.format = format, .topic = STR("t/{device}")};
+    const struct millrace_sink_config config = {.spec = &spec};
+    const struct millrace_sink_host host = {sent, keep_message};
+    struct millrace_sink_batch batch = rows(3, 2);
+    char why[MILLRACE_SINK_WHY_BYTES] = "";
+    void *state = mem_alloc_zero(1, mqtt_sink.state_bytes);
+    batch.columns = seen;
+    batch.table = batch.ns = "x";
+    assert_true(mqtt_sink.open(state, &config, why));
+    buf_reserve(sent, 4096);
+    mem_test_fail(n);
+    *answer = mqtt_sink.take(state, &batch, &host, why);
+    bool has_failed = mem_test_count() >= n;
+    mem_test_fail(0);
+    mqtt_sink.close(state);
+    mem_free(state);
+    return has_failed;
+}
+
+static void a_message_without_memory_is_not_sent_with_a_part_of_it_missing(void **state)
+{
+    (void)state;
+    static const enum sink_format formats[] = {SINK_JSON, SINK_JSON_ARRAY, SINK_CSV};
+    for (size_t f = 0; f < 3; f++) {
+        struct buf whole = BUF_EMPTY;
+        enum millrace_sink_answer answer;
+        bool has_failed = hand_over(formats[f], 0, &whole, &answer);
+        assert_int_equal(answer, MILLRACE_SINK_TAKEN);
+        for (uint64_t n = 1; has_failed; n++) {
+            struct buf sent = BUF_EMPTY;
+            has_failed = hand_over(formats[f], n, &sent, &answer);
+            assert_int_equal(answer, has_failed ? MILLRACE_SINK_RETRY : MILLRACE_SINK_TAKEN);
+            assert_true(sent.size <= whole.size && !memcmp(sent.at, whole.at, sent.size));
+            buf_free(&sent);
+        }
+        buf_free(&whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(births_come_before_data_and_numbers_run_on),
         cmocka_unit_test(what_was_not_sent_is_born_again),
         cmocka_unit_test(another_column_is_another_birth),
+        cmocka_unit_test(a_command_for_nobody_names_no_other_device),
         cmocka_unit_test(templates_are_read_to_their_end),
         cmocka_unit_test(only_a_rebirth_is_asked_for),
+        cmocka_unit_test(a_message_without_memory_is_not_sent_with_a_part_of_it_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,8 +105,9 @@ static bool add_named(struct mqtt *m, struct str name, size_t row)
     return false;
 }
 
-/* The topic of a row, and with format value of a column. */
-static bool make_topic(struct mqtt *m, size_t row, const char *column)
+/* The topic of a row, and with format value of a column. `*is_refused`: there can be none; else
+ * there was no memory. */
+static bool make_topic(struct mqtt *m, size_t row, const char *column, bool *is_refused)
 {
     struct str rest = sink_topic_template(m->spec), text, name;
     const struct millrace_sink_text *device = &m->batch->device[row];
@@ -126,11 +127,17 @@ static bool make_topic(struct mqtt *m, size_t row, const char *column)
             snprintf(m->why, MILLRACE_SINK_WHY_BYTES, "device %.*s has no %.*s to make a topic of",
                      (int)(device->size > 80 ? 80 : device->size), device->at, (int)name.size,
                      name.at);
+            *is_refused = true;
             return false;
         }
     } while (rest.size);
     struct str made = buf_str(&m->topic);
-    if (!buf_failed(&m->topic) && topic_name_is_valid(made)) return true;
+    if (buf_failed(&m->topic)) {
+        snprintf(m->why, MILLRACE_SINK_WHY_BYTES, "no memory for topics");
+        return false;
+    }
+    if (topic_name_is_valid(made)) return true;
+    *is_refused = true;
     snprintf(m->why, MILLRACE_SINK_WHY_BYTES, "'%.*s' is no topic to publish to",
              (int)(made.size > 160 ? 160 : made.size), made.size ? made.at : "");
     return false;
@@ -144,7 +151,7 @@ static bool send_message(struct mqtt *m, struct str topic, struct str payload)
         .qos = (uint8_t)m->spec->qos,
         .retain = m->spec->retain && m->spec->format != SINK_SPARKPLUG,
         .expiry_s = (uint32_t)(m->spec->expiry_ns / TIME_NS_PER_S)};
-    if (!buf_failed(&m->topic) && !buf_failed(&m->payload) &&
+    if (!buf_failed(&m->topic) && !buf_failed(&m->payload) && !buf_failed(&m->last) &&
         m->host->publish(m->host->host, &message))
         return true;
     snprintf(m->why, MILLRACE_SINK_WHY_BYTES, "no memory for messages");
@@ -161,6 +168,7 @@ static void add_quality(struct mqtt *m, const char *name, uint32_t quality)
     buf_add_char(&m->payload, ',');
     buf_add_json(&m->payload, buf_str(&m->key));
     buf_printf(&m->payload, ":\"%s\"", quality_name(quality, scratch));
+    m->payload.failed |= buf_failed(&m->key);
 }
 
 static void add_json(struct mqtt *m, size_t row)
@@ -204,6 +212,7 @@ static void add_csv(struct mqtt *m, size_t row)
         buf_clear(&m->key);
         value_add_text(&m->key, &v);
         csv_add(&m->payload, CSV_COMMA, buf_str(&m->key), v.type == TYPE_TEXT);
+        m->payload.failed |= buf_failed(&m->key);
     }
     buf_add_char(&m->payload, '\n');
 }
@@ -251,10 +260,7 @@ static bool send_values(struct mqtt *m, size_t row, bool *is_refused)
     for (size_t c = 0; c < b->column_count; c++) {
         struct value v = cell(&b->columns[c], row);
         if (v.is_null) continue;
-        if (!make_topic(m, row, b->columns[c].name)) {
-            *is_refused = true;
-            return false;
-        }
+        if (!make_topic(m, row, b->columns[c].name, is_refused)) return false;
         buf_clear(&m->payload);
         value_add_text(&m->payload, &v);
         if (!send_message(m, buf_str(&m->topic), buf_str(&m->payload))) return false;
@@ -265,10 +271,7 @@ static bool send_values(struct mqtt *m, size_t row, bool *is_refused)
 static bool send_row(struct mqtt *m, size_t row, bool *is_refused)
 {
     if (m->spec->format == SINK_VALUE) return send_values(m, row, is_refused);
-    if (!make_topic(m, row, NULL)) {
-        *is_refused = true;
-        return false;
-    }
+    if (!make_topic(m, row, NULL, is_refused)) return false;
     if (m->spec->format != SINK_JSON) return gather(m, row);
     buf_clear(&m->payload);
     add_json(m, row);

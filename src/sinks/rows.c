@@ -14,7 +14,11 @@ _Static_assert((int)MILLRACE_SINK_BOOL == TYPE_BOOL && (int)MILLRACE_SINK_INT ==
                    (int)MILLRACE_SINK_DOUBLES == TYPE_DOUBLES,
                "the interface's numbers are the node's");
 
-enum { KEYS = 2 /* of a followed table: device and time of its row come first */ };
+size_t sink_rows_keys(const struct sink *s)
+{
+    enum { KEYS = 2 /* of a followed table: device and time of its row come first */ };
+    return s->table[0] ? KEYS : 0;
+}
 
 /* What a result's column is to the sink. Those named device and time say whose and of when a row
  * is; where a query has none, they are those of the row it was made of. */
@@ -61,7 +65,7 @@ enum err sink_rows_begin(struct sink *s, size_t columns, size_t extras,
                          const struct sql_result_column *names)
 {
     struct sink_rows *rows = &s->rows;
-    size_t keys = s->table[0] ? KEYS : 0;
+    size_t keys = sink_rows_keys(s);
     MUST(columns >= keys + extras && rows->count == 0);
     arena_reset(&rows->arena);
     *rows = (struct sink_rows){.arena = rows->arena,

@@ -153,8 +153,10 @@ void sink_cursor_remove(struct sink *sink); /* a failure leaves a file that nobo
 
 /* ---- rows.c: on the sink's task ---- */
 
-/* Makes room for the statement's columns: the first two are device and time of the table's row (not
- * of a query at an interval), the last `extras` for topics only. Errors: BUDGET. */
+size_t sink_rows_keys(const struct sink *sink); /* columns that are the cursor's, not the rows' */
+/* Makes room for the statement's columns, which are at least the keys and `extras`: the first two
+ * are device and time of the table's row (not of a query at an interval), the last `extras` for
+ * topics only. Errors: BUDGET. */
 enum err sink_rows_begin(struct sink *sink, size_t columns, size_t extras,
                          const struct sql_result_column *names);
 /* As sql_sink.rows; the context is the sink. */

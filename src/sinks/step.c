@@ -94,6 +94,10 @@ static enum err prepare(struct sink *s, struct why *why)
     if (count > SINK_COLUMNS_MAX)
         return why_set(why, ERR_LIMIT, "%zu columns; a sink sends at most %d: name those needed",
                        count, SINK_COLUMNS_MAX);
+    if (count < sink_rows_keys(s) + extras)
+        return why_set(why, ERR_INVALID,
+                       "columns and where are no expressions: one ends the statement before what "
+                       "the topic needs");
     s->stats = (struct sql_stats){0};
     err = sink_rows_begin(s, count, extras, columns);
     if (err || s->rows.device_from >= 0 || s->ops != &mqtt_sink) return err;

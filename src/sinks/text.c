@@ -40,6 +40,7 @@ void sink_text_of_table(const struct sink_spec *spec, const struct schema *schem
     for (size_t i = 0; i < spec->columns.count; i++) {
         buf_add_text(out, ", ");
         buf_add_str(out, spec->columns.items[i]);
+        buf_add_char(out, '\n'); /* a comment in it ends here */
     }
     for (uint32_t i = 0; i < schema->column_count && !spec->columns.count; i++) {
         buf_add_text(out, ", ");
@@ -51,7 +52,7 @@ void sink_text_of_table(const struct sink_spec *spec, const struct schema *schem
     if (!spec->where.size) return;
     buf_add_text(out, " WHERE (");
     buf_add_str(out, spec->where);
-    buf_add_char(out, ')');
+    buf_add_text(out, "\n)");
 }
 
 /* ---- queries ---- */

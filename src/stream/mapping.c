@@ -159,7 +159,8 @@ static enum err plain_value(struct taking *t, const struct payload *p, struct va
         *v = p->value;
         return ERR_OK;
     }
-    if (payload_doubles(p, t->scratch, v)) return ERR_OK;
+    enum err err = payload_doubles(p, t->scratch, v);
+    if (err != ERR_TYPE) return err;
     return why_set(t->why, ERR_TYPE,
                    "is %s; a value is a number, a text, true, false, null or a "
                    "list of numbers",
@@ -205,8 +206,12 @@ static enum err add_members(struct taking *t, const struct payload *row)
         struct value v = p->value;
         struct str name;
         if (is_skipped(t->mapping, p->key)) continue;
-        if (p->kind != PAYLOAD_VALUE && !payload_doubles(p, t->scratch, &v)) continue;
-        err = mapping_name(t, p->key, &name);
+        if (p->kind != PAYLOAD_VALUE) err = payload_doubles(p, t->scratch, &v);
+        if (err == ERR_TYPE) {
+            err = ERR_OK;
+            continue;
+        }
+        if (!err) err = mapping_name(t, p->key, &name);
         if (!err) err = mapping_add_field(t, name, &v, fresh_type(p, &v));
     }
     return err;

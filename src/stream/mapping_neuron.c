@@ -16,10 +16,11 @@ static enum err add_value(struct taking *t, struct str tag, const struct payload
 {
     struct value v = p->value;
     struct str name;
-    if (p->kind != PAYLOAD_VALUE && !payload_doubles(p, t->scratch, &v))
-        return why_set(t->why, ERR_TYPE, "tag \"%.*s\" is neither a value nor a list of numbers",
+    enum err err = p->kind == PAYLOAD_VALUE ? ERR_OK : payload_doubles(p, t->scratch, &v);
+    if (err == ERR_TYPE)
+        return why_set(t->why, err, "tag \"%.*s\" is neither a value nor a list of numbers",
                        (int)tag.size, tag.at);
-    enum err err = mapping_name(t, tag, &name);
+    if (!err) err = mapping_name(t, tag, &name);
     enum type fresh = p->literal.size ? TYPE_DOUBLE : v.type;
     return err ? err : mapping_add_field(t, name, &v, fresh);
 }

@@ -3,6 +3,7 @@
 #include "stream/mapping.h"
 #include "stream/packed.h"
 #include "stream/payload.h"
+#include "stream/protobuf.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -193,6 +194,68 @@ static void what_a_message_unfolds_into_is_bounded(void **state)
     buf_free(&text);
 }
 
+/* A list that there is no memory for is not a column that the message does not have. */
+static void a_message_without_memory_is_never_half_a_row(void **state)
+{
+    (void)state;
+    struct mapping_spec spec = json_of("+", "");
+    struct buf text = BUF_EMPTY;
+    size_t count = 0;
+    enum err err = ERR_NO_MEMORY;
+    compile(&spec);
+    buf_add_text(&text, "{\"v\":1,\"l\":[");
+    for (int i = 0; i < 20000; i++) buf_add_text(&text, "1,");
+    buf_add_text(&text, "1]}");
+    for (uint64_t n = 1; err; n++) {
+        struct mapping_message m = {STR("d"), buf_str(&text), 1000, 7};
+        struct why why = WHY_NONE;
+        arena_free(&scratch);
+        buf_free(&packed);
+        mem_test_fail(n);
+        err = mapping_take(mapping, &m, &row, &scratch, &packed, &count, &why);
+        bool was_refused = mem_test_count() >= n;
+        mem_test_fail(0);
+        assert_true(!err == !was_refused);
+        assert_true(!err || err == ERR_NO_MEMORY);
+        if (err) buf_clear(&packed);
+    }
+    rows = reader_of(packed.at, packed.size);
+    next();
+    assert_int_equal(row.field_count, 2);
+    buf_free(&text);
+}
+
+static void add_part(struct buf *out, uint8_t number, struct str bytes)
+{
+    buf_add_varint(out, (uint64_t)number << 3 | 2);
+    buf_add_varint(out, bytes.size);
+    buf_add_str(out, bytes);
+}
+
+/* Each nested type repeats the name of what it stands in: of 100 KB, 2,000 of them would be 200 MB
+ * for a document of 110 KB. */
+static void names_of_types_do_not_multiply(void **state)
+{
+    (void)state;
+    struct buf nested = BUF_EMPTY, type = BUF_EMPTY, file = BUF_EMPTY, set = BUF_EMPTY;
+    struct protobuf_schema *schema;
+    struct why why = WHY_NONE;
+    static char name[100000];
+    arena_reset(&scratch);
+    add_part(&nested, 1, STR("n"));
+    memset(name, 'x', sizeof name);
+    add_part(&type, 1, (struct str){name, sizeof name});
+    for (int i = 0; i < 1000; i++) add_part(&type, 3, buf_str(&nested));
+    add_part(&file, 4, buf_str(&type));
+    add_part(&set, 1, buf_str(&file));
+    assert_int_equal(protobuf_schema_read(buf_str(&set), &scratch, &schema, &why), ERR_LIMIT);
+    assert_non_null(strstr(why.text, "longer than 1024 bytes"));
+    buf_free(&nested);
+    buf_free(&type);
+    buf_free(&file);
+    buf_free(&set);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -211,6 +274,8 @@ int main(void)
         cmocka_unit_test(names_that_the_store_does_not_take_are_written_otherwise),
         cmocka_unit_test(deep_and_wide_messages_are_refused),
         cmocka_unit_test(what_a_message_unfolds_into_is_bounded),
+        cmocka_unit_test(a_message_without_memory_is_never_half_a_row),
+        cmocka_unit_test(names_of_types_do_not_multiply),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }

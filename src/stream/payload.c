@@ -40,25 +40,25 @@ const struct payload *payload_item(const struct payload *list, uint64_t index)
     return p;
 }
 
-bool payload_doubles(const struct payload *list, struct arena *arena, struct value *value)
+enum err payload_doubles(const struct payload *list, struct arena *arena, struct value *value)
 {
-    if (list->kind != PAYLOAD_LIST) return false;
+    if (list->kind != PAYLOAD_LIST) return ERR_TYPE;
     double *out = arena_alloc(arena, (list->count + 1) * sizeof *out);
     size_t n = 0;
-    if (!out) return false;
+    if (!out) return ERR_NO_MEMORY;
     for (const struct payload *p = list->first; p; p = p->next) {
-        if (p->kind != PAYLOAD_VALUE) return false;
+        if (p->kind != PAYLOAD_VALUE) return ERR_TYPE;
         const struct value *v = &p->value;
         switch (v->type) {
         case TYPE_NONE: out[n++] = (double)NAN; break;
         case TYPE_BIGINT: out[n++] = (double)v->i; break;
         case TYPE_UBIGINT: out[n++] = (double)v->u; break;
         case TYPE_DOUBLE: out[n++] = v->d; break;
-        default: return false;
+        default: return ERR_TYPE;
         }
     }
     *value = (struct value){.type = TYPE_DOUBLES, .s = {(const char *)out, n * sizeof *out}};
-    return true;
+    return ERR_OK;
 }
 
 /* ---- JSON ---- */

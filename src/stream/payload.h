@@ -44,8 +44,8 @@ enum err payload_read_json(struct str text, struct arena *arena, struct payload 
 const struct payload *payload_member(const struct payload *map, struct str key);
 /* The child number `index`, from 0; NULL: none, or no list. */
 const struct payload *payload_item(const struct payload *list, uint64_t index);
-/* A list of numbers and nulls (which become NaN) as double[] in `arena`. False: it is none, or no
- * memory. */
-bool payload_doubles(const struct payload *list, struct arena *arena, struct value *value);
+/* A list of numbers and nulls (which become NaN) as double[] in `arena`. Errors: TYPE: it is none;
+ * NO_MEMORY. */
+enum err payload_doubles(const struct payload *list, struct arena *arena, struct value *value);
 
 #endif

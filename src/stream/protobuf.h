@@ -17,7 +17,8 @@ enum {
     PROTOBUF_SET_BYTES_MAX = 512 * 1024,
     PROTOBUF_MESSAGES_MAX = 2000, /* types of a set, enums apart */
     PROTOBUF_FIELDS_MAX = 20000,
-    PROTOBUF_NESTING_MAX = 32, /* of types in types */
+    PROTOBUF_NESTING_MAX = 32,      /* of types in types */
+    PROTOBUF_NAME_BYTES_MAX = 1024, /* of a type, with those of all that it stands in */
 };
 
 /* X(symbol, number): as descriptor.proto numbers the types of fields. */

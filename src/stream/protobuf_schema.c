@@ -22,6 +22,9 @@ static enum err no_set(const struct set_reader *s, const char *what)
 /* "scope.name" in the arena. */
 static enum err full_name(struct set_reader *s, struct str scope, struct str name, struct str *out)
 {
+    if (scope.size + name.size > PROTOBUF_NAME_BYTES_MAX)
+        return why_set(s->why, ERR_LIMIT, "a type's name is longer than %d bytes",
+                       PROTOBUF_NAME_BYTES_MAX);
     char *made = arena_alloc(s->schema->arena, scope.size + name.size + 1);
     if (!made) return ERR_NO_MEMORY;
     memcpy(made, scope.at, scope.size);
