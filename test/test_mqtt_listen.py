@@ -142,7 +142,8 @@ def test_a_coap_gateway_that_could_not_listen_tries_again(node):
         node.coap_port = other.getsockname()[1]
         write(node, mqtt, f"coap: {HOST}:{node.coap_port}")
         for _ in range(2):
-            hup(node, "listen.coap and coaps stay")
+            hup(node, "reload: done")
+        assert node.log().count("listen.coap and coaps stay") == 2
     hup(node, "reload: done")
     assert f"listening on coap://{HOST}:{node.coap_port}" in node.log()
     assert coap(node, "put", "kept", "-e", "v") == "" and coap(node, "get", "kept", limit_s=5) == "v"
