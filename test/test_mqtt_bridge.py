@@ -529,6 +529,30 @@ def test_the_external_broker_changes_with_sighup(node_factory, mosquitto, tmp_pa
     assert "secret" not in node.log() and "restart" not in node.log()
 
 
+def test_what_comes_from_the_external_broker_changes_with_the_prefix(node_factory, mosquitto, tmp_path):
+    """The old filters are taken back there by their own names, which the bridge still has."""
+    peer, config = mosquitto("log_type all"), tmp_path / "node.yaml"
+    node = node_factory(start=False)
+    at = node.command.index("listen.mqtt=off")
+    node.command[at - 1:at + 1] = ["-c", str(config)]
+
+    def write(prefix):
+        config.write_text(f"listen: {{mqtt: off}}\nmqtt: {{dataPrefix: {prefix}, external: {{endpoint: 'tcp://{HOST}:{peer.port}'}}}}\n")
+    write("data")
+    node.start()
+    connected(node, "external")
+    write("date")
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload: done" in node.log(), LIMIT_S, "no reload")
+    connected(node, "external")
+    wait_for(lambda: "Received UNSUBSCRIBE" in peer.log(), LIMIT_S, "the old filter stays there")
+    assert "\tdata/#\n" in peer.log().partition("Received UNSUBSCRIBE")[2]
+    far = Peer(peer, "far")
+    far.publish("date/line1/press/cycle", json.dumps({"time": "2026-01-02T03:04:05Z", "force": 7.5}), 1)
+    wait_for(lambda: node.request("POST", "/v1/sql", "SELECT force FROM cycle")[0] == 200, LIMIT_S, "the row is not stored")
+    far.close()
+
+
 @pytest.mark.parametrize("full,left", [("drop-oldest", list(range(90, 100))), ("drop-new", list(range(10))), ("keep-every-nth", None)])
 def test_a_full_queue_gives_up_what_its_policy_says(node_factory, mosquitto, full, left):
     peer, node = mosquitto(), mqtt_node(node_factory)

@@ -133,3 +133,17 @@ def test_the_coap_gateway_moves_or_stays(node):
     write(node, mqtt)
     hup(node, "reload: done")
     assert value(second) != "v" and still_there(node, here, 1)
+
+
+def test_a_coap_gateway_that_could_not_listen_tries_again(node):
+    mqtt = f"mqtt: {HOST}:{node.mqtt_port}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((HOST, 0))
+        node.coap_port = other.getsockname()[1]
+        write(node, mqtt, f"coap: {HOST}:{node.coap_port}")
+        for _ in range(2):
+            hup(node, "reload: done")
+        assert node.log().count("listen.coap and coaps stay") == 2
+    hup(node, "reload: done")
+    assert f"listening on coap://{HOST}:{node.coap_port}" in node.log()
+    assert coap(node, "put", "kept", "-e", "v") == "" and coap(node, "get", "kept", limit_s=5) == "v"

@@ -190,6 +190,7 @@ static struct bridge_settings *external_settings(struct bridges *b)
         .messages = 1000000, .bytes = (size_t)1 << 30, .full = BROKER_DROP_OLDEST};
     set_client_id(b, s, e->client_id, STR(""), &ok);
     memcpy(s->topics, always, sizeof always);
+    for (size_t i = 0; i < ALWAYS; i++) s->topics[i].filter = keep(s, always[i].filter, &ok);
     for (size_t i = 0; i < b->filter_count; i++)
         s->topics[ALWAYS + i] = (struct bridge_topic){
             .filter = keep(s, str_of(b->filters[i]), &ok), .is_in = true, .qos = 1};

@@ -282,10 +282,10 @@ static enum err move_door(struct mqtt_door *door, const struct os_address *addre
     close_door(door);
     err = open_door(door, address, why);
     struct why lost = WHY_NONE;
-    if (err && open_door(door, &was, &lost))
-        return why_wrap(why, err, "it listens nowhere now, as it cannot go back (%s)",
-                        why_text(&lost, err));
-    return err;
+    enum err again = err ? open_door(door, &was, &lost) : ERR_OK;
+    return again ? why_wrap(why, err, "it listens nowhere now, as it cannot go back (%s)",
+                            why_text(&lost, again))
+                 : err;
 }
 
 enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door which,

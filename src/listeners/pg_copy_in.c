@@ -543,7 +543,7 @@ void pg_copy_message(struct pg_connection *c, const struct pg_message *message)
     struct why why = WHY_NONE;
     switch (message->kind) {
     case PG_COPY_DATA:
-        if (copy->reader.is_over) break;
+        if (!copy->is_working && copy->reader.is_over) break; /* a worker has the reader */
         if (copy->filling.size + message->body.size > copy->taken) {
             size_t more = copy->filling.size + message->body.size - copy->taken;
             if (budget_take(&c->server->memory, more)) {

@@ -67,9 +67,9 @@ static void ask(struct job *job)
 void broker_review(struct broker *broker)
 {
     MUST(broker->magic == BROKER_MAGIC);
+    if (atomic_exchange(&broker->is_reviewing, true)) return; /* the job is the broker's */
     broker->review_job.run = ask;
-    if (!atomic_exchange(&broker->is_reviewing, true))
-        loop_post(&broker->loop, &broker->review_job);
+    loop_post(&broker->loop, &broker->review_job);
 }
 
 /* What has become of a session's identity; false: it was not asked for. */

@@ -170,14 +170,15 @@ enum err node_coap_listen(struct node *node, const struct node_config *config, s
     node->coap_address = plain;
     node->coaps_address = secure;
     err = open_coap(node, config->mqtt.psk, why);
-    if (!err || (!old_plain.kind && !old_secure.kind)) return err;
+    if (!err) return ERR_OK;
     struct why lost = WHY_NONE;
     node->coap_address = old_plain;
     node->coaps_address = old_secure;
     enum err again = open_coap(node, config->mqtt.psk, &lost);
-    return again ? why_wrap(why, err, "and it cannot go back (%s), so that it listens nowhere",
-                            why_text(&lost, again))
-                 : err;
+    if (!again) return err;
+    node->coap_address = node->coaps_address = (struct os_address){0};
+    return why_wrap(why, err, "and it cannot go back (%s), so that it listens nowhere",
+                    why_text(&lost, again));
 }
 
 enum err node_coap_start(struct node *node, struct why *why)
