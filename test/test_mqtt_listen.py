@@ -93,6 +93,17 @@ def test_a_listener_that_cannot_move_stays_and_says_why(node):
     assert listens(taken) and not listens(node.mqtt_port) and still_there(node, here, 2)
 
 
+def test_a_listener_takes_the_port_that_another_one_leaves(node):
+    here, first, second = Client(node, "here"), free_port(), free_port()
+    here.subscribe(("a/#", 1))
+    write(node, f"mqtt: {HOST}:{node.mqtt_port}", f"mqtts: {HOST}:{first}")
+    hup(node, "reload: done")
+    write(node, f"mqtt: {HOST}:{first}", f"mqtts: {HOST}:{second}")
+    hup(node, "reload: done")
+    assert listens(first) and "stays as it was" not in node.log() and f"listening on mqtts://{HOST}:{second}" in node.log()
+    assert still_there(node, here, 1)
+
+
 def test_a_listener_opens_to_everybody_and_closes_to_loopback_on_its_port(node):
     """The two addresses are in each other's way, so the old one has to go first."""
     here = Client(node, "here")

@@ -60,18 +60,23 @@ static void move_mqtt(struct node *node, const struct node_config *config)
     static const char *const keys[] = {[BROKER_PLAIN] = "listen.mqtt",
                                        [BROKER_TLS] = "listen.mqtts",
                                        [BROKER_LOCAL] = "listen.mqttUnix"};
-    for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++) {
-        struct why why = WHY_NONE;
-        const struct os_address was = *places[door];
-        if (door == BROKER_TLS && config->listen.mqtts.size && !node->tls) continue; /* told */
-        enum err err = node_mqtt_listen(node, config, door, &why);
-        if (err)
-            diag(&node->context, DIAG_ERROR, component, "reload: %s stays as it was: %s",
-                 keys[door], why_text(&why, err));
-        else if (was.kind && !places[door]->kind)
-            diag(&node->context, DIAG_INFO, component, "reload: %s is off now", keys[door]);
-        else if (!os_address_equal(&was, places[door]))
-            node_announce_mqtt(node, door);
+    struct os_address was[BROKER_LOCAL + 1];
+    for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++)
+        was[door] = *places[door];
+    for (unsigned turn = 0; turn < 2; turn++) { /* one may want the port that another one leaves */
+        for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++) {
+            struct why why = WHY_NONE;
+            if (door == BROKER_TLS && config->listen.mqtts.size && !node->tls) continue; /* told */
+            enum err err = node_mqtt_listen(node, config, door, &why);
+            if (turn == 0) continue;
+            if (err)
+                diag(&node->context, DIAG_ERROR, component, "reload: %s stays as it was: %s",
+                     keys[door], why_text(&why, err));
+            else if (was[door].kind && !places[door]->kind)
+                diag(&node->context, DIAG_INFO, component, "reload: %s is off now", keys[door]);
+            else if (!os_address_equal(&was[door], places[door]))
+                node_announce_mqtt(node, door);
+        }
     }
 }
 
