@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from conftest import wait_for
+
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>()][A-Z0-9]?|\r|\x07")
 
 
@@ -49,12 +51,20 @@ class Terminal:
                 return between
             assert time.monotonic() < end and (self.read(0.2) or time.monotonic() < end), (part, plain[self.seen:])
 
+    def end_of_input(self):
+        """Types Ctrl-D, once the shell edits the line: the kernel makes a zero of one that comes between its prompt and that."""
+        wait_for(lambda: not termios.tcgetattr(self.master)[3] & termios.ICANON, 10, "no line is edited")
+        return self.type("\x04")
+
     def end(self):
-        while self.read(1):
-            pass
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """The exit status; a shell that does not end is a failure."""
+        def ended():
+            self.read(0.01)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            return pid and (status,)
+        (status,) = wait_for(ended, 20, lambda: f"the shell goes on: {ESCAPES.sub('', self.text)[self.seen:]}")
         os.close(self.master)
-        return status
+        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture(name="terminal")
@@ -134,7 +144,7 @@ def test_ctrl_c_gives_up_the_line_or_the_statement_and_nothing_else(terminal):
     shell.expect("eight")
     shell.expect("eight")
     shell.type("\x03").expect("millrace> ")
-    shell.type("\x04")
+    shell.end_of_input()
     assert shell.end() == 0
 
 

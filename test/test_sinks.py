@@ -115,6 +115,7 @@ def test_a_sink_goes_on_where_it_was_after_it_was_off(node):
     sink(node, "out", table="press", **{"from": "beginning"})
     here.wait(1)
     caught_up(node, "out", 1)
+    here.close()
     sink(node, "out", 200, "PUT", table="press", enabled=False)
     wait_for(lambda: sinks(node, "out") is None, LIMIT_S, "it does not end")
     write(node, "press", *(row("d", 1 + n, n=n) for n in range(1, 50)))

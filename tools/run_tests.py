@@ -28,6 +28,7 @@ import xml.etree.ElementTree
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 TAP_CASE = re.compile(r"^(not ok|ok) (\d+)( # SKIP| -) (.*)$")
 UNIT_LIMIT_S = 300
+TEST_LIMIT_S = 200  # of one test of pytest that does not say more
 LONG_FILES = {f"test_{name}.py" for name in ("modbus_interop", "mqtt_wills", "mqtt_peers", "mqtt_queue", "mqtt_bridge", "mqtt_damage", "jwt",
                                              "mqtt_random_queues", "pack")}
 
@@ -149,7 +150,8 @@ def run_pytest(tally, options):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             report = os.path.join(folder, "report.xml")
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", os.path.join("test", file)]
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}", f"--junitxml={report}",
+                       os.path.join("test", file)]
             for name in options.names:
                 command += ["--select", name]
             status, output = run_limited(command, test_environment(options), tally.left_s())

@@ -74,7 +74,6 @@ int shell_statement(struct shell *shell, struct str text)
     bool own = strcmp(format, "table") == 0 || strcmp(format, "tsv") == 0;
     int64_t begun_ns = shell->os->ops->mono_ns(shell->os);
     snprintf(target, sizeof target, "/v1/sql?ns=%s", shell->ns);
-    (void)shell_was_interrupted();
     enum err err =
         own ? client_request(shell->client, "POST", target, "application/json", "application/sql",
                              text, &answer, &why)

@@ -55,7 +55,7 @@ static void a_write_that_is_accepted_is_read_back_later(void **state)
     struct world *w = *state;
     w->plc.registers[0] = 7;
     begin(w, CONNECTION("tcp", "") TWO_VALUES);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     w->plc.exception = 5;
     w->plc.exceptions_left = 1;
     int64_t start = w->context.os->ops->mono_ns(w->context.os);
@@ -69,7 +69,7 @@ static void a_busy_station_gets_its_write_once_more(void **state)
 {
     struct world *w = *state;
     begin(w, CONNECTION("tcp", "") TWO_VALUES);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     w->plc.exception = 6;
     w->plc.exceptions_left = 1;
     assert_int_equal(put(w, "a", "9")->write.completion.err, ERR_OK);
@@ -86,13 +86,13 @@ static void a_late_answer_is_not_taken_for_that_to_another_read(void **state)
     begin(w, "apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
              "spec: {driver: modbus, endpoint: \"rtu+tcp://127.0.0.1:%u\", timeout: 100ms, "
              "retries: 0}\n---\n" TWO_VALUES);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     w->plc.in_order = true;
     w->plc.delay_ns = 170000000; /* comes when b has been asked for */
     assert_true(isnan(read_value(w, "a", &err)));
     w->plc.delay_ns = 0;
     assert_true(w->plc.late_frame.pdu != NULL);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     assert_true(read_value(w, "b", &err) == 22);
     assert_int_equal(err, ERR_OK);
     assert_int_equal(w->plc.requests, 3); /* what came first was not believed */
@@ -103,7 +103,7 @@ static void function_23_writes_and_reads_back_at_once(void **state)
 {
     struct world *w = *state;
     begin(w, CONNECTION("tcp", ", options: {readBack: fc23}") TWO_VALUES);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     unsigned before = w->plc.requests;
     struct write_call *call = put(w, "a", "-3");
     assert_int_equal(call->write.completion.err, ERR_OK);
@@ -217,7 +217,7 @@ static void a_scan_finds_every_cell_that_answers_and_no_other(void **state)
     w->plc.last_bad = 40;
     w->plc.silent_unit = 9;
     begin(w, CONNECTION("tcp", "") TWO_VALUES);
-    world_wait(w, 3, is_up, NULL);
+    world_wait(w, WAIT_S, is_up, NULL);
     assert_int_equal(scan_cells(w, "8-10!400001-400250"), 2 * (250 - 21));
 }
 

@@ -248,7 +248,7 @@ static void check_late(struct world *w, const char *manifest, const struct modbu
     begin(w, manifest);
     want_number(w, "a", 100);
     w->plc.delay_ns = 130000000;
-    world_wait(w, 3, has_timeouts, NULL);
+    world_wait(w, WAIT_S, has_timeouts, NULL);
     usleep(999999);
     w->plc.delay_ns = 0;
     want_number(w, "a", 100);

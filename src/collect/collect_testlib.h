@@ -22,7 +22,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FAKE_STREAMS = 8, WORLD_BATCHES = 4096, AUDIT_BYTES = 4096 };
+enum {
+    FAKE_STREAMS = 8,
+    WORLD_BATCHES = 4096,
+    AUDIT_BYTES = 4096,
+    WAIT_S = 10 /* for what comes within 0.1 s where nothing else runs */
+};
 
 struct equipment {
     struct os *os;
@@ -492,12 +497,12 @@ static bool has_cell(struct world *w, void *arg)
 
 static void want_number(struct world *w, const char *column, double number)
 {
-    world_wait(w, 3, has_cell, &(struct want){column, number, 0});
+    world_wait(w, WAIT_S, has_cell, &(struct want){column, number, 0});
 }
 
 static void want_quality(struct world *w, const char *column, int quality)
 {
-    world_wait(w, 3, has_cell, &(struct want){column, 0, (uint32_t)quality});
+    world_wait(w, WAIT_S, has_cell, &(struct want){column, 0, (uint32_t)quality});
 }
 
 struct write_call {

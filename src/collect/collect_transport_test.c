@@ -99,12 +99,12 @@ static bool is_as_expected(struct world *w, void *arg)
 
 static void want_error(struct world *w, const char *name, const char *error)
 {
-    world_wait(w, 3, is_as_expected, &(struct expect){name, error, 0});
+    world_wait(w, WAIT_S, is_as_expected, &(struct expect){name, error, 0});
 }
 
 static void want_bytes(struct world *w, const char *name, uint64_t bytes)
 {
-    world_wait(w, 3, is_as_expected, &(struct expect){name, NULL, bytes});
+    world_wait(w, WAIT_S, is_as_expected, &(struct expect){name, NULL, bytes});
 }
 
 /* ---- doors ---- */
