@@ -302,17 +302,18 @@ struct replay {
     bool looks_only;
 };
 
-static void tell_damage(struct replay *r, uint64_t number, size_t offset, const char *what)
+static void tell_damage(struct replay *r, uint64_t number, uint64_t offset, const char *what)
 {
     char text[160];
-    snprintf(text, sizeof text, "log segment %016" PRIx64 ", byte %zu: %s", number, offset, what);
+    snprintf(text, sizeof text, "log segment %016" PRIx64 ", byte %" PRIu64 ": %s", number, offset,
+             what);
     r->recovery->damaged++;
     if (r->sink->damage) r->sink->damage(r->sink->arg, text);
 }
 
 /* Cuts what lies behind the last good record, so that a later start does not take it for damage,
  * and makes what was replayed durable: it is about to be claimed so. */
-static enum err settle_last(struct replay *r, const char *path, size_t end, size_t size,
+static enum err settle_last(struct replay *r, const char *path, uint64_t end, uint64_t size,
                             struct why *why)
 {
     struct os_file *file;
@@ -331,35 +332,34 @@ static enum err settle_last(struct replay *r, const char *path, size_t end, size
     return err;
 }
 
-/* Walks the records of one segment held in memory; `*end` receives where the good part ends. A
- * record behind bad bytes counts only if it claims durable what the bad bytes held: else nothing
- * was promised. */
-static enum err replay_records(struct replay *r, const struct header *h, const uint8_t *bytes,
-                               size_t size, size_t *end, struct why *why)
+/* Walks the records of one segment; `*end` receives where the good part ends. A record behind bad
+ * bytes counts only if it claims durable what the bad bytes held: else nothing was promised. */
+static enum err replay_records(struct replay *r, const struct header *h,
+                               struct record_source *source, uint64_t *end, struct why *why)
 {
     struct log_recovery *found = r->recovery;
-    size_t at = LOG_HEADER_BYTES;
-    while (at < size) {
-        struct reader in = reader_of(bytes + at, size - at);
+    uint64_t at = LOG_HEADER_BYTES, next;
+    enum err err = ERR_OK;
+    while (!err && at < source->size) {
         struct record record;
-        enum err err = record_read(&in, h->salt, &record);
+        err = record_read(source, at, h->salt, &record, &next);
         if (err == ERR_OK) {
-            at += reader_offset(&in);
+            at = next;
             found->records++;
             if (record.seq > found->last_seq) found->last_seq = record.seq;
             if (record.seq > found->record_seq) found->record_seq = record.seq;
             if (record.durable > found->claimed_seq) found->claimed_seq = record.durable;
-            if ((err = r->sink->record(r->sink->arg, &record, why))) return err;
+            err = r->sink->record(r->sink->arg, &record, why);
             continue;
         }
-        size_t next =
-            record_find(bytes, size, at + 8, h->salt, found->record_seq, found->record_seq);
-        if (!next) break;
+        if (err != ERR_NO_MEMORY)
+            err = record_find(source, at + 8, h->salt, found->record_seq, found->record_seq, &next);
+        if (err || !next) break;
         tell_damage(r, h->number, at, "damaged records skipped");
         at = next;
     }
-    *end = at < size ? at : size;
-    return ERR_OK;
+    *end = at < source->size ? at : source->size;
+    return err;
 }
 
 /* The next segment began when everything before it was on the disk: a lower end is a loss. */
@@ -373,14 +373,19 @@ static void check_end(struct replay *r, const struct header *h)
     tell_damage(r, h->number, 0, text);
 }
 
-static enum err replay_bytes(struct replay *r, uint64_t number, const char *path, bool is_last,
-                             bool has_holes, const uint8_t *bytes, size_t size, struct why *why)
+/* What cannot be read looks like a torn tail and is none: then nothing is cut. */
+static enum err replay_source(struct replay *r, uint64_t number, const char *path, bool is_last,
+                              struct record_source *source, struct why *why)
 {
     struct header h;
-    size_t end = 0;
+    uint64_t end = 0;
+    size_t head_bytes = 2 * HEADER_SLOT_BYTES;
     /* A file shorter than its header never held a record: the header's sync precedes the first. */
-    if (size < HEADER_USED_BYTES) return ERR_OK;
-    enum err err = read_header(bytes, size, &h);
+    if (source->size < HEADER_USED_BYTES) return ERR_OK;
+    if (source->size < head_bytes) head_bytes = (size_t)source->size;
+    const uint8_t *head = record_source_at(source, 0, head_bytes);
+    if (!head) return source->has_no_memory ? ERR_NO_MEMORY : ERR_OK;
+    enum err err = read_header(head, head_bytes, &h);
     if (err == ERR_FORMAT)
         return why_set(
             why, ERR_FORMAT,
@@ -397,8 +402,9 @@ static enum err replay_bytes(struct replay *r, uint64_t number, const char *path
     }
     check_end(r, &h);
     if (h.durable_seq > r->recovery->claimed_seq) r->recovery->claimed_seq = h.durable_seq;
-    err = size > LOG_HEADER_BYTES ? replay_records(r, &h, bytes, size, &end, why) : ERR_OK;
-    if (!err && is_last && end) err = settle_last(r, path, has_holes ? size : end, size, why);
+    if (source->size > LOG_HEADER_BYTES) err = replay_records(r, &h, source, &end, why);
+    if (!err && is_last && end)
+        err = settle_last(r, path, source->lost_bytes ? source->size : end, source->size, why);
     if (h.reserved_seq > r->recovery->last_seq) r->recovery->last_seq = h.reserved_seq;
     return err;
 }
@@ -408,20 +414,18 @@ static enum err replay_segment(struct replay *r, struct log_segment *segment, bo
 {
     char path[PATH_BYTES], text[64];
     segment_path(r->folder, segment->number, "seg", path);
-    uint8_t *bytes;
-    size_t size, lost_bytes;
-    enum err err = record_read_whole(r->os, path, &bytes, &size, &lost_bytes, why);
+    struct record_source source;
+    enum err err = record_source_open(&source, r->os, path, why);
     if (err == ERR_IO) { /* a disk that cannot give it back: its rows are lost, the rest is not */
         tell_damage(r, segment->number, 0, "the segment cannot be read");
         err = ERR_OK;
     } else if (!err) {
-        snprintf(text, sizeof text, "%zu bytes cannot be read", lost_bytes);
-        if (lost_bytes) tell_damage(r, segment->number, 0, text);
-        /* What cannot be read looks like a torn tail and is none: then nothing is cut. */
-        err = replay_bytes(r, segment->number, path, is_last, lost_bytes > 0, bytes, size, why);
+        err = replay_source(r, segment->number, path, is_last, &source, why);
+        snprintf(text, sizeof text, "%zu bytes cannot be read", source.lost_bytes);
+        if (source.lost_bytes) tell_damage(r, segment->number, 0, text);
+        record_source_close(&source);
     }
     segment->last_seq = r->recovery->record_seq;
-    mem_free(bytes);
     return err;
 }
 

@@ -62,26 +62,26 @@ static void read_file(uint8_t *bytes, size_t size)
         mend_all(bytes + fresh.size, size - fresh.size, 0);
     }
     buf_free(&fresh);
-    enum err err = record_file_parse(bytes, size, "fuzz", &head, &sink, &end, NULL);
+    struct record_source source = record_source_of(bytes, size);
+    enum err err = record_file_parse(&source, "fuzz", &head, &sink, &end, NULL);
     MUST(err || end <= size);
 }
 
 static void read_records(uint8_t *bytes, size_t size, uint64_t salt)
 {
     mend_all(bytes, size, salt);
-    struct reader in = reader_of(bytes, size);
+    struct record_source source = record_source_of(bytes, size);
     struct record record;
     struct buf copy = BUF_EMPTY;
-    while (record_read(&in, salt, &record) == ERR_OK && record.type > 0 && record.type < 32) {
+    uint64_t at = 0, found;
+    while (record_read(&source, at, salt, &record, &at) == ERR_OK && record.type > 0 &&
+           record.type < 32) {
         size_t mark = record_begin(&copy, record.type, record.seq, record.durable);
         buf_add_str(&copy, record.body);
         MUST(record_end(&copy, mark, salt) == ERR_OK);
     }
-    size_t at = record_find(bytes, size, 8, salt, 1, RECORD_DURABLE_ANY);
-    if (at) {
-        in = reader_of(bytes + at, size - at);
-        MUST(record_read(&in, salt, &record) == ERR_OK && record.seq > 1);
-    }
+    MUST(record_find(&source, 8, salt, 1, RECORD_DURABLE_ANY, &found) == ERR_OK);
+    if (found) MUST(!record_read(&source, found, salt, &record, &at) && record.seq > 1);
     buf_free(&copy);
 }
 

@@ -11,6 +11,7 @@
 #include "store/record.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,23 +34,25 @@ static size_t padded(size_t size)
     return (size + 7) & ~(size_t)7;
 }
 
-enum err record_read(struct reader *in, uint64_t salt, struct record *record)
+enum err record_read(struct record_source *source, uint64_t at, uint64_t salt,
+                     struct record *record, uint64_t *next)
 {
-    if (reader_left(in) < RECORD_HEAD_BYTES) return ERR_NOT_FOUND;
-    const uint8_t *head = in->at;
-    uint32_t size = reader_le32(in);
-    record->type = reader_u8(in);
-    uint32_t zero = (uint32_t)reader_le(in, 3);
-    record->seq = reader_le64(in);
-    record->durable = reader_le64(in);
-    uint32_t crc = reader_le32(in);
-    zero |= reader_le32(in);
+    const uint8_t *head = record_source_at(source, at, RECORD_HEAD_BYTES);
+    if (!head) return source->has_no_memory ? ERR_NO_MEMORY : ERR_NOT_FOUND;
+    struct reader in = reader_of(head, RECORD_HEAD_BYTES);
+    uint32_t size = reader_le32(&in);
+    record->type = reader_u8(&in);
+    uint32_t zero = (uint32_t)reader_le(&in, 3);
+    record->seq = reader_le64(&in);
+    record->durable = reader_le64(&in);
+    uint32_t crc = reader_le32(&in);
+    zero |= reader_le32(&in);
     if (size == 0 && record->type == 0) return ERR_NOT_FOUND;
-    if (zero || record->seq > RECORD_SEQ_MAX || size > RECORD_BODY_BYTES_MAX ||
-        padded(size) > reader_left(in))
-        return ERR_CORRUPT;
-    record->body = reader_str(in, size);
-    reader_skip(in, padded(size) - size);
+    if (zero || record->seq > RECORD_SEQ_MAX || size > RECORD_BODY_BYTES_MAX) return ERR_CORRUPT;
+    head = record_source_at(source, at, RECORD_HEAD_BYTES + padded(size));
+    if (!head) return source->has_no_memory ? ERR_NO_MEMORY : ERR_CORRUPT;
+    record->body = (struct str){(const char *)head + RECORD_HEAD_BYTES, size};
+    *next = at + RECORD_HEAD_BYTES + padded(size);
     return record_crc(head, record->body.at, size, salt) == crc ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -94,37 +97,41 @@ void record_cancel(struct buf *out, size_t mark)
     out->failed = false;
 }
 
-/* Whether a record may begin here, told without a checksum: a search over megabytes of a former
- * life's bytes must not sum up each of them again and again. */
-static bool looks_like_record(const uint8_t *at, size_t left, uint64_t above_seq,
-                              uint64_t above_durable)
+/* The size of the body of a record that may begin here, told without a checksum: a search over
+ * megabytes of a former life's bytes must not sum up each of them again and again. */
+static bool looks_like_record(const uint8_t head[RECORD_HEAD_BYTES], uint64_t left,
+                              uint64_t above_seq, uint64_t above_durable, uint32_t *size)
 {
-    struct reader in = reader_of(at, left);
-    uint32_t size = reader_le32(&in);
+    struct reader in = reader_of(head, RECORD_HEAD_BYTES);
+    *size = reader_le32(&in);
     uint8_t type = reader_u8(&in);
     uint32_t zero = (uint32_t)reader_le(&in, 3);
     uint64_t seq = reader_le64(&in), durable = reader_le64(&in);
     reader_skip(&in, 4);
     zero |= reader_le32(&in);
-    return reader_ok(&in) && zero == 0 && type > 0 && type <= TYPE_MAX &&
-           size <= reader_left(&in) && seq > above_seq &&
-           (durable > above_durable || above_durable == RECORD_DURABLE_ANY);
+    return zero == 0 && type > 0 && type <= TYPE_MAX && *size <= left - RECORD_HEAD_BYTES &&
+           seq > above_seq && (durable > above_durable || above_durable == RECORD_DURABLE_ANY);
 }
 
-size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt,
-                   uint64_t above_seq, uint64_t above_durable)
+enum err record_find(struct record_source *source, uint64_t from, uint64_t salt, uint64_t above_seq,
+                     uint64_t above_durable, uint64_t *found)
 {
-    uint64_t effort = 0, limit = (uint64_t)size *
-                                 4; /* bytes summed: crafted contents must not make it square */
-    for (size_t at = padded(from); at + RECORD_HEAD_BYTES <= size && effort <= limit; at += 8) {
-        if (!looks_like_record(bytes + at, size - at, above_seq, above_durable)) continue;
-        struct reader in = reader_of(bytes + at, size - at);
+    /* Bytes summed: crafted contents must not make it square. */
+    uint64_t effort = 0, limit = source->size * 4;
+    const uint8_t *head;
+    *found = 0;
+    for (uint64_t at = (from + 7) & ~(uint64_t)7, next; effort <= limit; at += 8) {
+        uint32_t size;
         struct record record;
-        if (record_read(&in, salt, &record) == ERR_OK) return at;
-        struct reader head = reader_of(bytes + at, 4);
-        effort += reader_le32(&head);
+        if (!(head = record_source_at(source, at, RECORD_HEAD_BYTES))) break;
+        if (!looks_like_record(head, source->size - at, above_seq, above_durable, &size)) continue;
+        enum err err = record_read(source, at, salt, &record, &next);
+        if (err == ERR_NO_MEMORY) return err;
+        if (!err) *found = at;
+        if (!err) break;
+        effort += size;
     }
-    return 0;
+    return source->has_no_memory ? ERR_NO_MEMORY : ERR_OK;
 }
 
 /* ---- whole files ---- */
@@ -144,14 +151,16 @@ void record_file_begin(struct buf *out, const struct record_file *head)
                     hash_crc32c(0, out->at + mark, RECORD_FILE_HEADER_BYTES));
 }
 
-static enum err read_header(const uint8_t *bytes, size_t size, const char *path,
+static enum err read_header(struct record_source *source, const char *path,
                             struct record_file *head, struct why *why)
 {
     uint8_t copy[RECORD_FILE_HEADER_BYTES];
-    if (size < sizeof copy) return why_set(why, ERR_CORRUPT, "%s: the header is missing", path);
+    const uint8_t *bytes = record_source_at(source, 0, sizeof copy);
+    if (source->has_no_memory) return ERR_NO_MEMORY;
+    if (!bytes) return why_set(why, ERR_CORRUPT, "%s: the header is missing", path);
     memcpy(copy, bytes, sizeof copy);
     memset(copy + HEADER_CRC_OFFSET, 0, 4);
-    struct reader in = reader_of(bytes, size);
+    struct reader in = reader_of(bytes, sizeof copy);
     struct str magic = reader_str(&in, sizeof head->magic);
     uint32_t format = reader_le32(&in), crc = reader_le32(&in);
     head->salt = reader_le64(&in);
@@ -167,28 +176,26 @@ static enum err read_header(const uint8_t *bytes, size_t size, const char *path,
         path, format, head->format);
 }
 
-enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path,
-                           struct record_file *head, const struct record_sink *sink,
-                           uint64_t *good_end, struct why *why)
+enum err record_file_parse(struct record_source *source, const char *path, struct record_file *head,
+                           const struct record_sink *sink, uint64_t *good_end, struct why *why)
 {
-    enum err err = read_header(bytes, size, path, head, why);
-    uint64_t last_seq = 0;
-    size_t at = RECORD_FILE_HEADER_BYTES;
+    enum err err = read_header(source, path, head, why);
+    uint64_t last_seq = 0, at = RECORD_FILE_HEADER_BYTES, next;
     *good_end = at;
-    while (!err && at < size) {
-        struct reader in = reader_of(bytes + at, size - at);
+    while (!err && at < source->size) {
         struct record record;
-        if (record_read(&in, head->salt, &record) == ERR_OK) {
-            at += reader_offset(&in);
-            *good_end = at;
+        err = record_read(source, at, head->salt, &record, &next);
+        if (err == ERR_OK) {
+            *good_end = at = next;
             last_seq = record.seq;
             err = sink->record(sink->arg, &record, why);
             continue;
         }
-        size_t next = record_find(bytes, size, at + 8, head->salt, last_seq, RECORD_DURABLE_ANY);
-        if (!next) break; /* a torn tail: what was being written when the node stopped */
+        if (err != ERR_NO_MEMORY)
+            err = record_find(source, at + 8, head->salt, last_seq, RECORD_DURABLE_ANY, &next);
+        if (err || !next) break; /* a torn tail: what was being written when the node stopped */
         char text[4200];
-        snprintf(text, sizeof text, "%s: damaged records at byte %zu skipped", path, at);
+        snprintf(text, sizeof text, "%s: damaged records at byte %" PRIu64 " skipped", path, at);
         sink->damage(sink->arg, text);
         at = next;
     }

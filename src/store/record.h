@@ -35,15 +35,45 @@ enum err record_end(struct buf *out, size_t mark, uint64_t salt);
 /* Takes a record back that was begun, and clears a failure of `out` that it may have met. */
 void record_cancel(struct buf *out, size_t mark);
 
-/* Decodes one record at `in`. OK moves on; NOT_FOUND: zeros or too few bytes; CORRUPT otherwise
- * (then `in` is unusable). */
-enum err record_read(struct reader *in, uint64_t salt, struct record *record);
+/* ---- where records are read from ---- */
 
-/* The offset of the first good record at or behind `from` with a seq above `above_seq` and a
- * `durable` above `above_durable` (or whatever one), or 0. */
+/* The bytes of a file in a window that moves forward: a MiB, or the record that is larger; or bytes
+ * in memory, all of them. Opened by one of the two below; the fields are read only. */
+struct record_source {
+    uint64_t size;        /* of all bytes; less once a file turns out to be shorter */
+    size_t lost_bytes;    /* so far: bytes that the disk did not give; zeros stand for them, and the
+                             checksums tell which records that concerns */
+    bool has_no_memory;   /* a window could not grow */
+    const uint8_t *bytes; /* those from `begin` on, `filled` of them */
+    uint64_t begin;
+    size_t filled;
+    struct os *os; /* the rest: of a file */
+    struct os_file *file;
+    uint8_t *window; /* owned */
+    size_t capacity;
+};
+
+/* Borrows the bytes; nothing is to be closed. */
+struct record_source record_source_of(const void *bytes, size_t size);
+/* A disk that says IO is asked again. Errors: NOT_FOUND, IO, NO_MEMORY; then nothing is open. */
+enum err record_source_open(struct record_source *source, struct os *os, const char *path,
+                            struct why *why);
+void record_source_close(struct record_source *source);
+/* `size` bytes from `offset` on, until the next call; offsets never go back behind an earlier one.
+ * NULL: there are not so many, or has_no_memory. */
+const uint8_t *record_source_at(struct record_source *source, uint64_t offset, size_t size);
+
+/* Decodes the record at `at`, a multiple of 8; `*next` receives where the one behind it begins. Its
+ * body lies in the source and is borrowed until that is asked again. NOT_FOUND: zeros or too few
+ * bytes; NO_MEMORY; CORRUPT otherwise. */
+enum err record_read(struct record_source *source, uint64_t at, uint64_t salt,
+                     struct record *record, uint64_t *next);
+
+/* `*found` receives the offset of the first good record at or behind `from` with a seq above
+ * `above_seq` and a `durable` above `above_durable` (or whatever one), or 0. Errors: NO_MEMORY. */
 #define RECORD_DURABLE_ANY UINT64_MAX
-size_t record_find(const uint8_t *bytes, size_t size, size_t from, uint64_t salt,
-                   uint64_t above_seq, uint64_t above_durable);
+enum err record_find(struct record_source *source, uint64_t from, uint64_t salt, uint64_t above_seq,
+                     uint64_t above_durable, uint64_t *found);
 
 /* ---- whole files of records ---- */
 
@@ -76,13 +106,12 @@ struct record_sink {
 };
 enum err record_file_read(struct os *os, const char *path, struct record_file *head,
                           const struct record_sink *sink, uint64_t *good_end, struct why *why);
-/* The same over bytes in memory, for the fuzzer and the above. */
-enum err record_file_parse(const uint8_t *bytes, size_t size, const char *path,
-                           struct record_file *head, const struct record_sink *sink,
-                           uint64_t *good_end, struct why *why);
+/* The same over a source, for the fuzzer and the above. */
+enum err record_file_parse(struct record_source *source, const char *path, struct record_file *head,
+                           const struct record_sink *sink, uint64_t *good_end, struct why *why);
 
-/* A whole file in memory (mem_free). A disk that says IO is asked again; what it does not give then
- * is zeros, `*lost_bytes` of them, and the checksums tell which records that concerns. */
+/* A whole file in memory (mem_free): a small one. What the disk does not give is zeros,
+ * `*lost_bytes` of them. */
 enum err record_read_whole(struct os *os, const char *path, uint8_t **bytes, size_t *size,
                            size_t *lost_bytes, struct why *why);
 
