@@ -226,6 +226,29 @@ def test_what_was_acknowledged_survives_kill_9(node, qos):
     assert [m.payload for m in last.got if (m.topic, m.qos) != ("kept", 1)] == [b"after"]
 
 
+def test_what_waits_for_a_member_that_ends_is_kept_for_another(node):
+    """Of a shared subscription; also when the node was killed before and after."""
+    for name in ("a", "b"):
+        member = Client(node, name, "3.1.1", clean=False)
+        member.subscribe(("$share/g/s/#", 1))
+        member.close()
+    here = Client(node, "here")
+    for number in range(20):
+        here.publish("s/x", f"{number}", 1)
+    here.close()
+    node.kill9()
+    node.start()
+    Client(node, "a").close()
+    here = Client(node, "later")
+    here.publish("s/x", "20", 1)  # durable, and so is what was before it
+    here.close()
+    node.kill9()
+    node.start()
+    b = Client(node, "b", "3.1.1", clean=False, connect=False)
+    b.connect()
+    assert sorted(int(m[1]) for m in b.wait(21)) == list(range(21))
+
+
 def test_the_log_is_let_go_once_the_state_is_written(node):
     """Notes hold back segments of the log until the broker has written its file."""
     here, there = Client(node, "here", "3.1.1", clean=False), Client(node, "there", "3.1.1", clean=False)

@@ -92,55 +92,6 @@ static size_t deliver_to_one(struct message *m, struct subscription *const *item
     return n;
 }
 
-static bool is_ready(const struct subscription *s)
-{
-    const struct session *session = s->session;
-    return session->connection && session->connection->state == CONNECTION_OPEN &&
-           !session->connection->is_slow;
-}
-
-static struct subscription *member_at(const struct tree_group *g, size_t index)
-{
-    MUST(index < g->count);
-    struct subscription *s = g->members;
-    while (index-- > 0) s = s->next;
-    return s;
-}
-
-/* Where the search for a member begins. */
-static struct subscription *first_choice(struct broker *broker, const struct tree_group *g,
-                                         const struct message *m)
-{
-    struct str topic = message_topic(m);
-    switch (broker->config.shared) {
-    case BROKER_RANDOM:
-        broker->random = broker->random * 1664525u + 1013904223u;
-        return member_at(g, (broker->random >> 8) % g->count);
-    case BROKER_HASH_TOPIC: return member_at(g, hash_64(topic.at, topic.size) % g->count);
-    case BROKER_STICKY:
-    case BROKER_ROUND_ROBIN: break;
-    }
-    return g->turn ? g->turn : g->members;
-}
-
-/* One member of a shared subscription gets it: one that is connected and not slow, if there is. */
-static void deliver_to_group(struct broker *broker, struct tree_group *g, struct message *m,
-                             size_t *reached)
-{
-    MUST(g->count > 0);
-    struct subscription *chosen = NULL, *s = first_choice(broker, g, m);
-    for (size_t i = 0; i < g->count && !chosen; i++, s = s->next ? s->next : g->members)
-        if (is_ready(s) && session_may_have(s->session, message_topic(m))) chosen = s;
-    if (!chosen) chosen = s;
-    g->turn = broker->config.shared == BROKER_STICKY ? chosen : chosen->next;
-    struct delivery d = {.qos = chosen->qos < m->qos ? chosen->qos : m->qos,
-                         .retain = chosen->retain_as_published && m->retain,
-                         .ids = &chosen->id,
-                         .id_count = chosen->id != 0};
-    session_deliver(chosen->session, m, &d);
-    (*reached)++;
-}
-
 /* A message without payload takes away what was [MQTT-3.3.1-6]. Replacing one is allowed at any
  * limit; at three quarters of the memory new ones are refused, so that others keep theirs. */
 static void retain(struct space *space, struct message *m)
@@ -178,7 +129,7 @@ size_t broker_publish(struct space *space, struct message *m, struct session *pu
     for (size_t i = 0; i < found->count;)
         i += deliver_to_one(m, found->items + i, found->count - i, &reached);
     for (size_t i = 0; i < found->group_count; i++)
-        deliver_to_group(broker, found->groups[i], m, &reached);
+        reached += shared_deliver(broker, found->groups[i], m);
     if (m->retain) retain(space, m);
     *logged = journal_message(broker, m, publisher, packet_id);
     return reached;

@@ -297,6 +297,15 @@ void bridge_ping(struct connection *connection);
 /* The last packet of a dialled connection that was open. */
 void bridge_disconnect(struct connection *connection, enum mqtt_reason reason);
 
+/* ---- shared.c ---- */
+
+/* One member of a shared subscription gets the message: one that is connected and not slow, if
+ * there is; never one whose session ends. Gives how many got it. journal_message follows. */
+size_t shared_deliver(struct broker *broker, struct tree_group *group, struct message *message);
+/* The session ends: what came to it by shared subscriptions and is not acknowledged goes to other
+ * members, while it is one itself; the journal is told. */
+void shared_hand_on(struct session *session);
+
 /* ---- broker.c ---- */
 
 /* Routes a message (shares it where it stays) in a space: to subscribers, to the retained ones, to

@@ -121,7 +121,7 @@ static void put_target(struct buf *out, const struct session *s, uint64_t ordina
     buf_add_varint(out, s->serial);
     buf_add_varint(out, ordinal);
     buf_add_char(out, (char)(item->qos | item->retain << 2 | item->was_sent << 3 |
-                             (item->message == NULL) << 4));
+                             (item->message == NULL) << 4 | item->is_shared << 5));
     buf_add_varint(out, item->id_count);
     for (size_t i = 0; i < item->id_count; i++) buf_add_varint(out, ids[i]);
 }

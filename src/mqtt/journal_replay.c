@@ -245,8 +245,10 @@ static enum err spill_target(struct session *s, const struct replayed_target *t,
                              const struct message *m)
 {
     uint32_t ids[OUTBOX_IDS_MAX];
-    struct outbox_item how = {
-        .qos = t->flags & 3, .retain = t->flags >> 2 & 1, .id_count = (uint16_t)t->id_count};
+    struct outbox_item how = {.qos = t->flags & 3,
+                              .retain = t->flags >> 2 & 1,
+                              .is_shared = t->flags >> 5 & 1,
+                              .id_count = (uint16_t)t->id_count};
     memcpy(ids, t->ids, sizeof ids);
     if (t->id_count > 1)
         how.ids = ids;
@@ -268,7 +270,10 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     if (err == ERR_LIMIT) return bad(why, "an entry far away from its queue");
     if (!err)
         err = outbox_restore(&s->outbox, m, t->flags & 3, t->flags >> 2 & 1, t->ids, t->id_count);
-    if (!err) outbox_at(&s->outbox, t->ordinal)->was_sent = t->flags >> 3 & 1;
+    if (err) return err;
+    struct outbox_item *item = outbox_at(&s->outbox, t->ordinal);
+    item->was_sent = t->flags >> 3 & 1;
+    item->is_shared = t->flags >> 5 & 1;
     return err;
 }
 

@@ -83,6 +83,8 @@ static void shared_subscriptions_are_split(void **state)
         assert_false(topic_split_shared(str_of(wrong[i]), &group, &filter, &bad));
         assert_true(bad);
     }
+    assert_false(topic_split_shared(STR("$share/\0g/a"), &group, &filter, &bad));
+    assert_true(bad);
     assert_false(topic_split_shared(STR("$shared/g/a"), &group, &filter, &bad));
     assert_false(bad);
 }

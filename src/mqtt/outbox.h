@@ -53,6 +53,8 @@ struct outbox_item {
     uint8_t qos, state;
     /* What the receiver is told; was_sent: on any connection, so that it goes out as DUP. */
     bool retain, was_sent;
+    /* It came by a shared subscription, and may go to another member. */
+    bool is_shared;
 };
 
 /* All zeros: empty, and the next ordinal is 0. */

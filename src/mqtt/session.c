@@ -7,10 +7,11 @@
  * inspect.c, review.c), which are told when a session ends.
  *
  * Its end (session_end) is one function for all reasons. The order in it matters: the will goes out
- * while the session can still be named; the journal says END after that, so that a start publishes
- * no will twice; walks and lists let go before anything is freed; queue files go when no worker has
- * them any more. Before the journal runs, and when the broker is freed, the same function ends
- * sessions without a word: what is on the disk stays.
+ * while the session can still be named, and what came by shared subscriptions to other members; the
+ * journal says END after that, so that a start publishes no will twice; walks and lists let go
+ * before anything is freed; queue files go when no worker has them any more. Before the journal
+ * runs, and when the broker is freed, the same function ends sessions without a word: what is on
+ * the disk stays.
  *
  * A session with expiry 0 ends with its connection. It outlives it only while the broker stops with
  * a will that is not published: then the journal knows of the will, and the next start publishes
@@ -125,6 +126,7 @@ void session_end(struct session *s)
     MUST(session_is_valid(s) && !s->connection && !s->is_ending && !s->bridge);
     s->is_ending = true;
     session_publish_will(s);
+    if (!broker->journal.is_off) shared_hand_on(s);
     journal_end(s);
     s->is_logged = false; /* what follows goes without saying */
     broker_forget_walks(s);

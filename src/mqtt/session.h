@@ -150,6 +150,8 @@ struct delivery {
     uint8_t qos;
     /* As the receiver is to see it (3.3.1.3). */
     bool retain;
+    /* It comes by a shared subscription. */
+    bool is_shared;
     /* Subscription identifiers; at most OUTBOX_IDS_MAX. */
     size_t id_count;
     const uint32_t *ids;

@@ -333,8 +333,11 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
     }
     if (!has_place(s, m)) return;
     uint64_t ordinal = session_last(s);
-    struct outbox_item how = {
-        .message = m, .qos = d->qos, .retain = d->retain, .id_count = (uint16_t)d->id_count};
+    struct outbox_item how = {.message = m,
+                              .qos = d->qos,
+                              .retain = d->retain,
+                              .is_shared = d->is_shared,
+                              .id_count = (uint16_t)d->id_count};
     if (d->id_count == 1) how.id = d->ids[0];
     if (d->id_count > 1) how.ids = (uint32_t *)(uintptr_t)d->ids; /* only read */
     bool is_long = spill_must_take(s, m);
@@ -344,6 +347,7 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
         s->messages_dropped++;
         return;
     }
+    if (!is_long) outbox_at(&s->outbox, ordinal)->is_shared = d->is_shared;
     /* The message's own change follows, when it is routed. */
     if (!is_long && s->is_logged)
         outbox_at(&s->outbox, ordinal)->change = s->broker->journal.change + 1;

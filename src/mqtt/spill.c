@@ -247,8 +247,11 @@ static size_t take_record(struct spill *sp, struct str bytes, struct taken *take
         /* QoS 2 waits until all that is on its way to the log is there: its note may be, or is the
          * next one. */
         const struct journal *j = &sp->broker->journal;
-        if (!*err)
-            outbox_at(&s->outbox, record.ordinal)->change = j->change + (j->target_count > 0);
+        if (!*err) {
+            struct outbox_item *item = outbox_at(&s->outbox, record.ordinal);
+            item->change = j->change + (j->target_count > 0);
+            item->is_shared = record.how.is_shared;
+        }
     }
     message_release(record.message);
     return *err ? 0 : size;

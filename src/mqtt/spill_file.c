@@ -36,7 +36,7 @@ void spill_write_record(struct buf *out, const struct broker *broker, uint64_t o
         return;
     buf_add_le64(out, 0); /* size and sum, put in at the end */
     buf_add_varint(out, ordinal);
-    buf_add_char(out, (char)(how->qos | how->retain << 2));
+    buf_add_char(out, (char)(how->qos | how->retain << 2 | how->is_shared << 3));
     buf_add_varint(out, how->id_count);
     for (size_t i = 0; i < how->id_count; i++) buf_add_varint(out, ids[i]);
     buf_add_varint(out, m->made_s);
@@ -54,7 +54,8 @@ static bool read_how(struct reader *r, struct spill_record *record)
     record->ordinal = reader_varint(r);
     uint8_t flags = reader_u8(r);
     uint64_t count = reader_varint(r);
-    record->how = (struct outbox_item){.qos = flags & 3, .retain = flags >> 2 & 1};
+    record->how = (struct outbox_item){
+        .qos = flags & 3, .retain = flags >> 2 & 1, .is_shared = flags >> 3 & 1};
     if (!reader_ok(r) || count > OUTBOX_IDS_MAX || record->how.qos == 0 || record->how.qos == 3)
         return false;
     record->how.id_count = (uint16_t)count;

@@ -82,7 +82,7 @@ bool topic_split_shared(struct str text, struct str *group, struct str *filter, 
     if (*bad) return false;
     *group = (struct str){rest.at, (size_t)(slash - rest.at)};
     *filter = (struct str){slash + 1, rest.size - group->size - 1};
-    *bad = topic_has_wildcard(*group);
+    *bad = topic_has_wildcard(*group) || memchr(group->at, 0, group->size);
     return !*bad;
 }
 

@@ -203,7 +203,7 @@ static bool hand_over(enum sink_format format, uint64_t n, struct buf *sent,
     static const uint32_t bad[3] = {0x80050000, 0x80050000, 0x80050000};
     const struct millrace_sink_column seen[] = {{"n", "", MILLRACE_SINK_INT, no_null, bad, values},
                                                 {"m", "", MILLRACE_SINK_INT, no_null, bad, values}};
-    const struct sink_mqtt_spec spec = {.format = format, .topic = STR("t/{device}")};
+    const struct sink_mqtt_spec spec = {.format = (int)format, .topic = STR("t/{device}")};
     const struct millrace_sink_config config = {.spec = &spec};
     const struct millrace_sink_host host = {sent, keep_message};
     struct millrace_sink_batch batch = rows(3, 2);
