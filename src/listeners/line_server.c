@@ -16,6 +16,7 @@
 #include "base/timetext.h"
 #include "listeners/ingest.h"
 #include "listeners/sessions.h"
+#include "net/door.h"
 #include <string.h>
 
 static const char component[] = "line";
@@ -51,7 +52,8 @@ struct line_server {
     uint32_t magic;
     struct service *service;
     struct tls_config *tls;
-    struct os_listener *listener; /* NULL = stopped */
+    struct door door;
+    bool is_running; /* until line_server_stop */
     struct line_connection *connections;
     size_t connection_count;
     struct os_timer *timer; /* runs while a connection waits */
@@ -70,7 +72,7 @@ static bool is_connection(const struct line_connection *c)
 
 static void free_if_over(struct line_server *server)
 {
-    if (server->listener || server->connections) return;
+    if (server->is_running || server->connections) return;
     MUST(server->connection_count == 0);
     server->magic = 0;
     mem_free(server);
@@ -175,7 +177,7 @@ static bool set_timer(struct line_server *server)
 static bool wait_for_room(struct line_connection *c, enum err err, const struct why *why)
 {
     struct line_server *server = c->server;
-    bool lives = server->listener && is_passing(err) && (c->stream || c->tries < GONE_TRIES_MAX);
+    bool lives = server->is_running && is_passing(err) && (c->stream || c->tries < GONE_TRIES_MAX);
     if (!lives || !set_timer(server)) return false;
     if (c->tries++ == 0)
         diag(server->service->context, DIAG_WARNING, component, "%s: %s; its lines wait", c->peer,
@@ -383,18 +385,18 @@ enum err line_server_start(struct service *service, const struct os_address *add
                            struct os_address *bound, struct why *why)
 {
     struct context *context = service->context;
-    MUST(loop_is_current(context->main) && (tls || os_address_is_loopback(address)));
+    MUST(loop_is_current(context->main));
     struct line_server *server = mem_alloc_zero(1, sizeof *server);
     if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for a listener");
     server->magic = SERVER_MAGIC;
     server->service = service;
-    server->tls = tls;
+    server->is_running = true;
+    door_init(&server->door, context->main, on_accept, server);
     /* Beside in_flight: what waits here must not keep its own rows from going on. */
     size_t limit = service->in_flight->limit_bytes;
     budget_init(&server->memory, "line", context_rows(context),
                 limit > QUEUE_BYTES_ALL_MIN ? limit : QUEUE_BYTES_ALL_MIN);
-    enum err err = context->os->ops->listen(context->main->task, address, on_accept, server,
-                                            &server->listener, bound, why);
+    enum err err = line_server_listen(server, address, tls, bound, why);
     if (err)
         mem_free(server);
     else
@@ -402,10 +404,21 @@ enum err line_server_start(struct service *service, const struct os_address *add
     return err;
 }
 
+enum err line_server_listen(struct line_server *server, const struct os_address *address,
+                            struct tls_config *tls, struct os_address *bound, struct why *why)
+{
+    MUST(server->magic == SERVER_MAGIC && server->is_running);
+    MUST(tls || os_address_is_loopback(address));
+    enum err err = door_move(&server->door, address, why);
+    if (!err) server->tls = tls;
+    if (bound) *bound = server->door.bound;
+    return err;
+}
+
 void line_server_stop(struct line_server *server)
 {
     if (!server) return;
-    MUST(server->magic == SERVER_MAGIC && server->listener);
+    MUST(server->magic == SERVER_MAGIC && server->is_running);
     for (struct line_connection *c = server->connections, *next; c; c = next) {
         next = c->next;
         os_stream_close(&c->stream);
@@ -414,7 +427,7 @@ void line_server_stop(struct line_server *server)
     }
     if (server->timer) server->service->context->os->ops->timer_close(server->timer);
     server->timer = NULL;
-    server->service->context->os->ops->listener_close(server->listener);
-    server->listener = NULL;
+    door_close(&server->door);
+    server->is_running = false;
     free_if_over(server);
 }

@@ -15,6 +15,10 @@ struct line_server;
 enum err line_server_start(struct service *service, const struct os_address *address,
                            struct tls_config *tls, struct line_server **server,
                            struct os_address *bound, struct why *why);
+/* Moves it: who is connected goes on as he came. Errors: as door_move's; then nothing else has
+ * changed. */
+enum err line_server_listen(struct line_server *server, const struct os_address *address,
+                            struct tls_config *tls, struct os_address *bound, struct why *why);
 /* Stops listening and reading; whole lines that are here are still stored while the workers run,
  * but those that wait because they could not be stored at first are lost, and counted. NULL
  * allowed. */

@@ -253,41 +253,6 @@ static void on_accepted(void *owner, struct os_stream *stream)
     broker_accept(server->broker, stream, &entry);
 }
 
-static enum err open_door(struct mqtt_door *door, const struct os_address *address, struct why *why)
-{
-    struct context *context = door->server->service->context;
-    struct os_listener *listener;
-    struct os_address bound = *address;
-    enum err err = context->os->ops->listen(context->main->task, address, on_accepted, door,
-                                            &listener, &bound, why);
-    if (err) return err;
-    if (door->listener) context->os->ops->listener_close(door->listener);
-    *door = (struct mqtt_door){door->server, listener, *address, bound};
-    return ERR_OK;
-}
-
-static void close_door(struct mqtt_door *door)
-{
-    if (door->listener) door->server->service->context->os->ops->listener_close(door->listener);
-    *door = (struct mqtt_door){.server = door->server};
-}
-
-/* The new one is opened before the old one is closed, unless the old one is in its way: 0.0.0.0
- * covers 127.0.0.1. */
-static enum err move_door(struct mqtt_door *door, const struct os_address *address, struct why *why)
-{
-    const struct os_address was = door->at;
-    enum err err = open_door(door, address, why);
-    if (err != ERR_ADDRESS_IN_USE || !was.kind || was.port != address->port) return err;
-    close_door(door);
-    err = open_door(door, address, why);
-    struct why lost = WHY_NONE;
-    enum err again = err ? open_door(door, &was, &lost) : ERR_OK;
-    return again ? why_wrap(why, err, "it listens nowhere now, as it cannot go back (%s)",
-                            why_text(&lost, again))
-                 : err;
-}
-
 enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door which,
                             const struct os_address *address, struct tls_config *tls,
                             struct os_address *bound, struct why *why)
@@ -298,10 +263,10 @@ enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door which,
     enum err err = ERR_OK;
     if (which == BROKER_TLS && tls) server->tls = tls;
     if (!address)
-        close_door(door);
-    else if (!os_address_equal(&door->at, address))
-        err = move_door(door, address, why);
-    if (bound) *bound = door->bound;
+        door_close(&door->door);
+    else
+        err = door_move(&door->door, address, why);
+    if (bound) *bound = door->door.bound;
     return err;
 }
 
@@ -316,7 +281,10 @@ enum err mqtt_server_start(struct service *service, struct broker *broker, struc
     server->magic = SERVER_MAGIC;
     server->service = service;
     server->waiting_end = &server->waiting;
-    for (size_t i = 0; i <= BROKER_LOCAL; i++) server->doors[i].server = server;
+    for (size_t i = 0; i <= BROKER_LOCAL; i++) {
+        server->doors[i].server = server;
+        door_init(&server->doors[i].door, context->main, on_accepted, &server->doors[i]);
+    }
     struct broker_hooks hooks = {.arg = server,
                                  .login = mqtt_server_on_login,
                                  .journal = on_journal,
@@ -370,7 +338,7 @@ void mqtt_server_stop(struct mqtt_server *server)
     server->service->mqtt = NULL;
     if (server->review_timer) server->service->context->os->ops->timer_close(server->review_timer);
     server->review_timer = NULL;
-    for (size_t i = 0; i <= BROKER_LOCAL; i++) close_door(&server->doors[i]);
+    for (size_t i = 0; i <= BROKER_LOCAL; i++) door_close(&server->doors[i].door);
     server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;

@@ -3,6 +3,7 @@
 #define LISTENERS_MQTT_SERVER_PRIV_H
 
 #include "listeners/mqtt_server.h"
+#include "net/door.h"
 #include "net/psk.h"
 
 enum { SERVER_MAGIC = 0x6d717376 };
@@ -12,8 +13,7 @@ struct mqtt_login;
 /* Where it listens; .at as it was asked for, .kind 0 = it does not. */
 struct mqtt_door {
     struct mqtt_server *server;
-    struct os_listener *listener;
-    struct os_address at, bound;
+    struct door door;
 };
 
 struct mqtt_server {

@@ -49,6 +49,11 @@ struct tls_config;
 enum err pg_server_start(struct service *service, const struct os_address *address,
                          struct tls_config *tls, bool tls_only, struct pg_server **server,
                          struct os_address *bound, struct why *why);
+/* Moves it: who is connected stays, and is told nothing. Errors: as door_move's; then nothing else
+ * has changed. */
+enum err pg_server_listen(struct pg_server *server, const struct os_address *address,
+                          struct tls_config *tls, bool tls_only, struct os_address *bound,
+                          struct why *why);
 /* Tells every client that the node stops and closes; what a worker still holds is freed when it has
  * come back to the main loop. NULL allowed. */
 void pg_server_stop(struct pg_server *server);

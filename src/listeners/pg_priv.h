@@ -16,6 +16,7 @@
 #include "listeners/pg_wire.h"
 #include "listeners/query.h"
 #include "listeners/sessions.h"
+#include "net/door.h"
 #include "net/tls.h"
 #include "sql/lex.h"
 
@@ -53,7 +54,8 @@ struct pg_server {
     struct service *service;
     struct tls_config *tls; /* NULL: none */
     bool tls_only;
-    struct os_listener *listener;
+    struct door door;
+    bool is_running;        /* until pg_server_stop */
     struct os_timer *timer; /* runs while there are connections */
     struct pg_connection *connections;
     size_t connection_count;

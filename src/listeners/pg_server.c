@@ -32,7 +32,7 @@ static void watch(struct pg_connection *c, int64_t now_ns)
 static void on_timer(void *arg)
 {
     struct pg_server *server = arg;
-    MUST(server->magic == PG_SERVER_MAGIC && server->listener);
+    MUST(server->magic == PG_SERVER_MAGIC && server->is_running);
     int64_t now = context_mono_ns(server->service->context);
     for (struct pg_connection *c = server->connections, *next; c; c = next) {
         pg_enter(c);
@@ -60,7 +60,7 @@ void pg_server_add(struct pg_server *server, struct pg_connection *c)
 
 static void free_if_over(struct pg_server *server)
 {
-    if (server->listener || server->connections) return;
+    if (server->is_running || server->connections) return;
     MUST(atomic_load(&server->memory.used_bytes) == 0);
     server->magic = 0;
     mem_free(server);
@@ -121,13 +121,11 @@ enum err pg_server_start(struct service *service, const struct os_address *addre
     if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for a listener");
     server->magic = PG_SERVER_MAGIC;
     server->service = service;
-    server->tls = tls;
-    server->tls_only = tls_only;
+    server->is_running = true;
+    door_init(&server->door, context->main, on_accept, server);
     budget_init(&server->memory, "postgres", &context->memory, SIZE_MAX);
     enum err err = ops->timer_make(context->main->task, on_timer, server, &server->timer);
-    if (!err)
-        err = ops->listen(context->main->task, address, on_accept, server, &server->listener, bound,
-                          why);
+    if (!err) err = pg_server_listen(server, address, tls, tls_only, bound, why);
     if (err) {
         if (server->timer) ops->timer_close(server->timer);
         mem_free(server);
@@ -137,23 +135,37 @@ enum err pg_server_start(struct service *service, const struct os_address *addre
     return ERR_OK;
 }
 
+enum err pg_server_listen(struct pg_server *server, const struct os_address *address,
+                          struct tls_config *tls, bool tls_only, struct os_address *bound,
+                          struct why *why)
+{
+    MUST(server->magic == PG_SERVER_MAGIC && server->is_running);
+    enum err err = door_move(&server->door, address, why);
+    if (bound) *bound = server->door.bound;
+    if (err) return err;
+    server->tls = tls;
+    server->tls_only = tls_only;
+    return ERR_OK;
+}
+
 void pg_server_stop(struct pg_server *server)
 {
     if (!server) return;
-    MUST(server->magic == PG_SERVER_MAGIC && server->listener);
+    MUST(server->magic == PG_SERVER_MAGIC && server->is_running);
     const struct os_ops *ops = server->service->context->os->ops;
     ops->timer_close(server->timer);
     server->timer = NULL;
     for (struct pg_connection *c = server->connections, *next; c; c = next) {
         pg_enter(c);
         if (c->stream && c->session)
-            pg_report(&c->out, 'E', "FATAL", "57P01", STR("the node is stopping"), STR(""), 0);
+            pg_report(&c->out, 'E', "FATAL", "57P01", STR("the node serves here no more"), STR(""),
+                      0);
         pg_flush(c);
         pg_cut(c);
         next = c->next;
         pg_leave(c);
     }
-    ops->listener_close(server->listener);
-    server->listener = NULL;
+    door_close(&server->door);
+    server->is_running = false;
     free_if_over(server);
 }

@@ -87,6 +87,10 @@ enum err http_server_start(struct context *context, struct loop *loop,
                            const struct os_address *address, struct tls_config *tls,
                            const struct http_server_config *config, struct http_server **server,
                            struct os_address *bound, struct why *why);
+/* Moves it: who is connected stays. `bound` receives where it listens then. Errors: as door_move's.
+ */
+enum err http_server_listen(struct http_server *server, const struct os_address *address,
+                            struct os_address *bound, struct why *why);
 /* Stops listening, ends open connections (answers under way are cut). NULL allowed. Exchanges that
  * handlers hold outlive it: so do context and loop, until the last of them was answered. */
 void http_server_stop(struct http_server *server);

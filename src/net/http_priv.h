@@ -21,6 +21,7 @@
 #define NET_HTTP_PRIV_H
 
 #include "loop/room.h"
+#include "net/door.h"
 #include "net/http.h"
 #include "net/http_message.h"
 
@@ -103,7 +104,8 @@ struct http_server {
     struct loop *loop;
     struct http_server_config config;
     struct tls_config *tls;
-    struct os_listener *listener; /* NULL: stopped */
+    struct door door;
+    bool is_running; /* until http_server_stop */
     struct os_timer *timer;
     int64_t timer_ns; /* when it fires; INT64_MAX = not set */
     struct http_connection *connections;

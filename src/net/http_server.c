@@ -5,7 +5,7 @@
  * one that idles between requests, is closed instead (the longest waiting first); whoever sends its
  * request at once is served. Only when every connection is at work is the new one refused with 503.
  *
- * Made and stopped by listeners/. Owns the listener, the timer and all connections. After
+ * Made and stopped by listeners/. Owns the door, the timer and all connections. After
  * http_server_stop it stays as a shell until the last exchange that a handler holds was answered.
  * Invariants: connection_count is the length of `connections`; each list of `waits` is sorted by
  * deadline; timer_ns is never later than the earliest of them; what connections took of the budgets
@@ -62,7 +62,7 @@ void http_wait_set(struct http_connection *c, enum http_wait wait)
 static void on_timer(void *arg)
 {
     struct http_server *server = arg;
-    MUST(server->magic == HTTP_SERVER_MAGIC && server->listener);
+    MUST(server->magic == HTTP_SERVER_MAGIC && server->is_running);
     int64_t now = loop_mono_ns(server->loop), next = INT64_MAX;
     server->timer_ns = INT64_MAX;
     for (size_t i = 0; i < HTTP_WAIT_COUNT; i++) {
@@ -82,7 +82,7 @@ static void on_timer(void *arg)
 
 void http_server_add(struct http_server *server, struct http_connection *c)
 {
-    MUST(server->magic == HTTP_SERVER_MAGIC && server->listener && !c->server);
+    MUST(server->magic == HTTP_SERVER_MAGIC && server->is_running && !c->server);
     c->server = server;
     c->next = server->connections;
     if (c->next) c->next->previous = c;
@@ -93,7 +93,7 @@ void http_server_add(struct http_server *server, struct http_connection *c)
 
 static void free_if_over(struct http_server *server)
 {
-    if (server->listener || server->connections) return;
+    if (server->is_running || server->connections) return;
     MUST(server->connection_count == 0 && !server->timer && !server->room.first);
     MUST(atomic_load(&server->memory.used_bytes) == 0);
     MUST(atomic_load(&server->bodies.used_bytes) == 0);
@@ -176,6 +176,7 @@ enum err http_server_start(struct context *context, struct loop *loop,
                                    .loop = loop,
                                    .config = *config,
                                    .tls = tls,
+                                   .is_running = true,
                                    .timer_ns = INT64_MAX,
                                    .date_s = -1};
     budget_init(&server->memory, "http", &context->memory, SIZE_MAX);
@@ -183,8 +184,8 @@ enum err http_server_start(struct context *context, struct loop *loop,
                 context->memory.limit_bytes / 100 * HTTP_BODIES_SHARE_PERCENT);
     room_init(&server->room, context, loop, &server->bodies, "bodies of requests");
     enum err err = ops->timer_make(loop->task, on_timer, server, &server->timer);
-    if (!err)
-        err = ops->listen(loop->task, address, on_accept, server, &server->listener, bound, why);
+    door_init(&server->door, loop, on_accept, server);
+    if (!err) err = http_server_listen(server, address, bound, why);
     if (err) {
         if (server->timer) ops->timer_close(server->timer);
         mem_free(server);
@@ -194,10 +195,19 @@ enum err http_server_start(struct context *context, struct loop *loop,
     return ERR_OK;
 }
 
+enum err http_server_listen(struct http_server *server, const struct os_address *address,
+                            struct os_address *bound, struct why *why)
+{
+    MUST(server->magic == HTTP_SERVER_MAGIC && server->is_running);
+    enum err err = door_move(&server->door, address, why);
+    if (bound) *bound = server->door.bound;
+    return err;
+}
+
 void http_server_stop(struct http_server *server)
 {
     if (!server) return;
-    MUST(server->magic == HTTP_SERVER_MAGIC && server->listener && loop_is_current(server->loop));
+    MUST(server->magic == HTTP_SERVER_MAGIC && server->is_running && loop_is_current(server->loop));
     const struct os_ops *ops = server->context->os->ops;
     ops->timer_close(server->timer);
     server->timer = NULL;
@@ -215,8 +225,8 @@ void http_server_stop(struct http_server *server)
         c = server->connections;
     }
     room_close(&server->room);
-    ops->listener_close(server->listener);
-    server->listener = NULL;
+    door_close(&server->door);
+    server->is_running = false;
     free_if_over(server);
 }
 

@@ -11,7 +11,7 @@ struct mqtt_settings {
     bool proxy;     /* mqtt and mqtts: PROXY headers are read and believed */
     struct str psk; /* file of keys for mqtts; "" = none */
     struct broker_config broker;
-    struct bridges_external external; /* needs a restart to change */
+    struct bridges_external external;
 };
 
 struct raw_mqtt_limits {

@@ -61,15 +61,28 @@ enum err node_mqtt_start(struct node *node, struct why *why);
 void node_mqtt_stop(struct node *node);
 enum err node_coap_start(struct node *node, struct why *why);
 void node_coap_stop(struct node *node);
-/* Says on stderr, and in server.txt for the command line, where all of them are reached. */
+/* Whether any listener of `config` may have to show a certificate. */
+bool node_wants_certificates(const struct node_config *config);
+
+/* Listeners that can be moved while the node runs: who is connected stays. `listen` starts it where
+ * `config` says, moves it there, or stops it where `config` says nothing. Errors: it is where it
+ * was, or nowhere, as `why` then says. The list ends with a NULL key. */
+struct node_listener {
+    const char *key, *scheme;
+    enum err (*listen)(struct node *node, const struct node_config *config, struct why *why);
+    size_t address_offset; /* in struct node */
+};
+extern const struct node_listener node_listeners[];
+/* Where it listens; kind 0: nowhere. */
+const struct os_address *node_listener_address(const struct node *node,
+                                               const struct node_listener *listener);
+/* Says where it listens; nothing when it does not. */
+void node_announce_listener(struct node *node, const struct node_listener *listener);
+/* Keeps for the command line (server.txt), the status and the tables where HTTP is. */
+void node_note_addresses(struct node *node);
+/* Says on stderr, and notes, where all of them are reached. */
 void node_announce(struct node *node);
-/* Has the broker listen at `door` where `config` says; connections go on. Errors: those of
- * mqtt_server_listen; INVALID: the path is too long. */
-enum err node_mqtt_listen(struct node *node, const struct node_config *config,
-                          enum broker_door door, struct why *why);
-/* Says where it listens at `door`; nothing when it does not. */
-void node_announce_mqtt(struct node *node, enum broker_door door);
-/* The same of the CoAP gateway, whose clients have to ask again when it moved. */
+/* Starts, moves or stops the CoAP gateway, whose clients have to ask again when it moved. */
 enum err node_coap_listen(struct node *node, const struct node_config *config, struct why *why);
 void node_announce_coap(struct node *node);
 

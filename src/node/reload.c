@@ -23,10 +23,6 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"node.path", was->node.path, now->node.path},
         {"data", was->data, now->data.size ? now->data : was->data},
         {"memory", str_of(then), str_of(here)},
-        {"listen.http", was->listen.http, now->listen.http},
-        {"listen.https", was->listen.https, now->listen.https},
-        {"listen.postgres", was->listen.postgres, now->listen.postgres},
-        {"listen.line", was->listen.line, now->listen.line},
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))
@@ -41,7 +37,7 @@ static enum err renew_certificates(struct node *node, const struct node_config *
 {
     struct arena arena = {0}; /* as arena_init leaves one */
     struct tls_config *fresh = NULL;
-    if (!node->tls && !config->listen.mqtts.size) return ERR_OK;
+    if (!node->tls && !node_wants_certificates(config)) return ERR_OK;
     enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
     arena_free(&arena);
     if (!err && node->tls)
@@ -51,33 +47,39 @@ static enum err renew_certificates(struct node *node, const struct node_config *
     return err;
 }
 
-/* Each by itself: where one cannot listen, it listens where it did. */
-static void move_mqtt(struct node *node, const struct node_config *config)
+static void tell_move(struct node *node, const struct node_listener *l,
+                      const struct os_address *was, enum err err, struct why *why)
 {
-    const struct os_address *places[] = {[BROKER_PLAIN] = &node->mqtt_address,
-                                         [BROKER_TLS] = &node->mqtts_address,
-                                         [BROKER_LOCAL] = &node->mqtt_unix_address};
-    static const char *const keys[] = {[BROKER_PLAIN] = "listen.mqtt",
-                                       [BROKER_TLS] = "listen.mqtts",
-                                       [BROKER_LOCAL] = "listen.mqttUnix"};
-    struct os_address was[BROKER_LOCAL + 1];
-    for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++)
-        was[door] = *places[door];
-    for (unsigned turn = 0; turn < 2; turn++) { /* one may want the port that another one leaves */
-        for (enum broker_door door = BROKER_PLAIN; door <= BROKER_LOCAL; door++) {
-            struct why why = WHY_NONE;
-            if (door == BROKER_TLS && config->listen.mqtts.size && !node->tls) continue; /* told */
-            enum err err = node_mqtt_listen(node, config, door, &why);
-            if (turn == 0) continue;
-            if (err)
-                diag(&node->context, DIAG_ERROR, component, "reload: %s stays as it was: %s",
-                     keys[door], why_text(&why, err));
-            else if (was[door].kind && !places[door]->kind)
-                diag(&node->context, DIAG_INFO, component, "reload: %s is off now", keys[door]);
-            else if (!os_address_equal(&was[door], places[door]))
-                node_announce_mqtt(node, door);
-        }
+    const struct os_address *now = node_listener_address(node, l);
+    if (err)
+        diag(&node->context, DIAG_ERROR, component, "reload: %s %s: %s", l->key,
+             was->kind && !now->kind ? "listens nowhere now" : "stays as it was",
+             why_text(why, err));
+    else if (was->kind && !now->kind)
+        diag(&node->context, DIAG_INFO, component, "reload: %s is off now", l->key);
+    else if (!os_address_equal(was, now))
+        node_announce_listener(node, l);
+}
+
+/* Each by itself: where one cannot listen, it listens where it did. Two turns, because one may want
+ * the port that another one leaves. */
+static void move_listeners(struct node *node, const struct node_config *config)
+{
+    enum { LISTENERS_MAX = 16 };
+    struct os_address was[LISTENERS_MAX];
+    size_t count = 0;
+    for (; node_listeners[count].key; count++) {
+        struct why why = WHY_NONE;
+        MUST(count < LISTENERS_MAX);
+        was[count] = *node_listener_address(node, &node_listeners[count]);
+        (void)node_listeners[count].listen(node, config, &why);
     }
+    for (size_t i = 0; i < count; i++) {
+        struct why why = WHY_NONE;
+        enum err err = node_listeners[i].listen(node, config, &why);
+        tell_move(node, &node_listeners[i], &was[i], err, &why);
+    }
+    node_note_addresses(node);
 }
 
 static void move_coap(struct node *node, const struct node_config *config)
@@ -97,8 +99,6 @@ static void move_coap(struct node *node, const struct node_config *config)
 static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
 {
     bool anonymous = config->mqtt.anonymous;
-    move_mqtt(node, config);
-    move_coap(node, config);
     if (anonymous && node->mqtt_address.kind && !os_address_is_loopback(&node->mqtt_address))
         return why_set(why, ERR_INVALID,
                        "mqtt.anonymous: the node listens for MQTT where other hosts can reach it");
@@ -118,6 +118,8 @@ void node_reload(struct node *node, const struct node_config *config)
     if (err)
         diag(&node->context, DIAG_ERROR, component, "reload: the certificate stays as it was: %s",
              why_text(&why, err));
+    move_listeners(node, config);
+    move_coap(node, config);
     why = WHY_NONE;
     err = renew_mqtt(node, config, &why);
     if (err)
