@@ -19,6 +19,7 @@
 enum {
     SINK_MAGIC = 0x73696e6b,
     SINK_MEMORY_BYTES = 32 * 1024 * 1024, /* of one: its batch, its messages, its statement */
+    SINK_BATCH_BYTES = 4 * 1024 * 1024,   /* of texts: a batch that has so many is full */
     SINK_COLUMNS_MAX = 1000,
     SINK_BRIDGE_QUEUE = 10000, /* messages: what a Bridge may have to send before its sinks wait */
 };
@@ -41,6 +42,9 @@ struct sink_message {
 struct sink_rows {
     struct arena arena;
     uint32_t count, capacity;
+    size_t bytes;   /* of texts */
+    uint32_t whole; /* so many stand before the last row's key: behind a join it may go on */
+    bool is_cut;    /* what the statement gave behind them was not taken */
     size_t columns, extras;
     int device_from, time_from; /* columns of the statement; -1 = it has none */
     uint16_t *from;             /* [columns + extras] where each comes from */
@@ -49,6 +53,7 @@ struct sink_rows {
     struct vector *vectors; /* [columns + extras] */
     struct millrace_sink_column *shown;
     uint32_t at, slice;       /* handed over so far; those in the sink's hands behind them */
+    uint32_t most;            /* that are handed over at once */
     bool is_confirmed;        /* those are where they belong */
     struct store_place after; /* where the cursor is when all of them are confirmed */
 };
@@ -116,6 +121,7 @@ struct sink {
     bool is_holding, was_cut; /* cut: a result was let go of before all of it was read */
     struct buf text;          /* of the statement */
     bool pass_done;           /* the statement has given all */
+    bool lacks_memory;        /* for a message of the call under way */
     bool is_singly;           /* the rows in hand go one by one, since one of them was refused */
     struct sink_rows rows;
     struct sink_memory memory;
@@ -163,6 +169,8 @@ enum err sink_rows_begin(struct sink *sink, size_t columns, size_t extras,
 enum err sink_rows_take(void *context, const struct vector *columns, size_t column_count,
                         const uint16_t *selection, uint32_t row_count, struct why *why);
 bool sink_rows_is_full(void *context);
+/* Where the pass goes on behind the rows in hand; false: there is no such place. */
+bool sink_rows_end(const struct sink *sink, struct store_place *place);
 void sink_rows_free(struct sink_rows *rows);
 void sink_memory_free(struct sink_memory *memory);
 

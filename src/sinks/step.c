@@ -172,38 +172,15 @@ static enum err open_pass(struct sink *s, bool *is_empty, struct why *why)
     return err;
 }
 
-/* The last row in hand behind which the pass can go on: behind a join others of the same may follow
- * in the next batch. rows->count: there is none. */
-static size_t last_whole(const struct sink *s)
-{
-    const struct sink_rows *rows = &s->rows;
-    if (!s->joins) return rows->count ? rows->count - 1 : 0;
-    for (size_t i = rows->count; i-- > 1;) {
-        const struct millrace_sink_text *a = &rows->key_device[i], *b = &rows->key_device[i - 1];
-        bool is_same = rows->key_time[i] == rows->key_time[i - 1] && a->size == b->size &&
-                       memcmp(a->at, b->at, a->size) == 0;
-        if (!is_same) return i - 1;
-    }
-    return rows->count;
-}
-
 /* Where the cursor is once the rows in hand are confirmed. */
 static void note_after(struct sink *s)
 {
-    struct sink_rows *rows = &s->rows;
-    rows->after = s->place;
-    if (s->pass_done) {
-        finish_pass(&rows->after);
-        return;
-    }
-    size_t last = last_whole(s);
-    if (last == rows->count) return;
-    struct store_place next = {.position = s->place.position, .up_to = s->place.up_to};
-    const struct millrace_sink_text *device = &rows->key_device[last];
-    next.time_ns = rows->key_time[last];
-    if (str_copy(next.device, sizeof next.device, (struct str){device->at, device->size}) &&
-        !memchr(device->at, '\n', device->size))
-        rows->after = next; /* else these rows come again if the pass is interrupted */
+    struct store_place next;
+    s->rows.after = s->place;
+    if (s->pass_done)
+        finish_pass(&s->rows.after);
+    else if (has_cursor(s) && sink_rows_end(s, &next))
+        s->rows.after = next; /* else these rows come again if the pass is interrupted */
 }
 
 /* Reads until a batch is full, or all was read. */
@@ -223,11 +200,11 @@ static enum err read_rows(struct sink *s, struct why *why)
         rest(s);
         return err;
     }
-    s->pass_done = progress == SQL_DONE;
+    s->pass_done = progress == SQL_DONE && !s->rows.is_cut;
     if (s->pass_done && has_cursor(s)) look_for_damage(s);
     if (s->pass_done) s->unread = 0;
     note_after(s);
-    if (s->pass_done) close_statement(s);
+    if (s->pass_done || s->rows.is_cut) close_statement(s);
     if (s->rows.count == 0 && s->rows.after.up_to == 0) s->place = s->rows.after;
     return ERR_OK;
 }
@@ -348,6 +325,7 @@ static bool publish(void *host, const struct millrace_sink_message *message)
     const char *topic = arena_dup(&s->message_arena, message->topic.at, message->topic.size);
     const char *payload = arena_dup(
         &s->message_arena, message->payload.size ? message->payload.at : "", message->payload.size);
+    s->lacks_memory |= !m || !topic || !payload;
     if (!m || !topic || !payload) return false;
     m->sink = s;
     m->op.order = BROKER_PUBLISH;
@@ -392,7 +370,7 @@ static enum err hand_over(struct sink *s, struct why *why)
 {
     struct sink_rows *rows = &s->rows;
     char text[MILLRACE_SINK_WHY_BYTES] = "";
-    uint32_t left = rows->count - rows->at, most = (uint32_t)s->spec->batch.rows;
+    uint32_t left = rows->count - rows->at, most = rows->most;
     if (s->ops->rows_max && most > s->ops->rows_max) most = (uint32_t)s->ops->rows_max;
     if (s->is_singly) most = 1;
     uint32_t count = left < most ? left : most;
@@ -417,12 +395,17 @@ static enum err hand_over(struct sink *s, struct why *why)
                                         .columns = rows->shown};
     struct millrace_sink_host host = {s, publish};
     clear_messages(s);
+    s->lacks_memory = false;
     enum millrace_sink_answer answer = s->ops->take(s->state, &batch, &host, text);
     if (answer == MILLRACE_SINK_TAKEN) {
         rows->slice = count;
         return ERR_OK;
     }
     clear_messages(s);
+    if (answer == MILLRACE_SINK_RETRY && s->lacks_memory && count > 1) {
+        rows->most = count / 2; /* fewer at once need less for their messages */
+        return hand_over(s, why);
+    }
     bool skips = answer == MILLRACE_SINK_REFUSED && s->spec->on_error == SINK_SKIP;
     if (skips && count > 1) { /* one of them: which, they show one by one */
         s->is_singly = true;
