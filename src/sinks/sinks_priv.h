@@ -24,6 +24,7 @@ enum {
     SINK_BRIDGE_QUEUE = 10000, /* messages: what a Bridge may have to send before its sinks wait */
 };
 #define SINK_QUERY_NS     (60 * TIME_NS_PER_S) /* a query that runs at an interval takes no longer */
+#define SINK_STOP_NS      (3 * TIME_NS_PER_S)  /* what a node that stops waits for sinks' calls */
 #define SINK_HOLD_NS      (5 * TIME_NS_PER_S)  /* a statement or a view is kept open for so long */
 #define SINK_SAVE_NS      (1 * TIME_NS_PER_S)  /* between two savings of the cursor … */
 #define SINK_SAVE_IDLE_NS (30 * TIME_NS_PER_S) /* … when no row went out */
@@ -80,7 +81,6 @@ struct sink {
                1];    /* whose new rows it follows; "": a query at an interval */
     bool joins;       /* a row of it may give several */
     struct loop loop; /* its task */
-    bool has_loop;
 
     /* Main loop. */
     struct os_timer *timer;
@@ -97,11 +97,14 @@ struct sink {
     struct sink_counters counters;
     struct broker_watch *watch;    /* of who can be asked to introduce himself again; or NULL */
     bool is_gone;                  /* ended; its last messages are under way */
+    bool is_abandoned;             /* its task never came back: it stays for good */
     struct sink_command *commands; /* that came during a step; the last first */
 
     /* In a step. */
     struct completion stepped;
-    struct job step;
+    struct job step, end;
+    void (*park)(void);    /* of the os: when nobody waits for the task any more */
+    _Atomic unsigned call; /* SINK_… of call.c: whose code the task is in */
     struct budget budget;
     _Atomic bool cancelled;
     const struct millrace_sink *ops;
@@ -141,6 +144,18 @@ struct sinks {
     struct job job; /* takes changes of documents, many at once */
     bool is_posted, is_running;
 };
+
+/* ---- call.c: whose code the task is in ---- */
+
+/* Around each call of the sink's code, on its task. False: the node does not wait any more, and no
+ * call is begun. */
+bool sink_call_begin(struct sink *sink);
+void sink_call_end(struct sink *sink); /* does not return if nobody waits for it any more */
+/* Behind sink_call_end in what the sink's code calls in turn: back to it. */
+void sink_call_on(struct sink *sink);
+/* Main loop: no call is begun from here on. True: the task is in one, and will do nothing behind
+ * it. False: it is in the node's code, and may come back. */
+bool sink_call_abandon(struct sink *sink);
 
 /* ---- command.c: main loop, between steps ---- */
 
@@ -182,6 +197,8 @@ void sink_memory_free(struct sink_memory *memory);
 void sink_step_run(struct job *job);
 /* Saves the cursor, and lets go of everything. */
 void sink_step_end(struct sink *sink);
+/* The same without the sink's code: its task never comes back. Main loop. */
+void sink_step_abandon(struct sink *sink);
 
 /* ---- text.c ---- */
 

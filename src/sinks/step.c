@@ -310,16 +310,16 @@ static enum err open_sink(struct sink *s, struct why *why)
                                           .now_ns = context_wall_ns(s->sinks->config.context),
                                           .spec = s->ops == &mqtt_sink ? &s->spec->mqtt : NULL};
     memset(s->state, 0, s->ops->state_bytes + 1);
-    s->is_open =
-        config.ns && config.name && (!s->ops->open || s->ops->open(s->state, &config, text));
+    bool may = config.ns && config.name && sink_call_begin(s);
+    s->is_open = may && (!s->ops->open || s->ops->open(s->state, &config, text));
+    if (may) sink_call_end(s);
     arena_free(&arena);
     if (s->is_open) return ERR_OK;
     return why_set(why, ERR_CONNECT, "%s", said(text, "the sink does not open"));
 }
 
-static bool publish(void *host, const struct millrace_sink_message *message)
+static bool keep_message(struct sink *s, const struct millrace_sink_message *message)
 {
-    struct sink *s = host;
     if (message->qos > 2) return false;
     struct sink_message *m = arena_zero(&s->message_arena, 1, sizeof *m);
     const char *topic = arena_dup(&s->message_arena, message->topic.at, message->topic.size);
@@ -342,6 +342,16 @@ static bool publish(void *host, const struct millrace_sink_message *message)
     return true;
 }
 
+/* Of struct millrace_sink_host. */
+static bool publish(void *host, const struct millrace_sink_message *message)
+{
+    struct sink *s = host;
+    sink_call_end(s);
+    bool is_kept = keep_message(s, message);
+    sink_call_on(s);
+    return is_kept;
+}
+
 static void clear_messages(struct sink *s)
 {
     arena_reset(&s->message_arena);
@@ -357,7 +367,10 @@ static enum err introduce(struct sink *s, struct why *why)
     if (seen == s->answered || !s->ops->again) return ERR_OK;
     struct millrace_sink_host host = {s, publish};
     int64_t now = context_wall_ns(s->sinks->config.context);
-    if (s->ops->again(s->state, &host, now, text) != MILLRACE_SINK_TAKEN) {
+    if (!sink_call_begin(s)) return ERR_CANCELLED;
+    enum millrace_sink_answer answer = s->ops->again(s->state, &host, now, text);
+    sink_call_end(s);
+    if (answer != MILLRACE_SINK_TAKEN) {
         clear_messages(s);
         return why_set(why, ERR_BUSY, "%s", said(text, "the sink does not introduce itself"));
     }
@@ -396,7 +409,9 @@ static enum err hand_over(struct sink *s, struct why *why)
     struct millrace_sink_host host = {s, publish};
     clear_messages(s);
     s->lacks_memory = false;
+    if (!sink_call_begin(s)) return ERR_CANCELLED;
     enum millrace_sink_answer answer = s->ops->take(s->state, &batch, &host, text);
+    sink_call_end(s);
     if (answer == MILLRACE_SINK_TAKEN) {
         rows->slice = count;
         return ERR_OK;
@@ -475,19 +490,39 @@ void sink_step_run(struct job *job)
     completion_finish(&s->stepped, err, &why);
 }
 
-void sink_step_end(struct sink *s)
+static void keep_place(struct sink *s)
 {
     struct why why = WHY_NONE;
-    if (s->rows.is_confirmed) take_confirmed(s);
     if (s->is_loaded && s->is_unsaved && !s->is_removed && sink_cursor_save(s, &why))
         diag(s->sinks->config.context, DIAG_ERROR, "sinks", "%.*s: its cursor is not saved: %s",
              (int)s->document->name.size, s->document->name.at, why_text(&why, ERR_IO));
     if (s->is_removed) sink_cursor_remove(s);
     close_statement(s);
+}
+
+/* What the sink says last goes out behind the messages under way, which stay where they are. What a
+ * step asked for that nobody has looked at any more goes again, with its rows. */
+static void say_last(struct sink *s)
+{
     struct millrace_sink_host host = {s, publish};
-    if (s->under_way == 0) clear_messages(s); /* whose end waits in this call */
-    if (s->under_way == 0 && s->is_open && s->ops->leave)
-        s->ops->leave(s->state, &host, context_wall_ns(s->sinks->config.context));
-    if (s->is_open && s->ops->close) s->ops->close(s->state);
+    if (s->under_way == 0) clear_messages(s);
+    s->messages = NULL;
+    s->messages_end = &s->messages;
+    if (!s->is_open || !sink_call_begin(s)) return;
+    if (s->ops->leave) s->ops->leave(s->state, &host, context_wall_ns(s->sinks->config.context));
+    if (s->ops->close) s->ops->close(s->state);
+    sink_call_end(s);
     s->is_open = false;
+}
+
+void sink_step_end(struct sink *s)
+{
+    if (s->rows.is_confirmed) take_confirmed(s);
+    keep_place(s);
+    say_last(s);
+}
+
+void sink_step_abandon(struct sink *s)
+{
+    keep_place(s);
 }
