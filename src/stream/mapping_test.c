@@ -291,8 +291,8 @@ static const struct protobuf_message *make_type(uint32_t fields, bool is_oneof)
     add_part(&file, 12, STR("proto3"));
     add_part(&set, 1, buf_str(&file));
     const char *copy = arena_dup(&scratch, set.at, set.size);
-    assert_int_equal(
-        protobuf_schema_read((struct str){copy, set.size}, &scratch, &schema, &why), ERR_OK);
+    assert_int_equal(protobuf_schema_read((struct str){copy, set.size}, &scratch, &schema, &why),
+                     ERR_OK);
     buf_free(&type);
     buf_free(&field);
     buf_free(&file);
