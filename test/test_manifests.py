@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import free_port, wait_for
@@ -237,3 +238,17 @@ def test_durability_interval_does_not_wait_for_the_disk(put):
     assert put([("a", "bigint"), ("b", "double")], durability="interval 10s")[0] == 200
     wait_for(lambda: put.node.request("POST", "/write", "press,device=d a=1i")[0] == 204, 5, "not written")
     assert put.node.sql("SELECT a FROM press") == [[1]]
+
+
+def test_a_document_of_a_hundred_thousand_keys_is_refused_in_a_moment(node_factory):
+    node = node_factory()
+    for metadata, spec in ((range(0), range(100_000)), (range(100_000), range(0))):
+        labels, keys = ({f"k{i}": "1" for i in r} for r in (metadata, spec))
+        document = {"apiVersion": "millrace.io/v1", "kind": "Table", "metadata": {"name": "t", "labels": labels}, "spec": keys}
+        begun = time.monotonic()
+        node.request("POST", "/apis/millrace.io/v1/namespaces/default/tables", json.dumps(document), headers={"Content-Type": "application/json"})
+        assert time.monotonic() - begun < 10
+        document["metadata"]["labels"] = dict(reversed(labels.items()))
+        node.request("PUT", "/apis/millrace.io/v1/namespaces/default/tables/t", json.dumps(document), headers={"Content-Type": "application/json"})
+        assert time.monotonic() - begun < 10
+    assert node.alive()

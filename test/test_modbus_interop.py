@@ -291,3 +291,13 @@ def test_a_serial_line_that_is_none_says_so(node_factory, tmp_path, endpoint, er
     path.write_text(manifest(endpoint, {}), encoding="utf-8")
     node = node_factory(manifests=[str(path)], settings=["listen.https=off"])
     wait_for(lambda: error in str(node.sql("SELECT last_error FROM sys.connections")[0][0]), 10, "no error")
+
+
+def test_a_path_that_is_too_long_is_refused_and_not_cut(node_factory):
+    node = node_factory()
+    for option, why in (("ca", "options.ca: the path has more than 4095 bytes"), ("serverName", "options.serverName has more than 255 bytes")):
+        document = {"apiVersion": "millrace.io/v1", "kind": "Connection", "metadata": {"name": option.lower()},
+                    "spec": {"driver": "modbus", "endpoint": f"tls://{HOST}:{free_port()}", "options": {option: "/" + "x" * 5000}}}
+        status, text = node.request("POST", "/apis/millrace.io/v1/namespaces/default/connections", json.dumps(document), headers={"Content-Type": "application/json"})
+        assert status == 201, text
+        wait_for(lambda: why in json.dumps(node.sql("SELECT * FROM sys.connections")), 10, f"not told: {why}")  # pylint: disable=cell-var-from-loop

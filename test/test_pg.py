@@ -179,6 +179,36 @@ def test_settings_are_shown_as_they_are_in_force(pg):
     assert pg.connect().get_parameter_status("server_version").startswith("14.")
 
 
+def test_what_is_set_locally_holds_until_the_block_ends(pg):
+    connection = pg.connect()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        def shown(*names):
+            return [(cursor.execute(f"SHOW {name}"), cursor.fetchone()[0])[1] for name in names]
+
+        cursor.execute("SET application_name = 'before'")
+        for end in ("COMMIT", "ROLLBACK", "END"):
+            cursor.execute("BEGIN")
+            cursor.execute("SET LOCAL TIME ZONE '+05:30'")
+            cursor.execute("SET LOCAL application_name = 'a'")
+            cursor.execute("SET LOCAL application_name TO 'b'")
+            cursor.execute("SELECT set_config('statement_timeout', '5s', true)")
+            assert shown("timezone", "application_name", "statement_timeout") == ["+05:30", "b", "5s"]
+            assert connection.get_parameter_status("application_name") == "b"
+            cursor.execute(end)
+            assert shown("timezone", "application_name", "statement_timeout") == ["UTC", "before", "0"], end
+            assert connection.get_parameter_status("application_name") == "before"
+        cursor.execute("BEGIN")
+        cursor.execute("SET LOCAL application_name = 'c'")
+        cursor.execute("SET application_name = 'for good'")
+        cursor.execute("COMMIT")
+        assert shown("application_name") == ["for good"]
+        cursor.execute("SET LOCAL application_name = 'outside'")
+        assert shown("application_name") == ["for good"]
+        assert "SET LOCAL can only be used in transaction blocks" in connection.notices[-1]
+    connection.close()
+
+
 def test_a_cursor_gives_its_rows_piece_by_piece(pg):
     lines = "\n".join(f"m,device=d v={i}i {i}" for i in range(50_000))
     assert pg.node.request("POST", "/write?precision=ms", lines) == (204, "")

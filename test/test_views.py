@@ -1,5 +1,6 @@
 """Views are documents and statements alike; INSERT … SELECT over HTTP, in several batches."""
 import json
+import threading
 
 API = "/apis/millrace.io/v1"
 PASSWORD = "a-good-password"
@@ -65,3 +66,25 @@ def test_insert_select_takes_more_rows_than_one_batch_holds(node_factory):
     assert node.sql("INSERT INTO copy (time, device, v) SELECT time, device, v FROM m WHERE v < 0") == [[0]]
     join = "SELECT count(*) FROM m JOIN copy c USING (time) WHERE m.v = c.v AND c.v < 10000"
     assert node.sql(join) == [[10_000]]
+
+
+def test_of_two_who_drop_a_view_at_once_one_is_told_that_it_is_gone(node_factory):
+    """REST and SQL change documents one after the other."""
+    node = node_factory()
+    for turn in range(30):
+        node.sql(f"CREATE VIEW v{turn} AS SELECT {turn} AS x")
+        answers = {}
+        start = threading.Barrier(3)
+
+        def ask(who, *request, begin=start, into=answers):
+            begin.wait()
+            into[who] = node.request(*request)[0]
+
+        threads = [threading.Thread(target=ask, args=("rest", "DELETE", f"{API}/namespaces/default/views/v{turn}")),
+                   threading.Thread(target=ask, args=("sql", "POST", "/v1/sql", f"DROP VIEW v{turn}")),
+                   threading.Thread(target=ask, args=("again", "POST", "/v1/sql", f"DROP VIEW v{turn}"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answers.values()) == [200, 404, 404], (turn, answers)

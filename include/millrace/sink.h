@@ -11,7 +11,8 @@
  * perhaps: what a row is, (table, device, time) says. `id` names the hand-over, for logs.
  *
  * Rules for every operation: those of one sink run on one thread of its own, one at a time, and may
- * block there (a socket, a file) for some seconds; the node waits for one under way when it stops.
+ * block there (a socket, a file) for some seconds; a node that stops waits 3 s for one under way,
+ * then it goes without it (what is not confirmed comes again) and begins no other one.
  * What is given is borrowed during the call. `why` is empty then; what is written there counts up
  * to its first NUL, or as a whole. An answer that is none of enum millrace_sink_answer is a refusal
  * that is not skipped. A sink keeps its state in `state_bytes`, zeroed by the host before open.

@@ -400,8 +400,9 @@ enum err local_connect(struct context *context, struct loop *files,
                        const struct os_stream_events *events, void *owner,
                        struct os_stream **stream);
 
-/* tls_dial.c: reads a TLS line's certificates on the files task, then calls line_tls_ready. */
-enum err tls_dial_start(struct line *line, struct loop *files);
+/* tls_dial.c: reads a TLS line's certificates on the files task, then calls line_tls_ready. Errors:
+ * NO_MEMORY, LIMIT (a path that no system takes). */
+enum err tls_dial_start(struct line *line, struct loop *files, struct why *why);
 void tls_dial_cancel(struct line *line);
 
 /* ask.c: what follows from how an exchange ended: another try, two halves, a rest for the station,

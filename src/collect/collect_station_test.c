@@ -1,5 +1,6 @@
 /* collect_station_test.c - claims about stations that are busy, late or slow to make themselves
  * known, and about asking equipment once. */
+#include "collect/collect_priv.h"
 #include "collect/collect_testlib.h"
 
 /* Two values far apart, so that each is a request of its own; polled hardly ever. */
@@ -221,6 +222,39 @@ static void a_scan_finds_every_cell_that_answers_and_no_other(void **state)
     assert_int_equal(scan_cells(w, "8-10!400001-400250"), 2 * (250 - 21));
 }
 
+struct failing {
+    struct scan_call call;
+    enum err err;
+};
+
+static void fail_line(struct world *w, void *arg)
+{
+    struct failing *f = arg;
+    line_fail(config_find_line(w->collect, STR("default"), STR("plc")), f->err, "the line is gone");
+}
+
+static void a_scan_whose_line_fails_ends_with_the_lines_error(void **state)
+{
+    struct world *w = *state;
+    static const enum err errors[] = {ERR_TIMEOUT, ERR_TLS, ERR_NO_MEMORY, ERR_CONNECT};
+    w->plc.silent_unit = 9;
+    begin(w, CONNECTION("tcp", "") TWO_VALUES);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        struct failing f = {.err = errors[i]};
+        struct collect_scan *scan = &f.call.scan;
+        *scan = (struct collect_scan){
+            .ns = STR("default"), .connection = STR("plc"), .range = STR("9!400001-400010")};
+        world_wait(w, WAIT_S, is_up, NULL);
+        world_call(w, start_scan, &f.call);
+        world_call(w, fail_line, &f);
+        while (!atomic_load(&f.call.done)) usleep(500);
+        assert_int_equal(scan->completion.err, errors[i]);
+        assert_non_null(strstr(scan->completion.why.text, "the line is gone"));
+        assert_int_equal(scan->next, 0); /* that station is still to be asked */
+        collect_scan_free(scan);
+    }
+}
+
 static void a_scan_leaves_the_cycles_of_a_slow_line_alone(void **state)
 {
     struct world *w = *state;
@@ -254,6 +288,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_test_gives_value_raw_bytes_and_round_trip, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_scan_finds_every_cell_that_answers_and_no_other, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_scan_whose_line_fails_ends_with_the_lines_error, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_scan_leaves_the_cycles_of_a_slow_line_alone, setup,
                                         teardown),

@@ -139,7 +139,7 @@ static enum err connect_tls(struct line *line, struct why *why)
 {
     struct loop *files;
     enum err err = collect_files(line->collect, &files, why);
-    return err ? err : tls_dial_start(line, files);
+    return err ? err : tls_dial_start(line, files, why);
 }
 
 static enum err wrap_tls(struct line *line, struct tls_config *config, struct why *why)
@@ -148,9 +148,11 @@ static enum err wrap_tls(struct line *line, struct tls_config *config, struct wh
     const struct millrace_text *name = &line->config.host[HOST_OPTION_SERVER_NAME].text;
     char host[OS_HOST_BYTES];
     struct os_stream *below;
-    (void)str_copy(host, sizeof host,
-                   name->size ? (struct str){name->at, name->size}
-                              : str_of(line->config.address.host));
+    if (!str_copy(host, sizeof host,
+                  name->size ? (struct str){name->at, name->size}
+                             : str_of(line->config.address.host)))
+        return why_set(why, ERR_LIMIT, "options.serverName has more than %d bytes",
+                       OS_HOST_BYTES - 1);
     enum err err = context->os->ops->stream_connect(context->main->task, &line->config.address,
                                                     NULL, NULL, &below, why);
     if (err) return err;

@@ -201,7 +201,10 @@ static void on_answer(struct ask *ask, const struct answer *answer)
     struct why why = WHY_NONE;
     MUST(scanning->magic == SCANNING_MAGIC);
     bool replied = answer->err == ERR_OK || answer->err == ERR_DEVICE;
-    if (answer->err == ERR_CONNECT || answer->err == ERR_CLOSED) {
+    /* Whatever has ended the line says nothing of the station. */
+    bool is_lost = answer->err == ERR_CONNECT || answer->err == ERR_CLOSED ||
+                   (!replied && !line_is_up(scanning->line));
+    if (is_lost) {
         finish(scanning, why_set(&why, answer->err, "%s", answer->text), &why);
         return;
     }

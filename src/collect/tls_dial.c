@@ -7,14 +7,14 @@
 #include "base/timetext.h"
 #include "os/read.h"
 
-enum { FILES = 3 };
+enum { FILES = 3, PATH_BYTES = 4096 };
 
 struct tls_dial {
     struct job job;               /* on the files task */
     struct completion completion; /* back on the main loop */
     struct context *context;
     struct line *line; /* NULL: nobody waits any more */
-    char paths[FILES][OS_HOST_BYTES * 4];
+    char paths[FILES][PATH_BYTES];
     struct buf texts[FILES];
     bool verifies;
 };
@@ -54,9 +54,14 @@ static void done(struct completion *completion)
     mem_free(dial);
 }
 
-enum err tls_dial_start(struct line *line, struct loop *files)
+enum err tls_dial_start(struct line *line, struct loop *files, struct why *why)
 {
+    static const char *const names[FILES] = {"ca", "cert", "key"};
     MUST(!line->tls_dial);
+    for (size_t i = 0; i < FILES; i++)
+        if (line->config.host[options[i]].text.size >= PATH_BYTES)
+            return why_set(why, ERR_LIMIT, "options.%s: the path has more than %d bytes", names[i],
+                           PATH_BYTES - 1);
     struct tls_dial *dial = mem_alloc_zero(1, sizeof *dial);
     if (!dial) return ERR_NO_MEMORY;
     dial->context = line->collect->context;
@@ -64,7 +69,9 @@ enum err tls_dial_start(struct line *line, struct loop *files)
     dial->verifies = line->config.host[HOST_OPTION_VERIFY].b;
     for (size_t i = 0; i < FILES; i++) {
         const struct millrace_text *path = &line->config.host[options[i]].text;
-        (void)str_copy(dial->paths[i], sizeof dial->paths[i], (struct str){path->at, path->size});
+        bool fits =
+            str_copy(dial->paths[i], sizeof dial->paths[i], (struct str){path->at, path->size});
+        MUST(fits);
     }
     dial->job.run = run;
     completion_init(&dial->completion, dial->context->main, done);

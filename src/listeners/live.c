@@ -2,24 +2,24 @@
  *
  * The store tells of applied batches on the log task; while nobody looks that costs one relaxed
  * load. Else the batch is shared and posted to the main loop, at most LIVE_BATCHES_MAX at a time:
- * the log task never waits for a viewer. */
+ * the log task never waits for a viewer. The main loop shows the oldest batch to one viewer after
+ * the other, in messages of a bounded size, for a few milliseconds a turn: what else it has to do
+ * waits no longer, however many look on. */
 #include "listeners/live.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/live_wish.h"
 #include "listeners/sessions.h"
 #include <string.h>
 
 enum {
     VIEWERS_MAX = 64,
-    FILTERS_MAX = 1000,
     LIVE_BATCHES_MAX = 256,
-    LIVE_QUEUE_BYTES = 1024 * 1024
+    LIVE_QUEUE_BYTES = 1024 * 1024,
+    PIECE_BYTES = 64 * 1024, /* a message ends behind the row that brings it to this … */
+    PIECE_ROWS = 1024,       /* … or when so many were looked at */
 };
-
-struct filter {
-    struct str device, table;     /* "" = any */
-    struct field_strings columns; /* none = all */
-};
+#define TURN_NS (4 * TIME_NS_PER_MS)
 
 struct viewer {
     struct viewer *next;
@@ -28,36 +28,34 @@ struct viewer {
     struct identity *identity;
     struct session session;
     char peer[OS_HOST_BYTES + 8];
-    bool everything;
-    size_t filter_count;
-    struct filter *filters;
-    struct arena arena; /* of the filters */
-    uint64_t dropped;
+    struct live_wishes wishes;
+    uint64_t shown;    /* the number of the last batch that it has seen as a whole */
+    uint32_t at;       /* rows of the next one that it has seen */
+    uint64_t dropped;  /* rows that it has missed, and does not know of */
     bool busy, closed; /* the socket may close inside a send: then show() frees, not on_closed */
 };
 
 struct live {
     struct service *service;
-    struct viewer *viewers; /* main loop */
+    struct viewer *viewers; /* main loop, as the queue */
+    struct delivery *first, **last;
+    uint64_t number; /* of the last batch in the queue */
+    struct job turn;
+    bool is_posted;
     _Atomic uint32_t viewer_count;
-    _Atomic uint32_t under_way; /* batches posted */
+    _Atomic uint32_t under_way; /* batches posted, or in the queue */
+    _Atomic uint64_t missed;    /* rows of batches that could not be */
 };
 
 struct delivery {
     struct job job; /* first */
     struct live *live;
     struct batch *batch;
+    struct delivery *next; /* behind it in the queue */
+    uint64_t number;
 };
 
 /* ---- rows as JSON ---- */
-
-static bool wants_column(const struct filter *filter, const char *name)
-{
-    if (!filter || filter->columns.count == 0) return true;
-    for (size_t i = 0; i < filter->columns.count; i++)
-        if (str_is(filter->columns.items[i], name)) return true;
-    return false;
-}
 
 static void add_cell(struct buf *out, const struct column *column, const struct value *value)
 {
@@ -77,7 +75,7 @@ static void add_cell(struct buf *out, const struct column *column, const struct 
 }
 
 static void add_row(struct buf *out, const struct batch *batch, uint32_t row,
-                    const struct filter *filter)
+                    const struct live_wish *wish)
 {
     buf_add_text(out, out->size > 9 ? ",{\"table\":" : "{\"table\":");
     buf_add_json(out, str_of(batch->schema->name));
@@ -89,7 +87,7 @@ static void add_row(struct buf *out, const struct batch *batch, uint32_t row,
     for (uint32_t c = 0; c < batch->column_count; c++) {
         const struct column *column = schema_column(batch->schema, batch->columns[c].id);
         struct value value = vector_get(&batch->columns[c].data, row);
-        if (column && wants_column(filter, column->name)) add_cell(out, column, &value);
+        if (column && (!wish || live_wish_has(wish, column->name))) add_cell(out, column, &value);
     }
     buf_add_char(out, '}');
 }
@@ -100,18 +98,6 @@ static bool may_see(const struct viewer *v, const struct batch *batch, uint32_t 
     return access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns),
                         str_of(batch->schema->name), batch->devices[batch->device[row]].path,
                         NULL) == ERR_OK;
-}
-
-static const struct filter *find_filter(const struct viewer *v, const struct batch *batch,
-                                        uint32_t row)
-{
-    struct str path = batch->devices[batch->device[row]].path;
-    for (size_t i = 0; i < v->filter_count; i++) {
-        const struct filter *f = &v->filters[i];
-        if (f->device.size && !str_equal(f->device, path)) continue;
-        if (!f->table.size || str_is(f->table, batch->schema->name)) return f;
-    }
-    return NULL;
 }
 
 static void send_dropped(struct viewer *v)
@@ -125,28 +111,61 @@ static void send_dropped(struct viewer *v)
 static void free_viewer(struct viewer *v)
 {
     identity_release(v->identity);
-    arena_free(&v->arena);
+    live_wishes_free(&v->wishes);
     mem_free(v);
 }
 
-static void show_rows(struct viewer *v, const struct batch *batch)
+/* Outside of show(): a send may close the socket. */
+static void tell_dropped(struct viewer *v)
 {
-    struct buf out = BUF_EMPTY;
+    v->busy = true;
+    send_dropped(v);
+    v->busy = false;
+    if (v->closed) free_viewer(v);
+}
+
+static bool has_wishes(const struct viewer *v)
+{
+    return v->wishes.everything || v->wishes.count;
+}
+
+/* Rows from v->at on, as many as go into a message. Gives how many there are in it. */
+static uint64_t make_piece(struct viewer *v, const struct batch *batch, enum access_scope scope,
+                           struct buf *out)
+{
+    uint32_t end = batch->row_count - v->at > PIECE_ROWS ? v->at + PIECE_ROWS : batch->row_count;
+    const struct live_wish *wish = NULL;
+    uint32_t device = UINT32_MAX; /* whose it is */
     uint64_t rows = 0;
-    if (!v->everything && !v->filter_count) return;
-    enum access_scope scope = access_scope(v->identity, VERB_QUERY, "Table",
-                                           str_of(batch->schema->ns), str_of(batch->schema->name));
-    if (scope == ACCESS_NONE) return;
-    if (v->dropped) send_dropped(v);
-    if (v->closed) return;
-    buf_add_text(&out, "{\"rows\":[");
-    for (uint32_t row = 0; row < batch->row_count; row++) {
-        const struct filter *filter = v->everything ? NULL : find_filter(v, batch, row);
-        if (!v->everything && !filter) continue;
-        if (scope == ACCESS_SOME && !may_see(v, batch, row)) continue;
-        add_row(&out, batch, row, filter);
+    bool is_seen = false;
+    for (; v->at < end && out->size < PIECE_BYTES; v->at++) {
+        if (batch->device[v->at] != device) {
+            device = batch->device[v->at];
+            if (!v->wishes.everything)
+                wish = live_wishes_find(&v->wishes, batch->devices[device].path,
+                                        str_of(batch->schema->name));
+            is_seen = (v->wishes.everything || wish) &&
+                      (scope != ACCESS_SOME || may_see(v, batch, v->at));
+        }
+        if (!is_seen) continue;
+        add_row(out, batch, v->at, wish);
         rows++;
     }
+    return rows;
+}
+
+/* True: the viewer has seen all of the batch, or cannot. */
+static bool show_piece(struct viewer *v, const struct batch *batch)
+{
+    struct buf out = BUF_EMPTY;
+    if (!has_wishes(v)) return true;
+    enum access_scope scope = access_scope(v->identity, VERB_QUERY, "Table",
+                                           str_of(batch->schema->ns), str_of(batch->schema->name));
+    if (scope == ACCESS_NONE) return true;
+    if (v->dropped) send_dropped(v);
+    if (v->closed) return true;
+    buf_add_text(&out, "{\"rows\":[");
+    uint64_t rows = make_piece(v, batch, scope, &out);
     buf_add_text(&out, "]}");
     bool sent = rows == 0 || (!buf_failed(&out) &&
                               websocket_send(v->socket, true, buf_str(&out), LIVE_QUEUE_BYTES));
@@ -155,28 +174,85 @@ static void show_rows(struct viewer *v, const struct batch *batch)
         metric_add(v->live->service->context, METRIC_LIVE_DROPPED, rows);
     }
     buf_free(&out);
+    return v->closed || v->at == batch->row_count;
 }
 
-static void show(struct viewer *v, const struct batch *batch)
+/* False: the time is over before all was shown. */
+static bool show(struct viewer *v, const struct delivery *d, int64_t until_ns)
 {
+    bool is_done = false, is_over = false;
     v->busy = true;
-    show_rows(v, batch);
+    while (!is_done && !is_over) {
+        is_done = show_piece(v, d->batch);
+        is_over = context_mono_ns(v->live->service->context) >= until_ns;
+    }
     v->busy = false;
+    if (is_done) v->at = 0;
+    if (is_done) v->shown = d->number;
     if (v->closed) free_viewer(v);
+    return is_done;
 }
 
 /* ---- from the log task to the viewers ---- */
 
+/* What all have missed is told each; which of it they would have seen, nobody knows. */
+static void tell_missed(struct live *live)
+{
+    uint64_t missed = atomic_exchange(&live->missed, 0);
+    for (struct viewer *v = missed ? live->viewers : NULL, *next; v; v = next) {
+        next = v->next;
+        if (!has_wishes(v)) continue;
+        v->dropped += missed;
+        tell_dropped(v); /* may free it */
+    }
+}
+
+static void remove_first(struct live *live)
+{
+    struct delivery *d = live->first;
+    live->first = d->next;
+    if (!live->first) live->last = &live->first;
+    atomic_fetch_sub(&live->under_way, 1);
+    batch_release(d->batch);
+    mem_free(d);
+}
+
+static void post_turn(struct live *live)
+{
+    if (live->is_posted) return;
+    live->is_posted = true;
+    loop_post(live->service->context->main, &live->turn);
+}
+
+static void run_turn(struct job *job) /* main loop */
+{
+    struct live *live = (void *)((char *)job - offsetof(struct live, turn));
+    int64_t until = context_mono_ns(live->service->context) + TURN_NS;
+    live->is_posted = false;
+    tell_missed(live);
+    while (live->first) {
+        bool in_time = true;
+        for (struct viewer *v = live->viewers, *next; v && in_time; v = next) {
+            next = v->next; /* a send may close the socket */
+            if (v->shown >= live->first->number) continue;
+            bool is_done = show(v, live->first, until);
+            in_time = is_done && context_mono_ns(live->service->context) < until;
+        }
+        if (!in_time) break;
+        remove_first(live);
+    }
+    if (live->first) post_turn(live); /* behind what else there is to do */
+}
+
 static void deliver(struct job *job) /* main loop */
 {
     struct delivery *d = (struct delivery *)job;
-    for (struct viewer *v = d->live->viewers, *next; v; v = next) {
-        next = v->next; /* a send may close the socket */
-        show(v, d->batch);
-    }
-    atomic_fetch_sub(&d->live->under_way, 1);
-    batch_release(d->batch);
-    mem_free(d);
+    struct live *live = d->live;
+    d->number = ++live->number;
+    d->next = NULL;
+    *live->last = d;
+    live->last = &d->next;
+    post_turn(live);
 }
 
 static void on_applied(void *arg, struct batch *batch) /* log task */
@@ -187,6 +263,7 @@ static void on_applied(void *arg, struct batch *batch) /* log task */
     if (atomic_load(&live->under_way) < LIVE_BATCHES_MAX) d = mem_alloc_zero(1, sizeof *d);
     if (!d) {
         metric_add(live->service->context, METRIC_LIVE_DROPPED, batch->row_count);
+        atomic_fetch_add(&live->missed, batch->row_count);
         return;
     }
     *d = (struct delivery){.job.run = deliver, .live = live, .batch = batch_share(batch)};
@@ -196,54 +273,12 @@ static void on_applied(void *arg, struct batch *batch) /* log task */
 
 /* ---- viewers ---- */
 
-static enum err read_filter(struct viewer *v, const struct doc *doc, struct filter *filter,
-                            struct why *why)
-{
-    const struct doc *columns = doc_get(doc, "columns");
-    filter->device = doc_text(doc_get(doc, "device"));
-    filter->table = doc_text(doc_get(doc, "table"));
-    if (!columns) return ERR_OK;
-    if (columns->kind != DOC_LIST)
-        return why_set(why, ERR_INVALID, "subscribe: columns must be a list");
-    filter->columns.items = arena_alloc(&v->arena, columns->count * sizeof *filter->columns.items);
-    if (!filter->columns.items) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < columns->count; i++)
-        filter->columns.items[filter->columns.count++] = doc_text(columns->items[i].value);
-    return ERR_OK;
-}
-
-static enum err subscribe(struct viewer *v, struct str message, struct why *why)
-{
-    struct doc *doc = NULL;
-    v->everything = false;
-    v->filter_count = 0;
-    arena_free(&v->arena);
-    enum err err = doc_read_json(message, &v->arena, &doc, why);
-    if (err) return err;
-    const struct doc *list = doc_get(doc, "subscribe");
-    if (list && str_is(doc_text(list), "*")) {
-        v->everything = true;
-        return ERR_OK;
-    }
-    if (!list || list->kind != DOC_LIST || list->count > FILTERS_MAX)
-        return why_set(
-            why, ERR_INVALID,
-            "send {\"subscribe\": \"*\"} or a list of at most %d {device, table, columns}",
-            FILTERS_MAX);
-    v->filters = arena_zero(&v->arena, list->count, sizeof *v->filters);
-    if (!v->filters) return ERR_NO_MEMORY;
-    for (size_t i = 0; i < list->count && !err; i++)
-        err = read_filter(v, list->items[i].value, &v->filters[i], why);
-    if (!err) v->filter_count = list->count;
-    return err;
-}
-
 static void on_message(void *owner, bool is_text, struct str message)
 {
     struct viewer *v = owner;
     struct why why = WHY_NONE;
-    enum err err =
-        is_text ? subscribe(v, message, &why) : why_set(&why, ERR_INVALID, "send text messages");
+    enum err err = is_text ? live_wishes_read(&v->wishes, message, &why)
+                           : why_set(&why, ERR_INVALID, "send text messages");
     struct buf out = BUF_EMPTY;
     if (err) {
         buf_printf(&out, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(err));
@@ -254,6 +289,13 @@ static void on_message(void *owner, bool is_text, struct str message)
     }
     (void)websocket_send(v->socket, true, buf_str(&out), LIVE_QUEUE_BYTES);
     buf_free(&out);
+}
+
+/* Who was too slow is told at once, whether there is more to show or not. */
+static void on_drained(void *owner)
+{
+    struct viewer *v = owner;
+    if (v->dropped && !v->busy) tell_dropped(v);
 }
 
 static void on_closed(void *owner)
@@ -268,7 +310,8 @@ static void on_closed(void *owner)
     if (!v->busy) free_viewer(v);
 }
 
-static const struct websocket_events events = {.on_message = on_message, .on_closed = on_closed};
+static const struct websocket_events events = {
+    .on_message = on_message, .on_drained = on_drained, .on_closed = on_closed};
 
 static void describe(const struct session *session, struct session_row *row)
 {
@@ -295,7 +338,8 @@ void api_live(struct http_exchange *exchange, void *arg)
     v->live = live;
     v->identity = identity_share(api_identity(exchange));
     (void)str_copy(v->peer, sizeof v->peer, str_of(http_request_of(exchange)->peer));
-    arena_init(&v->arena, NULL);
+    live_wishes_init(&v->wishes);
+    v->shown = live->number;
     v->socket = websocket_accept(exchange, &events, v);
     if (!v->socket) {
         identity_release(v->identity);
@@ -332,6 +376,8 @@ enum err live_start(struct service *service, struct live **out, struct why *why)
     struct live *live = mem_alloc_zero(1, sizeof *live);
     if (!live) return ERR_NO_MEMORY;
     live->service = service;
+    live->last = &live->first;
+    live->turn.run = run_turn;
     store_listen(service->store, on_applied, live);
     *out = live;
     return ERR_OK;
@@ -340,6 +386,6 @@ enum err live_start(struct service *service, struct live **out, struct why *why)
 void live_stop(struct live *live)
 {
     if (!live) return;
-    MUST(atomic_load(&live->under_way) == 0 && !live->viewers);
+    MUST(atomic_load(&live->under_way) == 0 && !live->viewers && !live->is_posted);
     mem_free(live);
 }

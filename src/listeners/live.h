@@ -8,10 +8,11 @@
  * "<column>": value,
  * "<column>@q": "BadTimeout"}, …]}: absent cells are left out, a quality is sent where it is not
  * good. A viewer that is too slow (1 MiB waits for it) misses rows: they are counted and told with
- * {"dropped": n}; what all miss since the main loop lags 256 batches behind is in the metric alone.
- * Rows of all namespaces are shown that the identity may query; they do not say of which. At most
- * 64 viewers, each with at most 1,000 of such wishes. Thread: the main loop; the log's task hands
- * batches over and never waits. */
+ * {"dropped": n}, as soon as it has taken what waits. When showing lags 256 batches behind, all
+ * miss the next ones: each is told of their rows, of which it might have seen a part only. A batch
+ * may come in several messages. Rows of all namespaces are shown that the identity may query; they
+ * do not say of which. At most 64 viewers, each with at most 1,000 of such wishes. Thread: the main
+ * loop; the log's task hands batches over and never waits. */
 #ifndef LISTENERS_LIVE_H
 #define LISTENERS_LIVE_H
 

@@ -131,6 +131,7 @@ static void end_block(struct pg_call *call)
         pg_notice(call->c, "WARNING", "25P01", "there is no transaction in progress");
     s->transaction = 'I';
     s->written = 0;
+    pg_settings_end_block(s, &call->c->out);
     /* Cursors end with their block, unless they were declared WITH HOLD. */
     for (struct pg_portal *p = s->portals, *after; p; p = after) {
         after = p->next;
@@ -188,8 +189,9 @@ static void report(struct pg_call *call, enum pg_setting setting, const char *no
     if (note) pg_notice(call->c, "WARNING", "01000", note);
 }
 
-static enum err set_value(struct pg_call *call, const char *name, struct why *why)
+static enum err set_value(struct pg_call *call, const char *name, bool is_local, struct why *why)
 {
+    struct pg_session *session = call->c->session;
     char text[512] = "", part[256];
     size_t size = 0;
     const char *note;
@@ -206,8 +208,13 @@ static enum err set_value(struct pg_call *call, const char *name, struct why *wh
     if (setting < 0 && strchr(name, '.')) return ERR_OK; /* an extension's: nobody's here */
     if (setting < 0)
         return why_set(why, ERR_NOT_FOUND, "unrecognized configuration parameter \"%s\"", name);
+    if (is_local && session->transaction == 'I') {
+        pg_notice(call->c, "WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
+        return ERR_OK;
+    }
     enum err err =
-        pg_setting_set(call->c->session, (enum pg_setting)setting, str_of(text), &note, why);
+        is_local ? pg_setting_set_local(session, (enum pg_setting)setting, str_of(text), &note, why)
+                 : pg_setting_set(session, (enum pg_setting)setting, str_of(text), &note, why);
     if (!err) report(call, (enum pg_setting)setting, note);
     return err;
 }
@@ -229,19 +236,19 @@ static enum err run_set(struct pg_call *call, struct why *why)
 {
     char name[128];
     if (pg_accept(call, "session") && pg_accept(call, "characteristics")) return ERR_OK;
-    (void)pg_accept(call, "local");
+    bool is_local = pg_accept(call, "local");
     if (pg_accept(call, "transaction")) return ERR_OK;
     if (pg_accept(call, "time")) {
         if (!pg_accept(call, "zone")) return pg_expected(call, "ZONE", why);
         (void)pg_accept(call, "interval");
-        return set_value(call, "TimeZone", why);
+        return set_value(call, "TimeZone", is_local, why);
     }
-    if (pg_accept(call, "names")) return set_value(call, "client_encoding", why);
+    if (pg_accept(call, "names")) return set_value(call, "client_encoding", is_local, why);
     if (pg_accept(call, "role") || pg_accept(call, "authorization"))
         return why_set(why, ERR_UNSUPPORTED, "another role cannot be taken on; log in as its user");
     if (!take_setting(call, name, sizeof name)) return pg_expected(call, "a setting's name", why);
     if (!pg_accept(call, "to") && !pg_accept(call, "=")) return pg_expected(call, "TO or =", why);
-    return set_value(call, name, why);
+    return set_value(call, name, is_local, why);
 }
 
 static enum err run_reset(struct pg_call *call, struct why *why)

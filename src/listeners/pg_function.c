@@ -385,8 +385,10 @@ KERNEL(change_setting)
         const char *note;
         int found = pg_setting_find(TEXT(0));
         enum err err = ERR_OK;
+        bool is_local = args[2].b[vector_at(&args[2], row)];
         if (found >= 0 && c->session)
-            err = pg_setting_set(c->session, (enum pg_setting)found, TEXT(1), &note, eval->why);
+            err = (is_local ? pg_setting_set_local : pg_setting_set)(
+                c->session, (enum pg_setting)found, TEXT(1), &note, eval->why);
         if (err) return err;
         out->s[row] = TEXT(1);
     }

@@ -390,6 +390,6 @@ void pg_portal_drained(struct pg_portal *p)
 
 void pg_portal_cancel(struct pg_portal *p)
 {
-    atomic_store(&p->query.completion.cancelled, true);
+    query_cancel(&p->query);
     if (p->waits) is_over(p, PORTAL_OVER, ERR_CANCELLED, &cancelled);
 }

@@ -165,6 +165,8 @@ enum pg_setting {
 /* Values that differ from the default; owned. */
 struct pg_settings {
     char *values[PG_SETTING_COUNT];
+    char *before[PG_SETTING_COUNT]; /* what SET LOCAL replaced; NULL = the default; owned */
+    bool is_local[PG_SETTING_COUNT];
     struct pg_zone *zone; /* of TimeZone; NULL: UTC; owned */
     int64_t statement_timeout_ns;
 };
@@ -177,6 +179,11 @@ const char *pg_setting_get(const struct pg_settings *settings, enum pg_setting s
  * is taken in another way than asked leaves the reason in `note` (static text, or NULL). */
 enum err pg_setting_set(struct pg_session *session, enum pg_setting setting, struct str value,
                         const char **note, struct why *why);
+/* The same until the transaction block ends. Outside of one nothing is set, as in PostgreSQL. */
+enum err pg_setting_set_local(struct pg_session *session, enum pg_setting setting, struct str value,
+                              const char **note, struct why *why);
+/* The block ends: what SET LOCAL replaced is in force again, and is reported. */
+void pg_settings_end_block(struct pg_session *session, struct buf *out);
 struct str pg_settings_zone(const struct pg_settings *settings); /* in force; empty = UTC */
 void pg_settings_report(const struct pg_settings *settings, struct buf *out);
 

@@ -56,7 +56,10 @@ const char *pg_setting_get(const struct pg_settings *s, enum pg_setting setting)
 
 void pg_settings_free(struct pg_settings *s)
 {
-    for (int i = 0; i < PG_SETTING_COUNT; i++) mem_free(s->values[i]);
+    for (int i = 0; i < PG_SETTING_COUNT; i++) {
+        mem_free(s->values[i]);
+        mem_free(s->before[i]);
+    }
     zone_drop(s->zone);
     *s = (struct pg_settings){0};
 }
@@ -213,8 +216,8 @@ static const struct {
     {PG_SETTING_IDLE_TIMEOUT, check_timeout},
 };
 
-enum err pg_setting_set(struct pg_session *s, enum pg_setting setting, struct str value,
-                        const char **note, struct why *why)
+static enum err set(struct pg_session *s, enum pg_setting setting, struct str value,
+                    const char **note, struct why *why)
 {
     const char *in_force = NULL;
     enum err err = ERR_OK;
@@ -238,6 +241,57 @@ enum err pg_setting_set(struct pg_session *s, enum pg_setting setting, struct st
     mem_free(s->settings.values[setting]);
     s->settings.values[setting] = copy;
     return ERR_OK;
+}
+
+static void forget_local(struct pg_settings *s, enum pg_setting setting)
+{
+    mem_free(s->before[setting]);
+    s->before[setting] = NULL;
+    s->is_local[setting] = false;
+}
+
+enum err pg_setting_set(struct pg_session *s, enum pg_setting setting, struct str value,
+                        const char **note, struct why *why)
+{
+    enum err err = set(s, setting, value, note, why);
+    if (!err) forget_local(&s->settings, setting);
+    return err;
+}
+
+enum err pg_setting_set_local(struct pg_session *s, enum pg_setting setting, struct str value,
+                              const char **note, struct why *why)
+{
+    struct pg_settings *all = &s->settings;
+    *note = NULL;
+    if (s->transaction == 'I') return ERR_OK;
+    if (all->is_local[setting]) return set(s, setting, value, note, why);
+    char *before = all->values[setting] ? mem_strdup(all->values[setting]) : NULL;
+    if (all->values[setting] && !before)
+        return why_set(why, ERR_NO_MEMORY, "no memory for a setting");
+    enum err err = set(s, setting, value, note, why);
+    if (err) {
+        mem_free(before);
+        return err;
+    }
+    all->before[setting] = before;
+    all->is_local[setting] = true;
+    return ERR_OK;
+}
+
+void pg_settings_end_block(struct pg_session *s, struct buf *out)
+{
+    const char *note;
+    for (int i = 0; i < PG_SETTING_COUNT; i++) {
+        if (!s->settings.is_local[i]) continue;
+        char *before = s->settings.before[i];
+        struct str value = before ? str_of(before) : (struct str){0};
+        if (set(s, (enum pg_setting)i, value, &note, NULL)) /* a zone whose file is gone */
+            (void)set(s, (enum pg_setting)i, (struct str){0}, &note, NULL);
+        forget_local(&s->settings, (enum pg_setting)i);
+        if (settings[i].flags & PG_SETTING_REPORT)
+            pg_parameter_status(out, settings[i].name,
+                                pg_setting_get(&s->settings, (enum pg_setting)i));
+    }
 }
 
 void pg_settings_reset(struct pg_session *s)

@@ -326,10 +326,12 @@ static void finish(struct query *q, enum err err, const struct why *why)
     completion_finish(&q->completion, err, why);
 }
 
-/* INSERT and DDL answer like a SELECT with one row. */
-static void answer_count(struct query *q, const char *name)
+/* INSERT and DDL answer like a SELECT with one row. What could not be told was done all the same.
+ */
+static void finish_with_count(struct query *q)
 {
-    q->count_column = (struct sql_result_column){name, TYPE_BIGINT, ""};
+    struct why why = WHY_NONE;
+    q->count_column = (struct sql_result_column){"rows", TYPE_BIGINT, ""};
     uint64_t rows = q->rows;
     struct value value = {.type = TYPE_BIGINT, .i = (int64_t)rows};
     q->columns = &q->count_column;
@@ -340,6 +342,12 @@ static void answer_count(struct query *q, const char *name)
     q->rows = 1;
     if (q->format->end) q->format->end(q, &q->answer);
     q->rows = rows;
+    enum err err = buf_failed(&q->answer) ? ERR_NO_MEMORY : ERR_OK;
+    if (err)
+        why_set(&why, err,
+                "the statement was carried out (%llu rows), but there is no memory for its answer",
+                (unsigned long long)rows);
+    finish(q, err, &why);
 }
 
 static void post(struct query *q);
@@ -353,8 +361,10 @@ static void on_appended(struct completion *c)
         post(q);
         return;
     }
-    if (!c->err) answer_count(q, "rows");
-    finish(q, c->err, &c->why);
+    if (c->err)
+        finish(q, c->err, &c->why);
+    else
+        finish_with_count(q);
 }
 
 static const char *changed_table(const struct query *q)
@@ -392,43 +402,42 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
+static void end_change(struct query *q, const struct completion *c)
+{
+    if (!c->err) {
+        finish_with_count(q);
+        return;
+    }
+    note(q, why_text(&c->why, c->err));
+    finish(q, c->err, &c->why);
+}
+
 static void on_deleted(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, delete));
-    if (c->err)
-        note(q, why_text(&c->why, c->err));
-    else
-        answer_count(q, "rows");
-    finish(q, c->err, &c->why);
+    end_change(q, c);
 }
 
 static void on_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, change));
-    if (c->err)
-        note(q, why_text(&c->why, c->err));
-    else
-        answer_count(q, "rows");
-    finish(q, c->err, &c->why);
+    end_change(q, c);
 }
 
 static void on_view_changed(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, view));
-    if (c->err)
-        note(q, why_text(&c->why, c->err));
-    else
-        answer_count(q, "rows");
-    finish(q, c->err, &c->why);
+    end_change(q, c);
 }
 
 static void on_checkpoint(struct completion *c)
 {
     struct query *q = (struct query *)(void *)((char *)c - offsetof(struct query, flush));
-    if (!c->err)
-        answer_count(q, "rows");
-    else if (q->flush.confirm_time)
-        note(q, why_text(&c->why, c->err));
+    if (!c->err) {
+        finish_with_count(q);
+        return;
+    }
+    if (q->flush.confirm_time) note(q, why_text(&c->why, c->err));
     finish(q, c->err, &c->why);
 }
 
@@ -532,8 +541,7 @@ static void back_on_main(struct completion *c)
     } else if (c->err || q->verb == SQL_SELECT) {
         finish(q, c->err, &c->why);
     } else if (q->verb == SQL_INSERT && !q->append.batch) {
-        answer_count(q, "rows");
-        finish(q, ERR_OK, NULL);
+        finish_with_count(q);
     } else if (q->verb == SQL_INSERT) {
         q->rows += q->append.batch->row_count;
         q->append.ack = store_ack_of(q->append.batch->schema);
@@ -567,6 +575,16 @@ void query_continue(struct query *q)
     q->context.deadline_mono_ns += now - q->part_end_ns;
     if (q->is_limit_of_part && q->is_begun) q->context.deadline_mono_ns = now + limit_of(q);
     post(q);
+}
+
+void query_cancel(struct query *q)
+{
+    struct why why = WHY_NONE;
+    atomic_store(&q->completion.cancelled, true);
+    if (!q->wait.room) return;
+    MUST(loop_is_current(q->service->context->main));
+    room_leave(&q->wait);
+    finish(q, why_set(&why, ERR_CANCELLED, "the statement was cancelled"), &why);
 }
 
 /* Another task has told what the system tables show of it. */

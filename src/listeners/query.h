@@ -108,10 +108,11 @@ struct query {
  * statement, FORBIDDEN, LIMIT (the answer, result columns), CANCELLED (the node stops). */
 void query_start(struct query *query);
 void query_continue(struct query *query); /* after on_prepared or on_part; main loop */
-/* `completion.cancelled` may be set by any task: a statement that runs ends with CANCELLED at its
- * next chunk. One that waits (for memory, or for what another task tells of the system tables) sees
- * it when it goes on; what is on its way to the log or the registry is not stopped. Afterwards the
- * completion comes as ever. */
+/* A statement that runs ends with CANCELLED at its next chunk, one that waits for memory at once;
+ * one that waits for what another task tells of the system tables sees it when it goes on. What is
+ * on its way to the log or the registry is not stopped. Afterwards the completion comes as ever,
+ * perhaps inside the call. Main loop; from query_start until the completion. */
+void query_cancel(struct query *query);
 
 /* The answer and what is left of the statement; not the struct. When done, or instead of
  * query_continue: `completion` is then never finished. */

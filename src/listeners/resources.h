@@ -11,6 +11,16 @@
 struct resources;
 enum err resources_start(struct service *service, struct resources **resources, struct why *why);
 void resources_stop(struct resources *resources);
+/* A change of documents that does not come as a request waits for its turn among those that do, so
+ * that no two cross: `begin` is called when it is there, perhaps at once; resources_turn_end, once,
+ * gives it to the next. In a node that stops, `begin` comes all the same, and is to end at once.
+ * Main loop. */
+struct resources_turn {
+    struct resources_turn *next; /* the queue's */
+    void (*begin)(struct resources_turn *turn);
+};
+void resources_turn_wait(struct resources *resources, struct resources_turn *turn);
+void resources_turn_end(struct resources *resources);
 /* Whether a change is on its way to the disk: no document may be changed past it. Main loop. */
 bool resources_is_busy(const struct resources *resources);
 /* Rights have changed, or time has passed: watches whose identity holds no longer are cut, the

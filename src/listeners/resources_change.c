@@ -64,15 +64,12 @@ static void finish(struct change *change, enum err err, const struct why *why)
     mem_free(change);
 }
 
-static void next_change(struct resources *r);
-
 static void on_settled(struct completion *c)
 {
     struct change *change = (struct change *)(void *)((char *)c - offsetof(struct change, settled));
     struct resources *r = change->resources;
-    r->current = NULL;
     finish(change, c->err, &c->why);
-    next_change(r);
+    resources_turn_end(r);
 }
 
 /* On disk: now it holds. A Table is answered when it can be used. */
@@ -257,9 +254,8 @@ static void on_audited(struct completion *c)
     struct resources *r = change->resources;
     enum err err = c->err ? c->err : r->service->stopping ? ERR_CANCELLED : ERR_OK;
     if (err) {
-        r->current = NULL;
         finish(change, err, &c->why);
-        next_change(r);
+        resources_turn_end(r);
         return;
     }
     change->persist.resource = change->verb == VERB_DELETE ? change->old : change->resource;
@@ -277,27 +273,24 @@ static void show_unchanged(struct change *change)
     change->target.name = same->name;
 }
 
-/* Takes the next change to its turn; in a node that stops, none has one any more. */
-static void next_change(struct resources *r)
+/* In a node that stops, none is begun any more. */
+static void begin_change(struct resources_turn *turn)
 {
-    while (r->first && !r->current) {
-        struct change *change = r->first;
-        struct why why = WHY_NONE;
-        r->first = change->next;
-        if (!r->first) r->last = NULL;
-        enum err err = r->service->stopping ? ERR_CANCELLED : build(change, &why);
-        bool changes = !err && (change->verb == VERB_DELETE ||
-                                registry_prepare(r->service->registry, change->resource));
-        if (!err && !changes) show_unchanged(change);
-        if (err || !changes || change->dry_run) {
-            finish(change, err, &why);
-            continue;
-        }
-        struct audit_entry entry = entry_of(change, "ok");
-        r->current = change;
-        completion_init(&change->audited, r->service->context->main, on_audited);
-        audit_append_durable(r->service->audit, &entry, &change->audited);
+    struct change *change = (struct change *)turn;
+    struct resources *r = change->resources;
+    struct why why = WHY_NONE;
+    enum err err = r->service->stopping ? ERR_CANCELLED : build(change, &why);
+    bool changes = !err && (change->verb == VERB_DELETE ||
+                            registry_prepare(r->service->registry, change->resource));
+    if (!err && !changes) show_unchanged(change);
+    if (err || !changes || change->dry_run) {
+        finish(change, err, &why);
+        resources_turn_end(r);
+        return;
     }
+    struct audit_entry entry = entry_of(change, "ok");
+    completion_init(&change->audited, r->service->context->main, on_audited);
+    audit_append_durable(r->service->audit, &entry, &change->audited);
 }
 
 bool resources_is_busy(const struct resources *resources)
@@ -305,15 +298,44 @@ bool resources_is_busy(const struct resources *resources)
     return resources->current != NULL;
 }
 
+/* ---- turns ---- */
+
+static void choose_next(struct resources *r)
+{
+    if (r->is_choosing) return; /* a turn that ended as it began: the loop below goes on */
+    r->is_choosing = true;
+    while (r->first && !r->current) {
+        struct resources_turn *turn = r->current = r->first;
+        r->first = turn->next;
+        if (!r->first) r->last = NULL;
+        turn->begin(turn);
+    }
+    r->is_choosing = false;
+}
+
+void resources_turn_wait(struct resources *r, struct resources_turn *turn)
+{
+    MUST(turn->begin);
+    turn->next = NULL;
+    if (r->last)
+        r->last->next = turn;
+    else
+        r->first = turn;
+    r->last = turn;
+    choose_next(r);
+}
+
+void resources_turn_end(struct resources *r)
+{
+    MUST(r->current);
+    r->current = NULL;
+    choose_next(r);
+}
+
 static void join_queue(struct change *change)
 {
-    struct resources *r = change->resources;
-    if (r->last)
-        r->last->next = change;
-    else
-        r->first = change;
-    r->last = change;
-    next_change(r);
+    change->turn.begin = begin_change;
+    resources_turn_wait(change->resources, &change->turn);
 }
 
 /* ---- a password becomes a verifier ---- */

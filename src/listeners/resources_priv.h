@@ -10,7 +10,7 @@
 
 /* One change waiting for its turn. */
 struct change {
-    struct change *next;
+    struct resources_turn turn; /* first */
     struct resources *resources;
     struct http_exchange *exchange;
     struct resource_target target;
@@ -50,7 +50,8 @@ struct watch {
 
 struct resources {
     struct service *service;
-    struct change *first, *last, *current;
+    struct resources_turn *first, *last, *current;
+    bool is_choosing;                    /* who is next */
     struct event history[WATCH_HISTORY]; /* ring */
     uint64_t event_count;
     struct watch *watches;

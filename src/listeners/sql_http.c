@@ -67,7 +67,7 @@ static void on_part(struct query *q)
 static void cancel(void *arg)
 {
     struct sql_request *r = arg;
-    atomic_store(&r->query.completion.cancelled, true);
+    query_cancel(&r->query);
     go_on(r);
 }
 

@@ -1,5 +1,5 @@
-/* views.c - see views.h. Order of a change: checked, prepared in the registry (its version),
- * written to the disk, then seen by others. */
+/* views.c - see views.h. Order of a change: its turn among all changes of documents comes, checked,
+ * prepared in the registry (its version), written to the disk, then seen by others. */
 #include "listeners/views.h"
 #include <string.h>
 
@@ -60,9 +60,11 @@ static enum err make_document(struct view_change *change, const struct resource 
 
 static void finish(struct view_change *change, enum err err, const struct why *why)
 {
+    struct resources *resources = change->service->resources;
     resource_release(change->resource);
     change->resource = NULL;
     completion_finish(&change->completion, err, why);
+    resources_turn_end(resources);
 }
 
 static void on_durable(struct completion *c)
@@ -96,13 +98,15 @@ static enum err check(const struct view_change *change, const struct resource *o
     return ERR_OK;
 }
 
-void view_change_start(struct view_change *change)
+static void begin(struct resources_turn *turn)
 {
+    struct view_change *change =
+        (struct view_change *)(void *)((char *)turn - offsetof(struct view_change, turn));
     struct service *service = change->service;
     const struct resource *old = find_view(service, change->ns, change->view->name);
     struct why why = WHY_NONE;
     bool nothing = false, drops = change->view->query.size == 0;
-    enum err err = check(change, old, &nothing, &why);
+    enum err err = service->stopping ? ERR_CANCELLED : check(change, old, &nothing, &why);
     if (!err && !nothing && !drops) err = make_document(change, old, &why);
     if (!err && !nothing && !drops)
         nothing = !registry_prepare(service->registry, change->resource);
@@ -114,4 +118,10 @@ void view_change_start(struct view_change *change)
     change->persist = (struct persist_change){.resource = change->resource, .remove = drops};
     completion_init(&change->persist.completion, service->context->main, on_durable);
     persist_submit(service->persist, &change->persist);
+}
+
+void view_change_start(struct view_change *change)
+{
+    change->turn.begin = begin;
+    resources_turn_wait(change->service->resources, &change->turn);
 }

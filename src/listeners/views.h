@@ -6,15 +6,17 @@
 #ifndef LISTENERS_VIEWS_H
 #define LISTENERS_VIEWS_H
 
+#include "listeners/resources.h"
 #include "listeners/service.h"
 #include "resource/persist.h"
 
 struct view_change {
     struct completion completion; /* first; home = main loop */
     struct service *service;
-    const struct sql_view *view;   /* borrowed until done */
-    struct str ns;                 /* borrowed until done */
-    struct persist_change persist; /* from here on the module's */
+    const struct sql_view *view; /* borrowed until done */
+    struct str ns;               /* borrowed until done */
+    struct resources_turn turn;  /* from here on the module's */
+    struct persist_change persist;
     struct resource *resource;
 };
 

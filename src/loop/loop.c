@@ -68,6 +68,15 @@ void loop_stop(struct loop *loop)
     MUST(atomic_load(&loop->incoming) == NULL);
 }
 
+bool loop_stop_within(struct loop *loop, int64_t wait_ns)
+{
+    if (!loop->task) return true;
+    if (!loop->os->ops->task_stop_within(loop->task, wait_ns)) return false;
+    loop->task = NULL;
+    MUST(atomic_load(&loop->incoming) == NULL);
+    return true;
+}
+
 void loop_post(struct loop *loop, struct job *job)
 {
     MUST(job->run);

@@ -41,6 +41,9 @@ void loop_run_jobs(struct loop *loop);
 /* Runs what was posted, then ends the task. Nobody may post any more. By the task that started it,
  * which waits; one that is stopped is left alone. */
 void loop_stop(struct loop *loop);
+/* The same, but waits for so long at most; false: it has not ended. It may be asked again; else the
+ * loop and what its jobs use stay, for it is still in one of them. */
+bool loop_stop_within(struct loop *loop, int64_t wait_ns);
 /* Takes the job until it runs. Any task; never blocks, never fails. */
 void loop_post(struct loop *loop, struct job *job);
 static inline bool loop_is_current(const struct loop *loop)

@@ -195,6 +195,13 @@ struct os_ops {
      * too; waits for it and frees it. All its timers and streams must be closed. Called by the task
      * that started it. */
     void (*task_stop)(struct os_task *task);
+    /* The same, but waits for so long at most. False: it has not ended, and whoever asks again
+     * waits again. One that never comes back from a call is left as it is: it and what it uses
+     * stay. */
+    bool (*task_stop_within)(struct os_task *task, int64_t wait_ns);
+    /* The calling task does nothing any more until the process ends: it has come back from a call
+     * to a world that was taken down without it. */
+    void (*task_park)(void); /* does not return */
     bool (*task_is_current)(const struct os_task *task);
     /* Calls `turn` each time the task has handled what there was to handle and is about to wait:
      * the place to send what a turn has gathered. One a task, set on it before anything else; NULL

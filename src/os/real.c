@@ -5,6 +5,7 @@
  * repeated wakes into one write). Invariant: a task's loop is touched only by its own thread. */
 #include "base/mem.h"
 #include "os/real_priv.h"
+#include <errno.h>
 #include <malloc.h>
 #include <openssl/rand.h>
 #include <signal.h>
@@ -135,6 +136,7 @@ static void thread_body(void *arg)
     set_nice(task->flags & OS_TASK_LOW ? NICE_LOW : NICE_NORMAL);
     uv_run(&task->loop, UV_RUN_DEFAULT);
     finish_loop(task);
+    (void)sem_post(&task->ended);
 }
 
 static struct os_task *task_new(struct os *os, const char *name, unsigned flags,
@@ -186,6 +188,7 @@ static enum err real_task_start(struct os *os, const char *name, unsigned flags,
     if (!task)
         return why_set(why, ERR_NO_MEMORY, "task %s: out of memory or file descriptors", name);
     task->has_thread = true;
+    (void)sem_init(&task->ended, 0, 0);
     send_wake(task);
     *out = task; /* before the thread runs: it may use it at once */
     uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = STACK_BYTES};
@@ -203,14 +206,40 @@ static void real_task_wake(struct os_task *task)
     send_wake(task);
 }
 
-static void real_task_stop(struct os_task *task)
+/* Asked once: when the thread has ended, what wakes it is gone. */
+static void ask_to_stop(struct os_task *task)
 {
     MUST(task->magic == REAL_TASK_MAGIC && task->has_thread && current != task);
-    atomic_store(&task->stopping, true);
-    send_wake(task);
+    if (!atomic_exchange(&task->stopping, true)) send_wake(task);
+}
+
+static void real_task_stop(struct os_task *task)
+{
+    ask_to_stop(task);
     uv_thread_join(&task->thread);
+    (void)sem_destroy(&task->ended);
     task->magic = 0;
     mem_free(task);
+}
+
+static bool real_task_stop_within(struct os_task *task, int64_t wait_ns)
+{
+    struct timespec until;
+    ask_to_stop(task);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t ns = until.tv_nsec + (wait_ns > 0 ? wait_ns : 0);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    int failed;
+    do failed = sem_clockwait(&task->ended, CLOCK_MONOTONIC, &until);
+    while (failed && errno == EINTR);
+    if (!failed) real_task_stop(task);
+    return !failed;
+}
+
+static _Noreturn void real_task_park(void)
+{
+    for (;;) (void)pause();
 }
 
 static bool real_task_is_current(const struct os_task *task)
@@ -454,6 +483,8 @@ static const struct os_ops real_ops = {
     .task_start = real_task_start,
     .task_wake = real_task_wake,
     .task_stop = real_task_stop,
+    .task_stop_within = real_task_stop_within,
+    .task_park = real_task_park,
     .task_is_current = real_task_is_current,
     .task_on_turn = real_task_on_turn,
     .processor_count = real_processor_count,

@@ -4,6 +4,7 @@
 #define OS_REAL_PRIV_H
 
 #include "os/os.h"
+#include <semaphore.h>
 #include <uv.h>
 
 enum { REAL_TASK_MAGIC = 0x7461736b };
@@ -16,6 +17,7 @@ struct os_task {
     int wake_fd;            /* an eventfd */
     _Atomic bool is_waking; /* written to, and not read yet: more wakes need not write */
     uv_thread_t thread;
+    sem_t ended; /* of its thread: posted when it is about to */
     unsigned flags;
     bool has_thread;       /* false: the main task */
     _Atomic bool stopping; /* the run after the next wake is the last */

@@ -137,6 +137,19 @@ static void os_task_stop(struct os_task *task)
     mem_free(task);
 }
 
+/* There is one thread: what the task does has ended whenever another one is asked to. */
+static bool os_task_stop_within(struct os_task *task, int64_t wait_ns)
+{
+    (void)wait_ns;
+    os_task_stop(task);
+    return true;
+}
+
+static _Noreturn void os_task_park(void)
+{
+    must_fail(__FILE__, __LINE__, "nobody is left behind here");
+}
+
 static bool os_task_is_current(const struct os_task *task)
 {
     return task->node->sim->current == task;
@@ -286,6 +299,8 @@ static const struct os_ops sim_ops = {
     .task_start = os_task_start,
     .task_wake = os_task_wake,
     .task_stop = os_task_stop,
+    .task_stop_within = os_task_stop_within,
+    .task_park = os_task_park,
     .task_is_current = os_task_is_current,
     .task_on_turn = os_task_on_turn,
     .processor_count = os_processor_count,

@@ -1,6 +1,7 @@
 /* doc.c - see doc.h: reading values, building and comparing trees. yaml.c and json.c make trees
  * from text. */
 #include "resource/doc.h"
+#include "base/map.h"
 #include "base/num.h"
 #include <stdio.h>
 #include <string.h>
@@ -132,42 +133,86 @@ struct doc *doc_copy(struct arena *arena, const struct doc *doc)
     return copy;
 }
 
+/* ---- two trees side by side ---- */
+
+enum { KEYS_FEW = 32 }; /* more are not looked through for each key of another map */
+
+/* Finds keys of a map. */
+struct finder {
+    const struct doc *map; /* NULL, or no map: nothing is found */
+    struct map index;      /* key → value; empty: there are few, or there is no memory for it */
+};
+
+static void finder_init(struct finder *f, const struct doc *map)
+{
+    *f = (struct finder){.map = map && map->kind == DOC_MAP ? map : NULL};
+    map_init(&f->index);
+    for (size_t i = f->map && map->count > KEYS_FEW ? map->count : 0; i-- > 0;) {
+        if (!map_put(&f->index, map->items[i].key, map->items[i].value, NULL)) continue;
+        map_free(&f->index);
+        return;
+    }
+}
+
+/* `at`: where it is looked for first. */
+static struct doc *find_key(const struct finder *f, struct str key, size_t at)
+{
+    const struct doc *map = f->map;
+    if (!map) return NULL;
+    if (at < map->count && str_equal(map->items[at].key, key)) return map->items[at].value;
+    if (f->index.count) return map_get(&f->index, key);
+    for (size_t i = 0; i < map->count; i++)
+        if (str_equal(map->items[i].key, key)) return map->items[i].value;
+    return NULL;
+}
+
+static bool merge_into(struct arena *arena, struct doc *result, const struct finder *target,
+                       const struct finder *patch)
+{
+    for (size_t i = 0; target->map && i < target->map->count; i++) {
+        const struct doc_item *item = &target->map->items[i];
+        const struct doc *change = find_key(patch, item->key, i);
+        if (change && change->kind == DOC_NULL) continue;
+        struct doc *value =
+            change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
+        if (!doc_add_key(arena, result, item->key, value)) return false;
+    }
+    for (size_t i = 0; i < patch->map->count; i++) {
+        const struct doc_item *item = &patch->map->items[i];
+        MUST(item->value);
+        if (item->value->kind == DOC_NULL || find_key(target, item->key, i)) continue;
+        if (!doc_add_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
+            return false;
+    }
+    return true;
+}
+
 struct doc *doc_merge_patch(struct arena *arena, const struct doc *target, const struct doc *patch)
 {
     if (patch->kind != DOC_MAP) return doc_copy(arena, patch);
     struct doc *result = doc_new(arena, DOC_MAP);
+    struct finder of_target, of_patch;
     if (!result) return NULL;
-    for (size_t i = 0; target && target->kind == DOC_MAP && i < target->count; i++) {
-        const struct doc_item *item = &target->items[i];
-        struct doc *change = NULL;
-        for (size_t j = 0; j < patch->count && !change; j++)
-            if (str_equal(patch->items[j].key, item->key)) change = patch->items[j].value;
-        if (change && change->kind == DOC_NULL) continue;
-        struct doc *value =
-            change ? doc_merge_patch(arena, item->value, change) : doc_copy(arena, item->value);
-        if (!doc_add_key(arena, result, item->key, value)) return NULL;
-    }
-    size_t had = result->count;
-    for (size_t j = 0; j < patch->count; j++) {
-        const struct doc_item *item = &patch->items[j];
-        bool known = false;
-        for (size_t i = 0; i < had && !known; i++)
-            known = str_equal(result->items[i].key, item->key);
-        MUST(item->value);
-        if (known || item->value->kind == DOC_NULL) continue;
-        if (!doc_add_key(arena, result, item->key, doc_merge_patch(arena, NULL, item->value)))
-            return NULL;
-    }
-    return result;
+    finder_init(&of_target, target);
+    finder_init(&of_patch, patch);
+    bool is_done = merge_into(arena, result, &of_target, &of_patch);
+    map_free(&of_target.index);
+    map_free(&of_patch.index);
+    return is_done ? result : NULL;
 }
 
-/* `at`: where it is looked for first. */
-static const struct doc *find_key(const struct doc *map, struct str key, size_t at)
+static bool items_equal(const struct doc *a, const struct doc *b)
 {
-    if (at < map->count && str_equal(map->items[at].key, key)) return map->items[at].value;
-    for (size_t i = 0; i < map->count; i++)
-        if (str_equal(map->items[i].key, key)) return map->items[i].value;
-    return NULL;
+    struct finder of_b;
+    bool is_equal = true;
+    finder_init(&of_b, b);
+    for (size_t i = 0; i < a->count && is_equal; i++) {
+        const struct doc *other =
+            a->kind == DOC_MAP ? find_key(&of_b, a->items[i].key, i) : b->items[i].value;
+        is_equal = other && doc_equal(a->items[i].value, other);
+    }
+    map_free(&of_b.index);
+    return is_equal;
 }
 
 bool doc_equal(const struct doc *a, const struct doc *b)
@@ -175,13 +220,7 @@ bool doc_equal(const struct doc *a, const struct doc *b)
     if (!a || !b) return a == b;
     if (a->kind != b->kind || a->count != b->count) return false;
     if (a->kind == DOC_BOOL) return a->b == b->b;
-    if (!str_equal(a->text, b->text)) return false;
-    for (size_t i = 0; i < a->count; i++) {
-        const struct doc *other =
-            a->kind == DOC_MAP ? find_key(b, a->items[i].key, i) : b->items[i].value;
-        if (!other || !doc_equal(a->items[i].value, other)) return false;
-    }
-    return true;
+    return str_equal(a->text, b->text) && items_equal(a, b);
 }
 
 /* ---- writing ---- */

@@ -115,7 +115,7 @@ static enum err keep_spec(struct resource *r, const struct doc *spec, struct pro
         struct doc value = *spec->items[i].value;
         value.count = 0;
         struct doc *copy = doc_copy(&r->arena, &value);
-        if (!copy || !doc_set_key(&r->arena, r->spec_doc, spec->items[i].key, copy))
+        if (!copy || !doc_add_key(&r->arena, r->spec_doc, spec->items[i].key, copy))
             return ERR_NO_MEMORY;
     }
     return r->spec_doc ? ERR_OK : ERR_NO_MEMORY;

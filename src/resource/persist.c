@@ -95,13 +95,23 @@ static enum err know_sums(struct persist *p, struct why *why)
 /* ---- opening the database ---- */
 
 /* What SQLite itself finds wrong with the pages, one line of it; "ok": nothing. */
+/* A column's text, "" of NULL. False: there was no memory for it. */
+static bool column_text(sqlite3_stmt *s, int column, struct str *text)
+{
+    const char *at = (const char *)sqlite3_column_text(s, column);
+    bool failed = !at && sqlite3_errcode(sqlite3_db_handle(s)) == SQLITE_NOMEM;
+    *text = at ? (struct str){at, (size_t)sqlite3_column_bytes(s, column)} : STR("");
+    return !failed;
+}
+
 static enum err check_structure(struct persist *p, char text[256], struct why *why)
 {
     sqlite3_stmt *s = NULL;
     enum err err = ERR_OK;
+    struct str said;
     if (sqlite3_prepare_v2(p->db, "PRAGMA integrity_check(1)", -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW)
-        (void)str_copy(text, 256, str_of((const char *)sqlite3_column_text(s, 0)));
+        sqlite3_step(s) == SQLITE_ROW && column_text(s, 0, &said))
+        (void)str_copy(text, 256, said);
     else
         err = failed(p, why, "cannot be read");
     sqlite3_finalize(s);
@@ -395,10 +405,13 @@ static enum err check_sums(struct persist *p, bool repair, char text[256], struc
     if (sqlite3_prepare_v2(p->db, find, -1, &s, NULL) != SQLITE_OK)
         err = failed(p, why, "cannot be read");
     bool found = !err && sqlite3_step(s) == SQLITE_ROW;
-    if (found)
-        snprintf(text, 256, "the document %s %s%s%s is not as it was written",
-                 (const char *)sqlite3_column_text(s, 0), (const char *)sqlite3_column_text(s, 1),
-                 sqlite3_column_bytes(s, 1) ? "/" : "", (const char *)sqlite3_column_text(s, 2));
+    if (found) {
+        struct str name[3];
+        for (int i = 0; i < 3; i++) (void)column_text(s, i, &name[i]); /* "": it is found anyhow */
+        snprintf(text, 256, "the document %.*s %.*s%s%.*s is not as it was written",
+                 (int)name[0].size, name[0].at, (int)name[1].size, name[1].at,
+                 name[1].size ? "/" : "", (int)name[2].size, name[2].at);
+    }
     sqlite3_finalize(s);
     if (!err && found && repair)
         err = run_sql(p, "DELETE FROM resource WHERE sum IS NOT " ROW_SUM, why);
@@ -442,15 +455,16 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
     struct why why = WHY_NONE;
     arena_init(&arena, NULL);
     problems_init(&problems, &arena);
-    struct str text = {(const char *)sqlite3_column_text(s, 4), (size_t)sqlite3_column_bytes(s, 4)};
-    enum err err = doc_read_json(text, &arena, &doc, &why);
+    struct str text, uid;
+    bool has_memory = column_text(s, 3, &uid) && column_text(s, 4, &text);
+    enum err err = has_memory ? doc_read_json(text, &arena, &doc, &why) : ERR_NO_MEMORY;
     if (!err) err = resource_read(doc, "", &r, &problems, &why);
     if (!err && (err = resource_take_owner(r, doc))) resource_release(r);
     if (!err) {
         r->version = (uint64_t)sqlite3_column_int64(s, 0);
         r->generation = (uint64_t)sqlite3_column_int64(s, 1);
         r->created_ns = sqlite3_column_int64(s, 2);
-        (void)str_copy(r->uid, sizeof r->uid, str_of((const char *)sqlite3_column_text(s, 3)));
+        (void)str_copy(r->uid, sizeof r->uid, uid);
         r->is_stored = true;
         struct resource *held = registry_get(registry, r->kind, r->ns, r->name);
         if (held && held->owner == OWNER_FILE) { /* the file's document stands in front */
@@ -472,11 +486,14 @@ static enum err restore_one(struct persist *p, struct registry *registry, sqlite
 /* A document that nobody can vouch for gives no rights and collects nothing. */
 static void leave_out(struct persist *p, sqlite3_stmt *s)
 {
-    diag(p->context, DIAG_ERROR, component,
-         "the document %s %s%s%s is not as it was written and is left out; apply it again, or "
-         "restore resources.db from a backup",
-         (const char *)sqlite3_column_text(s, 6), (const char *)sqlite3_column_text(s, 7),
-         sqlite3_column_bytes(s, 7) ? "/" : "", (const char *)sqlite3_column_text(s, 8));
+    struct str name[3];
+    for (int i = 0; i < 3; i++) (void)column_text(s, 6 + i, &name[i]);
+    diag(
+        p->context, DIAG_ERROR, component,
+        "the document %.*s %.*s%s%.*s is not as it was written and is left out; apply it again, or "
+        "restore resources.db from a backup",
+        (int)name[0].size, name[0].at, (int)name[1].size, name[1].at, name[1].size ? "/" : "",
+        (int)name[2].size, name[2].at);
     p->left_out = true;
 }
 

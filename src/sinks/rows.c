@@ -70,6 +70,7 @@ enum err sink_rows_begin(struct sink *s, size_t columns, size_t extras,
     arena_reset(&rows->arena);
     *rows = (struct sink_rows){.arena = rows->arena,
                                .extras = extras,
+                               .most = (uint32_t)s->spec->batch.rows,
                                .device_from = keys ? 0 : -1,
                                .time_from = keys ? 1 : -1,
                                /* one chunk of the statement may come when it is all but full */
@@ -129,39 +130,22 @@ static uint64_t hash_value(const struct value *v)
     return h ? h : 1;
 }
 
-/* Takes out what is as it was. False: nothing of the row is left. */
-static bool keep_changes(struct sink *s, uint64_t *hashes, uint32_t row)
+/* Whether the cell is not as it was; takes note of it. */
+static bool is_change(uint64_t *hash, const struct value *value)
 {
-    bool is_left = false;
-    for (size_t c = 0; c < s->rows.columns; c++) {
-        struct vector *v = &s->rows.vectors[c];
-        struct value value = vector_get(v, row);
-        if (value.is_null && value.quality == QUALITY_NO_DATA) continue;
-        uint64_t hash = hash_value(&value);
-        bool is_same = hash == hashes[c];
-        hashes[c] = hash;
-        is_left |= !is_same;
-        struct value nothing = {.type = v->type, .is_null = true, .quality = QUALITY_NO_DATA};
-        if (is_same) vector_set(v, row, &nothing);
-    }
-    return is_left;
+    if (value->is_null && value->quality == QUALITY_NO_DATA) return false;
+    uint64_t now = hash_value(value), before = *hash;
+    *hash = now;
+    return now != before;
 }
 
 /* ---- taking ---- */
 
-static enum err copy_cell(struct sink_rows *rows, size_t column, const struct vector *from,
-                          uint32_t at)
+static const char *keep_bytes(struct sink_rows *rows, struct str s)
 {
-    struct value value = vector_get(from, at);
-    struct vector *to = &rows->vectors[column];
-    if (!value.is_null && type_bytes(value.type) == 0) {
-        value.s.at = arena_dup(&rows->arena, value.s.size ? value.s.at : "", value.s.size);
-        if (!value.s.at) return ERR_BUDGET;
-    }
-    value.type = to->type; /* an untyped NULL */
-    vector_set(to, rows->count, &value);
-    to->count = rows->count + 1;
-    return ERR_OK;
+    const char *copy = arena_dup(&rows->arena, s.size ? s.at : "", s.size);
+    if (copy) rows->bytes += s.size;
+    return copy;
 }
 
 static bool is_wanted(const struct sink_spec *spec, struct str device)
@@ -172,32 +156,38 @@ static bool is_wanted(const struct sink_spec *spec, struct str device)
     return hit;
 }
 
-/* A path that was met in the row before is not copied again. False: no memory. */
-static bool take_path(struct sink_rows *rows, const struct vector *columns, int from, uint32_t row,
-                      struct millrace_sink_text *path)
+static struct str path_at(const struct vector *columns, int from, uint32_t row)
 {
     struct value value = {.is_null = true};
     if (from >= 0) value = vector_get(&columns[from], row);
-    struct str now = value.is_null ? STR("") : value.s;
-    if (path->at && str_equal(now, (struct str){path->at, path->size})) return true;
-    *path = (struct millrace_sink_text){arena_dup(&rows->arena, now.size ? now.at : "", now.size),
-                                        now.size};
+    return value.is_null ? STR("") : value.s;
+}
+
+static bool is_text(const struct millrace_sink_text *text, struct str s)
+{
+    return text->at && str_equal(s, (struct str){text->at, text->size});
+}
+
+/* A path that was met in the row before is not copied again. False: no memory. */
+static bool keep_path(struct sink_rows *rows, struct str now, struct millrace_sink_text *path)
+{
+    if (is_text(path, now)) return true;
+    *path = (struct millrace_sink_text){keep_bytes(rows, now), now.size};
     return path->at != NULL;
 }
 
 /* What is looked at once a device. */
 struct taking {
-    struct millrace_sink_text device, key;
-    const char *looked_at; /* device.at, of what follows */
+    struct str looked_at; /* in the statement's memory; at NULL: none yet */
     uint64_t *hashes;
     bool is_wanted;
+    struct millrace_sink_text device, key; /* those of the row kept last */
 };
 
-static bool look_at_device(struct sink *s, struct taking *t)
+static bool look_at_device(struct sink *s, struct taking *t, struct str path)
 {
-    if (t->looked_at == t->device.at) return true;
-    struct str path = {t->device.at, t->device.size};
-    t->looked_at = t->device.at;
+    if (t->looked_at.at && str_equal(t->looked_at, path)) return true;
+    t->looked_at = path;
     t->is_wanted = is_wanted(s->spec, path);
     t->hashes = NULL;
     if (t->is_wanted && s->spec->on_change)
@@ -205,25 +195,79 @@ static bool look_at_device(struct sink *s, struct taking *t)
     return !t->is_wanted || !s->spec->on_change || t->hashes;
 }
 
+/* Copies the row's cells; those of `hashes` (or NULL) that are as they were become no value.
+ * *is_left: whether one is there that changed. */
+static enum err take_cells(struct sink_rows *rows, uint64_t *hashes, const struct vector *columns,
+                           uint32_t at, bool *is_left)
+{
+    *is_left = hashes == NULL;
+    for (size_t c = 0; c < rows->columns + rows->extras; c++) {
+        struct vector *to = &rows->vectors[c];
+        if (c == rows->columns && !*is_left) return ERR_OK;
+        struct value value = vector_get(&columns[rows->from[c]], at);
+        value.type = to->type; /* an untyped NULL */
+        if (hashes && c < rows->columns) {
+            bool is_new = is_change(&hashes[c], &value);
+            *is_left |= is_new;
+            if (!is_new)
+                value =
+                    (struct value){.type = to->type, .is_null = true, .quality = QUALITY_NO_DATA};
+        }
+        if (!value.is_null && type_bytes(value.type) == 0) {
+            value.s.at = keep_bytes(rows, value.s);
+            if (!value.s.at) return ERR_BUDGET;
+        }
+        vector_set(to, rows->count, &value);
+        to->count = rows->count + 1;
+    }
+    return ERR_OK;
+}
+
 static enum err take_row(struct sink *s, struct taking *t, const struct vector *columns,
-                         uint32_t at, struct why *why)
+                         uint32_t at)
 {
     struct sink_rows *rows = &s->rows;
+    bool is_left;
     MUST(rows->count < rows->capacity);
-    for (size_t c = 0; c < rows->columns + rows->extras; c++)
-        if (copy_cell(rows, c, &columns[rows->from[c]], at))
-            return why_set(why, ERR_LIMIT,
-                           "a batch of %u rows needs more than %d MiB: lower batch.rows",
-                           rows->count, SINK_MEMORY_BYTES >> 20);
-    if (t->hashes && !keep_changes(s, t->hashes, rows->count)) return ERR_OK;
+    enum err err = take_cells(rows, t->hashes, columns, at, &is_left);
+    if (err || !is_left) return err;
+    struct str key = path_at(columns, s->table[0] ? 0 : -1, at);
     struct value time = {.is_null = true};
     if (rows->time_from >= 0) time = vector_get(&columns[rows->time_from], at);
-    rows->key_time[rows->count] = s->table[0] ? columns[1].i[vector_at(&columns[1], at)] : 0;
-    int64_t otherwise = s->table[0] ? rows->key_time[rows->count] : s->run_ns;
+    int64_t key_time = s->table[0] ? columns[1].i[vector_at(&columns[1], at)] : 0;
+    int64_t otherwise = s->table[0] ? key_time : s->run_ns;
+    uint32_t last = rows->count - 1;
+    bool is_same = rows->count && s->joins && rows->key_time[last] == key_time &&
+                   is_text(&rows->key_device[last], key);
+    if (!keep_path(rows, t->looked_at, &t->device) || !keep_path(rows, key, &t->key))
+        return ERR_BUDGET;
+    if (!is_same) rows->whole = rows->count;
+    rows->key_time[rows->count] = key_time;
     rows->time[rows->count] = time.is_null ? otherwise : time.i;
     rows->key_device[rows->count] = t->key;
     rows->device[rows->count++] = t->device;
     return ERR_OK;
+}
+
+bool sink_rows_end(const struct sink *s, struct store_place *place)
+{
+    const struct sink_rows *rows = &s->rows;
+    uint32_t behind = s->joins ? rows->whole : rows->count;
+    if (!behind) return false;
+    const struct millrace_sink_text *device = &rows->key_device[behind - 1];
+    *place = (struct store_place){.position = s->place.position,
+                                  .up_to = s->place.up_to,
+                                  .time_ns = rows->key_time[behind - 1]};
+    return str_copy(place->device, sizeof place->device, (struct str){device->at, device->size}) &&
+           !memchr(device->at, '\n', device->size);
+}
+
+/* Leaves what is not taken yet to the next batch: the pass can go on behind the rows in hand. A
+ * result of a query at an interval cannot. */
+static bool cut(struct sink *s)
+{
+    struct store_place place;
+    return s->rows.is_cut = s->since && sink_rows_end(s, &place);
 }
 
 enum err sink_rows_take(void *context, const struct vector *columns, size_t column_count,
@@ -231,16 +275,25 @@ enum err sink_rows_take(void *context, const struct vector *columns, size_t colu
 {
     struct sink *s = context;
     struct sink_rows *rows = &s->rows;
-    struct taking t = {.looked_at = NULL};
+    struct taking t = {.looked_at = {NULL, 0}};
+    enum err err = ERR_OK;
     MUST(column_count >= rows->columns + rows->extras);
-    for (uint32_t i = 0; i < row_count; i++) {
+    for (uint32_t i = 0; i < row_count && !rows->is_cut; i++) {
         uint32_t at = selection ? selection[i] : i;
-        if (!take_path(rows, columns, rows->device_from, at, &t.device) ||
-            !take_path(rows, columns, s->table[0] ? 0 : -1, at, &t.key) || !look_at_device(s, &t))
+        if (!look_at_device(s, &t, path_at(columns, rows->device_from, at)))
             return why_set(why, ERR_BUDGET, "no memory for the rows of a batch");
         if (!t.is_wanted) continue;
-        enum err err = take_row(s, &t, columns, at, why);
-        if (err) return err;
+        if (rows->bytes >= SINK_BATCH_BYTES && cut(s)) return ERR_OK;
+        err = take_row(s, &t, columns, at);
+        if (err && cut(s)) {
+            sink_memory_free(&s->memory); /* the row's changes are still to come */
+            return ERR_OK;
+        }
+        if (err)
+            return why_set(why, ERR_LIMIT,
+                           "row %u of a batch does not fit into %d MiB with those before it: "
+                           "send fewer columns, or rows of a table",
+                           rows->count + 1, SINK_MEMORY_BYTES >> 20);
     }
     return ERR_OK;
 }
@@ -248,5 +301,6 @@ enum err sink_rows_take(void *context, const struct vector *columns, size_t colu
 bool sink_rows_is_full(void *context)
 {
     const struct sink *s = context;
-    return s->rows.count >= (uint32_t)s->spec->batch.rows;
+    return s->rows.is_cut || s->rows.bytes >= SINK_BATCH_BYTES ||
+           s->rows.count >= (uint32_t)s->spec->batch.rows;
 }

@@ -13,7 +13,7 @@
 static const char component[] = "sinks";
 
 static void look(struct sink *s);
-static void free_sink(struct sink *s);
+static void free_if_done(struct sink *s);
 static void on_timer(void *arg);
 static void post_apply(struct sinks *sinks);
 
@@ -100,7 +100,7 @@ static void on_published(struct completion *c)
     MUST(s->magic == SINK_MAGIC && s->under_way > 0);
     s->under_way--;
     if (s->is_gone) {
-        if (s->under_way == 0) free_sink(s);
+        free_if_done(s);
         return;
     }
     m->is_done = !c->err;
@@ -155,7 +155,11 @@ static void on_stepped(struct completion *c)
     struct sink *s = (struct sink *)(void *)((char *)c - offsetof(struct sink, stepped));
     MUST(s->magic == SINK_MAGIC && s->is_stepping);
     s->is_stepping = false;
-    if (!s->sinks->is_running) return;
+    if (s->is_gone) {
+        free_if_done(s);
+        return;
+    }
+    MUST(s->sinks->is_running);
     sink_commands_run(s);
     if (s->only_rests) {
         s->only_rests = false;
@@ -293,6 +297,12 @@ static void free_sink(struct sink *s)
     mem_free(s);
 }
 
+/* Of one that is gone: its messages, and the end of its last step, hold it. */
+static void free_if_done(struct sink *s)
+{
+    if (s->under_way == 0 && !s->is_stepping && !s->is_abandoned) free_sink(s);
+}
+
 /* An edge node can be asked for a rebirth, and to write. */
 static enum err watch_commands(struct sink *s)
 {
@@ -319,6 +329,7 @@ static struct sink *new_sink(struct sinks *sinks, struct resource *r, struct why
     s->document = resource_share(r);
     s->spec = r->spec;
     s->messages_end = &s->messages;
+    s->park = context->os->ops->task_park;
     budget_init(&s->budget, "sink", &context->memory, SINK_MEMORY_BYTES);
     arena_init(&s->rows.arena, &s->budget);
     arena_init(&s->message_arena, &s->budget);
@@ -332,7 +343,6 @@ static struct sink *new_sink(struct sinks *sinks, struct resource *r, struct why
     if (!err) err = watch_commands(s);
     if (!err) err = context->os->ops->timer_make(context->main->task, on_timer, s, &s->timer);
     if (!err) err = loop_start(&s->loop, context->os, "sink", OS_TASK_BLOCKING, why);
-    s->has_loop = !err;
     if (!err) return s;
     broker_watch_drop(s->watch);
     free_sink(s);
@@ -341,42 +351,58 @@ static struct sink *new_sink(struct sinks *sinks, struct resource *r, struct why
 
 static void run_end(struct job *job)
 {
-    sink_step_end((struct sink *)(void *)((char *)job - offsetof(struct sink, step)));
+    sink_step_end((struct sink *)(void *)((char *)job - offsetof(struct sink, end)));
 }
 
-/* Waits for the call under way, and for the cursor to be saved. */
-static void end_task(struct sink *s)
+/* Its task ends behind the call under way. */
+static void begin_end(struct sink *s)
 {
     sink_commands_end(s);
-    if (!s->has_loop) return;
     atomic_store(&s->cancelled, true);
-    if (!s->is_stepping) {
-        s->step.run = run_end;
-        loop_post(&s->loop, &s->step);
+    s->end.run = run_end;
+    loop_post(&s->loop, &s->end);
+}
+
+/* It stays, as its task is in the sink's code for good; what others need is let go of. */
+static void abandon(struct sink *s)
+{
+    diag(context_of(s), DIAG_ERROR, component,
+         "%.*s: type %.*s has not returned from a call for %d s and is not waited for any more; "
+         "rows that it has not confirmed go out again",
+         (int)s->document->name.size, s->document->name.at, (int)s->spec->type.size,
+         s->spec->type.at, (int)(SINK_STOP_NS / TIME_NS_PER_S));
+    s->is_abandoned = true;
+    sink_step_abandon(s);
+    store_since_free(s->since);
+    s->since = NULL;
+}
+
+/* Waits until the cursor is saved and the task has ended, but until `until_ns` (monotonic) only
+ * when it is the sink that does not return. */
+static void end_task(struct sink *s, int64_t until_ns)
+{
+    int64_t left = until_ns - context_mono_ns(context_of(s));
+    while (!s->is_abandoned && !loop_stop_within(&s->loop, left)) {
+        if (sink_call_abandon(s)) abandon(s);
+        left = TIME_NS_PER_S / 100; /* the node's own code comes back, or calls the sink again */
     }
-    loop_stop(&s->loop);
-    if (s->is_stepping) sink_step_end(s); /* nobody else is there any more */
-    s->has_loop = false;
 }
 
 /* It is in no list any more: its last messages hold it. */
 static void say_goodbye(struct sink *s)
 {
-    MUST(!s->has_loop && s->under_way == 0);
     broker_watch_drop(s->watch);
     s->watch = NULL;
     if (s->timer) context_of(s)->os->ops->timer_close(s->timer);
     s->timer = NULL;
     s->is_gone = true;
-    if (!s->messages) {
-        free_sink(s);
-        return;
-    }
-    for (struct sink_message *m = s->messages; m; m = m->next) s->under_way++;
-    for (struct sink_message *m = s->messages; m; m = m->next) {
+    struct sink_message *last = s->is_abandoned ? NULL : s->messages;
+    for (struct sink_message *m = last; m; m = m->next) s->under_way++;
+    for (struct sink_message *m = last; m; m = m->next) {
         completion_init(&m->op.completion, context_of(s)->main, on_published);
         broker_command(s->sinks->config.broker, &m->op);
     }
+    free_if_done(s);
 }
 
 static void remove_sink(struct sink *s)
@@ -386,7 +412,8 @@ static void remove_sink(struct sink *s)
     MUST(!s->is_stepping && !s->under_way);
     while (*at != s) at = &(*at)->next;
     *at = s->next;
-    end_task(s);
+    begin_end(s);
+    end_task(s, context_mono_ns(context_of(s)) + SINK_STOP_NS);
     say_goodbye(s);
     post_apply(sinks); /* its successor may begin */
 }
@@ -477,17 +504,12 @@ void sinks_stop(struct sinks *sinks)
     if (!sinks || !sinks->is_running) return;
     registry_unwatch(sinks->config.registry, sinks);
     sinks->is_running = false;
-    /* Who has messages under way is freed behind the broker, and so says nothing more. */
-    for (struct sink **at = &sinks->first; *at;) {
-        struct sink *s = *at;
-        end_task(s);
-        broker_watch_drop(s->watch);
-        s->watch = NULL;
-        if (s->is_stepping || s->under_way) {
-            at = &s->next;
-            continue;
-        }
-        *at = s->next;
+    int64_t until = context_mono_ns(sinks->config.context) + SINK_STOP_NS;
+    for (struct sink *s = sinks->first; s; s = s->next) begin_end(s);
+    while (sinks->first) {
+        struct sink *s = sinks->first;
+        sinks->first = s->next;
+        end_task(s, until);
         say_goodbye(s);
     }
 }
@@ -495,13 +517,7 @@ void sinks_stop(struct sinks *sinks)
 void sinks_free(struct sinks *sinks)
 {
     if (!sinks) return;
-    MUST(!sinks->is_running && !sinks->is_posted);
-    while (sinks->first) {
-        struct sink *s = sinks->first;
-        sinks->first = s->next;
-        MUST(s->under_way == 0); /* the broker has answered all */
-        free_sink(s);
-    }
+    MUST(!sinks->is_running && !sinks->is_posted && !sinks->first);
     mem_free(sinks);
 }
 

@@ -40,7 +40,8 @@ struct sinks_config {
 enum err sinks_new(const struct sinks_config *config, struct sinks **sinks, struct why *why);
 /* Begins all Sinks that there are, and follows the documents from then on. The broker runs. */
 void sinks_start(struct sinks *sinks);
-/* Ends their tasks, with the cursors saved. Blocks for as long as a sink's call under way does. */
+/* Ends their tasks, with the cursors saved. Waits for a sink's call under way, but for 3 s only: it
+ * is told then, and left behind. */
 void sinks_stop(struct sinks *sinks);
 void sinks_free(struct sinks *sinks); /* behind the broker; NULL allowed */
 

@@ -19,10 +19,12 @@
 enum {
     SINK_MAGIC = 0x73696e6b,
     SINK_MEMORY_BYTES = 32 * 1024 * 1024, /* of one: its batch, its messages, its statement */
+    SINK_BATCH_BYTES = 4 * 1024 * 1024,   /* of texts: a batch that has so many is full */
     SINK_COLUMNS_MAX = 1000,
     SINK_BRIDGE_QUEUE = 10000, /* messages: what a Bridge may have to send before its sinks wait */
 };
 #define SINK_QUERY_NS     (60 * TIME_NS_PER_S) /* a query that runs at an interval takes no longer */
+#define SINK_STOP_NS      (3 * TIME_NS_PER_S)  /* what a node that stops waits for sinks' calls */
 #define SINK_HOLD_NS      (5 * TIME_NS_PER_S)  /* a statement or a view is kept open for so long */
 #define SINK_SAVE_NS      (1 * TIME_NS_PER_S)  /* between two savings of the cursor … */
 #define SINK_SAVE_IDLE_NS (30 * TIME_NS_PER_S) /* … when no row went out */
@@ -41,6 +43,9 @@ struct sink_message {
 struct sink_rows {
     struct arena arena;
     uint32_t count, capacity;
+    size_t bytes;   /* of texts */
+    uint32_t whole; /* so many stand before the last row's key: behind a join it may go on */
+    bool is_cut;    /* what the statement gave behind them was not taken */
     size_t columns, extras;
     int device_from, time_from; /* columns of the statement; -1 = it has none */
     uint16_t *from;             /* [columns + extras] where each comes from */
@@ -49,6 +54,7 @@ struct sink_rows {
     struct vector *vectors; /* [columns + extras] */
     struct millrace_sink_column *shown;
     uint32_t at, slice;       /* handed over so far; those in the sink's hands behind them */
+    uint32_t most;            /* that are handed over at once */
     bool is_confirmed;        /* those are where they belong */
     struct store_place after; /* where the cursor is when all of them are confirmed */
 };
@@ -75,7 +81,6 @@ struct sink {
                1];    /* whose new rows it follows; "": a query at an interval */
     bool joins;       /* a row of it may give several */
     struct loop loop; /* its task */
-    bool has_loop;
 
     /* Main loop. */
     struct os_timer *timer;
@@ -92,11 +97,14 @@ struct sink {
     struct sink_counters counters;
     struct broker_watch *watch;    /* of who can be asked to introduce himself again; or NULL */
     bool is_gone;                  /* ended; its last messages are under way */
+    bool is_abandoned;             /* its task never came back: it stays for good */
     struct sink_command *commands; /* that came during a step; the last first */
 
     /* In a step. */
     struct completion stepped;
-    struct job step;
+    struct job step, end;
+    void (*park)(void);    /* of the os: when nobody waits for the task any more */
+    _Atomic unsigned call; /* SINK_… of call.c: whose code the task is in */
     struct budget budget;
     _Atomic bool cancelled;
     const struct millrace_sink *ops;
@@ -116,6 +124,7 @@ struct sink {
     bool is_holding, was_cut; /* cut: a result was let go of before all of it was read */
     struct buf text;          /* of the statement */
     bool pass_done;           /* the statement has given all */
+    bool lacks_memory;        /* for a message of the call under way */
     bool is_singly;           /* the rows in hand go one by one, since one of them was refused */
     struct sink_rows rows;
     struct sink_memory memory;
@@ -135,6 +144,18 @@ struct sinks {
     struct job job; /* takes changes of documents, many at once */
     bool is_posted, is_running;
 };
+
+/* ---- call.c: whose code the task is in ---- */
+
+/* Around each call of the sink's code, on its task. False: the node does not wait any more, and no
+ * call is begun. */
+bool sink_call_begin(struct sink *sink);
+void sink_call_end(struct sink *sink); /* does not return if nobody waits for it any more */
+/* Behind sink_call_end in what the sink's code calls in turn: back to it. */
+void sink_call_on(struct sink *sink);
+/* Main loop: no call is begun from here on. True: the task is in one, and will do nothing behind
+ * it. False: it is in the node's code, and may come back. */
+bool sink_call_abandon(struct sink *sink);
 
 /* ---- command.c: main loop, between steps ---- */
 
@@ -163,6 +184,8 @@ enum err sink_rows_begin(struct sink *sink, size_t columns, size_t extras,
 enum err sink_rows_take(void *context, const struct vector *columns, size_t column_count,
                         const uint16_t *selection, uint32_t row_count, struct why *why);
 bool sink_rows_is_full(void *context);
+/* Where the pass goes on behind the rows in hand; false: there is no such place. */
+bool sink_rows_end(const struct sink *sink, struct store_place *place);
 void sink_rows_free(struct sink_rows *rows);
 void sink_memory_free(struct sink_memory *memory);
 
@@ -174,6 +197,8 @@ void sink_memory_free(struct sink_memory *memory);
 void sink_step_run(struct job *job);
 /* Saves the cursor, and lets go of everything. */
 void sink_step_end(struct sink *sink);
+/* The same without the sink's code: its task never comes back. Main loop. */
+void sink_step_abandon(struct sink *sink);
 
 /* ---- text.c ---- */
 

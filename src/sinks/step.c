@@ -172,38 +172,15 @@ static enum err open_pass(struct sink *s, bool *is_empty, struct why *why)
     return err;
 }
 
-/* The last row in hand behind which the pass can go on: behind a join others of the same may follow
- * in the next batch. rows->count: there is none. */
-static size_t last_whole(const struct sink *s)
-{
-    const struct sink_rows *rows = &s->rows;
-    if (!s->joins) return rows->count ? rows->count - 1 : 0;
-    for (size_t i = rows->count; i-- > 1;) {
-        const struct millrace_sink_text *a = &rows->key_device[i], *b = &rows->key_device[i - 1];
-        bool is_same = rows->key_time[i] == rows->key_time[i - 1] && a->size == b->size &&
-                       memcmp(a->at, b->at, a->size) == 0;
-        if (!is_same) return i - 1;
-    }
-    return rows->count;
-}
-
 /* Where the cursor is once the rows in hand are confirmed. */
 static void note_after(struct sink *s)
 {
-    struct sink_rows *rows = &s->rows;
-    rows->after = s->place;
-    if (s->pass_done) {
-        finish_pass(&rows->after);
-        return;
-    }
-    size_t last = last_whole(s);
-    if (last == rows->count) return;
-    struct store_place next = {.position = s->place.position, .up_to = s->place.up_to};
-    const struct millrace_sink_text *device = &rows->key_device[last];
-    next.time_ns = rows->key_time[last];
-    if (str_copy(next.device, sizeof next.device, (struct str){device->at, device->size}) &&
-        !memchr(device->at, '\n', device->size))
-        rows->after = next; /* else these rows come again if the pass is interrupted */
+    struct store_place next;
+    s->rows.after = s->place;
+    if (s->pass_done)
+        finish_pass(&s->rows.after);
+    else if (has_cursor(s) && sink_rows_end(s, &next))
+        s->rows.after = next; /* else these rows come again if the pass is interrupted */
 }
 
 /* Reads until a batch is full, or all was read. */
@@ -223,11 +200,11 @@ static enum err read_rows(struct sink *s, struct why *why)
         rest(s);
         return err;
     }
-    s->pass_done = progress == SQL_DONE;
+    s->pass_done = progress == SQL_DONE && !s->rows.is_cut;
     if (s->pass_done && has_cursor(s)) look_for_damage(s);
     if (s->pass_done) s->unread = 0;
     note_after(s);
-    if (s->pass_done) close_statement(s);
+    if (s->pass_done || s->rows.is_cut) close_statement(s);
     if (s->rows.count == 0 && s->rows.after.up_to == 0) s->place = s->rows.after;
     return ERR_OK;
 }
@@ -333,21 +310,22 @@ static enum err open_sink(struct sink *s, struct why *why)
                                           .now_ns = context_wall_ns(s->sinks->config.context),
                                           .spec = s->ops == &mqtt_sink ? &s->spec->mqtt : NULL};
     memset(s->state, 0, s->ops->state_bytes + 1);
-    s->is_open =
-        config.ns && config.name && (!s->ops->open || s->ops->open(s->state, &config, text));
+    bool may = config.ns && config.name && sink_call_begin(s);
+    s->is_open = may && (!s->ops->open || s->ops->open(s->state, &config, text));
+    if (may) sink_call_end(s);
     arena_free(&arena);
     if (s->is_open) return ERR_OK;
     return why_set(why, ERR_CONNECT, "%s", said(text, "the sink does not open"));
 }
 
-static bool publish(void *host, const struct millrace_sink_message *message)
+static bool keep_message(struct sink *s, const struct millrace_sink_message *message)
 {
-    struct sink *s = host;
     if (message->qos > 2) return false;
     struct sink_message *m = arena_zero(&s->message_arena, 1, sizeof *m);
     const char *topic = arena_dup(&s->message_arena, message->topic.at, message->topic.size);
     const char *payload = arena_dup(
         &s->message_arena, message->payload.size ? message->payload.at : "", message->payload.size);
+    s->lacks_memory |= !m || !topic || !payload;
     if (!m || !topic || !payload) return false;
     m->sink = s;
     m->op.order = BROKER_PUBLISH;
@@ -362,6 +340,16 @@ static bool publish(void *host, const struct millrace_sink_message *message)
     *s->messages_end = m;
     s->messages_end = &m->next;
     return true;
+}
+
+/* Of struct millrace_sink_host. */
+static bool publish(void *host, const struct millrace_sink_message *message)
+{
+    struct sink *s = host;
+    sink_call_end(s);
+    bool is_kept = keep_message(s, message);
+    sink_call_on(s);
+    return is_kept;
 }
 
 static void clear_messages(struct sink *s)
@@ -379,7 +367,10 @@ static enum err introduce(struct sink *s, struct why *why)
     if (seen == s->answered || !s->ops->again) return ERR_OK;
     struct millrace_sink_host host = {s, publish};
     int64_t now = context_wall_ns(s->sinks->config.context);
-    if (s->ops->again(s->state, &host, now, text) != MILLRACE_SINK_TAKEN) {
+    if (!sink_call_begin(s)) return ERR_CANCELLED;
+    enum millrace_sink_answer answer = s->ops->again(s->state, &host, now, text);
+    sink_call_end(s);
+    if (answer != MILLRACE_SINK_TAKEN) {
         clear_messages(s);
         return why_set(why, ERR_BUSY, "%s", said(text, "the sink does not introduce itself"));
     }
@@ -392,7 +383,7 @@ static enum err hand_over(struct sink *s, struct why *why)
 {
     struct sink_rows *rows = &s->rows;
     char text[MILLRACE_SINK_WHY_BYTES] = "";
-    uint32_t left = rows->count - rows->at, most = (uint32_t)s->spec->batch.rows;
+    uint32_t left = rows->count - rows->at, most = rows->most;
     if (s->ops->rows_max && most > s->ops->rows_max) most = (uint32_t)s->ops->rows_max;
     if (s->is_singly) most = 1;
     uint32_t count = left < most ? left : most;
@@ -417,12 +408,19 @@ static enum err hand_over(struct sink *s, struct why *why)
                                         .columns = rows->shown};
     struct millrace_sink_host host = {s, publish};
     clear_messages(s);
+    s->lacks_memory = false;
+    if (!sink_call_begin(s)) return ERR_CANCELLED;
     enum millrace_sink_answer answer = s->ops->take(s->state, &batch, &host, text);
+    sink_call_end(s);
     if (answer == MILLRACE_SINK_TAKEN) {
         rows->slice = count;
         return ERR_OK;
     }
     clear_messages(s);
+    if (answer == MILLRACE_SINK_RETRY && s->lacks_memory && count > 1) {
+        rows->most = count / 2; /* fewer at once need less for their messages */
+        return hand_over(s, why);
+    }
     bool skips = answer == MILLRACE_SINK_REFUSED && s->spec->on_error == SINK_SKIP;
     if (skips && count > 1) { /* one of them: which, they show one by one */
         s->is_singly = true;
@@ -492,19 +490,39 @@ void sink_step_run(struct job *job)
     completion_finish(&s->stepped, err, &why);
 }
 
-void sink_step_end(struct sink *s)
+static void keep_place(struct sink *s)
 {
     struct why why = WHY_NONE;
-    if (s->rows.is_confirmed) take_confirmed(s);
     if (s->is_loaded && s->is_unsaved && !s->is_removed && sink_cursor_save(s, &why))
         diag(s->sinks->config.context, DIAG_ERROR, "sinks", "%.*s: its cursor is not saved: %s",
              (int)s->document->name.size, s->document->name.at, why_text(&why, ERR_IO));
     if (s->is_removed) sink_cursor_remove(s);
     close_statement(s);
+}
+
+/* What the sink says last goes out behind the messages under way, which stay where they are. What a
+ * step asked for that nobody has looked at any more goes again, with its rows. */
+static void say_last(struct sink *s)
+{
     struct millrace_sink_host host = {s, publish};
-    if (s->under_way == 0) clear_messages(s); /* whose end waits in this call */
-    if (s->under_way == 0 && s->is_open && s->ops->leave)
-        s->ops->leave(s->state, &host, context_wall_ns(s->sinks->config.context));
-    if (s->is_open && s->ops->close) s->ops->close(s->state);
+    if (s->under_way == 0) clear_messages(s);
+    s->messages = NULL;
+    s->messages_end = &s->messages;
+    if (!s->is_open || !sink_call_begin(s)) return;
+    if (s->ops->leave) s->ops->leave(s->state, &host, context_wall_ns(s->sinks->config.context));
+    if (s->ops->close) s->ops->close(s->state);
+    sink_call_end(s);
     s->is_open = false;
+}
+
+void sink_step_end(struct sink *s)
+{
+    if (s->rows.is_confirmed) take_confirmed(s);
+    keep_place(s);
+    say_last(s);
+}
+
+void sink_step_abandon(struct sink *s)
+{
+    keep_place(s);
 }

@@ -4,8 +4,6 @@
 #include "sql/regex.h"
 #include <string.h>
 
-enum { REGEX_STEPS = 16 }; /* of a byte, roughly */
-
 struct matcher {
     struct arena arena; /* of the compiled pattern */
     struct regex *regex;
@@ -29,16 +27,20 @@ static enum err prepare(struct matcher *m, struct eval *eval, const struct expr 
     return func_fail(eval, e, err, "%s", why.text);
 }
 
+static enum err spend(void *eval, uint64_t steps)
+{
+    return eval_spend(eval, steps);
+}
+
 static enum err search(struct matcher *m, struct eval *eval, struct str text, size_t from,
                        bool *found, struct str groups[REGEX_GROUPS_MAX])
 {
     struct arena scratch;
+    const struct regex_watch watch = {spend, eval};
     arena_init(&scratch, eval->budget);
-    enum err err = regex_match(m->regex, text, from, &scratch, found, groups);
+    enum err err = regex_match(m->regex, text, from, &scratch, &watch, found, groups);
     arena_free(&scratch);
-    /* Matches one behind the other may each have to look at all that is left. */
-    return err ? expr_no_memory(eval->budget, eval->why)
-               : eval_spend(eval, REGEX_STEPS * (text.size - from + 1));
+    return err == ERR_NO_MEMORY ? expr_no_memory(eval->budget, eval->why) : err;
 }
 
 static enum err each_like(struct eval *eval, const struct expr *e, const struct vector *args,

@@ -160,12 +160,19 @@ static int compare_times(const void *context, uint32_t a, uint32_t b)
     return (j->times[a] > j->times[b]) - (j->times[a] < j->times[b]);
 }
 
+static enum err check(void *run)
+{
+    return run_check(run);
+}
+
 /* Sorts each key's rows by time; those that came in order stay as they are. */
 static enum err sort_chains(struct join_op *j)
 {
     for (size_t i = 0; i < j->keys.count; i++) {
         struct chain *chain = j->keys.entries[i].state;
-        struct rowset_order order = {compare_times, j, NULL, NULL};
+        struct rowset_order order = {compare_times, j, check, j->op.run};
+        enum err err = eval_spend(&j->eval, chain->count);
+        if (err) return err;
         uint32_t *rows = arena_alloc(&j->right.arena, chain->count * sizeof *rows), n = 0;
         bool sorted = true;
         if (!rows) return no_memory(j);
@@ -175,8 +182,8 @@ static enum err sort_chains(struct join_op *j)
         }
         chain->rows = rows;
         if (sorted) continue;
-        enum err err = rowset_sort_list(&j->right.arena, &chain->rows, n, &order);
-        if (err) return no_memory(j);
+        err = rowset_sort_list(&j->right.arena, &chain->rows, n, &order);
+        if (err) return err == ERR_NO_MEMORY ? no_memory(j) : err;
     }
     return ERR_OK;
 }
@@ -207,6 +214,28 @@ static uint32_t count_below(const struct join_op *j, struct chain *chain, int64_
     return low;
 }
 
+/* The first of those at the time of place `at`, of which there may be as many as rows. */
+static uint32_t first_of_time(const struct join_op *j, const struct chain *chain, uint32_t at)
+{
+    uint32_t low = 0, high = at;
+    int64_t time = j->times[chain->rows[at]];
+    for (uint32_t step = 1; step <= high; step *= 2) { /* mostly it is alone */
+        if (j->times[chain->rows[high - step]] < time) {
+            low = high - step + 1;
+            break;
+        }
+        high -= step;
+    }
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (j->times[chain->rows[middle]] < time)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static uint32_t nearest(const struct join_op *j, struct chain *chain, uint32_t row)
 {
     const struct join *join = j->join;
@@ -214,10 +243,7 @@ static uint32_t nearest(const struct join_op *j, struct chain *chain, uint32_t r
     uint32_t below = count_below(j, chain, time, join->asof_forward == join->asof_strict);
     if (!join->asof_forward && below == 0) return NO_ROW;
     if (join->asof_forward && below == chain->count) return NO_ROW;
-    uint32_t found = chain->rows[join->asof_forward ? below : below - 1];
-    if (!join->asof_forward) /* of several at that time the first one */
-        while (below > 1 && j->times[chain->rows[below - 2]] == j->times[found])
-            found = chain->rows[--below - 1];
+    uint32_t found = chain->rows[join->asof_forward ? below : first_of_time(j, chain, below - 1)];
     bool overflow = __builtin_sub_overflow(time, j->times[found], &apart);
     if (join->tolerance_ns > 0 &&
         (overflow || apart > join->tolerance_ns || apart < -join->tolerance_ns))

@@ -9,7 +9,6 @@
 #include "sql/keys.h"
 #include "sql/op.h"
 #include "sql/rowbuf.h"
-#include <stdlib.h>
 #include <string.h>
 
 struct place {
@@ -24,7 +23,8 @@ struct order {
     struct keys partitions;
     struct buf key;
     struct vector *vectors; /* [key_count] of the chunk */
-    struct place *places;
+    struct place *places;   /* [row] */
+    uint32_t *sorted;       /* rows in order; NULL: as they came */
     size_t capacity, handed_out;
     bool is_sorted;
     struct vector *out; /* [column_count] */
@@ -110,12 +110,66 @@ static enum err order_push(struct op *op, const struct rows *rows)
     return note_places(order, rows);
 }
 
-static int compare_places(const void *a, const void *b)
+enum { SORT_CHECK_ROWS = 65536, SORT_RUN_ROWS = 16 };
+
+static inline bool comes_before(const struct place *x, const struct place *y)
 {
-    const struct place *x = a, *y = b;
-    if (x->partition != y->partition) return x->partition < y->partition ? -1 : 1;
-    if (x->time != y->time) return x->time < y->time ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
+    return x->partition != y->partition ? x->partition < y->partition : x->time < y->time;
+}
+
+/* By insertion. */
+static void sort_run(struct place *p, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct place now = p[i];
+        size_t at = i;
+        for (; at > 0 && comes_before(&now, &p[at - 1]); at--) p[at] = p[at - 1];
+        p[at] = now;
+    }
+}
+
+/* Two runs, one behind the other, become one; of equals those of `a` come first. */
+static void merge(struct place *to, const struct place *a, const struct place *b,
+                  const struct place *end)
+{
+    const struct place *middle = b;
+    if (b == end || !comes_before(b, b - 1)) {
+        memcpy(to, a, (size_t)(end - a) * sizeof *to);
+        return;
+    }
+    while (a < middle && b < end) *to++ = comes_before(b, a) ? *b++ : *a++;
+    memcpy(to, a, (size_t)(middle - a) * sizeof *to);
+    memcpy(to + (middle - a), b, (size_t)(end - b) * sizeof *to);
+}
+
+/* Not by qsort: it could not be interrupted, and its memory is nobody's. */
+static enum err sort_places(struct order *order)
+{
+    struct run *run = order->op.run;
+    size_t n = order->rows.count, done = 0, in_order = 1;
+    struct place *from = order->places;
+    order->is_sorted = true;
+    while (in_order < n && !comes_before(&from[in_order], &from[in_order - 1])) in_order++;
+    if (in_order >= n) return ERR_OK; /* as they came */
+    struct place *to = arena_alloc(run->arena, n * sizeof *to);
+    if (!to) return run_no_memory(run);
+    for (size_t left = 0; left < n; left += SORT_RUN_ROWS)
+        sort_run(from + left, n - left < SORT_RUN_ROWS ? n - left : SORT_RUN_ROWS);
+    for (size_t width = SORT_RUN_ROWS; width < n; width *= 2) {
+        for (size_t left = 0; left < n; left += 2 * width) {
+            size_t middle = n - left < width ? n : left + width;
+            size_t right = n - middle < width ? n : middle + width;
+            merge(to + left, from + left, from + middle, from + right);
+            enum err err = (done += right - left) < SORT_CHECK_ROWS ? ERR_OK : run_check(run);
+            if (err) return err;
+            if (done >= SORT_CHECK_ROWS) done = 0;
+        }
+        struct place *swap = from;
+        from = to;
+        to = swap;
+    }
+    order->places = from;
+    return ERR_OK;
 }
 
 static enum err hand_out(struct order *order)
@@ -144,10 +198,7 @@ static enum err hand_out(struct order *order)
 static enum err order_finish(struct op *op)
 {
     struct order *order = (struct order *)op;
-    enum err err = ERR_OK;
-    if (!order->is_sorted && order->rows.count > 0)
-        qsort(order->places, order->rows.count, sizeof *order->places, compare_places);
-    order->is_sorted = true;
+    enum err err = order->is_sorted ? ERR_OK : sort_places(order);
     while (order->handed_out < order->rows.count && !err && !op->run->enough && !op->run->paused)
         err = hand_out(order);
     return err || op->run->paused ? err : op_finish(op->next);

@@ -473,7 +473,7 @@ size_t regex_group_count(const struct regex *regex)
 
 /* ---- the machine ---- */
 
-enum { SLOTS = REGEX_GROUPS_MAX * 2 };
+enum { SLOTS = REGEX_GROUPS_MAX * 2, WATCH_STEPS = 1 << 16 };
 #define UNSET SIZE_MAX
 
 struct thread {
@@ -493,6 +493,7 @@ struct machine {
     uint32_t *stack; /* [2 × size]: addresses, and slots to restore */
     size_t *restore;
     uint32_t slots_used;
+    uint64_t steps; /* since the watch was told */
 };
 
 static bool holds(const struct regex *r, const struct class *class, uint32_t c)
@@ -535,9 +536,9 @@ static bool condition_holds(const struct machine *m, enum opcode op, size_t at)
 static void add_thread(struct machine *m, struct threads *list, uint32_t pc, size_t at,
                        size_t *slots)
 {
-    uint32_t top = 0, size = m->regex->size;
+    uint32_t top = 0, size = m->regex->size, steps = 0;
     m->stack[top++] = pc;
-    while (top > 0) {
+    for (; top > 0; steps++) {
         uint32_t entry = m->stack[--top];
         if (entry >= size) {
             slots[entry - size] = m->restore[top];
@@ -573,6 +574,7 @@ static void add_thread(struct machine *m, struct threads *list, uint32_t pc, siz
         }
         }
     }
+    m->steps += steps;
 }
 
 static bool takes(const struct machine *m, const struct instruction *in, uint32_t c)
@@ -585,26 +587,38 @@ static bool takes(const struct machine *m, const struct instruction *in, uint32_
     }
 }
 
-static bool run(struct machine *m, size_t from, size_t *match)
+static enum err tell(struct machine *m, const struct regex_watch *watch)
+{
+    uint64_t steps = m->steps;
+    m->steps = 0;
+    return watch ? watch->spend(watch->arg, steps) : ERR_OK;
+}
+
+static enum err run(struct machine *m, size_t from, const struct regex_watch *watch, bool *is_found,
+                    size_t *match)
 {
     size_t slots[SLOTS];
     bool found = false;
     for (size_t at = from;;) {
         size_t size = 1;
+        enum err err = m->steps < WATCH_STEPS ? ERR_OK : tell(m, watch);
+        if (err) return err;
+        *is_found = found;
         if (!found) { /* a match may begin here, with less priority than those under way */
             for (size_t i = 0; i < SLOTS; i++) slots[i] = UNSET;
             add_thread(m, &m->now, 0, at, slots);
         }
-        if (m->now.count == 0) return found;
+        if (m->now.count == 0) return ERR_OK;
         bool end = at >= m->text.size;
         uint32_t c = end ? 0 : decode(m->text, at, &size);
         m->next.count = 0;
+        m->steps += m->now.count;
         for (uint32_t i = 0; i < m->now.count; i++) {
             struct thread *t = &m->now.at[i];
             const struct instruction *in = &m->regex->code[t->pc];
             if (in->op == OP_MATCH) { /* those behind have less priority */
                 memcpy(match, t->slots, m->slots_used * sizeof *match);
-                found = true;
+                found = *is_found = true;
                 break;
             }
             if (!end && takes(m, in, c)) add_thread(m, &m->next, t->pc + 1, at + size, t->slots);
@@ -612,13 +626,14 @@ static bool run(struct machine *m, size_t from, size_t *match)
         struct threads done = m->now;
         m->now = m->next;
         m->next = done;
-        if (end) return found;
+        if (end) return ERR_OK;
         at += size;
     }
 }
 
 enum err regex_match(const struct regex *regex, struct str text, size_t from, struct arena *scratch,
-                     bool *found, struct str groups[REGEX_GROUPS_MAX])
+                     const struct regex_watch *watch, bool *found,
+                     struct str groups[REGEX_GROUPS_MAX])
 {
     struct machine m = {
         .regex = regex, .text = text, .slots_used = (uint32_t)(regex->groups + 1) * 2};
@@ -629,7 +644,9 @@ enum err regex_match(const struct regex *regex, struct str text, size_t from, st
     m.stack = arena_alloc(scratch, (regex->size * 2 + 2) * sizeof *m.stack);
     m.restore = arena_alloc(scratch, (regex->size * 2 + 2) * sizeof *m.restore);
     if (!m.now.at || !m.next.at || !m.seen || !m.stack || !m.restore) return ERR_NO_MEMORY;
-    *found = run(&m, from, match);
+    enum err err = run(&m, from, watch, found, match);
+    if (!err) err = tell(&m, watch);
+    if (err) return err;
     for (size_t i = 0; *found && i <= regex->groups; i++) {
         bool set = match[2 * i] != UNSET && match[2 * i + 1] != UNSET;
         groups[i] = set ? (struct str){text.at + match[2 * i], match[2 * i + 1] - match[2 * i]}

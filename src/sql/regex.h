@@ -29,9 +29,16 @@ enum err regex_compile(struct str pattern, struct str flags, struct arena *arena
                        struct regex **regex, struct why *why);
 size_t regex_group_count(const struct regex *regex); /* of brackets */
 
+/* Told every so often how many steps (of some nanoseconds) a search took since; an error ends it.
+ */
+struct regex_watch {
+    enum err (*spend)(void *arg, uint64_t steps);
+    void *arg;
+};
 /* The first match at or behind byte `from`. groups[i].at is NULL for a group that took no part.
- * `scratch`: memory for the run. Errors: NO_MEMORY. */
+ * `scratch`: memory for the run. `watch` may be NULL. Errors: NO_MEMORY, those of the watch. */
 enum err regex_match(const struct regex *regex, struct str text, size_t from, struct arena *scratch,
-                     bool *found, struct str groups[REGEX_GROUPS_MAX]);
+                     const struct regex_watch *watch, bool *found,
+                     struct str groups[REGEX_GROUPS_MAX]);
 
 #endif

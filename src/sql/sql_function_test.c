@@ -76,7 +76,7 @@ static void compare_match(struct str pattern, const char *text)
     if (err) fail_msg("%.*s: %s", (int)pattern.size, pattern.at, why.text);
     assert_int_equal(regcomp(&libc, pattern.at, REG_EXTENDED), 0);
     bool wanted = regexec(&libc, text, 1, &match, 0) == 0;
-    assert_int_equal(regex_match(regex, str_of(text), 0, &arena, &found, groups), ERR_OK);
+    assert_int_equal(regex_match(regex, str_of(text), 0, &arena, NULL, &found, groups), ERR_OK);
     if (found != wanted || (found && groups[0].at - text != match.rm_so))
         fail_msg("'%s' ~ '%s': %d at %td, libc %d at %d", text, pattern.at, found,
                  found ? groups[0].at - text : -1, wanted, (int)match.rm_so);
@@ -123,7 +123,8 @@ static void expressions_that_kill_others_end_soon(void **state)
         arena_init(&arena, NULL);
         enum err err = regex_compile(str_of(patterns[i]), STR(""), &arena, &regex, &why);
         if (!err)
-            assert_int_equal(regex_match(regex, str_of(text), 0, &arena, &found, groups), ERR_OK);
+            assert_int_equal(regex_match(regex, str_of(text), 0, &arena, NULL, &found, groups),
+                             ERR_OK);
         assert_true(!err || err == ERR_SYNTAX); /* too long a program is refused */
         assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
         arena_free(&arena);

@@ -57,24 +57,28 @@ static bool number_time(struct str literal, enum mapping_unit unit, int64_t *tim
     return json_number_time(number, exponent, time_ns);
 }
 
-static bool read_time(const struct payload *p, enum mapping_unit unit, int64_t *time_ns)
+/* Errors: RANGE: it is none; NO_MEMORY. */
+static enum err read_time(const struct payload *p, enum mapping_unit unit, int64_t *time_ns)
 {
     const struct value *v = &p->value;
-    bool may_be_text = unit == MAPPING_UNIT_AUTO || unit == MAPPING_UNIT_RFC3339;
-    if (p->kind != PAYLOAD_VALUE || v->is_null) return false;
+    bool may_be_text = unit == MAPPING_UNIT_AUTO || unit == MAPPING_UNIT_RFC3339, good = false;
+    if (p->kind != PAYLOAD_VALUE || v->is_null) return ERR_RANGE;
     if (v->type == TYPE_TIMESTAMP) {
         *time_ns = v->i;
-        return true;
+        good = true;
+    } else if (p->literal.size) {
+        good = number_time(p->literal, unit, time_ns);
+    } else if (v->type == TYPE_TEXT) {
+        good = (may_be_text && time_parse(v->s, time_ns)) || number_time(v->s, unit, time_ns);
+    } else if (type_is_number(v->type)) {
+        struct buf text = BUF_EMPTY; /* protobuf's */
+        value_add_text(&text, v);
+        bool failed = buf_failed(&text);
+        good = !failed && number_time(buf_str(&text), unit, time_ns);
+        buf_free(&text);
+        if (failed) return ERR_NO_MEMORY;
     }
-    if (p->literal.size) return number_time(p->literal, unit, time_ns);
-    if (v->type == TYPE_TEXT)
-        return (may_be_text && time_parse(v->s, time_ns)) || number_time(v->s, unit, time_ns);
-    if (!type_is_number(v->type)) return false;
-    struct buf text = BUF_EMPTY; /* protobuf's */
-    value_add_text(&text, v);
-    bool good = number_time(buf_str(&text), unit, time_ns);
-    buf_free(&text);
-    return good;
+    return good ? ERR_OK : ERR_RANGE;
 }
 
 /* ---- rows ---- */
@@ -101,7 +105,8 @@ static enum err set_time(struct taking *t, const struct payload *row)
     if (!m->time.is_set) return ERR_OK;
     const struct payload *p = path_find(&m->time, t->root, row);
     if (!p) return why_set(t->why, ERR_NOT_FOUND, "time.path leads to nothing");
-    if (read_time(p, m->unit, &t->row->time_ns)) return ERR_OK;
+    enum err err = read_time(p, m->unit, &t->row->time_ns);
+    if (err != ERR_RANGE) return err;
     static const char *const names[] = {
 #define X(symbol, name) [MAPPING_UNIT_##symbol] = name,
         MAPPING_UNIT_TABLE(X)

@@ -7,7 +7,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static struct line row;
 static struct arena scratch;
@@ -256,6 +258,75 @@ static void names_of_types_do_not_multiply(void **state)
     buf_free(&set);
 }
 
+static void add_number(struct buf *out, uint32_t number, uint64_t value)
+{
+    buf_add_varint(out, (uint64_t)number << 3);
+    buf_add_varint(out, value);
+}
+
+/* A message type "T" of `fields` numbers f1 …; all in one oneof if it says so. */
+static const struct protobuf_message *make_type(uint32_t fields, bool is_oneof)
+{
+    struct buf type = BUF_EMPTY, field = BUF_EMPTY, file = BUF_EMPTY, set = BUF_EMPTY;
+    struct protobuf_schema *schema;
+    struct why why = WHY_NONE;
+    char name[16];
+    add_part(&type, 1, STR("T"));
+    for (uint32_t i = 1; i <= fields; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        buf_clear(&field);
+        add_part(&field, 1, str_of(name));
+        add_number(&field, 3, i);
+        add_number(&field, 4, 1); /* optional */
+        add_number(&field, 5, 3); /* int64 */
+        if (is_oneof) add_number(&field, 9, 0);
+        add_part(&type, 2, buf_str(&field));
+    }
+    if (is_oneof) {
+        buf_clear(&field);
+        add_part(&field, 1, STR("o"));
+        add_part(&type, 8, buf_str(&field));
+    }
+    add_part(&file, 4, buf_str(&type));
+    add_part(&file, 12, STR("proto3"));
+    add_part(&set, 1, buf_str(&file));
+    const char *copy = arena_dup(&scratch, set.at, set.size);
+    assert_int_equal(protobuf_schema_read((struct str){copy, set.size}, &scratch, &schema, &why),
+                     ERR_OK);
+    buf_free(&type);
+    buf_free(&field);
+    buf_free(&file);
+    buf_free(&set);
+    return schema->messages;
+}
+
+/* Each of thousands of fields finds its member among all that came without looking at them. */
+static void fields_by_the_thousand_cost_no_more_than_few(void **state)
+{
+    enum { FIELDS = 15000, ROUNDS = 4 };
+    struct buf message = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    struct payload *root;
+    (void)state;
+    arena_reset(&scratch);
+    for (int is_oneof = 0; is_oneof < 2; is_oneof++) {
+        const struct protobuf_message *type = make_type(FIELDS, is_oneof);
+        buf_clear(&message);
+        for (uint32_t round = 0; round < ROUNDS; round++)
+            for (uint32_t i = 1; i < FIELDS; i++) /* all but the last */
+                add_number(&message, i, i + round);
+        clock_t begun = clock();
+        assert_int_equal(protobuf_read(type, buf_str(&message), &scratch, &root, &why), ERR_OK);
+        assert_true(clock() - begun < CLOCKS_PER_SEC / 4);
+        assert_int_equal(root->count, is_oneof ? 1 : FIELDS);
+        const struct payload *one = payload_member(root, STR("f14999"));
+        assert_true(one && one->value.i == 14999 + ROUNDS - 1);
+        one = payload_member(root, STR("f15000"));
+        assert_true(is_oneof ? one == NULL : one && one->value.i == 0);
+    }
+    buf_free(&message);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -276,6 +347,7 @@ int main(void)
         cmocka_unit_test(what_a_message_unfolds_into_is_bounded),
         cmocka_unit_test(a_message_without_memory_is_never_half_a_row),
         cmocka_unit_test(names_of_types_do_not_multiply),
+        cmocka_unit_test(fields_by_the_thousand_cost_no_more_than_few),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }

@@ -1,13 +1,26 @@
 /* protobuf.c - messages by their types into trees (protobuf.h). As deep as a tree may be, so that
  * reading types in types may call itself. */
 #include "stream/protobuf.h"
+#include "base/hash.h"
 #include "base/timetext.h"
 #include "data/protowire.h"
 #include <string.h>
 
+enum { MEMBERS_FEW = 16 }; /* a map that has so many is looked through, a larger one has an index */
+
+/* Where a map has the member of a field, or which of a oneof's. A map is known by its first member:
+ * that stays the first as long as the map is one. */
+struct member_slot {
+    const struct payload *first; /* NULL: free */
+    const void *what;            /* a field's name, or a oneof */
+    struct payload *node;
+};
+
 struct message_reader {
     struct payload_maker maker;
     struct why *why;
+    struct member_slot *slots; /* in the arena; of all large maps and all oneofs */
+    size_t slot_count, used;   /* slot_count: a power of two, or 0 */
 };
 
 static enum err no_message(const struct message_reader *r, const struct protobuf_message *type,
@@ -115,32 +128,89 @@ static bool text_value(const struct protobuf_field *f, struct str bytes, struct 
 static enum err read_message(struct message_reader *r, const struct protobuf_message *type,
                              struct str bytes, struct payload *into, unsigned depth);
 
-/* Of a oneof only what came last is there: the member of another of its fields leaves. */
-static void leave_oneof(const struct protobuf_message *type, struct payload *map, uint32_t oneof)
+static struct member_slot *find_slot(const struct message_reader *r, const struct payload *first,
+                                     const void *what)
 {
-    for (struct payload *p = map->first, *before = NULL; p; before = p, p = p->next) {
-        const struct protobuf_field *f = type->oneofs[oneof - 1];
-        while (f && p->key.at != f->name.at) f = f->next_of_oneof;
-        if (!f) continue;
-        *(before ? &before->next : &map->first) = p->next;
-        if (!p->next) map->last = before;
-        map->count--;
-        return;
-    }
+    const void *key[2] = {first, what};
+    size_t at = hash_64(key, sizeof key) & (r->slot_count - 1);
+    while (r->slots[at].first && (r->slots[at].first != first || r->slots[at].what != what))
+        at = (at + 1) & (r->slot_count - 1);
+    return &r->slots[at];
 }
 
-/* The member of a field, made at its first use: names are compared by their place. */
-static enum err member(struct message_reader *r, const struct protobuf_message *type,
-                       struct payload *map, const struct protobuf_field *f, struct payload **node)
+static enum err put_slot(struct message_reader *r, const struct payload *first, const void *what,
+                         struct payload *node)
 {
+    if (r->used * 2 >= r->slot_count) {
+        struct message_reader before = *r;
+        r->slot_count = before.slot_count ? before.slot_count * 2 : 64;
+        r->slots = arena_zero(r->maker.arena, r->slot_count, sizeof *r->slots);
+        if (!r->slots) return ERR_NO_MEMORY;
+        for (size_t i = 0; i < before.slot_count; i++)
+            if (before.slots[i].first)
+                *find_slot(r, before.slots[i].first, before.slots[i].what) = before.slots[i];
+    }
+    struct member_slot *slot = find_slot(r, first, what);
+    r->used += !slot->first;
+    *slot = (struct member_slot){first, what, node};
+    return ERR_OK;
+}
+
+static struct payload *get_slot(const struct message_reader *r, const struct payload *map,
+                                const void *what)
+{
+    return r->slot_count && map->first ? find_slot(r, map->first, what)->node : NULL;
+}
+
+/* The member of a field that is in no oneof; NULL: it has not come. Names are compared by their
+ * place. */
+static struct payload *find_member(const struct message_reader *r, const struct payload *map,
+                                   const struct protobuf_field *f)
+{
+    if (map->count >= MEMBERS_FEW) return get_slot(r, map, f->name.at);
     struct payload *p = map->first;
     while (p && p->key.at != f->name.at) p = p->next;
-    *node = p;
-    if (p) return ERR_OK;
-    if (f->oneof) leave_oneof(type, map, f->oneof);
+    return p;
+}
+
+static enum err add_member(struct message_reader *r, struct payload *map,
+                           const struct protobuf_field *f, struct payload **node)
+{
     enum err err = add_node(r, map, node);
     if (err) return err;
     (*node)->key = f->name;
+    if (map->count < MEMBERS_FEW) return ERR_OK;
+    struct payload *from = map->count == MEMBERS_FEW ? map->first : *node;
+    for (struct payload *p = from; p && !err; p = p->next)
+        err = put_slot(r, map->first, p->key.at, p);
+    return err;
+}
+
+/* Of a oneof only what came last is there: another of its fields takes the member over. */
+static enum err oneof_member(struct message_reader *r, const struct protobuf_message *type,
+                             struct payload *map, const struct protobuf_field *f,
+                             struct payload **node)
+{
+    const void *oneof = &type->oneofs[f->oneof - 1];
+    *node = get_slot(r, map, oneof);
+    if (!*node) {
+        enum err err = add_member(r, map, f, node);
+        return err ? err : put_slot(r, map->first, oneof, *node);
+    }
+    if ((*node)->key.at != f->name.at)
+        **node = (struct payload){.key = f->name, .next = (*node)->next};
+    return ERR_OK;
+}
+
+/* The member of a field, made at its first use. */
+static enum err member(struct message_reader *r, const struct protobuf_message *type,
+                       struct payload *map, const struct protobuf_field *f, struct payload **node)
+{
+    if (f->oneof) return oneof_member(r, type, map, f, node);
+    *node = find_member(r, map, f);
+    if (*node) return ERR_OK;
+    enum err err = add_member(r, map, f, node);
+    if (err) return err;
     bool is_map = f->message && f->message->is_map_entry;
     if (f->is_repeated) (*node)->kind = is_map ? PAYLOAD_MAP : PAYLOAD_LIST;
     return ERR_OK;
@@ -256,29 +326,15 @@ static enum err take_field(struct message_reader *r, const struct protobuf_messa
                                                     : no_message(r, type, "a text is not UTF-8");
 }
 
-/* Whether one of the first members is of this field. */
-static bool is_there(const struct payload *map, size_t first, const struct protobuf_field *f)
-{
-    const struct payload *p = map->first;
-    while (first > 0 && p->key.at != f->name.at) {
-        p = p->next;
-        first--;
-    }
-    return first > 0;
-}
-
-/* What proto3 leaves out because it is zero. Only what came is looked through: a type may have
- * thousands of fields, of which a message has a few. */
+/* What proto3 leaves out because it is zero. */
 static enum err add_zeros(struct message_reader *r, const struct protobuf_message *type,
                           struct payload *into)
 {
-    size_t came = into->count;
     for (size_t i = 0; i < type->field_count; i++) {
         const struct protobuf_field *f = type->fields[i];
         struct payload *node = NULL;
-        if (!f->has_zero || f->type == PROTOBUF_GROUP || is_there(into, came, f)) continue;
-        enum err err = add_node(r, into, &node);
-        if (!err) node->key = f->name;
+        if (!f->has_zero || f->type == PROTOBUF_GROUP || find_member(r, into, f)) continue;
+        enum err err = add_member(r, into, f, &node);
         bool is_text = f->type == PROTOBUF_STRING || f->type == PROTOBUF_BYTES;
         if (!err && is_text)
             (void)text_value(f, (struct str){"", 0}, &node->value);
