@@ -227,3 +227,11 @@ def test_other_hosts_are_not_served_without_dtls_unless_that_is_meant(tmp_path):
     node = Node(str(tmp_path), settings=[f"listen.coap=0.0.0.0:{free_port()}"])
     done = subprocess.run(node.command, capture_output=True, text=True, timeout=20, check=False, env=node.env)
     assert done.returncode != 0 and "listen.coap: 0.0.0.0" in done.stderr and "listen.insecure" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("topic", ["a/#", "+", ""])
+def test_a_response_topic_that_is_none_is_refused_and_ends_nobody(gateway, topic):
+    say = {"topic": "hello", "payload": "x", "retain": True, "properties": {"responseTopic": topic}}
+    status, text = gateway.request("POST", "/v1/mqtt/publish", json.dumps(say))
+    assert coap(gateway, "get", "hello") == "4.04 the topic has no value" and gateway.alive()
+    assert status == 400 and "responseTopic" in text, text

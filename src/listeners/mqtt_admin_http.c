@@ -234,6 +234,11 @@ static enum err take_property(struct order *o, struct str key, const struct doc 
             mqtt_write_number(&o->properties, property_names[i].property, (uint32_t)n);
             return ERR_OK;
         }
+        bool is_topic = property_names[i].property == MQTT_PROPERTY_RESPONSE_TOPIC;
+        if (is_topic && !topic_name_is_valid(text)) /* no packet may hold it (3.3.2.3.5) */
+            return why_set(why, ERR_INVALID,
+                           "properties.responseTopic: must be a topic to publish to, not empty and "
+                           "without wildcards");
         if (!property_names[i].is_number && value->kind == DOC_STRING && mqtt_text_is_valid(text) &&
             text.size <= MQTT_TEXT_BYTES_MAX) {
             mqtt_write_property(&o->properties, property_names[i].property, text);
