@@ -220,7 +220,7 @@ static void on_login(struct completion *c)
         buf_add_text(&out, ",\"role\":");
         buf_add_json(&out, str_of(login->op.identity->role));
         buf_add_char(&out, '}');
-        http_reply(exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(exchange, 200, "application/json", &out);
         buf_free(&out);
     }
     identity_release(login->op.identity);
@@ -269,7 +269,7 @@ static void handle_about(struct http_exchange *exchange, void *arg)
     buf_add_text(&out, ",\"role\":");
     buf_add_json(&out, str_of(api_identity(exchange)->role));
     buf_add_text(&out, ",\"modules\":[\"collect\",\"store\",\"sql\"]}");
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }
 

@@ -29,7 +29,7 @@ static void on_written(struct completion *c)
         buf_add_text(&out, ",\"time\":\"");
         buf_add_time(&out, w->op.time_ns);
         buf_add_text(&out, "\"}");
-        http_reply(w->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(w->exchange, 200, "application/json", &out);
     }
     buf_free(&out);
     mem_free(w);
@@ -153,7 +153,7 @@ static void on_read(struct completion *c)
     } else {
         struct buf out = BUF_EMPTY;
         add_row(&out, r->op.batch);
-        http_reply(r->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(r->exchange, 200, "application/json", &out);
         buf_free(&out);
     }
     batch_release(r->op.batch);
