@@ -190,6 +190,16 @@ def test_a_repeated_confirmable_post_is_published_once(gateway):
     assert gateway.metric("millrace_mqtt_messages_received_total") == before + 1
 
 
+def test_another_request_with_the_message_id_of_the_last_one_is_no_repetition(gateway):
+    """A device counts from the same number after each start, from the same port; and 65,536 messages later the number comes again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        for number, (token, topic, payload) in enumerate([(b"a", "one", b"1"), (b"a", "one", b"2"), (b"a", "two", b"2"), (b"b", "two", b"")]):
+            sock.sendto(request(4 if not payload else 3, 1, token, topic) + (b"\xff" + payload if payload else b""), (HOST, gateway.coap_port))
+            assert answered(sock, gateway) == (0x44 if payload else 0x42), number
+    assert [coap(gateway, "get", topic) for topic in ("one", "two")] == ["2", "4.04 the topic has no value"]
+
+
 def test_observers_beyond_the_limit_and_clients_that_refuse_are_let_go(gateway):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
