@@ -72,6 +72,26 @@ def test_an_entry_that_stays_brings_no_retained_messages_again(node_factory, mos
     assert seen(near) == [("data/x/kept", "1"), ("new/x", "2")]
 
 
+def test_the_external_broker_sends_what_streams_want_now_and_no_more(node_factory, mosquitto):
+    """Whatever they wanted before: a Stream's filter changes more often than there is room for filters."""
+    peer = mosquitto()
+    node = node_factory(settings=[f"mqtt.external.endpoint=tcp://{HOST}:{peer.port}"])
+    connected(node, "external")
+    spec = {"device": "d", "table": "t", "columns": [{"name": "v", "path": "$.v"}]}
+    stream(node, "one", filter="old/0", **spec)
+    for number in range(70):
+        change = json.dumps({"spec": {"filter": f"old/{number}"}})
+        assert node.request("PATCH", "/apis/millrace.io/v1/namespaces/default/streams/one", change,
+                            headers={"Content-Type": "application/merge-patch+json"})[0] == 200
+    far = Peer(peer, "far")
+    for topic in ("old/3", "old/69"):
+        far.publish(topic, json.dumps({"v": 1}), 1, retain=True)
+    kept_topics = "SELECT topic FROM sys.mqtt_retained WHERE topic LIKE 'old/%'"
+    wait_for(lambda: node.sql(kept_topics), LIMIT_S, "what is wanted does not come")
+    time.sleep(0.5)
+    assert node.sql(kept_topics) == [["old/69"]] and "external broker" not in node.log()
+
+
 def test_a_stream_of_everything_doubles_no_row_of_an_external_broker(node_factory, mosquitto):
     peer = mosquitto()
     node = node_factory(settings=[f"mqtt.external.endpoint=tcp://{HOST}:{peer.port}"])

@@ -18,7 +18,7 @@ struct bridges {
     struct arena arena; /* texts of `external` */
     struct bridges_external external;
     size_t filter_count;
-    char *filters[EXTERNAL_FILTERS_MAX]; /* bridge_external_filters */
+    char *filters[EXTERNAL_FILTERS_MAX]; /* bridges_set_filters */
 };
 
 /* ---- making settings ---- */
@@ -205,18 +205,61 @@ static enum err put_external(struct bridges *b)
     return s ? broker_bridge_put(b->service->broker, s) : ERR_NO_MEMORY;
 }
 
-enum err bridge_external_filters(struct bridges *b, struct str filter)
+static bool has_filter(const struct bridges *b, struct str filter)
 {
-    MUST(b->magic == BRIDGES_MAGIC);
-    if (!topic_filter_is_valid(filter)) return ERR_INVALID;
     for (size_t i = 0; i < b->filter_count; i++)
-        if (str_is(filter, b->filters[i])) return ERR_OK;
+        if (str_is(filter, b->filters[i])) return true;
+    return false;
+}
+
+static void free_filters(char *filters[EXTERNAL_FILTERS_MAX], size_t count)
+{
+    for (size_t i = 0; i < count; i++) mem_free(filters[i]);
+}
+
+/* Behind those that there are; one of them counts once. */
+static enum err add_filter(struct bridges *b, struct str filter)
+{
+    if (!topic_filter_is_valid(filter)) return ERR_INVALID;
+    if (has_filter(b, filter)) return ERR_OK;
     if (b->filter_count == EXTERNAL_FILTERS_MAX) return ERR_LIMIT;
     char *kept = mem_alloc(filter.size + 1);
     if (!kept) return ERR_NO_MEMORY;
     (void)str_copy(kept, filter.size + 1, filter);
     b->filters[b->filter_count++] = kept;
-    return b->external.endpoint.size ? put_external(b) : ERR_OK;
+    return ERR_OK;
+}
+
+static bool has_all(const struct bridges *b, char *const filters[EXTERNAL_FILTERS_MAX],
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!has_filter(b, str_of(filters[i]))) return false;
+    return b->filter_count == count;
+}
+
+enum err bridges_set_filters(struct bridges *b, const struct str *filters, size_t count)
+{
+    MUST(b->magic == BRIDGES_MAGIC);
+    char *was[EXTERNAL_FILTERS_MAX];
+    size_t was_count = b->filter_count;
+    enum err err = ERR_OK, put = ERR_OK;
+    memcpy(was, b->filters, sizeof was);
+    b->filter_count = 0;
+    for (size_t i = 0; i < count && err != ERR_NO_MEMORY; i++) {
+        enum err one = add_filter(b, filters[i]);
+        if (one) err = one;
+    }
+    bool is_other = !has_all(b, was, was_count);
+    if (err != ERR_NO_MEMORY && is_other && b->external.endpoint.size) put = put_external(b);
+    if (err == ERR_NO_MEMORY || put) {
+        free_filters(b->filters, b->filter_count);
+        memcpy(b->filters, was, sizeof was);
+        b->filter_count = was_count;
+        return put ? put : err;
+    }
+    free_filters(was, was_count);
+    return err;
 }
 
 /* The texts of one, in an order that both sides of a comparison or a copy share. */
@@ -318,7 +361,7 @@ static void on_change(void *arg, const struct resource *old, const struct resour
 
 static void free_bridges(struct bridges *b)
 {
-    while (b->filter_count) mem_free(b->filters[--b->filter_count]);
+    free_filters(b->filters, b->filter_count);
     arena_free(&b->arena);
     b->magic = 0;
     mem_free(b);

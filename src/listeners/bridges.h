@@ -30,10 +30,11 @@ enum err bridges_start(struct service *service, const struct bridges_external *e
 enum err bridges_set_external(struct bridges *bridges, const struct bridges_external *external);
 /* Before the broker is stopped. NULL allowed. */
 void bridges_stop(struct bridges *bridges);
-/* What somebody in the node wants to have from the external broker beside data/# and cmd/#: a topic
- * filter, subscribed there from now on as long as the node runs; without an external broker it is
- * remembered for one that comes. Errors: INVALID (no filter), LIMIT (too many), NO_MEMORY. */
-enum err bridge_external_filters(struct bridges *bridges, struct str filter);
+/* What the Streams want to have from the external broker beside data/# and cmd/#: these topic
+ * filters (copied; each counts once) are subscribed there from now on, and none of before; without
+ * an external broker they are remembered for one that comes. Errors: LIMIT, INVALID (the others of
+ * them are taken), NO_MEMORY (it stays as it was). */
+enum err bridges_set_filters(struct bridges *bridges, const struct str *filters, size_t count);
 
 /* What the field table of a Bridge cannot check: endpoint, filters, sizes. Adds problems; documents
  * of other kinds pass. Any task. */

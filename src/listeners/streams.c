@@ -181,6 +181,23 @@ static void tell_states(struct streams *streams, struct broker_stream *const *li
     }
 }
 
+/* What is to come from an external broker, which knows the namespace default alone. */
+static void tell_bridges(struct streams *streams, struct broker_stream *const *list, size_t count)
+{
+    struct str *filters = mem_alloc_zero(count + 1, sizeof *filters);
+    size_t wanted = 0;
+    for (size_t i = 0; filters && i < count; i++)
+        if (strcmp(((const struct stream *)list[i])->ns, "default") == 0)
+            filters[wanted++] = list[i]->filter;
+    enum err err =
+        filters ? bridges_set_filters(streams->service->bridges, filters, wanted) : ERR_NO_MEMORY;
+    if (err)
+        diag(streams->service->context, DIAG_ERROR, component,
+             "not all filters of Streams are taken from the external broker (mqtt.external): %s",
+             err == ERR_LIMIT ? "there are too many; let some Streams share one" : err_text(err));
+    mem_free(filters);
+}
+
 static void apply(struct streams *streams)
 {
     struct broker_stream **list = NULL;
@@ -191,12 +208,7 @@ static void apply(struct streams *streams)
         diag(streams->service->context, DIAG_ERROR, component, "the streams stay as they were: %s",
              err_text(err));
     if (!err) tell_states(streams, list, count);
-    for (size_t i = 0; i < count && !err && streams->service->bridges; i++)
-        if (strcmp(((const struct stream *)list[i])->ns, "default") == 0 && /* it knows no other */
-            bridge_external_filters(streams->service->bridges, list[i]->filter))
-            diag(streams->service->context, DIAG_ERROR, component,
-                 "%.*s is not taken from the external broker: too many filters, or no memory",
-                 (int)list[i]->filter.size, list[i]->filter.at);
+    if (!err && streams->service->bridges) tell_bridges(streams, list, count);
     struct stream *old = streams->first, *fresh = NULL;
     for (size_t i = 0; i < count && err; i++) broker_stream_release(list[i]);
     for (struct stream *next; old && !err;
