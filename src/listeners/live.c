@@ -4,6 +4,7 @@
  * load. Else the batch is shared and posted to the main loop, at most LIVE_BATCHES_MAX at a time:
  * the log task never waits for a viewer. */
 #include "listeners/live.h"
+#include "base/map.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
 #include "listeners/sessions.h"
@@ -32,6 +33,7 @@ struct viewer {
     size_t filter_count;
     struct filter *filters;
     struct arena arena; /* of the filters */
+    struct map by_name; /* "DEVICE\0TABLE", each may be "" → the first such filter */
     uint64_t dropped;
     bool busy, closed; /* the socket may close inside a send: then show() frees, not on_closed */
 };
@@ -94,24 +96,72 @@ static void add_row(struct buf *out, const struct batch *batch, uint32_t row,
     buf_add_char(out, '}');
 }
 
-/* Of a table that may be seen in part: is this row's device allowed? */
-static bool may_see(const struct viewer *v, const struct batch *batch, uint32_t row)
+/* Of a table that may be seen in part: is the device allowed? */
+static bool may_see(const struct viewer *v, const struct batch *batch, uint32_t device)
 {
     return access_check(v->identity, VERB_QUERY, "Table", str_of(batch->schema->ns),
-                        str_of(batch->schema->name), batch->devices[batch->device[row]].path,
-                        NULL) == ERR_OK;
+                        str_of(batch->schema->name), batch->devices[device].path, NULL) == ERR_OK;
 }
 
-static const struct filter *find_filter(const struct viewer *v, const struct batch *batch,
-                                        uint32_t row)
+static struct str name_key(struct buf *key, struct str device, struct str table)
 {
-    struct str path = batch->devices[batch->device[row]].path;
-    for (size_t i = 0; i < v->filter_count; i++) {
-        const struct filter *f = &v->filters[i];
-        if (f->device.size && !str_equal(f->device, path)) continue;
-        if (!f->table.size || str_is(f->table, batch->schema->name)) return f;
+    buf_clear(key);
+    buf_add_str(key, device);
+    buf_add_char(key, 0);
+    buf_add_str(key, table);
+    return buf_str(key);
+}
+
+/* The first that fits, in the order in which they were given. There may be a thousand of them, and
+ * this is the main loop: so they are found by name. */
+static const struct filter *find_filter(const struct viewer *v, const struct batch *batch,
+                                        uint32_t device)
+{
+    struct str path = batch->devices[device].path, table = str_of(batch->schema->name);
+    const struct str names[][2] = {
+        {path, table}, {path, STR("")}, {STR(""), table}, {STR(""), STR("")}};
+    const struct filter *first = NULL;
+    struct buf key = BUF_EMPTY;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct str name = name_key(&key, names[i][0], names[i][1]);
+        const struct filter *found = buf_failed(&key) ? NULL : map_get(&v->by_name, name);
+        if (found && (!first || found < first)) first = found;
     }
-    return NULL;
+    buf_free(&key);
+    return first;
+}
+
+/* What of a device's rows is shown. */
+struct choice {
+    bool is_known, is_shown;
+    const struct filter *filter; /* NULL = all columns */
+};
+
+static struct choice choose(const struct viewer *v, const struct batch *batch, uint32_t device,
+                            enum access_scope scope)
+{
+    struct choice c = {.is_known = true};
+    c.filter = v->everything ? NULL : find_filter(v, batch, device);
+    c.is_shown = (v->everything || c.filter) && (scope == ACCESS_ALL || may_see(v, batch, device));
+    return c;
+}
+
+/* Adds the rows that the viewer wants and may see, and gives their number. Each device is judged
+ * once, if there is memory to remember it. */
+static uint64_t add_rows(const struct viewer *v, const struct batch *batch, enum access_scope scope,
+                         struct buf *out)
+{
+    struct choice *choices = mem_alloc_zero(batch->device_count + 1, sizeof *choices), other;
+    uint64_t rows = 0;
+    for (uint32_t row = 0; row < batch->row_count; row++) {
+        struct choice *c = choices ? &choices[batch->device[row]] : &other;
+        if (!choices || !c->is_known) *c = choose(v, batch, batch->device[row], scope);
+        if (!c->is_shown) continue;
+        add_row(out, batch, row, c->filter);
+        rows++;
+    }
+    mem_free(choices);
+    return rows;
 }
 
 static void send_dropped(struct viewer *v)
@@ -125,6 +175,7 @@ static void send_dropped(struct viewer *v)
 static void free_viewer(struct viewer *v)
 {
     identity_release(v->identity);
+    map_free(&v->by_name);
     arena_free(&v->arena);
     mem_free(v);
 }
@@ -140,13 +191,7 @@ static void show_rows(struct viewer *v, const struct batch *batch)
     if (v->dropped) send_dropped(v);
     if (v->closed) return;
     buf_add_text(&out, "{\"rows\":[");
-    for (uint32_t row = 0; row < batch->row_count; row++) {
-        const struct filter *filter = v->everything ? NULL : find_filter(v, batch, row);
-        if (!v->everything && !filter) continue;
-        if (scope == ACCESS_SOME && !may_see(v, batch, row)) continue;
-        add_row(&out, batch, row, filter);
-        rows++;
-    }
+    rows = add_rows(v, batch, scope, &out);
     buf_add_text(&out, "]}");
     bool sent = rows == 0 || (!buf_failed(&out) &&
                               websocket_send(v->socket, true, buf_str(&out), LIVE_QUEUE_BYTES));
@@ -212,11 +257,22 @@ static enum err read_filter(struct viewer *v, const struct doc *doc, struct filt
     return ERR_OK;
 }
 
+static enum err index_filter(struct viewer *v, struct filter *filter)
+{
+    struct buf key = BUF_EMPTY;
+    struct str name = name_key(&key, filter->device, filter->table);
+    enum err err = buf_failed(&key) ? ERR_NO_MEMORY : ERR_OK;
+    if (!err && !map_get(&v->by_name, name)) err = map_put(&v->by_name, name, filter, NULL);
+    buf_free(&key);
+    return err;
+}
+
 static enum err subscribe(struct viewer *v, struct str message, struct why *why)
 {
     struct doc *doc = NULL;
     v->everything = false;
     v->filter_count = 0;
+    map_free(&v->by_name);
     arena_free(&v->arena);
     enum err err = doc_read_json(message, &v->arena, &doc, why);
     if (err) return err;
@@ -234,6 +290,7 @@ static enum err subscribe(struct viewer *v, struct str message, struct why *why)
     if (!v->filters) return ERR_NO_MEMORY;
     for (size_t i = 0; i < list->count && !err; i++)
         err = read_filter(v, list->items[i].value, &v->filters[i], why);
+    for (size_t i = 0; i < list->count && !err; i++) err = index_filter(v, &v->filters[i]);
     if (!err) v->filter_count = list->count;
     return err;
 }
@@ -296,6 +353,7 @@ void api_live(struct http_exchange *exchange, void *arg)
     v->identity = identity_share(api_identity(exchange));
     (void)str_copy(v->peer, sizeof v->peer, str_of(http_request_of(exchange)->peer));
     arena_init(&v->arena, NULL);
+    map_init(&v->by_name);
     v->socket = websocket_accept(exchange, &events, v);
     if (!v->socket) {
         identity_release(v->identity);
