@@ -221,6 +221,10 @@ static enum err restore(struct os *os, const struct cli_args *args, const char *
     err = store_restore(os, cli_value(args, "--from"), cli_value(args, "--name"), fresh, info, why);
     if (!err) err = clear_target(os, data, is_used, aside, why);
     if (!err) err = os->ops->path_rename(os, fresh, data, why);
+    if (err && aside[0] && os->ops->path_info(os, data, &(struct os_path_info){0}, NULL)) {
+        (void)os->ops->path_rename(os, aside, data, NULL); /* as it was, rather than nothing */
+        aside[0] = 0;
+    }
     if (!err) err = sync_parent_of(os, data, why);
     if (err) remove_temporary(os, fresh);
     return err;
