@@ -146,7 +146,8 @@ def test_prune_takes_away_what_left_the_files_and_nothing_else(millrace, tmp_pat
 
 
 def test_mistakes_are_told_with_the_way_out(millrace, tmp_path):
-    cases = ((("get", "devcies"), 2, "did you mean devices?"), (("get", "devices", "-o", "yml"), 2, "did you mean yaml?"),
+    cases = ((("get", "devcies"), 2, "did you mean devices?"), (("get", "xyzzy"), 2, "tokens, views, streams, bridges and sinks"),
+             (("get", "devices", "-o", "yml"), 2, "did you mean yaml?"),
              (("gte", "devices"), 2, "did you mean get?"), (("get",), 2, "usage: millrace get"),
              (("get", "devices", "--selector", "a"), 2, "unknown option"), (("apply",), 2, "-f plant.yaml"),
              (("apply", "-f", str(tmp_path / "none.yaml")), 2, "No such file"), (("delete", "device"), 2, "KIND NAME"),
@@ -202,6 +203,55 @@ def test_users_and_tokens(millrace):
     assert millrace("token", "revoke", "scada")[0] == "scada revoked\n"
     assert "token is unknown" in millrace("get", "nodes", "--token", token, code=1)[1]
     assert millrace("user", "delete", "eve")[0] == "eve deleted\n"
+
+
+@pytest.mark.parametrize("line", ["a" * 256 + "\n", "a" * 300 + "\n", "a" * 600])
+def test_a_password_that_is_too_long_is_refused_and_not_cut(millrace, line):
+    assert "255" in millrace("user", "add", "eve", "--role", "viewer", "--password-stdin", stdin=line, code=2)[1]
+    assert "255" in millrace("user", "verifier", stdin=line, code=2)[1]
+    assert millrace("user", "add", "eve", "--role", "viewer", "--password-stdin", stdin="a" * 255 + "\n")[0] == "eve added\n"
+    assert millrace.node.request("GET", "/v1/about", token="eve:" + "a" * 255)[0] == 200
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """Another machine that somebody names by mistake, or that answers in the name of one."""
+    heard = []
+
+    def do_GET(self):
+        Stranger.heard.append(self.headers["Authorization"])
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_data_folders_token_goes_to_no_other_machine(millrace):
+    with http.server.HTTPServer(("127.0.0.2", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.2:{server.server_port}"
+        millrace("get", "nodes", "--server", url, code=1)
+        millrace("get", "nodes", code=1, env={"MILLRACE_SERVER": url})
+        millrace("get", "nodes", "--server", url, "--token", "mine", code=1)
+        millrace("get", "nodes", "--server", url, "--data", millrace.node.data, code=1)  # whoever names both means it
+        server.shutdown()
+    assert Stranger.heard == [None, None, "Bearer mine", "Bearer " + millrace.node.token()]
+
+
+def test_what_is_too_much_is_refused_and_not_left_out(millrace):
+    assert "64" in millrace("sql", *["-c", "SELECT 1"] * 65, code=2)[1]
+    assert "64" in millrace("run", "--check", *["--set", "memory=64MiB"] * 64, "--set", "nonsense=1", code=2)[1]
+
+
+def test_a_namespace_is_one_part_of_the_address(millrace):
+    for command in (("sql", "-n", "no/such&ns=default", "SELECT 1"), ("export", "-n", "no/such&ns=default", "--query", "SELECT 1")):
+        assert "no/such&ns=default" in millrace(*command, code=1)[1]
+
+
+def test_a_backups_folder_of_any_name_is_json(millrace, tmp_path):
+    folder = str(tmp_path / 'a "quoted" \\ folder')
+    assert json.loads(millrace("backup", "--to", folder, "--json")[0])["to"] == folder
 
 
 def test_a_user_of_a_manifest_has_a_verifier_and_no_password(millrace, node_factory, tmp_path):

@@ -190,6 +190,16 @@ def test_a_repeated_confirmable_post_is_published_once(gateway):
     assert gateway.metric("millrace_mqtt_messages_received_total") == before + 1
 
 
+def test_another_request_with_the_message_id_of_the_last_one_is_no_repetition(gateway):
+    """A device counts from the same number after each start, from the same port; and 65,536 messages later the number comes again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        for number, (token, topic, payload) in enumerate([(b"a", "one", b"1"), (b"a", "one", b"2"), (b"a", "two", b"2"), (b"b", "two", b"")]):
+            sock.sendto(request(4 if not payload else 3, 1, token, topic) + (b"\xff" + payload if payload else b""), (HOST, gateway.coap_port))
+            assert answered(sock, gateway) == (0x44 if payload else 0x42), number
+    assert [coap(gateway, "get", topic) for topic in ("one", "two")] == ["2", "4.04 the topic has no value"]
+
+
 def test_observers_beyond_the_limit_and_clients_that_refuse_are_let_go(gateway):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
@@ -227,3 +237,11 @@ def test_other_hosts_are_not_served_without_dtls_unless_that_is_meant(tmp_path):
     node = Node(str(tmp_path), settings=[f"listen.coap=0.0.0.0:{free_port()}"])
     done = subprocess.run(node.command, capture_output=True, text=True, timeout=20, check=False, env=node.env)
     assert done.returncode != 0 and "listen.coap: 0.0.0.0" in done.stderr and "listen.insecure" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("topic", ["a/#", "+", ""])
+def test_a_response_topic_that_is_none_is_refused_and_ends_nobody(gateway, topic):
+    say = {"topic": "hello", "payload": "x", "retain": True, "properties": {"responseTopic": topic}}
+    status, text = gateway.request("POST", "/v1/mqtt/publish", json.dumps(say))
+    assert coap(gateway, "get", "hello") == "4.04 the topic has no value" and gateway.alive()
+    assert status == 400 and "responseTopic" in text, text

@@ -237,3 +237,16 @@ def test_lines_over_tcp_wait_for_room_and_none_is_lost(plant):
         assert node.sql("SELECT count(*) FROM tcp WHERE device = 'e'") == [[1]], "once, whatever number of tries it took"
     wait_for(lambda: metric(node, "millrace_line_connections") == 0, 10, "both connections are over")
     assert "its lines wait" in node.log()
+
+
+def test_polled_rows_that_find_no_room_are_counted_and_told_now_and_then(plant, plantsim, tmp_path):
+    from conftest import plant_manifests
+    node, ways, full = plant
+    node.command += plant_manifests(plantsim, tmp_path)
+    node.restart()
+    wait_for(lambda: node.sql("SELECT count(*) FROM press")[0][0] > 10, 20, "nothing is polled")
+    fill_up(ways, full)
+    said, refused = node.log().count("polled rows"), node.metric("millrace_rows_refused_total")
+    wait_for(lambda: node.metric("millrace_rows_refused_total") > refused + 20, 20, "what is lost is not counted")
+    assert 1 <= node.log().count("polled rows") <= said + 3, "they are told now and then"
+    full.give()

@@ -209,6 +209,18 @@ def test_a_neuron_tag_list_is_imported_polled_and_exported(node_factory, plantsi
     assert status == 2 and "#BL=CDAB" in said, said
 
 
+def test_a_column_of_any_name_is_read_as_json(node_factory, plantsim, tmp_path):
+    text = ("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
+            f"spec: {{driver: modbus, endpoint: \"tcp://{plantsim.host}:{plantsim.port}\"}}\n---\n"
+            "apiVersion: millrace.io/v1\nkind: Table\nmetadata: {name: odd}\n"
+            "spec: {columns: [{name: 'a\\x\\', type: bigint}, {name: good, type: bigint}]}\n---\n"
+            "apiVersion: millrace.io/v1\nkind: Device\nmetadata: {name: odd}\nspec: {path: odd, table: odd, connection: plc, points: "
+            "[{column: 'a\\x\\', address: '1!465000', type: int16}, {column: good, address: '1!400001', type: int16}]}\n")
+    node = node_factory(manifests=[write_file(tmp_path, "odd.yaml", text)])
+    status, said = node.cli("read", "odd")
+    assert status == 0 and json.loads(said)["a\\x\\@q"].startswith("Bad"), said
+
+
 # ---- a plant under load ----
 
 def load_manifest(plantsim, connections):

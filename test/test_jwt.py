@@ -105,6 +105,15 @@ def test_a_token_logs_in_over_http_and_mqtt_with_the_roles_that_there_are(node_f
     assert "a token was refused: " in site.node.log()
 
 
+def test_the_command_line_takes_a_token_of_any_length(node_factory, tmp_path):
+    issuer = Issuer("RS256", "one")
+    site = Site(node_factory, tmp_path, issuer)
+    site.make("Role", "reader", {"rules": [{"verbs": ["query"]}]})
+    token = issuer.token("ann", groups=["reader"], more="x" * 2000)
+    assert site.node.cli("sql", "--token", token, "SELECT 1") == (0, "1\n")
+    assert site.node.cli("sql", "--token", token + "x" * 4096, "SELECT 1")[0] == 1
+
+
 def test_what_a_user_is_denied_no_claim_gives(node_factory, tmp_path):
     issuer = Issuer("EdDSA", "k1")
     site = Site(node_factory, tmp_path, issuer)

@@ -1,4 +1,5 @@
 """The broker in operation: its settings, and what is shown and done while it runs."""
+import contextlib
 import json
 import signal
 import socket
@@ -11,6 +12,7 @@ from paho.mqtt.properties import Properties
 
 from conftest import HOST, OPENER, free_port, wait_for
 from mqtt_client import mqtt_node
+from mqtt_wire import Wire
 from test_mqtt import LIMIT_S, Client
 
 SETTINGS = "mqtt:\n  maxConnections: {connections}\n  receiveMaximum: {window}\n  queue: {{messages: {queue}}}\n"
@@ -299,6 +301,25 @@ def test_the_broker_tells_of_itself_under_sys(tuned):
     for number in range(3):
         here.publish(f"r/{number}", "x", 1, retain=True)
     assert tuned.metric("millrace_mqtt_retained_messages") == 2
+
+
+@pytest.mark.parametrize("reason", ["%ff", "%C3%BC" * 200, "a%00b"], ids=["no UTF-8", "too long", "a zero byte"])
+def test_a_reason_that_no_packet_can_hold_sends_nobody_away(node, reason):
+    with contextlib.closing(Wire((HOST, node.mqtt_port), "5", timeout_s=10)) as wire:
+        wire.send("CONNECT", id="there", user="admin", password=node.PASSWORD)
+        assert wire.receive()[0] == "CONNACK"
+        text = call(node, "DELETE", f"/v1/mqtt/clients/there?reason={reason}", expect=400)
+        assert "reason" in text["error"]["message"]
+        wire.send("PINGREQ")
+        assert wire.receive()[0] == "PINGRESP"
+
+
+def test_what_strangers_send_does_not_move_the_cursor(node):
+    with contextlib.closing(Wire((HOST, node.mqtt_port), "5", timeout_s=10)) as wire:
+        wire.send("CONNECT", id="evil\x1b[2Jname\x9b", user="admin", password=node.PASSWORD)
+        assert wire.receive()[0] == "CONNACK"
+        status, said = node.cli("mqtt", "clients")
+    assert status == 0 and "evil?[2Jname" in said and "\x1b" not in said and "\x9b" not in said
 
 
 def test_the_command_line_shows_kicks_and_publishes(node):

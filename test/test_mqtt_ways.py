@@ -139,7 +139,7 @@ def test_what_is_no_mqtt_over_websocket_is_refused(node):
 def test_who_http_knows_may_come_without_a_login(node):
     cookie, own = f"Cookie: millrace={node.token()}", f"Origin: http://{HOST}:{node.port}"
     for headers, code in (((), 4), ((cookie,), 0), ((cookie, own), 0), ((cookie, "Origin: http://evil.example"), 4),
-                          ((cookie, own.replace("http:", "https:")), 4), ((f"Authorization: Bearer {node.token()}",), 0),
+                          ((cookie, own.replace("http:", "https:")), 0), ((cookie, "Sec-Fetch-Site: same-site"), 4), ((f"Authorization: Bearer {node.token()}",), 0),
                           (("Authorization: Bearer nonsense",), 4)):
         peer = Socket(node, headers)
         assert peer.status == 101

@@ -351,6 +351,20 @@ def audit_lines(plant):
     return lines
 
 
+@pytest.mark.parametrize("headers,is_ours", [
+    ({}, True), ({"Origin": "http://{host}"}, True), ({"Origin": "http://127.0.0.1:9"}, False), ({"Origin": "null"}, False),
+    ({"Origin": "https://{host}"}, True),  # a proxy in front does the TLS
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "https://a.proxy"}, True), ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "same-site", "Origin": "http://{host}"}, False), ({"Sec-Fetch-Site": "cross-site"}, False)])
+def test_the_cookie_counts_for_the_nodes_own_pages_alone(plant, headers, is_ours):
+    """To a browser another port of this machine is the same site: SameSite does not keep its pages from sending the cookie."""
+    sent = {name: value.format(host=plant.node.url[len("http://"):]) for name, value in headers.items()}
+    status, text = plant.node.request("POST", "/v1/sql", "SELECT 1", token=None, headers={**sent, "Cookie": f"millrace={plant.node.token()}"})
+    assert status == (200 if is_ours else 401), text
+    status, text = plant.node.request("POST", "/v1/sql", "SELECT 1", headers=sent)  # who holds the token may be any page
+    assert status == 200, text
+
+
 def test_refused_logins_leave_few_short_lines_in_the_audit_log(plant):
     """40 at once under one name: those that find the queue full are counted, not written."""
     name = "\x01" * 120

@@ -1,5 +1,6 @@
 """Line protocol on /write, as an InfluxDB client of version 1 sends it: what is kept, what is refused, in which order."""
 import json
+import time
 
 
 def write(node, text, query=""):
@@ -107,3 +108,18 @@ def test_json_values_take_the_form_of_their_column(node_factory):
         [5, "18446744073709551615", "2026-11-21T00:00:00Z", "AP8Q", [1, 2.5]]]
     for column, value in (("n", 5.5), ("big", -1), ("raw", "A==="), ("at", True)):
         assert rows(node, {"time": 2, "device": "a", column: value})[0] == 400, column
+
+
+def test_thousands_of_tables_do_not_stall_the_node(node_factory):
+    """Documents are made and looked after all at once, every ten seconds."""
+    node, waits_s = node_factory(settings=["memory=512MiB"]), []
+    for first in range(0, 4000, 200):
+        lines = "".join(f"table_with_a_long_name_{n},device=d v=1\n" for n in range(first, first + 200))
+        assert node.request("POST", "/write", lines)[0] == 204
+    ending = time.monotonic() + 12
+    while time.monotonic() < ending:
+        began = time.monotonic()
+        assert node.request("GET", "/healthz", token=None)[0] == 200
+        waits_s.append(time.monotonic() - began)
+    assert len(json.loads(node.request("GET", "/apis/millrace.io/v1/namespaces/default/tables")[1])["items"]) == 4000
+    assert max(waits_s) < 1.5, sorted(waits_s)[-3:]

@@ -205,9 +205,13 @@ struct access_login {
     char verifier[ACCESS_VERIFIER_BYTES], better[ACCESS_VERIFIER_BYTES];
     uint8_t salt[16]; /* for `better`: what replaces a verifier of another broker */
     bool is_right;    /* what the worker found; judged on the main loop */
+    bool is_prompt;   /* it did not have to wait */
 };
-/* Takes the login until its completion is finished, which may be inside the call. */
+/* Takes the login until its completion is finished, which is never inside the call. */
 void access_login(struct access *access, struct access_login *login);
+/* Whether it waits, since its user's name has failures, so that nobody is at work for it. Main
+ * loop, while the login is the module's. */
+bool access_login_waits(const struct access_login *login);
 /* Whom to tell (one; main loop) that a login has replaced another broker's hash (access/legacy.h)
  * by a verifier of the same password: what was logged in under it stays. */
 void access_on_better(struct access *access,

@@ -297,7 +297,9 @@ static void access_verify(const struct access *a)
         MUST(*l->link == l && l->timer && l->access == a);
     MUST(sessions == a->session_count && sessions <= ACCESS_SESSIONS_MAX);
     MUST(jwts == a->jwt_count && jwts <= ACCESS_JWTS_MAX);
-    MUST(pending == a->login_count && pending <= ACCESS_LOGINS_MAX && delayed <= pending);
+    MUST(pending == a->login_count && delayed == a->delayed_count);
+    MUST(delayed <= ACCESS_DELAYED_MAX && a->prompt_count <= ACCESS_LOGINS_MAX);
+    MUST(delayed + a->prompt_count <= pending);
 }
 
 void access_free_if_over(struct access *a)

@@ -19,7 +19,8 @@ enum {
     ACCESS_MAGIC = 0x61636373,
     ACCESS_SESSIONS_MAX = 4096, /* of all users; a stranger cannot make one */
     ACCESS_JWTS_MAX = 16384,    /* of another issuer that hold, each with the user it names */
-    ACCESS_LOGINS_MAX = 64,     /* waiting or running */
+    ACCESS_LOGINS_MAX = 64,     /* with a worker, of names without failures */
+    ACCESS_DELAYED_MAX = 256,   /* waiting, of names that have some: they stand in nobody's way */
     ACCESS_LOGINS_PER_USER = 4, /* of them per slot of `slow` */
     ACCESS_SLOW_SLOTS = 256,    /* users by hash: bounded, whatever names strangers try */
     ACCESS_KNOWN_SLOTS = 64,    /* a second pair of the same slot takes the place of the first */
@@ -101,7 +102,9 @@ struct access {
     struct access_known known[ACCESS_KNOWN_SLOTS];
     uint8_t known_key[ACCESS_HASH_BYTES]; /* random, of this start; wiped at the end */
     struct access_login *delayed;         /* waiting for their timer */
+    size_t delayed_count;                 /* they */
     size_t login_count;                   /* waiting or with a worker: all `pending` of `slow` */
+    size_t prompt_count;                  /* of them, those that did not have to wait */
     /* A worker has save_text; something has changed that the file does not say yet; access_close
      * was called. */
     bool is_saving, is_dirty, is_closing;

@@ -3,7 +3,8 @@
  * A login goes main loop → (waits, when the user's name has failures) → worker → main loop → its
  * home. Strangers can try any name: what is remembered about names is a table of fixed size,
  * indexed by hash, so two names may share their delay; and an unknown name is checked against a
- * verifier that nothing fits.
+ * verifier that nothing fits. Those who wait have a limit of their own: however many guess, who has
+ * not failed finds a place.
  *
  * Between the look at the verifier and the judgement lies time, in which the user may get another
  * password, or be disabled or removed. So the worker checks a copy, and `judged` looks at the user
@@ -12,7 +13,8 @@
  * Called by the listeners (HTTP Basic and /v1/login, PostgreSQL, MQTT). A login is its starter's
  * memory and ours until its completion is finished, exactly once. Invariants: login_count and the
  * sum of `pending` are the logins that wait or are with a worker; `delayed` are those that wait,
- * each with its timer; a password is in a login only until it is finished. */
+ * each with its timer, and prompt_count those that never did; a password is in a login only until
+ * it is finished. */
 #include "access/access_priv.h"
 #include "access/legacy.h"
 #include "access/scram_server.h"
@@ -147,6 +149,7 @@ static void judged(struct job *job)
     MUST(slow->pending > 0 && a->login_count > 0);
     slow->pending--;
     a->login_count--;
+    a->prompt_count -= login->is_prompt;
     if (a->is_closing) {
         err = ERR_CANCELLED;
     } else if (login->is_right && user && !user->is_disabled && is_still(user, login)) {
@@ -213,6 +216,7 @@ static void undelay(struct access_login *login)
     *login->link = login->next;
     if (login->next) login->next->link = login->link;
     login->access->context->os->ops->timer_close(login->timer);
+    login->access->delayed_count--;
     login->timer = NULL;
 }
 
@@ -232,6 +236,7 @@ static enum err delay(struct access *a, struct access_login *login, int64_t dela
     login->link = &a->delayed;
     if (login->next) login->next->link = &login->next;
     a->delayed = login;
+    a->delayed_count++;
     ops->timer_set(login->timer, delay_ns);
     return ERR_OK;
 }
@@ -245,6 +250,7 @@ void access_login(struct access *a, struct access_login *login)
     login->identity = NULL;
     login->timer = NULL;
     login->better[0] = 0;
+    login->is_prompt = false;
     if (!login->by_proof) {
         mac_of(a, login, mac);
         login->identity = find_known(a, mac);
@@ -254,7 +260,10 @@ void access_login(struct access *a, struct access_login *login)
         return;
     }
     struct access_slow *slow = slow_of(a, login->user);
-    if (a->login_count >= ACCESS_LOGINS_MAX || slow->pending >= ACCESS_LOGINS_PER_USER) {
+    int64_t delay_ns = delay_of(a, slow);
+    bool is_full =
+        delay_ns ? a->delayed_count >= ACCESS_DELAYED_MAX : a->prompt_count >= ACCESS_LOGINS_MAX;
+    if (is_full || slow->pending >= ACCESS_LOGINS_PER_USER) {
         finish(login, ERR_BUSY);
         return;
     }
@@ -262,7 +271,6 @@ void access_login(struct access *a, struct access_login *login)
     if (!login->by_proof)
         (void)str_copy(login->verifier, sizeof login->verifier, str_of(user ? user->verifier : ""));
     a->context->os->ops->random(a->context->os, login->salt, sizeof login->salt);
-    int64_t delay_ns = delay_of(a, slow);
     enum err err = delay_ns ? delay(a, login, delay_ns) : ERR_OK;
     if (err) {
         finish(login, err);
@@ -270,7 +278,14 @@ void access_login(struct access *a, struct access_login *login)
     }
     slow->pending++;
     a->login_count++;
-    if (!delay_ns) to_worker(login);
+    login->is_prompt = delay_ns == 0;
+    a->prompt_count += login->is_prompt;
+    if (login->is_prompt) to_worker(login);
+}
+
+bool access_login_waits(const struct access_login *login)
+{
+    return login->timer != NULL;
 }
 
 void access_scram_verifier(struct access *a, const char *user, char verifier[ACCESS_VERIFIER_BYTES])

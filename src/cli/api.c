@@ -35,12 +35,18 @@ int api_kind(const struct cli_args *args, const char *name)
         names[count++] = resource_kinds[k].singular;
     }
     int nearest = str_nearest(str_of(lower), names, count);
-    (void)cli_fail(
-        args, CLI_USAGE,
-        "'%s' is not a kind%s%s%s; there are connections, tables, devices, nodes, users, "
-        "roles and tokens",
-        name, nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
-        nearest >= 0 ? "?" : "");
+    struct buf all = BUF_EMPTY;
+    for (int k = 0; k < KIND_COUNT; k++)
+        buf_printf(&all, "%s%s",
+                   k == 0               ? ""
+                   : k + 1 < KIND_COUNT ? ", "
+                                        : " and ",
+                   resource_kinds[k].plural);
+    const char *kinds = buf_cstr(&all);
+    (void)cli_fail(args, CLI_USAGE, "'%s' is not a kind%s%s%s; there are %s", name,
+                   nearest >= 0 ? "; did you mean " : "", nearest >= 0 ? names[nearest] : "",
+                   nearest >= 0 ? "?" : "", kinds ? kinds : "many");
+    buf_free(&all);
     return -1;
 }
 
@@ -221,7 +227,7 @@ static bool is_shown(const struct doc *column, bool wide)
 static void print_cell(struct str text, size_t width, bool is_last)
 {
     if (!text.size) text = STR("-");
-    printf("%.*s", (int)text.size, text.at);
+    cli_print_safely(stdout, text);
     if (!is_last) printf("%*s", (int)(width - width_of(text) + 3), "");
 }
 

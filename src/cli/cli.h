@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "resource/doc.h"
 #include <stdbool.h>
+#include <stdio.h>
 
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
@@ -48,6 +49,9 @@ int cli_fail(const struct cli_args *args, int code, const char *format, ...)
 void cli_data_folder(const struct cli_args *args, char *out, size_t out_bytes);
 /* Reads a whole file into `out`; false (and errno) when it cannot. */
 bool cli_read_file(const char *path, struct buf *out);
+/* Texts of others on a terminal: control characters are shown as '?', since a client's or a
+ * device's name must not move the cursor. */
+void cli_print_safely(FILE *to, struct str text);
 
 int cli_run(const struct cli_args *args);
 int cli_sql(const struct cli_args *args);

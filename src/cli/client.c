@@ -13,9 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { TOKEN_BYTES = 4096 }; /* also of another issuer's */
+
 struct client {
     bool tls;
-    char host[256], port[8], token[256], server[300];
+    char host[256], port[8], token[TOKEN_BYTES], server[300];
     char own_ca[4096];    /* the certificate of a node on this machine */
     bool was_interrupted; /* by a signal: somebody wants an end, not another try */
     BIO *bio;
@@ -61,6 +63,21 @@ static bool read_line_file(const char *folder, const char *name, char *out, size
     return ok;
 }
 
+/* Whether the node is the one of the data folder, so that the administrator's token may go to it:
+ * found there, named together with it, or on this machine or the host that it says. */
+static bool is_own_node(const struct client *c, const struct cli_args *args, bool is_found,
+                        const char *folder)
+{
+    static const char *const here[] = {"localhost", "127.0.0.1", "[::1]"};
+    struct client own = {0};
+    char server[300];
+    if (is_found || cli_value(args, "--data")) return true;
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        if (strcmp(c->host, here[i]) == 0) return true;
+    return read_line_file(folder, "server.txt", server, sizeof server) &&
+           read_server(&own, server) && strcmp(own.host, c->host) == 0;
+}
+
 struct client *client_open(const struct cli_args *args)
 {
     char folder[3900], server[300];
@@ -87,11 +104,14 @@ struct client *client_open(const struct cli_args *args)
         return NULL;
     }
     snprintf(c->own_ca, sizeof c->own_ca, "%s/tls-cert.pem", folder);
-    if (token)
-        (void)str_copy(c->token, sizeof c->token, str_of(token));
-    else
-        (void)read_line_file(folder, "admin.token", c->token,
-                             sizeof c->token); /* without: the node says what is missing */
+    if (token && !str_copy(c->token, sizeof c->token, str_of(token))) {
+        cli_fail(args, CLI_USAGE, "the token is longer than %d bytes", TOKEN_BYTES - 1);
+        mem_free(c);
+        return NULL;
+    }
+    /* Without one the node says what is missing. */
+    if (!token && is_own_node(c, args, given == server, folder))
+        (void)read_line_file(folder, "admin.token", c->token, sizeof c->token);
     return c;
 }
 

@@ -1,7 +1,9 @@
 /* client.h - the command line's HTTP client: one blocking request at a time, over TCP or TLS.
  *
  * Finds its node by --server and --token, MILLRACE_SERVER and MILLRACE_TOKEN, or the data folder
- * (server.txt as the running node wrote it, and admin.token). */
+ * (server.txt as the running node wrote it, and admin.token). That token is the administrator's: a
+ * server that is named gets it only if it is this machine or the host of server.txt, or when --data
+ * is given, too. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 

@@ -42,6 +42,21 @@ static void show_bar(const struct doc *state)
             "##############################", done / 1000000, total / 1000000);
 }
 
+static void print_result(const struct doc *state, struct str to, struct str name, struct str taken)
+{
+    struct buf out = BUF_EMPTY;
+    buf_add_text(&out, "{\"to\":");
+    buf_add_json(&out, to);
+    buf_add_text(&out, ",\"name\":");
+    buf_add_json(&out, name);
+    buf_printf(&out, ",\"position\":%" PRIu64 ",\"taken\":", number_of(state, "position"));
+    buf_add_json(&out, taken);
+    buf_printf(&out, ",\"parts\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"bytes\":%" PRIu64 "}",
+               number_of(state, "parts"), number_of(state, "copied"), number_of(state, "bytes"));
+    puts(buf_cstr(&out) ? out.at : "{}");
+    buf_free(&out);
+}
+
 static int show_end(const struct cli_args *args, const struct doc *state)
 {
     struct str error = doc_text(doc_get(state, "error")), taken = doc_text(doc_get(state, "taken"));
@@ -51,11 +66,7 @@ static int show_end(const struct cli_args *args, const struct doc *state)
         return cli_fail(args, CLI_FAILED, "%.*s", (int)error.size, error.at ? error.at : "");
     uint64_t parts = number_of(state, "parts"), copied = number_of(state, "copied");
     if (is_json(args))
-        printf("{\"to\":\"%.*s\",\"name\":\"%.*s\",\"position\":%" PRIu64
-               ",\"taken\":\"%.*s\",\"parts\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"bytes\":%" PRIu64
-               "}\n",
-               (int)to.size, to.at, (int)name.size, name.at, number_of(state, "position"),
-               (int)taken.size, taken.at, parts, copied, number_of(state, "bytes"));
+        print_result(state, to, name, taken);
     else
         printf("backup %.*s in %.*s: everything up to %.*s, %" PRIu64 " parts, %" PRIu64
                " of them new\n",
@@ -210,6 +221,10 @@ static enum err restore(struct os *os, const struct cli_args *args, const char *
     err = store_restore(os, cli_value(args, "--from"), cli_value(args, "--name"), fresh, info, why);
     if (!err) err = clear_target(os, data, is_used, aside, why);
     if (!err) err = os->ops->path_rename(os, fresh, data, why);
+    if (err && aside[0] && os->ops->path_info(os, data, &(struct os_path_info){0}, NULL)) {
+        (void)os->ops->path_rename(os, aside, data, NULL); /* as it was, rather than nothing */
+        aside[0] = 0;
+    }
     if (!err) err = sync_parent_of(os, data, why);
     if (err) remove_temporary(os, fresh);
     return err;

@@ -6,7 +6,7 @@
  * `millrace import` and POST /v1/rows read back: time, device, the columns, and the devices' labels
  * as columns `label.NAME`. */
 #include "base/timetext.h"
-#include "cli/client.h"
+#include "cli/api.h"
 #include "data/csv.h"
 #include "os/os.h"
 #include "sql/lex.h"
@@ -287,7 +287,8 @@ int cli_export_rows(const struct cli_args *args)
         isatty(STDOUT_FILENO))
         return cli_fail(args, CLI_USAGE, "arrow is no text for a terminal: name a file with -o");
     arena_init(&export.arena, NULL);
-    buf_printf(&export.target, "/v1/sql?ns=%s", ns ? ns : "default");
+    buf_add_text(&export.target, "/v1/sql?ns=");
+    api_add_segment(&export.target, ns ? ns : "default");
     export.os = os_real_new();
     export.client = export.os ? client_open(args) : NULL;
     int code = export.client ? run(&export) : CLI_FAILED;

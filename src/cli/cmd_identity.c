@@ -18,7 +18,7 @@ enum { PASSWORD_BYTES = 256 };
 
 /* ---- passwords ---- */
 
-/* One line from the terminal without showing it, or from a pipe. */
+/* One line from the terminal without showing it, or from a pipe; never a part of one. */
 static bool read_hidden(const char *prompt, char out[PASSWORD_BYTES])
 {
     struct termios before, hidden;
@@ -29,13 +29,17 @@ static bool read_hidden(const char *prompt, char out[PASSWORD_BYTES])
         fputs(prompt, stderr);
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
     }
-    bool ok = fgets(out, PASSWORD_BYTES, stdin) != NULL;
+    char line[PASSWORD_BYTES + 2]; /* a line's end, too */
+    bool ok = fgets(line, sizeof line, stdin) != NULL;
     if (is_terminal) {
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
-    if (ok) out[strcspn(out, "\r\n")] = 0;
-    return ok;
+    if (ok) line[strcspn(line, "\r\n")] = 0;
+    bool fits = ok && str_copy(out, PASSWORD_BYTES, str_of(line));
+    OPENSSL_cleanse(line, sizeof line);
+    if (ok && !fits) fprintf(stderr, "a password has %d bytes at most\n", PASSWORD_BYTES - 1);
+    return fits;
 }
 
 static void make_password(char out[PASSWORD_BYTES])

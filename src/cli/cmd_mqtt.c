@@ -29,7 +29,7 @@ static void add_ns(struct buf *path, char before, const struct cli_args *args)
 
 struct mqtt_column {
     const char *key, *title;
-    int width;
+    size_t width;
 };
 
 /* Prints the list that is in the answer under `name`. `from` ends with "ns=" where there is one. */
@@ -41,13 +41,15 @@ static int show_list(struct api *api, const char *from, const char *name,
     if (from[strlen(from) - 1] == '=') api_add_segment(&path, api_namespace(api->args));
     const struct doc *answer = call(api, "GET", &path, STR("")), *list = doc_get(answer, name);
     if (has_failed(api) || !list) return api_fail(api);
-    for (size_t k = 0; k < count; k++) printf("%-*s ", columns[k].width, columns[k].title);
+    for (size_t k = 0; k < count; k++) printf("%-*s ", (int)columns[k].width, columns[k].title);
     putchar('\n');
     for (size_t i = 0; i < list->count; i++) {
         for (size_t k = 0; k < count; k++) {
             struct str text = doc_text(doc_get(list->items[i].value, columns[k].key));
-            printf("%-*.*s ", columns[k].width, text.size ? (int)text.size : 1,
-                   text.size ? text.at : "-");
+            if (!text.size) text = STR("-");
+            cli_print_safely(stdout, text);
+            printf("%*s ", text.size < columns[k].width ? (int)(columns[k].width - text.size) : 0,
+                   "");
         }
         putchar('\n');
     }

@@ -336,6 +336,17 @@ bool cli_read_file(const char *path, struct buf *out)
     return ok;
 }
 
+void cli_print_safely(FILE *to, struct str text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        unsigned char next = i + 1 < text.size ? (unsigned char)text.at[i + 1] : 0;
+        bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        i += is_c1;
+        fputc(c < ' ' || c == 127 || is_c1 ? '?' : c, to);
+    }
+}
+
 /* One argument; `*at` moves on. False after printing what is wrong. */
 static bool take_argument(struct cli_args *args, int argc, const char *const *argv, int *at)
 {
@@ -377,8 +388,12 @@ static bool take_argument(struct cli_args *args, int argc, const char *const *ar
         return false;
     }
     args->values[i] = value;
-    if (option->value && strstr(option->value, "…") && args->repeated_count < CLI_VALUES_MAX)
-        args->repeated[args->repeated_count++] = value;
+    if (!option->value || !strstr(option->value, "…")) return true;
+    if (args->repeated_count == CLI_VALUES_MAX) {
+        cli_fail(args, CLI_USAGE, "%s may stand there %d times", name, CLI_VALUES_MAX);
+        return false;
+    }
+    args->repeated[args->repeated_count++] = value;
     return true;
 }
 

@@ -4,6 +4,7 @@
  * (SELECT 1 \g). Ctrl-C gives up what is being typed or, while a statement runs, the statement: its
  * connection is closed, which the node notices. Where nobody sits at a terminal the first error
  * ends all. */
+#include "cli/api.h"
 #include "cli/shell.h"
 #include "base/num.h"
 #include "os/os.h"
@@ -65,15 +66,24 @@ static void show_error(struct shell *shell, struct str text, const struct client
     arena_free(&arena);
 }
 
+void shell_target(const struct shell *shell, char out[SHELL_TARGET_BYTES])
+{
+    struct buf target = BUF_EMPTY;
+    buf_add_text(&target, "/v1/sql?ns=");
+    api_add_segment(&target, shell->ns);
+    (void)str_copy(out, SHELL_TARGET_BYTES, buf_str(&target)); /* each byte of ns as three, fits */
+    buf_free(&target);
+}
+
 int shell_statement(struct shell *shell, struct str text)
 {
     struct client_answer answer = {0};
     struct why why = WHY_NONE;
-    char target[320];
+    char target[SHELL_TARGET_BYTES];
     const char *format = shell->format;
     bool own = strcmp(format, "table") == 0 || strcmp(format, "tsv") == 0;
     int64_t begun_ns = shell->os->ops->mono_ns(shell->os);
-    snprintf(target, sizeof target, "/v1/sql?ns=%s", shell->ns);
+    shell_target(shell, target);
     enum err err =
         own ? client_request(shell->client, "POST", target, "application/json", "application/sql",
                              text, &answer, &why)

@@ -44,6 +44,9 @@ int shell_run(struct shell *shell, FILE *in);
 int shell_run_text(struct shell *shell, struct str text);
 /* Runs one statement and shows its answer or its error. */
 int shell_statement(struct shell *shell, struct str text);
+/* Where statements of the shell's namespace go. */
+enum { SHELL_TARGET_BYTES = 800 };
+void shell_target(const struct shell *shell, char out[SHELL_TARGET_BYTES]);
 /* Ctrl-C was pressed since this was asked last. */
 bool shell_was_interrupted(void);
 bool shell_is_interrupted(void); /* … and is not asked yet */

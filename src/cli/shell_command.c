@@ -112,9 +112,9 @@ static int list_tables(struct shell *shell, unsigned kinds, struct str pattern)
     struct doc *doc = NULL;
     struct why why = WHY_NONE;
     struct buf text = BUF_EMPTY;
-    char target[320];
+    char target[SHELL_TARGET_BYTES];
     arena_init(&arena, NULL);
-    snprintf(target, sizeof target, "/v1/sql?ns=%s", shell->ns);
+    shell_target(shell, target);
     enum err err = client_request(shell->client, "POST", target, "application/json",
                                   "application/sql", STR("SHOW TABLES"), &answer, &why);
     if (!err) err = doc_read_json(buf_str(&answer.body), &arena, &doc, &why);
@@ -437,12 +437,18 @@ static int copy(struct shell *shell, struct str rest)
         words[count++] = node[i];
         words[count++] = cli_value(shell->args, node[i]);
     }
-    while (count < WORDS_MAX + 11 && take_word(&rest, &option))
-        if (!str_is_nocase(option, "csv") && !str_is_nocase(option, "with") &&
-            !str_is_nocase(option, "header"))
-            words[count++] = arena_strdup(&arena, option.at, option.size);
+    bool is_whole = true;
+    while (is_whole && take_word(&rest, &option)) {
+        if (str_is_nocase(option, "csv") || str_is_nocase(option, "with") ||
+            str_is_nocase(option, "header"))
+            continue;
+        is_whole = count < sizeof words / sizeof words[0];
+        if (is_whole) words[count++] = arena_strdup(&arena, option.at, option.size);
+    }
     for (size_t i = 0; i < count; i++) is_good = is_good && words[i];
-    int code = is_good ? cli_command_run(count, words) : complain("out of memory");
+    int code = !is_whole ? complain("\\copy: too many options")
+               : is_good ? cli_command_run(count, words)
+                         : complain("out of memory");
     arena_free(&arena);
     return code;
 }

@@ -1,8 +1,7 @@
 /* shell_print.c - how `millrace sql` shows answers: tables, one column a line, tsv; see shell.h.
  *
  * An answer that is longer than the terminal goes through the user's pager. Numbers stand to the
- * right. Control characters in cells are shown as '?', since a device's name must not move the
- * cursor. */
+ * right. */
 #include "cli/shell.h"
 #include <stdlib.h>
 #include <string.h>
@@ -61,21 +60,13 @@ static bool is_number(const struct answer *a, size_t column)
     return str_is(type, "bigint") || str_is(type, "ubigint") || str_is(type, "double");
 }
 
-static void print_text(struct answer *a, struct str text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-        fputc(c < ' ' || c == 127 ? '?' : c, a->to);
-    }
-}
-
 static void print_cell(struct answer *a, struct str text, size_t column)
 {
     size_t have = display_width(text), width = a->widths[column];
     int pad = (int)(width > have ? width - have : 0);
     bool is_last = column + 1 == a->columns->count, is_right = is_number(a, column);
     if (is_right) fprintf(a->to, "%*s", pad, "");
-    print_text(a, text);
+    cli_print_safely(a->to, text);
     if (!is_right && !is_last) fprintf(a->to, "%*s", pad, "");
     fputs(is_last ? "\n" : "  ", a->to);
 }
@@ -117,9 +108,9 @@ static void print_expanded(struct answer *a)
         fprintf(a->to, "─[ row %zu ]─\n", r + 1);
         for (size_t c = 0; c < a->columns->count; c++) {
             struct str name = column_name(a, c);
-            print_text(a, name);
+            cli_print_safely(a->to, name);
             fprintf(a->to, "%*s  ", (int)(width - display_width(name)), "");
-            print_text(a, cell_text(a, r, c));
+            cli_print_safely(a->to, cell_text(a, r, c));
             fputc('\n', a->to);
         }
     }

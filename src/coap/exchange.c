@@ -222,6 +222,20 @@ static void drop_publishing(struct coap_visitor *v, struct coap_exchange **at)
     exchange_free(v, at);
 }
 
+/* Of all that a repetition has in common with its first. Clients that count their messages from the
+ * same number after each start, and any after 65,536 of them, use a number again. */
+static uint64_t sum_of(const struct coap_library_request *from, const struct coap_request *q)
+{
+    const uint64_t parts[] = {
+        from->message_id,
+        (uint64_t)q->method,
+        hash_64(q->topic, strlen(q->topic)),
+        hash_64(from->token.size ? from->token.at : "", from->token.size),
+        hash_64(from->payload.size ? from->payload.at : "", from->payload.size),
+    };
+    return hash_64(parts, sizeof parts);
+}
+
 static void begin_publish(struct coap_visitor *v, const struct coap_library_request *from,
                           const struct coap_request *q, struct str payload,
                           struct coap_library_reply *reply)
@@ -238,7 +252,7 @@ static void begin_publish(struct coap_visitor *v, const struct coap_library_requ
     } else if (!waits) {
         coap_reply_code(reply, code_of_success(q->method), "", &q->up);
     } else if (from->is_confirmable) {
-        v->last_message_id = from->message_id;
+        v->last_request = sum_of(from, q);
         v->last_code = 0;
     }
 }
@@ -258,7 +272,7 @@ void coap_exchange_logged_in(struct coap_visitor *v)
 static void publish(struct coap_visitor *v, const struct coap_library_request *from,
                     const struct coap_request *q, struct coap_library_reply *reply)
 {
-    bool is_again = from->is_confirmable && v->last_code && v->last_message_id == from->message_id;
+    bool is_again = from->is_confirmable && v->last_code && v->last_request == sum_of(from, q);
     if (is_again) {
         coap_reply_code(reply, (enum coap_code)v->last_code, "", &q->up);
         return;

@@ -117,8 +117,8 @@ struct coap_visitor {
     struct buf body;
     size_t body_charged, held_charged;
     uint64_t body_topic;
-    uint16_t last_message_id;
-    uint8_t last_code; /* 0 = none, or it waits */
+    uint64_t last_request; /* its sum */
+    uint8_t last_code;     /* 0 = none, or it waits */
 };
 
 static inline int64_t coap_now_s(const struct coap_gateway *g)

@@ -197,7 +197,14 @@ static void take_packet(struct coap_visitor *v, uint8_t first, struct str body)
     struct mqtt_packet packet;
     struct why why = WHY_NONE;
     enum mqtt_reason reason = mqtt_packet_read(first, body, MQTT_5, false, &packet, &why);
-    MUST(reason == 0); /* the broker's own */
+    if (reason) { /* a message of before that would not be accepted any more */
+        diag(v->gateway->context, DIAG_WARNING, component,
+             "the broker's message cannot be read (%s): who asks for it gets none; publish its "
+             "topic anew",
+             why.text);
+        coap_visitor_end(v, COAP_CODE_INTERNAL);
+        return;
+    }
     for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)
         if (takers[i].type == packet.type) takers[i].take(v, &packet);
 }

@@ -43,6 +43,23 @@ static struct str cookie(const struct http_request *request, const char *name)
     return (struct str){0};
 }
 
+/* Whether the page that asks, if one does, is this node's. Browsers send a cookie along for whoever
+ * asks them to, of a site, and to them all ports of a machine are one site: so the cookie counts
+ * for the node's own pages alone. Those that say so are believed (Fetch Metadata, Sec-Fetch-Site),
+ * also behind a proxy of another name; of others, Origin (RFC 6454 section 7) has the host and port
+ * that the request came to, by https where a proxy in front does the TLS. */
+static bool is_own_page(const struct http_request *request)
+{
+    struct str site = http_header(request, "sec-fetch-site");
+    struct str origin = http_header(request, "origin"), host = http_header(request, "host");
+    if (site.at) return str_is(site, "same-origin") || str_is(site, "none");
+    if (!origin.at) return true;
+    bool is_https = str_starts(origin, "https://");
+    if (!is_https && (request->is_tls || !str_starts(origin, "http://"))) return false;
+    size_t skip = is_https ? strlen("https://") : strlen("http://");
+    return host.size && str_equal((struct str){origin.at + skip, origin.size - skip}, host);
+}
+
 struct login {
     struct access_login op; /* first */
     struct http_exchange *exchange;
@@ -151,6 +168,10 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
         token = str_trim((struct str){authorization.at + 6, authorization.size - 6});
     else if (!authorization.size)
         token = cookie(request, "millrace");
+    if (!authorization.size && token.size && !is_own_page(request)) {
+        refuse(exchange, "the cookie counts for the node's own pages alone; send a token");
+        return false;
+    }
     struct str user, password;
     if (find_influx_login(exchange, token, &user, &password))
         return guard_password(exchange, service, user, password);
@@ -164,25 +185,13 @@ bool api_guard(struct http_exchange *exchange, const struct http_route *route, v
     return true;
 }
 
-/* Whether the page that asks, if one does, is this node's: scheme, host and port of Origin (RFC
- * 6454 section 7) are those that the request came to. */
-static bool is_own_origin(const struct http_request *request)
-{
-    struct str origin = http_header(request, "origin"), host = http_header(request, "host");
-    const char *scheme = request->is_tls ? "https://" : "http://";
-    if (!origin.at) return true;
-    if (!str_starts(origin, scheme)) return false;
-    size_t skip = strlen(scheme);
-    return host.size && str_equal((struct str){origin.at + skip, origin.size - skip}, host);
-}
-
 struct identity *api_find_identity(const struct http_exchange *exchange, struct service *service)
 {
     const struct http_request *request = http_request_of(exchange);
     struct str authorization = http_header(request, "authorization"), token = {0};
     if (authorization.size > 7 && str_is_nocase((struct str){authorization.at, 7}, "bearer "))
         token = str_trim((struct str){authorization.at + 7, authorization.size - 7});
-    else if (!authorization.size && is_own_origin(request))
+    else if (!authorization.size && is_own_page(request))
         token = cookie(request, "millrace");
     return token.size ? access_token_find(service->access, token) : NULL;
 }
@@ -220,7 +229,7 @@ static void on_login(struct completion *c)
         buf_add_text(&out, ",\"role\":");
         buf_add_json(&out, str_of(login->op.identity->role));
         buf_add_char(&out, '}');
-        http_reply(exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(exchange, 200, "application/json", &out);
         buf_free(&out);
     }
     identity_release(login->op.identity);
@@ -269,7 +278,7 @@ static void handle_about(struct http_exchange *exchange, void *arg)
     buf_add_text(&out, ",\"role\":");
     buf_add_json(&out, str_of(api_identity(exchange)->role));
     buf_add_text(&out, ",\"modules\":[\"collect\",\"store\",\"sql\"]}");
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }
 

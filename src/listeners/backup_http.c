@@ -84,7 +84,7 @@ static void answer(struct backups *b, struct http_exchange *exchange, int status
 {
     struct buf out = BUF_EMPTY;
     add_state(&out, b);
-    http_reply(exchange, status, "application/json", buf_str(&out));
+    http_reply_buf(exchange, status, "application/json", &out);
     buf_free(&out);
 }
 

@@ -220,7 +220,7 @@ static void free_filters(char *filters[EXTERNAL_FILTERS_MAX], size_t count)
 /* Behind those that there are; one of them counts once. */
 static enum err add_filter(struct bridges *b, struct str filter)
 {
-    MUST(topic_filter_is_valid(filter)); /* a Stream's */
+    if (!topic_filter_is_valid(filter)) return ERR_INVALID;
     if (has_filter(b, filter)) return ERR_OK;
     if (b->filter_count == EXTERNAL_FILTERS_MAX) return ERR_LIMIT;
     char *kept = mem_alloc(filter.size + 1);
@@ -246,7 +246,10 @@ enum err bridges_set_filters(struct bridges *b, const struct str *filters, size_
     enum err err = ERR_OK, put = ERR_OK;
     memcpy(was, b->filters, sizeof was);
     b->filter_count = 0;
-    for (size_t i = 0; i < count && !err; i++) err = add_filter(b, filters[i]);
+    for (size_t i = 0; i < count && err != ERR_NO_MEMORY; i++) {
+        enum err one = add_filter(b, filters[i]);
+        if (one) err = one;
+    }
     bool is_other = !has_all(b, was, was_count);
     if (err != ERR_NO_MEMORY && is_other && b->external.endpoint.size) put = put_external(b);
     if (err == ERR_NO_MEMORY || put) {

@@ -32,8 +32,8 @@ enum err bridges_set_external(struct bridges *bridges, const struct bridges_exte
 void bridges_stop(struct bridges *bridges);
 /* What the Streams want to have from the external broker beside data/# and cmd/#: these topic
  * filters (copied; each counts once) are subscribed there from now on, and none of before; without
- * an external broker they are remembered for one that comes. Errors: LIMIT (the first of them are
- * taken), NO_MEMORY (it stays as it was). */
+ * an external broker they are remembered for one that comes. Errors: LIMIT, INVALID (the others of
+ * them are taken), NO_MEMORY (it stays as it was). */
 enum err bridges_set_filters(struct bridges *bridges, const struct str *filters, size_t count);
 
 /* What the field table of a Bridge cannot check: endpoint, filters, sizes. Adds problems; documents

@@ -89,7 +89,7 @@ static void on_tested(struct completion *c)
         http_reply_error(test->exchange, c->err, &c->why);
     } else {
         add_test(&out, &test->op);
-        http_reply(test->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(test->exchange, 200, "application/json", &out);
     }
     buf_free(&out);
     mem_free(test);
@@ -168,7 +168,7 @@ static void on_scanned(struct completion *c)
             add_find(&out, &scan->op.finds[i]);
         }
         buf_add_text(&out, "]}");
-        http_reply(scan->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(scan->exchange, 200, "application/json", &out);
     }
     buf_free(&out);
     collect_scan_free(&scan->op);

@@ -61,8 +61,7 @@ static void reply(struct import *import)
     if (buf_failed(&out) || buf_failed(&import->errors))
         http_reply_error(import->exchange, ERR_NO_MEMORY, NULL);
     else
-        http_reply(import->exchange, import->refused ? 400 : 200, "application/json",
-                   buf_str(&out));
+        http_reply_buf(import->exchange, import->refused ? 400 : 200, "application/json", &out);
     buf_free(&out);
 }
 

@@ -56,7 +56,7 @@ void influx_reply(struct http_exchange *exchange, int status, struct str text)
         buf_add_text(&out, "{\"error\":");
     buf_add_json(&out, text);
     buf_add_char(&out, '}');
-    http_reply(exchange, status, "application/json", buf_str(&out));
+    http_reply_buf(exchange, status, "application/json", &out);
     buf_free(&out);
 }
 

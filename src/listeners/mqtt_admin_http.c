@@ -29,7 +29,7 @@ struct str api_mqtt_ns(struct http_exchange *exchange)
     return http_query(exchange, "ns", &ns) && ns.size ? ns : STR("default");
 }
 
-/* NULL: no memory, or a namespace that is none. */
+/* NULL: no memory. */
 static struct order *order_new(struct http_exchange *exchange, struct service *service,
                                enum broker_order what)
 {
@@ -130,7 +130,12 @@ void api_mqtt_kick(struct http_exchange *exchange, void *arg)
     o->op.ends_session = http_query(exchange, "session", &text) && str_is(text, "true");
     bool has_reason = http_query(exchange, "reason", &text) && str_trim(text).size;
     if (!has_reason) text = STR("sent away by an operator");
-    (void)str_copy(o->reason, sizeof o->reason - 1, text); /* too long: not told */
+    if (!mqtt_text_is_valid(text) || !str_copy(o->reason, sizeof o->reason, text)) {
+        enum err err = why_set(&why, ERR_INVALID, "reason must be a text of at most %d bytes",
+                               REASON_BYTES - 1);
+        refuse(o, exchange, err, &why);
+        return;
+    }
     o->op.reason = o->reason;
     enum err err = access_check(api_identity(exchange), VERB_DELETE, "MqttClient", o->op.ns, id,
                                 STR(""), &why);
@@ -234,6 +239,11 @@ static enum err take_property(struct order *o, struct str key, const struct doc 
             mqtt_write_number(&o->properties, property_names[i].property, (uint32_t)n);
             return ERR_OK;
         }
+        bool is_topic = property_names[i].property == MQTT_PROPERTY_RESPONSE_TOPIC;
+        if (is_topic && !topic_name_is_valid(text)) /* no packet may hold it (3.3.2.3.5) */
+            return why_set(why, ERR_INVALID,
+                           "properties.responseTopic: must be a topic to publish to, not empty and "
+                           "without wildcards");
         if (!property_names[i].is_number && value->kind == DOC_STRING && mqtt_text_is_valid(text) &&
             text.size <= MQTT_TEXT_BYTES_MAX) {
             mqtt_write_property(&o->properties, property_names[i].property, text);

@@ -71,8 +71,12 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
 {
     struct mqtt_socket *m = owner;
     enter(m);
-    if (m->socket)
-        (void)websocket_send(m->socket, false, (struct str){(const char *)bytes, size}, SIZE_MAX);
+    bool is_sent = m->socket && websocket_send(m->socket, false,
+                                               (struct str){(const char *)bytes, size}, SIZE_MAX);
+    if (m->socket && !is_sent) { /* no memory: what comes behind a hole would be read wrongly */
+        os_stream_close(&m->stream);
+        websocket_close(m->socket, CLOSE_GOING_AWAY, "");
+    }
     if (m->socket && m->stream && websocket_queued(m->socket) > HOLD_BYTES)
         os_stream_pause(m->stream, true);
     leave(m);

@@ -8,6 +8,7 @@
  *
  * Each login is answered once (answer, or the first half of SCRAM in begin_scram), and with that
  * leaves server->pending. */
+#include "base/hash.h"
 #include "listeners/mqtt_server_priv.h"
 #include <string.h>
 
@@ -18,13 +19,15 @@ struct mqtt_login {
     struct access_login op; /* first */
     struct mqtt_server *server;
     struct broker_login *login;
-    struct mqtt_login *next;
+    bool counts; /* in checking_count */
 };
 
 /* Thousands may connect in one second, after an outage: they stand in line, for access checks few
- * at once and turns the others away. A user's share is limited, so that one with a wrong password
- * (each of whose tries is slowed) does not hold up the rest. */
-enum { CHECKING_MAX = 8, CHECKING_PER_USER = 3, LOOK_AHEAD = 64 };
+ * at once and turns the others away. There is a line for each hash of a user's name, the lines have
+ * their turns one after the other, and each has a limited share: so one with a wrong password, each
+ * of whose tries is slowed, holds up nobody but those of his name. Nor do many such, since a login
+ * that access lets wait takes none of the places. */
+enum { CHECKING_MAX = 8, CHECKING_PER_LINE = 3 };
 
 static void note(struct mqtt_server *server, const struct broker_login *login, enum err err)
 {
@@ -62,6 +65,11 @@ static void refuse(struct mqtt_server *server, struct broker_login *login, enum 
 
 static void check_next(struct mqtt_server *server);
 
+static struct mqtt_login_line *line_of(struct mqtt_server *server, const struct broker_login *login)
+{
+    return &server->lines[hash_64(login->user, strlen(login->user)) % MQTT_LOGIN_LINES];
+}
+
 /* What shows the client that the password is known here. */
 static void sign(struct broker_scram *scram)
 {
@@ -76,25 +84,16 @@ static void on_checked(struct completion *completion)
     struct mqtt_login *m = (struct mqtt_login *)completion;
     struct mqtt_server *server = m->server;
     struct identity *identity = m->op.identity;
-    struct mqtt_login **at = &server->checking;
-    m->op.identity = NULL;
-    while (*at != m) at = &(*at)->next;
-    *at = m->next;
-    server->checking_count--;
     struct broker_login *login = m->login;
+    struct mqtt_login_line *line = line_of(server, login);
+    MUST(line->checking && server->checking_count >= m->counts);
+    line->checking--;
+    server->checking_count -= m->counts;
     enum err err = completion->err;
     mem_free(m);
     if (login->scram && !err) sign(login->scram);
     check_next(server);
     answer(server, login, err ? NULL : identity, err); /* may free the server */
-}
-
-static bool may_be_checked(const struct mqtt_server *server, const struct broker_login *login)
-{
-    size_t of_user = 0;
-    for (const struct mqtt_login *m = server->checking; m; m = m->next)
-        of_user += strcmp(m->login->user, login->user) == 0;
-    return server->checking_count < CHECKING_MAX && of_user < CHECKING_PER_USER;
 }
 
 static void check(struct mqtt_server *server, struct broker_login *login)
@@ -106,9 +105,7 @@ static void check(struct mqtt_server *server, struct broker_login *login)
     }
     m->server = server;
     m->login = login;
-    m->next = server->checking;
-    server->checking = m;
-    server->checking_count++;
+    line_of(server, login)->checking++;
     (void)str_copy(m->op.user, sizeof m->op.user, str_of(login->user));
     /* Longer than any password (a token that was refused): nobody has it, and none is right. */
     if (!str_copy(m->op.password, sizeof m->op.password, str_of(login->password)))
@@ -122,30 +119,55 @@ static void check(struct mqtt_server *server, struct broker_login *login)
     }
     completion_init(&m->op.completion, server->service->context->main, on_checked);
     access_login(server->service->access, &m->op);
+    m->counts = !access_login_waits(&m->op);
+    server->checking_count += m->counts;
 }
 
-/* The first in line whose turn it may be; one whose client has gone is not checked any more. */
+static struct broker_login *take_first(struct mqtt_server *server, struct mqtt_login_line *line)
+{
+    struct broker_login *login = line->first;
+    MUST(login && server->waiting_count);
+    line->first = login->next;
+    if (!line->first) line->end = &line->first;
+    server->waiting_count--;
+    return login;
+}
+
+/* As many as may be checked now: one of each line in turn. */
 static void check_next(struct mqtt_server *server)
 {
-    struct broker_login **at = &server->waiting;
-    for (size_t i = 0; *at && i < LOOK_AHEAD && server->checking_count < CHECKING_MAX; i++) {
-        struct broker_login *login = *at;
-        if (!may_be_checked(server, login)) {
-            at = &login->next;
-            continue;
-        }
-        *at = login->next;
-        if (!*at) server->waiting_end = at;
-        check(server, login);
+    size_t passed = 0; /* lines, one after the other, of which nobody had his turn */
+    while (server->waiting_count && server->checking_count < CHECKING_MAX &&
+           passed < MQTT_LOGIN_LINES) {
+        struct mqtt_login_line *line = &server->lines[server->line_at++ % MQTT_LOGIN_LINES];
+        bool has_turn = line->first && line->checking < CHECKING_PER_LINE;
+        passed = has_turn ? 0 : passed + 1;
+        if (has_turn) check(server, take_first(server, line));
     }
 }
 
 static void check_password(struct mqtt_server *server, struct broker_login *login)
 {
+    struct mqtt_login_line *line = line_of(server, login);
     login->next = NULL;
-    *server->waiting_end = login;
-    server->waiting_end = &login->next;
+    *line->end = login;
+    line->end = &login->next;
+    server->waiting_count++;
     check_next(server);
+}
+
+void mqtt_server_open_lines(struct mqtt_server *server)
+{
+    for (size_t i = 0; i < MQTT_LOGIN_LINES; i++) server->lines[i].end = &server->lines[i].first;
+}
+
+void mqtt_server_clear_lines(struct mqtt_server *server)
+{
+    for (size_t i = 0; i < MQTT_LOGIN_LINES; i++)
+        while (server->lines[i].first) {
+            broker_login_free(take_first(server, &server->lines[i]));
+            atomic_fetch_sub(&server->pending, 1);
+        }
 }
 
 /* ---- SCRAM ---- */

@@ -280,7 +280,7 @@ enum err mqtt_server_start(struct service *service, struct broker *broker, struc
     if (!server) return why_set(why, ERR_NO_MEMORY, "no memory for the MQTT broker");
     server->magic = SERVER_MAGIC;
     server->service = service;
-    server->waiting_end = &server->waiting;
+    mqtt_server_open_lines(server);
     for (size_t i = 0; i <= BROKER_LOCAL; i++) {
         server->doors[i].server = server;
         door_init(&server->doors[i].door, context->main, on_accepted, &server->doors[i]);
@@ -342,12 +342,6 @@ void mqtt_server_stop(struct mqtt_server *server)
     server->service->broker = NULL;
     if (server->broker) broker_stop(server->broker);
     server->broker = NULL;
-    while (server->waiting) {
-        struct broker_login *login = server->waiting;
-        server->waiting = login->next;
-        broker_login_free(login);
-        atomic_fetch_sub(&server->pending, 1);
-    }
-    server->waiting_end = &server->waiting;
+    mqtt_server_clear_lines(server);
     free_if_over(server);
 }

@@ -8,12 +8,18 @@
 
 enum { SERVER_MAGIC = 0x6d717376 };
 
-struct mqtt_login;
-
 /* Where it listens; .at as it was asked for, .kind 0 = it does not. */
 struct mqtt_door {
     struct mqtt_server *server;
     struct door door;
+};
+
+enum { MQTT_LOGIN_LINES = 256 }; /* as access has slots for failures */
+
+/* Passwords to check, by login->next: those of the users of one hash. */
+struct mqtt_login_line {
+    struct broker_login *first, **end;
+    unsigned checking; /* of it */
 };
 
 struct mqtt_server {
@@ -24,10 +30,11 @@ struct mqtt_server {
     struct tls_config *tls; /* of BROKER_TLS */
     struct tls_psk *psk;    /* shared; NULL = none */
     bool anonymous, proxy;
-    _Atomic size_t pending;                      /* what came from the broker and is not answered */
-    struct broker_login *waiting, **waiting_end; /* passwords to check, by login->next */
-    struct mqtt_login *checking;                 /* being checked */
-    size_t checking_count;
+    _Atomic size_t pending; /* what came from the broker and is not answered */
+    struct mqtt_login_line lines[MQTT_LOGIN_LINES];
+    size_t waiting_count;  /* in all lines */
+    size_t line_at;        /* whose turn is next */
+    size_t checking_count; /* being checked; those that access lets wait are not */
     struct os_timer *review_timer;
     uint64_t epoch; /* of access, when rights were reviewed last */
     unsigned unreviewed;
@@ -44,5 +51,8 @@ void mqtt_server_leave(struct mqtt_server *server);
 void mqtt_server_on_login(void *arg, struct broker_login *login);
 /* Who a client is that brings no user and may come all the same. Gives; NULL: no memory. */
 struct identity *mqtt_server_anonymous(struct mqtt_server *server);
+/* The lines of those who wait: empty ones at the start; forgets all who stand there. */
+void mqtt_server_open_lines(struct mqtt_server *server);
+void mqtt_server_clear_lines(struct mqtt_server *server);
 
 #endif

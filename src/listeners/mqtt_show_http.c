@@ -178,11 +178,10 @@ static void on_inspected(struct completion *c)
                       (int)look->op.client_id.size, look->op.client_id.at, (int)look->op.ns.size,
                       look->op.ns.at);
     if (!err) look->write(look, &out);
-    if (!err && buf_failed(&out)) err = ERR_NO_MEMORY;
     if (err)
         http_reply_error(look->exchange, err, &c->why);
     else
-        http_reply(look->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(look->exchange, 200, "application/json", &out);
     buf_free(&out);
     broker_inspect_free(&look->op);
     mem_free(look);

@@ -10,7 +10,6 @@ struct point_write {
     struct http_exchange *exchange;
     struct service *service;
     struct completion audited;
-    struct buf value;
 };
 
 static void on_written(struct completion *c)
@@ -30,10 +29,9 @@ static void on_written(struct completion *c)
         buf_add_text(&out, ",\"time\":\"");
         buf_add_time(&out, w->op.time_ns);
         buf_add_text(&out, "\"}");
-        http_reply(w->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(w->exchange, 200, "application/json", &out);
     }
     buf_free(&out);
-    buf_free(&w->value);
     mem_free(w);
 }
 
@@ -71,7 +69,6 @@ static void on_audited(struct completion *c)
     enum err err = c->err ? c->err : w->service->stopping ? ERR_CANCELLED : ERR_OK;
     if (err) {
         http_reply_error(w->exchange, err, &c->why);
-        buf_free(&w->value);
         mem_free(w);
         return;
     }
@@ -124,6 +121,7 @@ struct point_read {
 
 static void add_row(struct buf *out, const struct batch *batch)
 {
+    struct buf key = BUF_EMPTY;
     buf_add_text(out, "{\"time\":\"");
     buf_add_time(out, batch->time[0]);
     buf_add_char(out, '"');
@@ -136,9 +134,15 @@ static void add_row(struct buf *out, const struct batch *batch)
         buf_add_char(out, ':');
         value_add_json(out, &value);
         if (value.quality == QUALITY_GOOD) continue;
-        buf_printf(out, ",\"%s@q\":\"%s\"", column->name, quality_name(value.quality, scratch));
+        buf_clear(&key);
+        buf_printf(&key, "%s@q", column->name);
+        buf_add_char(out, ',');
+        buf_add_json(out, buf_str(&key));
+        buf_printf(out, ":\"%s\"", quality_name(value.quality, scratch));
     }
     buf_add_char(out, '}');
+    if (buf_failed(&key)) out->failed = true;
+    buf_free(&key);
 }
 
 static void on_read(struct completion *c)
@@ -149,7 +153,7 @@ static void on_read(struct completion *c)
     } else {
         struct buf out = BUF_EMPTY;
         add_row(&out, r->op.batch);
-        http_reply(r->exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(r->exchange, 200, "application/json", &out);
         buf_free(&out);
     }
     batch_release(r->op.batch);

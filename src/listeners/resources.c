@@ -62,7 +62,7 @@ void resources_fail(struct http_exchange *exchange, const struct resource_target
         if (problems && problems->first) add_causes(&out, problems);
     }
     buf_add_text(&out, "}}");
-    http_reply(exchange, reason.status, "application/json", buf_str(&out));
+    http_reply_buf(exchange, reason.status, "application/json", &out);
     buf_free(&out);
 }
 

@@ -51,11 +51,10 @@ static void finish(struct change *change, enum err err, const struct why *why)
         buf_add_text(&out, ",\"name\":");
         buf_add_json(&out, change->target.name);
         buf_add_text(&out, "}}");
-        http_reply(exchange, 200, "application/json", buf_str(&out));
+        http_reply_buf(exchange, 200, "application/json", &out);
     } else {
         resources_write_document(&out, change->resource, change->secret);
-        http_reply(exchange, change->verb == VERB_CREATE ? 201 : 200, "application/json",
-                   buf_str(&out));
+        http_reply_buf(exchange, change->verb == VERB_CREATE ? 201 : 200, "application/json", &out);
     }
     buf_free(&out);
     resource_release(change->resource);

@@ -59,7 +59,7 @@ void resources_group_version(struct http_exchange *exchange, void *arg)
         buf_add_char(&out, '}');
     }
     buf_add_text(&out, "]}");
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }
 
@@ -138,6 +138,6 @@ void resources_openapi(struct http_exchange *exchange, void *arg)
         buf_add_text(&out, "},\"status\":{\"type\":\"object\"}}}");
     }
     buf_add_text(&out, "}}");
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }

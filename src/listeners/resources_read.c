@@ -263,7 +263,7 @@ void resources_get(struct http_exchange *exchange, struct service *service,
                               context_wall_ns(service->context));
     else
         resources_write_document(&out, r, "");
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }
 
@@ -337,6 +337,6 @@ void resources_list(struct http_exchange *exchange, struct service *service,
                               context_wall_ns(service->context));
     else
         write_list(&out, target->kind, list, count, version);
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }

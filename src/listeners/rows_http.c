@@ -21,7 +21,7 @@ static void reply(struct rows_request *r)
         buf_add_char(&out, '}');
     }
     buf_add_char(&out, '}');
-    http_reply(r->exchange, in->refused ? 400 : 200, "application/json", buf_str(&out));
+    http_reply_buf(r->exchange, in->refused ? 400 : 200, "application/json", &out);
     buf_free(&out);
 }
 

@@ -24,7 +24,7 @@ static void on_done(struct completion *c)
     } else if (c->err) {
         http_reply_error(r->exchange, c->err, &c->why);
     } else {
-        http_reply(r->exchange, 200, r->query.format->content_type, buf_str(&r->query.answer));
+        http_reply_buf(r->exchange, 200, r->query.format->content_type, &r->query.answer);
     }
     session_remove(&r->session);
     query_free(&r->query);

@@ -21,7 +21,7 @@ enum {
 
 /* What was found about a table last; by table id. */
 struct table_note {
-    uint32_t devices, revision;
+    uint32_t devices, parts, revision;
     uint64_t generation; /* of the document that was held against this revision */
 };
 
@@ -211,12 +211,18 @@ static void use_device(void *arg, const struct collect_device_row *row)
 
 /* ---- tables ---- */
 
-/* One walk over the catalogue counts the devices of every table. */
+static void count_part(void *arg, uint32_t table_id)
+{
+    struct status *s = arg;
+    if (table_id < s->note_capacity) s->notes[table_id].parts++;
+}
+
+/* One walk over the catalogue counts the devices of every table, one over the parts those. */
 static void count_series(struct status *s)
 {
     struct store *store = s->service->store;
     struct store_series_info info;
-    for (size_t i = 0; i < s->note_capacity; i++) s->notes[i].devices = 0;
+    for (size_t i = 0; i < s->note_capacity; i++) s->notes[i].devices = s->notes[i].parts = 0;
     for (uint32_t id = 1; id <= store_series_count(store); id++) {
         if (!store_series(store, id, &info)) continue;
         size_t before = s->note_capacity;
@@ -224,6 +230,7 @@ static void count_series(struct status *s)
         for (; before < s->note_capacity; before++) s->notes[before] = (struct table_note){0};
         s->notes[info.table_id].devices++;
     }
+    store_each_part(store, count_part, s);
 }
 
 /* Whether the document fits is asked again only when it or the table is another: tables may have
@@ -258,11 +265,12 @@ static void use_table(struct status *s, const struct resource *r)
         schema_release(schema);
         return;
     }
-    uint32_t devices = schema->table_id < s->note_capacity ? s->notes[schema->table_id].devices : 0;
-    size_t parts = store_table_parts(s->service->store, schema->table_id);
+    static const struct table_note nothing = {0};
+    const struct table_note *note =
+        schema->table_id < s->note_capacity ? &s->notes[schema->table_id] : &nothing;
     bool ok = set_count(arena, now, "columns", schema->column_count) &&
-              set_count(arena, now, "devices", devices) && set_count(arena, now, "parts", parts) &&
-              add_applied(s, now, r, schema);
+              set_count(arena, now, "devices", note->devices) &&
+              set_count(arena, now, "parts", note->parts) && add_applied(s, now, r, schema);
     schema_release(schema);
     tell(s, r, ok, now);
 }

@@ -118,7 +118,7 @@ static void reply(struct http_exchange *exchange, struct trial *t, enum err err,
     if (err) add_pair(&out, ",", STR("error"));
     if (err) buf_add_json(&out, str_of(why_text(why, err)));
     buf_add_char(&out, '}');
-    http_reply(exchange, 200, "application/json", buf_str(&out));
+    http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }
 

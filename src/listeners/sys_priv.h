@@ -27,7 +27,10 @@ struct sys_snapshot {
     struct store_table_list *tables; /* shared; NULL: no table of the store is asked for */
     const struct schema **by_id;     /* of `tables`; NULL: there is none with this id */
     size_t by_id_count;
-    bool has_devices;  /* the list below counts; else all series of the catalogue are shown */
+    /* Of sys.devices: who sees some alone gets a list, which the statement's task makes, since
+     * there may be a million series; else all of the catalogue are shown. */
+    bool sees_some, has_devices;
+    enum err devices_err;
     uint32_t *devices; /* their ids */
     size_t device_count, device_capacity;
     uint32_t *table_at; /* tables that may be seen: their indexes in `tables` */

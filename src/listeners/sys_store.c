@@ -9,11 +9,38 @@
 
 /* ---- sys.devices: the series catalogue ---- */
 
+/* NULL: dropped. */
+static const struct schema *table_of(const struct sys_snapshot *s, uint32_t table_id)
+{
+    return table_id < s->by_id_count ? s->by_id[table_id] : NULL;
+}
+
+/* The series whose device and table the identity may query. */
+static enum err keep_devices(struct sys_snapshot *s)
+{
+    struct store *store = s->service->store;
+    struct store_series_info info;
+    enum err err = ERR_OK;
+    s->has_devices = true;
+    for (uint32_t id = 1; !err && id <= store_series_count(store); id++) {
+        const struct schema *table =
+            store_series(store, id, &info) ? table_of(s, info.table_id) : NULL;
+        if (!table || access_check(s->identity, VERB_QUERY, "Table", str_of(table->ns),
+                                   str_of(table->name), info.path, NULL))
+            continue;
+        err = mem_grow(&s->devices, &s->device_capacity, s->device_count + 1, sizeof *s->devices);
+        if (!err) s->devices[s->device_count++] = id;
+    }
+    return err;
+}
+
 size_t sys_count_devices(const void *snapshot)
 {
-    const struct sys_snapshot *s = snapshot;
+    struct sys_snapshot *s = (struct sys_snapshot *)(uintptr_t)snapshot;
     if (!s->tables) return 0;
-    return s->has_devices ? s->device_count : store_series_count(s->service->store);
+    if (!s->sees_some) return store_series_count(s->service->store);
+    if (!s->has_devices) s->devices_err = keep_devices(s);
+    return s->devices_err ? 1 : s->device_count; /* a row that tells */
 }
 
 /* Text that was gathered: into the row, and freed. */
@@ -42,19 +69,18 @@ static void put_labels(struct row_out *out, const struct store_series_info *info
     put_buf(out, &labels);
 }
 
-/* NULL: dropped. */
-static const struct schema *table_of(const struct sys_snapshot *s, uint32_t table_id)
-{
-    return table_id < s->by_id_count ? s->by_id[table_id] : NULL;
-}
-
 /* Every one of the catalogue is a row, so that nothing has to be gathered for who sees all: those
  * of dropped tables are rows without a table. */
 void sys_write_devices(const void *snapshot, size_t n, struct row_out *out)
 {
     const struct sys_snapshot *s = snapshot;
     struct store_series_info info = {0};
-    uint32_t id = s->has_devices ? s->devices[n] : (uint32_t)n + 1;
+    if (s->devices_err) {
+        out->no_memory = true;
+        for (int i = 0; i < 5; i++) put_null(out);
+        return;
+    }
+    uint32_t id = s->sees_some ? s->devices[n] : (uint32_t)n + 1;
     const struct schema *table =
         store_series(s->service->store, id, &info) ? table_of(s, info.table_id) : NULL;
     put_int(out, id);
@@ -248,25 +274,6 @@ static enum err index_tables(struct sys_snapshot *s)
     return ERR_OK;
 }
 
-/* The series whose device and table the identity may query. */
-static enum err keep_devices(struct sys_snapshot *s)
-{
-    struct store *store = s->service->store;
-    struct store_series_info info;
-    enum err err = ERR_OK;
-    s->has_devices = true;
-    for (uint32_t id = 1; !err && id <= store_series_count(store); id++) {
-        const struct schema *table =
-            store_series(store, id, &info) ? table_of(s, info.table_id) : NULL;
-        if (!table || access_check(s->identity, VERB_QUERY, "Table", str_of(table->ns),
-                                   str_of(table->name), info.path, NULL))
-            continue;
-        err = mem_grow(&s->devices, &s->device_capacity, s->device_count + 1, sizeof *s->devices);
-        if (!err) s->devices[s->device_count++] = id;
-    }
-    return err;
-}
-
 static enum err keep_tables(struct sys_snapshot *s)
 {
     uint32_t count = store_table_count(s->tables);
@@ -297,7 +304,7 @@ enum err sys_take_store(struct sys_snapshot *s)
     bool sees_all =
         access_scope(s->identity, VERB_QUERY, "Table", (struct str){0}, STR("")) == ACCESS_ALL;
     enum err err = index_tables(s);
-    if (!err && wants_devices && !sees_all) err = keep_devices(s);
+    s->sees_some = !sees_all;
     if (!err && wants_tables) err = keep_tables(s);
     return err;
 }

@@ -125,6 +125,10 @@ void http_reply_status(struct http_exchange *exchange, int status, const char *c
 /* The whole answer; ends the exchange (do not use it after). `body` copied. */
 void http_reply(struct http_exchange *exchange, int status, const char *content_type,
                 struct str body);
+/* The same with what was gathered in `body`: when that ran out of memory, no part of it is sent,
+ * but NO_MEMORY, or, where `status` tells of an error already, that alone. */
+void http_reply_buf(struct http_exchange *exchange, int status, const char *content_type,
+                    const struct buf *body);
 /* {"error":{"code":"NO_TABLE","message":…,"position":…}} with the error's status. */
 void http_reply_error(struct http_exchange *exchange, enum err err, const struct why *why);
 /* A streamed answer (chunked). http_send copies; `*wait` true = the peer is slow: send no more

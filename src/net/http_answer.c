@@ -188,6 +188,17 @@ void http_reply_error(struct http_exchange *x, enum err err, const struct why *w
     buf_free(&body);
 }
 
+void http_reply_buf(struct http_exchange *x, int status, const char *content_type,
+                    const struct buf *body)
+{
+    if (!buf_failed(body))
+        http_reply(x, status, content_type, buf_str(body));
+    else if (status < 400)
+        http_reply_error(x, ERR_NO_MEMORY, NULL);
+    else
+        http_reply(x, status, content_type, STR(""));
+}
+
 /* ---- streamed answers ---- */
 
 void http_begin(struct http_exchange *x, int status, const char *content_type)

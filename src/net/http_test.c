@@ -17,6 +17,18 @@ static void a_request_gets_its_answer_and_the_connection_stays(void **state)
     test_client_close(&c);
 }
 
+static void an_answer_that_found_no_memory_is_not_sent_in_part(void **state)
+{
+    struct test_client c = {0};
+    const char *answer = ask(*state, &c, "GET /half HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(status_of(answer), err_http_status(ERR_NO_MEMORY));
+    assert_non_null(strstr(answer, "NO_MEMORY"));
+    answer = ask(*state, &c, "GET /half/refused HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(status_of(answer), 409);
+    assert_null(strstr(answer, "half"));
+    test_client_close(&c);
+}
+
 static void pipelined_requests_are_answered_in_order(void **state)
 {
     struct world *w = *state;
@@ -216,6 +228,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
     const struct CMUnitTest tests[] = {
         T(a_request_gets_its_answer_and_the_connection_stays),
+        T(an_answer_that_found_no_memory_is_not_sent_in_part),
         T(pipelined_requests_are_answered_in_order),
         T(bytes_may_come_one_by_one),
         T(ambiguous_requests_are_refused_and_end_the_connection),

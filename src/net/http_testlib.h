@@ -29,6 +29,17 @@ static inline void echo(struct http_exchange *x, void *arg)
     http_reply(x, 200, "text/plain", r->body.size ? r->body : r->path);
 }
 
+/* As a handler does whose answer found no memory in its middle. */
+static inline void half(struct http_exchange *x, void *arg)
+{
+    struct buf out = BUF_EMPTY;
+    (void)arg;
+    buf_add_text(&out, "half of it");
+    out.failed = true;
+    http_reply_buf(x, str_is(http_request_of(x)->path, "/half") ? 200 : 409, "text/plain", &out);
+    buf_free(&out);
+}
+
 static inline void later(struct http_exchange *x, void *arg)
 {
     struct world *w = arg;
@@ -101,6 +112,8 @@ static const struct http_route routes[] = {
     {"GET", "/later", later, 0, 0, ""},
     {"GET", "/stream", stream, 0, 0, ""},
     {"GET", "/fail", answer_error, 0, 0, ""},
+    {"GET", "/half", half, 0, 0, ""},
+    {"GET", "/half/refused", half, 0, 0, ""},
     {"GET", "/things/{}", param, 0, 0, ""},
     {"GET", "/things/{}/parts/{}", param, 0, 0, ""},
     {"GET", "/things/special", echo, 0, 0, ""},

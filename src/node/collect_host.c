@@ -4,16 +4,19 @@
  * A batch is refused with CONFLICT when its table was changed since it was begun: the collector
  * looks its tables up again. One that the log does not take yet is refused with BUSY, so that the
  * batches on their way to the log are bounded. */
+#include "base/timetext.h"
 #include "node/node_priv.h"
 #include <stdio.h>
 
 static const char component[] = "node";
 
 enum { EMIT_BATCHES_MAX = 1024 }; /* polled batches on their way to the log */
+#define LOST_TOLD_NS (10 * TIME_NS_PER_S)
 
 struct emit_op {
     struct store_append append; /* first */
     struct node *node;
+    uint32_t rows;
 };
 
 static struct schema *host_find_table(void *arg, struct str ns, struct str name)
@@ -27,15 +30,26 @@ static struct schema *host_find_table(void *arg, struct str ns, struct str name)
     return store_find_table(node->service.store, ns, str_of(sql_name));
 }
 
+/* A full disk refuses each batch of each device: that is one line in ten seconds. */
+static void tell_lost(struct node *node, uint32_t rows, const char *text)
+{
+    int64_t now_ns = context_mono_ns(&node->context);
+    node->lost_rows += rows;
+    if (node->lost_told_ns && now_ns - node->lost_told_ns < LOST_TOLD_NS) return;
+    diag(&node->context, DIAG_ERROR, component,
+         "polled rows were not stored: %s (%llu since the last such line)", text,
+         (unsigned long long)node->lost_rows);
+    node->lost_rows = 0;
+    node->lost_told_ns = now_ns;
+}
+
 static void on_emitted(struct completion *c)
 {
     struct emit_op *op = (struct emit_op *)c;
     struct node *node = op->node;
     node->emitting--;
     if (c->err == ERR_CONFLICT) collect_look_up_tables(node->service.collect);
-    if (c->err)
-        diag(&node->context, DIAG_ERROR, component, "polled rows were not stored: %s",
-             why_text(&c->why, c->err));
+    if (c->err) tell_lost(node, op->rows, why_text(&c->why, c->err));
     mem_free(op);
 }
 
@@ -64,6 +78,7 @@ static enum err host_emit(void *arg, struct batch *batch)
     }
     op->node = node;
     op->append.batch = batch;
+    op->rows = batch->row_count;
     op->append.ack = STORE_ACK_APPLIED;
     completion_init(&op->append.completion, &node->main, on_emitted);
     node->emitting++;

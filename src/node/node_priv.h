@@ -27,7 +27,10 @@ struct node {
     struct jwt_login *jwt;
     struct tls_config *tls;
     uint32_t emitting; /* batches on their way */
-    size_t started;    /* parts of the list that run */
+    /* Polled rows that were not stored, since it was told last (monotonic; 0 = never). */
+    uint64_t lost_rows;
+    int64_t lost_told_ns;
+    size_t started; /* parts of the list that run */
     char folder[3900];
     struct os_address http_address, https_address, postgres_address, line_address, mqtt_address,
         mqtts_address, mqtt_unix_address, coap_address,

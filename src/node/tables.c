@@ -23,6 +23,7 @@ struct node_tables {
     size_t pending;                                 /* definitions under way to the store */
     struct completion *waiting[TABLES_WAITING_MAX]; /* for pending = 0; in order */
     size_t waiting_count;
+    struct tables_index index;
 };
 
 struct define_op {
@@ -34,6 +35,11 @@ struct define_op {
 struct service *tables_service(void *tables)
 {
     return ((struct node_tables *)tables)->service;
+}
+
+struct tables_index *tables_index_of(void *tables)
+{
+    return &((struct node_tables *)tables)->index;
 }
 
 /* ---- a document becomes a table ---- */
@@ -136,7 +142,9 @@ static void drop_table(struct node_tables *t, const struct resource *r)
 static void on_resource(void *arg, const struct resource *old, const struct resource *now)
 {
     struct node_tables *t = arg;
-    if ((now ? now : old)->kind != KIND_TABLE || t->starting || t->is_stopping) return;
+    if ((now ? now : old)->kind != KIND_TABLE) return;
+    tables_index_changed(&t->index);
+    if (t->starting || t->is_stopping) return;
     if (now)
         apply_document(t, now);
     else
@@ -233,17 +241,12 @@ static enum err schema_of_ddl(struct node_tables *t, struct table_change *change
 
 static struct resource *find_document(struct node_tables *t, const char *ns, const char *name)
 {
-    size_t at = 0;
-    for (struct resource *r; (r = registry_next(t->service->registry, KIND_TABLE, &at));) {
-        char sql_name[SCHEMA_NAME_BYTES_MAX + 1];
-        table_sql_name(r, sql_name);
-        if (str_is(r->ns, ns) && strcmp(sql_name, name) == 0) return r;
-    }
-    return NULL;
+    return tables_index_find(&t->index, str_of(ns), name, STR(""));
 }
 
-/* Gives the document as the registry holds it, or NULL. */
-static struct resource *publish_document(struct node_tables *t, const struct schema *s)
+/* `known`: its document, or NULL. Gives the document as the registry holds it, or NULL. */
+static struct resource *publish_document(struct node_tables *t, const struct schema *s,
+                                         const struct resource *known)
 {
     struct arena arena;
     struct problems problems;
@@ -252,7 +255,6 @@ static struct resource *publish_document(struct node_tables *t, const struct sch
     char name[RESOURCE_NAME_BYTES_MAX + 1];
     arena_init(&arena, NULL);
     problems_init(&problems, &arena);
-    const struct resource *known = find_document(t, s->ns, s->name);
     enum err err = ERR_OK;
     if (known)
         (void)str_copy(name, sizeof name, known->name);
@@ -270,7 +272,7 @@ static struct resource *publish_document(struct node_tables *t, const struct sch
         diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s", s->name,
              why_text(&why, err));
     arena_free(&arena);
-    return err ? NULL : find_document(t, s->ns, s->name);
+    return err ? NULL : registry_get(t->service->registry, KIND_TABLE, str_of(s->ns), str_of(name));
 }
 
 /* ---- DDL's document on its way to the disk ---- */
@@ -324,7 +326,9 @@ static void on_changed(struct completion *c)
         save(t, change, gone, true);
         resource_release(gone);
     } else {
-        save(t, change, result ? publish_document(t, result) : NULL, false);
+        struct resource *made =
+            result ? publish_document(t, result, find_document(t, result->ns, result->name)) : NULL;
+        save(t, change, made, false);
     }
     schema_release(result);
 }
@@ -363,13 +367,14 @@ void node_tables_publish(void *tables)
 {
     struct node_tables *t = tables;
     struct store_table_list *list = store_tables(t->service->store);
-    for (uint32_t i = 0; list && i < store_table_count(list); i++) {
+    bool is_known = list && !tables_index_renew(&t->index); /* else the next round does it */
+    for (uint32_t i = 0; is_known && i < store_table_count(list); i++) {
         const struct schema *s = store_table_at(list, i);
-        if (s->rollup_of || find_document(t, s->ns, s->name)) continue;
+        if (s->rollup_of || tables_index_has(&t->index, s)) continue;
         struct why why = WHY_NONE;
         /* Rows written before namespaces were checked: told once, not at every round. */
         if (!resource_check_namespace(str_of(s->ns), &why))
-            (void)publish_document(t, s);
+            (void)publish_document(t, s, NULL);
         else if (!t->is_started)
             diag(t->service->context, DIAG_WARNING, component, "table %s has no document: %s",
                  s->name, why_text(&why, ERR_INVALID));
@@ -384,6 +389,7 @@ enum err node_tables_start(struct service *service, struct node_tables **out, st
     struct node_tables *t = mem_alloc_zero(1, sizeof *t);
     if (!t) return ERR_NO_MEMORY;
     t->service = service;
+    tables_index_init(&t->index, service->registry);
     registry_watch_all(service->registry, on_resource, t);
     size_t at = 0;
     for (struct resource *r; (r = registry_next(service->registry, KIND_TABLE, &at));)
@@ -402,5 +408,6 @@ void node_tables_stop(struct node_tables *tables)
 
 void node_tables_free(struct node_tables *tables)
 {
+    if (tables) tables_index_free(&tables->index);
     mem_free(tables);
 }

@@ -188,11 +188,11 @@ static void check_against(const struct schema *s, const struct table_spec *spec,
 }
 
 /* The SQL name is the table: another name would be another, empty table. */
-static void check_name(struct service *service, const struct resource *r, struct problems *problems)
+static void check_name(void *tables, const struct resource *r, struct problems *problems)
 {
+    struct service *service = tables_service(tables);
     char name[SCHEMA_NAME_BYTES_MAX + 1], other[SCHEMA_NAME_BYTES_MAX + 1];
     const struct resource *old = registry_get(service->registry, KIND_TABLE, r->ns, r->name);
-    size_t at = 0;
     table_sql_name(r, name);
     if (old) table_sql_name(old, other);
     if (old && strcmp(name, other) != 0)
@@ -201,13 +201,11 @@ static void check_name(struct service *service, const struct resource *r, struct
             "a table cannot be renamed by its document: it is %s in SQL and keeps its rows "
             "under that name; make a second Table %s and copy with INSERT, or leave the name",
             other, name);
-    for (const struct resource *t; (t = registry_next(service->registry, KIND_TABLE, &at));) {
-        table_sql_name(t, other);
-        if (t == old || !str_equal(t->ns, r->ns) || strcmp(name, other) != 0) continue;
+    const struct resource *t = tables_index_find(tables_index_of(tables), r->ns, name, r->name);
+    if (t)
         problem_add(problems, old ? "spec.name" : "metadata.name", NULL,
                     "the SQL name %s belongs to Table %.*s already", name, (int)t->name.size,
                     t->name.at);
-    }
 }
 
 /* A rollup's name must be free, or its own. */
@@ -237,7 +235,7 @@ void node_tables_check(void *tables, const struct resource *r, struct problems *
     struct service *service = tables_service(tables);
     char name[SCHEMA_NAME_BYTES_MAX + 1];
     MUST(r->kind == KIND_TABLE);
-    check_name(service, r, problems);
+    check_name(tables, r, problems);
     table_sql_name(r, name);
     struct schema *s = store_find_table(service->store, r->ns, str_of(name));
     if (s && s->rollup_of)

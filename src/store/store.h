@@ -289,8 +289,9 @@ enum { STORE_LISTENERS_MAX = 4 };
 void store_listen(struct store *store, void (*on_applied)(void *arg, struct batch *batch),
                   void *arg);
 
-/* How many parts hold rows of a table. Any task. */
-size_t store_table_parts(struct store *store, uint32_t table_id);
+/* Calls `use` for each table of each part: as often as there are parts that hold rows of it. Any
+ * task. */
+void store_each_part(struct store *store, void (*use)(void *arg, uint32_t table_id), void *arg);
 
 /* What a table takes, for sys.tables. Rows are counted as they are stored: one that was written
  * again, or deleted, counts until it is merged away. */

@@ -182,14 +182,12 @@ size_t store_health(struct store *store, struct store_health_row *rows, size_t c
 
 /* ---- what a table takes ---- */
 
-size_t store_table_parts(struct store *store, uint32_t table_id)
+void store_each_part(struct store *store, void (*use)(void *arg, uint32_t table_id), void *arg)
 {
     struct store_view *view = store_view_get(store);
-    size_t count = 0;
     for (size_t i = 0; i < view->parts->count; i++) {
         const struct part_info *info = &view->parts->parts[i]->info;
-        for (uint32_t t = 0; t < info->table_count; t++) count += info->tables[t] == table_id;
+        for (uint32_t t = 0; t < info->table_count; t++) use(arg, info->tables[t]);
     }
     store_view_release(view);
-    return count;
 }
