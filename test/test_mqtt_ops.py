@@ -11,6 +11,7 @@ from paho.mqtt.properties import Properties
 
 from conftest import HOST, OPENER, free_port, wait_for
 from mqtt_client import mqtt_node
+from mqtt_wire import Wire
 from test_mqtt import LIMIT_S, Client
 
 SETTINGS = "mqtt:\n  maxConnections: {connections}\n  receiveMaximum: {window}\n  queue: {{messages: {queue}}}\n"
@@ -352,6 +353,15 @@ def test_a_client_is_traced_in_and_out_with_topics_sizes_and_reasons(node):
     assert all(x["client"] == "there" for x in one.lines) and "secret" not in json.dumps(one.lines)
     all_of.wait(lambda x: x["direction"] == "out", "the message")
     assert [(x["direction"], x["client"], x["topic"]) for x in all_of.lines if x["packet"] == "PUBLISH"] == [("in", "here", "t/a"), ("out", "there", "t/a")]
+
+
+def test_a_trace_tells_why_a_login_is_refused(node):
+    trace = Trace(node, "client=there")
+    stranger = Wire((HOST, node.mqtt_port))
+    stranger.send("CONNECT", id="there", user="admin", password="wrong")
+    assert stranger.receive()[0] == "CONNACK"
+    told = trace.wait(lambda x: x["packet"] == "CONNACK", "the answer")
+    assert (told["direction"], told["client"], told["reason"]) == ("out", "there", "bad user name or password")
 
 
 def test_a_trace_that_nobody_reads_drops_lines_and_says_so(node):

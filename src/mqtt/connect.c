@@ -43,6 +43,11 @@ void connection_free_kept(struct connection *c)
     c->kept = NULL;
 }
 
+struct str connection_asked_id(const struct connection *c)
+{
+    return c->kept ? (struct str){c->kept->client_id, c->kept->client_id_size} : STR("");
+}
+
 /* The return codes of 3.1 and 3.1.1; what they have no word for is "server unavailable". */
 static uint8_t old_code(enum mqtt_reason reason)
 {

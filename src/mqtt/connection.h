@@ -226,6 +226,9 @@ enum mqtt_reason connect_refuse(struct connection *connection, enum mqtt_reason 
 /* Forgets the CONNECT that waits for its login. */
 void connection_free_kept(struct connection *connection);
 
+/* The client identifier of a CONNECT whose login is not decided yet; empty: there is none. */
+struct str connection_asked_id(const struct connection *connection);
+
 /* ---- packets_in.c ---- */
 
 /* Gives `reason`, with a text for the log. */
