@@ -121,6 +121,8 @@ static enum err on_session(struct broker *broker, struct reader *r, struct why *
         enum err err = find_space(broker, ns, &space, why);
         if (err) return err;
         if (!(s = make_session(space, serial, client_id, user))) return ERR_NO_MEMORY;
+    } else {
+        outbox_restore_tried(&s->outbox); /* its client came, and what waited went out */
     }
     s->expiry_s = (uint32_t)expiry_s;
     if (last <= session_last(s)) return ERR_OK;
@@ -269,6 +271,7 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     if (!err)
         err = outbox_restore(&s->outbox, m, t->flags & 3, t->flags >> 2 & 1, t->ids, t->id_count);
     if (!err) outbox_at(&s->outbox, t->ordinal)->was_sent = t->flags >> 3 & 1;
+    if (!err && t->flags >> 5 & 1) outbox_restore_tried(&s->outbox);
     return err;
 }
 

@@ -142,7 +142,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     struct message_sending how = {
         .version = (enum mqtt_version)c->version,
         .qos = c->qos_max ? item->qos : 0,
-        .dup = item->was_sent && c->qos_max,
+        .dup = c->qos_max && outbox_is_again(&s->outbox, ordinal),
         .retain = item->retain,
         .packet_id = id,
         .subscription_ids = item->id_count > 1 ? item->ids : &item->id,
