@@ -142,7 +142,7 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
     struct message_sending how = {
         .version = (enum mqtt_version)c->version,
         .qos = c->qos_max ? item->qos : 0,
-        .dup = c->qos_max && outbox_is_again(&s->outbox, ordinal),
+        .dup = item->was_sent && c->qos_max,
         .retain = item->retain,
         .packet_id = id,
         .subscription_ids = item->id_count > 1 ? item->ids : &item->id,
@@ -154,6 +154,8 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
         return false;
     }
     if (!prepare(c, item->message, &how)) return false;
+    /* What may have been sent says so; only what was is sent again in spite of its expiry. */
+    how.dup = c->qos_max && outbox_is_again(&s->outbox, ordinal);
     message_write(item->message, &how, connection_out(c));
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
     s->messages_out++;
