@@ -31,7 +31,8 @@ struct tls_stream {
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
     bool has_pin, is_open, is_paused, told_closed, closed, is_shut, has_heard;
     uint8_t pin[32];
-    struct tls_psk *psk; /* shared; NULL = none */
+    struct tls_psk *psk;     /* shared; NULL = none */
+    struct tls_names *names; /* shared; NULL = none */
     unsigned entered;
 };
 
@@ -49,6 +50,7 @@ static void release(struct tls_stream *t)
     os_stream_close(&t->below);
     SSL_free(t->ssl);
     tls_psk_release(t->psk);
+    tls_names_release(t->names);
     t->magic = 0;
     mem_free(t);
 }
@@ -365,6 +367,10 @@ static struct tls_stream *tls_new(struct tls_config *config, struct os *os, stru
     if (good && config->psk) {
         t->psk = tls_psk_share(config->psk);
         tls_psk_use(t->ssl, t->psk);
+    }
+    if (good && config->names) {
+        t->names = tls_names_share(config->names);
+        tls_names_use(t->ssl, t->names);
     }
     if (good) {
         SSL_set_bio(t->ssl, t->in, t->out);

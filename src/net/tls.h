@@ -15,6 +15,12 @@ struct tls_psk;
  * show one signed by it. Errors: TLS says which of the files and why. */
 enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
                            struct tls_config **config, struct why *why);
+/* A further certificate of a server's: a client that asks for a host name that this one has, and
+ * the first one has not, is shown it (server_name, RFC 6066 section 3); of several that fit, the
+ * one that was added first. Before the configuration is used. Errors: TLS as above; LIMIT. */
+enum { TLS_NAMES_MAX = 64 };
+enum err tls_config_add_certificate(struct tls_config *config, struct str certificate_pem,
+                                    struct str key_pem, struct why *why);
 /* Of a server's with a `ca`: who shows no certificate is let in, too; one that is shown must hold.
  */
 void tls_config_certificates_optional(struct tls_config *config);
