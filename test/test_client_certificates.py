@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 
+import mqtt_wire as wire
 from conftest import HOST, free_port, wait_for
 from test_line_tcp import WRITERS, count
 
@@ -165,3 +166,40 @@ def test_a_client_is_shown_the_certificate_of_the_name_that_it_asks_for(node_fac
     node.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "tls.certificates" in node.log(), 10, "a key that is not the certificate's is not told")
     assert shown(mqtts, "late.test") == "late"
+
+
+ASKED = ["Acme/line 3/press", "Acme/line 4/press", "+/line 3/press", "//press", "%o/%d/%n", "only/Acme", "only/x", "only/", "only/+", "cn/press"]
+
+
+@pytest.mark.parametrize("loops", [0, 1])
+def test_rules_may_name_what_a_certificate_says_of_its_holder(node_factory, tmp_path, loops):
+    """%n, %o and %d: common name, organization, organizational unit; what a certificate lacks, or what would be a wildcard, fits nothing."""
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, cwd=tmp_path, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+    subjects = {"all": "/O=Acme/OU=line 3/CN=press", "plain": "/CN=press", "wide": "/O=\\+/OU=#/CN=press"}
+    for who, subject in subjects.items():
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", subject)
+        openssl("x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", f"{who}.pem")
+    (tmp_path / "roles.yaml").write_text("""
+{apiVersion: millrace.io/v1, kind: Role, metadata: {name: press}, spec: {rules: [{verbs: [subscribe], paths: ["%o/%d/%n", "only/%o", "cn/%n"]}]}}
+---
+{apiVersion: millrace.io/v1, kind: User, metadata: {name: press}, spec: {roles: [press]}}
+""")
+    port = free_port()
+    node_factory(manifests=[str(tmp_path / "roles.yaml")], settings=[f"listen.mqtts={HOST}:{port}", f"tls.ca={tmp_path}/ca.pem", f"mqtt.loops={loops}"])
+
+    def granted(who):
+        one = wire.Wire((HOST, port))
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(tmp_path / f"{who}.pem", tmp_path / f"{who}.key")
+        one.socket = context.wrap_socket(one.socket)
+        one.send("CONNECT", id=who)
+        assert wire.get(one.receive()[1], "code") == 0
+        one.send("SUBSCRIBE", ("id", 1), *(("filter", f"{topic}@0") for topic in ASKED))
+        return [topic for topic, code in zip(ASKED, wire.get(one.receive()[1], "codes")) if code == 0]
+
+    assert granted("all") == ["Acme/line 3/press", "only/Acme", "cn/press"]
+    assert granted("plain") == granted("wide") == ["cn/press"]

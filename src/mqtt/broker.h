@@ -166,8 +166,8 @@ struct broker_login {
      * again. */
     char *password;
     bool has_user, has_password, is_tls;
-    /* The common name of a checked one; "" = none. */
-    char certificate[ACCESS_USER_BYTES];
+    /* Of a checked one; name "" = none. */
+    struct tls_subject certificate;
     /* The identity whose key it has proved; "" = none. */
     char psk[ACCESS_USER_BYTES];
     /* A web page's: never anonymous. */

@@ -60,10 +60,11 @@ struct aliases_in {
 struct origin {
     struct identity *visitor; /* until CONNECT has been looked at */
     char *psk;                /* the identity whose key a visitor has proved; or NULL */
-    char *certificate;        /* the common name of a checked one; NULL = none */
-    bool is_proxied;          /* behind a load balancer: */
-    struct tls_config *tls;   /* once the header was read; NULL = plain */
-    char peer[64];            /* the client's own address; "" = not known */
+    char *certificate;      /* of a checked one: name, organization, unit, each with its zero byte;
+                               NULL = none */
+    bool is_proxied;        /* behind a load balancer: */
+    struct tls_config *tls; /* once the header was read; NULL = plain */
+    char peer[64];          /* the client's own address; "" = not known */
 };
 
 struct connection {
@@ -193,11 +194,15 @@ struct aliases *connection_aliases(struct connection *connection);
 struct buf *connection_out(struct connection *connection);
 /* "127.0.0.1:41234", borrowed; or that it has gone. */
 const char *connection_peer(const struct connection *connection);
-/* The name in the client's certificate, borrowed; without text = none. NULL allowed. */
-static inline struct str connection_certificate(const struct connection *c)
+/* Of the client's certificate, borrowed; without texts = there is none. NULL allowed. */
+static inline struct access_certificate connection_certificate(const struct connection *c)
 {
-    return c && c->origin && c->origin->certificate ? str_of(c->origin->certificate)
-                                                    : (struct str){0};
+    struct access_certificate all = {.name = {0}};
+    if (!c || !c->origin || !c->origin->certificate) return all;
+    all.name = str_of(c->origin->certificate);
+    all.organization = str_of(all.name.at + all.name.size + 1);
+    all.unit = str_of(all.organization.at + all.organization.size + 1);
+    return all;
 }
 /* Bytes that are not with the kernel's stream yet. */
 static inline size_t connection_out_size(const struct connection *c)

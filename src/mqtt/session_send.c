@@ -53,7 +53,7 @@ bool session_may_have(const struct session *s, struct str topic)
     const struct connection *c = s->connection;
     if (!s->is_cut) return true;
     const struct access_client client = {.id = s->client_id,
-                                         .certificate = c ? connection_certificate(c) : STR("")};
+                                         .certificate = connection_certificate(c)};
     return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, topic) == ERR_OK;
 }
 

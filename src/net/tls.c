@@ -315,11 +315,11 @@ size_t tls_end_point(struct os_stream *s, uint8_t out[TLS_END_POINT_BYTES])
     return size;
 }
 
-bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
+/* The first entry of that kind. */
+static bool read_entry(const X509 *certificate, int nid, char *out, size_t out_bytes)
 {
-    X509 *certificate = SSL_get1_peer_certificate(tls_of(s)->ssl);
     const X509_NAME *name = certificate ? X509_get_subject_name(certificate) : NULL;
-    int at = name ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
+    int at = name ? X509_NAME_get_index_by_NID(name, nid, -1) : -1;
     uint8_t *text = NULL;
     int size =
         at < 0
@@ -328,7 +328,26 @@ bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
     bool good = size > 0 && !memchr(text, 0, (size_t)size) &&
                 str_copy(out, out_bytes, (struct str){(const char *)text, (size_t)size});
     OPENSSL_free(text);
+    return good;
+}
+
+bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
+{
+    X509 *certificate = SSL_get1_peer_certificate(tls_of(s)->ssl);
+    bool good = read_entry(certificate, NID_commonName, out, out_bytes);
     X509_free(certificate);
+    return good;
+}
+
+bool tls_peer_subject(struct os_stream *s, struct tls_subject *to)
+{
+    X509 *x = SSL_get1_peer_certificate(tls_of(s)->ssl);
+    bool good = read_entry(x, NID_commonName, to->name, sizeof to->name);
+    if (!good || !read_entry(x, NID_organizationName, to->organization, sizeof to->organization))
+        to->organization[0] = 0;
+    if (!good || !read_entry(x, NID_organizationalUnitName, to->unit, sizeof to->unit))
+        to->unit[0] = 0;
+    X509_free(x);
     return good;
 }
 

@@ -61,6 +61,13 @@ size_t tls_end_point(struct os_stream *stream, uint8_t out[TLS_END_POINT_BYTES])
 /* The common name of the client's certificate, which was checked against the CA, once the stream
  * is open. False: it showed none, or one without a name of that size. */
 bool tls_peer_name(struct os_stream *stream, char *out, size_t out_bytes);
+/* The same with its organization and organizational unit, of each the first; "" = it has none, or
+ * one that is longer. */
+enum { TLS_NAME_BYTES = 128 };
+struct tls_subject {
+    char name[TLS_NAME_BYTES], organization[TLS_NAME_BYTES], unit[TLS_NAME_BYTES];
+};
+bool tls_peer_subject(struct os_stream *stream, struct tls_subject *subject);
 
 /* The identity whose key (tls_config_set_psk) the client has proved, once the stream is open.
  * False: it has proved none. */
