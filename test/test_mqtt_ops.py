@@ -287,6 +287,7 @@ def test_the_broker_tells_of_itself_under_sys(tuned):
     wait_for(lambda: last("clients/connected") == "2" and float(last("load/publish/received/1min") or 0) > 0, LIMIT_S, "the others")
     assert last("version").startswith("millrace ") and last("uptime").endswith(" seconds")
     assert last("subscriptions/count") == "1"
+    assert int(last("bytes/received")) > 100 and int(last("bytes/sent")) > 30 and float(last("load/bytes/sent/1min")) > 0
     wait_for(lambda: sum(m.topic.endswith("uptime") for m in list(there.got)) >= 3, LIMIT_S, "more of it")
     assert sum(m.topic.endswith("subscriptions/count") for m in there.got) <= 2, "told though it has not changed"
     assert call(tuned, "GET", "/v1/mqtt/retained")["retained"] == []
