@@ -122,6 +122,8 @@ struct connection {
     bool is_held : 1;
     /* Counted as not logged in. */
     bool is_half_open : 1;
+    /* Counted as one of its door, until it is gone. */
+    bool is_at_door : 1;
     /* Of a CONNECT: it has waited; it is to be refused. */
     bool has_turn : 1, is_busy : 1;
     /* Of a bridge: the other side is the server. */
