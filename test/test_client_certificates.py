@@ -1,4 +1,5 @@
 """`tls.clientCertificates`: whether clients of TLS listeners must show a certificate of `tls.ca`, or may."""
+import signal
 import socket
 import ssl
 import subprocess
@@ -7,6 +8,7 @@ import urllib.request
 
 import pytest
 
+import mqtt_wire as wire
 from conftest import HOST, free_port, wait_for
 from test_line_tcp import WRITERS, count
 
@@ -123,3 +125,81 @@ def test_a_certificate_names_the_user_whoever_moves_the_bytes(site, loops, proxy
                 return inner.recv(4)[3]
 
     assert code("gauge1") == 0 and code(None) != 0
+
+
+def shown(port, name):
+    """The common name of the certificate that a client gets which asks for `name`."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((HOST, port)) as plain, context.wrap_socket(plain, server_hostname=name) as stream:
+        pem = ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True))
+    said = subprocess.run(["openssl", "x509", "-noout", "-subject", "-nameopt", "multiline"], input=pem, capture_output=True, text=True, check=True)
+    return said.stdout.split("commonName")[1].split("=")[1].split()[0]
+
+
+def test_a_client_is_shown_the_certificate_of_the_name_that_it_asks_for(node_factory, tmp_path):
+    """SNI: of other keys, with a wildcard, and after a reload; who asks for no name or another one gets the first certificate."""
+    def pair(name, *alternatives, kind=("-newkey", "rsa:2048")):
+        subprocess.run(["openssl", "req", "-x509", *kind, "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}",
+                        "-addext", "subjectAltName=" + ",".join(f"DNS:{x}" for x in alternatives)], check=True, cwd=tmp_path, capture_output=True)
+        return f"{{cert: {tmp_path}/{name}.pem, key: {tmp_path}/{name}.key}}"
+
+    first, plant = pair("first", "first.test"), pair("plant", "plant.test", "*.line.test", kind=("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"))
+    late = pair("late", "late.test")
+    yaml, https, mqtts = tmp_path / "node.yaml", free_port(), free_port()
+
+    def write(*more):
+        yaml.write_text(f"tls: {first[:-1]}, certificates: [{', '.join(more)}]}}\n")
+
+    write(plant)
+    node = node_factory(settings=[f"listen.https={HOST}:{https}", f"listen.mqtts={HOST}:{mqtts}"], start=False)
+    node.command += ["-c", str(yaml)]
+    node.start()
+    for port in https, mqtts:
+        asked = {name: shown(port, name) for name in (None, "first.test", "plant.test", "a.line.test", "line.test", "late.test")}
+        assert asked == {None: "first", "first.test": "first", "plant.test": "plant", "a.line.test": "plant", "line.test": "first", "late.test": "first"}
+    write(plant, late)
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload: done" in node.log(), 10, "no reload")
+    assert [shown(mqtts, name) for name in ("late.test", "plant.test", None)] == ["late", "plant", "first"]
+    write(f"{{cert: {tmp_path}/late.pem, key: {tmp_path}/plant.key}}")
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "tls.certificates" in node.log(), 10, "a key that is not the certificate's is not told")
+    assert shown(mqtts, "late.test") == "late"
+
+
+ASKED = ["Acme/line 3/press", "Acme/line 4/press", "+/line 3/press", "//press", "%o/%d/%n", "only/Acme", "only/x", "only/", "only/+", "cn/press"]
+
+
+@pytest.mark.parametrize("loops", [0, 1])
+def test_rules_may_name_what_a_certificate_says_of_its_holder(node_factory, tmp_path, loops):
+    """%n, %o and %d: common name, organization, organizational unit; what a certificate lacks, or what would be a wildcard, fits nothing."""
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, cwd=tmp_path, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+    subjects = {"all": "/O=Acme/OU=line 3/CN=press", "plain": "/CN=press", "wide": "/O=\\+/OU=#/CN=press"}
+    for who, subject in subjects.items():
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", subject)
+        openssl("x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", f"{who}.pem")
+    (tmp_path / "roles.yaml").write_text("""
+{apiVersion: millrace.io/v1, kind: Role, metadata: {name: press}, spec: {rules: [{verbs: [subscribe], paths: ["%o/%d/%n", "only/%o", "cn/%n"]}]}}
+---
+{apiVersion: millrace.io/v1, kind: User, metadata: {name: press}, spec: {roles: [press]}}
+""")
+    port = free_port()
+    node_factory(manifests=[str(tmp_path / "roles.yaml")], settings=[f"listen.mqtts={HOST}:{port}", f"tls.ca={tmp_path}/ca.pem", f"mqtt.loops={loops}"])
+
+    def granted(who):
+        one = wire.Wire((HOST, port))
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(tmp_path / f"{who}.pem", tmp_path / f"{who}.key")
+        one.socket = context.wrap_socket(one.socket)
+        one.send("CONNECT", id=who)
+        assert wire.get(one.receive()[1], "code") == 0
+        one.send("SUBSCRIBE", ("id", 1), *(("filter", f"{topic}@0") for topic in ASKED))
+        return [topic for topic, code in zip(ASKED, wire.get(one.receive()[1], "codes")) if code == 0]
+
+    assert granted("all") == ["Acme/line 3/press", "only/Acme", "cn/press"]
+    assert granted("plain") == granted("wide") == ["cn/press"]

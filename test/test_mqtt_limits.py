@@ -67,6 +67,22 @@ def test_connections_of_one_user_and_of_one_address_are_limited(node_factory):
     wait_for(lambda: code_of(node, "d")[1] == 0, 10, "places do not come back")
 
 
+def test_connections_through_one_listener_are_limited_and_leave_the_others_open(node_factory, tmp_path):
+    path = tmp_path / "mqtt.sock"
+    node = mqtt_node(node_factory, "mqtt.limits.connectionsPerListener=2", f"listen.mqttUnix={path}")
+    held = [code_of(node, name) for name in "ab"]
+    assert [code for _, code in held] == [0, 0]
+    assert From(node).is_closed(), "a third one by the same way"
+    is_told(node, "limits.connectionsPerListener", 1)
+    assert node.metric("millrace_mqtt_connections_refused_total") == 1
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(path))
+        other.sendall(encode("5", "CONNECT", [("id", "c"), ("user", "admin"), ("password", node.PASSWORD)]))
+        assert other.recv(100)[3] == 0, "another listener has its own"
+    held[0][0].close()
+    wait_for(lambda: code_of(node, "d")[1] == 0, 10, "the place does not come back")
+
+
 def test_connections_that_do_not_log_in_are_few_and_end(node_factory):
     node = mqtt_node(node_factory, LOCAL, "mqtt.limits.halfOpenPerListener=6", "mqtt.limits.halfOpenPerPeer=4", "mqtt.limits.connectTime=2s")
     user = Client(node, "user")

@@ -288,6 +288,7 @@ def test_the_broker_tells_of_itself_under_sys(tuned):
     wait_for(lambda: last("clients/connected") == "2" and float(last("load/publish/received/1min") or 0) > 0, LIMIT_S, "the others")
     assert last("version").startswith("millrace ") and last("uptime").endswith(" seconds")
     assert last("subscriptions/count") == "1"
+    assert int(last("bytes/received")) > 100 and int(last("bytes/sent")) > 30 and float(last("load/bytes/sent/1min")) > 0
     wait_for(lambda: sum(m.topic.endswith("uptime") for m in list(there.got)) >= 3, LIMIT_S, "more of it")
     assert sum(m.topic.endswith("subscriptions/count") for m in there.got) <= 2, "told though it has not changed"
     assert call(tuned, "GET", "/v1/mqtt/retained")["retained"] == []
@@ -373,6 +374,15 @@ def test_a_client_is_traced_in_and_out_with_topics_sizes_and_reasons(node):
     assert all(x["client"] == "there" for x in one.lines) and "secret" not in json.dumps(one.lines)
     all_of.wait(lambda x: x["direction"] == "out", "the message")
     assert [(x["direction"], x["client"], x["topic"]) for x in all_of.lines if x["packet"] == "PUBLISH"] == [("in", "here", "t/a"), ("out", "there", "t/a")]
+
+
+def test_a_trace_tells_why_a_login_is_refused(node):
+    trace = Trace(node, "client=there")
+    stranger = Wire((HOST, node.mqtt_port))
+    stranger.send("CONNECT", id="there", user="admin", password="wrong")
+    assert stranger.receive()[0] == "CONNACK"
+    told = trace.wait(lambda x: x["packet"] == "CONNACK", "the answer")
+    assert (told["direction"], told["client"], told["reason"]) == ("out", "there", "bad user name or password")
 
 
 def test_a_trace_that_nobody_reads_drops_lines_and_says_so(node):

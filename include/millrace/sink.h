@@ -74,6 +74,7 @@ struct millrace_sink_batch {
     size_t column_count;                     /* those asked for … */
     size_t extra_count;                      /* … and behind them what topics are made of */
     const struct millrace_sink_column *columns; /* [column_count + extra_count] */
+    int64_t now_ns;                             /* wall clock at this hand-over */
 };
 
 /* ---- the host ---- */

@@ -68,20 +68,22 @@ struct access_list {
 
 /* What a rule allows: all five must fit. Kinds are compared without case, namespaces and names byte
  * by byte, paths are filters of device paths and topics in MQTT's form ("line3/+/temp", "line3/#").
- * In paths %u stands for the user who asks, %c for his MQTT client identifier and %n for the common
- * name of the certificate that his connection showed; a name that is missing, or has + # /, fits
- * nothing. A request that concerns no kind (a topic) fits whatever the kinds are; one without
- * a path or name fits only rules that do not limit it.
+ * In paths %u stands for the user who asks, %c for his MQTT client identifier, and of the
+ * certificate that his connection showed %n for the common name, %o for the organization and %d for
+ * the organizational unit (department); one that is missing, or has + # /, fits nothing. A request
+ * that concerns no kind (a topic) fits whatever the kinds are; one without a path or name fits only
+ * rules that do not limit it.
  *
  * A rule that denies takes topics away from what the other rules of all its user's roles allow,
  * whatever their order, unless one of them is the built-in admin: its verbs are among
- * ACCESS_DENIABLE, and it has neither kinds nor names, nor %u, %c and %n in its paths. */
+ * ACCESS_DENIABLE, and it has neither kinds nor names, nor what stands for a name in its paths. */
 struct access_rule {
     uint32_t verbs; /* bit per enum access_verb */
     struct access_list kinds, namespaces, names, paths;
     bool denies;
 };
-#define ACCESS_DENIABLE (1u << VERB_PUBLISH | 1u << VERB_SUBSCRIBE)
+#define ACCESS_NAME_LETTERS "ucnod" /* behind a % in paths */
+#define ACCESS_DENIABLE     (1u << VERB_PUBLISH | 1u << VERB_SUBSCRIBE)
 
 /* Verbs that move data rather than documents. */
 #define ACCESS_DATA_VERBS                                                                          \
@@ -132,11 +134,17 @@ void identity_release(struct identity *identity); /* NULL allowed */
 enum err access_check(const struct identity *identity, enum access_verb verb, const char *kind,
                       struct str ns, struct str name, struct str path, struct why *why);
 
-/* The same for a topic of a client, or a filter all of whose topics it wants: %c and %n in a rule's
- * paths are its. Thread: any. */
+/* Of the subject of a certificate that was checked; without text = it has none. */
+struct access_certificate {
+    struct str name, organization, unit;
+};
+
+/* The same for a topic of a client, or a filter all of whose topics it wants: %c, %n, %o and %d in
+ * a rule's paths are its. Thread: any. */
 struct access_client {
-    struct str id, certificate; /* certificate: a checked one's common name, without text = none */
-    struct str ns;              /* in whose tree the topic is; without text = in the identity's */
+    struct str id;
+    struct access_certificate certificate;
+    struct str ns; /* in whose tree the topic is; without text = in the identity's */
 };
 enum err access_check_topic(const struct identity *identity, enum access_verb verb,
                             const struct access_client *client, struct str topic);

@@ -120,7 +120,7 @@ const char *mosquitto_topic_problem(struct str topic, bool is_pattern)
 {
     for (size_t i = 0; i + 1 < topic.size; i++) {
         char next = topic.at[i + 1];
-        if (topic.at[i] != '%' || !strchr("ucn", next) || !next) continue;
+        if (topic.at[i] != '%' || !strchr(ACCESS_NAME_LETTERS, next) || !next) continue;
         if (!is_pattern || (next != 'u' && next != 'c'))
             return "rules here would put a name in for the % and the letter behind it";
     }

@@ -186,18 +186,23 @@ bool access_filter_is_valid(struct str filter)
     return true;
 }
 
-/* Who asks: for what %u, %c and %n in a filter stand for. Without text = nobody, nothing. */
+/* Who asks: for what %u, %c, … in a filter stand for. Without text = nobody, nothing. */
 struct asker {
-    struct str user, client, certificate;
+    struct str user, client;
+    struct access_certificate certificate;
 };
 
 /* The name that a letter behind a % stands for; NULL: none. */
 static const struct str *name_of(const struct asker *asker, char letter)
 {
-    return letter == 'u'   ? &asker->user
-           : letter == 'c' ? &asker->client
-           : letter == 'n' ? &asker->certificate
-                           : NULL;
+    switch (letter) { /* ACCESS_NAME_LETTERS */
+    case 'u': return &asker->user;
+    case 'c': return &asker->client;
+    case 'n': return &asker->certificate.name;
+    case 'o': return &asker->certificate.organization;
+    case 'd': return &asker->certificate.unit;
+    default: return NULL;
+    }
 }
 
 /* A name that would be more than one whole segment, or a wildcard, fits nothing at all. */
@@ -208,7 +213,7 @@ static bool is_plain(struct str name)
     return name.size > 0;
 }
 
-/* Whether a segment of a filter is this one, letter by letter; %u, %c, %n are names of who asks and
+/* Whether a segment of a filter is this one, letter by letter; %u, %c, … are names of who asks and
  * never themselves, so that a rule with them covers no rule with them: whom it would be given
  * to has another name. */
 static bool is_segment(struct str f, struct str p, const struct asker *asker)
@@ -405,7 +410,7 @@ static bool contains(const struct access_list *mine, const struct access_list *g
     return true;
 }
 
-/* Of a filter with %u, %c or %n nobody's name is known here: only a wildcard covers it. */
+/* Of a filter with %u, %c, … nobody's name is known here: only a wildcard covers it. */
 static bool holds_filter(const struct access_list *list, struct str filter)
 {
     return holds_path(list, filter, &(struct asker){0});

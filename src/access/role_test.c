@@ -169,6 +169,11 @@ static void an_empty_list_and_a_star_in_a_name_fit_nothing(void **state)
     identity_release(who);
 }
 
+static struct str text_of(const char *text)
+{
+    return text ? str_of(text) : STR("");
+}
+
 static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
 {
     (void)state;
@@ -176,11 +181,12 @@ static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
         {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("u/%u/#")},
         {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("c/x-%c-%u/in")},
         {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("n/%n/x")},
+        {BIT(PUBLISH) | BIT(SUBSCRIBE), ANY, ANY, ANY, ONE("%o/%d-%n")},
     };
     static const struct {
         const char *client, *topic;
         bool may;
-        const char *certificate;
+        const char *certificate, *organization, *unit;
     } cases[] = {
         {"7", "u/eve/a/b", true},
         {"7", "u/eva/a", false},
@@ -205,12 +211,19 @@ static void names_in_a_path_are_those_of_who_asks_and_no_wildcards(void **state)
         {"7", "n/#", false, "#"},
         {"7", "n/a/b/x", false, "a/b"},
         {"7", "n/a+/x", false, "a+"},
+        {"7", "Acme/line 3-p7", true, "p7", "Acme", "line 3"},
+        {"7", "Acme/line 4-p7", false, "p7", "Acme", "line 3"},
+        {"7", "+/line 3-p7", false, "p7", "+", "line 3"},
+        {"7", "/line 3-p7", false, "p7", NULL, "line 3"},
+        {"7", "Acme/-p7", false, "p7", "Acme", ""},
+        {"7", "%o/%d-%n", false},
     };
-    struct identity *who = with(rules, 3);
+    struct identity *who = with(rules, 4);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *name = cases[i].certificate;
-        const struct access_client client = {str_of(cases[i].client),
-                                             name ? str_of(name) : (struct str){0}};
+        const struct access_client client = {.id = str_of(cases[i].client),
+                                             .certificate = {text_of(cases[i].certificate),
+                                                             text_of(cases[i].organization),
+                                                             text_of(cases[i].unit)}};
         enum err err = access_check_topic(who, VERB_SUBSCRIBE, &client, str_of(cases[i].topic));
         if ((err == ERR_OK) != cases[i].may) fail_msg("%s %s", cases[i].client, cases[i].topic);
     }

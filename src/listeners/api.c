@@ -264,6 +264,8 @@ static void handle_logout(struct http_exchange *exchange, void *arg)
 
 /* ---- small answers ---- */
 
+static const char *const modules[] = {"collect", "store", "sql", "mqtt", "coap", "stream", "sinks"};
+
 static void handle_about(struct http_exchange *exchange, void *arg)
 {
     struct service *service = arg;
@@ -277,7 +279,10 @@ static void handle_about(struct http_exchange *exchange, void *arg)
     buf_add_json(&out, str_of(api_identity(exchange)->user));
     buf_add_text(&out, ",\"role\":");
     buf_add_json(&out, str_of(api_identity(exchange)->role));
-    buf_add_text(&out, ",\"modules\":[\"collect\",\"store\",\"sql\"]}");
+    buf_add_text(&out, ",\"modules\":[");
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
+        buf_printf(&out, "%s\"%s\"", i ? "," : "", modules[i]);
+    buf_add_text(&out, "]}");
     http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }

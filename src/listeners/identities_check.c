@@ -117,9 +117,11 @@ static void check_deny(const struct rule_site *s, const struct role_rule_spec *r
                  "does not belong into a rule that denies topics");
     for (size_t i = 0; rule->paths.items && i < rule->paths.count; i++)
         for (size_t k = 0; k + 1 < rule->paths.items[i].size; k++)
-            if (rule->paths.items[i].at[k] == '%' && strchr("ucn", rule->paths.items[i].at[k + 1]))
-                complain(s, "paths",
-                         "a rule that denies has no %%u, %%c or %%n: use + for the level");
+            if (rule->paths.items[i].at[k] == '%' &&
+                strchr(ACCESS_NAME_LETTERS, rule->paths.items[i].at[k + 1]))
+                complain(
+                    s, "paths",
+                    "a rule that denies has no %%u, %%c, %%n, %%o or %%d: use + for the level");
 }
 
 static void check_rule(const struct rule_site *s, const struct role_rule_spec *rule)

@@ -56,6 +56,8 @@
     X(MQTT_SUBSCRIPTIONS,  "millrace_mqtt_subscriptions",        GAUGE,   "subscriptions", "subscriptions of all MQTT sessions") \
     X(MQTT_RETAINED,       "millrace_mqtt_retained_messages",    GAUGE,   "messages", "retained messages") \
     X(MQTT_PACKETS_IN,     "millrace_mqtt_packets_received_total", COUNTER, "packets", "MQTT packets received") \
+    X(MQTT_BYTES_IN,       "millrace_mqtt_bytes_received_total", COUNTER, "bytes",   "bytes of MQTT packets received, without TLS and WebSocket frames") \
+    X(MQTT_BYTES_OUT,      "millrace_mqtt_bytes_sent_total",     COUNTER, "bytes",   "bytes of MQTT packets sent, without TLS and WebSocket frames") \
     X(MQTT_RECEIVED,       "millrace_mqtt_messages_received_total", COUNTER, "messages", "messages that clients published") \
     X(MQTT_SENT,           "millrace_mqtt_messages_sent_total",  COUNTER, "messages", "messages sent to subscribers, those sent again included") \
     X(MQTT_DENIED,         "millrace_mqtt_denied_total",         COUNTER, "requests", "messages and subscriptions refused for lack of rights or an invalid filter") \

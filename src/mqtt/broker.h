@@ -51,8 +51,8 @@ enum broker_door { BROKER_PLAIN, BROKER_TLS, BROKER_LOCAL, BROKER_WEB, BROKER_DO
 
 /* What one may take of what is everybody's (limits.h). 0 = no limit. */
 struct broker_limits {
-    /* Connections at once. */
-    uint32_t per_user, per_peer;
+    /* Connections at once: of one user, of one address, through one door. */
+    uint32_t per_user, per_peer, per_listener;
     /* Connections that are not logged in: in all, of one door, of one address. */
     uint32_t half_open, half_open_per_listener, half_open_per_peer;
     /* A login takes no longer; not 0. */
@@ -166,8 +166,8 @@ struct broker_login {
      * again. */
     char *password;
     bool has_user, has_password, is_tls;
-    /* The common name of a checked one; "" = none. */
-    char certificate[ACCESS_USER_BYTES];
+    /* Of a checked one; name "" = none. */
+    struct tls_subject certificate;
     /* The identity whose key it has proved; "" = none. */
     char psk[ACCESS_USER_BYTES];
     /* A web page's: never anonymous. */

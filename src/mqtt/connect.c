@@ -43,6 +43,11 @@ void connection_free_kept(struct connection *c)
     c->kept = NULL;
 }
 
+struct str connection_asked_id(const struct connection *c)
+{
+    return c->kept ? (struct str){c->kept->client_id, c->kept->client_id_size} : STR("");
+}
+
 /* The return codes of 3.1 and 3.1.1; what they have no word for is "server unavailable". */
 static uint8_t old_code(enum mqtt_reason reason)
 {
@@ -210,14 +215,22 @@ static void look_at_tls(const struct connection *c, struct broker_login *login)
     /* Behind a PROXY header TLS was begun here, whoever moves the bytes. */
     bool is_carried = c->is_tls && c->is_carried,
          is_own = c->is_tls && (!c->is_channel || (c->origin && c->origin->is_proxied));
-    bool has_name =
-        is_carried
-            ? carried_peer_name(c->stream, login->certificate, sizeof login->certificate)
-            : is_own && tls_peer_name(c->stream, login->certificate, sizeof login->certificate);
+    bool has_name = is_carried ? carried_peer_subject(c->stream, &login->certificate)
+                               : is_own && tls_peer_subject(c->stream, &login->certificate);
     bool has_psk = is_carried ? carried_peer_psk(c->stream, login->psk, sizeof login->psk)
                               : is_own && tls_peer_psk(c->stream, login->psk, sizeof login->psk);
-    if (!has_name) login->certificate[0] = 0;
+    if (!has_name) login->certificate.name[0] = 0;
     if (!has_psk) login->psk[0] = 0;
+}
+
+/* Three texts behind each other, each with its zero byte: an idle connection is to be small. */
+static char *keep_subject(const struct tls_subject *subject)
+{
+    const char *const texts[] = {subject->name, subject->organization, subject->unit};
+    char packed[sizeof *subject], *to = packed;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        to = stpcpy(to, texts[i]) + 1; /* each fits into its own array */
+    return mem_dup(packed, (size_t)(to - packed));
 }
 
 /* What TLS, or who let the visitor in, knew of the client stays with both. False: no memory. */
@@ -227,9 +240,9 @@ static bool keep_origin(struct connection *c, struct broker_login *login)
     look_at_tls(c, login);
     const char *psk = c->origin ? c->origin->psk : NULL;
     if (psk && !str_copy(login->psk, sizeof login->psk, str_of(psk))) login->psk[0] = 0;
-    if (!login->certificate[0]) return true;
+    if (!login->certificate.name[0]) return true;
     struct origin *origin = connection_origin(c);
-    if (origin) origin->certificate = mem_strdup(login->certificate);
+    if (origin) origin->certificate = keep_subject(&login->certificate);
     return origin && origin->certificate;
 }
 

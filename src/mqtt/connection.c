@@ -126,6 +126,7 @@ static void flush(struct connection *c)
     c->traced = 0;
     enum err err =
         buf_failed(c->out) ? ERR_NO_MEMORY : os_stream_write(c->stream, c->out->at, c->out->size);
+    if (!err) metric_add(c->broker->context, METRIC_MQTT_BYTES_OUT, c->out->size);
     drop_output(c);
     if (err == ERR_NO_MEMORY) {
         connection_end(c, MQTT_REASON_SUCCESS, "no memory for what is to be sent");
@@ -494,6 +495,7 @@ static void on_read(void *owner, const uint8_t *bytes, size_t size)
     MUST(connection_is_valid(c));
     c->broker->now_ns = loop_mono_ns(&c->broker->loop);
     c->heard_s = broker_in_s(c->broker, 0);
+    metric_add(c->broker->context, METRIC_MQTT_BYTES_IN, size);
     if (c->state == CONNECTION_ENDING) {
         discard(c, size);
         return;

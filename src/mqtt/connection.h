@@ -60,10 +60,11 @@ struct aliases_in {
 struct origin {
     struct identity *visitor; /* until CONNECT has been looked at */
     char *psk;                /* the identity whose key a visitor has proved; or NULL */
-    char *certificate;        /* the common name of a checked one; NULL = none */
-    bool is_proxied;          /* behind a load balancer: */
-    struct tls_config *tls;   /* once the header was read; NULL = plain */
-    char peer[64];            /* the client's own address; "" = not known */
+    char *certificate;      /* of a checked one: name, organization, unit, each with its zero byte;
+                               NULL = none */
+    bool is_proxied;        /* behind a load balancer: */
+    struct tls_config *tls; /* once the header was read; NULL = plain */
+    char peer[64];          /* the client's own address; "" = not known */
 };
 
 struct connection {
@@ -121,6 +122,8 @@ struct connection {
     bool is_held : 1;
     /* Counted as not logged in. */
     bool is_half_open : 1;
+    /* Counted as one of its door, until it is gone. */
+    bool is_at_door : 1;
     /* Of a CONNECT: it has waited; it is to be refused. */
     bool has_turn : 1, is_busy : 1;
     /* Of a bridge: the other side is the server. */
@@ -193,11 +196,15 @@ struct aliases *connection_aliases(struct connection *connection);
 struct buf *connection_out(struct connection *connection);
 /* "127.0.0.1:41234", borrowed; or that it has gone. */
 const char *connection_peer(const struct connection *connection);
-/* The name in the client's certificate, borrowed; without text = none. NULL allowed. */
-static inline struct str connection_certificate(const struct connection *c)
+/* Of the client's certificate, borrowed; without texts = there is none. NULL allowed. */
+static inline struct access_certificate connection_certificate(const struct connection *c)
 {
-    return c && c->origin && c->origin->certificate ? str_of(c->origin->certificate)
-                                                    : (struct str){0};
+    struct access_certificate all = {.name = {0}};
+    if (!c || !c->origin || !c->origin->certificate) return all;
+    all.name = str_of(c->origin->certificate);
+    all.organization = str_of(all.name.at + all.name.size + 1);
+    all.unit = str_of(all.organization.at + all.organization.size + 1);
+    return all;
 }
 /* Bytes that are not with the kernel's stream yet. */
 static inline size_t connection_out_size(const struct connection *c)
@@ -225,6 +232,9 @@ enum mqtt_reason connect_refuse(struct connection *connection, enum mqtt_reason 
                                 struct why *why);
 /* Forgets the CONNECT that waits for its login. */
 void connection_free_kept(struct connection *connection);
+
+/* The client identifier of a CONNECT whose login is not decided yet; empty: there is none. */
+struct str connection_asked_id(const struct connection *connection);
 
 /* ---- packets_in.c ---- */
 

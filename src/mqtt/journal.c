@@ -118,10 +118,11 @@ static void put_target(struct buf *out, const struct session *s, uint64_t ordina
 {
     MUST(item->id_count <= OUTBOX_IDS_MAX);
     const uint32_t *ids = item->id_count > 1 ? item->ids : &item->id;
+    bool is_tried = s->connection || ordinal < s->outbox.tried; /* or will be in a moment */
     buf_add_varint(out, s->serial);
     buf_add_varint(out, ordinal);
     buf_add_char(out, (char)(item->qos | item->retain << 2 | item->was_sent << 3 |
-                             (item->message == NULL) << 4 | item->is_shared << 5));
+                             (item->message == NULL) << 4 | is_tried << 5 | item->is_shared << 6));
     buf_add_varint(out, item->id_count);
     for (size_t i = 0; i < item->id_count; i++) buf_add_varint(out, ids[i]);
 }

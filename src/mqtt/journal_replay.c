@@ -121,6 +121,8 @@ static enum err on_session(struct broker *broker, struct reader *r, struct why *
         enum err err = find_space(broker, ns, &space, why);
         if (err) return err;
         if (!(s = make_session(space, serial, client_id, user))) return ERR_NO_MEMORY;
+    } else {
+        outbox_restore_tried(&s->outbox); /* its client came, and what waited went out */
     }
     s->expiry_s = (uint32_t)expiry_s;
     if (last <= session_last(s)) return ERR_OK;
@@ -247,7 +249,7 @@ static enum err spill_target(struct session *s, const struct replayed_target *t,
     uint32_t ids[OUTBOX_IDS_MAX];
     struct outbox_item how = {.qos = t->flags & 3,
                               .retain = t->flags >> 2 & 1,
-                              .is_shared = t->flags >> 5 & 1,
+                              .is_shared = t->flags >> 6 & 1,
                               .id_count = (uint16_t)t->id_count};
     memcpy(ids, t->ids, sizeof ids);
     if (t->id_count > 1)
@@ -273,7 +275,8 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     if (err) return err;
     struct outbox_item *item = outbox_at(&s->outbox, t->ordinal);
     item->was_sent = t->flags >> 3 & 1;
-    item->is_shared = t->flags >> 5 & 1;
+    item->is_shared = t->flags >> 6 & 1;
+    if (t->flags >> 5 & 1) outbox_restore_tried(&s->outbox);
     return err;
 }
 

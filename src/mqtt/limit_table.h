@@ -7,6 +7,7 @@
 /* clang-format off */
 #define MQTT_LIMIT_TABLE(X)                                                                                              \
     X(CONNECTIONS,     "maxConnections",              MQTT_REFUSED,          "connections refused")                      \
+    X(PER_LISTENER,    "limits.connectionsPerListener", MQTT_REFUSED,        "connections refused")                      \
     X(PER_USER,        "limits.connectionsPerUser",   MQTT_LIMIT_USER,       "logins refused")                           \
     X(PER_PEER,        "limits.connectionsPerPeer",   MQTT_LIMIT_PEER,       "connections refused")                      \
     X(HALF_OPEN,       "limits.halfOpen",             MQTT_LIMIT_HALF_OPEN,  "connections refused, others are not logged in yet") \

@@ -233,13 +233,15 @@ bool limits_have_place(struct broker *broker, enum broker_door door)
     bool total = limits->half_open && l->half_open >= limits->half_open;
     bool entry =
         limits->half_open_per_listener && l->half_open_of[door] >= limits->half_open_per_listener;
-    if (is_full || total || entry)
-        limits_act(broker,
-                   is_full ? LIMIT_CONNECTIONS
-                   : total ? LIMIT_HALF_OPEN
-                           : LIMIT_HALF_OPEN_ENTRY,
-                   "");
-    return !is_full && !total && !entry;
+    bool is_crowded = limits->per_listener && l->open_of[door] >= limits->per_listener;
+    if (!is_full && !total && !entry && !is_crowded) return true;
+    limits_act(broker,
+               is_full      ? LIMIT_CONNECTIONS
+               : total      ? LIMIT_HALF_OPEN
+               : is_crowded ? LIMIT_PER_LISTENER
+                            : LIMIT_HALF_OPEN_ENTRY,
+               "");
+    return false;
 }
 
 /* The one place where these three are counted. */
@@ -258,6 +260,9 @@ void limits_arrived(struct connection *c)
 {
     MUST(connection_is_valid(c) && c->door < BROKER_DOORS);
     count_half_open(c, true);
+    MUST(!c->is_at_door);
+    c->is_at_door = true;
+    c->broker->limits.open_of[c->door]++;
 }
 
 bool limits_admit(struct connection *c, const char *peer)
@@ -319,6 +324,8 @@ void limits_gone(struct connection *c)
     MUST(connection_is_valid(c));
     if (c->hold) unlink_hold(c->hold);
     if (c->is_half_open) count_half_open(c, false);
+    if (c->is_at_door) c->broker->limits.open_of[c->door]--;
+    c->is_at_door = false;
     struct watched *const all[] = {c->watched, c->user};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (!all[i]) continue;

@@ -75,6 +75,8 @@ struct limits {
     size_t watched_count[WATCHED_KINDS], ban_count;
     /* Connections that are not logged in, in all and of each door. */
     size_t half_open, half_open_of[BROKER_DOORS];
+    /* All that came by each door and are not gone. */
+    size_t open_of[BROKER_DOORS];
     /* As struct throttle, of logins. */
     int64_t login_ns[BROKER_DOORS];
     /* Connections that are held, in no order. */

@@ -132,6 +132,11 @@ bool outbox_may_be_known(const struct outbox *o, uint64_t ordinal)
     return ordinal < o->doubtful && outbox_at(o, ordinal)->qos == 2;
 }
 
+bool outbox_is_again(const struct outbox *o, uint64_t ordinal)
+{
+    return outbox_at(o, ordinal)->was_sent || ordinal < o->tried;
+}
+
 bool outbox_may_drop(const struct outbox *o, uint64_t ordinal)
 {
     MUST(ordinal >= o->next && ordinal < o->last);
@@ -208,6 +213,12 @@ void outbox_restore_received(struct outbox *o, uint64_t ordinal)
     if (item->state == OUTBOX_DONE) return;
     outbox_forget_message(o, item);
     item->state = OUTBOX_RECEIVED;
+}
+
+void outbox_restore_tried(struct outbox *o)
+{
+    MUST(o->in_flight == 0 && o->tried <= o->last);
+    o->tried = o->last;
 }
 
 void outbox_restored(struct outbox *o, bool is_all)

@@ -65,6 +65,8 @@ struct outbox {
     uint64_t first, next, last;
     /* What lies before it may have been sent before a start. */
     uint64_t doubtful;
+    /* What lies before it had a client to be sent to before a start, and goes out as DUP. */
+    uint64_t tried;
     /* message_size of all messages in it. */
     size_t bytes;
     /* Places of the ring; doubled, never more than twice OUTBOX_SPAN_MAX. */
@@ -123,6 +125,9 @@ void outbox_rewind(struct outbox *outbox);
 /* Whether the entry may have been sent with QoS 2 before this start, so that the receiver may know
  * its identifier: it must be released, for the identifier will be another message's one day. */
 bool outbox_may_be_known(const struct outbox *outbox, uint64_t ordinal);
+/* Whether the entry was sent on another connection, or may have been before this start: its DUP
+ * [MQTT-3.3.1-1]. */
+bool outbox_is_again(const struct outbox *outbox, uint64_t ordinal);
 /* Whether the entry, of next … last, waits and was never sent; such a one can be given up. */
 bool outbox_may_drop(const struct outbox *outbox, uint64_t ordinal);
 /* Gives up an entry that may be. */
@@ -146,6 +151,8 @@ enum err outbox_restore(struct outbox *outbox, struct message *message, uint8_t 
                         const uint32_t *ids, size_t id_count);
 /* It was finished; one that is not there is passed over. Nothing is in flight yet. */
 void outbox_restore_done(struct outbox *outbox, uint64_t ordinal);
+/* What is restored until now may have been sent: its client was there, or came. */
+void outbox_restore_tried(struct outbox *outbox);
 /* PUBREC came for it; the same. */
 void outbox_restore_received(struct outbox *outbox, uint64_t ordinal);
 /* All is restored: nobody knows what of it was sent. `is_all`: there is nothing behind it, in

@@ -53,7 +53,7 @@ bool session_may_have(const struct session *s, struct str topic)
     const struct connection *c = s->connection;
     if (!s->is_cut) return true;
     const struct access_client client = {.id = s->client_id,
-                                         .certificate = c ? connection_certificate(c) : STR("")};
+                                         .certificate = connection_certificate(c)};
     return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, topic) == ERR_OK;
 }
 
@@ -154,6 +154,8 @@ static bool send_item(struct session *s, struct outbox_item *item, uint64_t ordi
         return false;
     }
     if (!prepare(c, item->message, &how)) return false;
+    /* What may have been sent says so; only what was is sent again in spite of its expiry. */
+    how.dup = c->qos_max && outbox_is_again(&s->outbox, ordinal);
     message_write(item->message, &how, connection_out(c));
     metric_add(c->broker->context, METRIC_MQTT_SENT, 1);
     s->messages_out++;

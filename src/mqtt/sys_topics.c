@@ -34,6 +34,16 @@ static uint64_t away(const struct broker *b)
     return total(b) > connected(b) ? total(b) - connected(b) : 0;
 }
 
+static uint64_t bytes_in(const struct broker *b)
+{
+    return metric(b, METRIC_MQTT_BYTES_IN);
+}
+
+static uint64_t bytes_out(const struct broker *b)
+{
+    return metric(b, METRIC_MQTT_BYTES_OUT);
+}
+
 static uint64_t packets_in(const struct broker *b)
 {
     return metric(b, METRIC_MQTT_PACKETS_IN);
@@ -79,6 +89,8 @@ static const struct {
     const char *name;
     uint64_t (*value)(const struct broker *broker);
 } counts[] = {
+    {"$SYS/broker/bytes/received", bytes_in},
+    {"$SYS/broker/bytes/sent", bytes_out},
     {"$SYS/broker/clients/connected", connected},
     {"$SYS/broker/clients/disconnected", away},
     {"$SYS/broker/clients/total", total},
@@ -97,6 +109,8 @@ static const struct {
     const char *name;
     uint64_t (*value)(const struct broker *broker);
 } loads[] = {
+    {"$SYS/broker/load/bytes/received", bytes_in},
+    {"$SYS/broker/load/bytes/sent", bytes_out},
     {"$SYS/broker/load/messages/received", packets_in},
     {"$SYS/broker/load/publish/received", received},
     {"$SYS/broker/load/publish/sent", sent},

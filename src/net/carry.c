@@ -20,7 +20,8 @@ enum { CARRIED_MAGIC = 0x63617272, TICK_MS = 1000 };
 struct news {
     enum err failure;
     char text[160];
-    char name[CARRY_NAME_BYTES], psk[CARRY_NAME_BYTES];
+    struct tls_subject subject; /* without a name: none */
+    char psk[CARRY_NAME_BYTES];
 };
 
 struct carried {
@@ -186,8 +187,9 @@ static const struct os_stream_events far_events = {
 static void stream_open(void *owner)
 {
     struct carried *c = owner;
-    char name[CARRY_NAME_BYTES], psk[CARRY_NAME_BYTES];
-    bool has_name = c->tls && tls_peer_name(c->stream, name, sizeof name),
+    struct tls_subject subject;
+    char psk[CARRY_NAME_BYTES];
+    bool has_name = c->tls && tls_peer_subject(c->stream, &subject),
          has_psk = c->tls && tls_peer_psk(c->stream, psk, sizeof psk);
     if (!has_name && !has_psk) return;
     struct news *news = news_of(c);
@@ -195,7 +197,7 @@ static void stream_open(void *owner)
         stream_closed(c, ERR_NO_MEMORY, NULL);
         return;
     }
-    if (has_name) memcpy(news->name, name, sizeof name);
+    if (has_name) news->subject = subject;
     if (has_psk) memcpy(news->psk, psk, sizeof psk);
 }
 
@@ -371,10 +373,12 @@ enum err carry(struct carrier *carrier, struct loop *home, struct os_socket *soc
     return ERR_OK;
 }
 
-bool carried_peer_name(const struct os_stream *stream, char *out, size_t out_bytes)
+bool carried_peer_subject(const struct os_stream *stream, struct tls_subject *subject)
 {
     const struct carried *c = carried_of(stream);
-    return c->news && c->news->name[0] && str_copy(out, out_bytes, str_of(c->news->name));
+    if (!c->news || !c->news->subject.name[0]) return false;
+    *subject = c->news->subject;
+    return true;
 }
 
 bool carried_peer_psk(const struct os_stream *stream, char *out, size_t out_bytes)

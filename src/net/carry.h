@@ -47,9 +47,10 @@ void carriers_free(struct carriers *carriers);
  * (false) has it read. Errors: NO_MEMORY. */
 enum err carry(struct carrier *carrier, struct loop *home, struct os_socket *socket,
                struct tls_config *tls, const char *peer, struct os_stream **stream);
-/* As tls_peer_name and tls_peer_psk, of a stream that carry gave, once something was read from it.
+/* As tls_peer_subject and tls_peer_psk, of a stream that carry gave, once something was read from
+ * it.
  */
-bool carried_peer_name(const struct os_stream *stream, char *out, size_t out_bytes);
+bool carried_peer_subject(const struct os_stream *stream, struct tls_subject *subject);
 bool carried_peer_psk(const struct os_stream *stream, char *out, size_t out_bytes);
 
 #endif

@@ -31,7 +31,8 @@ struct tls_stream {
     struct os_timer *timer; /* the handshake's limit; later what must happen after pause(false) */
     bool has_pin, is_open, is_paused, told_closed, closed, is_shut, has_heard;
     uint8_t pin[32];
-    struct tls_psk *psk; /* shared; NULL = none */
+    struct tls_psk *psk;     /* shared; NULL = none */
+    struct tls_names *names; /* shared; NULL = none */
     unsigned entered;
 };
 
@@ -49,6 +50,7 @@ static void release(struct tls_stream *t)
     os_stream_close(&t->below);
     SSL_free(t->ssl);
     tls_psk_release(t->psk);
+    tls_names_release(t->names);
     t->magic = 0;
     mem_free(t);
 }
@@ -313,11 +315,11 @@ size_t tls_end_point(struct os_stream *s, uint8_t out[TLS_END_POINT_BYTES])
     return size;
 }
 
-bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
+/* The first entry of that kind. */
+static bool read_entry(const X509 *certificate, int nid, char *out, size_t out_bytes)
 {
-    X509 *certificate = SSL_get1_peer_certificate(tls_of(s)->ssl);
     const X509_NAME *name = certificate ? X509_get_subject_name(certificate) : NULL;
-    int at = name ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
+    int at = name ? X509_NAME_get_index_by_NID(name, nid, -1) : -1;
     uint8_t *text = NULL;
     int size =
         at < 0
@@ -326,7 +328,26 @@ bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
     bool good = size > 0 && !memchr(text, 0, (size_t)size) &&
                 str_copy(out, out_bytes, (struct str){(const char *)text, (size_t)size});
     OPENSSL_free(text);
+    return good;
+}
+
+bool tls_peer_name(struct os_stream *s, char *out, size_t out_bytes)
+{
+    X509 *certificate = SSL_get1_peer_certificate(tls_of(s)->ssl);
+    bool good = read_entry(certificate, NID_commonName, out, out_bytes);
     X509_free(certificate);
+    return good;
+}
+
+bool tls_peer_subject(struct os_stream *s, struct tls_subject *to)
+{
+    X509 *x = SSL_get1_peer_certificate(tls_of(s)->ssl);
+    bool good = read_entry(x, NID_commonName, to->name, sizeof to->name);
+    if (!good || !read_entry(x, NID_organizationName, to->organization, sizeof to->organization))
+        to->organization[0] = 0;
+    if (!good || !read_entry(x, NID_organizationalUnitName, to->unit, sizeof to->unit))
+        to->unit[0] = 0;
+    X509_free(x);
     return good;
 }
 
@@ -365,6 +386,10 @@ static struct tls_stream *tls_new(struct tls_config *config, struct os *os, stru
     if (good && config->psk) {
         t->psk = tls_psk_share(config->psk);
         tls_psk_use(t->ssl, t->psk);
+    }
+    if (good && config->names) {
+        t->names = tls_names_share(config->names);
+        tls_names_use(t->ssl, t->names);
     }
     if (good) {
         SSL_set_bio(t->ssl, t->in, t->out);

@@ -15,6 +15,12 @@ struct tls_psk;
  * show one signed by it. Errors: TLS says which of the files and why. */
 enum err tls_server_config(struct str certificate_pem, struct str key_pem, struct str ca_pem,
                            struct tls_config **config, struct why *why);
+/* A further certificate of a server's: a client that asks for a host name that this one has, and
+ * the first one has not, is shown it (server_name, RFC 6066 section 3); of several that fit, the
+ * one that was added first. Before the configuration is used. Errors: TLS as above; LIMIT. */
+enum { TLS_NAMES_MAX = 64 };
+enum err tls_config_add_certificate(struct tls_config *config, struct str certificate_pem,
+                                    struct str key_pem, struct why *why);
 /* Of a server's with a `ca`: who shows no certificate is let in, too; one that is shown must hold.
  */
 void tls_config_certificates_optional(struct tls_config *config);
@@ -55,6 +61,13 @@ size_t tls_end_point(struct os_stream *stream, uint8_t out[TLS_END_POINT_BYTES])
 /* The common name of the client's certificate, which was checked against the CA, once the stream
  * is open. False: it showed none, or one without a name of that size. */
 bool tls_peer_name(struct os_stream *stream, char *out, size_t out_bytes);
+/* The same with its organization and organizational unit, of each the first; "" = it has none, or
+ * one that is longer. */
+enum { TLS_NAME_BYTES = 128 };
+struct tls_subject {
+    char name[TLS_NAME_BYTES], organization[TLS_NAME_BYTES], unit[TLS_NAME_BYTES];
+};
+bool tls_peer_subject(struct os_stream *stream, struct tls_subject *subject);
 
 /* The identity whose key (tls_config_set_psk) the client has proved, once the stream is open.
  * False: it has proved none. */

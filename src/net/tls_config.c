@@ -88,23 +88,34 @@ static enum err use_ca(SSL_CTX *ctx, struct str pem, bool is_server, struct why 
     return err;
 }
 
+SSL_CTX *tls_context_new(bool is_server)
+{
+    static const unsigned char session_context[] = "millrace";
+    SSL_CTX *ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+    if (!ctx) return NULL;
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_session_id_context(ctx, session_context, sizeof session_context - 1);
+    return ctx;
+}
+
+enum err tls_context_use(SSL_CTX *ctx, struct str certificate, struct str key, struct why *why)
+{
+    enum err err = use_certificates(ctx, certificate, why);
+    return err ? err : use_key(ctx, key, why);
+}
+
 static struct tls_config *config_new(bool is_server)
 {
     struct tls_config *config = mem_alloc_zero(1, sizeof *config);
     if (!config) return NULL;
     config->is_server = is_server;
-    config->ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
-    if (!config->ctx) {
-        mem_free(config);
-        return NULL;
-    }
-    static const unsigned char session_context[] = "millrace";
-    SSL_CTX_set_min_proto_version(config->ctx, TLS1_2_VERSION);
-    SSL_CTX_set_options(config->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(config->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_session_cache_mode(config->ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_session_id_context(config->ctx, session_context, sizeof session_context - 1);
-    return config;
+    config->ctx = tls_context_new(is_server);
+    if (config->ctx) return config;
+    mem_free(config);
+    return NULL;
 }
 
 void tls_config_release(struct tls_config *config)
@@ -112,6 +123,7 @@ void tls_config_release(struct tls_config *config)
     if (!config) return;
     SSL_CTX_free(config->ctx); /* streams hold their own share */
     tls_psk_release(config->psk);
+    tls_names_release(config->names);
     mem_free(config);
 }
 
@@ -120,8 +132,7 @@ enum err tls_server_config(struct str certificate, struct str key, struct str ca
 {
     struct tls_config *config = config_new(true);
     if (!config) return why_set(why, ERR_NO_MEMORY, "no memory for TLS");
-    enum err err = use_certificates(config->ctx, certificate, why);
-    if (!err) err = use_key(config->ctx, key, why);
+    enum err err = tls_context_use(config->ctx, certificate, key, why);
     if (!err && ca.size) {
         err = use_ca(config->ctx, ca, true, why);
         SSL_CTX_set_verify(config->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
@@ -155,8 +166,7 @@ enum err tls_client_config(struct str certificate, struct str key, struct str ca
         else if (SSL_CTX_set_default_verify_paths(config->ctx) != 1)
             err = failed(why, "the system's trust store");
     }
-    if (!err && certificate.size) err = use_certificates(config->ctx, certificate, why);
-    if (!err && certificate.size) err = use_key(config->ctx, key, why);
+    if (!err && certificate.size) err = tls_context_use(config->ctx, certificate, key, why);
     if (err)
         tls_config_release(config);
     else
@@ -169,6 +179,7 @@ struct tls_config *tls_config_copy(const struct tls_config *config)
     struct tls_config *copy = mem_dup(config, sizeof *config);
     if (copy) MUST(SSL_CTX_up_ref(copy->ctx) == 1);
     if (copy && copy->psk) (void)tls_psk_share(copy->psk);
+    if (copy && copy->names) (void)tls_names_share(copy->names);
     return copy;
 }
 

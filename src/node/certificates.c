@@ -83,6 +83,24 @@ static enum err read_own(struct certificates *c, struct arena *arena, struct why
     return err ? err : read_pair(c, arena, why);
 }
 
+/* Further ones, in the order of the file. */
+static enum err add_more(struct context *context, const struct node_config *config,
+                         struct arena *arena, struct tls_config *tls, struct why *why)
+{
+    const struct node_certificate *more = config->tls.more.items;
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < config->tls.more.count && !err; i++) {
+        struct certificates c = {.context = context};
+        if (!str_copy(c.cert_path, sizeof c.cert_path, more[i].cert) ||
+            !str_copy(c.key_path, sizeof c.key_path, more[i].key))
+            return why_set(why, ERR_LIMIT, "tls.certificates: a path is too long");
+        err = read_pair(&c, arena, why);
+        if (!err) err = tls_config_add_certificate(tls, c.cert, c.key, why);
+        if (err && why) err = why_wrap(why, err, "tls.certificates: %s", c.cert_path);
+    }
+    return err;
+}
+
 enum err certificates_read(struct context *context, const char *folder,
                            const struct node_config *config, struct arena *arena,
                            struct tls_config **tls, struct why *why)
@@ -101,7 +119,13 @@ enum err certificates_read(struct context *context, const char *folder,
         err = node_read_file(context->os, ca_path, arena, &ca, why);
     }
     if (!err) err = tls_server_config(c.cert, c.key, ca, tls, why);
-    if (!err && ca.size && config->tls.is_client_optional) tls_config_certificates_optional(*tls);
+    if (err) return err;
+    if (ca.size && config->tls.is_client_optional) tls_config_certificates_optional(*tls);
+    err = add_more(context, config, arena, *tls, why);
+    if (err) {
+        tls_config_release(*tls);
+        *tls = NULL;
+    }
     if (!err && tls_fingerprint(c.cert, fingerprint, sizeof fingerprint))
         diag(context, DIAG_INFO, component, "certificate %s", fingerprint);
     return err;

@@ -16,6 +16,7 @@ struct raw_config {
     struct {
         struct str cert, key, ca;
         int clients;
+        struct field_list more;
     } tls;
     struct raw_mqtt mqtt;
     struct raw_access access;
@@ -111,6 +112,22 @@ enum { CLIENTS_REQUIRED, CLIENTS_OPTIONAL };
 static const char *const clients_choices[] = {
     [CLIENTS_REQUIRED] = "required", [CLIENTS_OPTIONAL] = "optional", NULL};
 
+static const struct field certificate_fields[] = {
+    {.name = "cert",
+     .type = FIELD_STRING,
+     .flags = FIELD_REQUIRED,
+     .offset = offsetof(struct node_certificate, cert),
+     .help_en = "certificate, PEM file",
+     .help_zh = "证书 PEM 文件"},
+    {.name = "key",
+     .type = FIELD_STRING,
+     .flags = FIELD_REQUIRED,
+     .offset = offsetof(struct node_certificate, key),
+     .help_en = "key, PEM file",
+     .help_zh = "私钥 PEM 文件"},
+    {0},
+};
+
 #define TLS_AT(member) (AT(tls.member) - AT(tls))
 static const struct field tls_fields[] = {
     {.name = "cert",
@@ -137,6 +154,14 @@ static const struct field tls_fields[] = {
                 "over TCP always demands one",
      .help_zh =
          "设置 tls.ca 时：optional 表示不出示证书的客户端以其他方式登录；TCP 行协议始终要求证书"},
+    {.name = "certificates",
+     .type = FIELD_LIST,
+     .offset = TLS_AT(more),
+     .sub = certificate_fields,
+     .sub_bytes = sizeof(struct node_certificate),
+     .help_en = "further ones: a client that asks for a host name that is in one of them and not "
+                "in tls.cert (SNI) is shown that one",
+     .help_zh = "其他证书：客户端请求的主机名（SNI）在其中而不在 tls.cert 中时，出示该证书"},
     {0},
 };
 
@@ -347,6 +372,7 @@ static enum err finish(struct os *os, struct node_config *c, const struct raw_co
     c->tls.key = raw->tls.key;
     c->tls.ca = raw->tls.ca;
     c->tls.is_client_optional = raw->tls.clients == CLIENTS_OPTIONAL;
+    c->tls.more = raw->tls.more;
     if (c->tls.is_client_optional && !c->tls.ca.size)
         return why_set(why, ERR_INVALID,
                        "%s: tls.clientCertificates: is about certificates of tls.ca, which is not "

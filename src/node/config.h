@@ -10,6 +10,11 @@
 
 enum { LISTEN_ADDRESS_BYTES = 300 };
 
+/* A further certificate, for those who ask for one of its names: PEM files. */
+struct node_certificate {
+    struct str cert, key;
+};
+
 struct node_config {
     struct {
         struct str name, path;
@@ -25,6 +30,7 @@ struct node_config {
     struct {
         struct str cert, key, ca; /* PEM files; empty = self-signed */
         bool is_client_optional;  /* clients need not show a certificate of `ca` */
+        struct field_list more;   /* struct node_certificate */
     } tls;
     struct mqtt_settings mqtt;
     struct access_settings access;

@@ -15,7 +15,8 @@ struct mqtt_settings {
 };
 
 struct raw_mqtt_limits {
-    int64_t per_user, per_peer, half_open, half_open_per_listener, half_open_per_peer;
+    int64_t per_user, per_peer, per_listener;
+    int64_t half_open, half_open_per_listener, half_open_per_peer;
     int64_t connect_ns, connect_rate, message_rate, topic_levels;
     struct str byte_rate, login_packet;
     bool loopback;

@@ -20,6 +20,15 @@ const struct field config_mqtt_limit_fields[] = {
      .max = 1e6,
      .help_en = "connections of one address at once (IPv6: of its first 64 bits); 0 = no limit",
      .help_zh = "每个地址同时的连接数（IPv6 按前 64 位计）；0 表示不限"},
+    {.name = "connectionsPerListener",
+     .type = FIELD_INT,
+     .offset = AT(per_listener),
+     .default_text = "0",
+     .max = 1e6,
+     .help_en = "connections through one listener (mqtt, mqtts, the Unix socket, WebSocket) at "
+                "once; 0 = no limit but mqtt.maxConnections",
+     .help_zh = "每个监听端口（mqtt、mqtts、Unix 套接字、WebSocket）同时的连接数；0 表示仅受 "
+                "mqtt.maxConnections 限制"},
     {.name = "halfOpen",
      .type = FIELD_INT,
      .offset = AT(half_open),
@@ -138,6 +147,7 @@ void config_mqtt_limits_finish(const struct raw_mqtt_limits *limits,
     broker->limits = (struct broker_limits){
         .per_user = (uint32_t)limits->per_user,
         .per_peer = (uint32_t)limits->per_peer,
+        .per_listener = (uint32_t)limits->per_listener,
         .half_open = (uint32_t)limits->half_open,
         .half_open_per_listener = (uint32_t)limits->half_open_per_listener,
         .half_open_per_peer = (uint32_t)limits->half_open_per_peer,

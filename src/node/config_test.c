@@ -54,6 +54,7 @@ static void each_setting_reaches_the_broker(void **state)
                                     "mqtt.limits.connectionsPerPeer=22",
                                     "mqtt.limits.halfOpen=23",
                                     "mqtt.limits.halfOpenPerListener=24",
+                                    "mqtt.limits.connectionsPerListener=36",
                                     "mqtt.limits.halfOpenPerPeer=25",
                                     "mqtt.limits.connectTime=26s",
                                     "mqtt.limits.connectRate=27",
@@ -96,7 +97,8 @@ static void each_setting_reaches_the_broker(void **state)
     assert_string_equal(b->cmd_prefix, "plant/do/");
     const struct broker_limits *l = &b->limits;
     assert_true(l->per_user == 21 && l->per_peer == 22 && l->half_open == 23 &&
-                l->half_open_per_listener == 24 && l->half_open_per_peer == 25);
+                l->half_open_per_listener == 24 && l->half_open_per_peer == 25 &&
+                l->per_listener == 36);
     assert_true(l->connect_s == 26 && l->connect_rate == 27 && l->message_rate == 28 &&
                 l->byte_rate == 29 << 10 && l->login_bytes == 30 << 10);
     assert_true(l->topic_levels == 31 && l->loopback);

@@ -113,7 +113,9 @@ static uint64_t ms_of(int64_t ns)
     return ns < 0 ? 0 : (uint64_t)(ns / TIME_NS_PER_MS);
 }
 
-static void begin_message(struct edge *e, const char *verb, const char *device, uint64_t time_ms)
+/* A payload's time is that of its sending, a metric's that of its row (payloads-nbirth-timestamp
+ * and its like): a host must not take a Sink that catches up for a clock that is wrong. */
+static void begin_message(struct edge *e, const char *verb, const char *device, uint64_t now_ms)
 {
     buf_clear(&e->topic);
     buf_printf(&e->topic, "spBv1.0/%.*s/%s/%.*s%s%s", (int)e->group.size, e->group.at, verb,
@@ -121,7 +123,7 @@ static void begin_message(struct edge *e, const char *verb, const char *device, 
     buf_clear(&e->payload);
     bool has_seq = strcmp(verb, "NDEATH") != 0; /* section 6.4.22: it has none */
     if (strcmp(verb, "NBIRTH") == 0) e->seq = 0;
-    sparkplug_write_begin(&e->payload, time_ms, has_seq, has_seq ? e->seq++ : 0);
+    sparkplug_write_begin(&e->payload, now_ms, has_seq, has_seq ? e->seq++ : 0);
 }
 
 static bool end_message(struct edge *e)
@@ -132,10 +134,13 @@ static bool end_message(struct edge *e)
     return sent;
 }
 
-static void add_bd_seq(struct edge *e)
+/* Also these have a timestamp: payloads-name-birth-data-requirement of Sparkplug 3.0. */
+static void add_bd_seq(struct edge *e, uint64_t now_ms)
 {
     struct sparkplug_metric m = {.has_name = true,
                                  .name = STR("bdSeq"),
+                                 .has_timestamp = true,
+                                 .timestamp_ms = now_ms,
                                  .datatype = SPARKPLUG_INT64,
                                  .field = SPARKPLUG_LONG_VALUE,
                                  .bits = e->bd_seq};
@@ -144,7 +149,7 @@ static void add_bd_seq(struct edge *e)
 
 /* A metric as it is now; in a birth with its name and type. */
 static void add_metric(struct edge *e, const struct edge_device *d, size_t i, bool is_birth,
-                       uint64_t time_ms)
+                       uint64_t now_ms)
 {
     const struct edge_cell *c = &d->cells[i];
     bool is_bad = !quality_is_good(c->quality) && c->quality != MILLRACE_SINK_NO_DATA;
@@ -153,7 +158,7 @@ static void add_metric(struct edge *e, const struct edge_device *d, size_t i, bo
                                  .has_alias = true,
                                  .alias = d->number * ALIASES_A_DEVICE + i,
                                  .has_timestamp = true,
-                                 .timestamp_ms = c->is_known ? ms_of(c->time_ns) : time_ms,
+                                 .timestamp_ms = c->is_known ? ms_of(c->time_ns) : now_ms,
                                  .datatype = is_birth ? forms[c->type].datatype : 0,
                                  .is_null = c->is_null,
                                  .has_quality = is_bad,
@@ -164,10 +169,12 @@ static void add_metric(struct edge *e, const struct edge_device *d, size_t i, bo
     sparkplug_write_metric(&e->payload, &m);
 }
 
-static bool bear_node(struct edge *e, uint64_t time_ms)
+static bool bear_node(struct edge *e, uint64_t now_ms)
 {
     struct sparkplug_metric rebirth = {.has_name = true,
                                        .name = STR(REBIRTH),
+                                       .has_timestamp = true,
+                                       .timestamp_ms = now_ms,
                                        .datatype = SPARKPLUG_BOOLEAN,
                                        .field = SPARKPLUG_BOOLEAN_VALUE};
     size_t at = 0;
@@ -175,17 +182,17 @@ static bool bear_node(struct edge *e, uint64_t time_ms)
     void *device;
     while (map_next(&e->devices, &at, &key, &device))
         ((struct edge_device *)device)->is_born = false;
-    begin_message(e, "NBIRTH", "", time_ms);
-    add_bd_seq(e);
+    begin_message(e, "NBIRTH", "", now_ms);
+    add_bd_seq(e, now_ms);
     sparkplug_write_metric(&e->payload, &rebirth);
     e->is_born = end_message(e);
     return e->is_born;
 }
 
-static bool bear_device(struct edge *e, struct edge_device *d, uint64_t time_ms)
+static bool bear_device(struct edge *e, struct edge_device *d, uint64_t now_ms)
 {
-    begin_message(e, "DBIRTH", d->path, time_ms);
-    for (size_t i = 0; i < d->count; i++) add_metric(e, d, i, true, time_ms);
+    begin_message(e, "DBIRTH", d->path, now_ms);
+    for (size_t i = 0; i < d->count; i++) add_metric(e, d, i, true, now_ms);
     d->is_born = end_message(e);
     return d->is_born;
 }
@@ -222,23 +229,23 @@ static bool take_cell(struct edge_cell *to, const struct millrace_sink_batch *b,
     return true;
 }
 
-static bool take_row(struct edge *e, const struct millrace_sink_batch *b, size_t row)
+static bool take_row(struct edge *e, const struct millrace_sink_batch *b, size_t row,
+                     uint64_t now_ms)
 {
     struct str path = {b->device[row].at, b->device[row].size};
     struct edge_device *d = map_get(&e->devices, path);
     if (!d && !(d = new_device(e, b, path))) return false;
-    uint64_t time_ms = ms_of(b->time_ns[row]);
     size_t count = 0;
     MUST(d->count == b->column_count);
     bool was_born = d->is_born;
-    if (was_born) begin_message(e, "DDATA", d->path, time_ms);
+    if (was_born) begin_message(e, "DDATA", d->path, now_ms);
     for (size_t i = 0; i < d->count; i++) {
         if (!take_cell(&d->cells[i], b, i, row)) continue;
         if (buf_failed(&d->cells[i].text)) return false;
-        if (was_born) add_metric(e, d, i, false, time_ms);
+        if (was_born) add_metric(e, d, i, false, now_ms);
         count++;
     }
-    if (!was_born) return bear_device(e, d, time_ms);
+    if (!was_born) return bear_device(e, d, now_ms);
     if (count) return end_message(e);
     e->seq--; /* nothing of the row: no message */
     return true;
@@ -255,6 +262,7 @@ static uint64_t hash_columns(const struct millrace_sink_batch *b)
 
 bool edge_take(struct edge *e, const struct millrace_sink_batch *b)
 {
+    uint64_t now_ms = ms_of(b->now_ns);
     uint64_t hash = hash_columns(b);
     MUST(e->send && b->row_count > 0);
     if (hash != e->columns_hash || b->column_count != e->column_count) {
@@ -263,8 +271,8 @@ bool edge_take(struct edge *e, const struct millrace_sink_batch *b)
         e->columns_hash = hash;
         e->column_count = b->column_count;
     }
-    bool ok = e->is_born || bear_node(e, ms_of(b->time_ns[0]));
-    for (size_t row = 0; row < b->row_count && ok; row++) ok = take_row(e, b, row);
+    bool ok = e->is_born || bear_node(e, now_ms);
+    for (size_t row = 0; row < b->row_count && ok; row++) ok = take_row(e, b, row, now_ms);
     e->is_born &= ok;
     return ok;
 }
@@ -284,7 +292,7 @@ void edge_leave(struct edge *e, uint64_t now_ms)
 {
     if (!e->is_born) return;
     begin_message(e, "NDEATH", "", now_ms);
-    add_bd_seq(e);
+    add_bd_seq(e, now_ms);
     (void)end_message(e);
     e->is_born = false;
 }

@@ -8,11 +8,14 @@
 #include <cmocka.h>
 #include <string.h>
 
+static const uint64_t sent_ms = 1795369070483;
+
 struct seen {
     char verbs[600]; /* first letters: N and D births in capitals, data d */
     unsigned count, fails_at;
     uint64_t next_seq;
     bool has_gap;
+    bool lacks_time; /* of a payload the moment it is sent, and of each metric some time */
 };
 
 /* What a host would see. */
@@ -30,6 +33,9 @@ static bool take_message(void *arg, struct str topic, struct str payload)
     if (is_node) s->next_seq = 0;
     s->has_gap |= read.has_seq && read.seq != s->next_seq;
     s->next_seq = (s->next_seq + 1) & 255;
+    s->lacks_time |= !read.has_timestamp || read.timestamp_ms != sent_ms;
+    struct reader at = reader_of(read.text.at, read.text.size);
+    for (struct sparkplug_metric m; sparkplug_next(&at, &m);) s->lacks_time |= !m.has_timestamp;
     assert_true(s->count + 1 < sizeof s->verbs);
     s->verbs[s->count++] = is_node ? 'N' : is_birth ? 'D' : 'd';
     s->verbs[s->count] = 0;
@@ -48,6 +54,7 @@ static const struct millrace_sink_column columns[] = {
 static struct millrace_sink_batch rows(size_t count, size_t column_count)
 {
     return (struct millrace_sink_batch){.row_count = count,
+                                        .now_ns = (int64_t)sent_ms * 1000000,
                                         .time_ns = times,
                                         .device = devices,
                                         .column_count = column_count,
@@ -90,6 +97,22 @@ static void what_was_not_sent_is_born_again(void **state)
     assert_true(edge_take(&e, &b));
     assert_string_equal(s.verbs, "NDdNDd");
     assert_false(s.has_gap);
+    edge_free(&e);
+}
+
+/* Sparkplug 3.0: payloads-nbirth-timestamp, -dbirth-, -ddata-,
+ * payloads-name-birth-data-requirement. The rows are as old as 1970 here. */
+static void payloads_have_the_time_of_their_sending_and_all_metrics_one(void **state)
+{
+    (void)state;
+    struct edge e;
+    struct seen s;
+    begin(&e, &s);
+    struct millrace_sink_batch b = rows(3, 1);
+    assert_true(edge_take(&e, &b) && edge_rebirth(&e, sent_ms));
+    edge_leave(&e, sent_ms);
+    assert_string_equal(s.verbs, "NDdDNDDd");
+    assert_false(s.lacks_time);
     edge_free(&e);
 }
 
@@ -247,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(births_come_before_data_and_numbers_run_on),
         cmocka_unit_test(what_was_not_sent_is_born_again),
+        cmocka_unit_test(payloads_have_the_time_of_their_sending_and_all_metrics_one),
         cmocka_unit_test(another_column_is_another_birth),
         cmocka_unit_test(a_command_for_nobody_names_no_other_device),
         cmocka_unit_test(templates_are_read_to_their_end),

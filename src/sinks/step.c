@@ -405,7 +405,8 @@ static enum err hand_over(struct sink *s, struct why *why)
                                         .device = rows->device + rows->at,
                                         .column_count = rows->columns,
                                         .extra_count = rows->extras,
-                                        .columns = rows->shown};
+                                        .columns = rows->shown,
+                                        .now_ns = context_wall_ns(s->sinks->config.context)};
     struct millrace_sink_host host = {s, publish};
     clear_messages(s);
     s->lacks_memory = false;
