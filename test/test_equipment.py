@@ -221,6 +221,19 @@ def test_a_column_of_any_name_is_read_as_json(node_factory, plantsim, tmp_path):
     assert status == 0 and json.loads(said)["a\\x\\@q"].startswith("Bad"), said
 
 
+def test_groups_whose_names_look_alike_become_devices_of_their_own(node_factory, plantsim, tmp_path):
+    connection = ("apiVersion: millrace.io/v1\nkind: Connection\nmetadata: {name: plc}\n"
+                  f"spec: {{driver: modbus, endpoint: \"tcp://{plantsim.host}:{plantsim.port}\"}}\n")
+    node = node_factory(manifests=[write_file(tmp_path, "plc.yaml", connection)])
+    groups = ["press 1", "Press 1", "press-1", "press#1", "press+1", "x" * 150 + "1", "x" * 150 + "2"]
+    tags = TAGS.splitlines()[0] + "\n" + "".join(f"{group},1000,t{n},1!40000{n + 1},Read,INT16,,,,\n" for n, group in enumerate(groups))
+    for _ in range(2):  # again: the same ones
+        status, said = node.cli("import", "--neuron", write_file(tmp_path, "tags.csv", tags), "--connection", "plc")
+        assert status == 0 and f"{len(groups)} points in {len(groups)} devices" in said, said
+        assert sorted(row[0] for row in node.sql("SELECT point FROM sys.points")) == [f"t{n}" for n in range(len(groups))]
+        assert node.sql("SELECT count(DISTINCT device) FROM sys.points") == [[len(groups)]]
+
+
 # ---- a plant under load ----
 
 def load_manifest(plantsim, connections):

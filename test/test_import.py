@@ -151,6 +151,7 @@ def test_refused_rows_are_written_down_and_a_cut_import_goes_on(importer, tmp_pa
     lines = [f"{1700000000 + i},{i},{'filling ' * 6}{i}" for i in range(rows)]
     lines[1000] = "yesterday,0,x"
     path.write_text("time,n,s\n" + "\n".join(lines) + "\n")
+    assert "whole number" in importer(path, "--table", "m", "--max-errors", "none", code=1)[1]
     _, told = importer(path, "--table", "m", "--errors", errors, "--max-errors", "0", code=1)
     assert "line 1002, column time: 'yesterday' is not a time" in told and "stopped" in told
     assert errors.read_text() == "line,column,text,reason\n1002,time,yesterday,'yesterday' is not a time\n"

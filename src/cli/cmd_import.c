@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GROUPS_MAX = 10000, NAME_BYTES = 200 };
+enum { GROUPS_MAX = 10000, NAME_BYTES = 200, SEGMENT_BYTES = 100 };
 
 /* One Device to be. */
 struct group {
@@ -124,19 +124,45 @@ static struct doc *point_document(struct import *import, const struct neuron_tag
 
 /* ---- groups ---- */
 
+static bool is_taken(const struct import *import, const struct group *group)
+{
+    for (size_t i = 0; i < import->group_count; i++)
+        if (strcmp(import->groups[i].own, group->own) == 0 ||
+            strcmp(import->groups[i].path, group->path) == 0)
+            return true;
+    return false;
+}
+
+/* Its Device's name and path. Groups whose names differ only in what names here cannot hold, or
+ * behind where they are cut, get a number: the same one, when the same list is imported again. */
+static void name_group(struct import *import, struct group *group)
+{
+    struct str segment = clean(import, group->name);
+    char own[NAME_BYTES];
+    size_t size = segment.size > SEGMENT_BYTES ? SEGMENT_BYTES : segment.size;
+    while (size < segment.size && size && ((unsigned char)segment.at[size] & 0xc0) == 0x80) size--;
+    make_name(own, import->connection, group->name, import->group_count + 1);
+    snprintf(group->own, sizeof group->own, "%s", own);
+    snprintf(group->path, sizeof group->path, "%.80s/%.*s", import->connection, (int)size,
+             segment.at);
+    for (size_t n = 2; is_taken(import, group); n++) {
+        snprintf(group->own, sizeof group->own, "%.160s-%zu", own, n);
+        snprintf(group->path, sizeof group->path, "%.80s/%.*s_%zu", import->connection, (int)size,
+                 segment.at, n);
+    }
+}
+
 static struct group *find_group(struct import *import, const struct neuron_tag *tag)
 {
     const char *table = cli_value(import->args, "--table");
     for (size_t i = 0; i < import->group_count; i++)
         if (str_equal(import->groups[i].name, tag->group)) return &import->groups[i];
     if (import->group_count == GROUPS_MAX) return NULL;
-    struct group *group = &import->groups[import->group_count++];
+    struct group *group = &import->groups[import->group_count];
     uint64_t interval = 0;
-    struct str segment = clean(import, tag->group);
     *group = (struct group){.name = tag->group, .interval_ms = 1000};
-    make_name(group->own, import->connection, tag->group, import->group_count);
-    snprintf(group->path, sizeof group->path, "%.80s/%.*s", import->connection,
-             (int)(segment.size > 100 ? 100 : segment.size), segment.at);
+    name_group(import, group);
+    import->group_count++;
     snprintf(group->table, sizeof group->table, "%s", table ? table : group->own);
     if (num_parse_u64(tag->interval, &interval) && interval >= 10 && interval <= 86400000)
         group->interval_ms = (int64_t)interval;

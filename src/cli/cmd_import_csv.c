@@ -458,7 +458,10 @@ static bool send_all(struct load *load)
 {
     uint64_t refused_max = UINT64_MAX;
     const char *most = cli_value(load->args, "--max-errors");
-    if (most) (void)num_parse_u64(str_of(most), &refused_max);
+    if (most && !num_parse_u64(str_of(most), &refused_max)) {
+        cli_fail(load->args, CLI_USAGE, "--max-errors %s: must be a whole number", most);
+        return false;
+    }
     for (;;) {
         size_t size;
         uint64_t rows, line = load->reader.next_line;

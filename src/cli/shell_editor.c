@@ -81,9 +81,9 @@ static void add_answer(struct shell *shell, struct words *w, const char *stateme
     struct client_answer answer = {0};
     struct arena arena;
     struct doc *doc = NULL;
-    char target[320];
+    char target[SHELL_TARGET_BYTES];
     arena_init(&arena, NULL);
-    snprintf(target, sizeof target, "/v1/sql?ns=%s", shell->ns);
+    shell_target(shell, target);
     if (!client_request(shell->client, "POST", target, "application/json", "application/sql",
                         str_of(statement), &answer, NULL) &&
         answer.status == 200 && !doc_read_json(buf_str(&answer.body), &arena, &doc, NULL)) {

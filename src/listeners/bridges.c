@@ -96,14 +96,13 @@ static void set_topics(struct bridge_settings *s, const struct bridge_spec *spec
         };
 }
 
-static struct session_limits limits_of(const struct bridge_spec *spec)
+static struct session_limits limits_of(const struct bridge_spec *spec, bool *ok)
 {
     static const enum broker_full fulls[] = {[BRIDGE_DROP_OLDEST] = BROKER_DROP_OLDEST,
                                              [BRIDGE_DROP_NEW] = BROKER_DROP_NEW,
                                              [BRIDGE_KEEP_EVERY_NTH] = BROKER_KEEP_EVERY_NTH};
     int64_t bytes = 0;
-    bool good = num_parse_size(spec->queue.bytes, &bytes);
-    MUST(good); /* checked */
+    *ok = *ok && num_parse_size(spec->queue.bytes, &bytes);
     return (struct session_limits){.messages = (size_t)spec->queue.messages,
                                    .bytes = (size_t)bytes,
                                    .full = fulls[spec->queue.full],
@@ -111,11 +110,12 @@ static struct session_limits limits_of(const struct bridge_spec *spec)
                                    .age_s = seconds(spec->queue.age_ns)};
 }
 
-static void key_of(const struct resource *r, char out[BRIDGE_KEY_BYTES])
+/* False: too long, which a document of an older program may be. */
+static bool key_of(const struct resource *r, char out[BRIDGE_KEY_BYTES])
 {
     int n = snprintf(out, BRIDGE_KEY_BYTES, "%.*s.%.*s", (int)r->ns.size, r->ns.at,
                      (int)r->name.size, r->name.at);
-    MUST(n > 0 && n < BRIDGE_KEY_BYTES); /* checked */
+    return n > 0 && n < BRIDGE_KEY_BYTES;
 }
 
 /* NULL: no memory, or a document of an older program that would not be accepted any more. */
@@ -124,7 +124,7 @@ static struct bridge_settings *settings_of(struct bridges *b, const struct resou
     const struct bridge_spec *spec = r->spec;
     char key[BRIDGE_KEY_BYTES];
     bool ok = true;
-    key_of(r, key);
+    if (!key_of(r, key)) return NULL;
     struct bridge_settings *s = new_settings(r->ns, str_of(key), spec->topics.count);
     if (!s) return NULL;
     ok = set_remote(s, spec->endpoint, spec->insecure);
@@ -143,7 +143,7 @@ static struct bridge_settings *settings_of(struct bridges *b, const struct resou
     s->cert = keep_path(s, spec->tls.cert, &ok);
     s->tls_key = keep_path(s, spec->tls.key, &ok);
     s->server_name = keep_path(s, spec->tls.server_name, &ok);
-    s->queue = limits_of(spec);
+    s->queue = limits_of(spec, &ok);
     set_client_id(b, s, spec->client_id, r->name, &ok);
     set_topics(s, spec, &ok);
     ok = ok && s->user.size <= MQTT_TEXT_BYTES_MAX && s->password.size <= MQTT_TEXT_BYTES_MAX &&
@@ -352,8 +352,7 @@ static void on_change(void *arg, const struct resource *old, const struct resour
         put(b, now);
         return;
     }
-    key_of(old, key);
-    if (broker_bridge_remove(b->service->broker, old->ns, str_of(key)))
+    if (key_of(old, key) && broker_bridge_remove(b->service->broker, old->ns, str_of(key)))
         diag(b->service->context, DIAG_ERROR, component,
              "Bridge %.*s goes on until the next start: no memory to end it", (int)old->name.size,
              old->name.at);

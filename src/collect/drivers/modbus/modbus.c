@@ -16,6 +16,7 @@ enum { PENDING_MAX = 16, EXCEPTION_FLAG = 0x80 };
 /* One request that waits for its answer. */
 struct pending {
     bool is_open;
+    bool goes_on; /* an identity: its first part is in the line's text */
     uint32_t token;
     uint8_t unit, function;
     uint8_t payload_bytes; /* reads, and writes that read back: what the answer must hold */
@@ -27,8 +28,10 @@ struct modbus_line {
     const struct modbus_framing *framing;
     bool write_multiple, reads_back;
     uint8_t unit; /* of stations that are not named */
+    /* What one unit has said of itself so far; of which request, counts while that goes on. */
     char identity[MODBUS_IDENTITY_BYTES];
     size_t identity_size;
+    uint32_t identity_token;
     struct pending pending[PENDING_MAX];
     uint8_t scratch[MODBUS_PDU_BYTES_MAX + 2];
 };
@@ -309,7 +312,6 @@ static bool line_identify(void *opaque, uint32_t station, uint32_t token,
     struct pending *pending = pending_add(line, token);
     pending->unit = station == MILLRACE_STATION_DEFAULT ? line->unit : (uint8_t)station;
     pending->function = MODBUS_ENCAPSULATED;
-    line->identity_size = 0;
     ask_identity(line, pending, 0, request);
     return true;
 }
@@ -361,13 +363,29 @@ static struct pending *find_pending(struct modbus_line *line, const struct modbu
     return NULL;
 }
 
-/* Part of an identity: true when there is more, and it has been asked for. */
-static bool asks_on(struct modbus_line *line, const struct pending *pending,
+static void ask_on(struct modbus_line *line, const struct pending *pending, uint8_t object,
+                   struct millrace_out *out)
+{
+    struct millrace_request request;
+    ask_identity(line, pending, object, &request);
+    out->send(out, request.bytes, request.size);
+}
+
+/* Part of an identity: true when there is more, and it has been asked for. There is room for one:
+ * when another unit has answered meanwhile, this one is asked from the beginning. */
+static bool asks_on(struct modbus_line *line, struct pending *pending,
                     const struct modbus_frame *frame, struct millrace_out *out,
                     struct millrace_reply *reply)
 {
     uint8_t next = 0;
-    struct millrace_request request;
+    bool was_begun = pending->goes_on;
+    if (was_begun && line->identity_token != pending->token) {
+        pending->goes_on = false;
+        ask_on(line, pending, 0, out);
+        return true;
+    }
+    if (!was_begun) line->identity_size = 0;
+    line->identity_token = pending->token;
     if (!modbus_read_identity(frame->pdu, frame->pdu_bytes, line->identity, &line->identity_size,
                               &next)) {
         reply->status = MILLRACE_BAD_DATA;
@@ -377,8 +395,8 @@ static bool asks_on(struct modbus_line *line, const struct pending *pending,
     reply->payload = (const uint8_t *)line->identity;
     reply->payload_bytes = line->identity_size;
     if (!next) return false;
-    ask_identity(line, pending, next, &request);
-    out->send(out, request.bytes, request.size);
+    pending->goes_on = true;
+    ask_on(line, pending, next, out);
     return true;
 }
 

@@ -321,6 +321,65 @@ static void an_identity_in_two_parts_is_one(void **state)
         modbus_read_identity((const uint8_t *)"\x2b\x0d\1\1\0\0\0", 7, text, &size, &next));
 }
 
+struct asked {
+    struct heard heard; /* first */
+    char text[200];     /* of the last reply */
+    uint8_t sent[32];
+    size_t sent_size;
+};
+
+static void keep_reply(struct millrace_out *out, const struct millrace_reply *reply)
+{
+    struct asked *asked = (struct asked *)out;
+    hear_reply(out, reply);
+    assert_true(reply->payload_bytes < sizeof asked->text);
+    memcpy(asked->text, reply->payload, reply->payload_bytes);
+    asked->text[reply->payload_bytes] = 0;
+}
+
+static void keep_sent(struct millrace_out *out, const void *bytes, size_t size)
+{
+    struct asked *asked = (struct asked *)out;
+    assert_true(size <= sizeof asked->sent);
+    memcpy(asked->sent, bytes, size);
+    asked->sent_size = size;
+}
+
+/* Several may be asked at once over TCP: a scan, and somebody who tests the line. */
+static void identities_of_two_units_do_not_mix(void **state)
+{
+    static uint64_t memory[512];
+    struct millrace_line_config own = {modbus_driver.schemes, options};
+    struct asked a = {.heard.out = {.reply = keep_reply, .stray = hear_stray, .send = keep_sent}};
+    struct millrace_request request;
+    char why[MILLRACE_WHY_BYTES];
+    (void)state;
+#define FEED(bytes)                                                                                \
+    (void)modbus_driver.receive(memory, (const uint8_t *)(bytes), sizeof(bytes) - 1, &a.heard.out)
+    memset(memory, 0, sizeof memory);
+    assert_true(modbus_driver.line_init(memory, &own, why));
+    assert_true(modbus_driver.identify(memory, 1, 5, &request));
+    assert_true(modbus_driver.identify(memory, 2, 6, &request));
+    FEED("\0\5\0\0\0\x0c\1\x2b\x0e\1\x81\xff\1\1\0\2"
+         "A1"); /* of unit 1 the first part */
+    assert_int_equal(a.heard.replies, 0);
+    assert_memory_equal(a.sent, "\0\5\0\0\0\5\1\x2b\x0e\1\1", 11);
+    FEED("\0\6\0\0\0\x0b\2\x2b\x0e\1\x81\0\0\1\0\1"
+         "B");
+    assert_int_equal(a.heard.last.token, 6);
+    assert_string_equal(a.text, "vendor: B\n");
+    FEED("\0\5\0\0\0\x0c\1\x2b\x0e\1\x81\0\0\1\1\2"
+         "A2"); /* its beginning is no longer there: asked for again */
+    assert_memory_equal(a.sent, "\0\5\0\0\0\5\1\x2b\x0e\1\0", 11);
+    FEED("\0\5\0\0\0\x0c\1\x2b\x0e\1\x81\xff\1\1\0\2"
+         "A1");
+    FEED("\0\5\0\0\0\x0c\1\x2b\x0e\1\x81\0\0\1\1\2"
+         "A2");
+    assert_int_equal(a.heard.replies, 2);
+    assert_string_equal(a.text, "vendor: A1\nproduct: A2\n");
+#undef FEED
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +393,7 @@ int main(void)
         cmocka_unit_test(only_the_answer_to_the_request_is_taken),
         cmocka_unit_test(a_range_names_units_and_cells),
         cmocka_unit_test(an_identity_in_two_parts_is_one),
+        cmocka_unit_test(identities_of_two_units_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

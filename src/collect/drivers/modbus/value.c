@@ -26,7 +26,6 @@ static uint64_t gather(const uint8_t *wire, const struct modbus_point *own)
 static int64_t extend_sign(uint64_t v, unsigned bytes)
 {
     MUST(bytes >= 1 && bytes <= 8);
-    MUST(bytes >= 1 && bytes <= 8);
     unsigned shift = 64 - 8 * bytes;
     return (int64_t)(v << shift) >> shift;
 }
