@@ -21,7 +21,7 @@ from mqtt_scram import Conversation
 FOLDER = os.path.join(ROOT, "test", "mqtt")
 REPORT = os.path.join(ROOT, "docs", "mqtt-conformance.md")
 LIMIT_S = 10
-ANNOUNCED = [("receive_maximum", 1024), ("maximum_packet_size", 1048581), ("topic_alias_maximum", 64)]
+ANNOUNCED = [("receive_maximum", 1024), ("maximum_packet_size", 1048580), ("topic_alias_maximum", 64)]
 
 
 # ---- the files ----

@@ -67,6 +67,26 @@ def test_connections_of_one_user_and_of_one_address_are_limited(node_factory):
     wait_for(lambda: code_of(node, "d")[1] == 0, 10, "places do not come back")
 
 
+@pytest.mark.parametrize("size", ["1KiB", "127KiB", "1MiB", "2047KiB", "2048KiB"])
+def test_a_packet_of_the_size_that_was_told_is_taken_and_one_byte_more_is_not(node_factory, size):
+    """[MQTT-3.2.2-15]: the fixed header counts, whose length depends on the packet's."""
+    node = mqtt_node(node_factory, f"mqtt.maxPacket={size}")
+    for more, kind in (0, "PUBACK"), (1, "DISCONNECT"):
+        one = From(node)
+        one.send("CONNECT", id="one", user="admin", password=node.PASSWORD)
+        told = dict(one.receive()[1])["maximum_packet_size"]
+        packet, padding = b"", 0
+        while len(packet) < told + more:
+            padding += told + more - len(packet)
+            packet = encode("5", "PUBLISH", [("topic", "t"), ("qos", 1), ("id", 1), ("payload", "x" * padding)])
+            if len(packet) > told + more:  # the length itself has grown
+                padding -= len(packet) - told - more
+                packet = encode("5", "PUBLISH", [("topic", "t"), ("qos", 1), ("id", 1), ("payload", "x" * padding)])
+        assert len(packet) == told + more
+        one.socket.sendall(packet)
+        assert one.receive(20)[0] == kind
+
+
 def test_connections_through_one_listener_are_limited_and_leave_the_others_open(node_factory, tmp_path):
     path = tmp_path / "mqtt.sock"
     node = mqtt_node(node_factory, "mqtt.limits.connectionsPerListener=2", f"listen.mqttUnix={path}")

@@ -86,6 +86,19 @@ def test_neuron_formats(node):
         ["modbus", "2026-01-02T03:04:06Z", 123, "t", None], ["modbus", "2026-01-02T03:04:07Z", 5, None, True]]
 
 
+def test_an_upload_of_errors_alone_says_why_it_makes_no_table(node):
+    stream(node, "neuron", filter="/neuron/#", format="neuron")
+    here, there = Client(node, "here"), Client(node, "there")
+    there.subscribe(("$dead/#", 1))
+    upload = {"node": "modbus", "group": "grp", "timestamp": TS, "values": {}, "errors": {"tag1": 3000}}
+    here.publish("/neuron/app", json.dumps(upload), 1)
+    there.wait(1)
+    assert dict(there.got[0].properties.UserProperty)["reason"].startswith("there is no table grp, and the row has no value")
+    here.publish("/neuron/app", json.dumps({**upload, "values": {"tag1": 5}, "errors": {}, "timestamp": TS + 1000}), 1)
+    here.publish("/neuron/app", json.dumps({**upload, "timestamp": TS + 2000}), 1)
+    assert node.sql("SELECT tag1, quality FROM grp ORDER BY time") == [[5, "Good"], [None, "BadCommunicationError"]]
+
+
 def reading_set():
     """A FileDescriptorSet with most that proto3 has, and classes that write by it."""
     from google.protobuf import descriptor_pb2

@@ -85,6 +85,15 @@ static bool has_columns(struct ingest *in, struct ingest_table *t, const struct 
     return all;
 }
 
+/* Rows may have nothing but values that are missing, such as those of equipment that never
+ * answered. */
+static bool says_types(const struct line *line)
+{
+    for (uint32_t i = 0; i < line->field_count; i++)
+        if (line->fields[i].fresh) return true;
+    return false;
+}
+
 static enum err want_columns(struct ingest *in, struct ingest_table *t, const struct line *line,
                              struct why *why)
 {
@@ -298,7 +307,11 @@ enum err ingest_take_line(struct ingest *in, const struct line *line, uint64_t n
     if (err) return err;
     if (fits_now) return add_row(in, t, line, why);
     if (is_last && !t->schema)
-        return why_set(why, ERR_NO_TABLE, "table %s could not be made", t->name);
+        return why_set(why, ERR_NO_TABLE,
+                       says_types(line) ? "table %s could not be made"
+                                        : "there is no table %s, and the row has no value by "
+                                          "which a column could be made",
+                       t->name);
     if (is_last) return add_row(in, t, line, why); /* it names the column */
     if ((err = want_columns(in, t, line, why))) return err;
     t->waits_from = number;

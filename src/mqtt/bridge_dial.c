@@ -168,8 +168,7 @@ static void write_connect_properties(struct connection *c, struct mqtt_writer *w
     if (s->session_expiry_s)
         mqtt_write_number(out, MQTT_PROPERTY_SESSION_EXPIRY, s->session_expiry_s);
     mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_in_max);
-    mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
-                      c->packet_in_max + MQTT_FIXED_HEADER_MAX);
+    mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, mqtt_packet_size(c->packet_in_max));
     if (c->alias_in_max) mqtt_write_number(out, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, c->alias_in_max);
     buf_add_str(out, buf_str(&c->bridge->trail));
     mqtt_end_properties(w);

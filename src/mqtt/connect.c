@@ -345,7 +345,7 @@ static bool write_connack(struct connection *c, const struct broker_login *login
         if (kept->asks_expiry) mqtt_write_number(out, MQTT_PROPERTY_SESSION_EXPIRY, kept->expiry_s);
         mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_in_max);
         mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
-                          c->packet_in_max + MQTT_FIXED_HEADER_MAX);
+                          mqtt_packet_size(c->packet_in_max));
         if (kept->is_assigned)
             mqtt_write_property(out, MQTT_PROPERTY_ASSIGNED_CLIENT_ID,
                                 (struct str){kept->client_id, kept->client_id_size});

@@ -171,6 +171,11 @@ void mqtt_write_text(struct buf *out, struct str text);
 void mqtt_write_varint(struct buf *out, uint32_t value);
 /* How many bytes that takes: 1 to 4. */
 size_t mqtt_varint_size(uint32_t value);
+/* Of a whole packet whose remaining length is this: what Maximum Packet Size counts (2.1.4). */
+static inline uint32_t mqtt_packet_size(uint32_t remaining)
+{
+    return remaining + 1 + (uint32_t)mqtt_varint_size(remaining);
+}
 void mqtt_write_be16(struct buf *out, uint16_t value);
 /* A property whose form is a number; `value` fits it. */
 void mqtt_write_number(struct buf *out, enum mqtt_property property, uint32_t value);

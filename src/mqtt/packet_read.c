@@ -351,7 +351,8 @@ static enum mqtt_reason read_publish(struct reader *r, enum mqtt_version version
         return wrong(why, MQTT_REASON_PROTOCOL_ERROR, "neither topic nor alias");
     if (topic_has_wildcard(m->topic)) return malformed(why, "the topic has wildcards");
     if (!topic_name_is_valid(m->topic))
-        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID, "the topic is empty or too deep");
+        return wrong(why, MQTT_REASON_TOPIC_NAME_INVALID,
+                     "the topic is empty, too long or too deep");
     return MQTT_REASON_SUCCESS;
 }
 
