@@ -23,6 +23,7 @@ import pytest
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
 BUILD = os.environ.get("MILLRACE_TEST_BUILD", os.path.join(ROOT, "build", "asan"))
+os.environ.setdefault("TSAN_OPTIONS", f"halt_on_error=1:suppressions={ROOT}/tools/tsan.supp")
 HOST = "127.0.0.1"
 START_LIMIT_S = 30
 NOT_BUILT = "millrace run is not built"

@@ -69,7 +69,7 @@ def test_environment(options):
     """The environment that every test gets."""
     return dict(os.environ, MILLRACE_TEST_SEED=str(options.seed), MILLRACE_TEST_BUILD=os.path.abspath(options.build),
                 CMOCKA_MESSAGE_OUTPUT="TAP", ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
-                UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS="halt_on_error=1", PYTHONDONTWRITEBYTECODE="1")
+                UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS=f"halt_on_error=1:suppressions={ROOT}/tools/tsan.supp", PYTHONDONTWRITEBYTECODE="1")
 
 
 def count_tap(status, output):

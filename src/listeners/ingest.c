@@ -98,7 +98,8 @@ static void on_appended(struct completion *c)
     MUST(in->open_appends > 0 && !one->append.batch);
     mem_free(one);
     in->open_appends--;
-    in->is_lacking = false; /* memory has come back */
+    /* Memory has come back. While the next piece is read, the worker says what it lacks. */
+    if (in->state != INGEST_READING) in->is_lacking = false;
     advance(in);
 }
 
