@@ -237,8 +237,8 @@ static void look_at(struct job *job)
             answer(server, login, identity, ERR_OK);
         else
             check_password(server, login);
-    } else if (login->certificate.name[0] || login->psk[0]) {
-        identity = access_identify(access, login->psk[0] ? login->psk : login->certificate.name);
+    } else if (login->proved[0]) {
+        identity = access_identify(access, login->proved);
         if (identity)
             answer(server, login, identity, ERR_OK);
         else

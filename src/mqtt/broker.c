@@ -269,6 +269,18 @@ static void set_timer(struct broker *broker)
                                         TIME_NS_PER_S - into_ns + TIME_NS_PER_S / 1000);
 }
 
+/* Logins are over when a second brings none; of many, when nobody is logging in just now. */
+static void trim_after_burst(struct broker *broker)
+{
+    enum { MANY_LOGINS = 500 };
+    uint64_t fresh = broker->logins - broker->logins_trimmed;
+    bool is_over = broker->logins == broker->logins_seen;
+    broker->logins_seen = broker->logins;
+    if (!fresh || !(is_over || (fresh >= MANY_LOGINS && !broker->login_slab))) return;
+    broker->logins_trimmed = broker->logins;
+    broker->context->os->ops->memory_trim(broker->context->os);
+}
+
 /* Once a second, in an order in which what ends comes before what is counted. */
 static void on_tick(void *arg)
 {
@@ -287,13 +299,7 @@ static void on_tick(void *arg)
     limits_tick(broker);
     bridges_tick(broker);
     if (BROKER_VERIFIES) broker_verify(broker, false);
-    if (broker->logins_seen != broker->logins) { /* a burst is over when a second brings none */
-        broker->logins_seen = broker->logins;
-        broker->is_trimmed = false;
-    } else if (!broker->is_trimmed) {
-        broker->is_trimmed = true;
-        broker->context->os->ops->memory_trim(broker->context->os);
-    }
+    trim_after_burst(broker);
     set_timer(broker);
 }
 

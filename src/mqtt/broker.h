@@ -166,10 +166,9 @@ struct broker_login {
      * again. */
     char *password;
     bool has_user, has_password, is_tls;
-    /* Of a checked one; name "" = none. */
-    struct tls_subject certificate;
-    /* The identity whose key it has proved; "" = none. */
-    char psk[ACCESS_USER_BYTES];
+    /* What TLS proved: the identity whose key it has, or its certificate's common name; "" =
+     * nothing. */
+    char proved[ACCESS_USER_BYTES];
     /* A web page's: never anonymous. */
     bool is_web;
     /* Who HTTP knew already, a share; NULL = nobody. */

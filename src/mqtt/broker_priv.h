@@ -166,9 +166,8 @@ struct broker {
     /* walk_job is on its way; inspect_job is; the end has begun. */
     bool is_walking, is_inspecting, is_stopping;
     struct login_slab *login_slab; /* where the next login lies; NULL = none yet */
-    /* Counted; at the last tick; memory was trimmed since the last of them. */
-    uint64_t logins, logins_seen;
-    bool is_trimmed;
+    /* Counted; those of the last tick; those behind which memory was trimmed. */
+    uint64_t logins, logins_seen, logins_trimmed;
     /* The newest message's, the newest session's. */
     uint64_t last_serial, last_session;
     /* The monotonic clock, as of what is being done just now; in seconds, at the start. */

@@ -209,18 +209,23 @@ void connect_tick(struct broker *broker)
     if (slab && atomic_load(&slab->live) == 1) connect_free(broker); /* nobody is logging in */
 }
 
-/* Who the client is as far as TLS knows. */
-static void look_at_tls(const struct connection *c, struct broker_login *login)
+/* Who the client is as far as TLS knows; false: it has shown no certificate. */
+static bool look_at_tls(const struct connection *c, struct broker_login *login,
+                        struct tls_subject *subject)
 {
     /* Behind a PROXY header TLS was begun here, whoever moves the bytes. */
     bool is_carried = c->is_tls && c->is_carried,
          is_own = c->is_tls && (!c->is_channel || (c->origin && c->origin->is_proxied));
-    bool has_name = is_carried ? carried_peer_subject(c->stream, &login->certificate)
-                               : is_own && tls_peer_subject(c->stream, &login->certificate);
-    bool has_psk = is_carried ? carried_peer_psk(c->stream, login->psk, sizeof login->psk)
-                              : is_own && tls_peer_psk(c->stream, login->psk, sizeof login->psk);
-    if (!has_name) login->certificate.name[0] = 0;
-    if (!has_psk) login->psk[0] = 0;
+    bool has_name = is_carried ? carried_peer_subject(c->stream, subject)
+                               : is_own && tls_peer_subject(c->stream, subject);
+    bool has_psk = is_carried
+                       ? carried_peer_psk(c->stream, login->proved, sizeof login->proved)
+                       : is_own && tls_peer_psk(c->stream, login->proved, sizeof login->proved);
+    has_name = has_name && subject->name[0];
+    if (!has_psk &&
+        !(has_name && str_copy(login->proved, sizeof login->proved, str_of(subject->name))))
+        login->proved[0] = 0;
+    return has_name;
 }
 
 /* Three texts behind each other, each with its zero byte: an idle connection is to be small. */
@@ -237,12 +242,13 @@ static char *keep_subject(const struct tls_subject *subject)
 static bool keep_origin(struct connection *c, struct broker_login *login)
 {
     MUST(!c->origin || !c->origin->certificate);
-    look_at_tls(c, login);
+    struct tls_subject subject;
+    bool has_certificate = look_at_tls(c, login, &subject);
     const char *psk = c->origin ? c->origin->psk : NULL;
-    if (psk && !str_copy(login->psk, sizeof login->psk, str_of(psk))) login->psk[0] = 0;
-    if (!login->certificate.name[0]) return true;
+    if (psk && !str_copy(login->proved, sizeof login->proved, str_of(psk))) login->proved[0] = 0;
+    if (!has_certificate) return true;
     struct origin *origin = connection_origin(c);
-    if (origin) origin->certificate = keep_subject(&login->certificate);
+    if (origin) origin->certificate = keep_subject(&subject);
     return origin && origin->certificate;
 }
 
