@@ -125,8 +125,8 @@ static void check(struct mqtt_server *server, struct broker_login *login)
 
 static struct broker_login *take_first(struct mqtt_server *server, struct mqtt_login_line *line)
 {
+    MUST(line->first && server->waiting_count);
     struct broker_login *login = line->first;
-    MUST(login && server->waiting_count);
     line->first = login->next;
     if (!line->first) line->end = &line->first;
     server->waiting_count--;

@@ -382,7 +382,7 @@ KERNEL(change_setting)
     const struct pg_catalog *c = catalog_of(eval);
     EACH_ROW(row)
     {
-        const char *note;
+        const char *note = NULL;
         int found = pg_setting_find(TEXT(0));
         enum err err = ERR_OK;
         bool is_local = args[2].b[vector_at(&args[2], row)];

@@ -277,7 +277,7 @@ static enum err put_target(struct broker *broker, const struct replayed_target *
     item->was_sent = t->flags >> 3 & 1;
     item->is_shared = t->flags >> 6 & 1;
     if (t->flags >> 5 & 1) outbox_restore_tried(&s->outbox);
-    return err;
+    return ERR_OK;
 }
 
 /* A message without payload takes away what was retained. */

@@ -121,7 +121,7 @@ static void a_file_says_what_its_bytes_say(void **state)
 {
     struct os *os = *state;
     struct buf bytes = BUF_EMPTY;
-    struct listed whole, seen;
+    struct listed whole = {0}, seen = {0};
     for (unsigned seed = 1; seed <= 12; seed++) {
         buf_clear(&bytes);
         make_file(&bytes, seed, (int)seed % 4);
@@ -138,7 +138,7 @@ static void neither_a_failing_read_nor_missing_memory_changes_what_it_says(void 
 {
     struct os *os = *state;
     struct buf bytes = BUF_EMPTY;
-    struct listed whole, seen;
+    struct listed whole = {0}, seen = {0};
     make_file(&bytes, 3, 3);
     put_file(os, &bytes);
     list_bytes(&bytes, &whole);

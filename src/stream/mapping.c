@@ -209,7 +209,7 @@ static enum err add_members(struct taking *t, const struct payload *row)
         return why_set(t->why, ERR_TYPE, "a row is an object {\"column\": value, …}");
     for (const struct payload *p = row->first; p && !err; p = p->next) {
         struct value v = p->value;
-        struct str name;
+        struct str name = {0};
         if (is_skipped(t->mapping, p->key)) continue;
         if (p->kind != PAYLOAD_VALUE) err = payload_doubles(p, t->scratch, &v);
         if (err == ERR_TYPE) {
