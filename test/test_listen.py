@@ -138,3 +138,10 @@ def test_line_protocol_moves_and_connections_stay(node):
     write(node, http=node.port)
     hup(node, "reload: listen.line is off now")
     assert not answers(second)
+
+
+def test_what_only_a_restart_can_carry_out_is_named(node, tmp_path):
+    node.yaml.write_text(node.yaml.read_text() + f"rollupRows: 7\ndrivers: {tmp_path}\nmemory: 96MiB\n")
+    hup(node, "reload: done")
+    for key in ("rollupRows changed from '500' to '7'", f"drivers changed from '' to '{tmp_path}'", "memory changed from"):
+        assert f"reload: {key}" in node.log(), node.log()

@@ -12,9 +12,11 @@ static const char component[] = "node";
 static void compare_configs(struct node *node, const struct node_config *now)
 {
     const struct node_config *was = node->options->config;
-    char then[24], here[24];
+    char then[24], here[24], few_then[24], few_here[24];
     snprintf(then, sizeof then, "%lld", (long long)was->memory_bytes);
     snprintf(here, sizeof here, "%lld", (long long)now->memory_bytes);
+    snprintf(few_then, sizeof few_then, "%u", was->rollup_rows);
+    snprintf(few_here, sizeof few_here, "%u", now->rollup_rows);
     const struct {
         const char *key;
         struct str was, now;
@@ -23,6 +25,9 @@ static void compare_configs(struct node *node, const struct node_config *now)
         {"node.path", was->node.path, now->node.path},
         {"data", was->data, now->data.size ? now->data : was->data},
         {"memory", str_of(then), str_of(here)},
+        {"rollupRows", str_of(few_then), str_of(few_here)},
+        {"drivers", str_of(was->drivers ? was->drivers : ""),
+         str_of(now->drivers ? now->drivers : "")},
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!str_equal(keys[i].was, keys[i].now))
