@@ -54,7 +54,7 @@ class Tally:
 def run_limited(command, env, limit_s):
     """Runs `command` in a group of its own; gives (exit status or None on time-out, output)."""
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, start_new_session=True)
+                               stderr=subprocess.STDOUT, start_new_session=True, restore_signals=False)  # SIGPIPE stays ignored, as in the program
     try:
         output, _ = process.communicate(timeout=limit_s)
         status = process.returncode
