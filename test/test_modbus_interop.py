@@ -218,7 +218,7 @@ def test_a_scan_does_not_hold_up_polling(polling):
     rows = polling.sql(f"SELECT count(*), count(coil), count(input) FROM peer WHERE time > '{start}'")[0]
     assert rows[0] == rows[1] == rows[2], rows
     cycles = polling.sql("SELECT missed_cycles FROM sys.connections")[0][0] - missed
-    assert cycles <= max(1, rows[0] // 10), (cycles, rows)  # a busy machine's peer may be late once; a scan that held it up took them all
+    assert cycles <= rows[0] // 2, (cycles, rows)  # a busy machine is late at times; a scan that held it up took them all
 
 
 @pytest.mark.parametrize("peer", ["tcp", "rtu"], indirect=True)

@@ -54,3 +54,39 @@ def test_a_skip_for_an_unknown_reason_has_failed(runner):
     tally.skipped = ["no device", "no privilege to make a network namespace", "it rains", "it rains"]
     runner.judge_skips(tally)
     assert (tally.failed, len(tally.skipped)) == (2, 2)
+
+
+@pytest.mark.parametrize("status,output,may", [
+    (1, "E  assert 2 <= 1\n", True),
+    (1, "==7==ERROR: AddressSanitizer: heap-use-after-free\n", False),
+    (1, "x.c:3:5: runtime error: signed integer overflow\n", False),
+    (1, "E  Failed: millrace ended with status -6\n", False),
+    (-13, "", False),
+    (None, "", False),
+])
+def test_what_a_machine_cannot_be_blamed_for_is_never_run_again(runner, status, output, may):
+    assert runner.may_run_again(status, output) is may
+
+
+@pytest.mark.parametrize("second,left", [((0, "", (1, 0, [])), (1, 0)), ((1, "why", (0, 1, [])), (0, 1))])
+def test_a_failure_is_put_right_only_by_passing_alone(runner, capsys, second, left):
+    tally = runner.Tally(10)
+    tally.add(0, 1, [])
+    tally.again = [("test/test_x.py::test_y", (0, 1, []), lambda: second)]
+    runner.run_again(tally)
+    assert (tally.passed, tally.failed) == left
+    assert ("unsteady test/test_x.py::test_y" in capsys.readouterr().out) is (left == (1, 0))
+
+
+def test_many_failures_are_not_run_again(runner):
+    tally = runner.Tally(10)
+    tally.add(0, 5, [])
+    tally.again = [(f"test/test_x.py::test_{i}", (0, 1, []), lambda: (0, "", (1, 0, []))) for i in range(5)]
+    runner.run_again(tally)
+    assert (tally.passed, tally.failed) == (0, 5)
+
+
+def test_the_tests_that_failed_are_known_by_name(runner, tmp_path):
+    report = junit(tmp_path, '<testcase name="a"/><testcase name="b[1]"><failure/></testcase>'
+                   '<testcase name="c"><failure/></testcase><testcase name="c"><error/></testcase>', failures=2, errors=1)
+    assert runner.failed_tests("test/test_x.py", report) == ["test/test_x.py::b[1]", "test/test_x.py::c"]
