@@ -191,13 +191,15 @@ void rollup_look(struct store *store)
 
 /* ---- computing (rollup task) ---- */
 
-static enum err add_empty(struct rollup_work *work, const struct rollup_item *item, int64_t time_ns)
+/* Windows that begin in [from_ns, to_ns] are to be deleted. */
+static enum err add_empty(struct rollup_work *work, const struct rollup_item *item, int64_t from_ns,
+                          int64_t to_ns)
 {
     enum err err =
         mem_grow(&work->ranges, &work->range_capacity, work->range_count + 1, sizeof *work->ranges);
     if (!err)
         work->ranges[work->range_count++] =
-            (struct store_range){.device = item->base->path, .from_ns = time_ns, .to_ns = time_ns};
+            (struct store_range){.device = item->base->path, .from_ns = from_ns, .to_ns = to_ns};
     return err;
 }
 
@@ -215,9 +217,24 @@ static enum err compare_chunk(struct rollup_work *work, const struct rollup_item
         if (is_empty && *goes_on)
             work->ranges[work->range_count - 1].to_ns = time;
         else if (is_empty)
-            err = add_empty(work, item, time);
+            err = add_empty(work, item, time, time);
         *goes_on = is_empty;
     }
+    return err;
+}
+
+/* The same when those that the rollup has cannot be read: whatever lies between the item's rows. */
+static enum err empty_gaps(struct rollup_work *work, const struct rollup_item *item, uint32_t row)
+{
+    const struct batch *batch = work->batch;
+    int64_t from = item->from_ns;
+    enum err err = ERR_OK;
+    for (; row < batch->row_count && !err; row++) {
+        int64_t time = batch->time[row];
+        if (from < time) err = add_empty(work, item, from, time - 1);
+        if (__builtin_add_overflow(time, work->state->every_ns, &from)) return err;
+    }
+    if (!err && from < item->done_ns) err = add_empty(work, item, from, item->done_ns - 1);
     return err;
 }
 
@@ -233,8 +250,11 @@ static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
                                        .want_time = true};
     struct sql_table table = {0};
     struct sql_scan *scan = NULL;
+    struct sql_scan_stats stats = {0};
     struct sql_chunk chunk;
     struct arena arena;
+    size_t ranges = work->range_count;
+    uint32_t at = row;
     bool goes_on = false;
     if (!item->rollup_id || item->from_ns >= item->done_ns) return ERR_OK;
     arena_init(&arena, &store->rollups.budget);
@@ -247,12 +267,14 @@ static enum err find_empty(struct store *store, struct store_snapshot *snapshot,
                                          &scan, &work->why);
     do {
         if (!err) err = store_sql_source.scan_next(scan, &chunk, &work->why);
-        if (!err) err = compare_chunk(work, item, &chunk, &row, &goes_on);
+        if (!err) err = compare_chunk(work, item, &chunk, &at, &goes_on);
     } while (!err && chunk.row_count);
-    store_sql_source.scan_close(scan, NULL);
+    store_sql_source.scan_close(scan, &stats);
     store_sql_source.close_table(store, &table);
     arena_free(&arena);
-    return err;
+    if (err || !stats.damaged) return err;
+    work->range_count = ranges;
+    return empty_gaps(work, item, row);
 }
 
 /* Whether the series has a row at or behind a time; then the windows from there on stay dirty. */

@@ -254,6 +254,38 @@ static void lost_windows_are_computed_again(void **state)
     free(m);
 }
 
+/* Most of the part's blocks cannot be read, or, the second time, can be read again. */
+static void flip_blocks(const char *path)
+{
+    size_t end = size_of(path) / 5 * 4;
+    for (size_t at = 32; at < end; at += 32) flip(path, at);
+}
+
+static void windows_that_cannot_be_read_do_not_outlive_their_rows(void **state)
+{
+    struct world *w = *state;
+    char path[200];
+    free(windows_in_a_part(w, path));
+    store_close(w->store);
+    flip_blocks(path);
+    open_store(w);
+    struct schema *s = find(w, "t");
+    struct store_range ranges[DEVICES];
+    char names[DEVICES][8];
+    for (unsigned d = 0; d < DEVICES; d++) {
+        (void)snprintf(names[d], sizeof names[d], "d%u", d);
+        ranges[d] = (struct store_range){str_of(names[d]), INT64_MIN, INT64_MAX, 0};
+    }
+    assert_int_equal(try_delete(w, s, ranges, DEVICES), ERR_OK);
+    schema_release(s);
+    wait_clean(w, DEVICES);
+    store_close(w->store);
+    flip_blocks(path);
+    open_store(w);
+    assert_int_equal(totals_of(w, "t").windows, 0);
+    assert_int_equal(totals_of(w, "t_1m").windows, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +293,7 @@ int main(void)
         STORE_TEST(frozen_windows_never_change_whatever_is_lost),
         STORE_TEST(damaged_windows_are_read_from_their_rows),
         STORE_TEST(lost_windows_are_computed_again),
+        STORE_TEST(windows_that_cannot_be_read_do_not_outlive_their_rows),
     };
     return cmocka_run_group_tests_name("what becomes of rollups", tests, NULL, NULL);
 }

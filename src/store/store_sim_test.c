@@ -558,6 +558,7 @@ static const struct sim_case known_cases[] = {
     {1, SIM_FAULT_IO, 1},                    /* a merge was taken in before its last message came */
     {573349034, SIM_FAULT_FULL, 543},        /* a part merged away came back with deleted rows */
     {1362895687, SIM_FAULT_FULL, 826},       /* a window outlived a row it was computed from */
+    {213024410, SIM_FAULT_IO, 1869},         /* the same: the rollup's old windows were not read */
 };
 
 static void a_fault_at_any_call_costs_no_acknowledged_row(void **state)
