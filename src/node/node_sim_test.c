@@ -626,7 +626,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_audit_log_tells_of_ddl_that_failed),
         cmocka_unit_test(a_node_stops_at_any_moment_with_work_under_way),
-        cmocka_unit_test(a_fault_at_any_call_of_a_node_costs_no_acknowledged_row),
+        cmocka_unit_test_teardown(a_fault_at_any_call_of_a_node_costs_no_acknowledged_row,
+                                  sim_case_name_failed),
     };
     return cmocka_run_group_tests_name("a node in the simulated world", tests, NULL, NULL);
 }

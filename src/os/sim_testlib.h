@@ -91,6 +91,30 @@ static inline uint64_t sim_case_calls(struct os *os, const struct sim_case *c)
     return calls;
 }
 
+/* The case that runs, or ran last. */
+static struct sim_case sim_under_way;
+static bool sim_is_under_way;
+
+static inline uint64_t sim_case_try(sim_case_run *run, const struct sim_case *c)
+{
+    sim_under_way = *c;
+    sim_is_under_way = true;
+    uint64_t calls = run(c);
+    sim_is_under_way = false;
+    return calls;
+}
+
+/* A test's teardown: names the case in which an assertion failed. */
+static inline int sim_case_name_failed(void **state)
+{
+    (void)state;
+    if (sim_is_under_way)
+        print_error("MILLRACE_SIM_CASE=\"%" PRIu64 " %d %" PRIu64 "\"\n", sim_under_way.seed,
+                    sim_under_way.fault, sim_under_way.n);
+    sim_is_under_way = false;
+    return 0;
+}
+
 static inline void sim_case_claim(const struct sim_case *c, bool holds, const char *what,
                                   int64_t detail)
 {
@@ -139,9 +163,9 @@ enum { SIM_FAULTS = sizeof sim_faults / sizeof sim_faults[0] };
 static inline void sim_cases_every_call(sim_case_run *run, uint64_t seed, int fault, uint64_t most)
 {
     struct sim_case c = {seed, fault, 0};
-    uint64_t calls = run(&c), step = most ? calls / most + 1 : 1;
+    uint64_t calls = sim_case_try(run, &c), step = most ? calls / most + 1 : 1;
     for (c.n = 1 + sim_number_in("MILLRACE_TEST_SEED", 1) % step; c.n <= calls; c.n += step)
-        (void)run(&c);
+        (void)sim_case_try(run, &c);
     print_message("seed %" PRIu64 ", fault %d: of %" PRIu64 " calls one in %" PRIu64 "\n", seed,
                   fault, calls, step);
 }
@@ -154,10 +178,10 @@ static inline void sim_cases_for_seconds(sim_case_run *run, unsigned random, uin
         struct sim_case c = {(uint64_t)rand_r(&random),
                              sim_faults[(unsigned)rand_r(&random) % SIM_FAULTS], 0};
         if (only) c.fault = (int)only;
-        uint64_t calls = run(&c);
+        uint64_t calls = sim_case_try(run, &c);
         for (unsigned k = 0; k < PER_SEED && sim_seconds() < end; k++, cases++) {
             c.n = 1 + (uint64_t)rand_r(&random) % calls;
-            (void)run(&c);
+            (void)sim_case_try(run, &c);
         }
     }
     print_message("%" PRIu64 " cases\n", cases);
@@ -171,10 +195,10 @@ static inline void sim_cases(sim_case_run *run, const struct sim_case *known, si
     const char *text = getenv("MILLRACE_SIM_CASE");
     if (text && sim_scan(text, "# # #", numbers)) {
         struct sim_case one = {(uint64_t)numbers[0], (int)numbers[1], (uint64_t)numbers[2]};
-        (void)run(&one);
+        (void)sim_case_try(run, &one);
         return;
     }
-    for (size_t i = 0; i < known_count; i++) (void)run(&known[i]);
+    for (size_t i = 0; i < known_count; i++) (void)sim_case_try(run, &known[i]);
     unsigned random = (unsigned)sim_number_in("MILLRACE_TEST_SEED", 1);
     uint64_t seeds = sim_number_in("MILLRACE_SIM_SEEDS", 0);
     for (uint64_t i = 0; i < seeds; i++)

@@ -251,7 +251,8 @@ static void a_fault_at_any_call_costs_no_acknowledged_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fault_at_any_call_costs_no_acknowledged_document),
+        cmocka_unit_test_teardown(a_fault_at_any_call_costs_no_acknowledged_document,
+                                  sim_case_name_failed),
     };
     return cmocka_run_group_tests_name("registry in the simulated world", tests, NULL, NULL);
 }

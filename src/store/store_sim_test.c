@@ -608,7 +608,8 @@ static void what_a_failed_sync_covered_is_nothing_to_build_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fault_at_any_call_costs_no_acknowledged_row),
+        cmocka_unit_test_teardown(a_fault_at_any_call_costs_no_acknowledged_row,
+                                  sim_case_name_failed),
         cmocka_unit_test(what_a_failed_sync_covered_is_nothing_to_build_on),
     };
     return cmocka_run_group_tests_name("store in the simulated world", tests, NULL, NULL);
