@@ -119,7 +119,7 @@ void asks_disown(struct broker *broker)
 /* The node publishes only where the client itself might. */
 static bool may_answer_to(const struct connection *c, struct str topic)
 {
-    const struct access_client client = {.id = c->session->client_id,
+    const struct access_client client = {.id = session_client_id(c->session),
                                          .certificate = connection_certificate(c)};
     return topic.size && !str_starts(topic, "$") &&
            access_check_topic(c->session->identity, VERB_PUBLISH, &client, topic) == ERR_OK;
@@ -136,7 +136,7 @@ static struct broker_ask *make(struct connection *c, const struct mqtt_packet *p
     ask->qos = p->publish.qos;
     if (!is_edge)
         (void)str_copy(ask->prefix, sizeof ask->prefix, str_of(c->broker->config.cmd_prefix));
-    (void)str_copy(ask->client, sizeof ask->client, c->session->client_id);
+    (void)str_copy(ask->client, sizeof ask->client, session_client_id(c->session));
     buf_add_str(&ask->topic, p->publish.topic);
     buf_add_str(&ask->payload, p->publish.payload);
     if (may_answer_to(c, response)) buf_add_str(&ask->response, response);

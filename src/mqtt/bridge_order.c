@@ -109,10 +109,10 @@ static void run_settle(struct job *job)
     struct bridge_order *o = (struct bridge_order *)job;
     for (struct session *s = o->broker->first_session, *next; s; s = next) {
         next = s->next;
-        if (!bridge_owns(s->client_id) || s->bridge || o->broker->is_stopping) continue;
+        if (!bridge_owns(session_client_id(s)) || s->bridge || o->broker->is_stopping) continue;
         diag(o->broker->context, DIAG_INFO, component,
              "%.*s: there is no such bridge any more; %zu messages that waited are gone",
-             (int)s->client_id.size, s->client_id.at, session_queued(s));
+             (int)s->client_id_size, s->client_id, session_queued(s));
         session_end(s);
     }
     mem_free(o);

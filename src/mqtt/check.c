@@ -294,7 +294,7 @@ static enum err check_queue_file(struct check *c, const struct spill *sp, size_t
     const struct spill_file *f = &sp->files[index];
     struct queue_file q = {.text = BUF_EMPTY};
     struct why why = WHY_NONE;
-    struct str client = sp->session->client_id;
+    struct str client = session_client_id(sp->session);
     char path[PATH_BYTES], name[32], object[64];
     snprintf(name, sizeof name, "%016" PRIx64, f->number);
     snprintf(object, sizeof object, "mqtt/queues/%s", name);

@@ -329,8 +329,8 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
         limits_failed(c);
     if (text && !c->is_dialled && limits_may_tell(c->broker)) /* a bridge tells of itself */
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
-             s ? s->client_id.at : "", text);
+             connection_peer(c), s ? " " : "", s ? (int)s->client_id_size : 0,
+             s ? s->client_id : "", text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->stream) write_end(c, reason, text);
     if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */

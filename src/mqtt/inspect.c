@@ -36,7 +36,7 @@ static bool sees(const struct broker_inspect *i, const struct session *s)
     if (i->ns.size && !str_equal(i->ns, ns_of(s))) return false;
     if (i->sees_all) return true;
     if (!i->sees_some) return strcmp(i->identity->user, s->identity->user) == 0;
-    return broker_client_is_open_to(i->identity, VERB_LIST, ns_of(s), s->client_id,
+    return broker_client_is_open_to(i->identity, VERB_LIST, ns_of(s), session_client_id(s),
                                     s->identity->user);
 }
 
@@ -71,7 +71,7 @@ static void add_client(struct broker_inspect *i, const struct session *s)
     if (!row) return;
     *row = (struct broker_client_row){
         .ns = keep(i, ns_of(s)),
-        .client_id = keep(i, s->client_id),
+        .client_id = keep(i, session_client_id(s)),
         .user = keep(i, str_of(s->identity->user)),
         .peer = c ? keep(i, str_of(connection_peer(c))) : STR(""),
         .is_connected = c != NULL,
@@ -100,7 +100,7 @@ static void add_subscription(struct broker_inspect *i, const struct session *s,
     tree_print(sub, &filter);
     *row = (struct broker_subscription_row){
         .ns = keep(i, ns_of(s)),
-        .client_id = keep(i, s->client_id),
+        .client_id = keep(i, session_client_id(s)),
         .filter = keep(i, buf_str(&filter)),
         .id = sub->id,
         .qos = sub->qos,

@@ -41,7 +41,7 @@ void journal_write_session_at(struct buf *out, const struct session *s, uint64_t
 {
     buf_add_char(out, JOURNAL_SESSION);
     buf_add_varint(out, s->serial);
-    put_text(out, s->client_id);
+    put_text(out, session_client_id(s));
     put_text(out, str_of(s->identity->user));
     put_text(out, s->space ? str_of(session_space(s)->ns) : STR("")); /* the first is `default` */
     buf_add_varint(out, s->expiry_s);
@@ -103,7 +103,7 @@ void journal_write_will(struct buf *out, const struct session *s)
     const struct will *will = s->will;
     buf_add_char(out, JOURNAL_WILL);
     buf_add_varint(out, s->serial);
-    put_text(out, s->client_id);
+    put_text(out, session_client_id(s));
     put_text(out, str_of(s->identity->user));
     put_text(out, s->space ? str_of(session_space(s)->ns) : STR(""));
     buf_add_varint(out, will->delay_s);

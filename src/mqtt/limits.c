@@ -347,7 +347,7 @@ void limits_dropped(struct connection *c, bool is_fault)
     if (!is_fault || !limit || !c->watched || !c->session || broker->is_stopping) return;
     struct session *s = c->session;
     struct watched *w =
-        watched_get(broker, WATCHED_CLIENT, s->client_id, str_of(s->identity->user), true);
+        watched_get(broker, WATCHED_CLIENT, session_client_id(s), str_of(s->identity->user), true);
     if (w) watched_count(broker, w, &w->drops, limit, "lost connections");
 }
 

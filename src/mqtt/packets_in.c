@@ -68,7 +68,7 @@ static enum mqtt_reason resolve_alias(struct connection *c, struct mqtt_packet *
 static enum mqtt_reason may_publish(struct connection *c, struct str topic)
 {
     if (topic_is_own(topic)) return MQTT_REASON_NOT_AUTHORIZED;
-    const struct access_client client = {.id = c->session->client_id,
+    const struct access_client client = {.id = session_client_id(c->session),
                                          .certificate = connection_certificate(c)};
     return access_check_topic(c->session->identity, VERB_PUBLISH, &client, topic)
                ? MQTT_REASON_NOT_AUTHORIZED

@@ -36,7 +36,7 @@ struct session *session_find(const struct space *space, struct str client_id)
     MUST(!space || space_is_valid(space));
     if (!space || !space->broker->bucket_count) return NULL;
     struct session *s = *bucket_of(space->broker, space->index, client_id);
-    while (s && !(s->space == space->index && str_equal(s->client_id, client_id)))
+    while (s && !(s->space == space->index && str_equal(session_client_id(s), client_id)))
         s = s->next_in_bucket;
     return s;
 }
@@ -51,7 +51,7 @@ static bool grow_buckets(struct broker *broker)
     broker->buckets = table;
     broker->bucket_count = wanted;
     for (struct session *s = broker->first_session; s; s = s->next) {
-        struct session **place = bucket_of(broker, s->space, s->client_id);
+        struct session **place = bucket_of(broker, s->space, session_client_id(s));
         s->next_in_bucket = *place;
         *place = s;
     }
@@ -63,7 +63,7 @@ static bool put_in_table(struct session *s)
 {
     struct broker *broker = s->broker;
     if (broker->session_count >= broker->bucket_count && !grow_buckets(broker)) return false;
-    struct session **place = bucket_of(broker, s->space, s->client_id);
+    struct session **place = bucket_of(broker, s->space, session_client_id(s));
     s->next_in_bucket = *place;
     *place = s;
     broker->session_count++;
@@ -75,7 +75,7 @@ static bool put_in_table(struct session *s)
 static void take_from_table(struct session *s)
 {
     MUST(s->broker->session_count > 0 && session_space(s)->session_count > 0);
-    struct session **place = bucket_of(s->broker, s->space, s->client_id);
+    struct session **place = bucket_of(s->broker, s->space, session_client_id(s));
     while (*place != s) place = &(*place)->next_in_bucket;
     *place = s->next_in_bucket;
     s->broker->session_count--;
@@ -89,13 +89,20 @@ void session_on_expiry(struct wheel_node *node)
     session_end(s);
 }
 
+/* The identifier begins in what the struct is padded with. */
+static size_t session_bytes(size_t client_id_size)
+{
+    size_t size = offsetof(struct session, client_id) + client_id_size + 1;
+    return size > sizeof(struct session) ? size : sizeof(struct session);
+}
+
 struct session *session_new(struct space *space, struct str client_id, struct identity *identity)
 {
     MUST(space_is_valid(space) && client_id.size > 0 && client_id.size < BROKER_CLIENT_ID_BYTES);
     MUST(!session_find(space, client_id));
     struct broker *broker = space->broker;
     MUST(strcmp(space->ns, identity->ns) == 0);
-    size_t size = sizeof(struct session) + client_id.size + 1;
+    size_t size = session_bytes(client_id.size);
     if (budget_take(&broker->memory, size)) return NULL;
     struct session *s = mem_alloc_zero(1, size);
     if (s) {
@@ -103,8 +110,8 @@ struct session *session_new(struct space *space, struct str client_id, struct id
         s->broker = broker;
         s->space = space->index;
         s->serial = ++broker->last_session;
-        memcpy(s->text, client_id.at, client_id.size);
-        s->client_id = (struct str){s->text, client_id.size};
+        memcpy(s->client_id, client_id.at, client_id.size);
+        s->client_id_size = (uint16_t)client_id.size;
         s->expiry.kind = WHEEL_SESSION;
         if (put_in_table(s)) {
             s->identity = identity_share(identity);
@@ -148,7 +155,7 @@ void session_end(struct session *s)
     identity_release(s->identity);
     metric_add(broker->context, METRIC_MQTT_SESSIONS, (uint64_t)-1);
     s->magic = 0;
-    size_t size = sizeof *s + s->client_id.size + 1;
+    size_t size = session_bytes(s->client_id_size);
     mem_free(s);
     budget_give(&broker->memory, size);
 }

@@ -92,10 +92,16 @@ struct session {
     struct will *will;
     /* Set while it is offline and is to end some day. */
     struct wheel_node expiry;
-    /* Behind the struct; 1 to BROKER_CLIENT_ID_BYTES - 1 bytes, and a NUL. */
-    struct str client_id;
-    char text[];
+    /* session_client_id; 1 to BROKER_CLIENT_ID_BYTES - 1 bytes, and a NUL. */
+    uint16_t client_id_size;
+    char client_id[];
 };
+
+/* Borrowed from the session. */
+static inline struct str session_client_id(const struct session *session)
+{
+    return (struct str){session->client_id, session->client_id_size};
+}
 
 /* ---- session.c: life ---- */
 

@@ -52,7 +52,7 @@ bool session_may_have(const struct session *s, struct str topic)
     MUST(session_is_valid(s));
     const struct connection *c = s->connection;
     if (!s->is_cut) return true;
-    const struct access_client client = {.id = s->client_id,
+    const struct access_client client = {.id = session_client_id(s),
                                          .certificate = connection_certificate(c)};
     return access_check_topic(s->identity, VERB_SUBSCRIBE, &client, topic) == ERR_OK;
 }
@@ -103,7 +103,7 @@ static void send_now(struct connection *c, struct message *m, const struct deliv
                                   .subscription_ids = d->ids,
                                   .subscription_id_count = d->id_count};
     if (!has_room(c)) {
-        limits_act(c->broker, LIMIT_SEND_BUFFER, c->session->text);
+        limits_act(c->broker, LIMIT_SEND_BUFFER, c->session->client_id);
         c->session->messages_dropped++;
         return;
     }
@@ -259,7 +259,7 @@ static bool is_disk_full(const struct session *s)
 
 static void count_dropped(struct session *s)
 {
-    limits_act(s->broker, LIMIT_QUEUE, s->text);
+    limits_act(s->broker, LIMIT_QUEUE, s->client_id);
     s->messages_dropped++;
 }
 
@@ -345,7 +345,7 @@ void session_deliver(struct session *s, struct message *m, const struct delivery
     bool is_long = spill_must_take(s, m);
     if (is_long ? spill_add(s, ordinal, m, &how)
                 : outbox_add(&s->outbox, m, d->qos, d->retain, d->ids, d->id_count)) {
-        limits_act(s->broker, LIMIT_MEMORY, s->text);
+        limits_act(s->broker, LIMIT_MEMORY, s->client_id);
         s->messages_dropped++;
         return;
     }

@@ -52,7 +52,7 @@ void session_drop_subscription(struct session *s, struct subscription *sub)
  * anew. */
 static bool may_subscribe(struct session *s, const struct connection *c, struct str filter)
 {
-    const struct access_client client = {.id = s->client_id,
+    const struct access_client client = {.id = session_client_id(s),
                                          .certificate = connection_certificate(c)};
     bool is_cut = false;
     bool may = access_check_subscription(s->identity, &client, filter, &is_cut) == ERR_OK;
@@ -63,7 +63,7 @@ static bool may_subscribe(struct session *s, const struct connection *c, struct 
 /* What a client leaves behind is published with the rights that it has to the end. */
 static void check_will(struct session *s, const struct connection *c)
 {
-    const struct access_client client = {.id = s->client_id,
+    const struct access_client client = {.id = session_client_id(s),
                                          .certificate = connection_certificate(c)};
     if (s->will && access_check_topic(s->identity, VERB_PUBLISH, &client,
                                       message_topic(s->will->message)) != ERR_OK)
@@ -99,12 +99,12 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
     bool bad, is_new = false;
     bool is_shared = topic_split_shared(wanted->filter, &group, &filter, &bad);
     if (!bad && topic_levels(filter) > broker->config.limits.topic_levels)
-        limits_act(broker, LIMIT_TOPIC_LEVELS, s->text), bad = true;
+        limits_act(broker, LIMIT_TOPIC_LEVELS, s->client_id), bad = true;
     if (bad || !topic_filter_is_valid(filter)) return MQTT_REASON_TOPIC_FILTER_INVALID;
     if (!may_subscribe(s, s->connection, filter)) return MQTT_REASON_NOT_AUTHORIZED;
     bool is_known = tree_find(session_space(s)->tree, s, group, filter) != NULL;
     if (!is_known && s->subscription_count >= broker->config.subscriptions_max) {
-        limits_act(broker, LIMIT_SUBSCRIPTIONS, s->text);
+        limits_act(broker, LIMIT_SUBSCRIPTIONS, s->client_id);
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     /* 3.x has no options; who says that it is a bridge means these, as with Mosquitto. */
@@ -116,7 +116,7 @@ enum mqtt_reason session_subscribe(struct session *s, const struct mqtt_filter *
                                                  .id = id};
     bool may_keep = is_known || broker_may_keep(broker);
     if (!may_keep || session_put_subscription(s, group, filter, &options, &is_new)) {
-        limits_act(broker, LIMIT_MEMORY, s->text);
+        limits_act(broker, LIMIT_MEMORY, s->client_id);
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     bool sends =

@@ -263,7 +263,7 @@ void spill_tell_damage(struct spill *sp, uint64_t lost, const struct why *why)
     metric_add(sp->broker->context, METRIC_MQTT_DAMAGED, 1);
     diag(sp->broker->context, DIAG_ERROR, component,
          "mqtt/queues/%016" PRIx64 ": %s; %" PRIu64 " messages for %.*s are lost",
-         sp->files[0].number, why->text, lost, (int)s->client_id.size, s->client_id.at);
+         sp->files[0].number, why->text, lost, (int)s->client_id_size, s->client_id);
 }
 
 /* What is left of the oldest file is damaged, or was given up. */

@@ -201,7 +201,7 @@ void trace_packet(struct connection *c, const struct mqtt_packet *p, size_t size
     MUST(connection_is_valid(c));
     struct traced w = {.connection = c, .packet = p, .size = size, .is_in = is_in};
     w.client_id = p->type == MQTT_CONNECT ? p->connect.client_id
-                  : c->session            ? c->session->client_id
+                  : c->session            ? session_client_id(c->session)
                                           : connection_asked_id(c); /* a login that is refused */
     if (p->type == MQTT_PUBLISH) w.topic = topic_of(c, p, is_in);
     for (struct broker_trace *t = c->broker->traces; t; t = t->next)

@@ -47,9 +47,9 @@ static void verify_will(const struct session *s)
 static void verify_session(const struct session *s, bool is_whole)
 {
     const struct space *space = session_space(s);
-    MUST(session_is_valid(s) && !s->is_ending && s->identity && s->client_id.size > 0);
+    MUST(session_is_valid(s) && !s->is_ending && s->identity && s->client_id_size > 0);
     MUST(s->serial <= s->broker->last_session && space_is_valid(space));
-    MUST(strcmp(space->ns, s->identity->ns) == 0 && session_find(space, s->client_id) == s);
+    MUST(strcmp(space->ns, s->identity->ns) == 0 && session_find(space, session_client_id(s)) == s);
     MUST(!s->connection || (s->connection->session == s && connection_is_valid(s->connection)));
     MUST(s->connection || s->outbox.in_flight == 0);
     MUST(!s->connection || !wheel_is_set(&s->expiry));

@@ -46,7 +46,8 @@ struct real_stream {
     struct sending *sending; /* NULL: all is with the kernel */
     char *peer;
     uint8_t kind; /* enum os_address_kind; thousands are idle: no byte too many */
-    bool is_open, is_reading, is_writing, is_resolving, closing, closed_told, is_paused, is_shut;
+    bool is_open : 1, is_reading : 1, is_writing : 1, is_resolving : 1, closing : 1,
+        closed_told : 1, is_paused : 1, is_shut : 1;
     union {
         uv_handle_t handle;
         uv_stream_t stream;
