@@ -598,4 +598,4 @@ def test_a_node_answers_as_sqlite_does(node_factory):
         check_rows(world)
         assert world.node.stop() == 0, world.node.log()
     print(counts)
-    assert counts["same"] > 10 * SECONDS and counts["skipped"] < counts["same"] / 5, counts
+    assert counts["same"] > 20 and counts["skipped"] < counts["same"] / 5, counts  # how many is for the machine to say
