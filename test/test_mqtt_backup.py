@@ -80,7 +80,7 @@ def test_a_backup_under_load_brings_back_all_that_the_broker_keeps(node_factory,
     # A long queue; retained messages; QoS 2 that came in and was not released; a bridge whose peer is away; a sink.
     kept(node, "slow", "q/#")
     client(node, "fast").publish("q/a", numbered(0, MANY))
-    assert queue_files(node)
+    wait_for(lambda: queue_files(node), LIMIT_S, "no queue file")
     kept(node, "first", "q/#")
     for i in range(40):  # what is written between the two queues, while messages go into both
         kept(node, f"filler{i}", f"f/{i}")

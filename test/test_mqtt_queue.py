@@ -49,7 +49,7 @@ def test_a_long_queue_is_delivered_in_order_and_its_files_go(node_factory):
     node = make(node_factory)
     away(node, "slow")
     client(node, "fast").publish("q/a", numbered(0, MANY))
-    assert queued(node, "slow") == MANY and queue_files(node)
+    wait_for(lambda: queued(node, "slow") == MANY and queue_files(node), 20, "not queued, or not in files")
     slow = client(node, "slow")
     assert slow.present and slow.receive(MANY) == numbered(0, MANY)
     assert queued(node, "slow") < 5000  # the last acknowledgements may be on their way
