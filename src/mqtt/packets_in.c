@@ -264,6 +264,8 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
     if (is_misfit(item, 2, OUTBOX_SENT)) return say_misfit(why);
     if (p->reason >= 0x80 && c->bridge && may_come_again(c, p, why)) return MQTT_REASON_UNSPECIFIED;
     if (!item || item->qos != 2 || item->state == OUTBOX_WAITING) {
+        /* A refusal ends the exchange and has no answer (4.3.3). */
+        if (p->reason >= 0x80) return MQTT_REASON_SUCCESS;
         acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_PACKET_ID_NOT_FOUND);
     } else if (p->reason >= 0x80) {
         if (c->bridge && item->message) bridge_note_refusal(c->bridge, item->message, p->reason);
@@ -415,8 +417,8 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
             (uint8_t)(packet.connect.version == MQTT_3_1 || packet.connect.version == MQTT_3_1_1
                           ? packet.connect.version
                           : MQTT_5);
-        bool is_told = packet.type == MQTT_CONNECT &&
-                       (reason != MQTT_REASON_MALFORMED_PACKET || packet.connect.version == MQTT_5);
+        bool is_told = packet.type == MQTT_CONNECT && (reason == MQTT_REASON_UNSUPPORTED_VERSION ||
+                                                       packet.connect.version == MQTT_5);
         return is_told ? connect_refuse(c, reason, why) : reason;
     }
     /* Another broker may have topics that are none here. It would send the message again and again,
