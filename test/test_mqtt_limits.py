@@ -218,6 +218,21 @@ def bans(node, login="admin"):
     return json.loads(answer)["bans"]
 
 
+def test_a_ban_names_a_long_identifier_by_its_beginning(node_factory):
+    node = mqtt_node(node_factory, LOCAL, "mqtt.bans.drops=2")
+    name, twin = "x" + "é" * 20000, "x" + "é" * 19999 + "e"
+    for _ in range(2):
+        wire, code = code_of(node, name)
+        assert code == 0
+        wire.cut()
+        wait_for(lambda: node.metric("millrace_mqtt_connections") == 0, 10, "it does not go")
+    assert code_of(node, name)[1] == BANNED and code_of(node, twin)[1] == 0
+    (ban,) = bans(node)
+    assert ban["name"].startswith("xééé") and "~" in ban["name"] and len(ban["name"].encode()) < 256
+    assert node.cli("mqtt", "unban", "client", ban["name"])[0] == 0
+    assert code_of(node, name)[1] == 0
+
+
 def test_a_client_that_flaps_is_banned_until_it_is_let_in_again(node_factory):
     node = mqtt_node(node_factory, LOCAL, "mqtt.bans.drops=4")
     for _ in range(6):  # whoever says goodbye does not flap

@@ -93,9 +93,6 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
         return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
                               "client identifiers that begin with $bridge/ are the bridges' own");
     uint8_t random[12];
-    if (id.size >= BROKER_CLIENT_ID_BYTES)
-        return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
-                              "the client identifier is longer than 255 bytes");
     if (!id.size && in->version != MQTT_5 && !in->clean_start)
         return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
                               "a session that is kept needs a client identifier");

@@ -327,10 +327,11 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     if (!was_open && !c->is_dialled && reason >= 0x80 && reason != MQTT_REASON_SERVER_BUSY &&
         reason != MQTT_REASON_BANNED && reason != MQTT_REASON_QUOTA_EXCEEDED)
         limits_failed(c);
+    char room[BROKER_CLIENT_SHORT_BYTES];
+    struct str id = s ? session_short(s->client_id, room) : STR("");
     if (text && !c->is_dialled && limits_may_tell(c->broker)) /* a bridge tells of itself */
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             connection_peer(c), s ? " " : "", s ? (int)s->client_id.size : 0,
-             s ? s->client_id.at : "", text);
+             connection_peer(c), s ? " " : "", (int)id.size, id.at, text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->stream) write_end(c, reason, text);
     if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */
