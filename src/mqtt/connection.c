@@ -385,7 +385,7 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
     size_t limit =
         c->state != CONNECTION_OPEN && c->packet_in_max > before ? before : c->packet_in_max;
     *used = 0;
-    if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
+    if (c->state == CONNECTION_NEW && size && bytes[0] >> 4 != MQTT_CONNECT) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
         return MQTT_REASON_PROTOCOL_ERROR;
     }
