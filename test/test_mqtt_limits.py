@@ -198,6 +198,28 @@ def test_at_the_limit_of_retained_messages_those_that_are_there_go_on(node_facto
     assert sorted(late.wait(2)) == [("r/1", "new", 1, True), ("r/3", "three", 1, True)]
 
 
+def test_where_nothing_is_retained_clients_are_told(node_factory):
+    node = mqtt_node(node_factory, "mqtt.maxRetained=0")
+    will = (("will_topic", "r/will"), ("will_payload", "gone"), ("will_retain", 1))
+
+    def comes(version, *more):
+        wire = From(node, version=version)
+        wire.send("CONNECT", id="x", user="admin", password=node.PASSWORD, **dict(more))
+        return wire, dict(wire.receive()[1])
+
+    wire, answer = comes("5", ("clean", 1))
+    assert (int(answer["code"]), int(answer["retain_available"])) == (0, 0)
+    wire.send("PUBLISH", topic="r/x", payload="kept?", qos=1, id=7, retain=1)
+    kind, fields = wire.receive()
+    assert (kind, int(dict(fields)["reason"])) == ("DISCONNECT", 0x9a) and wire.is_closed()
+    wire, answer = comes("5", *will)
+    assert int(answer["code"]) == 0x9a and wire.is_closed()
+    wire, answer = comes("3.1.1", *will)  # has no word for it
+    assert int(answer["code"]) == 0
+    wire.send("PUBLISH", topic="r/x", payload="passes", qos=1, id=7, retain=1)
+    assert wire.receive()[0] == "PUBACK"
+
+
 def test_who_hoards_retained_messages_leaves_room_for_others(node_factory):
     node = mqtt_node(node_factory, "mqtt.memory=4MiB")
     hoarder, client = Client(node, "a"), Client(node, "b")

@@ -157,6 +157,9 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     MUST(s && s->connection == c && m->qos <= 2 && !m->qos == !m->packet_id);
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
     struct rows_span rows = {0};
+    if (m->retain && c->may_not_retain)
+        return connection_say(why, MQTT_REASON_RETAIN_NOT_SUPPORTED,
+                              "nothing is retained here (mqtt.maxRetained: 0)");
     if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
         return connection_say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
                               "more QoS 2 messages than the receive maximum");
