@@ -128,7 +128,8 @@ def test_a_second_connection_takes_the_session_over(node):
 def test_who_may_not_does_not(node):
     assert Client(node, "x", "3.1.1", password="wrong", connect=False).connect()[0] == 4
     assert Client(node, "x", "5.0", password="wrong", connect=False).connect()[0] == 0x86
-    assert Client(node, "x", "3.1.1", user=None, connect=False).connect()[0] == 4
+    assert Client(node, "x", "3.1.1", user=None, connect=False).connect()[0] == 5
+    assert Client(node, "x", "5.0", user=None, connect=False).connect()[0] == 0x87
     code, out = node.cli("user", "add", "vic", "--role", "viewer", "--json")
     assert code == 0, out
     token = node.token()

@@ -280,6 +280,7 @@ PROVED = {
 ELSEWHERE = {  # file, test: statements
     ("test_mqtt_ways.py", "test_what_is_no_mqtt_over_websocket_is_refused"): "6.0.0-1",
     ("test_mqtt_ways.py", "test_packets_may_span_frames_and_frames_hold_many_packets"): "6.0.0-2 6.0.0-4",
+    ("test_mqtt_limits.py", "test_where_nothing_is_retained_clients_are_told"): "3.2.2-13",
     ("test_mqtt_malformed.py", "test_every_property_cut_off_at_every_byte"): "4.13.1-1",
     ("test_mqtt_malformed.py", "test_every_number_out_of_its_range"): "1.5.5-1 4.13.1-1",
     ("test_mqtt_malformed.py", "test_every_set_of_flags_of_connect"): "3.1.2-3 3.1.2-11 3.1.2-12 3.1.2-13 3.1.1:3.1.2-3 3.1.1:3.1.2-13 "

@@ -198,6 +198,28 @@ def test_at_the_limit_of_retained_messages_those_that_are_there_go_on(node_facto
     assert sorted(late.wait(2)) == [("r/1", "new", 1, True), ("r/3", "three", 1, True)]
 
 
+def test_where_nothing_is_retained_clients_are_told(node_factory):
+    node = mqtt_node(node_factory, "mqtt.maxRetained=0")
+    will = (("will_topic", "r/will"), ("will_payload", "gone"), ("will_retain", 1))
+
+    def comes(version, *more):
+        wire = From(node, version=version)
+        wire.send("CONNECT", id="x", user="admin", password=node.PASSWORD, **dict(more))
+        return wire, dict(wire.receive()[1])
+
+    wire, answer = comes("5", ("clean", 1))
+    assert (int(answer["code"]), int(answer["retain_available"])) == (0, 0)
+    wire.send("PUBLISH", topic="r/x", payload="kept?", qos=1, id=7, retain=1)
+    kind, fields = wire.receive()
+    assert (kind, int(dict(fields)["reason"])) == ("DISCONNECT", 0x9a) and wire.is_closed()
+    wire, answer = comes("5", *will)
+    assert int(answer["code"]) == 0x9a and wire.is_closed()
+    wire, answer = comes("3.1.1", *will)  # has no word for it
+    assert int(answer["code"]) == 0
+    wire.send("PUBLISH", topic="r/x", payload="passes", qos=1, id=7, retain=1)
+    assert wire.receive()[0] == "PUBACK"
+
+
 def test_who_hoards_retained_messages_leaves_room_for_others(node_factory):
     node = mqtt_node(node_factory, "mqtt.memory=4MiB")
     hoarder, client = Client(node, "a"), Client(node, "b")
@@ -216,6 +238,21 @@ def bans(node, login="admin"):
     status, answer = node.request("GET", "/v1/mqtt/bans", token=login)
     assert status == 200, answer
     return json.loads(answer)["bans"]
+
+
+def test_a_ban_names_a_long_identifier_by_its_beginning(node_factory):
+    node = mqtt_node(node_factory, LOCAL, "mqtt.bans.drops=2")
+    name, twin = "x" + "é" * 20000, "x" + "é" * 19999 + "e"
+    for _ in range(2):
+        wire, code = code_of(node, name)
+        assert code == 0
+        wire.cut()
+        wait_for(lambda: node.metric("millrace_mqtt_connections") == 0, 10, "it does not go")
+    assert code_of(node, name)[1] == BANNED and code_of(node, twin)[1] == 0
+    (ban,) = bans(node)
+    assert ban["name"].startswith("xééé") and "~" in ban["name"] and len(ban["name"].encode()) < 256
+    assert node.cli("mqtt", "unban", "client", ban["name"])[0] == 0
+    assert code_of(node, name)[1] == 0
 
 
 def test_a_client_that_flaps_is_banned_until_it_is_let_in_again(node_factory):

@@ -138,9 +138,9 @@ def test_what_is_no_mqtt_over_websocket_is_refused(node):
 
 def test_who_http_knows_may_come_without_a_login(node):
     cookie, own = f"Cookie: millrace={node.token()}", f"Origin: http://{HOST}:{node.port}"
-    for headers, code in (((), 4), ((cookie,), 0), ((cookie, own), 0), ((cookie, "Origin: http://evil.example"), 4),
-                          ((cookie, own.replace("http:", "https:")), 0), ((cookie, "Sec-Fetch-Site: same-site"), 4), ((f"Authorization: Bearer {node.token()}",), 0),
-                          (("Authorization: Bearer nonsense",), 4)):
+    for headers, code in (((), 5), ((cookie,), 0), ((cookie, own), 0), ((cookie, "Origin: http://evil.example"), 5),
+                          ((cookie, own.replace("http:", "https:")), 0), ((cookie, "Sec-Fetch-Site: same-site"), 5), ((f"Authorization: Bearer {node.token()}",), 0),
+                          (("Authorization: Bearer nonsense",), 5)):
         peer = Socket(node, headers)
         assert peer.status == 101
         peer.send(hello(b"somebody"))
@@ -153,7 +153,7 @@ def test_who_http_knows_may_come_without_a_login(node):
 
 def test_a_web_page_is_never_anonymous(node_factory):
     node = node_factory(settings=["mqtt.anonymous=true"])
-    for headers, code in (((), 0), ((f"Origin: http://{HOST}:{node.port}",), 4), (("X-Forwarded-For: 10.0.0.9",), 4)):
+    for headers, code in (((), 0), ((f"Origin: http://{HOST}:{node.port}",), 5), (("X-Forwarded-For: 10.0.0.9",), 5)):
         peer = Socket(node, headers)
         peer.send(hello(b"page"))
         assert peer.receive() == (2, bytes([0x20, 2, 0, code])), headers
@@ -294,8 +294,8 @@ def test_behind_a_load_balancer_the_peer_is_the_client(node_factory, is_tls, loo
     assert ask(FROM, hello(b"x", "admin", node.PASSWORD), pieces=True) == b"\x20\x02\0\0"
     assert ask(FROM, hello(b"x", "admin", "wrong")) == b"\x20\x02\0\4"
     assert "192.0.2.9:41165: bad user name or password" in node.log().lower()
-    assert ask(FROM, hello(b"x")) == b"\x20\x02\0\4"  # anonymous is who comes from here
-    assert ask(PROXY + b"\x20\0\0\0", hello(b"x")) == b"\x20\x02\0\4"
+    assert ask(FROM, hello(b"x")) == b"\x20\x02\0\5"  # anonymous is who comes from here
+    assert ask(PROXY + b"\x20\0\0\0", hello(b"x")) == b"\x20\x02\0\5"
     if not is_tls:
         assert ask(PROXY + b"\x21\x11\0\x0c\x7f\0\0\1\x7f\0\0\1\0\1\0\2", hello(b"x")) == b"\x20\x02\0\0"
         assert ask(hello(b"x", "admin", node.PASSWORD), b"\0") == b""

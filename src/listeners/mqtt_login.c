@@ -45,8 +45,9 @@ static void answer(struct mqtt_server *server, struct broker_login *login,
 {
     MUST(server->magic == SERVER_MAGIC);
     login->identity = identity;
+    bool says_who = login->has_user || login->has_password;
     enum mqtt_reason refused =
-        login->scram ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_BAD_USER_OR_PASSWORD;
+        says_who && !login->scram ? MQTT_REASON_BAD_USER_OR_PASSWORD : MQTT_REASON_NOT_AUTHORIZED;
     login->reason = err == ERR_BUSY || err == ERR_NO_MEMORY ? MQTT_REASON_SERVER_BUSY : refused;
     if (server->broker) {
         note(server, login, identity ? ERR_OK : err);

@@ -136,7 +136,9 @@ static struct broker_ask *make(struct connection *c, const struct mqtt_packet *p
     ask->qos = p->publish.qos;
     if (!is_edge)
         (void)str_copy(ask->prefix, sizeof ask->prefix, str_of(c->broker->config.cmd_prefix));
-    (void)str_copy(ask->client, sizeof ask->client, session_client_id(c->session));
+    char room[BROKER_CLIENT_SHORT_BYTES];
+    (void)str_copy(ask->client, sizeof ask->client,
+                   session_short(session_client_id(c->session), room));
     buf_add_str(&ask->topic, p->publish.topic);
     buf_add_str(&ask->payload, p->publish.payload);
     if (may_answer_to(c, response)) buf_add_str(&ask->response, response);

@@ -19,14 +19,14 @@ static const char component[] = "mqtt";
 
 enum {
     REMEMBERED_MAX = 16384, /* of each kind, beside those that are connected */
-    KEY_BYTES_MAX = 1 + BROKER_CLIENT_ID_BYTES + 1 + ACCESS_USER_BYTES,
+    KEY_BYTES_MAX = 1 + BROKER_CLIENT_SHORT_BYTES + 1 + ACCESS_USER_BYTES,
 };
 
 /* Clients of two users have two keys: the NUL is in no client identifier and no user name. */
 static size_t write_key(char *key, enum watched_kind kind, struct str name, struct str user)
 {
     size_t size = 0;
-    MUST(name.size <= BROKER_CLIENT_ID_BYTES && user.size <= ACCESS_USER_BYTES);
+    MUST(name.size < BROKER_CLIENT_SHORT_BYTES && user.size <= ACCESS_USER_BYTES);
     key[size++] = (char)('0' + kind);
     if (name.size) memcpy(key + size, name.at, name.size);
     size += name.size;
@@ -41,7 +41,8 @@ struct watched *watched_get(struct broker *broker, enum watched_kind kind, struc
 {
     MUST(kind < WATCHED_KINDS);
     struct limits *l = &broker->limits;
-    char key[KEY_BYTES_MAX];
+    char key[KEY_BYTES_MAX], room[BROKER_CLIENT_SHORT_BYTES];
+    if (kind == WATCHED_CLIENT) name = session_short(name, room);
     struct str text = {key, write_key(key, kind, name, user)};
     struct watched *w = map_get(&l->watched, text);
     if (w || !makes) return w;
@@ -134,6 +135,8 @@ size_t bans_lift(struct broker *broker, enum watched_kind kind, struct str name)
     size_t at = 0, lifted = 0;
     struct str key;
     void *value;
+    char room[BROKER_CLIENT_SHORT_BYTES];
+    if (kind == WATCHED_CLIENT) name = session_short(name, room);
     while (map_next(&broker->limits.watched, &at, &key, &value)) {
         struct watched *w = value;
         if (w->kind != kind || !w->banned_until_s || !str_equal(watched_name(w), name)) continue;

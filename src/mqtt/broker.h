@@ -24,8 +24,8 @@ struct broker;
 struct message;
 
 enum {
-    /* With a NUL; longer client identifiers are refused. */
-    BROKER_CLIENT_ID_BYTES = 256,
+    /* With a NUL: a client identifier as it is named where there is little room (session_short). */
+    BROKER_CLIENT_SHORT_BYTES = 256,
     /* With a NUL; a token of another issuer is the longest. */
     BROKER_PASSWORD_BYTES = ACCESS_JWT_BYTES,
 };
@@ -296,7 +296,7 @@ struct broker_ask {
     struct buf topic, payload, response, correlation;
     /* Of the topic; "": a command to an edge node of Sparkplug, never answered. */
     char prefix[64];
-    char client[BROKER_CLIENT_ID_BYTES];
+    char client[BROKER_CLIENT_SHORT_BYTES];
     /* Of the message, and so of the answer. */
     uint8_t qos;
     /* The answer: a JSON object; not of one with no prefix. */

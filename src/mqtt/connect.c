@@ -93,9 +93,6 @@ static enum mqtt_reason keep_client_id(struct kept_connect *kept, const struct m
         return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
                               "client identifiers that begin with $bridge/ are the bridges' own");
     uint8_t random[12];
-    if (id.size >= BROKER_CLIENT_ID_BYTES)
-        return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
-                              "the client identifier is longer than 255 bytes");
     if (!id.size && in->version != MQTT_5 && !in->clean_start)
         return connection_say(why, MQTT_REASON_BAD_CLIENT_ID,
                               "a session that is kept needs a client identifier");
@@ -119,6 +116,9 @@ static enum mqtt_reason keep_will(struct kept_connect *kept, const struct mqtt_c
                                   struct broker *broker, struct why *why)
 {
     if (!in->has_will) return MQTT_REASON_SUCCESS;
+    if (in->will_retain && in->version == MQTT_5 && !broker->config.retained_max)
+        return connection_say(why, MQTT_REASON_RETAIN_NOT_SUPPORTED,
+                              "nothing is retained here (mqtt.maxRetained: 0)");
     struct message_parts parts = {.topic = in->will_topic,
                                   .payload = in->will_payload,
                                   .properties = &in->will_properties,
@@ -352,6 +352,8 @@ static bool write_connack(struct connection *c, const struct broker_login *login
         mqtt_write_number(out, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_in_max);
         mqtt_write_number(out, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
                           mqtt_packet_size(c->packet_in_max));
+        c->may_not_retain = !c->broker->config.retained_max;
+        if (c->may_not_retain) mqtt_write_number(out, MQTT_PROPERTY_RETAIN_AVAILABLE, 0);
         if (kept->is_assigned)
             mqtt_write_property(out, MQTT_PROPERTY_ASSIGNED_CLIENT_ID,
                                 (struct str){kept->client_id, kept->client_id_size});

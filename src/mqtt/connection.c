@@ -327,10 +327,11 @@ void connection_end(struct connection *c, enum mqtt_reason reason, const char *t
     if (!was_open && !c->is_dialled && reason >= 0x80 && reason != MQTT_REASON_SERVER_BUSY &&
         reason != MQTT_REASON_BANNED && reason != MQTT_REASON_QUOTA_EXCEEDED)
         limits_failed(c);
+    char room[BROKER_CLIENT_SHORT_BYTES];
+    struct str id = s ? session_short(session_client_id(s), room) : STR("");
     if (text && !c->is_dialled && limits_may_tell(c->broker)) /* a bridge tells of itself */
         diag(c->broker->context, DIAG_INFO, component, "%s%s%.*s: %s; the connection is closed",
-             connection_peer(c), s ? " " : "", s ? (int)s->client_id_size : 0,
-             s ? s->client_id : "", text);
+             connection_peer(c), s ? " " : "", (int)id.size, id.at, text);
     if (reason >= 0x80) metric_add(c->broker->context, METRIC_MQTT_ERRORS, 1);
     if (was_open && c->stream) write_end(c, reason, text);
     if (c->broker->traces) trace_output(c); /* as long as it is known whose it is */
@@ -384,7 +385,7 @@ static enum mqtt_reason take_one(struct connection *c, const uint8_t *bytes, siz
     size_t limit =
         c->state != CONNECTION_OPEN && c->packet_in_max > before ? before : c->packet_in_max;
     *used = 0;
-    if (c->state == CONNECTION_NEW && size && bytes[0] != MQTT_CONNECT << 4) {
+    if (c->state == CONNECTION_NEW && size && bytes[0] >> 4 != MQTT_CONNECT) {
         (void)why_set(why, ERR_PROTOCOL, "the first packet is no CONNECT");
         return MQTT_REASON_PROTOCOL_ERROR;
     }

@@ -128,6 +128,8 @@ struct connection {
     bool has_turn : 1, is_busy : 1;
     /* Of a bridge: the other side is the server. */
     bool is_dialled : 1, takes_no_retain : 1, has_pinged : 1;
+    /* It was told that nothing is retained here. */
+    bool may_not_retain : 1;
     /* A bridge of 3.x, which says so: it gets nothing back, and retain as it is. */
     bool is_bridge : 1;
     /* How it came: over TLS; a web page's, or no address of its own; over a channel between two

@@ -111,7 +111,7 @@ static enum err on_session(struct broker *broker, struct reader *r, struct why *
     struct str client_id = read_text(r), user = read_text(r);
     struct str ns = broker->journal.reading > 1 ? read_text(r) : ns_of_old(client_id);
     uint64_t expiry_s = reader_varint(r), last = reader_varint(r);
-    if (!reader_ok(r) || !client_id.size || client_id.size >= BROKER_CLIENT_ID_BYTES ||
+    if (!reader_ok(r) || !client_id.size || client_id.size > MQTT_TEXT_BYTES_MAX ||
         user.size >= ACCESS_USER_BYTES || expiry_s > UINT32_MAX || last > NUMBER_MAX ||
         serial > NUMBER_MAX || !is_namespace(ns))
         return bad(why, "a session that is none");
@@ -347,7 +347,7 @@ static enum err on_will(struct broker *broker, struct reader *r, struct why *why
     uint64_t serial = reader_varint(r);
     struct str client_id = read_text(r), user = read_text(r), ns = read_text(r);
     uint64_t delay_s = reader_varint(r), expiry_s = reader_varint(r), due_s = reader_varint(r);
-    if (!reader_ok(r) || !client_id.size || client_id.size >= BROKER_CLIENT_ID_BYTES ||
+    if (!reader_ok(r) || !client_id.size || client_id.size > MQTT_TEXT_BYTES_MAX ||
         user.size >= ACCESS_USER_BYTES || serial > NUMBER_MAX || delay_s > UINT32_MAX ||
         expiry_s > UINT32_MAX || due_s > INT64_MAX / 2 / 1000000000 || !is_namespace(ns))
         return bad(why, "a will that is none");

@@ -153,7 +153,7 @@ void watched_count(struct broker *broker, struct watched *watched, uint32_t *cou
 void bans_sweep(struct broker *broker);
 /* Frees all, whatever they are. */
 void bans_free(struct broker *broker);
-/* Its name as it came, borrowed. */
+/* Its name as it came (session_short), borrowed. */
 static inline struct str watched_name(const struct watched *w)
 {
     return (struct str){w->key + 1, w->name_size};

@@ -522,6 +522,14 @@ static enum mqtt_reason check_header(uint8_t first, enum mqtt_version version, b
                                 : malformed(why, "reserved flags of the header are wrong");
 }
 
+/* MQTT 3.1 has no use for the header's flags in CONNECT, and so no rule for them. */
+static bool is_connect_3_1(uint8_t first, struct str body)
+{
+    static const char name[] = "\0\6MQIsdp";
+    return first >> 4 == MQTT_CONNECT && body.size >= sizeof name - 1 &&
+           memcmp(body.at, name, sizeof name - 1) == 0;
+}
+
 enum mqtt_reason mqtt_packet_read(uint8_t first, struct str body, enum mqtt_version version,
                                   bool from_client, struct mqtt_packet *p, struct why *why)
 {
@@ -534,6 +542,7 @@ enum mqtt_reason mqtt_packet_read(uint8_t first, struct str body, enum mqtt_vers
     p->rest = STR("");
     p->properties.present = 0;
     p->properties.raw = STR("");
+    if (is_connect_3_1(first, body)) first &= 0xf0;
     enum mqtt_reason reason = check_header(first, version, from_client, p, why);
     if (!reason) reason = types[p->type].read(&r, version, p, why);
     if (reason) return reason;

@@ -157,6 +157,9 @@ static enum mqtt_reason on_publish(struct connection *c, struct mqtt_packet *p, 
     MUST(s && s->connection == c && m->qos <= 2 && !m->qos == !m->packet_id);
     bool is_again = m->qos == 2 && session_has_received(s, m->packet_id), logged = is_again;
     struct rows_span rows = {0};
+    if (m->retain && c->may_not_retain)
+        return connection_say(why, MQTT_REASON_RETAIN_NOT_SUPPORTED,
+                              "nothing is retained here (mqtt.maxRetained: 0)");
     if (m->qos == 2 && !is_again && c->version == MQTT_5 && s->received_count >= c->receive_in_max)
         return connection_say(why, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED,
                               "more QoS 2 messages than the receive maximum");
@@ -264,6 +267,8 @@ static enum mqtt_reason on_pubrec(struct connection *c, struct mqtt_packet *p, s
     if (is_misfit(item, 2, OUTBOX_SENT)) return say_misfit(why);
     if (p->reason >= 0x80 && c->bridge && may_come_again(c, p, why)) return MQTT_REASON_UNSPECIFIED;
     if (!item || item->qos != 2 || item->state == OUTBOX_WAITING) {
+        /* A refusal ends the exchange and has no answer (4.3.3). */
+        if (p->reason >= 0x80) return MQTT_REASON_SUCCESS;
         acknowledge(c, MQTT_PUBREL, p->packet_id, MQTT_REASON_PACKET_ID_NOT_FOUND);
     } else if (p->reason >= 0x80) {
         if (c->bridge && item->message) bridge_note_refusal(c->bridge, item->message, p->reason);
@@ -415,8 +420,8 @@ enum mqtt_reason connection_take(struct connection *c, uint8_t first, struct str
             (uint8_t)(packet.connect.version == MQTT_3_1 || packet.connect.version == MQTT_3_1_1
                           ? packet.connect.version
                           : MQTT_5);
-        bool is_told = packet.type == MQTT_CONNECT &&
-                       (reason != MQTT_REASON_MALFORMED_PACKET || packet.connect.version == MQTT_5);
+        bool is_told = packet.type == MQTT_CONNECT && (reason == MQTT_REASON_UNSUPPORTED_VERSION ||
+                                                       packet.connect.version == MQTT_5);
         return is_told ? connect_refuse(c, reason, why) : reason;
     }
     /* Another broker may have topics that are none here. It would send the message again and again,

@@ -18,6 +18,7 @@
  * it. */
 #include "base/hash.h"
 #include "mqtt/broker_priv.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { RECEIVED_WORDS = RECEIVED_IDS / 64 };
@@ -89,6 +90,19 @@ void session_on_expiry(struct wheel_node *node)
     session_end(s);
 }
 
+struct str session_short(struct str client_id, char room[BROKER_CLIENT_SHORT_BYTES])
+{
+    enum { HASH_BYTES = 18 }; /* "~", 16 digits, a NUL */
+    if (client_id.size < BROKER_CLIENT_SHORT_BYTES) return client_id;
+    size_t size = BROKER_CLIENT_SHORT_BYTES - HASH_BYTES;
+    while (size && ((unsigned char)client_id.at[size] & 0xc0) == 0x80)
+        size--; /* whole characters */
+    memcpy(room, client_id.at, size);
+    (void)snprintf(room + size, HASH_BYTES, "~%016llx",
+                   (unsigned long long)hash_64(client_id.at, client_id.size));
+    return (struct str){room, size + HASH_BYTES - 1};
+}
+
 /* The identifier begins in what the struct is padded with. */
 static size_t session_bytes(size_t client_id_size)
 {
@@ -98,7 +112,7 @@ static size_t session_bytes(size_t client_id_size)
 
 struct session *session_new(struct space *space, struct str client_id, struct identity *identity)
 {
-    MUST(space_is_valid(space) && client_id.size > 0 && client_id.size < BROKER_CLIENT_ID_BYTES);
+    MUST(space_is_valid(space) && client_id.size > 0 && client_id.size <= MQTT_TEXT_BYTES_MAX);
     MUST(!session_find(space, client_id));
     struct broker *broker = space->broker;
     MUST(strcmp(space->ns, identity->ns) == 0);

@@ -92,7 +92,7 @@ struct session {
     struct will *will;
     /* Set while it is offline and is to end some day. */
     struct wheel_node expiry;
-    /* session_client_id; 1 to BROKER_CLIENT_ID_BYTES - 1 bytes, and a NUL. */
+    /* session_client_id; 1 to MQTT_TEXT_BYTES_MAX bytes, and a NUL. */
     uint16_t client_id_size;
     char client_id[];
 };
@@ -110,6 +110,10 @@ void session_on_expiry(struct wheel_node *node);
 /* The session of a client identifier, borrowed until the task's turn ends; `space` NULL: there is
  * none. */
 struct session *session_find(const struct space *space, struct str client_id);
+/* An identifier as bans and the audit log name it: itself (borrowed), or of a longer one the first
+ * characters, "~" and a hash, in `room`. Two long ones of one user could be made to share a name.
+ */
+struct str session_short(struct str client_id, char room[BROKER_CLIENT_SHORT_BYTES]);
 /* Makes one for an identifier that has none (copies it, shares the identity), in the space that is
  * the identity's. Neither connected nor kept yet. NULL: no memory. */
 struct session *session_new(struct space *space, struct str client_id, struct identity *identity);
