@@ -387,6 +387,18 @@ def test_refused_logins_leave_few_short_lines_in_the_audit_log(plant):
         f"0 more with a wrong user or password, {turned_away} unchecked because too many came at once"]
 
 
+def test_refused_requests_leave_few_lines_in_the_audit_log_and_none_is_uncounted(plant):
+    joe = plant.user("joe", LINE1)
+    for _ in range(60):
+        assert plant.call("DELETE", f"{API}/namespaces/default/devices/a", login=joe)[0] == 403
+        assert plant.call("POST", f"{API}/namespaces/default/devices/b/write", {"point": "x", "value": 1, "reason": "r"}, joe)[0] == 403
+    plant.node.stop()  # writes the counts
+    lines = [line for line in audit_lines(plant) if line["user"] == "joe" and line["outcome"] != "ok"]
+    sums = [line for line in lines if line["detail"].endswith(" more in one minute")]
+    assert {line["verb"] for line in sums} == {"delete", "write-point"} and len(lines) - len(sums) <= 40, lines
+    assert len(lines) - len(sums) + sum(int(line["detail"].split()[0]) for line in sums) == 120
+
+
 def test_every_change_and_every_refusal_is_in_the_audit_log(plant):
     joe = plant.user("joe", LINE1)
     plant.sql("CREATE TABLE made (a double)", "admin")

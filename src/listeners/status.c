@@ -485,6 +485,8 @@ static void tick(void *arg)
         if (login_lines_tick(&service->login_lines, service->audit,
                              context_mono_ns(service->context)))
             diag(service->context, DIAG_ERROR, "status", "the audit log takes no lines");
+        (void)audit_rate_tick(&service->refusals, service->audit,
+                              context_mono_ns(service->context));
         s->ticks++;
     }
     bool more = collect_walk_devices(service->collect, &s->walk, SLICE_POINTS, use_device, s);
@@ -513,6 +515,7 @@ void status_stop(struct status *s)
 {
     if (!s) return;
     (void)login_lines_flush(&s->service->login_lines, s->service->audit);
+    (void)audit_rate_flush(&s->service->refusals, s->service->audit);
     s->service->context->os->ops->timer_close(s->timer);
     if (s->look) s->look->status = NULL;
     arena_free(&s->arena);
