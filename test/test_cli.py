@@ -1,14 +1,18 @@
 """The command line as a new user meets it: each verb, its exit codes (0 done, 1 failed, 2 usage) and what it says when wrong."""
+import fcntl
 import http.server
 import json
 import os
+import pty
+import signal
 import subprocess
+import termios
 import threading
 import time
 
 import pytest
 
-from conftest import HOST
+from conftest import HOST, free_port, wait_for
 
 MANIFEST = """apiVersion: millrace.io/v1
 kind: Connection
@@ -155,7 +159,7 @@ def test_mistakes_are_told_with_the_way_out(millrace, tmp_path):
              (("user", "add", "joe"), 2, "--role viewer"), (("token", "create", "t"), 2, "--user NAME"),
              (("token", "create", "t", "--user", "admin", "--ttl", "soon"), 2, "such as 12h"), (("explain", "devicse"), 2, "did you mean"),
              (("explain", "device.pionts"), 2, "did you mean points?"), (("get", "users", "--token", "wrong"), 1, "token is unknown"),
-             (("get", "users", "--server", "http://127.0.0.1:1"), 1, "cannot reach"), (("get", "users", "--server", "x"), 1, "http://HOST:PORT"))
+             (("get", "users", "--server", "http://127.0.0.1:1"), 1, "cannot reach"), (("get", "users", "--server", "x"), 2, "http://HOST:PORT"))
     for arguments, code, part in cases:
         _, err = millrace(*arguments, code=code)
         assert part in err, (arguments, err)
@@ -203,6 +207,54 @@ def test_users_and_tokens(millrace):
     assert millrace("token", "revoke", "scada")[0] == "scada revoked\n"
     assert "token is unknown" in millrace("get", "nodes", "--token", token, code=1)[1]
     assert millrace("user", "delete", "eve")[0] == "eve deleted\n"
+
+
+@pytest.mark.parametrize("server, says", [
+    ("gw7:8420", "such as http://gw7:8420"), ("ftp://gw7", "must be http://HOST:PORT"), ("https://", "no host"), ("http://:8420", "no host"),
+    ("http://.", "no host"), ("http://gw7:", "the port behind ':' is missing"), ("http://gw7:84200", "port '84200' must be"), ("http://gw7:x", "port 'x' must be"),
+    ("http://gw7:8420/console", "leave out '/console'"), ("http://gw7?a=b", "leave out '?a=b'"), ("http://::1:8420", "stands in brackets, such as http://[::1]:8420"),
+    ("http://[::1", "']' behind the address is missing"), ("http://[::1]8420", "behind ']' comes :PORT"), ("http://[]", "no host"),
+    ("http://joe:secret@gw7:8420", "log in with --token"), ("http://gw 7", "byte 10 is none"), ("http://gw7\r\nX: y", "byte 11 is none"),
+    ("http://" + "a" * 300, "longer than 255")])
+def test_a_server_that_is_none_is_refused_with_the_way_out(millrace, server, says):
+    said = millrace("get", "nodes", "--server", server, code=2)[1]
+    assert says in said and "secret" not in said, said
+
+
+@pytest.mark.parametrize("server, says", [("https://127.0.0.1", "(port 443, since it names none; a node's own is 8443)"), ("http://[::1]", "(port 80, since it names none"),
+                                          ("HTTP://localhost.", "(port 80, ")])
+def test_a_server_without_a_port_is_the_schemes_and_says_so(millrace, server, says):
+    assert says in millrace("get", "nodes", "--server", server, code=1)[1]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"])
+def test_every_spelling_of_this_machine_reaches_the_node_by_tls(node_factory, host):
+    port = free_port()
+    node = node_factory(settings=[f"listen.https={'[::1]' if host == '[::1]' else '127.0.0.1'}:{port}"])
+    done = subprocess.run([node.millrace, "get", "nodes", "--server", f"https://{host}:{port}/", "--data", node.data], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("ends", ["\x03", "\x1c", "hangs up", "answers"])
+def test_a_terminal_shows_again_what_is_typed_whatever_ends_the_password_prompt(millrace, ends):
+    master, slave = pty.openpty()
+    shown = termios.tcgetattr(slave)[3] & termios.ECHO
+
+    def own_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    with subprocess.Popen([millrace.node.millrace, "user", "verifier"], stdin=slave, stdout=subprocess.PIPE, stderr=slave, preexec_fn=own_terminal) as asking:
+        wait_for(lambda: not termios.tcgetattr(slave)[3] & termios.ECHO, 20, "the password would be seen")
+        if ends == "hangs up":
+            asking.send_signal(signal.SIGHUP)
+        else:
+            os.write(master, b"a password\n" if ends == "answers" else ends.encode())
+        out = asking.communicate(timeout=20)[0]
+    assert shown and termios.tcgetattr(slave)[3] & termios.ECHO, "the terminal stays dumb"
+    want = {"\x03": -signal.SIGINT, "\x1c": -signal.SIGQUIT, "hangs up": -signal.SIGHUP, "answers": 0}[ends]
+    assert asking.returncode == want and out.startswith(b"SCRAM-SHA-256$") == (want == 0)
+    os.close(master)
+    os.close(slave)
 
 
 @pytest.mark.parametrize("line", ["a" * 256 + "\n", "a" * 300 + "\n", "a" * 600])
@@ -292,3 +344,10 @@ def test_https_with_the_nodes_own_certificate_and_kubeconfig(node_factory):
         time.sleep(0.1)
     assert done.returncode == 0 and "server: https://127.0.0.1:" in done.stdout and "certificate-authority-data: LS0tLS1CRUdJTi" in done.stdout
     assert "token: mr_" in done.stdout, done.stderr
+
+
+def test_a_bit_with_a_byte_order_is_refused_with_object_place_and_way_out(millrace, tmp_path):
+    path = tmp_path / "bit.yaml"
+    path.write_text(MANIFEST.replace('address: "1!400001"', 'address: "1!400001.3", type: bit, order: BA'))
+    said = millrace("apply", "-f", str(path), code=1)[1]
+    assert "press01" in said and "spec.points[0]" in said and "low byte first, name bit 1!400001.11" in said, said

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import HOST, Node, free_port, wait_for
-from test_mqtt_ops import document
+from test_mqtt_ops import document, hup
 
 CLIENT = "coap-client-openssl"
 
@@ -129,6 +129,12 @@ def test_only_who_has_the_key_of_an_identity_gets_in_over_dtls(node_factory, tmp
     assert ask("get", "dev/other/x", "old-press", secret).startswith("4.03")
     assert ask("get", "dev/old-press/x", "old-press", "another-key-16-b", limit_s=5) != "7"
     assert ask("get", "dev/old-press/x", "stranger", secret, limit_s=5) != "7"
+    # Another key: what the old one has opened is closed, the new one opens.
+    another = "fedcba9876543210"
+    keys.write_text(f"old-press:{another.encode().hex()}\n")
+    hup(node, "reload: done")
+    assert ask("get", "dev/old-press/x", "old-press", secret, limit_s=5) != "7"
+    assert ask("get", "dev/old-press/x", "old-press", another) == "7"
 
 
 def option(delta, value):

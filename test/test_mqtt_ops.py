@@ -1,5 +1,6 @@
 """The broker in operation: its settings, and what is shown and done while it runs."""
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -417,3 +418,23 @@ def test_traces_are_few_for_who_may_and_end_with_the_node(node):
     for trace in traces:
         trace.thread.join(LIMIT_S)
         assert not trace.thread.is_alive()
+
+
+def test_a_long_list_comes_in_slices_and_whole(node_factory):
+    node = mqtt_node(node_factory)
+    client = Client(node, "many")
+    wanted = [f"level/{'x' * 100}/{i:04d}" for i in range(900)]
+    for at in range(0, len(wanted), 100):
+        client.subscribe(*((f, 1) for f in wanted[at:at + 100]))
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
+    for path, key, count in (("/v1/mqtt/clients/many?limit=5000", "filters", 900), ("/v1/mqtt/clients/many?limit=10", "filters", 10),
+                             ("/v1/mqtt/clients", "clients", 1), ("/v1/mqtt/retained", "retained", None), ("/v1/mqtt/bans", "bans", 0)):
+        connection.request("GET", path, headers={"Authorization": "Bearer " + node.token()})
+        answer = connection.getresponse()
+        is_chunked = answer.getheader("Transfer-Encoding") == "chunked"
+        said = json.loads(answer.read())
+        assert answer.status == 200 and is_chunked == (count == 900) and said["more"] == (count == 10), said
+        if count is not None:
+            assert len(said[key]) == count
+        if count == 900:
+            assert sorted(f["filter"] for f in said[key]) == wanted and said["client"] == "many"

@@ -19,7 +19,9 @@ static struct str cut_user(struct str user)
 enum err login_lines_flush(struct login_lines *l, struct audit *audit)
 {
     MUST(audit);
-    if (!l->refused && !l->turned_away) return ERR_OK;
+    l->accepted.outcome = "ok";
+    enum err accepted = audit_rate_flush(&l->accepted, audit);
+    if (!l->refused && !l->turned_away) return accepted;
     char detail[160];
     snprintf(
         detail, sizeof detail,
@@ -30,7 +32,7 @@ enum err login_lines_flush(struct login_lines *l, struct audit *audit)
     enum err err = audit_append(audit, &entry);
     if (err && err != ERR_IO) return err; /* IO: queued, and tried all the same */
     l->refused = l->turned_away = 0;
-    return err;
+    return err ? err : accepted;
 }
 
 enum err login_lines_tick(struct login_lines *l, struct audit *audit, int64_t mono_ns)
@@ -59,5 +61,7 @@ enum err login_lines_add(struct login_lines *l, struct audit *audit, const struc
                                 .verb = STR("login"),
                                 .path = line->peer,
                                 .outcome = line->err ? STR("refused") : STR("ok")};
-    return audit_append(audit, &entry);
+    if (line->err) return audit_append(audit, &entry);
+    l->accepted.outcome = "ok";
+    return audit_rate_add(&l->accepted, audit, &entry, line->mono_ns);
 }

@@ -4,11 +4,12 @@
  * files: a line for each would push out what was done by those who may. So a minute holds at most
  * LOGIN_LINES_A_MINUTE lines of refused logins; the others, and those that were turned away because
  * too many came at once (no password was looked at), are counted into one line at its end.
- * Accepted logins always get their line. Main loop only. */
+ * Accepted logins have AUDIT_RATE_LINES for each user (audit_rate.h): a device that connects again
+ * and again, or anybody where no login is asked for. Main loop only. */
 #ifndef ACCESS_LOGIN_LINES_H
 #define ACCESS_LOGIN_LINES_H
 
-#include "access/audit.h"
+#include "access/audit_rate.h"
 
 enum {
     LOGIN_LINES_A_MINUTE = 60,
@@ -20,6 +21,7 @@ struct login_lines {
     int64_t minute_began_ns;
     unsigned line_count;           /* of refused logins in this minute */
     uint64_t refused, turned_away; /* counted, not yet in a line */
+    struct audit_rate accepted;
 };
 
 struct login_line {

@@ -79,6 +79,50 @@ static void a_minute_holds_sixty_refusals_and_one_line_of_the_others(void **stat
     assert_non_null(strstr(w->text, "4940 more with a wrong user"));
 }
 
+static void who_logs_in_again_and_again_is_summed_up_by_name(void **state)
+{
+    struct world *w = *state;
+    add(w, 3000, STR("anonymous"), ERR_OK);
+    add(w, 20, STR("ann"), ERR_OK); /* these are hers, each with its line */
+    assert_int_equal(login_lines_tick(&w->lines, w->audit, w->now_ns), ERR_OK);
+    w->now_ns += 61 * TIME_NS_PER_S;
+    assert_int_equal(login_lines_tick(&w->lines, w->audit, w->now_ns), ERR_OK);
+    add(w, 1, STR("anonymous"), ERR_OK); /* the next minute has lines again */
+    assert_int_equal(count_lines(w), 20 + 20 + 1 + 1);
+    assert_non_null(strstr(w->text, "2980 more in one minute"));
+}
+
+/* 40 users, two of whose names may have one hash: none is uncounted, 16 are told by name. */
+static void what_is_refused_is_summed_up_and_none_is_uncounted(void **state)
+{
+    struct world *w = *state;
+    struct audit_rate rate = {0};
+    static char detail[4096];
+    memset(detail, 'x', sizeof detail);
+    for (unsigned i = 0; i < 40 * 100; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "user%u", i % 40);
+        struct audit_entry entry = {.user = str_of(user),
+                                    .verb = STR("update"),
+                                    .detail = {detail, sizeof detail},
+                                    .outcome = STR("forbidden")};
+        assert_int_equal(audit_rate_add(&rate, w->audit, &entry, w->now_ns), ERR_OK);
+    }
+    assert_int_equal(audit_rate_tick(&rate, w->audit, w->now_ns + 60 * TIME_NS_PER_S), ERR_OK);
+    assert_int_equal(audit_rate_flush(&rate, w->audit), ERR_OK); /* nothing left to say */
+    unsigned lines = count_lines(w), sums = 0;
+    unsigned long long summed = 0;
+    for (const char *p = w->text; (p = strstr(p, " more in one minute")); p++, sums++) {
+        const char *digits = p;
+        while (digits[-1] >= '0' && digits[-1] <= '9') digits--;
+        summed += strtoull(digits, NULL, 10);
+    }
+    assert_int_equal(sums, AUDIT_RATE_SUMS + 1);
+    assert_int_equal(lines - sums + summed, 40 * 100);
+    assert_true(lines - sums <= 40 * AUDIT_RATE_LINES);
+    assert_null(memmem(w->text, strlen(w->text), detail, AUDIT_RATE_DETAIL_BYTES + 1));
+}
+
 static void logins_turned_away_unchecked_are_only_counted(void **state)
 {
     struct world *w = *state;
@@ -109,6 +153,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
     const struct CMUnitTest tests[] = {
         T(a_minute_holds_sixty_refusals_and_one_line_of_the_others),
+        T(who_logs_in_again_and_again_is_summed_up_by_name),
+        T(what_is_refused_is_summed_up_and_none_is_uncounted),
         T(logins_turned_away_unchecked_are_only_counted),
         T(a_name_is_cut_at_64_bytes_between_two_characters),
     };

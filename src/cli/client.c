@@ -1,6 +1,7 @@
 /* client.c - see client.h. Blocking on purpose: the command line does one thing at a time.
  * OpenSSL's BIO serves plain and TLS connections through one interface. */
 #include "cli/client.h"
+#include "cli/server_url.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include <errno.h>
@@ -16,8 +17,8 @@
 enum { TOKEN_BYTES = 4096 }; /* also of another issuer's */
 
 struct client {
-    bool tls;
-    char host[256], port[8], token[TOKEN_BYTES], server[300];
+    struct server_url url;
+    char token[TOKEN_BYTES], server[300];
     char own_ca[4096];    /* the certificate of a node on this machine */
     bool was_interrupted; /* by a signal: somebody wants an end, not another try */
     BIO *bio;
@@ -27,28 +28,6 @@ struct client {
 const char *client_server(const struct client *client)
 {
     return client->server;
-}
-
-/* "http://host:port" or "https://host:port" (a path is refused). */
-static bool read_server(struct client *c, const char *text)
-{
-    const char *rest = NULL;
-    if (strncmp(text, "http://", 7) == 0) rest = text + 7;
-    if (strncmp(text, "https://", 8) == 0) rest = text + 8;
-    if (!rest) return false;
-    c->tls = text[4] == 's';
-    size_t size = strcspn(rest, "/");
-    if (rest[size] == '/' && rest[size + 1]) return false;
-    struct str place = {rest, size};
-    const char *colon = NULL;
-    for (size_t i = 0; i < size; i++)
-        if (rest[i] == ':') colon = rest + i;
-    struct str host = colon ? (struct str){rest, (size_t)(colon - rest)} : place;
-    struct str port = colon    ? (struct str){colon + 1, size - host.size - 1}
-                      : c->tls ? STR("443")
-                               : STR("80");
-    return str_copy(c->host, sizeof c->host, host) && str_copy(c->port, sizeof c->port, port) &&
-           host.size && port.size && str_copy(c->server, sizeof c->server, str_of(text));
 }
 
 /* A small text file of the data folder, without its line end. */
@@ -68,14 +47,33 @@ static bool read_line_file(const char *folder, const char *name, char *out, size
 static bool is_own_node(const struct client *c, const struct cli_args *args, bool is_found,
                         const char *folder)
 {
-    static const char *const here[] = {"localhost", "127.0.0.1", "[::1]"};
-    struct client own = {0};
+    static const char *const here[] = {"localhost", "127.0.0.1", "::1"};
+    struct server_url own;
     char server[300];
     if (is_found || cli_value(args, "--data")) return true;
     for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
-        if (strcmp(c->host, here[i]) == 0) return true;
+        if (strcmp(c->url.name, here[i]) == 0) return true;
     return read_line_file(folder, "server.txt", server, sizeof server) &&
-           read_server(&own, server) && strcmp(own.host, c->host) == 0;
+           !server_url_read(str_of(server), &own, NULL) && strcmp(own.name, c->url.name) == 0;
+}
+
+static enum err read_server(struct client *c, const char *text, struct why *why)
+{
+    enum err err = server_url_read(str_of(text), &c->url, why);
+    if (!err && !str_copy(c->server, sizeof c->server, str_of(text)))
+        err = why_set(why, ERR_INVALID, "the server's address is too long");
+    return err;
+}
+
+bool client_check_server(const struct cli_args *args)
+{
+    const char *given = cli_value(args, "--server");
+    struct client none = {0};
+    struct why why = WHY_NONE;
+    if (!given) given = getenv("MILLRACE_SERVER");
+    enum err err = given ? read_server(&none, given, &why) : ERR_OK;
+    if (err) cli_fail(args, CLI_USAGE, "%s", why_text(&why, err));
+    return !err;
 }
 
 struct client *client_open(const struct cli_args *args)
@@ -97,9 +95,10 @@ struct client *client_open(const struct cli_args *args)
         mem_free(c);
         return NULL;
     }
-    if (!read_server(c, given)) {
-        cli_fail(args, CLI_USAGE, "%s: the server must be http://HOST:PORT or https://HOST:PORT",
-                 given);
+    struct why why = WHY_NONE;
+    enum err err = read_server(c, given, &why);
+    if (err) {
+        cli_fail(args, CLI_FAILED, "%s", why_text(&why, err));
         mem_free(c);
         return NULL;
     }
@@ -144,8 +143,8 @@ static enum err connect_tls(struct client *c, struct why *why)
     c->bio = BIO_new_ssl_connect(c->ssl);
     SSL *ssl = NULL;
     if (!c->bio || !BIO_get_ssl(c->bio, &ssl) || !ssl) return ERR_NO_MEMORY;
-    (void)SSL_set_tlsext_host_name(ssl, c->host);
-    (void)SSL_set1_host(ssl, c->host);
+    (void)SSL_set_tlsext_host_name(ssl, c->url.name);
+    (void)SSL_set1_host(ssl, c->url.name);
     return ERR_OK;
 }
 
@@ -153,13 +152,13 @@ static enum err connect_to(struct client *c, struct why *why)
 {
     if (c->bio) return ERR_OK;
     enum err err = ERR_OK;
-    if (c->tls)
+    if (c->url.is_tls)
         err = connect_tls(c, why);
     else if (!(c->bio = BIO_new(BIO_s_connect())))
         err = ERR_NO_MEMORY;
     if (err) return err;
-    (void)BIO_set_conn_hostname(c->bio, c->host);
-    (void)BIO_set_conn_port(c->bio, c->port);
+    (void)BIO_set_conn_hostname(c->bio, c->url.host);
+    (void)BIO_set_conn_port(c->bio, c->url.port);
     errno = 0;
     if (BIO_do_connect(c->bio) == 1) return ERR_OK;
     char text[200];
@@ -168,12 +167,15 @@ static enum err connect_to(struct client *c, struct why *why)
     ERR_error_string_n(code, text, sizeof text);
     ERR_clear_error();
     disconnect(c);
-    if (c->tls && ERR_GET_LIB(code) == ERR_LIB_SSL)
+    if (c->url.is_tls && ERR_GET_LIB(code) == ERR_LIB_SSL)
         return why_set(
             why, ERR_TLS,
             "%s: TLS failed: %s (a self-signed certificate: MILLRACE_CA=…/tls-cert.pem trusts it)",
             c->server, text);
-    return why_set(why, ERR_CONNECT, "cannot reach %s: %s", c->server,
+    return why_set(why, ERR_CONNECT, "cannot reach %s%s: %s", c->server,
+                   c->url.has_port ? ""
+                   : c->url.is_tls ? " (port 443, since it names none; a node's own is 8443)"
+                                   : " (port 80, since it names none; a node's own is 8420)",
                    errnum ? strerror(errnum) : text);
 }
 
@@ -293,7 +295,7 @@ static void add_head(const struct client *c, struct buf *request, const char *me
                      size_t body_bytes)
 {
     buf_printf(request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: %s\r\nContent-Length: %zu\r\n",
-               method, target, c->host, c->port, accept, body_bytes);
+               method, target, c->url.host, c->url.port, accept, body_bytes);
     if (content_type) buf_printf(request, "Content-Type: %s\r\n", content_type);
     if (c->token[0]) buf_printf(request, "Authorization: Bearer %s\r\n", c->token);
     buf_add_text(request, "\r\n");

@@ -17,6 +17,8 @@ struct client_answer {
     char content_type[128];
 };
 
+/* Whether the server that is named, if one is, is an address; false after printing why not. */
+bool client_check_server(const struct cli_args *args);
 /* NULL after printing why. */
 struct client *client_open(const struct cli_args *args);
 void client_close(struct client *client);

@@ -8,6 +8,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,28 +19,83 @@ enum { PASSWORD_BYTES = 256 };
 
 /* ---- passwords ---- */
 
-/* One line from the terminal without showing it, or from a pipe; never a part of one. */
+/* What ends a program from its terminal, or stops it for a while. */
+static const int terminal_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+enum { TERMINAL_SIGNALS = sizeof terminal_signals / sizeof terminal_signals[0] };
+
+static volatile sig_atomic_t came; /* the first of them; 0 = none */
+
+static void note_signal(int signum)
+{
+    if (!came) came = signum;
+}
+
+/* One that is ignored (nohup) stays so. */
+static void catch_signals(struct sigaction old[TERMINAL_SIGNALS])
+{
+    struct sigaction caught = {.sa_handler = note_signal};
+    (void)sigemptyset(&caught.sa_mask);
+    came = 0;
+    for (size_t i = 0; i < TERMINAL_SIGNALS; i++) {
+        (void)sigaction(terminal_signals[i], NULL, &old[i]);
+        if (old[i].sa_handler != SIG_IGN) (void)sigaction(terminal_signals[i], &caught, NULL);
+    }
+}
+
+static void release_signals(const struct sigaction old[TERMINAL_SIGNALS])
+{
+    for (size_t i = 0; i < TERMINAL_SIGNALS; i++)
+        (void)sigaction(terminal_signals[i], &old[i], NULL);
+}
+
+/* A line without its end; a signal ends it. False: there is none, or one that is no password
+ * (`*is_unfit`), of which nothing is left over. */
+static bool read_line(char out[PASSWORD_BYTES], bool *is_unfit)
+{
+    size_t size = 0;
+    char c = 0;
+    ssize_t n = 0;
+    *is_unfit = false;
+    while (!came && (n = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') {
+        if (size == PASSWORD_BYTES - 1 || !c) *is_unfit = true;
+        if (!*is_unfit) out[size++] = c;
+    }
+    while (size && out[size - 1] == '\r') size--;
+    out[size] = 0;
+    return !came && !*is_unfit && (n == 1 || size);
+}
+
+/* One line from the terminal without showing it, or from a pipe; never a part of one. Whatever
+ * ends it, the terminal shows again what is typed: a signal is caught, and raised again behind
+ * that; after a stop (Ctrl-Z) the prompt comes again. */
 static bool read_hidden(const char *prompt, char out[PASSWORD_BYTES])
 {
     struct termios before, hidden;
-    bool is_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-    if (is_terminal) {
-        hidden = before;
-        hidden.c_lflag &= ~(tcflag_t)ECHO;
-        fputs(prompt, stderr);
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    }
-    char line[PASSWORD_BYTES + 2]; /* a line's end, too */
-    bool ok = fgets(line, sizeof line, stdin) != NULL;
-    if (is_terminal) {
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-        fputc('\n', stderr);
-    }
-    if (ok) line[strcspn(line, "\r\n")] = 0;
-    bool fits = ok && str_copy(out, PASSWORD_BYTES, str_of(line));
-    OPENSSL_cleanse(line, sizeof line);
-    if (ok && !fits) fprintf(stderr, "a password has %d bytes at most\n", PASSWORD_BYTES - 1);
-    return fits;
+    struct sigaction old[TERMINAL_SIGNALS];
+    bool is_terminal = tcgetattr(STDIN_FILENO, &before) == 0, ok, is_unfit;
+    int signum;
+    do {
+        if (is_terminal) {
+            catch_signals(old);
+            hidden = before;
+            hidden.c_lflag &= ~(tcflag_t)ECHO;
+            fputs(prompt, stderr);
+            (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+        }
+        ok = read_line(out, &is_unfit);
+        signum = came;
+        if (is_terminal) {
+            (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+            fputc('\n', stderr);
+            release_signals(old);
+        }
+        if (signum) OPENSSL_cleanse(out, PASSWORD_BYTES);
+        if (signum) (void)raise(signum);
+        came = 0;
+    } while (signum == SIGTSTP);
+    if (is_unfit)
+        fprintf(stderr, "a password has %d bytes at most, and no zero byte\n", PASSWORD_BYTES - 1);
+    return ok;
 }
 
 static void make_password(char out[PASSWORD_BYTES])

@@ -1,5 +1,6 @@
 /* main.c - the program's entry: reads the arguments by the command's table and runs it. */
 #include "cli/cli.h"
+#include "cli/client.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -449,6 +450,7 @@ int cli_command_run(size_t count, const char *const *words)
     if (args.word_count < command->words_min)
         return cli_fail(&args, CLI_USAGE, "usage: millrace %s %s", command->name,
                         command->synopsis);
+    if (find_option(command, "--server") >= 0 && !client_check_server(&args)) return CLI_USAGE;
     return command->run(&args);
 }
 

@@ -415,6 +415,21 @@ enum err line_server_listen(struct line_server *server, const struct os_address 
     return err;
 }
 
+/* On loopback they came without. */
+void line_server_recheck_certificates(struct line_server *server)
+{
+    if (!server || !server->tls) return;
+    MUST(server->magic == SERVER_MAGIC && server->is_running);
+    for (struct line_connection *c = server->connections, *next; c; c = next) {
+        next = c->next;
+        if (!c->stream) continue;
+        diag(server->service->context, DIAG_INFO, component,
+             "%s: certificates are judged otherwise now; the connection is closed", c->peer);
+        os_stream_close(&c->stream);
+        leave(c);
+    }
+}
+
 void line_server_stop(struct line_server *server)
 {
     if (!server) return;

@@ -19,6 +19,9 @@ enum err line_server_start(struct service *service, const struct os_address *add
  * changed. */
 enum err line_server_listen(struct line_server *server, const struct os_address *address,
                             struct tls_config *tls, struct os_address *bound, struct why *why);
+/* Certificates are judged more strictly now (tls_config_is_stricter): who came with one is sent
+ * away; whole lines that are here are still stored. NULL allowed. Main loop. */
+void line_server_recheck_certificates(struct line_server *server);
 /* Stops listening and reading; whole lines that are here are still stored while the workers run,
  * but those that wait because they could not be stored at first are lost, and counted. NULL
  * allowed. */

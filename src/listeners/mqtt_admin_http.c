@@ -110,7 +110,8 @@ static void audit(struct order *o, enum access_verb verb, const char *kind, stru
         audit_append_durable(service->audit, &entry, &o->audited);
         return;
     }
-    if (audit_append(service->audit, &entry))
+    if (audit_rate_add(&service->refusals, service->audit, &entry,
+                       context_mono_ns(service->context)))
         diag(service->context, DIAG_ERROR, "mqtt", "the audit log takes no lines");
     refuse(o, o->exchange, err, why);
 }

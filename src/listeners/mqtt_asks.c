@@ -156,7 +156,8 @@ static void audit_ask(struct mqtt_ask *m, enum err err, const struct why *why)
     completion_init(&m->audited, m->service->context->main, on_audited);
     if (!err)
         audit_append_durable(m->service->audit, &entry, &m->audited);
-    else if (audit_append(m->service->audit, &entry))
+    else if (audit_rate_add(&m->service->refusals, m->service->audit, &entry,
+                            context_mono_ns(m->service->context)))
         diag(m->service->context, DIAG_ERROR, "mqtt", "the audit log takes no lines");
     buf_free(&detail);
 }

@@ -248,6 +248,7 @@ static void look_at(struct job *job)
         answer(server, login, identity_share(login->visitor), ERR_OK);
     } else if (!login->has_user && server->anonymous && !login->is_web &&
                os_peer_is_loopback(login->peer)) {
+        login->is_anonymous = true;
         answer(server, login, mqtt_server_anonymous(server), ERR_NO_MEMORY);
     } else {
         refuse(server, login, ERR_UNAUTHENTICATED);

@@ -16,6 +16,7 @@ static void free_if_over(struct mqtt_server *server)
 {
     if (server->broker || atomic_load(&server->pending)) return;
     tls_psk_release(server->psk);
+    tls_psk_release(server->closed.was);
     server->magic = 0;
     mem_free(server);
 }
@@ -187,11 +188,24 @@ static void on_review(void *arg, struct broker_review *r) /* broker's task */
     loop_post(server->service->context->main, &r->job);
 }
 
+/* Tells the broker which ways in are closed; without memory again a second later. */
+static void dismiss(struct mqtt_server *server)
+{
+    struct broker_dismissal *closed = &server->closed;
+    if (!server->broker || !(closed->anonymous || closed->certificates || closed->was)) return;
+    closed->anonymous = closed->anonymous && !server->anonymous;
+    closed->now = server->psk;
+    if (broker_dismiss(server->broker, closed)) return;
+    tls_psk_release(closed->was);
+    *closed = (struct broker_dismissal){0};
+}
+
 /* Once a second: has anything changed; and now and then all the same, for tokens run out. */
 static void on_review_timer(void *arg)
 {
     struct mqtt_server *server = arg;
     uint64_t epoch = access_epoch(server->service->access);
+    dismiss(server);
     if (epoch != server->epoch || ++server->unreviewed >= EXPIRY_REVIEWS) {
         server->epoch = epoch;
         server->unreviewed = 0;
@@ -310,18 +324,34 @@ enum err mqtt_server_start(struct service *service, struct broker *broker, struc
     return err;
 }
 
-void mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk)
+bool mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk)
 {
     MUST(server->magic == SERVER_MAGIC);
-    tls_psk_release(server->psk);
+    bool lacks_some = tls_psk_lacks_some(server->psk, psk);
+    /* Those of before stay known until the broker has been told. */
+    if (lacks_some && !server->closed.was)
+        server->closed.was = server->psk;
+    else
+        tls_psk_release(server->psk);
     server->psk = psk ? tls_psk_share(psk) : NULL;
+    dismiss(server);
+    return lacks_some;
 }
 
 void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy)
 {
     MUST(server->magic == SERVER_MAGIC);
+    server->closed.anonymous |= server->anonymous && !anonymous;
     server->anonymous = anonymous;
     server->proxy = proxy;
+    dismiss(server);
+}
+
+void mqtt_server_recheck_certificates(struct mqtt_server *server)
+{
+    MUST(server->magic == SERVER_MAGIC);
+    server->closed.certificates = true;
+    dismiss(server);
 }
 
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,

@@ -20,12 +20,16 @@ enum err mqtt_server_listen(struct mqtt_server *server, enum broker_door door,
                             const struct os_address *address, struct tls_config *tls,
                             struct os_address *bound, struct why *why);
 /* Keys that clients of the encrypted listener may prove instead of a password (shares; NULL =
- * none): who proves one is the user of its identity. For connections from now on. Main loop. */
-void mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk);
-/* Counts for logins and connections from now on. `anonymous`: who brings no user is let in as
- * `anonymous`; only while BROKER_PLAIN is on loopback. `proxy`: PROXY headers at BROKER_PLAIN and
- * BROKER_TLS, which are believed. Main loop. */
+ * none): who proves one is the user of its identity. Who has proved one that is gone, or another
+ * one now, is sent away; his session stays. True: there was such a key. Main loop. */
+bool mqtt_server_set_psk(struct mqtt_server *server, struct tls_psk *psk);
+/* `anonymous`: who brings no user is let in as `anonymous`; only while BROKER_PLAIN is on loopback.
+ * When that ends, those who came so are sent away. `proxy`: PROXY headers at BROKER_PLAIN and
+ * BROKER_TLS, which are believed; for connections from now on. Main loop. */
 void mqtt_server_set_logins(struct mqtt_server *server, bool anonymous, bool proxy);
+/* Certificates are judged more strictly now (tls_config_is_stricter): who came over TLS, and not by
+ * a key, is sent away, and may come again with a certificate that holds. Main loop. */
+void mqtt_server_recheck_certificates(struct mqtt_server *server);
 /* broker_visit, while it runs. Errors: also CANCELLED. Main loop. */
 enum err mqtt_server_visit(struct mqtt_server *server, const struct broker_visitor *visitor,
                            struct os_stream **stream);

@@ -30,6 +30,8 @@ struct mqtt_server {
     struct tls_config *tls; /* of BROKER_TLS */
     struct tls_psk *psk;    /* shared; NULL = none */
     bool anonymous, proxy;
+    /* What the broker has not been told yet, for want of memory; `was` a share. */
+    struct broker_dismissal closed;
     _Atomic size_t pending; /* what came from the broker and is not answered */
     struct mqtt_login_line lines[MQTT_LOGIN_LINES];
     size_t waiting_count;  /* in all lines */

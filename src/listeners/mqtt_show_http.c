@@ -1,10 +1,11 @@
 /* mqtt_show_http.c - GET /v1/mqtt/…: the broker's clients and retained messages as JSON.
  *
  * The broker's task takes the rows (mqtt/inspect.h) and leaves out what the asker may not see; here
- * they are written. A list is cut at `limit` and then says `"more": true`. */
+ * they are written, in slices (slices.h). A list is cut at `limit` and then says `"more": true`. */
 #include "base/num.h"
 #include "base/timetext.h"
 #include "listeners/api.h"
+#include "listeners/slices.h"
 #include "mqtt/inspect.h"
 #include "mqtt/topic.h"
 #include <inttypes.h>
@@ -14,8 +15,12 @@ enum { ROWS_DEFAULT = 1000, ROWS_MAX = 100000 };
 
 struct look {
     struct broker_inspect op; /* first */
-    struct http_exchange *exchange;
-    void (*write)(struct look *look, struct buf *out); /* the answer, when there is no error */
+    struct slices slices;     /* the answer, when there is no error */
+    /* What stands before the rows, which are a list of op's, and one of them. */
+    void (*begin)(const struct look *look, struct buf *out);
+    const struct broker_list *rows;
+    void (*add)(struct buf *out, const void *row);
+    size_t next;
     bool wants_one;
 };
 
@@ -77,38 +82,34 @@ static void add_client(struct buf *out, const struct broker_client_row *c)
     add_flag(out, "slow", c->is_slow);
 }
 
-static void write_clients(struct look *look, struct buf *out)
+static void begin_clients(const struct look *look, struct buf *out)
 {
-    const struct broker_list *rows = &look->op.clients;
+    (void)look;
     buf_add_text(out, "{\"clients\":[");
-    for (size_t i = 0; i < rows->count; i++) {
-        if (i) buf_add_char(out, ',');
-        add_client(out, rows->at[i]);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
-    add_flag(out, "more", rows->is_cut);
+}
+
+static void add_whole_client(struct buf *out, const void *row)
+{
+    add_client(out, row);
     buf_add_char(out, '}');
 }
 
-static void write_client(struct look *look, struct buf *out)
+static void begin_client(const struct look *look, struct buf *out)
 {
-    const struct broker_list *subs = &look->op.subscriptions;
     MUST(look->op.clients.count == 1);
     add_client(out, look->op.clients.at[0]);
     buf_add_text(out, ",\"filters\":[");
-    for (size_t i = 0; i < subs->count; i++) {
-        const struct broker_subscription_row *s = subs->at[i];
-        buf_add_text(out, i ? ",{\"filter\":" : "{\"filter\":");
-        buf_add_json(out, s->filter);
-        add_count(out, "qos", s->qos);
-        add_flag(out, "noLocal", s->no_local);
-        add_flag(out, "retainAsPublished", s->retain_as_published);
-        if (s->id) add_count(out, "identifier", s->id);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
-    add_flag(out, "more", subs->is_cut);
+}
+
+static void add_subscription(struct buf *out, const void *row)
+{
+    const struct broker_subscription_row *s = row;
+    buf_add_text(out, "{\"filter\":");
+    buf_add_json(out, s->filter);
+    add_count(out, "qos", s->qos);
+    add_flag(out, "noLocal", s->no_local);
+    add_flag(out, "retainAsPublished", s->retain_as_published);
+    if (s->id) add_count(out, "identifier", s->id);
     buf_add_char(out, '}');
 }
 
@@ -127,64 +128,82 @@ static void add_payload(struct buf *out, struct str payload)
     buf_add_char(out, '"');
 }
 
-static void write_retained(struct look *look, struct buf *out)
+static void begin_retained(const struct look *look, struct buf *out)
 {
-    const struct broker_list *rows = &look->op.retained;
+    (void)look;
     buf_add_text(out, "{\"retained\":[");
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct broker_retained_row *m = rows->at[i];
-        buf_add_text(out, i ? ",{\"topic\":" : "{\"topic\":");
-        buf_add_json(out, m->topic);
-        add_count(out, "size", m->size_bytes);
-        add_count(out, "qos", m->qos);
-        add_time(out, "time", m->time_ns);
-        if (m->payload.at) add_payload(out, m->payload);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
-    add_flag(out, "more", rows->is_cut);
+}
+
+static void add_retained(struct buf *out, const void *row)
+{
+    const struct broker_retained_row *m = row;
+    buf_add_text(out, "{\"topic\":");
+    buf_add_json(out, m->topic);
+    add_count(out, "size", m->size_bytes);
+    add_count(out, "qos", m->qos);
+    add_time(out, "time", m->time_ns);
+    if (m->payload.at) add_payload(out, m->payload);
     buf_add_char(out, '}');
 }
 
-static void write_bans(struct look *look, struct buf *out)
+static void begin_bans(const struct look *look, struct buf *out)
 {
-    const struct broker_list *rows = &look->op.bans;
+    (void)look;
     buf_add_text(out, "{\"bans\":[");
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct broker_ban_row *b = rows->at[i];
-        buf_printf(out, "%s{\"kind\":\"%s\"", i ? "," : "", b->is_client ? "client" : "address");
-        add_text(out, "name", b->name);
-        add_text(out, "user", b->user);
-        add_text(out, "reason", b->is_client ? STR("lost connections") : STR("failed logins"));
-        add_count(out, "count", b->count);
-        add_time(out, "since", b->since_ns);
-        add_time(out, "until", b->until_ns);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
-    add_flag(out, "more", rows->is_cut);
+}
+
+static void add_ban(struct buf *out, const void *row)
+{
+    const struct broker_ban_row *b = row;
+    buf_printf(out, "{\"kind\":\"%s\"", b->is_client ? "client" : "address");
+    add_text(out, "name", b->name);
+    add_text(out, "user", b->user);
+    add_text(out, "reason", b->is_client ? STR("lost connections") : STR("failed logins"));
+    add_count(out, "count", b->count);
+    add_time(out, "since", b->since_ns);
+    add_time(out, "until", b->until_ns);
     buf_add_char(out, '}');
 }
 
 /* ---- asking ---- */
 
+static bool write_slice(struct slices *slices)
+{
+    struct look *look = (void *)((char *)slices - offsetof(struct look, slices));
+    struct buf *out = &slices->out;
+    if (look->next == 0) look->begin(look, out);
+    while (look->next < look->rows->count && out->size < SLICE_BYTES && !buf_failed(out)) {
+        if (look->next) buf_add_char(out, ',');
+        look->add(out, look->rows->at[look->next++]);
+    }
+    if (look->next < look->rows->count) return true;
+    buf_add_char(out, ']');
+    add_flag(out, "more", look->rows->is_cut);
+    buf_add_char(out, '}');
+    return false;
+}
+
+static void free_look(struct slices *slices)
+{
+    struct look *look = (void *)((char *)slices - offsetof(struct look, slices));
+    broker_inspect_free(&look->op);
+    mem_free(look);
+}
+
 static void on_inspected(struct completion *c)
 {
     struct look *look = (struct look *)c;
-    struct buf out = BUF_EMPTY;
     enum err err = c->err;
     if (!err && look->wants_one && !look->op.clients.count)
         err = why_set(&c->why, ERR_NOT_FOUND, "there is no client '%.*s' in namespace %.*s",
                       (int)look->op.client_id.size, look->op.client_id.at, (int)look->op.ns.size,
                       look->op.ns.at);
-    if (!err) look->write(look, &out);
-    if (err)
-        http_reply_error(look->exchange, err, &c->why);
-    else
-        http_reply_buf(look->exchange, 200, "application/json", &out);
-    buf_free(&out);
-    broker_inspect_free(&look->op);
-    mem_free(look);
+    if (!err) {
+        slices_answer(&look->slices, c->home);
+        return;
+    }
+    http_reply_error(look->slices.exchange, err, &c->why);
+    free_look(&look->slices);
 }
 
 static enum err read_limit(struct http_exchange *exchange, size_t *limit, struct why *why)
@@ -213,7 +232,7 @@ static void start(struct look *look, struct http_exchange *exchange, struct serv
         mem_free(look);
         return;
     }
-    look->exchange = exchange;
+    look->slices = (struct slices){.write = write_slice, .free = free_look, .exchange = exchange};
     look->op.ns = api_mqtt_ns(exchange);
     look->op.identity = identity_share(api_identity(exchange));
     arena_init(&look->op.arena, service->statements);
@@ -226,7 +245,9 @@ void api_mqtt_clients(struct http_exchange *exchange, void *arg)
     struct look *look = mem_alloc_zero(1, sizeof *look);
     if (look) {
         look->op.looks = BROKER_CLIENTS;
-        look->write = write_clients;
+        look->begin = begin_clients;
+        look->rows = &look->op.clients;
+        look->add = add_whole_client;
     }
     start(look, exchange, arg);
 }
@@ -238,7 +259,9 @@ void api_mqtt_client(struct http_exchange *exchange, void *arg)
         look->op.looks = BROKER_CLIENTS | BROKER_SUBSCRIPTIONS;
         look->op.client_id = http_request_of(exchange)->params[0];
         look->wants_one = true;
-        look->write = write_client;
+        look->begin = begin_client;
+        look->rows = &look->op.subscriptions;
+        look->add = add_subscription;
     }
     start(look, exchange, arg);
 }
@@ -252,7 +275,9 @@ void api_mqtt_retained(struct http_exchange *exchange, void *arg)
         look->op.with_payload =
             http_query(exchange, "payload", &payload) && str_is(payload, "true");
         if (!http_query(exchange, "topic", &look->op.filter)) look->op.filter = STR("");
-        look->write = write_retained;
+        look->begin = begin_retained;
+        look->rows = &look->op.retained;
+        look->add = add_retained;
     }
     start(look, exchange, arg);
 }
@@ -262,7 +287,9 @@ void api_mqtt_bans(struct http_exchange *exchange, void *arg)
     struct look *look = mem_alloc_zero(1, sizeof *look);
     if (look) {
         look->op.looks = BROKER_BANS;
-        look->write = write_bans;
+        look->begin = begin_bans;
+        look->rows = &look->op.bans;
+        look->add = add_ban;
     }
     start(look, exchange, arg);
 }

@@ -92,7 +92,8 @@ static void audit_request(struct point_write *w, enum err err, const struct why 
     completion_init(&w->audited, w->service->context->main, on_audited);
     if (!err)
         audit_append_durable(w->service->audit, &entry, &w->audited);
-    else if (audit_append(w->service->audit, &entry))
+    else if (audit_rate_add(&w->service->refusals, w->service->audit, &entry,
+                            context_mono_ns(w->service->context)))
         diag(w->service->context, DIAG_ERROR, "api", "the audit log takes no lines");
     buf_free(&detail);
 }

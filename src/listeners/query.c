@@ -402,6 +402,16 @@ static void note(struct query *q, const char *outcome)
         diag(q->service->context, DIAG_ERROR, "query", "the audit log takes no lines");
 }
 
+/* Refused changes leave a line as well. */
+static void note_forbidden(struct query *q)
+{
+    struct service *service = q->service;
+    struct audit_entry entry = entry_of(q, "forbidden");
+    if (service->audit && audit_rate_add(&service->refusals, service->audit, &entry,
+                                         context_mono_ns(service->context)))
+        diag(service->context, DIAG_ERROR, "query", "the audit log takes no lines");
+}
+
 static void end_change(struct query *q, const struct completion *c)
 {
     if (!c->err) {
@@ -532,8 +542,7 @@ static void back_on_main(struct completion *c)
         wait_for_room(q);
         return;
     }
-    /* Refused changes leave a line as well. */
-    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note(q, "forbidden");
+    if (c->err == ERR_FORBIDDEN && q->verb != SQL_SELECT) note_forbidden(q);
     if (!c->err && !q->is_begun) {
         q->on_prepared(q);
     } else if (!c->err && q->verb == SQL_SELECT && !q->is_done) {

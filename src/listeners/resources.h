@@ -75,9 +75,19 @@ bool resources_selected(const struct resource_selector *selector, const struct r
                         const struct resource_target *target);
 /* Does the client want kubectl's table form? */
 bool resources_wants_table(const struct http_request *request);
-/* A meta.k8s.io/v1 Table of some resources. */
-void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
-                           size_t count, uint64_t version, bool with_columns, int64_t now_ns);
+/* How some resources of a kind are written: as documents, or as a meta.k8s.io/v1 Table. */
+struct resources_form {
+    enum resource_kind kind;
+    bool is_table, has_columns; /* columns: of a table, what they are called */
+    int64_t now_ns;             /* of a table, which shows ages */
+};
+/* The beginning of a list of that version; then its members with commas between them, and "]}". */
+void resources_begin_list(struct buf *out, const struct resources_form *form, uint64_t version);
+void resources_add_to_list(struct buf *out, const struct resources_form *form,
+                           const struct resource *resource);
+/* A Table of one resource. */
+void resources_write_table(struct buf *out, const struct resource *resource, bool has_columns,
+                           int64_t now_ns);
 /* `secret` not empty: status.token, this once. */
 void resources_write_document(struct buf *out, const struct resource *resource, const char *secret);
 

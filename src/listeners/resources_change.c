@@ -31,8 +31,13 @@ static void note_failure(struct change *change, enum err err, const struct why *
 {
     struct audit_entry entry = entry_of(change, why_text(why, err));
     struct service *service = change->resources->service;
-    if (!change->dry_run && audit_append(service->audit, &entry))
-        diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
+    if (change->dry_run) return;
+    /* What the log says is done, and is not, always has its line. */
+    enum err noted = change->is_announced
+                         ? audit_append(service->audit, &entry)
+                         : audit_rate_add(&service->refusals, service->audit, &entry,
+                                          context_mono_ns(service->context));
+    if (noted) diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
 }
 
 static void finish(struct change *change, enum err err, const struct why *why)
@@ -252,6 +257,7 @@ static void on_audited(struct completion *c)
     struct change *change = (struct change *)(void *)((char *)c - offsetof(struct change, audited));
     struct resources *r = change->resources;
     enum err err = c->err ? c->err : r->service->stopping ? ERR_CANCELLED : ERR_OK;
+    change->is_announced = !c->err;
     if (err) {
         finish(change, err, &c->why);
         resources_turn_end(r);
@@ -382,7 +388,8 @@ static void note_forbidden(struct http_exchange *exchange, struct service *servi
                                 .ns = target->ns,
                                 .path = target->name,
                                 .outcome = STR("forbidden")};
-    if (audit_append(service->audit, &entry))
+    if (audit_rate_add(&service->refusals, service->audit, &entry,
+                       context_mono_ns(service->context)))
         diag(service->context, DIAG_ERROR, "resources", "the audit log takes no lines");
 }
 

@@ -16,7 +16,8 @@ struct change {
     struct resource_target target;
     enum access_verb verb; /* CREATE, UPDATE, DELETE */
     bool is_patch, dry_run;
-    struct doc *body; /* as sent; NULL for DELETE */
+    bool is_announced; /* the audit log says that it is done */
+    struct doc *body;  /* as sent; NULL for DELETE */
     struct resource *resource, *old;
     struct problems problems;
     /* A password on its way to a verifier, on a worker. */

@@ -1,4 +1,5 @@
-/* resources_read.c - get and list, as documents or as kubectl's tables; selectors. */
+/* resources_read.c - get, and how documents and kubectl's tables are written; selectors. Lists:
+ * resources_list.c. */
 #include "listeners/resources_priv.h"
 #include "base/timetext.h"
 #include <stdio.h>
@@ -202,18 +203,25 @@ static void add_row(struct buf *out, const struct resource *r, int64_t now_ns)
                r->uid, (unsigned long long)r->version, created);
 }
 
-void resources_write_table(struct buf *out, enum resource_kind kind, struct resource *const *list,
-                           size_t count, uint64_t version, bool with_columns, int64_t now_ns)
+void resources_begin_list(struct buf *out, const struct resources_form *form, uint64_t version)
 {
+    if (!form->is_table) {
+        buf_printf(out,
+                   "{\"kind\":\"%sList\",\"apiVersion\":\"" RESOURCE_API_VERSION
+                   "\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
+                   "\"items\":[",
+                   resource_kinds[form->kind].name, (unsigned long long)version);
+        return;
+    }
     buf_printf(
         out,
         "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
         "\"columnDefinitions\":[",
         (unsigned long long)version);
-    if (with_columns) {
+    if (form->has_columns) {
         add_column(out, "Name", "name", false);
         for (size_t i = 0; i < TABLE_COLUMN_COUNT; i++) {
-            if (table_columns[i].kind != kind) continue;
+            if (table_columns[i].kind != form->kind) continue;
             buf_add_char(out, ',');
             add_column(out, table_columns[i].header, "", table_columns[i].wide);
         }
@@ -221,14 +229,27 @@ void resources_write_table(struct buf *out, enum resource_kind kind, struct reso
         add_column(out, "Age", "", false);
     }
     buf_add_text(out, "],\"rows\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i) buf_add_char(out, ',');
-        add_row(out, list[i], now_ns);
-    }
+}
+
+void resources_add_to_list(struct buf *out, const struct resources_form *form,
+                           const struct resource *resource)
+{
+    if (form->is_table)
+        add_row(out, resource, form->now_ns);
+    else
+        resources_write_document(out, resource, "");
+}
+
+void resources_write_table(struct buf *out, const struct resource *resource, bool has_columns,
+                           int64_t now_ns)
+{
+    const struct resources_form form = {resource->kind, true, has_columns, now_ns};
+    resources_begin_list(out, &form, resource->version);
+    resources_add_to_list(out, &form, resource);
     buf_add_text(out, "]}");
 }
 
-/* ---- get and list ---- */
+/* ---- get ---- */
 
 void resources_get(struct http_exchange *exchange, struct service *service,
                    const struct resource_target *target)
@@ -259,84 +280,9 @@ void resources_get(struct http_exchange *exchange, struct service *service,
         return;
     }
     if (resources_wants_table(http_request_of(exchange)))
-        resources_write_table(&out, target->kind, &r, 1, r->version, true,
-                              context_wall_ns(service->context));
+        resources_write_table(&out, r, true, context_wall_ns(service->context));
     else
         resources_write_document(&out, r, "");
-    http_reply_buf(exchange, 200, "application/json", &out);
-    buf_free(&out);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    const struct resource *x, *y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    int order = str_compare(x->ns, y->ns);
-    return order ? order : str_compare(x->name, y->name);
-}
-
-/* All selected resources in order of namespace and name, in the exchange's arena. */
-static bool gather(struct http_exchange *exchange, const struct service *service,
-                   const struct resource_target *target, const struct resource_selector *selector,
-                   struct resource ***list, size_t *count)
-{
-    size_t at = 0, total = 0;
-    for (; registry_next(service->registry, target->kind, &at);) total++;
-    *list = arena_alloc(http_arena(exchange), total * sizeof **list);
-    *count = at = 0;
-    if (!*list) return false;
-    for (struct resource *r; (r = registry_next(service->registry, target->kind, &at));)
-        if (resources_selected(selector, r, target) &&
-            resources_visible(service, api_identity(exchange), VERB_LIST, r))
-            (*list)[(*count)++] = r;
-    if (*count) qsort(*list, *count, sizeof **list, compare_names);
-    return true;
-}
-
-static void write_list(struct buf *out, enum resource_kind kind, struct resource *const *list,
-                       size_t count, uint64_t version)
-{
-    buf_printf(out,
-               "{\"kind\":\"%sList\",\"apiVersion\":\"" RESOURCE_API_VERSION
-               "\",\"metadata\":{\"resourceVersion\":\"%llu\"},"
-               "\"items\":[",
-               resource_kinds[kind].name, (unsigned long long)version);
-    for (size_t i = 0; i < count; i++) {
-        if (i) buf_add_char(out, ',');
-        resources_write_document(out, list[i], "");
-    }
-    buf_add_text(out, "]}");
-}
-
-void resources_list(struct http_exchange *exchange, struct service *service,
-                    const struct resource_target *target)
-{
-    struct resource_selector selector;
-    struct str watch;
-    struct why why = WHY_NONE;
-    struct resource **list;
-    size_t count;
-    bool wants_watch =
-        http_query(exchange, "watch", &watch) && (str_is(watch, "true") || str_is(watch, "1"));
-    if (!resources_allowed(exchange, wants_watch ? VERB_WATCH : VERB_LIST, target)) return;
-    enum err err = resources_selector(exchange, &selector, &why);
-    if (!err && wants_watch) {
-        resources_watch(exchange, service, target, &selector);
-        return;
-    }
-    if (!err && !gather(exchange, service, target, &selector, &list, &count)) err = ERR_NO_MEMORY;
-    if (err) {
-        resources_fail(exchange, target, err, &why, NULL);
-        return;
-    }
-    struct buf out = BUF_EMPTY;
-    uint64_t version = registry_version(service->registry);
-    if (resources_wants_table(http_request_of(exchange)))
-        resources_write_table(&out, target->kind, list, count, version, true,
-                              context_wall_ns(service->context));
-    else
-        write_list(&out, target->kind, list, count, version);
     http_reply_buf(exchange, 200, "application/json", &out);
     buf_free(&out);
 }

@@ -11,10 +11,9 @@ static void send_event(struct watch *w, const char *type, const struct resource 
 {
     struct buf out = BUF_EMPTY;
     bool wait = false;
-    struct resource *list[1] = {(struct resource *)(uintptr_t)r};
     buf_printf(&out, "{\"type\":\"%s\",\"object\":", type);
     if (w->table)
-        resources_write_table(&out, r->kind, list, 1, r->version, !w->first_table_sent,
+        resources_write_table(&out, r, !w->first_table_sent,
                               context_wall_ns(w->resources->service->context));
     else
         resources_write_document(&out, r, "");

@@ -6,6 +6,7 @@
 
 #include "access/access.h"
 #include "access/audit.h"
+#include "access/audit_rate.h"
 #include "access/login_lines.h"
 #include "base/timetext.h"
 #include "collect/collect.h"
@@ -60,6 +61,7 @@ struct service {
     struct access *access;
     struct audit *audit;
     struct login_lines login_lines; /* what the audit log shows of logins */
+    struct audit_rate refusals;     /* … and of what is refused to who may not, or not so */
     struct budget *statements;      /* parent of every statement's budget */
     struct budget *in_flight;       /* batches on their way to the log */
     struct room *room;              /* where requests wait for in_flight to have some */

@@ -217,19 +217,20 @@ static void count_part(void *arg, uint32_t table_id)
     if (table_id < s->note_capacity) s->notes[table_id].parts++;
 }
 
-/* One walk over the catalogue counts the devices of every table, one over the parts those. */
+/* How many devices each table has is known; one walk over the parts counts those. */
 static void count_series(struct status *s)
 {
     struct store *store = s->service->store;
-    struct store_series_info info;
+    struct store_table_list *tables = store_tables(store);
     for (size_t i = 0; i < s->note_capacity; i++) s->notes[i].devices = s->notes[i].parts = 0;
-    for (uint32_t id = 1; id <= store_series_count(store); id++) {
-        if (!store_series(store, id, &info)) continue;
+    for (uint32_t i = 0; i < store_table_count(tables); i++) {
+        uint32_t id = store_table_at(tables, i)->table_id;
         size_t before = s->note_capacity;
-        if (mem_grow(&s->notes, &s->note_capacity, info.table_id + 1, sizeof *s->notes)) return;
+        if (mem_grow(&s->notes, &s->note_capacity, id + 1, sizeof *s->notes)) break;
         for (; before < s->note_capacity; before++) s->notes[before] = (struct table_note){0};
-        s->notes[info.table_id].devices++;
+        s->notes[id].devices = store_table_series(tables, i);
     }
+    store_tables_release(tables);
     store_each_part(store, count_part, s);
 }
 
@@ -485,6 +486,8 @@ static void tick(void *arg)
         if (login_lines_tick(&service->login_lines, service->audit,
                              context_mono_ns(service->context)))
             diag(service->context, DIAG_ERROR, "status", "the audit log takes no lines");
+        (void)audit_rate_tick(&service->refusals, service->audit,
+                              context_mono_ns(service->context));
         s->ticks++;
     }
     bool more = collect_walk_devices(service->collect, &s->walk, SLICE_POINTS, use_device, s);
@@ -513,6 +516,7 @@ void status_stop(struct status *s)
 {
     if (!s) return;
     (void)login_lines_flush(&s->service->login_lines, s->service->audit);
+    (void)audit_rate_flush(&s->service->refusals, s->service->audit);
     s->service->context->os->ops->timer_close(s->timer);
     if (s->look) s->look->status = NULL;
     arena_free(&s->arena);

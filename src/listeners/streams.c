@@ -1,4 +1,8 @@
-/* streams.c - see streams.h. */
+/* streams.c - see streams.h.
+ *
+ * A change of documents posts one job, which compares all Streams with those that run and gives the
+ * broker a new list. Without memory for it, or for one Stream, the rest holds, and the timer tries
+ * again: nothing that was accepted waits for the next change. */
 #include "listeners/bridges.h"
 #include "listeners/streams.h"
 #include "base/timetext.h"
@@ -13,7 +17,11 @@ struct streams {
     struct stream *first;
     struct job job; /* takes changes, many at once */
     bool is_posted;
+    struct os_timer *timer; /* runs while is_short */
+    bool is_short;          /* there was no memory for all of them; told once */
 };
+
+enum { RETRY_NS = 1000000000 };
 
 enum err streams_allow(const struct identity *who, const struct resource *now, struct why *why)
 {
@@ -94,15 +102,16 @@ static bool make_host(struct stream *s, const struct stream_sparkplug_spec *spec
     return s->host && n > 0 && (size_t)n < sizeof s->state_topic;
 }
 
-/* Its rows are the node's own: who made the Stream was asked for his rights then. */
-static struct stream *stream_new(const struct service *service, const struct resource *r,
-                                 struct why *why)
+/* Its rows are the node's own: who made the Stream was asked for his rights then. Gives. Errors:
+ * NO_MEMORY, which passes; others stay. */
+static enum err stream_new(const struct service *service, const struct resource *r,
+                           struct stream **out, struct why *why)
 {
     const struct stream_spec *spec = r->spec;
     struct mapping_spec wanted;
     char table[SCHEMA_NAME_BYTES_MAX + 1], where[64] = "";
     struct stream *s = mem_alloc_zero(1, sizeof *s);
-    if (!s) return NULL;
+    if (!s) return ERR_NO_MEMORY;
     stream_mapping_spec(r, table, &wanted);
     s->broker = (struct broker_stream){.refs = 1,
                                        .free = free_stream,
@@ -114,16 +123,18 @@ static struct stream *stream_new(const struct service *service, const struct res
     (void)str_copy(s->uid, sizeof s->uid, str_of(r->uid));
     s->generation = r->generation;
     s->broker.identity = identity_new_in(s->ns, "stream", "engineer");
-    if (!s->broker.identity || mapping_new(&wanted, &s->mapping, where, why)) {
+    enum err err =
+        s->broker.identity ? mapping_new(&wanted, &s->mapping, where, why) : ERR_NO_MEMORY;
+    if (!err && spec->format == MAPPING_SPARKPLUG &&
+        !make_host(s, &spec->sparkplug, service->node_name))
+        err = ERR_NO_MEMORY;
+    if (err) {
         free_stream(&s->broker);
-        return NULL;
-    }
-    if (spec->format == MAPPING_SPARKPLUG && !make_host(s, &spec->sparkplug, service->node_name)) {
-        free_stream(&s->broker);
-        return NULL;
+        return err;
     }
     s->broker.filter = mapping_filter(s->mapping);
-    return s;
+    *out = s;
+    return ERR_OK;
 }
 
 /* ---- all of them ---- */
@@ -135,8 +146,10 @@ static struct stream *find(const struct streams *streams, const struct resource 
     return NULL;
 }
 
-/* A list of shares: those that stay, and new ones. */
-static enum err make_list(struct streams *streams, struct broker_stream ***list, size_t *count)
+/* A list of shares: those that stay, and new ones. One for which there is no memory is left out,
+ * and is_short then; was_short: that was told. */
+static enum err make_list(struct streams *streams, bool was_short, struct broker_stream ***list,
+                          size_t *count)
 {
     const struct registry *registry = streams->service->registry;
     size_t at = 0, capacity = 0;
@@ -149,12 +162,13 @@ static enum err make_list(struct streams *streams, struct broker_stream ***list,
         if (s)
             (void)broker_stream_share(&s->broker);
         else
-            s = stream_new(streams->service, r, &why);
-        if (s)
-            (*list)[(*count)++] = &s->broker;
-        else
-            diag(streams->service->context, DIAG_ERROR, component, "%.*s does not run: %s",
-                 (int)r->name.size, r->name.at, why_text(&why, ERR_NO_MEMORY));
+            err = stream_new(streams->service, r, &s, &why);
+        if (!err) (*list)[(*count)++] = &s->broker;
+        if (err && !(err == ERR_NO_MEMORY && was_short))
+            diag(streams->service->context, DIAG_ERROR, component, "%.*s does not run%s: %s",
+                 (int)r->name.size, r->name.at, err == ERR_NO_MEMORY ? " yet" : "",
+                 why_text(&why, err));
+        streams->is_short |= err == ERR_NO_MEMORY;
     }
     return ERR_OK;
 }
@@ -182,7 +196,8 @@ static void tell_states(struct streams *streams, struct broker_stream *const *li
 }
 
 /* What is to come from an external broker, which knows the namespace default alone. */
-static void tell_bridges(struct streams *streams, struct broker_stream *const *list, size_t count)
+static void tell_bridges(struct streams *streams, bool was_short, struct broker_stream *const *list,
+                         size_t count)
 {
     struct str *filters = mem_alloc_zero(count + 1, sizeof *filters);
     size_t wanted = 0;
@@ -191,7 +206,8 @@ static void tell_bridges(struct streams *streams, struct broker_stream *const *l
             filters[wanted++] = list[i]->filter;
     enum err err =
         filters ? bridges_set_filters(streams->service->bridges, filters, wanted) : ERR_NO_MEMORY;
-    if (err)
+    streams->is_short |= err == ERR_NO_MEMORY;
+    if (err && !(err == ERR_NO_MEMORY && was_short))
         diag(streams->service->context, DIAG_ERROR, component,
              "not all filters of Streams are taken from the external broker (mqtt.external): %s",
              err == ERR_LIMIT ? "there are too many; let some Streams share one" : err_text(err));
@@ -202,13 +218,16 @@ static void apply(struct streams *streams)
 {
     struct broker_stream **list = NULL;
     size_t count = 0;
-    enum err err = make_list(streams, &list, &count);
+    bool was_short = streams->is_short;
+    streams->is_short = false;
+    enum err err = make_list(streams, was_short, &list, &count);
     if (!err) err = broker_set_streams(streams->service->broker, list, count);
-    if (err)
+    streams->is_short |= err == ERR_NO_MEMORY;
+    if (err && !was_short)
         diag(streams->service->context, DIAG_ERROR, component, "the streams stay as they were: %s",
              err_text(err));
     if (!err) tell_states(streams, list, count);
-    if (!err && streams->service->bridges) tell_bridges(streams, list, count);
+    if (!err && streams->service->bridges) tell_bridges(streams, was_short, list, count);
     struct stream *old = streams->first, *fresh = NULL;
     for (size_t i = 0; i < count && err; i++) broker_stream_release(list[i]);
     for (struct stream *next; old && !err;
@@ -223,6 +242,16 @@ static void apply(struct streams *streams)
     }
     if (!err) streams->first = fresh;
     mem_free(list);
+    if (streams->is_short)
+        streams->service->context->os->ops->timer_set(streams->timer, RETRY_NS);
+    else if (was_short)
+        diag(streams->service->context, DIAG_INFO, component, "all streams run");
+}
+
+static void on_retry(void *arg)
+{
+    struct streams *streams = arg;
+    if (streams->service->streams == streams && streams->service->broker) apply(streams);
 }
 
 static void run_apply(struct job *job)
@@ -248,6 +277,12 @@ enum err streams_start(struct service *service, struct streams **out, struct why
     if (!streams) return why_set(why, ERR_NO_MEMORY, "no memory for streams");
     streams->service = service;
     streams->job.run = run_apply;
+    enum err err = service->context->os->ops->timer_make(service->context->main->task, on_retry,
+                                                         streams, &streams->timer);
+    if (err) {
+        mem_free(streams);
+        return why_set(why, err, "no memory for streams");
+    }
     registry_watch_all(service->registry, on_change, streams);
     *out = streams;
     apply(streams);
@@ -259,6 +294,7 @@ void streams_stop(struct streams *streams)
     if (!streams) return;
     MUST(!streams->is_posted); /* the node has run all jobs */
     registry_unwatch(streams->service->registry, streams);
+    streams->service->context->os->ops->timer_close(streams->timer);
     while (streams->first) {
         struct stream *s = streams->first;
         streams->first = s->next;

@@ -13,26 +13,25 @@ static bool may_see(const struct sys_snapshot *s, const struct broker_bridge_row
     return access_scope(s->identity, VERB_LIST, "Bridge", ns, row->name) == ACCESS_ALL;
 }
 
-/* The n-th that may be seen; NULL at the end. */
-static const struct broker_bridge_row *row_at(const struct sys_snapshot *s, size_t n)
+void sys_hide_bridges(struct sys_snapshot *s)
 {
-    for (size_t i = 0; i < s->mqtt.bridges.count; i++)
-        if (may_see(s, s->mqtt.bridges.at[i]) && n-- == 0) return s->mqtt.bridges.at[i];
-    return NULL;
+    struct broker_list *rows = &s->mqtt.bridges;
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++)
+        if (may_see(s, rows->at[i])) rows->at[kept++] = rows->at[i];
+    rows->count = kept;
 }
 
 size_t sys_count_bridges(const void *snapshot)
 {
-    const struct sys_snapshot *s = snapshot;
-    size_t count = 0;
-    for (size_t i = 0; i < s->mqtt.bridges.count; i++) count += may_see(s, s->mqtt.bridges.at[i]);
-    return count;
+    return ((const struct sys_snapshot *)snapshot)->mqtt.bridges.count;
 }
 
 void sys_write_bridges(const void *snapshot, size_t n, struct row_out *out)
 {
-    const struct broker_bridge_row *b = row_at(snapshot, n);
-    MUST(b);
+    const struct sys_snapshot *s = snapshot;
+    MUST(n < s->mqtt.bridges.count);
+    const struct broker_bridge_row *b = s->mqtt.bridges.at[n];
     put_text(out, b->ns);
     put_text(out, b->name);
     put_text(out, b->remote);

@@ -183,6 +183,7 @@ static void on_inspected(struct completion *c)
 {
     struct sys_snapshot *s =
         (struct sys_snapshot *)(void *)((char *)c - offsetof(struct sys_snapshot, mqtt.completion));
+    sys_hide_bridges(s);
     s->asked(s->asked_arg, c->err, &c->why);
 }
 

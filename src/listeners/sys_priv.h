@@ -77,6 +77,9 @@ SYS_TABLE(sessions);
 SYS_TABLE(sinks);
 SYS_TABLE(tables);
 
+/* sys_bridges.c: takes the rows away that the identity may not see, once for all of them. */
+void sys_hide_bridges(struct sys_snapshot *snapshot);
+
 /* sys_store.c: what of these the identity may see. Main loop. */
 enum err sys_take_store(struct sys_snapshot *s);
 void sys_free_store(struct sys_snapshot *s);

@@ -171,6 +171,8 @@ struct broker_login {
     char proved[ACCESS_USER_BYTES];
     /* A web page's: never anonymous. */
     bool is_web;
+    /* The hook's answer: let in without a user (broker_dismiss). */
+    bool is_anonymous;
     /* Who HTTP knew already, a share; NULL = nobody. */
     struct identity *visitor;
     /* Owned; NULL = none of this kind. */
@@ -325,6 +327,20 @@ void broker_review(struct broker *broker);
 void broker_review_done(struct broker_review *review);
 /* Instead of that, when the broker was stopped meanwhile. */
 void broker_review_free(struct broker_review *review);
+
+/* Ways in that have been closed: who came by one goes, his session stays. */
+struct broker_dismissal {
+    /* Who came without a user. */
+    bool anonymous;
+    /* Who came over TLS, but for keys: certificates count otherwise now. */
+    bool certificates;
+    /* Keys that clients may have proved, and those that hold now; borrowed; both NULL = no others.
+     */
+    struct tls_psk *was, *now;
+};
+/* Ends their connections, also those whose login is under way. What was handed over before counts
+ * as before. Main loop, while the broker runs. Errors: NO_MEMORY, and nothing is done. */
+enum err broker_dismiss(struct broker *broker, const struct broker_dismissal *dismissal);
 
 /* Something that waits for the disk; part of what it is about. When the broker was stopped
  * meanwhile the hook does not touch it any more. */

@@ -211,18 +211,17 @@ void connect_tick(struct broker *broker)
 
 /* Who the client is as far as TLS knows; false: it has shown no certificate. */
 static bool look_at_tls(const struct connection *c, struct broker_login *login,
-                        struct tls_subject *subject)
+                        struct tls_subject *subject, bool *has_psk)
 {
     /* Behind a PROXY header TLS was begun here, whoever moves the bytes. */
     bool is_carried = c->is_tls && c->is_carried,
          is_own = c->is_tls && (!c->is_channel || (c->origin && c->origin->is_proxied));
     bool has_name = is_carried ? carried_peer_subject(c->stream, subject)
                                : is_own && tls_peer_subject(c->stream, subject);
-    bool has_psk = is_carried
-                       ? carried_peer_psk(c->stream, login->proved, sizeof login->proved)
-                       : is_own && tls_peer_psk(c->stream, login->proved, sizeof login->proved);
+    *has_psk = is_carried ? carried_peer_psk(c->stream, login->proved, sizeof login->proved)
+                          : is_own && tls_peer_psk(c->stream, login->proved, sizeof login->proved);
     has_name = has_name && subject->name[0];
-    if (!has_psk &&
+    if (!*has_psk &&
         !(has_name && str_copy(login->proved, sizeof login->proved, str_of(subject->name))))
         login->proved[0] = 0;
     return has_name;
@@ -243,13 +242,15 @@ static bool keep_origin(struct connection *c, struct broker_login *login)
 {
     MUST(!c->origin || !c->origin->certificate);
     struct tls_subject subject;
-    bool has_certificate = look_at_tls(c, login, &subject);
+    bool has_psk, has_certificate = look_at_tls(c, login, &subject, &has_psk);
     const char *psk = c->origin ? c->origin->psk : NULL;
     if (psk && !str_copy(login->proved, sizeof login->proved, str_of(psk))) login->proved[0] = 0;
-    if (!has_certificate) return true;
+    if (!has_certificate && !has_psk) return true;
     struct origin *origin = connection_origin(c);
-    if (origin) origin->certificate = keep_subject(&subject);
-    return origin && origin->certificate;
+    if (!origin) return false;
+    if (has_certificate) origin->certificate = keep_subject(&subject);
+    if (has_psk) origin->psk = mem_strdup(login->proved);
+    return (!has_certificate || origin->certificate) && (!has_psk || origin->psk);
 }
 
 /* From here on the login is the hook's (or auth.c's), and nothing is read. A user name or
@@ -478,6 +479,7 @@ static void let_in(struct connection *c, const struct broker_login *login)
         return;
     }
     s->connection = c;
+    c->is_anonymous = login->is_anonymous;
     s->since_s = c->broker->wall_s;
     c->session = s;
     if (!write_connack(c, login, was_present)) {

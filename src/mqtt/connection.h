@@ -59,7 +59,7 @@ struct aliases_in {
  * alone. All of it is owned. */
 struct origin {
     struct identity *visitor; /* until CONNECT has been looked at */
-    char *psk;                /* the identity whose key a visitor has proved; or NULL */
+    char *psk;                /* the identity whose key TLS, or a visitor, has proved; or NULL */
     char *certificate;      /* of a checked one: name, organization, unit, each with its zero byte;
                                NULL = none */
     bool is_proxied;        /* behind a load balancer: */
@@ -141,6 +141,8 @@ struct connection {
     bool has_auth : 1, wants_problem : 1;
     /* By DISCONNECT: without its will. */
     bool ended_well : 1;
+    /* Let in without a user. */
+    bool is_anonymous : 1;
     /* All is sent to it; it may read that before it is closed. */
     bool is_leaving : 1;
 };

@@ -6,8 +6,12 @@
  *
  * One review is on its way to its beginning at most (is_reviewing); a change that comes meanwhile
  * is seen by it, since the identities are asked about later. Both arrays lie behind the struct,
- * `old` sorted by address so that a session's is found by bisection. */
+ * `old` sorted by address so that a session's is found by bisection.
+ *
+ * By which way somebody came in is not in his identity, but in his connection: where a way is
+ * closed, broker_dismiss ends those (struct broker_dismissal). */
 #include "mqtt/broker_priv.h"
+#include "net/psk.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,4 +118,59 @@ void broker_review_done(struct broker_review *r)
 {
     r->job.run = finish;
     loop_post(&r->broker->loop, &r->job);
+}
+
+/* ---- ways in that were closed ---- */
+
+struct dismissing {
+    struct job job; /* first */
+    struct broker *broker;
+    struct broker_dismissal what; /* with shares of its keys */
+};
+
+/* Whose login is not over yet may have shown anything. Gives the reason for which it goes. */
+static enum mqtt_reason judge(const struct broker_dismissal *what, const struct connection *c,
+                              const char **text)
+{
+    const char *psk = c->origin ? c->origin->psk : NULL;
+    bool is_new = c->state != CONNECTION_OPEN;
+    *text = "mqtt.anonymous is off now";
+    if (what->anonymous && c->is_anonymous) return MQTT_REASON_NOT_AUTHORIZED;
+    *text = "its key holds no longer";
+    if (what->was && psk && !tls_psk_still_has(what->was, what->now, str_of(psk)))
+        return MQTT_REASON_NOT_AUTHORIZED;
+    *text = "certificates are judged otherwise now: it may come again with one that holds";
+    if (what->certificates && c->is_tls && !psk) return MQTT_REASON_ADMINISTRATIVE_ACTION;
+    *text = "keys have changed while it logged in";
+    if (what->was && c->is_tls && is_new && !psk) return MQTT_REASON_ADMINISTRATIVE_ACTION;
+    return MQTT_REASON_SUCCESS;
+}
+
+static void dismiss(struct job *job)
+{
+    struct dismissing *d = (struct dismissing *)job;
+    struct broker *broker = d->broker;
+    MUST(broker_is_valid(broker));
+    broker->now_ns = loop_mono_ns(&broker->loop);
+    for (struct connection *c = broker->connections, *next; c; c = next) {
+        const char *text;
+        next = c->next;
+        enum mqtt_reason reason = c->is_dialled ? MQTT_REASON_SUCCESS : judge(&d->what, c, &text);
+        if (reason) connection_end(c, reason, text);
+    }
+    tls_psk_release(d->what.was);
+    tls_psk_release(d->what.now);
+    mem_free(d);
+}
+
+enum err broker_dismiss(struct broker *broker, const struct broker_dismissal *what)
+{
+    MUST(broker->magic == BROKER_MAGIC && broker->is_started);
+    struct dismissing *d = mem_alloc(sizeof *d);
+    if (!d) return ERR_NO_MEMORY;
+    *d = (struct dismissing){.job.run = dismiss, .broker = broker, .what = *what};
+    if (d->what.was) (void)tls_psk_share(d->what.was);
+    if (d->what.now) (void)tls_psk_share(d->what.now);
+    loop_post(&broker->loop, &d->job);
+    return ERR_OK;
 }

@@ -1,7 +1,8 @@
 /* psk.c - a file of keys, read. See psk.h. The keys stand in a table of hashes, which belongs to
  * all that share it: the configuration that is in force, and each stream that began under it. A
- * file that is read anew makes another table; so a key that was taken away ends with the streams
- * that use it. Invariants: immutable once it is read; keys are wiped before their memory goes. */
+ * file that is read anew makes another table; who has proved a key that is gone is found by
+ * comparing the two. Invariants: immutable once it is read; keys are wiped before their memory
+ * goes. */
 #include "net/psk.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -120,4 +121,21 @@ size_t tls_psk_find(const struct tls_psk *psk, struct str identity, uint8_t key[
     MUST(found->size >= PSK_KEY_BYTES_MIN && found->size <= PSK_KEY_BYTES_MAX);
     memcpy(key, found->bytes, found->size);
     return found->size;
+}
+
+bool tls_psk_still_has(const struct tls_psk *was, const struct tls_psk *now, struct str identity)
+{
+    const struct psk_key *old = was ? map_get(&was->keys, identity) : NULL;
+    const struct psk_key *key = now ? map_get(&now->keys, identity) : NULL;
+    return old && key && old->size == key->size &&
+           CRYPTO_memcmp(old->bytes, key->bytes, key->size) == 0;
+}
+
+bool tls_psk_lacks_some(const struct tls_psk *was, const struct tls_psk *now)
+{
+    struct str identity;
+    void *key;
+    for (size_t at = 0; was && map_next(&was->keys, &at, &identity, &key);)
+        if (!tls_psk_still_has(was, now, identity)) return true;
+    return false;
 }

@@ -26,5 +26,10 @@ size_t tls_psk_count(const struct tls_psk *psk);
 /* The key of an identity (any bytes), into `key`, which the caller wipes; gives its size. 0 = there
  * is none. */
 size_t tls_psk_find(const struct tls_psk *psk, struct str identity, uint8_t key[PSK_KEY_BYTES_MAX]);
+/* Whether who has proved his key in `was` would prove it in `now` as well (either NULL = no keys):
+ * the identity is in both, with the same key. */
+bool tls_psk_still_has(const struct tls_psk *was, const struct tls_psk *now, struct str identity);
+/* Whether there is an identity in `was` of which that is not so. */
+bool tls_psk_lacks_some(const struct tls_psk *was, const struct tls_psk *now);
 
 #endif

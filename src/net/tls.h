@@ -41,6 +41,9 @@ void tls_config_release(struct tls_config *config);
 struct tls_config *tls_config_copy(const struct tls_config *config);
 /* New streams use what `fresh` (takes; of the same side) says; those that are open keep the old. */
 void tls_config_renew(struct tls_config *config, struct tls_config *fresh);
+/* Whether `now` may refuse a client that `was` let in: a certificate is asked for that was not
+ * before, or a CA is gone. Both of a server's. */
+bool tls_config_is_stricter(const struct tls_config *was, const struct tls_config *now);
 
 /* Makes a key (P-256) and a self-signed certificate for `common_name` and the alternative names (IP
  * addresses and host names), valid from `not_before_s` (Unix time) for `days`. */

@@ -192,6 +192,29 @@ void tls_config_renew(struct tls_config *config, struct tls_config *fresh)
     tls_config_release(fresh); /* each stream holds the OpenSSL context that it was made from */
 }
 
+static bool has_ca(const struct tls_config *config, const X509 *ca)
+{
+    const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(config->ctx));
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        const X509 *one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+        if (one && X509_cmp(one, ca) == 0) return true;
+    }
+    return false;
+}
+
+bool tls_config_is_stricter(const struct tls_config *was, const struct tls_config *now)
+{
+    MUST(was->is_server && now->is_server);
+    int asked = SSL_CTX_get_verify_mode(was->ctx), asks = SSL_CTX_get_verify_mode(now->ctx);
+    const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(was->ctx));
+    if (asks & ~asked & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) return true;
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        const X509 *ca = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+        if (ca && !has_ca(now, ca)) return true;
+    }
+    return false;
+}
+
 void tls_config_set_psk(struct tls_config *config, struct tls_psk *psk)
 {
     MUST(config->is_server);

@@ -78,8 +78,9 @@ void node_set_psk(struct node *node, struct str file)
         diag(&node->context, DIAG_ERROR, component,
              "mqtt.psk: %.*s: %s; no key opens mqtts or coaps", (int)file.size, file.at,
              why_text(&why, err));
-    mqtt_server_set_psk(node->mqtt, psk);
+    bool lacks_some = mqtt_server_set_psk(node->mqtt, psk);
     if (node->coap) coap_gateway_set_psk(node->coap, psk);
     tls_psk_release(psk);
     arena_free(&arena);
+    if (lacks_some) node_coap_renew(node, file);
 }

@@ -266,6 +266,19 @@ enum err node_coap_listen(struct node *node, const struct node_config *config, s
                     why_text(&lost, again));
 }
 
+void node_coap_renew(struct node *node, struct str psk)
+{
+    struct why why = WHY_NONE;
+    if (!node->coap || !node->coaps_address.kind) return;
+    node_coap_stop(node);
+    enum err err = open_coap(node, psk, &why);
+    if (!err) return;
+    node->coap_address = node->coaps_address = (struct os_address){0};
+    diag(&node->context, DIAG_ERROR, component,
+         "listen.coap and coaps listen nowhere now (send SIGHUP to try again): %s",
+         why_text(&why, err));
+}
+
 enum err node_coap_start(struct node *node, struct why *why)
 {
     return node_coap_listen(node, node->options->config, why);

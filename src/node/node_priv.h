@@ -87,6 +87,8 @@ void node_note_addresses(struct node *node);
 void node_announce(struct node *node);
 /* Starts, moves or stops the CoAP gateway, whose clients have to ask again when it moved. */
 enum err node_coap_listen(struct node *node, const struct node_config *config, struct why *why);
+/* A key is gone: begins anew, so that no DTLS association is left that it opened. */
+void node_coap_renew(struct node *node, struct str psk);
 void node_announce_coap(struct node *node);
 
 /* ---- keys.c: blocking; what cannot be read is told and lets nobody in ---- */

@@ -45,10 +45,13 @@ static enum err renew_certificates(struct node *node, const struct node_config *
     if (!node->tls && !node_wants_certificates(config)) return ERR_OK;
     enum err err = certificates_read(&node->context, node->folder, config, &arena, &fresh, why);
     arena_free(&arena);
+    bool is_stricter = !err && node->tls && tls_config_is_stricter(node->tls, fresh);
     if (!err && node->tls)
         tls_config_renew(node->tls, fresh);
     else if (!err)
         node->tls = fresh;
+    if (is_stricter) mqtt_server_recheck_certificates(node->mqtt);
+    if (is_stricter) line_server_recheck_certificates(node->line);
     return err;
 }
 
@@ -100,7 +103,8 @@ static void move_coap(struct node *node, const struct node_config *config)
         node_announce_coap(node);
 }
 
-/* Sessions and connections go on: what they were promised stays with them. */
+/* Sessions go on, and so do connections of whoever may still come in as he did: what they were
+ * promised stays with them. */
 static enum err renew_mqtt(struct node *node, const struct node_config *config, struct why *why)
 {
     bool anonymous = config->mqtt.anonymous;

@@ -94,11 +94,9 @@ int table_list_find(const struct table_list *list, struct str ns, struct str nam
 
 struct schema *catalog_schema(struct catalog *catalog, uint32_t table_id)
 {
-    /* The writer's own view needs no share: only it replaces the list. */
-    struct table_list *list = catalog->tables.object;
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->items[i].schema->table_id == table_id) return list->items[i].schema;
-    return NULL;
+    if (!table_id || table_id >= catalog->next_table_id) return NULL;
+    const struct table_state *state = catalog->states[table_id - 1];
+    return state ? state->schema : NULL;
 }
 
 static enum err state_of(struct catalog *catalog, uint32_t table_id, struct table_state **state)
@@ -176,6 +174,13 @@ void catalog_publish(struct catalog *catalog, const struct catalog_change *chang
         if (changes[i].drop) rollup_state_retire(catalog, changes[i].schema->table_id);
     for (size_t i = 0; i < count; i++)
         if (changes[i].rollup) rollup_state_enter(catalog, changes[i].rollup);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = changes[i].schema->table_id;
+        struct table_state *state =
+            id < catalog->next_table_id ? catalog->states[id - 1] : NULL; /* NULL: never was */
+        MUST(state || changes[i].drop);
+        if (state) state->schema = changes[i].drop ? NULL : changes[i].schema;
+    }
     cell_set(&catalog->tables, list);
     atomic_fetch_add(&catalog->changes, count);
 }
@@ -305,6 +310,7 @@ static enum err add_series(struct catalog *catalog, struct table_state *state, u
     series->table_id = state->table_id;
     series->path = (struct str){own, path.size};
     enter_in_table(state, series);
+    atomic_fetch_add(&state->series_count, 1);
     atomic_fetch_add(&catalog->changes, 1);
     if (id > atomic_load(&catalog->series_count))
         atomic_store_explicit(&catalog->series_count, id, memory_order_release);

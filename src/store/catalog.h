@@ -43,8 +43,11 @@ struct series {
 struct table_state {
     uint32_t table_id;
     uint64_t logged_seq; /* writer only: of its last SCHEMA record */
+    /* Writer only: that of the list (borrowed from it); NULL = dropped, or not there yet. */
+    struct schema *schema;
     struct series *_Atomic first;
     struct series *last; /* writer only */
+    _Atomic uint32_t series_count;
     _Atomic uint32_t label_count;
     const char *labels[TABLE_LABELS_MAX];                     /* names that any series had */
     struct rollup_state *_Atomic rollups[SCHEMA_ROLLUPS_MAX]; /* that are made of it; or NULL */

@@ -143,6 +143,13 @@ const struct schema *store_table_at(const struct store_table_list *list, uint32_
     return ((const struct table_list *)list)->items[index].schema;
 }
 
+uint32_t store_table_series(const struct store_table_list *list, uint32_t index)
+{
+    const struct table_list *tables = (const struct table_list *)list;
+    MUST(index < tables->count);
+    return atomic_load(&tables->items[index].state->series_count);
+}
+
 void store_tables_release(struct store_table_list *list)
 {
     table_list_release((struct table_list *)list);

@@ -40,6 +40,44 @@ static uint32_t put(struct catalog *catalog, uint32_t table, uint32_t device)
     return id;
 }
 
+static struct schema *schema_of(uint32_t table)
+{
+    char name[16];
+    snprintf(name, sizeof name, "t%u", (9973 * table) % 65536); /* the list is in another order */
+    struct schema *schema = schema_new("default", name, table);
+    assert_non_null(schema);
+    return schema;
+}
+
+static void a_table_is_found_by_its_number_whatever_becomes_of_others(void **state)
+{
+    (void)state;
+    enum { MANY = 300 };
+    struct catalog *catalog = mem_alloc(sizeof *catalog);
+    assert_non_null(catalog);
+    assert_int_equal(catalog_init(catalog), ERR_OK);
+    for (uint32_t table = 1; table <= MANY; table++) {
+        assert_null(catalog_schema(catalog, table));
+        assert_int_equal(catalog_change(catalog, schema_of(table), false), ERR_OK);
+    }
+    for (uint32_t table = 3; table <= MANY; table += 3) /* dropped; others are other ones now */
+        assert_int_equal(catalog_change(catalog, schema_of(table), true), ERR_OK);
+    for (uint32_t table = 2; table <= MANY; table += 3)
+        assert_int_equal(catalog_change(catalog, schema_of(table), false), ERR_OK);
+    struct table_list *list = catalog_tables(catalog);
+    assert_int_equal(list->count, MANY - MANY / 3);
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct schema *schema = list->items[i].schema;
+        assert_ptr_equal(catalog_schema(catalog, schema->table_id), schema);
+        assert_int_not_equal(schema->table_id % 3, 0);
+    }
+    for (uint32_t table = 0; table <= MANY + 5; table += 3)
+        assert_null(catalog_schema(catalog, table));
+    table_list_release(list);
+    catalog_free(catalog);
+    mem_free(catalog);
+}
+
 static void every_series_is_found_and_nothing_else(void **state)
 {
     (void)state;
@@ -52,6 +90,9 @@ static void every_series_is_found_and_nothing_else(void **state)
             assert_int_equal(id, 2 * device + table);
             assert_int_equal(put(catalog, table, device), id);
         }
+    for (uint32_t table = 1; table <= TABLES; table++) /* and counted, each once */
+        assert_int_equal(atomic_load(&catalog_table_state(catalog, table)->series_count),
+                         table < TABLES ? DEVICES : 0);
     for (uint32_t device = 0; device < DEVICES; device++) {
         struct str p = path_of(path, device);
         assert_int_equal(catalog_find_series(catalog, 1, p), 2 * device + 1);
@@ -169,6 +210,7 @@ static void a_reader_misses_none_that_was_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_is_found_by_its_number_whatever_becomes_of_others),
         cmocka_unit_test(every_series_is_found_and_nothing_else),
         cmocka_unit_test(a_series_alone_behind_a_thousand_that_are_lost_is_found),
         cmocka_unit_test(series_are_walked_in_order_of_id_also_when_one_comes_back_late),

@@ -270,6 +270,8 @@ struct store_table_list;
 struct store_table_list *store_tables(struct store *store);
 uint32_t store_table_count(const struct store_table_list *list);
 const struct schema *store_table_at(const struct store_table_list *list, uint32_t index);
+/* How many series it has by now: a running count. The store is still open. */
+uint32_t store_table_series(const struct store_table_list *list, uint32_t index);
 void store_tables_release(struct store_table_list *list); /* NULL allowed */
 
 /* Positions, for tests and sys.metrics. */

@@ -184,6 +184,21 @@ static bool parse_order(struct str text, struct modbus_point *own, char *why)
     return true;
 }
 
+/* A bit's number says where it is; an order that would move it is none that was meant. */
+static bool check_bit_order(const struct modbus_point *own, struct str address, char *why)
+{
+    if (own->kind != MODBUS_KIND_BIT || !own->is_swapped) return true;
+    if (own->bit == MODBUS_NO_BIT)
+        return refuse(why, "a coil or discrete input has no byte order: leave out order", address);
+    struct str cell = address;
+    while (cell.size && cell.at[cell.size - 1] != '.') cell.size--;
+    snprintf(why, MILLRACE_WHY_BYTES,
+             "'%.*s': a bit has no byte order: leave out order, and where the device sends the low "
+             "byte first, name bit %.*s%d",
+             TEXT_ARGS(address), TEXT_ARGS(cell), own->bit ^ 8);
+    return false;
+}
+
 /* Which types go with which cells, and how many cells a value takes. */
 static bool settle(struct millrace_point *point, struct modbus_point *own,
                    const struct millrace_point_text *text, char *why)
@@ -205,6 +220,7 @@ static bool settle(struct millrace_point *point, struct modbus_point *own,
                           address);
         point->count = own->bytes <= 2 ? 1 : (own->bytes + 1u) / 2;
     }
+    if (!check_bit_order(own, address, why)) return false;
     if (point->first + point->count > 65536)
         return refuse(why, "the value reaches beyond cell 65536", address);
     point->flags = MILLRACE_READABLE;

@@ -84,6 +84,9 @@ static void wrong_addresses_are_refused_with_the_way_out(void **state)
         {"400001", "string(241)", "", "write string(n)"},
         {"400001", "int32", "ABCC", "must hold each letter of ABCD once"},
         {"400001", "int32", "AB", "must hold each letter of ABCD once"},
+        {"1!400001.3", "bit", "BA", "low byte first, name bit 1!400001.11"},
+        {"400001.15", "bool", "ba", "low byte first, name bit 400001.7"},
+        {"000010", "bit", "BA", "has no byte order: leave out order"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct millrace_point p;
