@@ -28,18 +28,11 @@ static bool same_value(const struct value *x, const struct value *y)
     return x->is_null || x->type == TYPE_NONE || value_compare(x, y) == 0;
 }
 
-/* "press.device" and "device" are the same name; "label.device" is another. */
-static bool same_name(const struct ast *x, const struct ast *y)
-{
-    bool x_label = str_is(x->qualifier, "label"), y_label = str_is(y->qualifier, "label");
-    return str_equal(x->text, y->text) && x_label == y_label;
-}
-
 bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y)
 {
     if (!x || !y || x->kind != y->kind || x->arg_count != y->arg_count || x->depth != y->depth)
         return false;
-    if (x->kind == AST_NAME) return same_name(x, y);
+    if (x->kind == AST_NAME) return bind_same_name(b, x, y);
     if (x->kind == AST_LITERAL)
         return x->is_duration == y->is_duration && same_value(&x->value, &y->value);
     if (x->kind == AST_PARAM && x->value.i != y->value.i) return false;

@@ -63,6 +63,8 @@ struct expr *bind_made_input(struct binder *b, enum input_kind kind, enum type t
                              int32_t position);
 struct expr *bind_column_name(struct binder *b, const struct ast *tree);
 bool bind_has_name(const struct binder *b, struct str name); /* unqualified, of this query */
+/* Two AST_NAMEs that mean the same column of this query, or are written alike when it has none. */
+bool bind_same_name(const struct binder *b, const struct ast *x, const struct ast *y);
 enum found bind_find_in_join(const struct plan *plan, const struct join *join,
                              const struct ast *tree, struct column_ref *ref);
 struct expr *bind_join_name(struct binder *b, const struct join *join, const struct ast *tree);
