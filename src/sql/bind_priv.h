@@ -113,6 +113,8 @@ struct expr *bind_copy(struct binder *b, const struct expr *e, const struct repl
 void *bind_fail(struct binder *b, enum err err, int32_t position, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void *bind_memory(struct binder *b, void *memory); /* passes it on; NULL fails */
+/* Goes down so many levels, or up again when negative. False after an error: too deep (LIMIT). */
+bool bind_deeper(struct binder *b, int levels, int32_t position);
 bool bind_grow(struct binder *b, void *items_pointer, size_t count, size_t *capacity,
                size_t item_bytes);
 

@@ -15,8 +15,39 @@ struct ast *parse_node(struct parser *p, enum ast_kind kind, int32_t position)
     if (!node) return NULL;
     node->kind = kind;
     node->position = position;
-    node->depth = 1;
+    node->depth = node->weight = 1;
     return node;
+}
+
+/* What hangs on a node: how deep, how heavy. */
+static void hang_on(struct ast *node, const struct ast *child, int64_t *weight)
+{
+    if (!child) return;
+    if (child->depth >= node->depth) node->depth = child->depth + 1;
+    *weight += child->weight;
+}
+
+/* Sets depth and weight of a call whose parts are all there. */
+static void weigh(struct parser *p, struct ast *node)
+{
+    const struct ast_over *over = node->over;
+    int64_t weight = 1;
+    for (size_t i = 0; i < node->arg_count; i++) hang_on(node, node->args[i], &weight);
+    hang_on(node, node->filter, &weight);
+    for (size_t i = 0; over && i < over->partition_by.count; i++)
+        hang_on(node, over->partition_by.items[i], &weight);
+    for (size_t i = 0; over && i < over->order_count; i++)
+        hang_on(node, over->order[i].tree, &weight);
+    if (node->depth > AST_DEPTH_MAX)
+        parse_fail(p, ERR_LIMIT, node->position,
+                   "this expression is more than %d levels deep; use IN (…) or split it",
+                   AST_DEPTH_MAX);
+    if (weight > AST_WEIGHT_MAX)
+        parse_fail(p, ERR_LIMIT, node->position,
+                   "this expression is too large: BETWEEN, CASE x WHEN and ANY repeat what stands "
+                   "before them; compute that in a query: FROM (SELECT … AS x)");
+    else
+        node->weight = (int32_t)weight;
 }
 
 /* A call that takes over the list; NULL after an error. */
@@ -29,12 +60,7 @@ struct ast *parse_new_call(struct parser *p, const char *name, int32_t position,
     node->text = str_of(name);
     node->args = list.items;
     node->arg_count = list.count;
-    for (size_t i = 0; i < list.count; i++)
-        if (list.items[i]->depth >= node->depth) node->depth = list.items[i]->depth + 1;
-    if (node->depth > AST_DEPTH_MAX)
-        parse_fail(p, ERR_LIMIT, position,
-                   "this expression is more than %d levels deep; use IN (…) or split it",
-                   AST_DEPTH_MAX);
+    weigh(p, node);
     return node;
 }
 
@@ -342,6 +368,7 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_expect(p, ")");
     }
     if (parse_accept(p, "over")) node->over = parse_over(p);
+    if (!p->err) weigh(p, node);
     return p->err ? NULL : node;
 }
 
