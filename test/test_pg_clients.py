@@ -1,4 +1,5 @@
 """The PostgreSQL listener as real drivers use it: JDBC, ODBC; and the protocol itself where no driver goes."""
+import json
 import os
 import socket
 import struct
@@ -125,13 +126,13 @@ def test_odbc_reads_and_writes(pg, fetch):
 class Wire:
     """The protocol by hand; logs in with a token."""
 
-    def __init__(self, pg, options=""):
+    def __init__(self, pg, options="", token=None):
         self.socket = socket.create_connection((HOST, pg.port), 20)
         self.file = self.socket.makefile("rb")
         body = struct.pack(">I", 196608) + b"user\0token\0database\0default\0" + options.encode() + b"\0"
         self.socket.sendall(struct.pack(">I", len(body) + 4) + body)
         assert self.next() == ("R", struct.pack(">I", 3))
-        self.send("p", pg.node.token().encode() + b"\0")
+        self.send("p", (token or pg.node.token()).encode() + b"\0")
         self.until_ready()
 
     @staticmethod
@@ -192,6 +193,32 @@ def test_what_bind_made_is_no_cursor(pg):
     wire.send("Q", b"FETCH FROM p\0")
     said = wire.until_ready()
     assert kinds(said) == "EZ" and b'cursor "p" does not exist' in said[0][1]
+
+
+@pytest.mark.parametrize("is_bound", (False, True))
+def test_what_was_prepared_runs_under_the_rights_of_now(pg, is_bound):
+    def role(*tables):
+        document = {"apiVersion": "millrace.io/v1", "kind": "Role", "metadata": {"name": "reader"},
+                    "spec": {"rules": [{"verbs": ["query"], "kinds": ["Table"], "names": list(tables)}]}}
+        return json.dumps(document)
+    pg.psql(text=PRESS)
+    roles = "/apis/millrace.io/v1/roles"
+    assert pg.node.request("POST", roles, role("press", "other"))[0] == 201
+    assert pg.node.cli("user", "add", "viv", "--role", "reader")[0] == 0
+    code, said = pg.node.cli("token", "create", "vt", "--user", "viv", "--json")
+    assert code == 0, said
+    wire = Wire(pg, token=json.loads(said)["token"])
+    wire.socket.sendall(parse(b"SELECT n FROM press", b"q") + SYNC + bind(statement=b"q") + execute() + SYNC)
+    assert kinds(wire.until_ready() + wire.until_ready()) == "1Z2DDCZ"
+    if is_bound:
+        wire.socket.sendall(bind(statement=b"q") + Wire.message("H"))
+        assert wire.next()[0] == "2"
+    document = json.loads(pg.node.request("GET", roles + "/reader")[1])
+    document["spec"] = json.loads(role("other"))["spec"]
+    assert pg.node.request("PUT", roles + "/reader", json.dumps(document))[0] == 200
+    wire.socket.sendall((b"" if is_bound else bind(statement=b"q")) + execute() + SYNC)
+    said = dict(wire.until_ready())
+    assert "D" not in said and b"C42501\0" in said["E"]
 
 
 def test_parameters_take_their_types_from_their_places(pg):

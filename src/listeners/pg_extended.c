@@ -486,6 +486,10 @@ static void take_execute(struct pg_connection *c, struct str body)
         return;
     }
     if (is_aborted(c, p->command) || !pg_session_renew(c)) return;
+    if (p->state == PORTAL_NEW) { /* bound before, begun now */
+        identity_release(p->query.identity);
+        p->query.identity = identity_share(c->session->identity);
+    }
     if (p->command) {
         run_command(c, p);
     } else if (!p->query.text.size) {
@@ -520,7 +524,9 @@ void pg_extended(struct pg_connection *c, const struct pg_message *message)
     case PG_PARSE:
         if (pg_session_renew(c)) take_parse(c, message->body);
         break;
-    case PG_BIND: take_bind(c, message->body); break;
+    case PG_BIND:
+        if (pg_session_renew(c)) take_bind(c, message->body);
+        break;
     case PG_DESCRIBE: take_describe(c, message->body); break;
     case PG_EXECUTE: take_execute(c, message->body); break;
     case PG_CLOSE: take_close(c, message->body); break;
