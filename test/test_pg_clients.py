@@ -93,10 +93,57 @@ def of_j_fixture(shared_node_factory):
     ("SELECT information_schema._pg_expandarray('{1,2}')", "takes the column indkey"),
     ("SELECT trim(both '-' from '--a-'), trim(leading from ' b'), trim(trailing 'x' from 'cxx'), trim('  d ')", "a|b|c|d"),
     ("SELECT 6 & 3, 6 | 1, 'n' || 1, true || '!', a[2] & 4, v[0] = 7 FROM (VALUES ('{5,6}', '7 8')) q(a, v)", "2|7|n1|true!|4|t"),
+    ("SELECT \"substring\"('abcd', 2), quote_nullable(NULL), quote_nullable('a''b'), parse_ident('Public.\"A b\"')",
+     "bcd|NULL|'a''b'|{public,\"A b\"}"),
+    ("SELECT string_to_array('a,b', ','), string_to_array(',a, ', ','), string_to_array('', ','), string_to_array('a-b', '')",
+     '{a,b}|{"",a," "}|{}|{a-b}'),
+    ("SELECT unnest(x) FROM (SELECT '{1}' AS x) q", "unnest in FROM takes any array"),
+    ("SELECT generate_series(1, 2)", "generate_series gives many rows: it stands in FROM"),
+    ("SELECT parse_ident('a b')", "'a b' is no name such as press, public.press"),
+    ('SELECT "case"(true, 1)', 'found "("'),
+    ("SELECT sum(pg_catalog.pg_stat_get_numscans(indexrelid)) IS NULL FROM pg_index", "t"),
     ("SELECT count(*) > 20 FROM pg_catalog.pg_get_keywords() WHERE word <> ALL ('{select}'::text[])", "t"),
 ])
 def test_what_catalogue_queries_are_made_of(of_j, text, answer):
     assert answer in of_j.psql("-c", text, check=False)
+
+
+def test_npgsql_loads_the_types(pg):
+    """The query that Npgsql sends when it connects (PostgresDatabaseInfo.cs of version 8), without its comments."""
+    rows = pg.rows("""SELECT ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid FROM (
+        SELECT typ.oid, typ.typnamespace, typ.typname, typ.typtype, typ.typrelid, typ.typnotnull, typ.relkind,
+            elemtyp.oid AS elemtypoid, elemtyp.typname AS elemtypname, elemcls.relkind AS elemrelkind,
+            CASE WHEN elemproc.proname='array_recv' THEN 'a' ELSE elemtyp.typtype END AS elemtyptype, typ.typcategory
+        FROM (SELECT typ.oid, typnamespace, typname, typrelid, typnotnull, relkind, typelem AS elemoid,
+                CASE WHEN proc.proname='array_recv' THEN 'a' ELSE typ.typtype END AS typtype,
+                CASE WHEN proc.proname='array_recv' THEN typ.typelem WHEN typ.typtype='r' THEN rngsubtype
+                    WHEN typ.typtype='m' THEN (SELECT rngtypid FROM pg_range WHERE rngmultitypid = typ.oid)
+                    WHEN typ.typtype='d' THEN typ.typbasetype END AS elemtypoid, typcategory
+            FROM pg_type AS typ LEFT JOIN pg_class AS cls ON (cls.oid = typ.typrelid)
+            LEFT JOIN pg_proc AS proc ON proc.oid = typ.typreceive LEFT JOIN pg_range ON (pg_range.rngtypid = typ.oid)) AS typ
+        LEFT JOIN pg_type AS elemtyp ON elemtyp.oid = elemtypoid LEFT JOIN pg_class AS elemcls ON (elemcls.oid = elemtyp.typrelid)
+        LEFT JOIN pg_proc AS elemproc ON elemproc.oid = elemtyp.typreceive) AS t
+        JOIN pg_namespace AS ns ON (ns.oid = typnamespace)
+        WHERE typtype IN ('b', 'r', 'm', 'e', 'd') OR (typtype = 'c' AND relkind='c') OR
+            (typtype = 'p' AND typname IN ('record', 'void', 'unknown')) OR (typtype = 'a' AND (
+                elemtyptype IN ('b', 'r', 'm', 'e', 'd') OR (elemtyptype = 'p' AND elemtypname IN ('record', 'void')) OR
+                (elemtyptype = 'c' AND elemrelkind='c')))
+        ORDER BY CASE WHEN typtype IN ('b', 'e', 'p') THEN 0 WHEN typtype = 'r' THEN 1 WHEN typtype = 'm' THEN 2
+            WHEN typtype = 'c' THEN 3 WHEN typtype = 'd' AND elemtyptype <> 'a' THEN 4 WHEN typtype = 'a' THEN 5
+            WHEN typtype = 'd' AND elemtyptype = 'a' THEN 6 END""")
+    kinds_of = {row[2]: row[3:] for row in rows}
+    assert kinds_of["float8"] == ("b", False, None) and kinds_of["_float8"] == ("a", False, 701) and rows[-1][3] == "a"
+    assert pg.rows("SELECT typ.oid, att.attname, att.atttypid FROM pg_type AS typ JOIN pg_namespace AS ns ON (ns.oid = typ.typnamespace) "
+                   "JOIN pg_class AS cls ON (cls.oid = typ.typrelid) JOIN pg_attribute AS att ON (att.attrelid = typ.typrelid) "
+                   "WHERE (typ.typtype = 'c' AND cls.relkind='c') AND attnum > 0 AND NOT attisdropped ORDER BY typ.oid, att.attnum") == []
+    assert pg.rows("SELECT pg_type.oid, enumlabel FROM pg_enum JOIN pg_type ON pg_type.oid=enumtypid ORDER BY oid, enumsortorder") == []
+
+
+def test_sqlalchemy_finds_the_key(of_j):
+    """What SQLAlchemy 1.4 sends for it (dialects/postgresql/base.py), and pandas.read_sql_table through it."""
+    assert of_j.rows("SELECT a.attname FROM pg_attribute a JOIN (SELECT unnest(ix.indkey) attnum, generate_subscripts(ix.indkey, 1) ord "
+                     "FROM pg_index ix WHERE ix.indrelid = 'j'::regclass AND ix.indisprimary) k ON a.attnum=k.attnum "
+                     "WHERE a.attrelid = 'j'::regclass ORDER BY k.ord") == [("device",), ("time",)]
 
 
 def odbc(pg, **more):

@@ -96,12 +96,16 @@ const char *sql_keyword(size_t index)
     return index < sizeof reserved / sizeof reserved[0] ? reserved[index] : NULL;
 }
 
+bool parse_is_keyword(struct str word)
+{
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (str_is_nocase(word, reserved[i])) return true;
+    return false;
+}
+
 bool parse_is_reserved(const struct parser *p)
 {
-    if (p->token.kind != TOKEN_NAME) return false;
-    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
-        if (str_is_nocase(p->token.text, reserved[i])) return true;
-    return false;
+    return p->token.kind == TOKEN_NAME && parse_is_keyword(p->token.text);
 }
 
 struct str parse_name(struct parser *p, const char *what)

@@ -384,12 +384,23 @@ static const char *const bare_calls[][2] = {
     {"current_schema", "current_schema"}, {"current_timestamp", "now"},
 };
 
+/* Tools quote names of functions, too: "substring"(s, 2). Operators and special forms are calls
+ * here whose names cannot be written; they stay so. */
+static bool may_call(struct str name, bool quoted)
+{
+    for (size_t i = 0; quoted && i < name.size; i++) {
+        char c = name.at[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_') return false;
+    }
+    return !quoted || !parse_is_keyword(name);
+}
+
 static struct ast *parse_name_or_call(struct parser *p)
 {
     int32_t position = p->token.position;
     bool quoted = p->token.kind == TOKEN_QUOTED;
     struct str name = parse_name(p, "an expression"), qualifier = {"", 0}, schema = {"", 0};
-    if (!quoted && parse_is(p, "(")) return parse_call(p, name, position);
+    if (may_call(name, quoted) && parse_is(p, "(")) return parse_call(p, name, position);
     if (parse_is(p, ".") && !parse_next_is(p, "*")) {
         parse_advance(p);
         qualifier = name;
@@ -403,7 +414,8 @@ static struct ast *parse_name_or_call(struct parser *p)
         quoted = p->token.kind == TOKEN_QUOTED;
         name = parse_name(p, "a column's name");
     }
-    if (!quoted && qualifier.size > 0 && parse_is(p, "(")) return parse_call(p, name, position);
+    if (may_call(name, quoted) && qualifier.size > 0 && parse_is(p, "("))
+        return parse_call(p, name, position);
     for (size_t i = 0; !quoted && !qualifier.size && i < sizeof bare_calls / sizeof bare_calls[0];
          i++)
         if (str_is(name, bare_calls[i][0]))
