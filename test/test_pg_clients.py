@@ -18,6 +18,14 @@ def pg(node_factory):
     return PgNode(node_factory)
 
 
+@pytest.fixture(name="press", scope="module")
+def press_fixture(shared_node_factory):
+    """With PRESS in it: one for all that only ask."""
+    pg = PgNode(shared_node_factory)
+    pg.psql(text=PRESS)
+    return pg
+
+
 @pytest.fixture(name="classes", scope="module")
 def classes_fixture(tmp_path_factory):
     """The folder of the compiled Java program."""
@@ -281,6 +289,33 @@ def test_parameters_take_their_types_from_their_places(pg):
     wire.socket.sendall(parse(b"INSERT INTO press (time, device, u, raw) VALUES ($1, $2, $3, $4)") + Wire.message("D", b"S\0") + SYNC)
     answer = dict(wire.until_ready())
     assert struct.unpack(">H4I", answer["t"]) == (4, 1184, 25, 1700, 17) and "n" in answer
+
+
+@pytest.mark.parametrize("text, types", [
+    (b"SELECT n FROM press ORDER BY n LIMIT $1 OFFSET $2", (20, 20)),
+    (b"SELECT percentile(temperature, $1), string_agg(s, $2) FROM press", (701, 25)),
+    (b"SELECT sum(n) OVER (ORDER BY time ROWS BETWEEN $1 PRECEDING AND $2 FOLLOWING) FROM press", (20, 20)),
+])
+def test_parameters_that_must_be_constants_are_described_before_they_are_known(press, text, types):
+    """As pgx, asyncpg and tokio-postgres prepare: Parse and Describe of the statement, then Bind."""
+    wire = Wire(press)
+    wire.socket.sendall(parse(text, b"q") + Wire.message("D", b"Sq\0") + SYNC)
+    described = wire.until_ready()
+    assert kinds(described) == "1tTZ"
+    assert struct.unpack(f">H{len(types)}I", dict(described)["t"]) == (len(types), *types)
+    wire.socket.sendall(bind(b"1", b"1", statement=b"q") + execute() + SYNC)
+    assert kinds(wire.until_ready()).replace("D", "") == "2CZ"
+
+
+def test_a_parameter_that_must_be_a_constant_is_no_null(press):
+    wire = Wire(press)
+    null = Wire.message("B", b"\0\0" + struct.pack(">HHIH", 0, 1, 0xffffffff, 0))
+    for text, said in ((b"SELECT percentile(temperature, $1) FROM press", b"percentile wants per cent"),
+                       (b"SELECT sum(n) OVER (ORDER BY time ROWS $1 PRECEDING) FROM press", b"a constant that is not negative")):
+        wire.socket.sendall(parse(text) + null + execute() + SYNC)
+        assert said in dict(wire.until_ready())["E"]
+    wire.socket.sendall(parse(b"SELECT n FROM press LIMIT $1") + null + execute() + SYNC)
+    assert kinds(wire.until_ready()) == "12DDCZ"
 
 
 def test_what_changes_rows_says_how_many(pg):

@@ -174,6 +174,7 @@ enum err pg_statement_describe(struct pg_connection *c, struct pg_statement *st,
     p->prepared = on_parsed;
     p->done = on_not_parsed;
     p->query.param_count = st->param_count;
+    p->query.are_params_open = true;
     for (size_t i = 0; i < st->param_count; i++) {
         const struct pg_type *type = pg_type_find(st->params[i]);
         bool is_number = st->params[i] == 1700; /* a double may stand wherever a number may */

@@ -357,15 +357,17 @@ static bool bind_params(struct binder *b, struct agg_call *call, struct expr **a
 {
     const struct aggregate *a = call->aggregate;
     struct value *values = bind_memory(b, arena_zero(b->arena, count - from + 1, sizeof *values));
-    bool good = true, is_constant;
+    bool good = true, is_constant, is_open = false;
     if (!values) return false;
     for (size_t i = from; i < count && good; i++) {
+        bool is_known = !bind_is_open(b, args[i]);
         struct expr *e = bind_convert(b, args[i], aggregate_letter(a, i, &is_constant));
-        good = e && e->kind == EXPR_CONST && !expr_value(e).is_null;
+        good = e && e->kind == EXPR_CONST && !(is_known && expr_value(e).is_null);
+        is_open = is_open || !is_known;
         if (good) values[i - from] = expr_value(e);
     }
     if (b->err) return false;
-    if (good && (!a->params_good || a->params_good(values))) {
+    if (good && (is_open || !a->params_good || a->params_good(values))) {
         call->params = values;
         call->param_count = count - from;
         return true;

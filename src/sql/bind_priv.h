@@ -128,6 +128,11 @@ struct expr *bind_quality_call(struct binder *b, const struct ast *tree);
 struct expr *bind_call(struct binder *b, const char *name, struct expr **args, size_t arg_count,
                        int32_t position);
 struct expr *bind_cast(struct binder *b, struct expr *from, enum type type, int32_t position);
+/* A parameter whose value nobody knows yet: what must be a constant is not judged. */
+static inline bool bind_is_open(const struct binder *b, const struct expr *e)
+{
+    return e->param > 0 && b->context->are_params_open;
+}
 /* Cost of the implicit conversion, -1: there is none. */
 int bind_convert_cost(const struct expr *from, char letter);
 /* Carries it out. NULL after an error. */
