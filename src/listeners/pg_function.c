@@ -490,11 +490,9 @@ KERNEL(name_parts)
 /* The bytes before the separator; the whole when there is none, or it is empty. */
 static size_t piece_bytes(struct str text, struct str separator)
 {
-    size_t end = 0;
-    while (end < text.size && (separator.size == 0 || text.size - end < separator.size ||
-                               memcmp(text.at + end, separator.at, separator.size) != 0))
-        end++;
-    return end;
+    const char *end =
+        separator.size ? memmem(text.at, text.size, separator.at, separator.size) : NULL;
+    return end ? (size_t)(end - text.at) : text.size;
 }
 
 /* 'a, b' into '{a," b"}'. */
