@@ -110,9 +110,15 @@ bool parse_is_reserved(const struct parser *p)
 
 struct str parse_name(struct parser *p, const char *what)
 {
+    if (!parse_is_reserved(p)) return parse_label(p, what);
+    parse_fail_expected(p, what);
+    return STR("");
+}
+
+struct str parse_label(struct parser *p, const char *what)
+{
     struct str name = {"", 0};
-    bool is_name =
-        p->token.kind == TOKEN_QUOTED || (p->token.kind == TOKEN_NAME && !parse_is_reserved(p));
+    bool is_name = p->token.kind == TOKEN_QUOTED || p->token.kind == TOKEN_NAME;
     if (!is_name) {
         parse_fail_expected(p, what);
     } else if (!lex_text(&p->token, p->arena, &name)) {

@@ -356,6 +356,12 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_arguments(p, name, &list);
         if (trimming) name = str_of(trimming);
     }
+    if (parse_is(p, "order"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "ORDER BY inside %.*s(…) is not in this version; sort in a query: FROM (SELECT … "
+            "ORDER BY …) AS q",
+            (int)name.size, name.at);
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
     if (parse_accept2(p, "within", "group")) parse_within(p, &list);

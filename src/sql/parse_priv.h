@@ -35,6 +35,7 @@ bool parse_is_keyword(struct str word); /* of `sql_keyword`, in any case of lett
 bool parse_is_reserved(
     const struct parser *p); /* the current token is a word that cannot be a bare name */
 struct str parse_name(struct parser *p, const char *what);
+struct str parse_label(struct parser *p, const char *what); /* behind AS: any word is one */
 struct str parse_string(struct parser *p, const char *what);
 void *parse_zero(struct parser *p, size_t count,
                  size_t size_bytes); /* arena_zero; fails with NO_MEMORY */
