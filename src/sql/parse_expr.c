@@ -98,6 +98,9 @@ static struct ast *infix_like(struct parser *p, const struct infix *infix, struc
     bool negated = parse_accept(p, "not"), folded = parse_is(p, "ilike");
     parse_advance(p);
     struct ast *pattern = parse_level(p, infix->right_level);
+    if (parse_accept(p, "escape"))
+        pattern = parse_new_call2(p, "like escape", position, pattern,
+                                  parse_level(p, infix->right_level));
     return negate_if(p, negated, position,
                      parse_new_call2(p, folded ? "ilike" : "like", position, left, pattern));
 }
