@@ -1,4 +1,5 @@
 """The PostgreSQL listener as real drivers use it: JDBC, ODBC; and the protocol itself where no driver goes."""
+import json
 import os
 import socket
 import struct
@@ -15,6 +16,14 @@ JDBC = "/usr/share/java/postgresql.jar"
 @pytest.fixture
 def pg(node_factory):
     return PgNode(node_factory)
+
+
+@pytest.fixture(name="press", scope="module")
+def press_fixture(shared_node_factory):
+    """With PRESS in it: one for all that only ask."""
+    pg = PgNode(shared_node_factory)
+    pg.psql(text=PRESS)
+    return pg
 
 
 @pytest.fixture(name="classes", scope="module")
@@ -92,10 +101,57 @@ def of_j_fixture(shared_node_factory):
     ("SELECT information_schema._pg_expandarray('{1,2}')", "takes the column indkey"),
     ("SELECT trim(both '-' from '--a-'), trim(leading from ' b'), trim(trailing 'x' from 'cxx'), trim('  d ')", "a|b|c|d"),
     ("SELECT 6 & 3, 6 | 1, 'n' || 1, true || '!', a[2] & 4, v[0] = 7 FROM (VALUES ('{5,6}', '7 8')) q(a, v)", "2|7|n1|true!|4|t"),
+    ("SELECT \"substring\"('abcd', 2), quote_nullable(NULL), quote_nullable('a''b'), parse_ident('Public.\"A b\"')",
+     "bcd|NULL|'a''b'|{public,\"A b\"}"),
+    ("SELECT string_to_array('a,b', ','), string_to_array(',a, ', ','), string_to_array('', ','), string_to_array('a-b', '')",
+     '{a,b}|{"",a," "}|{}|{a-b}'),
+    ("SELECT unnest(x) FROM (SELECT '{1}' AS x) q", "unnest in FROM takes any array"),
+    ("SELECT generate_series(1, 2)", "generate_series gives many rows: it stands in FROM"),
+    ("SELECT parse_ident('a b')", "'a b' is no name such as press, public.press"),
+    ('SELECT "case"(true, 1)', 'found "("'),
+    ("SELECT sum(pg_catalog.pg_stat_get_numscans(indexrelid)) IS NULL FROM pg_index", "t"),
     ("SELECT count(*) > 20 FROM pg_catalog.pg_get_keywords() WHERE word <> ALL ('{select}'::text[])", "t"),
 ])
 def test_what_catalogue_queries_are_made_of(of_j, text, answer):
     assert answer in of_j.psql("-c", text, check=False)
+
+
+def test_npgsql_loads_the_types(pg):
+    """The query that Npgsql sends when it connects (PostgresDatabaseInfo.cs of version 8), without its comments."""
+    rows = pg.rows("""SELECT ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid FROM (
+        SELECT typ.oid, typ.typnamespace, typ.typname, typ.typtype, typ.typrelid, typ.typnotnull, typ.relkind,
+            elemtyp.oid AS elemtypoid, elemtyp.typname AS elemtypname, elemcls.relkind AS elemrelkind,
+            CASE WHEN elemproc.proname='array_recv' THEN 'a' ELSE elemtyp.typtype END AS elemtyptype, typ.typcategory
+        FROM (SELECT typ.oid, typnamespace, typname, typrelid, typnotnull, relkind, typelem AS elemoid,
+                CASE WHEN proc.proname='array_recv' THEN 'a' ELSE typ.typtype END AS typtype,
+                CASE WHEN proc.proname='array_recv' THEN typ.typelem WHEN typ.typtype='r' THEN rngsubtype
+                    WHEN typ.typtype='m' THEN (SELECT rngtypid FROM pg_range WHERE rngmultitypid = typ.oid)
+                    WHEN typ.typtype='d' THEN typ.typbasetype END AS elemtypoid, typcategory
+            FROM pg_type AS typ LEFT JOIN pg_class AS cls ON (cls.oid = typ.typrelid)
+            LEFT JOIN pg_proc AS proc ON proc.oid = typ.typreceive LEFT JOIN pg_range ON (pg_range.rngtypid = typ.oid)) AS typ
+        LEFT JOIN pg_type AS elemtyp ON elemtyp.oid = elemtypoid LEFT JOIN pg_class AS elemcls ON (elemcls.oid = elemtyp.typrelid)
+        LEFT JOIN pg_proc AS elemproc ON elemproc.oid = elemtyp.typreceive) AS t
+        JOIN pg_namespace AS ns ON (ns.oid = typnamespace)
+        WHERE typtype IN ('b', 'r', 'm', 'e', 'd') OR (typtype = 'c' AND relkind='c') OR
+            (typtype = 'p' AND typname IN ('record', 'void', 'unknown')) OR (typtype = 'a' AND (
+                elemtyptype IN ('b', 'r', 'm', 'e', 'd') OR (elemtyptype = 'p' AND elemtypname IN ('record', 'void')) OR
+                (elemtyptype = 'c' AND elemrelkind='c')))
+        ORDER BY CASE WHEN typtype IN ('b', 'e', 'p') THEN 0 WHEN typtype = 'r' THEN 1 WHEN typtype = 'm' THEN 2
+            WHEN typtype = 'c' THEN 3 WHEN typtype = 'd' AND elemtyptype <> 'a' THEN 4 WHEN typtype = 'a' THEN 5
+            WHEN typtype = 'd' AND elemtyptype = 'a' THEN 6 END""")
+    kinds_of = {row[2]: row[3:] for row in rows}
+    assert kinds_of["float8"] == ("b", False, None) and kinds_of["_float8"] == ("a", False, 701) and rows[-1][3] == "a"
+    assert pg.rows("SELECT typ.oid, att.attname, att.atttypid FROM pg_type AS typ JOIN pg_namespace AS ns ON (ns.oid = typ.typnamespace) "
+                   "JOIN pg_class AS cls ON (cls.oid = typ.typrelid) JOIN pg_attribute AS att ON (att.attrelid = typ.typrelid) "
+                   "WHERE (typ.typtype = 'c' AND cls.relkind='c') AND attnum > 0 AND NOT attisdropped ORDER BY typ.oid, att.attnum") == []
+    assert pg.rows("SELECT pg_type.oid, enumlabel FROM pg_enum JOIN pg_type ON pg_type.oid=enumtypid ORDER BY oid, enumsortorder") == []
+
+
+def test_sqlalchemy_finds_the_key(of_j):
+    """What SQLAlchemy 1.4 sends for it (dialects/postgresql/base.py), and pandas.read_sql_table through it."""
+    assert of_j.rows("SELECT a.attname FROM pg_attribute a JOIN (SELECT unnest(ix.indkey) attnum, generate_subscripts(ix.indkey, 1) ord "
+                     "FROM pg_index ix WHERE ix.indrelid = 'j'::regclass AND ix.indisprimary) k ON a.attnum=k.attnum "
+                     "WHERE a.attrelid = 'j'::regclass ORDER BY k.ord") == [("device",), ("time",)]
 
 
 def odbc(pg, **more):
@@ -125,13 +181,13 @@ def test_odbc_reads_and_writes(pg, fetch):
 class Wire:
     """The protocol by hand; logs in with a token."""
 
-    def __init__(self, pg, options=""):
+    def __init__(self, pg, options="", token=None):
         self.socket = socket.create_connection((HOST, pg.port), 20)
         self.file = self.socket.makefile("rb")
         body = struct.pack(">I", 196608) + b"user\0token\0database\0default\0" + options.encode() + b"\0"
         self.socket.sendall(struct.pack(">I", len(body) + 4) + body)
         assert self.next() == ("R", struct.pack(">I", 3))
-        self.send("p", pg.node.token().encode() + b"\0")
+        self.send("p", (token or pg.node.token()).encode() + b"\0")
         self.until_ready()
 
     @staticmethod
@@ -194,6 +250,32 @@ def test_what_bind_made_is_no_cursor(pg):
     assert kinds(said) == "EZ" and b'cursor "p" does not exist' in said[0][1]
 
 
+@pytest.mark.parametrize("is_bound", (False, True))
+def test_what_was_prepared_runs_under_the_rights_of_now(pg, is_bound):
+    def role(*tables):
+        document = {"apiVersion": "millrace.io/v1", "kind": "Role", "metadata": {"name": "reader"},
+                    "spec": {"rules": [{"verbs": ["query"], "kinds": ["Table"], "names": list(tables)}]}}
+        return json.dumps(document)
+    pg.psql(text=PRESS)
+    roles = "/apis/millrace.io/v1/roles"
+    assert pg.node.request("POST", roles, role("press", "other"))[0] == 201
+    assert pg.node.cli("user", "add", "viv", "--role", "reader")[0] == 0
+    code, said = pg.node.cli("token", "create", "vt", "--user", "viv", "--json")
+    assert code == 0, said
+    wire = Wire(pg, token=json.loads(said)["token"])
+    wire.socket.sendall(parse(b"SELECT n FROM press", b"q") + SYNC + bind(statement=b"q") + execute() + SYNC)
+    assert kinds(wire.until_ready() + wire.until_ready()) == "1Z2DDCZ"
+    if is_bound:
+        wire.socket.sendall(bind(statement=b"q") + Wire.message("H"))
+        assert wire.next()[0] == "2"
+    document = json.loads(pg.node.request("GET", roles + "/reader")[1])
+    document["spec"] = json.loads(role("other"))["spec"]
+    assert pg.node.request("PUT", roles + "/reader", json.dumps(document))[0] == 200
+    wire.socket.sendall((b"" if is_bound else bind(statement=b"q")) + execute() + SYNC)
+    said = dict(wire.until_ready())
+    assert "D" not in said and b"C42501\0" in said["E"]
+
+
 def test_parameters_take_their_types_from_their_places(pg):
     pg.psql(text=PRESS)
     wire = Wire(pg)
@@ -207,6 +289,33 @@ def test_parameters_take_their_types_from_their_places(pg):
     wire.socket.sendall(parse(b"INSERT INTO press (time, device, u, raw) VALUES ($1, $2, $3, $4)") + Wire.message("D", b"S\0") + SYNC)
     answer = dict(wire.until_ready())
     assert struct.unpack(">H4I", answer["t"]) == (4, 1184, 25, 1700, 17) and "n" in answer
+
+
+@pytest.mark.parametrize("text, types", [
+    (b"SELECT n FROM press ORDER BY n LIMIT $1 OFFSET $2", (20, 20)),
+    (b"SELECT percentile(temperature, $1), string_agg(s, $2) FROM press", (701, 25)),
+    (b"SELECT sum(n) OVER (ORDER BY time ROWS BETWEEN $1 PRECEDING AND $2 FOLLOWING) FROM press", (20, 20)),
+])
+def test_parameters_that_must_be_constants_are_described_before_they_are_known(press, text, types):
+    """As pgx, asyncpg and tokio-postgres prepare: Parse and Describe of the statement, then Bind."""
+    wire = Wire(press)
+    wire.socket.sendall(parse(text, b"q") + Wire.message("D", b"Sq\0") + SYNC)
+    described = wire.until_ready()
+    assert kinds(described) == "1tTZ"
+    assert struct.unpack(f">H{len(types)}I", dict(described)["t"]) == (len(types), *types)
+    wire.socket.sendall(bind(b"1", b"1", statement=b"q") + execute() + SYNC)
+    assert kinds(wire.until_ready()).replace("D", "") == "2CZ"
+
+
+def test_a_parameter_that_must_be_a_constant_is_no_null(press):
+    wire = Wire(press)
+    null = Wire.message("B", b"\0\0" + struct.pack(">HHIH", 0, 1, 0xffffffff, 0))
+    for text, said in ((b"SELECT percentile(temperature, $1) FROM press", b"percentile wants per cent"),
+                       (b"SELECT sum(n) OVER (ORDER BY time ROWS $1 PRECEDING) FROM press", b"a constant that is not negative")):
+        wire.socket.sendall(parse(text) + null + execute() + SYNC)
+        assert said in dict(wire.until_ready())["E"]
+    wire.socket.sendall(parse(b"SELECT n FROM press LIMIT $1") + null + execute() + SYNC)
+    assert kinds(wire.until_ready()) == "12DDCZ"
 
 
 def test_what_changes_rows_says_how_many(pg):

@@ -2,6 +2,7 @@
 
 Source of facts: github.com/grafana/grafana, tag v10.0.0 and main of 2024:
   public/app/plugins/datasource/postgres/postgresMetaQuery.ts     version, databases, tables, columns
+  public/app/plugins/datasource/grafana-postgresql-datasource/postgresMetaQuery.ts   columns, since parse_ident
   pkg/tsdb/grafana-postgresql-datasource/macros.go                what $__timeFilter and its like become
   pkg/tsdb/grafana-postgresql-datasource/pgx/handler_checkhealth.go   health: a ping, which is an empty query
 """
@@ -42,6 +43,12 @@ def test_databases_tables_and_columns(pg):
     assert sorted(pg.rows('select quote_ident(column_name) as "column", data_type as "type" from information_schema.columns '
                    "where quote_ident(table_name) = 'press'")) == [
         ("device", "text"), ("speed", "double precision"), ("temperature", "double precision"), ("time", "timestamp with time zone")]
+    for table in ("press", "public.press", '"press"'):
+        found = pg.rows(f"""SELECT quote_ident(column_name) AS "column", data_type AS "type" FROM information_schema.columns WHERE
+            CASE WHEN array_length(parse_ident('{table}'),1) = 2
+            THEN quote_ident(table_schema) = (parse_ident('{table}'))[1] AND quote_ident(table_name) = (parse_ident('{table}'))[2]
+            ELSE quote_ident(table_name) = (parse_ident('{table}'))[1] AND {ON_SEARCH_PATH} END""")
+        assert sorted(found)[:2] == [("device", "text"), ("speed", "double precision")]
 
 
 FILTER = "time BETWEEN '2023-11-14T22:14:00.000000001Z' AND '2023-11-14T22:30:00.5Z'"

@@ -32,6 +32,7 @@ enum {
     PG_OID_INDEXES = 0x20000000, /* + table id */
     PG_OID_KEYS = 0x30000000,    /* + table id: primary keys */
     PG_OID_FUNCTIONS = 0x38000000,
+    PG_OID_ARRAY_RECV = 2400,
     PG_OID_VIEWS = 0x3a000000, /* + a number made of the name */
 };
 

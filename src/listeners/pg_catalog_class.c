@@ -155,7 +155,7 @@ static void write_type(const void *snapshot, size_t n, struct row_out *out)
 {
     (void)snapshot;
     const struct pg_type *type = n < pg_type_count ? &pg_types[n] : NULL;
-    char name[80], in[96], out_name[96], receive[96], send[96];
+    char name[80], in[96], out_name[96], send[96];
     if (type) {
         snprintf(name, sizeof name, "%s", type->name);
     } else {
@@ -171,20 +171,19 @@ static void write_type(const void *snapshot, size_t n, struct row_out *out)
     snprintf(in, sizeof in, "%s", is_array ? "array_in" : "");
     if (!is_array) snprintf(in, sizeof in, "%sin", name);
     snprintf(out_name, sizeof out_name, is_array ? "array_out" : "%sout", name);
-    snprintf(receive, sizeof receive, is_array ? "array_recv" : "%srecv", name);
     char category = is_array || !type ? 'A' : type->category;
     snprintf(send, sizeof send, is_array ? "array_send" : "%ssend", name);
     pg_put(out,
            "itii"
            "ibccfTc"
            "0-ii"
-           "tttt000"
+           "ttit000"
            "ccf"
            "0i00---",
            I(oid), name, I(PG_OID_CATALOG), I(PG_OID_OWNER), I(size), size > 0 && size <= 8,
            category == 'P' ? 'p' : 'b', category, ',', I(is_array ? element_of(oid) : 0),
-           I(type ? type->array_oid : 0), in, out_name, receive, send, size == 8 ? 'd' : 'i',
-           size < 0 ? 'x' : 'p', I(-1));
+           I(type ? type->array_oid : 0), in, out_name, I(is_array ? PG_OID_ARRAY_RECV : 0), send,
+           size == 8 ? 'd' : 'i', size < 0 ? 'x' : 'p', I(-1));
 }
 
 static const struct list_column type_columns[] = {
@@ -193,7 +192,7 @@ static const struct list_column type_columns[] = {
     PG_CHAR("typtype"),      PG_CHAR("typcategory"), PG_BOOL("typispreferred"),
     PG_BOOL("typisdefined"), PG_CHAR("typdelim"),    PG_OID("typrelid"),
     PG_TEXT("typsubscript"), PG_OID("typelem"),      PG_OID("typarray"),
-    PG_TEXT("typinput"),     PG_TEXT("typoutput"),   PG_TEXT("typreceive"),
+    PG_TEXT("typinput"),     PG_TEXT("typoutput"),   PG_OID("typreceive"),
     PG_TEXT("typsend"),      PG_INT8("typmodin"),    PG_INT8("typmodout"),
     PG_INT8("typanalyze"),   PG_CHAR("typalign"),    PG_CHAR("typstorage"),
     PG_BOOL("typnotnull"),   PG_OID("typbasetype"),  PG_INT4("typtypmod"),

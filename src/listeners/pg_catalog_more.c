@@ -149,12 +149,19 @@ static size_t count_functions(const void *snapshot)
     (void)snapshot;
     (void)function_table(&functions);
     (void)aggregate_table(&aggregates);
-    return functions + aggregates;
+    return functions + aggregates + 1; /* array_recv */
 }
 
 static int64_t type_of_letter(char letter)
 {
     return letter == 'D' ? 1186 : pg_type_of(function_letter_type(letter))->oid;
+}
+
+/* By this one drivers of .NET tell arrays from other types. */
+static void write_array_recv(struct row_out *out)
+{
+    pg_put(out, "itiiidd00cffTfcci0it-----t----", I(PG_OID_ARRAY_RECV), "array_recv", I(0),
+           I(PG_OID_OWNER), I(12), 1.0, 0.0, 'f', 'i', 's', I(0), I(0), "", "array_recv");
 }
 
 static void write_function(const void *snapshot, size_t n, struct row_out *out)
@@ -164,6 +171,10 @@ static void write_function(const void *snapshot, size_t n, struct row_out *out)
     const struct function *f = function_table(&functions);
     const struct aggregate *a = aggregate_table(&aggregates);
     bool is_aggregate = n >= functions;
+    if (n == functions + aggregates) {
+        write_array_recv(out);
+        return;
+    }
     const char *name = is_aggregate ? a[n - functions].name : f[n].name;
     const char *args = is_aggregate ? a[n - functions].args : f[n].args;
     char result = is_aggregate ? a[n - functions].result : f[n].result, types[200] = "";

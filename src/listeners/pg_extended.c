@@ -174,6 +174,7 @@ enum err pg_statement_describe(struct pg_connection *c, struct pg_statement *st,
     p->prepared = on_parsed;
     p->done = on_not_parsed;
     p->query.param_count = st->param_count;
+    p->query.are_params_open = true;
     for (size_t i = 0; i < st->param_count; i++) {
         const struct pg_type *type = pg_type_find(st->params[i]);
         bool is_number = st->params[i] == 1700; /* a double may stand wherever a number may */
@@ -486,6 +487,10 @@ static void take_execute(struct pg_connection *c, struct str body)
         return;
     }
     if (is_aborted(c, p->command) || !pg_session_renew(c)) return;
+    if (p->state == PORTAL_NEW) { /* bound before, begun now */
+        identity_release(p->query.identity);
+        p->query.identity = identity_share(c->session->identity);
+    }
     if (p->command) {
         run_command(c, p);
     } else if (!p->query.text.size) {
@@ -520,7 +525,9 @@ void pg_extended(struct pg_connection *c, const struct pg_message *message)
     case PG_PARSE:
         if (pg_session_renew(c)) take_parse(c, message->body);
         break;
-    case PG_BIND: take_bind(c, message->body); break;
+    case PG_BIND:
+        if (pg_session_renew(c)) take_bind(c, message->body);
+        break;
     case PG_DESCRIBE: take_describe(c, message->body); break;
     case PG_EXECUTE: take_execute(c, message->body); break;
     case PG_CLOSE: take_close(c, message->body); break;

@@ -441,25 +441,75 @@ KERNEL(quote_text)
     return ERR_OK;
 }
 
-/* 'a, b' into '{"a"," b"}'. */
+KERNEL(quote_text_or_null)
+{
+    EACH_ROW(row)
+    {
+        bool is_null = vector_is_null(&args[0], row);
+        out->s[row] = STR("NULL");
+        enum err err = is_null ? ERR_OK : quote(eval, out, row, TEXT(0), '\'');
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* The parts of a name with dots, as the array '{public,press}'; false: it is none. */
+static bool add_name_parts(struct arena *arena, struct str name, struct buf *array)
+{
+    struct lexer lexer = {name, 0};
+    struct token token;
+    struct value part = {.type = TYPE_TEXT};
+    struct why ignored = WHY_NONE;
+    do {
+        bool is_part = !lex_next(&lexer, &token, &ignored) &&
+                       (token.kind == TOKEN_NAME || token.kind == TOKEN_QUOTED);
+        if (!is_part || !lex_text(&token, arena, &part.s) || !part.s.size) return false;
+        array_add_item(array, &part);
+    } while (!lex_next(&lexer, &token, &ignored) && token_is(&token, "."));
+    return token.kind == TOKEN_END && lexer.at == name.size;
+}
+
+KERNEL(name_parts)
+{
+    EACH_ROW(row)
+    {
+        struct buf text = BUF_EMPTY;
+        bool good = add_name_parts(&eval->scratch, TEXT(0), &text);
+        buf_add_char(&text, '}');
+        enum err err =
+            good ? set_text(eval, out, row, buf_cstr(&text))
+                 : why_at(eval->why, ERR_INVALID, e->position,
+                          "parse_ident: '%.*s' is no name such as press, public.press or \"Press\"",
+                          TEXT(0).size > 80 ? 80 : (int)TEXT(0).size, TEXT(0).at);
+        buf_free(&text);
+        if (err) return err;
+    }
+    return ERR_OK;
+}
+
+/* The bytes before the separator; the whole when there is none, or it is empty. */
+static size_t piece_bytes(struct str text, struct str separator)
+{
+    const char *end =
+        separator.size ? memmem(text.at, text.size, separator.at, separator.size) : NULL;
+    return end ? (size_t)(end - text.at) : text.size;
+}
+
+/* 'a, b' into '{a," b"}'. */
 KERNEL(split_array)
 {
     EACH_ROW(row)
     {
         struct str rest = TEXT(0), separator = TEXT(1);
         struct buf text = BUF_EMPTY;
-        buf_add_char(&text, '{');
-        while (rest.size) {
-            size_t end = 0;
-            while (end < rest.size && (separator.size == 0 || rest.size - end < separator.size ||
-                                       memcmp(rest.at + end, separator.at, separator.size) != 0))
-                end++;
-            struct value item = {.type = TYPE_TEXT, .s = {rest.at, end}};
+        for (bool is_more = rest.size > 0; is_more;) {
+            struct value item = {.type = TYPE_TEXT, .s = {rest.at, piece_bytes(rest, separator)}};
             array_add_item(&text, &item);
-            size_t used = end < rest.size ? end + separator.size : rest.size;
+            is_more = item.s.size < rest.size;
+            size_t used = item.s.size + (is_more ? separator.size : 0);
             rest = (struct str){rest.at + used, rest.size - used};
         }
-        buf_add_char(&text, '}');
+        buf_add_text(&text, text.size ? "}" : "{}");
         enum err err = set_text(eval, out, row, buf_cstr(&text));
         buf_free(&text);
         if (err) return err;
@@ -597,6 +647,7 @@ static const struct function functions[] = {
     F("pg_relation_size", "i", 'i', FN_NULLS, no_oid),
     F("pg_table_size", "i", 'i', FN_NULLS, no_oid),
     F("pg_total_relation_size", "i", 'i', FN_NULLS, no_oid),
+    F("pg_stat_get_numscans", "i", 'i', FN_NULLS, no_oid),
     F("pg_database_size", ".", 'i', FN_NULLS, no_oid),
     F("pg_size_pretty", "i", 't', 0, pretty_size),
     F("pg_tablespace_location", "i", 't', 0, nothing),
@@ -609,6 +660,8 @@ static const struct function functions[] = {
     F("pg_has_role", ".*", 'b', 0, yes),
     F("quote_ident", "t", 't', 0, quote_name),
     F("quote_literal", "t", 't', 0, quote_text),
+    F("quote_nullable", "t", 't', FN_NULLS, quote_text_or_null),
+    F("parse_ident", "t", 't', 0, name_parts),
     F("string_to_array", "tt", 't', 0, split_array),
     F("array_length", "ti", 'i', FN_NULLS, array_size),
     F("array_upper", "ti", 'i', FN_NULLS, array_size),

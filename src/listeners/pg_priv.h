@@ -277,9 +277,9 @@ struct pg_session {
 /* Into the list of who is connected. */
 void pg_session_tell(struct pg_connection *c);
 void pg_session_free(struct pg_connection *c);
-/* Before each Query, Parse and Execute (not between the statements of one Query): false when the
- * login holds no longer; the connection is then closing. What was begun before goes on under the
- * rights that it began with, a cursor too. */
+/* Before each Query, Parse, Bind and Execute (not between the statements of one Query): false when
+ * the login holds no longer; the connection is then closing. What was begun before goes on under
+ * the rights that it began with, a cursor too. */
 bool pg_session_renew(struct pg_connection *c);
 /* Text of an error as the client gets it. `text` is what the position counts in. */
 void pg_error(struct pg_connection *c, enum err err, const struct why *why, struct str text,

@@ -179,6 +179,7 @@ static void set_context(struct query *q)
         .param_count = q->param_count,
         .params = q->params,
         .param_types = q->param_types,
+        .are_params_open = q->are_params_open,
         .functions = &pg_functions,
         .session = &q->pg,
         .call = call_helper,

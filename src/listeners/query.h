@@ -50,6 +50,7 @@ struct query {
     struct str text, ns;       /* borrowed until done */
     size_t param_count;
     struct value params[QUERY_PARAMS_MAX];
+    bool are_params_open; /* only asked for columns and types; the NULLs stand for any value */
     const struct query_format *format;
     enum query_time_format time_format;
     struct str zone;    /* of windows and date functions; empty = UTC; borrowed until done */

@@ -15,6 +15,9 @@ enum {
         200, /* brackets and the like inside each other: bounds the parser's recursion */
     AST_DEPTH_MAX =
         1000, /* of a tree (1+1+1+… grows to one side): bounds that of the binder and evaluator */
+    AST_WEIGHT_MAX =
+        1 << 20, /* nodes of a tree; one that two others share (BETWEEN, CASE x WHEN) counts twice,
+                    as whoever walks the tree comes by twice: bounds the time that takes */
     AST_QUERY_NESTING_MAX = 32, /* queries inside each other */
     AST_SETS_MAX = 256,         /* UNIONs and the like in a statement */
     AST_JOIN_DEPTH_MAX = 64,    /* tables joined in one FROM */
@@ -37,7 +40,8 @@ struct ast_over;
 struct ast {
     enum ast_kind kind;
     int32_t position;
-    int32_t depth;        /* 1 + that of the deepest argument */
+    int32_t depth;        /* 1 + that of the deepest argument, FILTER and OVER included */
+    int32_t weight;       /* its nodes, with those that hang on it: 1 … AST_WEIGHT_MAX */
     struct str schema;    /* NAME: what stands before the qualifier, mostly empty */
     struct str qualifier; /* NAME, STAR: "label", the table's name or empty */
     struct str text;      /* NAME: the name; CALL: the function's */

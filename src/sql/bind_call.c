@@ -193,6 +193,11 @@ static int overload_cost(const struct function *f, struct expr **args, size_t co
 static struct expr *fail_function(struct binder *b, const char *name, struct expr **args,
                                   size_t count, int32_t position)
 {
+    if (strcmp(name, "generate_series") == 0 || strcmp(name, "unnest") == 0)
+        return bind_fail(b, ERR_UNSUPPORTED, position,
+                         "%s gives many rows: it stands in FROM, as in SELECT x FROM %s AS q(x)",
+                         name,
+                         name[0] == 'u' ? "unnest(ARRAY['a', 'b'])" : "generate_series(1, 9)");
     size_t total, known = 0;
     const struct function *table = function_table(&total);
     char types[160] = "";

@@ -38,7 +38,20 @@ bool bind_grow(struct binder *b, void *items_pointer, size_t count, size_t *capa
     return true;
 }
 
+bool bind_deeper(struct binder *b, int levels, int32_t position)
+{
+    if (!b->plans) return true; /* one expression without queries: the parser's bound is enough */
+    b->plans->depth += levels;
+    if (levels > 0 && b->plans->depth > PLANS_DEPTH_MAX)
+        bind_fail(b, ERR_LIMIT, position,
+                  "queries and expressions stand too deep inside each other here; split the "
+                  "statement");
+    return !b->err;
+}
+
 /* ---- trees ---- */
+
+enum { BIND_STEPS = 256 }; /* what a node costs: some microseconds */
 
 static struct expr *bind_literal(struct binder *b, const struct ast *tree)
 {
@@ -104,9 +117,8 @@ static struct expr *bind_tree_call(struct binder *b, const struct ast *tree)
     return bind_call(b, name, args, tree->arg_count, tree->position);
 }
 
-struct expr *bind_expr(struct binder *b, const struct ast *tree)
+static struct expr *bind_tree(struct binder *b, const struct ast *tree)
 {
-    if (b->err || !tree) return NULL;
     if (b->place == PLACE_GROUP && tree->kind != AST_LITERAL) {
         int key = bind_find_key(b, tree);
         if (key >= 0) {
@@ -139,6 +151,16 @@ struct expr *bind_expr(struct binder *b, const struct ast *tree)
     }
     }
     return NULL;
+}
+
+struct expr *bind_expr(struct binder *b, const struct ast *tree)
+{
+    if (b->err || !tree) return NULL;
+    b->err = eval_spend(&b->eval, BIND_STEPS);
+    if (b->err || !bind_deeper(b, 1, tree->position)) return NULL;
+    struct expr *e = bind_tree(b, tree);
+    bind_deeper(b, -1, tree->position);
+    return e;
 }
 
 struct expr *bind_condition(struct binder *b, const struct ast *tree, const char *where)

@@ -28,18 +28,11 @@ static bool same_value(const struct value *x, const struct value *y)
     return x->is_null || x->type == TYPE_NONE || value_compare(x, y) == 0;
 }
 
-/* "press.device" and "device" are the same name; "label.device" is another. */
-static bool same_name(const struct ast *x, const struct ast *y)
-{
-    bool x_label = str_is(x->qualifier, "label"), y_label = str_is(y->qualifier, "label");
-    return str_equal(x->text, y->text) && x_label == y_label;
-}
-
 bool ast_same(const struct binder *b, const struct ast *x, const struct ast *y)
 {
     if (!x || !y || x->kind != y->kind || x->arg_count != y->arg_count || x->depth != y->depth)
         return false;
-    if (x->kind == AST_NAME) return same_name(x, y);
+    if (x->kind == AST_NAME) return bind_same_name(b, x, y);
     if (x->kind == AST_LITERAL)
         return x->is_duration == y->is_duration && same_value(&x->value, &y->value);
     if (x->kind == AST_PARAM && x->value.i != y->value.i) return false;
@@ -364,15 +357,17 @@ static bool bind_params(struct binder *b, struct agg_call *call, struct expr **a
 {
     const struct aggregate *a = call->aggregate;
     struct value *values = bind_memory(b, arena_zero(b->arena, count - from + 1, sizeof *values));
-    bool good = true, is_constant;
+    bool good = true, is_constant, is_open = false;
     if (!values) return false;
     for (size_t i = from; i < count && good; i++) {
+        bool is_known = !bind_is_open(b, args[i]);
         struct expr *e = bind_convert(b, args[i], aggregate_letter(a, i, &is_constant));
-        good = e && e->kind == EXPR_CONST && !expr_value(e).is_null;
+        good = e && e->kind == EXPR_CONST && !(is_known && expr_value(e).is_null);
+        is_open = is_open || !is_known;
         if (good) values[i - from] = expr_value(e);
     }
     if (b->err) return false;
-    if (good && (!a->params_good || a->params_good(values))) {
+    if (good && (is_open || !a->params_good || a->params_good(values))) {
         call->params = values;
         call->param_count = count - from;
         return true;

@@ -257,6 +257,21 @@ static enum found find_name(const struct binder *b, const struct ast *tree, stru
     return bind_find_in_join(plan, b->scope ? b->scope : plan->join, tree, ref);
 }
 
+/* "press.device" and "device" are one column where press is the only table; "label.device", "b.n"
+ * beside "a.n", and the same name of the query around this one are others. */
+bool bind_same_name(const struct binder *b, const struct ast *x, const struct ast *y)
+{
+    struct column_ref one, other;
+    if (!str_equal(x->text, y->text)) return false;
+    enum found found = find_name(b, x, &one);
+    if (found != find_name(b, y, &other)) return false;
+    if (found != FOUND_ONE) /* not of this query, or no column of it yet */
+        return str_equal(x->qualifier, y->qualifier) && str_equal(x->schema, y->schema);
+    return one.side == other.side && one.kind == other.kind && one.column == other.column &&
+           one.label == other.label && one.output == other.output && one.is_null == other.is_null &&
+           one.is_merged == other.is_merged;
+}
+
 /* ---- from what was found to an expression ---- */
 
 static struct expr *null_text(struct binder *b, int32_t position)

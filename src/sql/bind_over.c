@@ -51,11 +51,12 @@ static void bind_offset(struct binder *b, const struct over_spec *spec,
         return;
     }
     struct expr *e = bind_expr(b, from->offset);
+    bool is_open = e && bind_is_open(b, e);
     if (e && bind_convert_cost(e, letter) < 0)
         e = bind_fail(b, ERR_TYPE, position, "%s is wanted here, this is %s",
                       letter == 'D' ? "a duration such as 10s" : "a number", bind_type_text(e));
     if (e) e = bind_convert(b, e, letter);
-    if (!e) return;
+    if (!e || is_open) return;
     struct value v = {.is_null = true};
     if (e->kind == EXPR_CONST) v = expr_value(e);
     if (v.is_null || (letter == 'd' ? v.d < 0 : v.i < 0)) {

@@ -63,6 +63,8 @@ struct expr *bind_made_input(struct binder *b, enum input_kind kind, enum type t
                              int32_t position);
 struct expr *bind_column_name(struct binder *b, const struct ast *tree);
 bool bind_has_name(const struct binder *b, struct str name); /* unqualified, of this query */
+/* Two AST_NAMEs that mean the same column of this query, or are written alike when it has none. */
+bool bind_same_name(const struct binder *b, const struct ast *x, const struct ast *y);
 enum found bind_find_in_join(const struct plan *plan, const struct join *join,
                              const struct ast *tree, struct column_ref *ref);
 struct expr *bind_join_name(struct binder *b, const struct join *join, const struct ast *tree);
@@ -111,6 +113,8 @@ struct expr *bind_copy(struct binder *b, const struct expr *e, const struct repl
 void *bind_fail(struct binder *b, enum err err, int32_t position, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void *bind_memory(struct binder *b, void *memory); /* passes it on; NULL fails */
+/* Goes down so many levels, or up again when negative. False after an error: too deep (LIMIT). */
+bool bind_deeper(struct binder *b, int levels, int32_t position);
 bool bind_grow(struct binder *b, void *items_pointer, size_t count, size_t *capacity,
                size_t item_bytes);
 
@@ -124,6 +128,11 @@ struct expr *bind_quality_call(struct binder *b, const struct ast *tree);
 struct expr *bind_call(struct binder *b, const char *name, struct expr **args, size_t arg_count,
                        int32_t position);
 struct expr *bind_cast(struct binder *b, struct expr *from, enum type type, int32_t position);
+/* A parameter whose value nobody knows yet: what must be a constant is not judged. */
+static inline bool bind_is_open(const struct binder *b, const struct expr *e)
+{
+    return e->param > 0 && b->context->are_params_open;
+}
 /* Cost of the implicit conversion, -1: there is none. */
 int bind_convert_cost(const struct expr *from, char letter);
 /* Carries it out. NULL after an error. */

@@ -230,8 +230,9 @@ struct plan *bind_inner(struct binder *b, const struct ast_select *select,
     child.ctes = ctes;
     child.parent = parent;
     child.outers = outers;
-    child.plan = bind_new_plan(&child);
+    if (bind_deeper(&child, QUERY_DEPTH, select->position)) child.plan = bind_new_plan(&child);
     if (child.plan) bind_query_clauses(&child);
+    bind_deeper(&child, -QUERY_DEPTH, select->position);
     arena_free(&child.eval.scratch);
     b->err = child.err;
     return child.err ? NULL : child.plan;

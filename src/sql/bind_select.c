@@ -260,7 +260,9 @@ static void bind_distinct_on(struct binder *b)
 
 /* ---- LIMIT ---- */
 
-static uint64_t bind_count(struct binder *b, const struct ast *tree, const char *clause)
+/* A number of rows. False: NULL, which bounds nothing, as in PostgreSQL; or after an error. */
+static bool bind_count(struct binder *b, const struct ast *tree, const char *clause,
+                       uint64_t *count)
 {
     b->place = PLACE_NOTHING;
     struct expr *e = bind_expr(b, tree);
@@ -268,13 +270,16 @@ static uint64_t bind_count(struct binder *b, const struct ast *tree, const char 
         e = bind_convert_cost(e, 'i') < 0
                 ? bind_fail(b, ERR_TYPE, tree->position, "%s wants a whole number", clause)
                 : bind_convert(b, e, 'i');
-    if (!e) return 0;
-    if (e->kind != EXPR_CONST || expr_value(e).is_null || expr_value(e).i < 0) {
+    if (!e) return false;
+    bool is_constant = e->kind == EXPR_CONST;
+    if (is_constant && expr_value(e).is_null) return false;
+    if (!is_constant || expr_value(e).i < 0) {
         bind_fail(b, ERR_INVALID, tree->position, "%s wants a whole number that is not negative",
                   clause);
-        return 0;
+        return false;
     }
-    return (uint64_t)expr_value(e).i;
+    *count = (uint64_t)expr_value(e).i;
+    return true;
 }
 
 /* ---- the plan as a whole ---- */
@@ -345,9 +350,9 @@ void bind_order_limit(struct binder *b)
     b->over_allowed = false;
     if (!b->err && select->kind == SELECT_PLAIN) bind_distinct_on(b);
     if (!b->err && select->kind == SELECT_PLAIN) bind_fill(b);
-    if (!b->err && select->limit) plan->limit = bind_count(b, select->limit, "LIMIT");
-    plan->has_limit = select->limit != NULL;
-    if (!b->err && select->offset) plan->offset = bind_count(b, select->offset, "OFFSET");
+    if (!b->err && select->limit)
+        plan->has_limit = bind_count(b, select->limit, "LIMIT", &plan->limit);
+    if (!b->err && select->offset) (void)bind_count(b, select->offset, "OFFSET", &plan->offset);
 }
 
 void bind_select_clauses(struct binder *b)

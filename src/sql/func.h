@@ -67,7 +67,8 @@ function_kernel add_i, subtract_i, multiply_i, add_u, subtract_u, multiply_u, ad
     negate_d, abs_i, abs_d, round_d, round_di, floor_d, ceil_d, sqrt_d, power_d, ln_d, log_d, exp_d,
     sign_d, same_i, same_u, quality_good;
 function_kernel and_ii, or_ii, lower_t, upper_t, length_t, substr_ti, substr_tii, concat_any,
-    concat_tt, trim_t, like_tt, ilike_tt, replace_ttt, starts_with_tt, split_part_tti;
+    concat_tt, trim_t, like_tt, like_escape_tt, ilike_tt, replace_ttt, starts_with_tt,
+    split_part_tti;
 function_kernel time_bucket_any, time_bucket_end_any, date_trunc_any, date_part_tT, now_;
 
 /* func_array.c */

@@ -131,7 +131,8 @@ enum err kernel_in(struct eval *eval, const struct expr *e, const struct vector 
             find_item(x, item, view, out->b);
             continue;
         }
-        for (uint32_t r = 0; r < view->count; r++) { /* rare: the item is a column with NULLs */
+        for (uint32_t k = 0; k < view->selected; k++) { /* rare: the item is a column with NULLs */
+            uint32_t r = view_row(view, k);             /* texts of other rows may be gone */
             struct view one = {view->count, (uint16_t[]){(uint16_t)r}, 1};
             uint8_t before = out->b[r];
             if (item->null[r])

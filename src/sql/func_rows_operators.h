@@ -74,6 +74,8 @@
      "parts IN (10, 20)", "true"},
     {"like", "tt", 'b', OP, like_tt, NULL, "matches a pattern: % any run, _ one character", "模式匹配",
      "mode LIKE 'au%'", "true"},
+    {"like escape", "tt", 't', OP, like_escape_tt, NULL, "a pattern of LIKE with another escape than \\", "用其他转义符的模式",
+     "'10%' LIKE '10!%' ESCAPE '!'", "true"},
     {"ilike", "tt", 'b', OP, ilike_tt, NULL, "LIKE without regard to case", "不分大小写的 LIKE",
      "mode ILIKE 'AU%'", "true"},
     {"~", "tt", 'b', OP, regexp_like_tt, NULL, "matches a regular expression", "匹配正则表达式",

@@ -296,6 +296,40 @@ KERNEL(ilike_tt)
     return each_like(eval, e, args, view, out, true);
 }
 
+/* The pattern with \ in the place of another escape; of none, so \ itself is escaped. */
+static struct str escape_by(struct str pattern, struct str escape, char *to)
+{
+    size_t size = 0;
+    bool is_escaped = false;
+    for (size_t i = 0; i < pattern.size; i++) {
+        size_t left = pattern.size - i;
+        bool escapes = !is_escaped && escape.size && left >= escape.size &&
+                       memcmp(pattern.at + i, escape.at, escape.size) == 0;
+        if (escapes || (pattern.at[i] == '\\' && !is_escaped)) to[size++] = '\\';
+        if (escapes)
+            i += escape.size - 1;
+        else
+            to[size++] = pattern.at[i];
+        is_escaped = escapes;
+    }
+    return (struct str){to, size};
+}
+
+KERNEL(like_escape_tt)
+{
+    EACH_ROW(row)
+    {
+        struct str pattern = TEXT(0), escape = TEXT(1);
+        if (count_characters(escape) > 1)
+            return why_at(eval->why, ERR_INVALID, e->position,
+                          "ESCAPE wants one character, or none: ''");
+        char *to = arena_alloc(&eval->scratch, pattern.size * 2 + 1);
+        if (!to) return expr_no_memory(eval->budget, eval->why);
+        out->s[row] = str_is(escape, "\\") ? pattern : escape_by(pattern, escape, to);
+    }
+    return ERR_OK;
+}
+
 KERNEL(quality_good)
 {
     (void)eval;

@@ -96,19 +96,29 @@ const char *sql_keyword(size_t index)
     return index < sizeof reserved / sizeof reserved[0] ? reserved[index] : NULL;
 }
 
+bool parse_is_keyword(struct str word)
+{
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (str_is_nocase(word, reserved[i])) return true;
+    return false;
+}
+
 bool parse_is_reserved(const struct parser *p)
 {
-    if (p->token.kind != TOKEN_NAME) return false;
-    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
-        if (str_is_nocase(p->token.text, reserved[i])) return true;
-    return false;
+    return p->token.kind == TOKEN_NAME && parse_is_keyword(p->token.text);
 }
 
 struct str parse_name(struct parser *p, const char *what)
 {
+    if (!parse_is_reserved(p)) return parse_label(p, what);
+    parse_fail_expected(p, what);
+    return STR("");
+}
+
+struct str parse_label(struct parser *p, const char *what)
+{
     struct str name = {"", 0};
-    bool is_name =
-        p->token.kind == TOKEN_QUOTED || (p->token.kind == TOKEN_NAME && !parse_is_reserved(p));
+    bool is_name = p->token.kind == TOKEN_QUOTED || p->token.kind == TOKEN_NAME;
     if (!is_name) {
         parse_fail_expected(p, what);
     } else if (!lex_text(&p->token, p->arena, &name)) {

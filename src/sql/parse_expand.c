@@ -8,7 +8,8 @@
  *     SELECT …, e.n, ARRAY[split_part(a, ' ', e.n), e.n] AS keys
  *     FROM f, generate_series(1, 32) e(n) WHERE c AND split_part(a, ' ', e.n) <> ''
  * and (keys).x, (keys).n of a query around it take the items of that array. 32 is INDEX_MAX_KEYS, a
- * bound of every key; the argument is indkey and nothing else. */
+ * bound of every key; the argument is indkey and nothing else. SQLAlchemy, and with it pandas,
+ * asks by unnest(indkey) and generate_subscripts(indkey, 1), which are x and n. */
 #include "sql/parse_priv.h"
 
 enum { INDEX_MAX_KEYS = 32 };
@@ -50,22 +51,25 @@ static struct ast *new_element(struct parser *p, struct ast *array, int32_t posi
 /* Notes the array for parse_expand_rows. False after an error. */
 static bool note(struct parser *p, const struct ast *call)
 {
-    struct ast *array = call->arg_count == 1 ? call->args[0] : NULL;
+    struct ast *array = call->arg_count > 0 ? call->args[0] : NULL;
     if (!array || array->kind != AST_NAME || !str_is(array->text, "indkey")) {
         parse_fail(p, ERR_UNSUPPORTED, call->position,
-                   "_pg_expandarray takes the column indkey of pg_index only; unnest in FROM takes "
-                   "any array");
+                   "%.*s in a select list takes the column indkey of pg_index only; unnest in FROM "
+                   "takes any array",
+                   (int)call->text.size, call->text.at);
         return false;
     }
     if (p->expanded && !str_equal(p->expanded->qualifier, array->qualifier)) {
-        parse_fail(p, ERR_UNSUPPORTED, call->position, "one _pg_expandarray in a select list");
+        parse_fail(p, ERR_UNSUPPORTED, call->position,
+                   "the keys of one index only in a select list");
         return false;
     }
     p->expanded = array;
     return true;
 }
 
-struct ast *parse_expand_whole(struct parser *p, struct ast *call)
+/* What stands for the call as a whole: a pair, as an array. */
+static struct ast *expand_whole(struct parser *p, struct ast *call)
 {
     struct ast_list list = {0};
     if (p->err || !note(p, call)) return NULL;
@@ -73,6 +77,18 @@ struct ast *parse_expand_whole(struct parser *p, struct ast *call)
         !parse_list_add(p, &list, new_number(p, call->position)))
         return NULL;
     return parse_new_call(p, "array", call->position, list);
+}
+
+struct ast *parse_expand_item(struct parser *p, struct ast *call)
+{
+    bool is_call = call && call->kind == AST_CALL && !call->over && !call->filter;
+    if (is_call && parse_is_expand(call)) return expand_whole(p, call);
+    if (is_call && str_is(call->text, "unnest"))
+        return note(p, call) ? parse_new_cast(p, new_element(p, call->args[0], call->position),
+                                              TYPE_BIGINT, call->position)
+                             : NULL;
+    if (!is_call || !str_is(call->text, "generate_subscripts")) return call;
+    return note(p, call) ? new_number(p, call->position) : NULL;
 }
 
 struct ast *parse_field(struct parser *p, struct ast *pair)
@@ -127,7 +143,7 @@ void parse_expand_rows(struct parser *p, struct ast_select *select)
     if (p->err || !array) return;
     if (!select->from || select->group_by.count > 0) {
         parse_fail(p, ERR_UNSUPPORTED, array->position,
-                   "_pg_expandarray stands in the select list of a query of pg_index");
+                   "this stands in the select list of a query of pg_index without GROUP BY");
         return;
     }
     int32_t position = array->position;

@@ -47,6 +47,15 @@ static struct ast *infix_is(struct parser *p, const struct infix *infix, struct 
     return negate_if(p, negated, position, parse_new_call2(p, name, position, left, NULL));
 }
 
+/* x ISNULL, x NOTNULL */
+static struct ast *infix_isnull(struct parser *p, const struct infix *infix, struct ast *left)
+{
+    int32_t position = p->token.position;
+    bool negated = infix->symbol[0] == 'n';
+    parse_advance(p);
+    return negate_if(p, negated, position, parse_new_call2(p, "is null", position, left, NULL));
+}
+
 static struct ast *infix_between(struct parser *p, const struct infix *infix, struct ast *left)
 {
     int32_t position = p->token.position;
@@ -89,6 +98,9 @@ static struct ast *infix_like(struct parser *p, const struct infix *infix, struc
     bool negated = parse_accept(p, "not"), folded = parse_is(p, "ilike");
     parse_advance(p);
     struct ast *pattern = parse_level(p, infix->right_level);
+    if (parse_accept(p, "escape"))
+        pattern = parse_new_call2(p, "like escape", position, pattern,
+                                  parse_level(p, infix->right_level));
     return negate_if(p, negated, position,
                      parse_new_call2(p, folded ? "ilike" : "like", position, left, pattern));
 }
@@ -166,6 +178,8 @@ static const struct infix infixes[] = {
     {"or", LEVEL_OR, LEVEL_OR, "or", infix_chain},
     {"and", LEVEL_AND, LEVEL_AND, "and", infix_chain},
     {"is", LEVEL_IS, LEVEL_IS, "", infix_is},
+    {"isnull", LEVEL_IS, LEVEL_IS, "", infix_isnull},
+    {"notnull", LEVEL_IS, LEVEL_IS, "", infix_isnull},
     {"=", LEVEL_COMPARE, LEVEL_COMPARE, "=", NULL},
     {"<>", LEVEL_COMPARE, LEVEL_COMPARE, "<>", NULL},
     {"!=", LEVEL_COMPARE, LEVEL_COMPARE, "<>", NULL},

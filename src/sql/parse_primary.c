@@ -15,8 +15,39 @@ struct ast *parse_node(struct parser *p, enum ast_kind kind, int32_t position)
     if (!node) return NULL;
     node->kind = kind;
     node->position = position;
-    node->depth = 1;
+    node->depth = node->weight = 1;
     return node;
+}
+
+/* What hangs on a node: how deep, how heavy. */
+static void hang_on(struct ast *node, const struct ast *child, int64_t *weight)
+{
+    if (!child) return;
+    if (child->depth >= node->depth) node->depth = child->depth + 1;
+    *weight += child->weight;
+}
+
+/* Sets depth and weight of a call whose parts are all there. */
+static void weigh(struct parser *p, struct ast *node)
+{
+    const struct ast_over *over = node->over;
+    int64_t weight = 1;
+    for (size_t i = 0; i < node->arg_count; i++) hang_on(node, node->args[i], &weight);
+    hang_on(node, node->filter, &weight);
+    for (size_t i = 0; over && i < over->partition_by.count; i++)
+        hang_on(node, over->partition_by.items[i], &weight);
+    for (size_t i = 0; over && i < over->order_count; i++)
+        hang_on(node, over->order[i].tree, &weight);
+    if (node->depth > AST_DEPTH_MAX)
+        parse_fail(p, ERR_LIMIT, node->position,
+                   "this expression is more than %d levels deep; use IN (…) or split it",
+                   AST_DEPTH_MAX);
+    if (weight > AST_WEIGHT_MAX)
+        parse_fail(p, ERR_LIMIT, node->position,
+                   "this expression is too large: BETWEEN, CASE x WHEN and ANY repeat what stands "
+                   "before them; compute that in a query: FROM (SELECT … AS x)");
+    else
+        node->weight = (int32_t)weight;
 }
 
 /* A call that takes over the list; NULL after an error. */
@@ -29,12 +60,7 @@ struct ast *parse_new_call(struct parser *p, const char *name, int32_t position,
     node->text = str_of(name);
     node->args = list.items;
     node->arg_count = list.count;
-    for (size_t i = 0; i < list.count; i++)
-        if (list.items[i]->depth >= node->depth) node->depth = list.items[i]->depth + 1;
-    if (node->depth > AST_DEPTH_MAX)
-        parse_fail(p, ERR_LIMIT, position,
-                   "this expression is more than %d levels deep; use IN (…) or split it",
-                   AST_DEPTH_MAX);
+    weigh(p, node);
     return node;
 }
 
@@ -330,6 +356,12 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_arguments(p, name, &list);
         if (trimming) name = str_of(trimming);
     }
+    if (parse_is(p, "order"))
+        parse_fail(
+            p, ERR_UNSUPPORTED, p->token.position,
+            "ORDER BY inside %.*s(…) is not in this version; sort in a query: FROM (SELECT … "
+            "ORDER BY …) AS q",
+            (int)name.size, name.at);
     if (!parse_is(p, ")")) parse_fail_expected(p, "\",\" or \")\"");
     parse_advance(p);
     if (parse_accept2(p, "within", "group")) parse_within(p, &list);
@@ -342,6 +374,7 @@ static struct ast *parse_call(struct parser *p, struct str name, int32_t positio
         parse_expect(p, ")");
     }
     if (parse_accept(p, "over")) node->over = parse_over(p);
+    if (!p->err) weigh(p, node);
     return p->err ? NULL : node;
 }
 
@@ -357,12 +390,23 @@ static const char *const bare_calls[][2] = {
     {"current_schema", "current_schema"}, {"current_timestamp", "now"},
 };
 
+/* Tools quote names of functions, too: "substring"(s, 2). Operators and special forms are calls
+ * here whose names cannot be written; they stay so. */
+static bool may_call(struct str name, bool quoted)
+{
+    for (size_t i = 0; quoted && i < name.size; i++) {
+        char c = name.at[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_') return false;
+    }
+    return !quoted || !parse_is_keyword(name);
+}
+
 static struct ast *parse_name_or_call(struct parser *p)
 {
     int32_t position = p->token.position;
     bool quoted = p->token.kind == TOKEN_QUOTED;
     struct str name = parse_name(p, "an expression"), qualifier = {"", 0}, schema = {"", 0};
-    if (!quoted && parse_is(p, "(")) return parse_call(p, name, position);
+    if (may_call(name, quoted) && parse_is(p, "(")) return parse_call(p, name, position);
     if (parse_is(p, ".") && !parse_next_is(p, "*")) {
         parse_advance(p);
         qualifier = name;
@@ -376,7 +420,8 @@ static struct ast *parse_name_or_call(struct parser *p)
         quoted = p->token.kind == TOKEN_QUOTED;
         name = parse_name(p, "a column's name");
     }
-    if (!quoted && qualifier.size > 0 && parse_is(p, "(")) return parse_call(p, name, position);
+    if (may_call(name, quoted) && qualifier.size > 0 && parse_is(p, "("))
+        return parse_call(p, name, position);
     for (size_t i = 0; !quoted && !qualifier.size && i < sizeof bare_calls / sizeof bare_calls[0];
          i++)
         if (str_is(name, bare_calls[i][0]))

@@ -31,9 +31,11 @@ void parse_expect(struct parser *p, const char *word);
 void parse_fail_expected(struct parser *p, const char *what);
 void parse_fail(struct parser *p, enum err err, int32_t position, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+bool parse_is_keyword(struct str word); /* of `sql_keyword`, in any case of letters */
 bool parse_is_reserved(
     const struct parser *p); /* the current token is a word that cannot be a bare name */
 struct str parse_name(struct parser *p, const char *what);
+struct str parse_label(struct parser *p, const char *what); /* behind AS: any word is one */
 struct str parse_string(struct parser *p, const char *what);
 void *parse_zero(struct parser *p, size_t count,
                  size_t size_bytes); /* arena_zero; fails with NO_MEMORY */
@@ -121,8 +123,8 @@ void parse_drop(struct parser *p, struct ast_ddl *ddl);
 
 /* ---- parse_expand.c ---- */
 bool parse_is_expand(const struct ast *tree); /* a call of _pg_expandarray */
-/* What stands for the call as a whole: a pair, as an array. */
-struct ast *parse_expand_whole(struct parser *p, struct ast *call);
+/* What stands for an item of a select list that would give many rows; any other one as it is. */
+struct ast *parse_expand_item(struct parser *p, struct ast *item);
 /* (pair).x; the current token is the field's name. */
 struct ast *parse_field(struct parser *p, struct ast *pair);
 /* At the end of the SELECT in whose list calls stand: the rows that they give. */

@@ -13,14 +13,15 @@ void parse_nest(struct parser *p)
                    AST_NESTING_MAX);
 }
 
-/* The lexer is copied to skip the brackets. */
+/* The lexer is copied to skip the brackets: at each level again, so no further than they may nest.
+ */
 bool parse_is_query(const struct parser *p, bool deep)
 {
     struct lexer ahead = p->lexer;
     struct token token = p->next;
     struct why ignored = WHY_NONE;
     if (!parse_is(p, "(")) return false;
-    while (deep && token_is(&token, "("))
+    for (int i = 0; deep && i < AST_NESTING_MAX && token_is(&token, "("); i++)
         if (lex_next(&ahead, &token, &ignored)) return false;
     return token_is(&token, "select") || token_is(&token, "with") || token_is(&token, "values");
 }

@@ -43,10 +43,9 @@ static void parse_item(struct parser *p, struct ast_item *item)
         if (item->tree) item->tree->qualifier = table;
         return;
     }
-    item->tree = parse_expression(p);
-    if (parse_is_expand(item->tree)) item->tree = parse_expand_whole(p, item->tree);
+    item->tree = parse_expand_item(p, parse_expression(p));
     if (parse_accept(p, "as")) {
-        item->alias = parse_name(p, "a name for the column");
+        item->alias = parse_label(p, "a name for the column");
     } else if (p->token.kind == TOKEN_QUOTED ||
                (p->token.kind == TOKEN_NAME && !parse_is_reserved(p))) {
         item->alias = parse_name(p, "a name for the column");

@@ -250,10 +250,15 @@ struct plans {
     size_t access_count, access_capacity;
     struct subquery *subqueries;
     int views; /* that are being bound inside each other */
+    int depth; /* of what is being bound: levels of expressions, QUERY_DEPTH for a query */
 };
 
 enum {
     PLANS_MAX = 1000,
+    /* Binding and computing go down into expressions and the queries inside them on the stack, of
+     * which a task has little (os/real.c): both together are bounded. */
+    QUERY_DEPTH = 4,
+    PLANS_DEPTH_MAX = AST_DEPTH_MAX + 16 * QUERY_DEPTH,
     VIEWS_NESTED_MAX = 16,
     JOIN_SIDES_MAX = 64, /* a set of sides is a word */
 };

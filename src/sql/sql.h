@@ -39,8 +39,10 @@ struct sql_context {
     size_t param_count;
     const struct value *params; /* $1… */
     enum type *param_types;     /* [param_count], may be NULL: receives what each was taken as */
-    struct str device_prefix;   /* the node's path: INSERT puts it before relative device paths; may
-                                   be empty */
+    bool are_params_open; /* they are NULL because nobody knows them yet: the statement is asked for
+                             its columns and types, and never run */
+    struct str device_prefix; /* the node's path: INSERT puts it before relative device paths; may
+                                 be empty */
     struct str zone; /* the time zone of windows and date functions that name none; "" = UTC */
     /* The bytes of a zone's TZif file. Errors: NOT_FOUND, IO. NULL: only UTC and fixed offsets. */
     enum err (*zone_load)(void *zone_context, const char *name, struct buf *bytes);

@@ -228,6 +228,73 @@ static void the_time_limit_is_looked_at_inside_a_chunk(void **state)
     test_world_free(&world);
 }
 
+/* `times` times before, once inside, `times` times behind. */
+static void add_nested(struct buf *text, int times, const char *before, const char *inside,
+                       const char *behind)
+{
+    for (int i = 0; i < times; i++) buf_add_text(text, before);
+    buf_add_text(text, inside);
+    for (int i = 0; i < times; i++) buf_add_text(text, behind);
+}
+
+static void must_refuse(struct test_world *world, struct buf *text, const char *words)
+{
+    struct buf out = BUF_EMPTY;
+    struct why why = WHY_NONE;
+    assert_false(buf_failed(text));
+    enum err err = test_world_sql(world, text->at, text->size, &out, &why);
+    if (err != ERR_LIMIT || !strstr(why_text(&why, err), words))
+        fail_msg("wanted %s, got %s", words, why_text(&why, err));
+    buf_free(&out);
+    buf_free(text);
+}
+
+/* What each of them would need doubles with each level. */
+static void operands_that_count_twice_are_refused_before_that_takes_for_ever(void **state)
+{
+    struct test_world world;
+    struct buf text = BUF_EMPTY;
+    (void)state;
+    test_world_init(&world);
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 60, "(", "true", " BETWEEN false AND true)");
+    must_refuse(&world, &text, "this expression is too large");
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 60, "CASE ", "1", " WHEN 1 THEN 1 WHEN 2 THEN 2 END");
+    must_refuse(&world, &text, "this expression is too large");
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 60, "(", "true", " = ANY (ARRAY[true, false]))");
+    must_refuse(&world, &text, "this expression is too large");
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 60, "sum(1) OVER (ORDER BY ", "1", ") BETWEEN 1 AND 2");
+    must_refuse(&world, &text, "this expression is too large");
+    test_world_free(&world);
+}
+
+/* Each level is within its own bound, all of them are more than a task's stack holds. */
+static void queries_deep_inside_expressions_inside_queries_are_refused(void **state)
+{
+    struct test_world world;
+    struct buf text = BUF_EMPTY, sum = BUF_EMPTY;
+    (void)state;
+    test_world_init(&world);
+    for (int i = 0; i < 900; i++) buf_add_text(&sum, "+1");
+    buf_add_text(&sum, ")");
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 31, "(SELECT ", "1", buf_cstr(&sum));
+    must_refuse(&world, &text, "stand too deep inside each other");
+    buf_add_text(&text, "SELECT ");
+    add_nested(&text, 90, "sum(1) OVER (ORDER BY ", "1", buf_cstr(&sum));
+    must_refuse(&world, &text, "more than 1000 levels deep");
+    buf_add_text(&text, "WITH c0 AS (SELECT 1 AS x)");
+    for (int i = 1; i < 900; i++)
+        buf_printf(&text, ", c%d AS (SELECT (SELECT x FROM c%d) + 1 AS x)", i, i - 1);
+    buf_add_text(&text, " SELECT x FROM c899");
+    must_refuse(&world, &text, "stand too deep inside each other");
+    buf_free(&sum);
+    test_world_free(&world);
+}
+
 static void deep_or_long_texts_are_refused_not_crashed_on(void **state)
 {
     static char text[(1 << 20) + 100];
@@ -279,6 +346,8 @@ int main(void)
         cmocka_unit_test(time_limit_and_cancel_stop_a_statement),
         cmocka_unit_test(the_time_limit_is_looked_at_inside_a_chunk),
         cmocka_unit_test(deep_or_long_texts_are_refused_not_crashed_on),
+        cmocka_unit_test(operands_that_count_twice_are_refused_before_that_takes_for_ever),
+        cmocka_unit_test(queries_deep_inside_expressions_inside_queries_are_refused),
         cmocka_unit_test(parameters_take_the_type_they_are_needed_as),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
