@@ -241,6 +241,19 @@ def test_a_pipeline_is_answered_in_order_and_an_error_skips_to_its_sync(pg):
     assert kinds(wire.until_ready()) == "12DCZ"
 
 
+def test_a_statement_that_is_too_long_is_refused_and_the_session_goes_on(pg):
+    wire = Wire(pg)
+    wire.send("Q", b"SELECT '" + b"x" * (3 << 20) + b"'\0")
+    failed = wire.until_ready()
+    assert kinds(failed) == "EZ" and b"C54000\0" in failed[0][1] and b"3145738 bytes is too long" in failed[0][1], failed
+    wire.socket.sendall(parse(b"SELECT '" + b"x" * (3 << 20) + b"'") + bind() + execute() + SYNC)
+    assert kinds(wire.until_ready()) == "EZ"
+    wire.socket.sendall(parse(b"SELECT $1") + bind(b"x" * (9 << 20)) + execute() + SYNC)
+    assert kinds(wire.until_ready()) == "1EZ"
+    wire.send("Q", b"SELECT 1\0")
+    assert kinds(wire.until_ready()) == "TDCZ"
+
+
 def test_what_bind_made_is_no_cursor(pg):
     wire = Wire(pg)
     wire.socket.sendall(parse(b"BEGIN") + bind() + execute() + parse(b"SELECT 1", b"s") + bind(portal=b"p", statement=b"s") + SYNC)

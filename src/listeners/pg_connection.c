@@ -74,9 +74,24 @@ void pg_fatal(struct pg_connection *c, const char *sqlstate, const char *text)
 
 /* ---- in: each state takes messages in its own way ---- */
 
+/* The sender hears why, and goes on. */
+static void refuse_long(struct pg_connection *c, const struct pg_message *message)
+{
+    struct why why = WHY_NONE;
+    pg_error(c, pg_check_size(message, &why), &why, STR(""), 0);
+    if (message->kind == PG_QUERY)
+        pg_ready(&c->out, c->session->transaction);
+    else
+        c->state = PG_STATE_SKIP;
+}
+
 /* Before READY only START (and the login's own kind of message) says anything. */
 static void take_ready(struct pg_connection *c, const struct pg_message *message)
 {
+    if (message->bytes) {
+        refuse_long(c, message);
+        return;
+    }
     switch (message->kind) {
     case PG_QUERY: {
         struct reader r = reader_of(message->body.at, message->body.size);
@@ -141,6 +156,7 @@ static size_t consume(struct pg_connection *c, const uint8_t *bytes, size_t size
         }
         if (n == 0) break;
         used += n;
+        if (!message.is_last && message.kind != PG_COPY_DATA) continue; /* thrown away */
         bool was_tls = c->is_tls;
         steps[c->state](c, &message);
         /* What came in clear text behind the request for TLS is somebody else's (CVE-2021-23214).

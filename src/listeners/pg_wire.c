@@ -45,6 +45,30 @@ static void read_piece(struct pg_reader *reader, struct reader *r, struct pg_mes
     reader->copy_left -= (uint32_t)size;
 }
 
+static bool may_be_thrown(enum pg_message_kind kind, uint32_t bytes)
+{
+    return (kind == PG_QUERY || kind == PG_PARSE || kind == PG_BIND) &&
+           bytes <= PG_THROWN_BYTES_MAX;
+}
+
+static void throw_away(struct pg_reader *reader, struct reader *r, struct pg_message *message)
+{
+    size_t size = reader_left(r) < reader->long_left ? reader_left(r) : reader->long_left;
+    reader_skip(r, size);
+    reader->long_left -= (uint32_t)size;
+    *message =
+        (struct pg_message){reader->long_kind, STR(""), reader->long_left == 0, reader->long_bytes};
+}
+
+enum err pg_check_size(const struct pg_message *message, struct why *why)
+{
+    if (!message->bytes) return ERR_OK;
+    return why_set(why, ERR_LIMIT,
+                   "a %s message of %u bytes is too long: it may have %u; send fewer rows at a "
+                   "time, or use COPY",
+                   messages[message->kind].name, message->bytes, messages[message->kind].bytes_max);
+}
+
 enum err pg_read(struct pg_reader *reader, const void *bytes, size_t size, size_t *used,
                  struct pg_message *message, struct why *why)
 {
@@ -52,7 +76,7 @@ enum err pg_read(struct pg_reader *reader, const void *bytes, size_t size, size_
     *used = 0;
     if (!reader->is_started) return read_startup(reader, r, used, message, why);
     if (size == 0) return ERR_OK;
-    if (reader->copy_left == 0) {
+    if (reader->copy_left == 0 && reader->long_left == 0) {
         if (size < 5) return ERR_OK;
         char letter = (char)reader_u8(&r);
         uint32_t length = reader_be32(&r);
@@ -60,18 +84,26 @@ enum err pg_read(struct pg_reader *reader, const void *bytes, size_t size, size_
         if (kind == PG_MESSAGE_KINDS)
             return why_set(why, ERR_PROTOCOL, "invalid frontend message type %d",
                            (unsigned char)letter);
-        if (length < 4 || length - 4 > messages[kind].bytes_max)
+        bool is_long = length >= 4 && length - 4 > messages[kind].bytes_max;
+        if (length < 4 || (is_long && !may_be_thrown(kind, length - 4)))
             return why_set(why, ERR_PROTOCOL, "invalid length %u of a %s message; the limit is %u",
                            length, messages[kind].name, messages[kind].bytes_max);
-        if (kind != PG_COPY_DATA) {
+        if (is_long) {
+            reader->long_kind = kind;
+            reader->long_left = reader->long_bytes = length - 4;
+        } else if (kind == PG_COPY_DATA) {
+            reader->copy_left = length - 4;
+        } else {
             if (reader_left(&r) < length - 4) return ERR_OK;
             *message = (struct pg_message){kind, reader_str(&r, length - 4), true};
             *used = reader_offset(&r);
             return ERR_OK;
         }
-        reader->copy_left = length - 4;
     }
-    read_piece(reader, &r, message);
+    if (reader->long_left)
+        throw_away(reader, &r, message);
+    else
+        read_piece(reader, &r, message);
     *used = reader_offset(&r);
     return ERR_OK;
 }

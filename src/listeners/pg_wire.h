@@ -15,6 +15,7 @@ enum {
     PG_LOGIN_BYTES_MAX = 4096,    /* of a message of SASL or a password */
     PG_TEXT_BYTES_MAX = 1024 * 1024 + 1024, /* of Query and Parse: the engine's limit and a name */
     PG_BIND_BYTES_MAX = 8 * 1024 * 1024,
+    PG_THROWN_BYTES_MAX = 1024 * 1024 * 1024, /* as PostgreSQL; what says more is no client of it */
     PG_SMALL_BYTES_MAX = 4096,
     PG_PROTOCOL_3 = 196608,
     PG_REQUEST_CANCEL = 80877102,
@@ -54,19 +55,28 @@ enum pg_message_kind {
 struct pg_message {
     enum pg_message_kind kind;
     struct str body; /* of COPY_DATA: what has arrived of it */
-    bool is_last;    /* COPY_DATA: the message ends here; else always */
+    bool is_last;    /* the message ends here; false: of COPY_DATA, or of what is too long */
+    uint32_t bytes;  /* of what was too long to keep, and was thrown away; 0: `body` has it all */
 };
 
 /* Where a stream of messages stands; all zero = before the first packet. */
 struct pg_reader {
     bool is_started;    /* packets have letters now */
     uint32_t copy_left; /* bytes of a CopyData begun that are still to come */
+    /* The same of a Query, Parse or Bind that is longer than may be, and what it had in all. */
+    uint32_t long_left, long_bytes;
+    enum pg_message_kind long_kind;
 };
 
 /* Takes one message (or piece of CopyData) off the bytes. OK with *used 0: more bytes are needed.
- * `*message` borrows from them. Errors: PROTOCOL with the reason; nothing can be read after it. */
+ * `*message` borrows from them. A Query, Parse or Bind that is too long comes without its body, so
+ * that its sender hears why and goes on; pieces before its end are nothing to act upon (neither
+ * COPY_DATA nor is_last). Errors: PROTOCOL with the reason; nothing can be read after it. */
 enum err pg_read(struct pg_reader *reader, const void *bytes, size_t size, size_t *used,
                  struct pg_message *message, struct why *why);
+
+/* LIMIT with the reason, for a message whose body was thrown away. */
+enum err pg_check_size(const struct pg_message *message, struct why *why);
 
 /* A text ended by a zero byte; fails without one. */
 struct str pg_read_text(struct reader *r);

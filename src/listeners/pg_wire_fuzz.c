@@ -73,7 +73,8 @@ static uint64_t read_messages(const unsigned char *bytes, size_t size, size_t pi
             continue;
         }
         if (!is_inside(m.body, bytes + at, used)) abort();
-        if (m.kind != PG_COPY_DATA) seen = seen * 31 + hash_64(m.body.at, m.body.size) + m.kind;
+        if (m.kind != PG_COPY_DATA && m.is_last)
+            seen = seen * 31 + hash_64(m.body.at, m.body.size) + m.kind;
         take_apart(&m);
         reader.is_started = true;
         at += used;

@@ -45,6 +45,28 @@ static void copy_data_comes_in_pieces_whatever_its_length(void **state)
     assert_true(m.kind == PG_FLUSH);
 }
 
+static void what_is_too_long_is_thrown_away_up_to_its_end(void **state)
+{
+    enum { BODY = PG_TEXT_BYTES_MAX + 1 };
+    static char text[5 + BODY + 5];
+    struct pg_reader reader = {.is_started = true};
+    struct pg_message m;
+    struct why why = WHY_NONE;
+    size_t used;
+    (void)state;
+    text[0] = 'Q';
+    for (int i = 0; i < 4; i++) text[1 + i] = (char)((BODY + 4) >> (24 - 8 * i));
+    memcpy(text + 5 + BODY, "S\0\0\0\4", 5);
+    assert_int_equal(pg_read(&reader, text, 105, &used, &m, NULL), ERR_OK);
+    assert_true(used == 105 && m.kind == PG_QUERY && !m.is_last && m.body.size == 0);
+    assert_int_equal(pg_read(&reader, text + 105, sizeof text - 105, &used, &m, NULL), ERR_OK);
+    assert_true(used == BODY - 100 && m.kind == PG_QUERY && m.is_last && m.bytes == BODY);
+    assert_int_equal(pg_check_size(&m, &why), ERR_LIMIT);
+    assert_non_null(strstr(why.text, "too long"));
+    assert_int_equal(pg_read(&reader, text + 5 + BODY, 5, &used, &m, NULL), ERR_OK);
+    assert_true(used == 5 && m.kind == PG_SYNC && pg_check_size(&m, &why) == ERR_OK);
+}
+
 static void what_is_no_message_is_refused_at_once(void **state)
 {
     static const struct {
@@ -365,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_taken_when_it_is_whole),
         cmocka_unit_test(copy_data_comes_in_pieces_whatever_its_length),
+        cmocka_unit_test(what_is_too_long_is_thrown_away_up_to_its_end),
         cmocka_unit_test(what_is_no_message_is_refused_at_once),
         cmocka_unit_test(bind_gives_parameters_with_their_formats),
         cmocka_unit_test(positions_count_characters),

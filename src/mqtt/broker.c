@@ -59,7 +59,7 @@ const struct broker_config broker_defaults = {
                .half_open_per_peer = 1000,
                .connect_s = 10,
                .login_bytes = 256 * 1024,
-               .topic_levels = 200},
+               .topic_levels = 201},
     .bans = {.drops = 30, .failures = 100, .window_s = 60, .time_s = 300},
 };
 

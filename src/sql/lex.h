@@ -41,7 +41,8 @@ struct lexer {
  */
 enum err lex_next(struct lexer *lexer, struct token *token, struct why *why);
 
-/* What a NAME, QUOTED or STRING token means: folded or unescaped, in `arena`. False: no memory. */
+/* What a NAME, QUOTED or STRING token means: folded or unescaped, in `arena`; empty where an E'…'
+ * has escapes that are no text. False: no memory. */
 bool lex_text(const struct token *token, struct arena *arena, struct str *text);
 
 /* Writes a name as a QUOTED token: the way back. */

@@ -138,6 +138,9 @@ struct str parse_string(struct parser *p, const char *what)
         parse_fail_expected(p, what);
     else if (!lex_text(&p->token, p->arena, &text))
         parse_fail(p, ERR_NO_MEMORY, p->token.position, "out of memory");
+    else if (!text.size && p->token.text.size > sizeof "E''" - 1)
+        parse_fail(p, ERR_SYNTAX, p->token.position,
+                   "what this E'…' stands for is not UTF-8, or has a zero byte");
     else
         parse_advance(p);
     return text;
