@@ -32,7 +32,7 @@ def says_connack(sock):
     """What anybody who asks without a login is told."""
     sock.settimeout(LIMIT_S)
     sock.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x")
-    return sock.recv(4) == b"\x20\x02\x00\x04"
+    return sock.recv(4) == b"\x20\x02\x00\x05"
 
 
 def listens(port):
