@@ -241,15 +241,20 @@ def test_a_terminal_shows_again_what_is_typed_whatever_ends_the_password_prompt(
     shown = termios.tcgetattr(slave)[3] & termios.ECHO
 
     def own_terminal():
+        for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # by whoever runs the tests in the background
+            signal.signal(ignored, signal.SIG_DFL)
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     with subprocess.Popen([millrace.node.millrace, "user", "verifier"], stdin=slave, stdout=subprocess.PIPE, stderr=slave, preexec_fn=own_terminal) as asking:
-        wait_for(lambda: not termios.tcgetattr(slave)[3] & termios.ECHO, 20, "the password would be seen")
-        if ends == "hangs up":
-            asking.send_signal(signal.SIGHUP)
-        else:
-            os.write(master, b"a password\n" if ends == "answers" else ends.encode())
-        out = asking.communicate(timeout=20)[0]
+        try:
+            wait_for(lambda: not termios.tcgetattr(slave)[3] & termios.ECHO, 20, "the password would be seen")
+            if ends == "hangs up":
+                asking.send_signal(signal.SIGHUP)
+            else:
+                os.write(master, b"a password\n" if ends == "answers" else ends.encode())
+            out = asking.communicate(timeout=20)[0]
+        finally:
+            asking.kill()
     assert shown and termios.tcgetattr(slave)[3] & termios.ECHO, "the terminal stays dumb"
     want = {"\x03": -signal.SIGINT, "\x1c": -signal.SIGQUIT, "hangs up": -signal.SIGHUP, "answers": 0}[ends]
     assert asking.returncode == want and out.startswith(b"SCRAM-SHA-256$") == (want == 0)
