@@ -77,7 +77,7 @@ static enum err split(struct str text, struct str place, struct str *host, struc
 
 enum err server_url_read(struct str text, struct server_url *url, struct why *why)
 {
-    struct str rest, host, port;
+    struct str rest = {0}, host = {0}, port = {0};
     uint64_t number = 0;
     *url = (struct server_url){0};
     enum err err = read_scheme(text, &rest, url, why);

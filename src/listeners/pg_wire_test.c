@@ -48,7 +48,8 @@ static void copy_data_comes_in_pieces_whatever_its_length(void **state)
 static void what_is_too_long_is_thrown_away_up_to_its_end(void **state)
 {
     enum { BODY = PG_TEXT_BYTES_MAX + 1 };
-    static char text[5 + BODY + 5];
+    static const char sync[5] = {'S', 0, 0, 0, 4};
+    static char text[5 + BODY + sizeof sync];
     struct pg_reader reader = {.is_started = true};
     struct pg_message m;
     struct why why = WHY_NONE;
@@ -56,7 +57,7 @@ static void what_is_too_long_is_thrown_away_up_to_its_end(void **state)
     (void)state;
     text[0] = 'Q';
     for (int i = 0; i < 4; i++) text[1 + i] = (char)((BODY + 4) >> (24 - 8 * i));
-    memcpy(text + 5 + BODY, "S\0\0\0\4", 5);
+    memcpy(text + 5 + BODY, sync, sizeof sync);
     assert_int_equal(pg_read(&reader, text, 105, &used, &m, NULL), ERR_OK);
     assert_true(used == 105 && m.kind == PG_QUERY && !m.is_last && m.body.size == 0);
     assert_int_equal(pg_read(&reader, text + 105, sizeof text - 105, &used, &m, NULL), ERR_OK);
