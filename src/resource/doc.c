@@ -147,7 +147,7 @@ static void finder_init(struct finder *f, const struct doc *map)
 {
     *f = (struct finder){.map = map && map->kind == DOC_MAP ? map : NULL};
     map_init(&f->index);
-    if (!f->map || map->count <= KEYS_FEW) return;
+    if (!map || !f->map || map->count <= KEYS_FEW) return;
     for (size_t i = map->count; i-- > 0;) {
         if (!map_put(&f->index, map->items[i].key, map->items[i].value, NULL)) continue;
         map_free(&f->index);
