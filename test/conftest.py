@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ BUILD = os.environ.get("MILLRACE_TEST_BUILD", os.path.join(ROOT, "build", "asan"
 os.environ.setdefault("TSAN_OPTIONS", f"halt_on_error=1:suppressions={ROOT}/tools/tsan.supp")
 HOST = "127.0.0.1"
 START_LIMIT_S = 30
+DEFECT = re.compile(r"Sanitizer:|runtime error: |broken invariant: ")
 NOT_BUILT = "millrace run is not built"
 # No proxy of the environment stands between a test and its own loopback.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -92,6 +94,12 @@ class Program:
         if self.process.poll() is not None:
             pytest.fail(f"{self.command[0]} ended with status {self.process.returncode}:\n{self.log()}")
         return True
+
+    def check_log(self):
+        """Fails the test if a sanitizer or an invariant found something, also when nobody looked: at the end, say."""
+        found = DEFECT.search(self.log()) if os.path.exists(self.log_path) else None
+        if found:
+            pytest.fail(f"{self.command[0]} found a defect in itself:\n{self.log()[max(0, found.start() - 200):][:8000]}")
 
     def end(self, number=signal.SIGTERM, limit_s=10):
         """Sends the signal and waits; gives the exit status. A program that has ended is left alone."""
@@ -244,6 +252,8 @@ def make_nodes(folder):
     yield make
     for made in nodes:
         made.end(limit_s=20)
+    for made in nodes:
+        made.check_log()
 
 
 @pytest.fixture

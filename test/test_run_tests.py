@@ -61,6 +61,8 @@ def test_a_skip_for_an_unknown_reason_has_failed(runner):
     (1, "==7==ERROR: AddressSanitizer: heap-use-after-free\n", False),
     (1, "x.c:3:5: runtime error: signed integer overflow\n", False),
     (1, "E  Failed: millrace ended with status -6\n", False),
+    (1, "millrace: src/x.c:7: broken invariant: n > 0\n", False),
+    (1, 'MILLRACE_SIM_CASE="1 3 1869"\n', False),
     (-13, "", False),
     (None, "", False),
 ])

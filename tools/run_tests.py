@@ -11,8 +11,9 @@ What must hold: a test that is not seen to pass has failed. So a program that cr
 than it reports adds a failure, a skip whose reason does not begin like a line of test/skips.txt is a failure, and so is a
 selection that matches nothing.
 A test that fails while others run beside it is run once more alone at the end, because two cores are sometimes late for a test
-that watches the time: it has passed if it passes then, and is named as `unsteady`, with both outputs to read. Never run again
-are: what a sanitizer found, what crashed or ran out of time, and more than MOST_AGAIN failures.
+that watches the time: it has passed if it passes then, and is named as `unsteady`, below its output. Never run again are: what a
+sanitizer or a broken invariant ended, what crashed or ran out of time, a case of the simulated world (whose clock is its own), and
+more than MOST_AGAIN failures.
 A unit test says why it skips by printing `# skip: REASON` before cmocka's skip().
 """
 import argparse
@@ -32,7 +33,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 TAP_CASE = re.compile(r"^(not ok|ok) (\d+)( # SKIP| -) (.*)$")
 UNIT_LIMIT_S = 300
 MOST_AGAIN = 4
-NEVER_AGAIN = re.compile(r"Sanitizer|runtime error:|ended with status|assertion .* failed", re.I)
+NEVER_AGAIN = re.compile(r"Sanitizer|runtime error:|ended with status|broken invariant|MILLRACE_SIM_CASE")
 TEST_LIMIT_S = 200  # of one test of pytest that does not say more
 LONG_FILES = {f"test_{name}.py" for name in ("modbus_interop", "mqtt_wills", "mqtt_peers", "mqtt_queue", "mqtt_bridge", "mqtt_damage", "jwt",
                                              "mqtt_random_queues", "pack")}

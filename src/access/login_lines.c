@@ -47,6 +47,7 @@ enum err login_lines_tick(struct login_lines *l, struct audit *audit, int64_t mo
 
 enum err login_lines_add(struct login_lines *l, struct audit *audit, const struct login_line *line)
 {
+    if (line->err == ERR_CANCELLED) return ERR_OK;
     enum err err = login_lines_tick(l, audit, line->mono_ns);
     if (line->err == ERR_BUSY) {
         l->turned_away++;

@@ -27,10 +27,12 @@ struct login_lines {
 struct login_line {
     int64_t mono_ns;
     struct str user, peer; /* borrowed during the call */
-    enum err err;          /* OK = let in; BUSY = turned away */
+    /* OK = let in; BUSY = turned away; CANCELLED = the node stops, nobody was told anything. */
+    enum err err;
 };
 
-/* Writes the line of one login, or counts it. Errors: those of audit_append. */
+/* Writes the line of one login, or counts it; of one that was cancelled nothing, `audit` may then
+ * be NULL: it comes when the log is closed. Errors: those of audit_append. */
 enum err login_lines_add(struct login_lines *lines, struct audit *audit,
                          const struct login_line *line);
 /* When a minute is over: writes what was counted in it; to be called about once a second. Errors:

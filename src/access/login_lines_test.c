@@ -72,6 +72,8 @@ static void a_minute_holds_sixty_refusals_and_one_line_of_the_others(void **stat
     struct world *w = *state;
     add(w, 5000, STR("eve"), ERR_UNAUTHENTICATED);
     add(w, 3, STR("admin"), ERR_OK); /* these always */
+    struct login_line cancelled = {0, STR("eve"), STR("peer"), ERR_CANCELLED};
+    assert_int_equal(login_lines_add(&w->lines, NULL, &cancelled), ERR_OK);
     w->now_ns += 61 * TIME_NS_PER_S;
     assert_int_equal(login_lines_tick(&w->lines, w->audit, w->now_ns), ERR_OK);
     add(w, 2, STR("eve"), ERR_UNAUTHENTICATED); /* the next minute has lines again */
